@@ -1,0 +1,65 @@
+"""The append-only id log ``schemas/ids.jsonl``: one line per schema version ever written.
+
+A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m schemas.ids`` and never changed,
+so that a reader needs no registry to decode what an older writer left.
+"""
+
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import Fatal
+
+LOG_NAME = "ids.jsonl"
+
+
+@cache
+def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
+    by_id: dict[int, tuple[str, dict[str, Any]]] = {}
+    newest: dict[str, int] = {}
+    path = resources.files("schemas") / LOG_NAME
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        by_id[row["id"]] = (row["name"], row["schema"])
+        newest[row["name"]] = row["id"]
+    return by_id, newest
+
+
+def schema_of(schema_id: int) -> tuple[str, dict[str, Any]]:
+    """Record name and schema document of one id. Raises KeyError for an unknown id."""
+    return _log()[0][schema_id]
+
+
+def current_id(name: str) -> int:
+    """The id that writers of ``name`` stamp. Raises Fatal where the log has none."""
+    try:
+        return _log()[1][name]
+    except KeyError:
+        raise Fatal("no schema id for this record", value=name, remedy="run python -m schemas.ids") from None
+
+
+def versions(name: str) -> list[tuple[int, dict[str, Any]]]:
+    """Every (id, schema) of ``name`` ever logged, oldest first."""
+    return [(i, schema) for i, (n, schema) in sorted(_log()[0].items()) if n == name]
+
+
+def append_changed(folder: Path) -> list[str]:
+    """Log each ``.avsc`` under ``folder``/avsc that differs from its newest version; returns their names."""
+    added = []
+    by_id, newest = _log()
+    next_id = max(by_id, default=0) + 1
+    with (folder / LOG_NAME).open("a") as log:
+        for path in sorted((folder / "avsc").glob("*.avsc")):
+            name, schema = path.stem, json.loads(path.read_text())
+            if name in newest and by_id[newest[name]][1] == schema:
+                continue
+            log.write(json.dumps({"id": next_id, "name": name, "schema": schema}, separators=(",", ":")) + "\n")
+            added.append(name)
+            next_id += 1
+    return added
+
+
+if __name__ == "__main__":
+    print("\n".join(append_changed(Path(__file__).parent)) or "nothing changed")

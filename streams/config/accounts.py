@@ -1,0 +1,78 @@
+"""One account document: identity, limits and their tier defaults (domain section 12)."""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from streams.config.groups import Group, Money, Positive
+
+
+class Mode(StrEnum):
+    SHADOW = "SHADOW"
+    PAPER = "PAPER"
+    LIVE = "LIVE"
+
+
+class Action(StrEnum):
+    BUY_CALL = "BUY_CALL"
+    BUY_PUT = "BUY_PUT"
+    BUY_STOCK = "BUY_STOCK"
+    SELL_STOCK = "SELL_STOCK"
+
+
+Tier = Literal["tiny", "small", "medium", "large"]
+_COLUMNS: tuple[Tier, ...] = ("tiny", "small", "medium", "large")
+_TIER_TABLE: dict[str, tuple[Any, Any, Any, Any]] = {
+    "max_contracts": (2, 3, 5, 10),
+    "max_exposure": (1500, 4000, 15000, 50000),
+    "max_positions": (2, 3, 4, 5),
+    "max_pending_orders": (2, 3, 4, 5),
+    "max_daily_loss": (100, 150, 250, 500),
+    "risk_day": ("0.15", "0.12", "0.04", "0.01"),
+    "risk_swing": ("0.08", "0.08", "0.06", "0.02"),
+    "last_entry_day_min": (180, 120, 120, 120),
+    "last_entry_swing_min": (120, 60, 60, 60),
+}
+_MONEY = {"max_exposure", "max_daily_loss", "risk_day", "risk_swing"}
+
+
+def tier_defaults(tier: str) -> dict[str, Any]:
+    """The limits of a tier, as the account document would spell them."""
+    column = _COLUMNS.index(tier)  # type: ignore[arg-type]
+    row = {name: values[column] for name, values in _TIER_TABLE.items()}
+    return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
+
+
+class Account(Group):
+    """One account. Limits that the document leaves out are those of its tier."""
+
+    account_id: str = Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    tier: Tier
+    mode: Mode = Field(default=Mode.PAPER, strict=False)
+    base_url: str = Field(min_length=1)
+    broker_account_id: str = Field(min_length=1)
+    key_ref: str = Field(min_length=1)
+    secret_ref: str = Field(min_length=1)
+    max_contracts: Positive
+    max_exposure: Money
+    max_positions: Positive
+    max_pending_orders: Positive
+    max_daily_loss: Money
+    risk_day: Money
+    risk_swing: Money
+    confidence_threshold: float = Field(default=0.40, ge=0, le=1)
+    allowed_actions: tuple[Annotated[Action, Field(strict=False)], ...] = tuple(Action)
+    ticker_cooldown_minutes: Positive = 15
+    max_trades_per_ticker_per_day: Positive = 2
+    allow_shorting: bool = False
+    last_entry_day_min: int = Field(ge=30)
+    last_entry_swing_min: int = Field(ge=60)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_tier(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tier") in _COLUMNS:
+            return tier_defaults(values["tier"]) | values
+        return values

@@ -1,0 +1,164 @@
+"""The configuration document ``tapedeck.config``: loaded once, frozen, digested."""
+
+import difflib
+import json
+import tomllib
+from decimal import Decimal
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from schemas.errors import ConfigInvalid
+from streams.config import groups
+from streams.config.accounts import Account
+
+
+class Config(groups.Group):
+    """All tunables. ``digest`` is stamped on every decision."""
+
+    version: int = 1
+    universe: groups.Universe = groups.Universe()
+    bars: groups.Bars = groups.Bars()
+    feature: groups.Feature = groups.Feature()
+    watchlist: groups.Watchlist = groups.Watchlist()
+    signal: groups.Signal = groups.Signal()
+    gap_fade: groups.GapFade = groups.GapFade()
+    contract: groups.Contract = groups.Contract()
+    gate: groups.Gate = groups.Gate()
+    regime: groups.Regime = groups.Regime()
+    dispatch: groups.Dispatch = groups.Dispatch()
+    sizing: groups.Sizing = groups.Sizing()
+    order: groups.Order = groups.Order()
+    recon: groups.Recon = groups.Recon()
+    accounts: tuple[Account, ...] = Field(default=())
+
+    @model_validator(mode="after")
+    def _accounts_are_distinct(self) -> "Config":
+        for field in ("account_id", "broker_account_id"):
+            names = [getattr(account, field) for account in self.accounts]
+            if len(set(names)) != len(names):
+                raise ValueError(f"two accounts share one {field}")
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hex of SHA-256 over the canonical JSON of the document."""
+        return digest(self.model_dump(mode="python"))
+
+    def account(self, account_id: str) -> Account:
+        """The account called ``account_id``. Raises ConfigInvalid where there is none."""
+        for account in self.accounts:
+            if account.account_id == account_id:
+                return account
+        raise ConfigInvalid(
+            "no such account in the configuration",
+            value=account_id,
+            remedy=f"known: {', '.join(a.account_id for a in self.accounts) or 'none'}",
+        )
+
+    def to_toml(self) -> str:
+        """The whole document with its defaults, as TOML."""
+        return tomli_w.dumps(_plain(self.model_dump(mode="python")))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def canonical_json(document: Any) -> str:
+    """Sorted keys, no spaces, decimals as strings."""
+    return json.dumps(_plain(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(document: Any) -> str:
+    """First 16 hex of SHA-256 over the canonical JSON of ``document``."""
+    return sha256(canonical_json(document).encode()).hexdigest()[:16]
+
+
+def _known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    current: Any = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = current.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            annotation = Account if part == "accounts" else None
+        if annotation is None:
+            return []
+        current = annotation
+    return list(current.model_fields)
+
+
+def _explain(error: ValidationError) -> ConfigInvalid:
+    first = error.errors()[0]
+    path = first["loc"]
+    dotted = ".".join(map(str, path)) or "the document"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(path[-1]), _known_keys(Config, path[:-1]), n=1, cutoff=0.0)
+        remedy = f"the nearest valid key is {near[0]!r}" if near else "see `tape config show`"
+        return ConfigInvalid(f"unknown configuration key {dotted}", value=path[-1], remedy=remedy)
+    remedy = "see `tape config show` for the defaults"
+    return ConfigInvalid(f"{dotted}: {first['msg']}", value=first.get("input"), remedy=remedy)
+
+
+_DECIMAL_KEYS = {
+    (group, name)
+    for group, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, groups.Group)
+    for name, inner in field.annotation.model_fields.items()
+    if "Decimal" in str(inner.annotation)
+}
+_ACCOUNT_DECIMALS = {name for name, field in Account.model_fields.items() if "Decimal" in str(field.annotation)}
+
+
+def _typed(document: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no decimals and no tuples: decimal strings and numbers become Decimal, arrays tuples."""
+
+    def value(v: Any, is_decimal: bool) -> Any:
+        if isinstance(v, list):
+            return tuple(value(item, is_decimal) for item in v)
+        if is_decimal and isinstance(v, str | int | float) and not isinstance(v, bool):
+            return Decimal(str(v))
+        return v
+
+    out: dict[str, Any] = {}
+    for group, content in document.items():
+        if group == "accounts" and isinstance(content, list):
+            out[group] = tuple({k: value(v, k in _ACCOUNT_DECIMALS) for k, v in row.items()} for row in content)
+        elif isinstance(content, dict):
+            out[group] = {k: value(v, (group, k) in _DECIMAL_KEYS) for k, v in content.items()}
+        else:
+            out[group] = content
+    return out
+
+
+def from_dict(document: dict[str, Any]) -> Config:
+    """A validated document. Raises ConfigInvalid naming the key path, the value and the remedy."""
+    try:
+        return Config.model_validate(_typed(document))
+    except ValidationError as error:
+        raise _explain(error) from None
+    except ArithmeticError as error:
+        raise ConfigInvalid(f"not a decimal number: {error}", remedy="see `tape config show`") from None
+
+
+def load(path: Path) -> Config:
+    """The document at ``path``. Raises ConfigInvalid where it is absent, unparsable or invalid."""
+    try:
+        return from_dict(tomllib.loads(path.read_text()))
+    except FileNotFoundError:
+        raise ConfigInvalid(
+            "there is no configuration file", value=str(path), remedy="write one with `tape config show > tape.toml`"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"the file is not TOML: {error}", value=str(path), remedy="mend that line") from None

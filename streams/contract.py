@@ -1,0 +1,107 @@
+"""The contract between stages and the three drivers that run them.
+
+A stage is a pure function of (key, state, batch). It never sees offsets, watermarks as records,
+clocks or clients; what it wants done outside it returns as an ``Out`` on ``REQUESTS``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+MINUTE_US = 60_000_000
+REQUESTS = "~requests"
+WATERMARK_CAUSE = -1
+
+
+class Row(NamedTuple):
+    """One input record as a stage sees it. Times are UTC microseconds.
+
+    ``log_minute`` is the label of the last watermark before the record in its own partition;
+    ``now`` is that minute's end, or the time on the record for topics without watermarks.
+    """
+
+    topic: str
+    key: bytes
+    body: dict[str, Any]
+    log_minute: int
+    now: int
+
+
+Batch = Sequence[Row]
+
+
+class Out(NamedTuple):
+    """One output. ``cause`` is the index of the row in the batch, or WATERMARK_CAUSE."""
+
+    cause: int
+    topic: str
+    record_key: bytes
+    event_id: str
+    body: dict[str, Any]
+
+
+class Drop(NamedTuple):
+    """An input that gave no output, with the stage's reason: what the funnel counts."""
+
+    cause: int
+    reason: str
+
+
+Scale = Literal["partition", "single"]
+
+
+class Step(NamedTuple):
+    """What a stage gives back: the new state, the outputs in causal order, the drops."""
+
+    state: bytes
+    outs: list[Out]
+    drops: list[Drop]
+
+
+class Stage(Protocol):
+    """A pure stage. ``state`` is None for a key never seen. ``at_watermark`` runs only where ``period`` is set."""
+
+    def key(self, row: Row) -> bytes:
+        """The state key of one input row."""
+        ...
+
+    def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
+        """Fold the rows of one key, in log order."""
+        ...
+
+    def at_watermark(self, watermark: int, part: int, values: "Values") -> Step:
+        """Called once every source partition has reached ``watermark``; may write only ``part``'s own value."""
+        ...
+
+
+class Values(Protocol):
+    """What a period step reads: its own value and every other key's state body."""
+
+    own: bytes | None
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """(key, body) of every key, in key order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """One stage of the topology, as data."""
+
+    name: str
+    trigger: str
+    joins: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    outputs: tuple[str, ...]
+    forwards: tuple[str, ...] = ()
+    scale: Scale = "partition"
+    period: int | None = None
+    doc: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.trigger, *self.joins)
+
+    @property
+    def changelog(self) -> str:
+        return f"{self.name}.changelog"

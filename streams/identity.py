@@ -1,0 +1,30 @@
+"""Event ids and the rules version: what makes the same input give the same event."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+RULES_VERSION = "rules-1"
+
+
+def event_id(
+    record_type: str,
+    natural_key: Iterable[object],
+    *,
+    revision: int = 0,
+    config_digest: str = "",
+    inputs: Iterable[str] = (),
+) -> str:
+    """First 32 hex digits of SHA-256 over ``type|natural key|revision|rules|config|inputs``.
+
+    Source facts leave ``config_digest`` and ``inputs`` out: they are ``type|natural key|revision``.
+    """
+    natural = "|".join(map(str, natural_key))
+    text = f"{record_type}|{natural}|{revision}"
+    if config_digest:
+        text += f"|{RULES_VERSION}|{config_digest}|{','.join(inputs)}"
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def signal_id(symbol: str, bar_t_iso: str) -> str:
+    """``sg_`` + first 24 hex of SHA-256 over ``symbol|bar t|rules_version`` (bar t as ISO 8601 with Z)."""
+    return "sg_" + sha256(f"{symbol}|{bar_t_iso}|{RULES_VERSION}".encode()).hexdigest()[:24]

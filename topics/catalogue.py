@@ -1,0 +1,148 @@
+"""The catalogue: every topic, how it is keyed, partitioned, kept and who owns it.
+
+The only place that names a topic. Cluster creation, stages, sinks and docs all read it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from schemas.errors import Fatal
+from topics.partitioning import murmur2_partition
+
+DAY_MS = 86_400_000
+FOREVER = -1
+WATERMARK_KEY = b"~watermark"
+
+
+class Spread(StrEnum):
+    """What a topic is partitioned by."""
+
+    SYMBOL = "S"
+    ACCOUNT = "A"
+    ONE = "1"
+
+
+class Cleanup(StrEnum):
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """One topic. ``key`` and ``part`` name body fields; ``schema`` is None where values are raw bytes."""
+
+    name: str
+    spread: Spread
+    key: tuple[str, ...]
+    part: str | None
+    schema: str | None
+    natural_key: tuple[str, ...]
+    cleanup: Cleanup = Cleanup.DELETE
+    keep_days: int = FOREVER
+    watermarked: bool = False
+    audited: bool = True
+    owner: str
+    doc: str
+
+    def record_key(self, body: dict[str, Any]) -> bytes:
+        """The record key: the key fields joined by ``|``; a constant topic uses its own name."""
+        return "|".join(str(body[field]) for field in self.key).encode() if self.key else self.name.encode()
+
+    def partition(self, body: dict[str, Any], partitions: int) -> int:
+        """The partition of ``body`` among ``partitions``."""
+        if self.part is None or partitions == 1:
+            return 0
+        return murmur2_partition(str(body[self.part]).encode(), partitions)
+
+
+def _s(name: str, owner: str, doc: str, *natural: str, key: tuple[str, ...] = ("symbol",), part: str = "symbol", **kw: Any) -> Topic:
+    defaults: dict[str, Any] = {"schema": name, "watermarked": True} | kw
+    return Topic(name=name, spread=Spread.SYMBOL, key=key, part=part, natural_key=natural, owner=owner, doc=doc, **defaults)
+
+
+def _a(name: str, owner: str, doc: str, *natural: str, key: tuple[str, ...] = ("account_id",), part: str = "account_id", **kw: Any) -> Topic:
+    return Topic(name=name, spread=Spread.ACCOUNT, key=key, part=part, natural_key=natural, owner=owner, doc=doc, schema=name, **kw)
+
+
+def _1(name: str, owner: str, doc: str, *natural: str, key: tuple[str, ...] = (), **kw: Any) -> Topic:
+    defaults: dict[str, Any] = {"schema": name} | kw
+    return Topic(name=name, spread=Spread.ONE, key=key, part=None, natural_key=natural, owner=owner, doc=doc, **defaults)
+
+
+def _changelog(stage: str, spread: Spread) -> Topic:
+    return Topic(
+        name=f"{stage}.changelog", spread=spread, key=(), part=None, schema=None, natural_key=(),
+        cleanup=Cleanup.COMPACT, keep_days=1, audited=False, owner=stage, doc=f"state of the {stage} stage",
+    )
+
+
+COMPACT = Cleanup.COMPACT
+
+CATALOGUE: tuple[Topic, ...] = (
+    _s("bars", "play", "closed minute bars with feed and revision", "feed", "symbol", "t", keep_days=400),
+    _s("bars.late", "features", "bars deeper than the roll-back depth", "feed", "symbol", "t", schema="bars", watermarked=False, keep_days=90),
+    _s("quotes", "play", "newest stock and option quotes", "feed", "instrument", "quote_time", key=("instrument",), part="underlying", keep_days=2),
+    _1("universe", "play", "the whole list of tradable symbols", "version", cleanup=COMPACT, keep_days=400, watermarked=True),
+    _s("features", "features", "feature vector per bar and revision", "feed", "symbol", "t", keep_days=400),
+    _1("scores", "scores", "watch score and components per evaluation", "symbol", "evaluation", key=("symbol",), watermarked=True, keep_days=30),
+    _1("watchlist", "watchlist", "whole ranked list per evaluation", "evaluation", cleanup=COMPACT, keep_days=30, watermarked=True),
+    _s("memberships", "watchlist", "a symbol's place in the list, for the signal stage", "symbol", "evaluation", cleanup=COMPACT, keep_days=30),
+    _s("decisions", "signals", "every evaluation incl. HOLD with reason", "symbol", "bar_t", keep_days=400),
+    _s("signals", "signals", "actions to consider, never HOLD", "signal_id", keep_days=400),
+    _s("revision_audit", "signals", "revisions that would have changed an action", "symbol", "bar_t", "revision", keep_days=90),
+    _a("account_inbox", "dispatcher", "everything that reaches the account, in order", "account_id"),
+    _a("proposals", "account", "sized order plan, all gate results, verdict", "account_id", "signal_id", key=("account_id", "signal_id"), keep_days=400),
+    _a("orders", "account", "order state changes, INTENT first", "account_id", "client_order_id", "seq", key=("account_id", "client_order_id")),
+    _a("executions", "account", "one per broker execution", "account_id", "execution_id", key=("account_id", "execution_id")),
+    _a("positions", "account", "signed fold of executions", "account_id", "position_id", "seq", key=("account_id", "instrument"), cleanup=COMPACT, keep_days=400),
+    _a("accounts", "account", "equity, buying power, identity state", "account_id", "event_time", cleanup=COMPACT, keep_days=30),
+    _a("controls", "operators", "kill-switch changes and releases", "scope", "seq", key=("scope",), part="scope"),
+    _1("heartbeats", "every stage", "last success, lag, last watermark", "stage", "partition", key=("stage", "partition"), cleanup=COMPACT, audited=False),
+    Topic(name="dead_letters", spread=Spread.SYMBOL, key=(), part=None, schema=None, natural_key=(), keep_days=30, owner="every stage", doc="raw bytes, error, reason; record key = source topic, partition = source partition"),
+    _changelog("features", Spread.SYMBOL),
+    _changelog("scores", Spread.SYMBOL),
+    _changelog("watchlist", Spread.ONE),
+    _changelog("signals", Spread.SYMBOL),
+    _changelog("account", Spread.ACCOUNT),
+)
+
+_BY_NAME = {topic.name: topic for topic in CATALOGUE}
+RANK = {topic.name: rank for rank, topic in enumerate(CATALOGUE)}
+
+
+def topic(name: str) -> Topic:
+    """The topic called ``name`` (without prefix). Raises Fatal for a name the catalogue does not have."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise Fatal("no such topic in the catalogue", value=name, remedy="run `tape topics` for the list") from None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation."""
+
+    prefix: str = ""
+    symbol_partitions: int = 4
+    account_partitions: int = 4
+
+    def wire_name(self, name: str) -> str:
+        """The name on the cluster."""
+        return f"{self.prefix}.{name}" if self.prefix else name
+
+    def catalogue_name(self, wire_name: str) -> str:
+        """The catalogue's name of a topic on the cluster."""
+        return wire_name.removeprefix(f"{self.prefix}.") if self.prefix else wire_name
+
+    def partitions(self, name: str) -> int:
+        spread = topic(name).spread
+        return {Spread.SYMBOL: self.symbol_partitions, Spread.ACCOUNT: self.account_partitions, Spread.ONE: 1}[spread]
+
+    def partition(self, name: str, body: dict[str, Any]) -> int:
+        """The partition that ``body`` goes to in topic ``name``."""
+        return topic(name).partition(body, self.partitions(name))
+
+
+Partitioner = Callable[[str, dict[str, Any]], int]
