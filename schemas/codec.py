@@ -41,7 +41,9 @@ def _without_times(node: Any) -> Any:
     if isinstance(node, dict):
         if node.get("logicalType") in _INTEGER_TIMES:
             return node["type"]
-        return {k: _without_times(v) if k in ("type", "items", "values", "fields") else v for k, v in node.items()}
+        return {
+            k: _without_times(v) if k in ("type", "items", "values", "fields") else v for k, v in node.items()
+        }
     return node
 
 
@@ -103,9 +105,13 @@ def decode(name: str, data: bytes | None) -> Body:
     stream.seek(PREFIX.size)
     try:
         reader = None if schema_id == current_id(name) else parsed(name)
-        body = fastavro.schemaless_reader(stream, writer, reader, return_record_name=True, return_record_name_override=True)
+        body = fastavro.schemaless_reader(
+            stream, writer, reader, return_record_name=True, return_record_name_override=True
+        )
     except Exception as error:
-        raise DeadLetter(f"the {name} record cannot be decoded: {error!r}", value=data[:64], reason="MALFORMED") from error
+        raise DeadLetter(
+            f"the {name} record cannot be decoded: {error!r}", value=data[:64], reason="MALFORMED"
+        ) from error
     if stream.tell() != len(data):
         raise DeadLetter(f"bytes are left after the {name} record", value=data[:64], reason="MALFORMED")
     result = cast(Body, body)
@@ -117,5 +123,8 @@ def _refuse_not_finite(name: str, body: Body) -> None:
     for field, value in body.items():
         if type(value) is float and not math.isfinite(value):
             raise DeadLetter(
-                f"{name}.{field} is not a finite number", value=value, remedy="unknown is null", reason="NOT_FINITE"
+                f"{name}.{field} is not a finite number",
+                value=value,
+                remedy="unknown is null",
+                reason="NOT_FINITE",
             )

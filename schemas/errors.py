@@ -1,12 +1,12 @@
 """The error tree. An error's type says what the program does next.
 
-    TapeError
-    ├── Retry         the edge tries again later; nothing is lost meanwhile
-    ├── DeadLetter    the record goes to ``dead_letters`` with the reason; the stream goes on
-    ├── HaltAccount   openings of one account stop until a person or a check clears it
-    └── Fatal         the process stops (at start-up: refuses to start)
-        ├── ConfigInvalid
-        └── CatalogueMismatch
+TapeError
+├── Retry         the edge tries again later; nothing is lost meanwhile
+├── DeadLetter    the record goes to ``dead_letters`` with the reason; the stream goes on
+├── HaltAccount   openings of one account stop until a person or a check clears it
+└── Fatal         the process stops (at start-up: refuses to start)
+    ├── ConfigInvalid
+    └── CatalogueMismatch
 """
 
 

@@ -55,7 +55,9 @@ def append_changed(folder: Path) -> list[str]:
             name, schema = path.stem, json.loads(path.read_text())
             if name in newest and by_id[newest[name]][1] == schema:
                 continue
-            log.write(json.dumps({"id": next_id, "name": name, "schema": schema}, separators=(",", ":")) + "\n")
+            log.write(
+                json.dumps({"id": next_id, "name": name, "schema": schema}, separators=(",", ":")) + "\n"
+            )
             added.append(name)
             next_id += 1
     return added

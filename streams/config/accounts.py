@@ -23,7 +23,7 @@ class Action(StrEnum):
 
 
 Tier = Literal["tiny", "small", "medium", "large"]
-_COLUMNS: tuple[Tier, ...] = ("tiny", "small", "medium", "large")
+_COLUMNS: tuple[str, ...] = ("tiny", "small", "medium", "large")
 _TIER_TABLE: dict[str, tuple[Any, Any, Any, Any]] = {
     "max_contracts": (2, 3, 5, 10),
     "max_exposure": (1500, 4000, 15000, 50000),
@@ -40,7 +40,7 @@ _MONEY = {"max_exposure", "max_daily_loss", "risk_day", "risk_swing"}
 
 def tier_defaults(tier: str) -> dict[str, Any]:
     """The limits of a tier, as the account document would spell them."""
-    column = _COLUMNS.index(tier)  # type: ignore[arg-type]
+    column = _COLUMNS.index(tier)
     row = {name: values[column] for name, values in _TIER_TABLE.items()}
     return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
 

@@ -118,7 +118,9 @@ _DECIMAL_KEYS = {
     for name, inner in field.annotation.model_fields.items()
     if "Decimal" in str(inner.annotation)
 }
-_ACCOUNT_DECIMALS = {name for name, field in Account.model_fields.items() if "Decimal" in str(field.annotation)}
+_ACCOUNT_DECIMALS = {
+    name for name, field in Account.model_fields.items() if "Decimal" in str(field.annotation)
+}
 
 
 def _typed(document: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +136,9 @@ def _typed(document: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for group, content in document.items():
         if group == "accounts" and isinstance(content, list):
-            out[group] = tuple({k: value(v, k in _ACCOUNT_DECIMALS) for k, v in row.items()} for row in content)
+            out[group] = tuple(
+                {k: value(v, k in _ACCOUNT_DECIMALS) for k, v in row.items()} for row in content
+            )
         elif isinstance(content, dict):
             out[group] = {k: value(v, (group, k) in _DECIMAL_KEYS) for k, v in content.items()}
         else:
@@ -158,7 +162,11 @@ def load(path: Path) -> Config:
         return from_dict(tomllib.loads(path.read_text()))
     except FileNotFoundError:
         raise ConfigInvalid(
-            "there is no configuration file", value=str(path), remedy="write one with `tape config show > tape.toml`"
+            "there is no configuration file",
+            value=str(path),
+            remedy="write one with `tape config show > tape.toml`",
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(f"the file is not TOML: {error}", value=str(path), remedy="mend that line") from None
+        raise ConfigInvalid(
+            f"the file is not TOML: {error}", value=str(path), remedy="mend that line"
+        ) from None

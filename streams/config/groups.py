@@ -65,7 +65,9 @@ class Feature(Group):
             raise ValueError("sma_short must be smaller than sma_long")
         if self.macd_fast >= self.macd_slow:
             raise ValueError("macd_fast must be smaller than macd_slow")
-        longest = max(self.sma_long, self.recent, self.volume_window + 1, self.bollinger, self.momentum_long + 1)
+        longest = max(
+            self.sma_long, self.recent, self.volume_window + 1, self.bollinger, self.momentum_long + 1
+        )
         if longest > 120:
             raise ValueError("no window may be longer than the ring's 120 bars")
         return self

@@ -1,0 +1,88 @@
+"""The ``tape`` command. Sub-commands live in modules of this folder and are imported when they are run."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from schemas.errors import TapeError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class Entry(NamedTuple):
+    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its line of help."""
+
+    path: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
+    "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines."),
+    "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
+    "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
+    "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
+}
+"""The one table of sub-commands, in the order of the help page."""
+
+
+def load(name: str) -> Any:
+    """The command object of one table entry."""
+    module, attribute = COMMANDS[name].path.split(":")
+    target = getattr(import_module(module), attribute)
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command(name)(target)
+        target = single
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a sub-command's module only when that sub-command is run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        return TyperCommand(cmd_name, help=entry.help) if entry else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else command, rest
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("tapedeck"))
+        raise typer.Exit
+
+
+@app.callback()
+def tape(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Turn a market tape into orders, on Kafka."""
+
+
+def run() -> None:
+    """The entry point. A TapeError becomes one line on standard error and exit code 2."""
+    try:
+        app()
+    except TapeError as error:
+        print(f"tape: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
