@@ -1,0 +1,184 @@
+"""The exchange calendar: the only source for "is the market open".
+
+Times are UTC microseconds, dates are days since the epoch. New York appears only in this module's
+phase borders and in ``session_date``.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import cache, lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from exchange_calendars.calendar_utils import get_calendar
+
+from schemas.errors import TapeError
+from streams.contract import MINUTE_US
+
+NEW_YORK = ZoneInfo("America/New_York")
+EPOCH = date(1970, 1, 1)
+_HOUR_US = 60 * MINUTE_US
+_PRE_OPENS_HOUR = 4
+_POST_CLOSES_HOUR = 20
+_FULL_CLOSE_HOUR = 16
+_FIRST_DAY = date(2010, 1, 1)
+_LAST_DAY = date(2030, 12, 31)
+
+
+class CalendarUnknown(TapeError):
+    """CALENDAR_UNKNOWN: the calendar does not cover this date; nothing opens, closing asks the broker."""
+
+    def __init__(self, day: int, horizon: tuple[int, int]) -> None:
+        first, last = (str(iso_date(edge)) for edge in horizon)
+        super().__init__(
+            f"the calendar covers {first} to {last} only",
+            value=str(iso_date(day)),
+            remedy="extend the range in streams/sessions.py or check the record's time",
+            reason="CALENDAR_UNKNOWN",
+        )
+
+
+class SessionKind(StrEnum):
+    FULL = "FULL"
+    HALF = "HALF"
+
+
+class Phase(StrEnum):
+    """PRE is [04:00 ET, open), REGULAR [open, close), POST [close, 20:00 ET), all else CLOSED."""
+
+    PRE = "PRE"
+    REGULAR = "REGULAR"
+    POST = "POST"
+    CLOSED = "CLOSED"
+
+
+class Session(NamedTuple):
+    """One trading session: ``date`` in days, ``open`` and ``close`` in microseconds."""
+
+    date: int
+    open: int
+    close: int
+    kind: SessionKind
+
+    def before_close(self, minutes: int) -> int:
+        """The instant ``minutes`` before this session's close: every cut-off is one of these."""
+        return self.close - minutes * MINUTE_US
+
+
+def iso_date(day: int) -> date:
+    """The date that lies ``day`` days after the epoch."""
+    return EPOCH + timedelta(days=day)
+
+
+def day_number(day: date) -> int:
+    """Days since the epoch."""
+    return (day - EPOCH).days
+
+
+def micros(moment: datetime) -> int:
+    """UTC microseconds of an aware datetime, without going through a float."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _new_york(day: int, hour: int) -> int:
+    local = iso_date(day)
+    return micros(datetime(local.year, local.month, local.day, hour, tzinfo=NEW_YORK))
+
+
+@lru_cache(maxsize=4096)
+def _date_of_hour(hour: int) -> int:
+    moment = datetime.fromtimestamp(hour * 3600, tz=NEW_YORK)
+    return day_number(moment.date())
+
+
+class Calendar:
+    """Sessions between two dates, inclusive. A date outside them raises CalendarUnknown."""
+
+    def __init__(self, sessions: Iterable[Session], horizon: tuple[int, int]) -> None:
+        self._sessions = sorted(sessions)
+        self._horizon = horizon
+        self._dates = [session.date for session in self._sessions]
+        self._opens = [session.open for session in self._sessions]
+        self._by_date = {session.date: session for session in self._sessions}
+
+    def horizon(self) -> tuple[int, int]:
+        """First and last date that the calendar knows."""
+        return self._horizon
+
+    def session_on(self, date: int) -> Session | None:
+        """The session of a New York date; None on a holiday or weekend."""
+        self._check(date)
+        return self._by_date.get(date)
+
+    def session_at(self, t: int) -> Session | None:
+        """The session whose REGULAR phase contains ``t``."""
+        at = bisect_right(self._opens, t) - 1
+        if at >= 0 and t < self._sessions[at].close:
+            return self._sessions[at]
+        self._check(self.session_date(t))
+        return None
+
+    def session_date(self, t: int) -> int:
+        """The New York date of an instant, whether or not it has a session."""
+        return _date_of_hour(t // _HOUR_US)  # New York's midnight and clock changes fall on whole UTC hours
+
+    def previous(self, date: int) -> Session | None:
+        """The newest session before ``date``; None where the calendar begins."""
+        self._check(date)
+        at = bisect_left(self._dates, date) - 1
+        return self._sessions[at] if at >= 0 else None
+
+    def next(self, date: int) -> Session | None:
+        """The first session after ``date``; None where the calendar ends."""
+        self._check(date)
+        at = bisect_right(self._dates, date)
+        return self._sessions[at] if at < len(self._sessions) else None
+
+    def phase(self, t: int) -> Phase:
+        """The phase of ``t`` on its New York date."""
+        date = self.session_date(t)
+        session = self.session_on(date)
+        if session is None:
+            return Phase.CLOSED
+        if session.open <= t < session.close:
+            return Phase.REGULAR
+        if t < session.open:
+            return Phase.PRE if t >= _new_york(date, _PRE_OPENS_HOUR) else Phase.CLOSED
+        return Phase.POST if t < _new_york(date, _POST_CLOSES_HOUR) else Phase.CLOSED
+
+    def minutes_to_close(self, t: int) -> float | None:
+        """Minutes from ``t`` to the close of the session it is in; None outside the REGULAR phase."""
+        session = self.session_at(t)
+        return None if session is None else (session.close - t) / MINUTE_US
+
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``(dates int32, opens int64, closes int64)``, one element per session, sorted: for kernels."""
+        closes = [session.close for session in self._sessions]
+        return (
+            np.array(self._dates, dtype=np.int32),
+            np.array(self._opens, dtype=np.int64),
+            np.array(closes, dtype=np.int64),
+        )
+
+    def _check(self, date: int) -> None:
+        if not self._horizon[0] <= date <= self._horizon[1]:
+            raise CalendarUnknown(date, self._horizon)
+
+
+@cache
+def xnys() -> Calendar:
+    """The New York Stock Exchange, 2010 to 2030, as ``exchange_calendars`` has it."""
+    schedule = get_calendar("XNYS", start=_FIRST_DAY, end=_LAST_DAY).schedule
+    opens, closes = (
+        schedule[column].dt.tz_convert(None).to_numpy("datetime64[us]").astype("int64").tolist()
+        for column in ("open", "close")
+    )
+    sessions = []
+    for day, opened, closed in zip(schedule.index, opens, closes, strict=True):
+        date = day_number(day.date())
+        kind = SessionKind.FULL if closed == _new_york(date, _FULL_CLOSE_HOUR) else SessionKind.HALF
+        sessions.append(Session(date, opened, closed, kind))
+    return Calendar(sessions, (day_number(_FIRST_DAY), day_number(_LAST_DAY)))
