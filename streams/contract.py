@@ -40,6 +40,18 @@ class Out(NamedTuple):
     body: dict[str, Any]
 
 
+class Message(NamedTuple):
+    """One log record as a driver hands it over: ``topic`` is the catalogue's name, ``timestamp`` in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
 class Drop(NamedTuple):
     """An input that gave no output, with the stage's reason: what the funnel counts."""
 
@@ -59,7 +71,12 @@ class Step(NamedTuple):
 
 
 class Stage(Protocol):
-    """A pure stage. ``state`` is None for a key never seen. ``at_watermark`` runs only where ``period`` is set."""
+    """A pure stage. ``state`` is None for a key never seen. ``at_watermark`` runs only where ``period`` is set.
+
+    Drops whose reason is in ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
+    """
+
+    dead_letter_reasons: frozenset[str]
 
     def key(self, row: Row) -> bytes:
         """The state key of one input row."""
@@ -91,9 +108,7 @@ class StageSpec:
     name: str
     trigger: str
     joins: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
     outputs: tuple[str, ...]
-    forwards: tuple[str, ...] = ()
     scale: Scale = "partition"
     period: int | None = None
     doc: str

@@ -1,0 +1,29 @@
+"""The in-band watermark: key ``~watermark``, null value, the minute's left edge in a header.
+
+Other Kafka tools see a tombstone and skip it.
+"""
+
+from collections.abc import Sequence
+
+from schemas.errors import DeadLetter
+from topics.catalogue import WATERMARK_KEY
+
+LABEL_HEADER = "tape-watermark"
+
+
+def headers_for(label: int) -> list[tuple[str, bytes]]:
+    """The headers of watermark(label); ``label`` in UTC microseconds, a whole minute."""
+    return [(LABEL_HEADER, str(label).encode())]
+
+
+def label_of(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int | None:
+    """The label where the record is a watermark, else None. Raises DeadLetter for one without a label."""
+    if key != WATERMARK_KEY or value is not None:
+        return None
+    for name, content in headers or ():
+        if name == LABEL_HEADER:
+            try:
+                return int(content)
+            except ValueError:
+                break
+    raise DeadLetter("a watermark without a readable label", value=list(headers or ()), reason="BAD_WATERMARK")
