@@ -71,9 +71,9 @@ class Step(NamedTuple):
 
 
 class Stage(Protocol):
-    """A pure stage. ``state`` is None for a key never seen. ``at_watermark`` runs only where ``period`` is set.
+    """A pure stage. ``state`` is None for a key never seen.
 
-    Drops whose reason is in ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
+    ``at_watermark`` runs only where the spec's ``period`` is set. Drops whose reason is in ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
     """
 
     dead_letter_reasons: frozenset[str]
@@ -87,7 +87,7 @@ class Stage(Protocol):
         ...
 
     def at_watermark(self, watermark: int, part: int, values: "Values") -> Step:
-        """Called once every source partition has reached ``watermark``; may write only ``part``'s own value."""
+        """Called when every source partition has reached ``watermark``; writes only ``part``'s own value."""
         ...
 
 

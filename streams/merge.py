@@ -54,7 +54,9 @@ class Unreadable(NamedTuple):
 Item = Record | Mark | JoinMark | Skip | Unreadable
 
 
-def parts_of(spec: StageSpec, parts: Sequence[int], partitions: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def parts_of(
+    spec: StageSpec, parts: Sequence[int], partitions: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
     """The partitions of each input that a task over trigger partitions ``parts`` reads.
 
     A single stage reads all partitions of every input; a partitioned one its own, or partition 0 of
@@ -71,7 +73,9 @@ class Merge:
     ``labels`` are the last watermarks applied per partition (from the state store); a new task has none.
     """
 
-    def __init__(self, spec: StageSpec, parts: Mapping[str, Sequence[int]], labels: Mapping[Part, int]) -> None:
+    def __init__(
+        self, spec: StageSpec, parts: Mapping[str, Sequence[int]], labels: Mapping[Part, int]
+    ) -> None:
         self._watermarked = topic(spec.trigger).watermarked
         self._marks_after_joins = spec.period is not None
         self._trigger: list[Part] = [(spec.trigger, p) for p in parts[spec.trigger]]

@@ -93,7 +93,8 @@ def as_text() -> str:
     for spec in TOPOLOGY:
         joins = f" joined with {', '.join(spec.joins)}" if spec.joins else ""
         period = f", every {spec.period} s" if spec.period else ""
-        lines.append(f"{spec.name:<10} {spec.trigger}{joins} -> {', '.join(spec.outputs)} ({spec.scale}{period})")
+        flow = f"{spec.trigger}{joins} -> {', '.join(spec.outputs)}"
+        lines.append(f"{spec.name:<10} {flow} ({spec.scale}{period})")
         lines.append(f"{'':<10} {spec.doc}")
     return "\n".join(lines)
 

@@ -26,4 +26,4 @@ def label_of(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str
                 return int(content)
             except ValueError:
                 break
-    raise DeadLetter("a watermark without a readable label", value=list(headers or ()), reason="BAD_WATERMARK")
+    raise DeadLetter("a watermark has no readable label", value=list(headers or ()), reason="BAD_WATERMARK")

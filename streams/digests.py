@@ -1,0 +1,55 @@
+"""Digests of outputs and of state: what must be equal whichever driver ran the tape."""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+from schemas.codec import PREFIX, decode
+from streams.contract import Message
+from streams.frame import unpack
+from topics.catalogue import WATERMARK_KEY, topic
+
+
+class OutputDigest:
+    """SHA-256 over sorted (record key, event_id, body), each event_id once. Bodies are Avro bytes."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[bytes, bytes]] = {}
+        self.conflicts: list[str] = []
+
+    def add(self, key: bytes, event_id: str, body: bytes) -> None:
+        """One record; a repeat counts once, a repeat with another body is a conflict."""
+        known = self._rows.setdefault(event_id, (key, body))
+        if known != (key, body):
+            self.conflicts.append(event_id)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def hexdigest(self) -> str:
+        total = sha256()
+        for key, event_id, body in sorted((k, e, b) for e, (k, b) in self._rows.items()):
+            total.update(len(key).to_bytes(4, "big") + key + event_id.encode())
+            total.update(len(body).to_bytes(4, "big") + body)
+        return total.hexdigest()
+
+
+def of_messages(name: str, messages: Iterable[Message]) -> OutputDigest:
+    """The digest of topic ``name`` over ``messages``; watermarks and undecodable values are left out."""
+    digest = OutputDigest()
+    schema = topic(name).schema
+    assert schema is not None
+    for message in messages:
+        if message.value is not None and message.key != WATERMARK_KEY:
+            body = decode(schema, message.value)
+            digest.add(message.key or b"", body["event_id"], message.value[PREFIX.size :])
+    return digest
+
+
+def of_state(values: Mapping[bytes, bytes]) -> str:
+    """SHA-256 over sorted (key, body) of framed table values, the ``~watermark`` value left out."""
+    total = sha256()
+    for key in sorted(values):
+        if key != WATERMARK_KEY:
+            body = unpack(values[key]).body
+            total.update(len(key).to_bytes(4, "big") + key + len(body).to_bytes(4, "big") + body)
+    return total.hexdigest()

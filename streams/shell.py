@@ -1,0 +1,304 @@
+"""The shell around a stage: decodes, skips repeats, steps, frames state, forwards watermarks.
+
+It decides *what* must be written and in which order; a driver does it: outputs acked first, then the
+table (changelog acked), then the inputs acked. A crash anywhere repeats work with identical results.
+
+1. Outputs leave in the order of the inputs that caused them, forwarded watermarks between.
+2. A value carries the last applied offset per input partition; what is at or below it is a repeat,
+   changes nothing, and the stored value is written again so that the changelog surely has it.
+3. The ``~watermark`` value is written last. A batch of a period stage ends at a watermark.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter, TapeError
+from streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
+from streams.frame import Value, pack, unpack
+from streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
+from streams.watermarks import label_of
+from topics.catalogue import WATERMARK_KEY, topic
+
+DUPLICATE = "DUPLICATE"
+NO_WATERMARK = "NO_WATERMARK"
+STAGE_ERROR = "STAGE_ERROR"
+
+
+class Store(Protocol):
+    """A stage's table as the shell reads it: framed values by partition and key."""
+
+    def get(self, partition: int, key: bytes) -> bytes | None: ...
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """(key, framed value) of every key of this task, in any order."""
+        ...
+
+
+class Produced(NamedTuple):
+    """One output with the message that caused it, or None where a watermark did."""
+
+    out: Out
+    cause: Message | None
+
+
+class Forward(NamedTuple):
+    """A watermark to write to every output partition of this task."""
+
+    label: int
+
+
+class Write(NamedTuple):
+    """One table write: partition, key, framed value."""
+
+    partition: int
+    key: bytes
+    value: bytes
+
+
+class Dead(NamedTuple):
+    """An input for ``dead_letters``."""
+
+    message: Message
+    error: TapeError
+
+
+@dataclass
+class Effects:
+    """What one batch must do, in this order: outputs and dead letters, writes, acks."""
+
+    outputs: list[Produced | Forward] = field(default_factory=list)
+    requests: list[Out] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    acks: list[Message] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    watermark: int | None = None
+
+
+class _Entry(NamedTuple):
+    position: int
+    message: Message
+    row: Row
+
+
+class _Values:
+    """What a period step sees: bodies in key order, this batch's steps included."""
+
+    def __init__(self, own: bytes | None, store: Store, fresh: Mapping[bytes, Value]) -> None:
+        self.own = own
+        self._store = store
+        self._fresh = fresh
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        bodies = {key: unpack(data).body for key, data in self._store.items() if key != WATERMARK_KEY}
+        bodies.update((key, value.body) for key, value in self._fresh.items())
+        yield from sorted(bodies.items())
+
+
+class Shell:
+    """One task of one stage: trigger partitions ``parts`` and what they join with.
+
+    ``home`` is the table partition that holds the task's ``~watermark`` value.
+    """
+
+    def __init__(self, spec: StageSpec, stage: Stage, store: Store, home: int = 0) -> None:
+        self.spec = spec
+        self._stage = stage
+        self._store = store
+        self._home = home
+        self._ranks = {name: rank for rank, name in enumerate(spec.inputs)}
+        self._watermarked = topic(spec.trigger).watermarked
+
+    def labels(self) -> dict[Part, int]:
+        """The last applied watermark per input partition, for a Merge to go on from."""
+        value = self._watermark_value()
+        return {(self.spec.inputs[rank], part): label for (rank, part), label in value.cursors.items()}
+
+    def apply(self, items: Sequence[Item]) -> Effects:
+        """The effects of ``items``, which a Merge gave in this order."""
+        effects = Effects()
+        entries, marks, labels = self._sort_out(items, effects)
+        fresh: dict[tuple[int, bytes], Value] = {}
+        produced: list[tuple[int, Produced]] = []
+        for (part, key), group in self._by_key(entries, effects).items():
+            fresh[part, key] = self._step_key(part, key, group, effects, produced)
+        produced.sort(key=lambda pair: pair[0])
+        own = self._watermark_value()
+        body = own.body
+        at = 0
+        for position, label in marks:
+            while at < len(produced) and produced[at][0] < position:
+                self._emit(produced[at][1], effects)
+                at += 1
+            if self.spec.period is not None:
+                body = self._at_watermark(label, body, fresh, effects)
+            effects.outputs.append(Forward(label))
+            effects.watermark = label
+        for _, each in produced[at:]:
+            self._emit(each, effects)
+        for (part, key), value in fresh.items():
+            effects.writes.append(Write(part, key, pack(value.epoch, value.cursors, value.body)))
+        if labels or body != own.body:
+            framed = pack(own.epoch, own.cursors | labels, body)
+            effects.writes.append(Write(self._home, WATERMARK_KEY, framed))
+        return effects
+
+    def _sort_out(
+        self, items: Sequence[Item], effects: Effects
+    ) -> tuple[list[_Entry], list[tuple[int, int]], dict[tuple[int, int], int]]:
+        """Decoded rows, marks as (position, label) and the labels to store; every input is acked."""
+        entries: list[_Entry] = []
+        marks: list[tuple[int, int]] = []
+        labels: dict[tuple[int, int], int] = {}
+        for position, item in enumerate(items):
+            if isinstance(item, Record):
+                effects.acks.append(item.message)
+                row = self._row(item, effects)
+                if row is not None:
+                    entries.append(_Entry(position, item.message, row))
+            elif isinstance(item, Mark):
+                effects.acks.extend(item.messages)
+                marks.append((position, item.label))
+                for message in item.messages:
+                    label = label_of(message.key, message.value, message.headers)
+                    assert label is not None
+                    labels[self._ranks[message.topic], message.partition] = label
+            elif isinstance(item, JoinMark):
+                effects.acks.append(item.message)
+                labels[self._ranks[item.message.topic], item.message.partition] = item.label
+            elif isinstance(item, Skip):
+                effects.acks.append(item.message)
+                effects.counts[DUPLICATE] += 1
+            elif isinstance(item, Unreadable):
+                effects.acks.append(item.message)
+                effects.dead.append(Dead(item.message, item.error))
+        return entries, marks, labels
+
+    def _row(self, item: Record, effects: Effects) -> Row | None:
+        message = item.message
+        schema = topic(message.topic).schema
+        assert schema is not None
+        try:
+            if item.log_minute is None and message.topic == self.spec.trigger:
+                raise DeadLetter(
+                    "a record stands before the first watermark of its partition",
+                    value=f"{message.topic}/{message.partition}@{message.offset}",
+                    remedy="write watermark(first - 60 s) before the first record",
+                    reason=NO_WATERMARK,
+                )
+            body = decode(schema, message.value)
+        except DeadLetter as error:
+            effects.dead.append(Dead(message, error))
+            effects.counts[error.reason] += 1
+            return None
+        minute = item.log_minute or 0
+        now = minute + MINUTE_US if self._watermarked else int(body["event_time"])
+        return Row(message.topic, message.key or b"", body, minute, now)
+
+    def _step_key(
+        self,
+        part: int,
+        key: bytes,
+        group: list[_Entry],
+        effects: Effects,
+        produced: list[tuple[int, Produced]],
+    ) -> Value:
+        stored = self._store.get(part, key)
+        value = unpack(stored) if stored is not None else Value(0, {}, b"")
+        cursors = dict(value.cursors)
+        news: list[_Entry] = []
+        for entry in group:
+            at = (self._ranks[entry.message.topic], entry.message.partition)
+            if entry.message.offset <= cursors.get(at, -1):
+                effects.counts[DUPLICATE] += 1
+            else:
+                cursors[at] = entry.message.offset
+                news.append(entry)
+        body: bytes | None = value.body if stored is not None else None
+        body = self._step(key, body, news, effects, produced)
+        return Value(value.epoch, cursors, body or b"")
+
+    def _step(
+        self,
+        key: bytes,
+        body: bytes | None,
+        news: list[_Entry],
+        effects: Effects,
+        produced: list[tuple[int, Produced]],
+    ) -> bytes | None:
+        if not news:
+            return body
+        try:
+            step = self._stage.step(key, body, [entry.row for entry in news])
+        except Exception as error:
+            if len(news) > 1:
+                for entry in news:
+                    body = self._step(key, body, [entry], effects, produced)
+                return body
+            reason = error.reason if isinstance(error, TapeError) else STAGE_ERROR
+            wrapped = (
+                error
+                if isinstance(error, TapeError)
+                else DeadLetter(
+                    f"the {self.spec.name} stage failed on this record: {error!r}", reason=STAGE_ERROR
+                )
+            )
+            effects.dead.append(Dead(news[0].message, wrapped))
+            effects.counts[reason] += 1
+            return body
+        effects.counts["IN"] += len(news)
+        for drop in step.drops:
+            effects.counts[drop.reason] += 1
+            if drop.reason in self._stage.dead_letter_reasons:
+                message = news[drop.cause].message
+                error_ = DeadLetter(f"refused by the {self.spec.name} stage", reason=drop.reason)
+                effects.dead.append(Dead(message, error_))
+        for out in step.outs:
+            entry = news[out.cause]
+            produced.append((entry.position, Produced(out, entry.message)))
+        return step.state
+
+    def _at_watermark(
+        self, label: int, own: bytes, fresh: Mapping[tuple[int, bytes], Value], effects: Effects
+    ) -> bytes:
+        values = _Values(own or None, self._store, {key: value for (_, key), value in fresh.items()})
+        step = self._stage.at_watermark(label, self._home, values)
+        for drop in step.drops:
+            effects.counts[drop.reason] += 1
+        for out in step.outs:
+            self._emit(Produced(out, None), effects)
+        return step.state
+
+    def _emit(self, produced: Produced, effects: Effects) -> None:
+        if produced.out.topic == REQUESTS:
+            effects.requests.append(produced.out)
+        else:
+            effects.outputs.append(produced)
+            effects.counts[f"OUT:{produced.out.topic}"] += 1
+
+    def _watermark_value(self) -> Value:
+        stored = self._store.get(self._home, WATERMARK_KEY)
+        return unpack(stored) if stored is not None else Value(0, {}, b"")
+
+    def _by_key(self, entries: list[_Entry], effects: Effects) -> dict[tuple[int, bytes], list[_Entry]]:
+        """Entries by (table partition, state key), in order of first appearance.
+
+        A partitioned task writes its own partition only, whatever partition a join came from.
+        """
+        groups: dict[tuple[int, bytes], list[_Entry]] = {}
+        for entry in entries:
+            try:
+                key = self._stage.key(entry.row)
+            except Exception as error:
+                wrapped = DeadLetter(
+                    f"no state key can be made of this record: {error!r}", reason=STAGE_ERROR
+                )
+                effects.dead.append(Dead(entry.message, wrapped))
+                effects.counts[STAGE_ERROR] += 1
+                continue
+            part = entry.message.partition if self.spec.scale == "single" else self._home
+            groups.setdefault((part, key), []).append(entry)
+        return groups

@@ -1,0 +1,102 @@
+"""From a shell's effects to log records: value bytes, partition, time and headers."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from schemas.codec import encode
+from streams.contract import StageSpec
+from streams.shell import Effects, Forward, Produced
+from streams.watermarks import headers_for
+from topics.catalogue import WATERMARK_KEY, Layout, topic
+
+Headers = list[tuple[str, bytes]]
+TRACE = "traceparent"
+
+
+class Wire(NamedTuple):
+    """One record to append: catalogue topic, explicit partition, event time in ms."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes | None
+    timestamp: int
+    headers: Headers
+
+
+class Origin(NamedTuple):
+    """What depends on the run and so travels in headers, never in bodies."""
+
+    source: str
+    code_version: str
+    config_digest: str
+
+    def static(self) -> Headers:
+        return [
+            ("ce_specversion", b"1.0"),
+            ("ce_source", f"/tapedeck/{self.source}".encode()),
+            ("tape-code-version", self.code_version.encode()),
+            ("tape-config-digest", self.config_digest.encode()),
+        ]
+
+
+def record_wire(name: str, key: bytes, body: dict[str, object], layout: Layout, headers: Headers) -> Wire:
+    """One record of topic ``name``; its Kafka time is its event time. Raises DeadLetter for a bad body."""
+    schema = topic(name).schema
+    assert schema is not None
+    event_time = body["event_time"]
+    assert isinstance(event_time, int)
+    return Wire(name, layout.partition(name, body), key, encode(schema, body), event_time // 1000, headers)
+
+
+def watermark_wires(name: str, label: int, partitions: range | tuple[int, ...]) -> Iterator[Wire]:
+    """watermark(label) for each of ``partitions`` of topic ``name``; its Kafka time is the minute's end."""
+    for partition in partitions:
+        yield Wire(name, partition, WATERMARK_KEY, None, label // 1000 + 60_000, headers_for(label))
+
+
+class Wires:
+    """Turns the effects of one task into log records. ``home`` is a partitioned task's partition."""
+
+    def __init__(self, spec: StageSpec, layout: Layout, origin: Origin, home: int) -> None:
+        self._layout = layout
+        self._static = origin.static()
+        self._forward: list[tuple[str, range | tuple[int, ...]]] = []
+        for name in spec.outputs:
+            if topic(name).watermarked:
+                whole = range(layout.partitions(name))
+                self._forward.append((name, whole if spec.scale == "single" else (home,)))
+
+    def of(self, effects: Effects, ingest_us: int) -> Iterator[Wire]:
+        """The outputs in order. ``ingest_us``: when this task produced them, UTC microseconds."""
+        ingest = ("tape-ingest-time", str(ingest_us).encode())
+        for each in effects.outputs:
+            if isinstance(each, Forward):
+                for name, partitions in self._forward:
+                    yield from watermark_wires(name, each.label, partitions)
+            else:
+                yield self._record(each, ingest)
+
+    def _record(self, produced: Produced, ingest: tuple[str, bytes]) -> Wire:
+        out = produced.out
+        headers = [
+            *self._static,
+            ingest,
+            ("ce_id", out.event_id.encode()),
+            ("ce_type", f"tapedeck.{out.topic}".encode()),
+            (TRACE, _trace(produced)),
+        ]
+        if produced.cause is not None:
+            cause = produced.cause
+            headers.append(("tape-cause", f"{cause.topic}/{cause.partition}@{cause.offset}".encode()))
+        return record_wire(out.topic, out.record_key, out.body, self._layout, headers)
+
+
+def _trace(produced: Produced) -> bytes:
+    """W3C trace context: the trace id is the first event's id, the span id is this event's."""
+    trace_id = produced.out.event_id
+    if produced.cause is not None:
+        for name, content in produced.cause.headers:
+            if name == TRACE:
+                trace_id = content.split(b"-")[1].decode()
+    return f"00-{trace_id}-{produced.out.event_id[:16]}-01".encode()
