@@ -73,7 +73,8 @@ class Step(NamedTuple):
 class Stage(Protocol):
     """A pure stage. ``state`` is None for a key never seen.
 
-    ``at_watermark`` runs only where the spec's ``period`` is set. Drops whose reason is in ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
+    ``at_watermark`` runs only where the spec's ``period`` is set. Drops whose reason is in
+    ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
     """
 
     dead_letter_reasons: frozenset[str]

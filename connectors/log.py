@@ -1,0 +1,61 @@
+"""Writing source topics: the port that the player and the dispatchers write through."""
+
+from typing import Any, Protocol
+
+from connectors.producer import Batch, Outbox
+from streams.wire import Headers, Origin, record_wire, watermark_wires
+from topics.catalogue import Layout, topic
+
+
+class LogWriter(Protocol):
+    """Appends records under their catalogue key and partition."""
+
+    def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:
+        """Append one record. Raises DeadLetter for a body that does not fit its schema."""
+        ...
+
+    def watermark(self, name: str, label: int) -> None:
+        """Append watermark(label) to every partition of the topic."""
+        ...
+
+    def flush(self) -> None:
+        """Return when everything sent is acknowledged. Raises Retry where it is not."""
+        ...
+
+
+class KafkaLogWriter:
+    """The LogWriter onto a cluster."""
+
+    def __init__(self, bootstrap: str, layout: Layout, origin: Origin, *, linger_ms: int = 0) -> None:
+        self._layout = layout
+        self._static = origin.static()
+        self._outbox = Outbox(bootstrap, layout, linger_ms=linger_ms, client_id=origin.source)
+        self._open: list[Batch] = []
+
+    def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:
+        """Hand one record to the producer."""
+        extra: Headers = [
+            *self._static,
+            ("ce_id", str(body["event_id"]).encode()),
+            ("ce_type", f"tapedeck.{name}".encode()),
+            *(headers or {}).items(),
+        ]
+        wire = record_wire(name, topic(name).record_key(body), body, self._layout, extra)
+        self._open.append(self._outbox.send((wire,)))
+
+    def watermark(self, name: str, label: int) -> None:
+        """Hand watermark(label) to the producer for every partition."""
+        self._open.append(
+            self._outbox.send(watermark_wires(name, label, range(self._layout.partitions(name))))
+        )
+
+    def flush(self) -> None:
+        """Wait for every acknowledgement since the last flush; on an error the first one is raised."""
+        waiting, self._open = self._open, []
+        for batch in waiting:
+            self._outbox.wait(batch)
+
+    def close(self) -> None:
+        """Flush and stop."""
+        self.flush()
+        self._outbox.close()

@@ -1,0 +1,164 @@
+"""An idempotent librdkafka producer whose batches can be awaited until the broker has them all.
+
+Every record goes to an explicit partition. A delivery thread serves the callbacks; a batch ends with
+one wait. Nothing is ever reported as written before its acknowledgement.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.errors import Fatal, Retry
+from streams.wire import Wire
+from topics.catalogue import Layout
+
+_MAX_IN_QUEUE = 100_000
+_FULL_WAIT_S = 0.05
+
+
+class Batch:
+    """Counts the acknowledgements of one batch. ``offsets`` holds the highest acked offset per partition."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting = 1
+        self._error: str | None = None
+        self.offsets: dict[tuple[str, int], int] = {}
+        self.done: Future[None] = Future()
+
+    def expect(self) -> None:
+        """One more record is on its way."""
+        with self._lock:
+            self._waiting += 1
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """librdkafka's delivery callback."""
+        if error is None:
+            part = (message.topic(), message.partition())
+            self.offsets[part] = max(message.offset(), self.offsets.get(part, -1))
+        else:
+            self._error = f"{message.topic()}/{message.partition()}: {error.str()}"
+        self.settle()
+
+    def settle(self) -> None:
+        """One expected record has its answer; called once more when the batch is closed."""
+        with self._lock:
+            self._waiting -= 1
+            finished = self._waiting == 0
+        if finished:
+            if self._error is None:
+                self.done.set_result(None)
+            else:
+                remedy = "check the broker; the batch will be repeated"
+                self.done.set_exception(
+                    Retry("the broker refused a record", value=self._error, remedy=remedy)
+                )
+
+
+class Outbox:
+    """A producer of log records. ``timeout_s`` bounds the wait for acknowledgements."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        layout: Layout,
+        *,
+        linger_ms: int = 0,
+        timeout_s: float = 30.0,
+        client_id: str = "tapedeck",
+    ) -> None:
+        self._layout = layout
+        self._timeout_s = timeout_s
+        self._bootstrap = bootstrap
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": client_id,
+                "enable.idempotence": True,
+                "linger.ms": linger_ms,
+                "message.timeout.ms": int(timeout_s * 1000),
+                "queue.buffering.max.messages": _MAX_IN_QUEUE,
+                "socket.nagle.disable": True,
+                "log_level": 3,
+            }
+        )
+        self._open = True
+        self._thread = threading.Thread(target=self._serve, name=f"{client_id}-delivery", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._open:
+            self._producer.poll(0.1)
+
+    def send(self, wires: Iterable[Wire]) -> Batch:
+        """Hand records to librdkafka; the batch's ``done`` resolves when all are acknowledged.
+
+        ``done`` fails with Retry where the broker refused one. Raises Fatal for a record that can
+        never be sent.
+        """
+        batch = Batch()
+        for wire in wires:
+            batch.expect()
+            self._produce(wire, batch)
+        batch.settle()
+        return batch
+
+    def _produce(self, wire: Wire, batch: Batch) -> None:
+        arguments: dict[str, Any] = {
+            "topic": self._layout.wire_name(wire.topic),
+            "partition": wire.partition,
+            "key": wire.key,
+            "value": wire.value,
+            "timestamp": wire.timestamp,
+            "headers": wire.headers,
+            "on_delivery": batch.delivered,
+        }
+        while True:
+            try:
+                self._producer.produce(**arguments)
+                return
+            except BufferError:
+                self._producer.poll(_FULL_WAIT_S)
+            except KafkaException as error:
+                raise Fatal(
+                    f"a record for {arguments['topic']} cannot be sent: {error}", value=wire.key
+                ) from error
+
+    def write(self, wires: Iterable[Wire]) -> Batch:
+        """Send and wait. Raises Retry where not everything is acknowledged in time."""
+        batch = self.send(wires)
+        self.wait(batch)
+        return batch
+
+    def wait(self, batch: Batch) -> None:
+        """Return when ``batch`` is acknowledged. Raises Retry where it is refused or late."""
+        try:
+            batch.done.result(self._timeout_s + 5)
+        except TimeoutError:
+            raise self._late() from None
+
+    async def write_async(self, wires: Iterable[Wire]) -> Batch:
+        """Send and await, without blocking the loop. Raises Retry as ``write`` does."""
+        batch = self.send(wires)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(batch.done), self._timeout_s + 5)
+        except TimeoutError:
+            raise self._late() from None
+        return batch
+
+    def _late(self) -> Retry:
+        return Retry(
+            f"the broker did not acknowledge within {self._timeout_s:.0f} s",
+            value=self._bootstrap,
+            remedy="check that it runs (`tape status`); nothing was lost, the batch will be repeated",
+        )
+
+    def close(self) -> None:
+        """Wait for what is under way and stop the delivery thread."""
+        self._producer.flush(self._timeout_s)
+        self._open = False
+        self._thread.join(timeout=1)
