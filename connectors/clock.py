@@ -1,0 +1,73 @@
+"""Clocks of the edges. Times are UTC microseconds; the pure core never reads one."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from schemas.errors import Fatal
+from streams.contract import MINUTE_US
+
+SECOND_US = 1_000_000
+_WITHIN_MINUTE_US = MINUTE_US - 1_000  # the next minute begins with its label, never by elapsed time
+
+
+class Clock(Protocol):
+    """What an edge asks for the time."""
+
+    def now(self) -> int:
+        """UTC microseconds since the epoch."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000
+
+
+class TapeClock:
+    """The time inside a tape that is played: the end of the last minute plus the wall time since, sped up.
+
+    ``now`` = label + 60 s + min(elapsed x speed, 59.999 s). It never runs backwards and stands at 0
+    until the first label. ``speed`` None (a tape played as fast as it goes) counts as 1.
+    """
+
+    def __init__(self, speed: float | None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        if speed is not None and speed <= 0:
+            raise Fatal("a tape's speed must be positive", value=speed, remedy="use 1x, 60x or max")
+        self._speed = speed or 1.0
+        self._monotonic = monotonic
+        self._label: int | None = None
+        self._since = 0.0
+        self._latest = 0
+
+    def advance(self, label: int) -> None:
+        """The minute ``label`` (its left edge) has ended. A label at or below the last one changes nothing."""
+        if self._label is not None and label <= self._label:
+            return
+        self._label = label
+        self._since = self._monotonic()
+
+    def now(self) -> int:
+        if self._label is None:
+            return 0
+        elapsed = int((self._monotonic() - self._since) * self._speed * SECOND_US)
+        self._latest = max(self._latest, self._label + MINUTE_US + min(elapsed, _WITHIN_MINUTE_US))
+        return self._latest
+
+
+class ManualClock:
+    """A clock that stands still until it is set: for tests and the simulator."""
+
+    def __init__(self, now: int = 0) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now
+
+    def set(self, now: int) -> None:
+        """Move to ``now``. Raises Fatal where that is the past."""
+        if now < self._now:
+            raise Fatal("a clock cannot run backwards", value=now, remedy=f"it stands at {self._now}")
+        self._now = now

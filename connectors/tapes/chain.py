@@ -1,0 +1,151 @@
+"""A synthetic option chain: Black-Scholes off a volatility smile, with spreads, volume and open interest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+from functools import cache
+from math import ceil, exp, log, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+from zlib import crc32
+
+from connectors.tapes.market import RESTATE_US, ContractQuote, Right, quote_time
+from streams.sessions import Calendar, Session, iso_date
+
+ORIGIN = "synthetic/chain"
+_NORMAL = NormalDist()
+_SESSIONS_A_YEAR = 252
+_LONGEST_DAYS = 45
+_GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice asks for
+_RIGHTS: tuple[Right, Right] = ("CALL", "PUT")
+_FRIDAY = 4
+_SIZE = 100
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Underlying:
+    """What a chain is made from. ``reference`` fixes the strikes for the day (the last close before it);
+    ``volatility`` is annual; ``activity`` the contracts a day at the money in the nearest expiry."""
+
+    reference: float
+    volatility: float
+    activity: float
+
+
+class Listed(NamedTuple):
+    """A contract as it is listed for the whole day. ``luck`` in [0.6, 1.4) varies its activity."""
+
+    symbol: str
+    expiry: int
+    right: Right
+    strike: float
+    luck: float
+
+
+class SyntheticChain:
+    """Chains of one session. Pure: the same (underlying, spot, now) gives the same contracts."""
+
+    def __init__(self, underlyings: Mapping[str, Underlying], session: Session, calendar: Calendar) -> None:
+        self._session = session
+        self._underlyings = underlyings
+        self._nights = expiries(session, calendar)
+        self._listed = {name: _list_contracts(name, each, self._nights) for name, each in underlyings.items()}
+
+    def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]:
+        """Every listed contract as of ``now``, sorted by symbol; ``spot`` is the stock's mid price."""
+        if underlying not in self._underlyings:
+            return []
+        base = self._underlyings[underlying]
+        opened, close = self._session.open, self._session.close
+        left = min(1.0, max(0.0, (close - now) / (close - opened)))
+        return [self._quote(underlying, base, each, spot, left, now) for each in self._listed[underlying]]
+
+    def _quote(
+        self, underlying: str, base: Underlying, listed: Listed, spot: float, left: float, now: int
+    ) -> ContractQuote:
+        days = listed.expiry - self._session.date
+        years = max(self._nights[listed.expiry] + left, 0.002) / _SESSIONS_A_YEAR
+        away = log(listed.strike / spot)
+        volatility = smile(base.volatility, away, days)
+        price, delta = black_scholes(listed.right, spot, listed.strike, years, volatility)
+        reach = max(0.02, 1.5 * volatility * sqrt(years))
+        bid, ask = _around(price, abs(away) / reach)
+        busy = base.activity * listed.luck * exp(-((away / reach) ** 2) - days / 20)
+        return ContractQuote(
+            symbol=listed.symbol,
+            underlying=underlying,
+            expiry=listed.expiry,
+            right=listed.right,
+            strike=Decimal(str(listed.strike)),
+            size=_SIZE,
+            time=quote_time(listed.symbol, now - now % RESTATE_US),
+            bid=bid,
+            ask=ask,
+            volume=int(busy * (1.0 - left)),
+            open_interest=int(busy * 2.5),
+            delta=round(delta, 4),
+        )
+
+
+def expiries(session: Session, calendar: Calendar) -> dict[int, int]:
+    """Listed expiry dates (days since the epoch) and the sessions from this one to each.
+
+    Today, tomorrow where it has a session, and every week's last session up to 45 days ahead.
+    """
+    found = {}
+    ahead, nights = session, 0
+    while ahead.date - session.date <= _LONGEST_DAYS:
+        after = calendar.next(ahead.date)
+        if after is None:
+            break
+        to_friday = _FRIDAY - iso_date(ahead.date).weekday()
+        if ahead.date - session.date <= 1 or after.date > ahead.date + to_friday:
+            found[ahead.date] = nights
+        ahead, nights = after, nights + 1
+    return found
+
+
+def smile(volatility: float, away: float, days: int) -> float:
+    """Implied volatility at log-moneyness ``away``: skewed to puts, higher in the wings and near expiry."""
+    return volatility * (1.0 - 0.35 * away + 3.0 * away**2) * (1.0 + 0.08 * exp(-days / 5))
+
+
+def black_scholes(
+    right: Right, spot: float, strike: float, years: float, volatility: float
+) -> tuple[float, float]:
+    """(premium per share, delta) of a European option without interest or dividends."""
+    deviation = volatility * sqrt(years)
+    d1 = (log(spot / strike) + deviation**2 / 2) / deviation
+    near, far = _NORMAL.cdf(d1), _NORMAL.cdf(d1 - deviation)
+    call = spot * near - strike * far
+    return (call, near) if right == "CALL" else (call - spot + strike, near - 1.0)
+
+
+def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
+    """(bid, ask) in whole cents around a fair price; ``wing`` widens the spread. No bid under a cent."""
+    spread = max(1, ceil(100 * price * (0.008 + 0.012 * wing)))
+    bid = int((Decimal(str(round(price, 6))) * 100 - Decimal(spread) / 2).to_integral_value(ROUND_FLOOR))
+    return (bid * _CENT if bid >= 1 else None), max(bid, 0) * _CENT + spread * _CENT
+
+
+def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> list[Listed]:
+    step = strike_step(base.reference)
+    lowest, highest = (round(base.reference * (1 + sign * _GRID) / step) for sign in (-1, 1))
+    listed = []
+    for expiry in nights:
+        for right in _RIGHTS:
+            for k in range(max(lowest, 1), highest + 1):
+                symbol = f"{name}{iso_date(expiry):%y%m%d}{right[0]}{round(k * step * 1000):08d}"
+                luck = 0.6 + 0.8 * (crc32(symbol.encode()) % 1000) / 1000
+                listed.append(Listed(symbol, expiry, right, round(k * step, 3), luck))
+    return sorted(listed)
+
+
+@cache
+def strike_step(price: float) -> float:
+    """The distance between strikes at a price level, in dollars."""
+    for limit, step in ((40, 0.5), (120, 1.0), (300, 2.5), (700, 5.0)):
+        if price < limit:
+            return step
+    return 10.0

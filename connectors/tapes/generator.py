@@ -1,0 +1,241 @@
+"""A seeded synthetic market day: 28 stocks, the session before as warm-up, and everything that goes wrong.
+
+The same (seed, session, symbols) gives the same tape, byte for byte. Whatever it makes is labelled
+``synthetic/seed-N``.
+"""
+
+from datetime import date
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from connectors.tapes.chain import SyntheticChain, Underlying
+from connectors.tapes.market import StockQuote, TapeMarket, quote_time
+from connectors.tapes.plants import Floats, Plant, plan, shape_returns, shape_volume
+from connectors.tapes.profiles import PROFILES, Profile, profile
+from connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
+from schemas.errors import Fatal
+from streams.contract import MINUTE_US
+from streams.sessions import Calendar, Session, day_number, iso_date, xnys
+
+DEFAULT_SEED = 7
+DEFAULT_SESSION = date(2026, 2, 17)
+
+_MARKET_DAY_VOL = 0.008
+_SESSIONS_A_YEAR = 252
+_EXTENDED = 5  # minutes before the open and after the close
+_EXTENDED_FROM = 18.0  # million shares a day: what trades outside the session at all
+_LATE, _REVISED = 0.003, 0.004  # chance per bar
+_TAIL = 3  # the most minutes that a bar is late
+
+
+class Day(NamedTuple):
+    """One session of one stock, an element per minute: prices in dollars, rounded to cents."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def prices(self, i: int) -> tuple[float, float, float, float]:
+        return float(self.open[i]), float(self.high[i]), float(self.low[i]), float(self.close[i])
+
+
+class _Stock(NamedTuple):
+    symbol: str
+    profile: Profile
+    before: Day
+    today: Day
+    plant: Plant | None
+    rng: np.random.Generator
+
+
+class _Label(NamedTuple):
+    feed: str
+    origin: str
+
+
+def generate(
+    seed: int = DEFAULT_SEED,
+    *,
+    session: date = DEFAULT_SESSION,
+    symbols: tuple[str, ...] = tuple(PROFILES),
+    feed: str = "iex",
+    calendar: Calendar | None = None,
+) -> Tape:
+    """The tape of one synthetic session. Raises Fatal for a date without a session or an unknown symbol."""
+    calendar = calendar or xnys()
+    today = calendar.session_on(day_number(session))
+    before = calendar.previous(day_number(session))
+    if today is None or before is None:
+        raise Fatal("the market has no session on this date", value=str(session), remedy="name a trading day")
+    label = _Label(feed, f"synthetic/seed-{seed}")
+    plants = plan(np.random.default_rng([seed, 1])) if _minutes(today) >= 200 + 60 else ()
+    common = [_common(np.random.default_rng([seed, 2 + n]), _minutes(each)) for n, each in enumerate((before, today))]
+    stocks = [_stock(seed, symbol, common, plants) for symbol in symbols]
+    first = today.open - _EXTENDED * MINUTE_US
+    last = today.close + (_EXTENDED - 1) * MINUTE_US
+    quotes = {stock.symbol: _quotes(stock, today, range(first, last + 1, MINUTE_US)) for stock in stocks}
+    arrivals = [pair for stock in stocks for pair in _arrivals(stock, today, label)]
+    return Tape(
+        name=f"synthetic session of {session}, seed {seed}",
+        origin=label.origin,
+        session=today.date,
+        feed=feed,
+        universe=universe_body(
+            symbols,
+            source="DEFAULT" if symbols == tuple(PROFILES) else "MANUAL",
+            created_at=first - MINUTE_US,
+            origin=label.origin,
+        ),
+        history=tuple(body for stock in sorted(stocks) for body in _history(stock, before, label)),
+        minutes=arrange(arrivals, _quote_bodies(quotes, label), first, last),
+        market=TapeMarket(quotes, _chain(stocks, today, calendar), origin=label.origin, restated=True),
+        notes=(
+            f"every bar, quote and option contract is synthetic ({label.origin})",
+            "the universe is the generator's own list; its asset checks were skipped",
+        ),
+    )
+
+
+def _minutes(session: Session) -> int:
+    return (session.close - session.open) // MINUTE_US
+
+
+def _volatility_shape(n: int) -> Floats:
+    """Minute volatility over a session relative to its level: high after the open, a little at the close."""
+    i = np.arange(n)
+    return 0.85 + 0.8 * np.exp(-i / 25) + 0.25 * np.exp(-(n - i) / 20)
+
+
+def _volume_shape(n: int) -> Floats:
+    """The U of intraday volume, mean 1."""
+    i = np.arange(n)
+    shape = 0.7 + 1.8 * np.exp(-i / 20) + 1.6 * np.exp(-(n - 1 - i) / 25)
+    return np.asarray(shape / shape.mean())
+
+
+def _common(rng: np.random.Generator, n: int) -> Floats:
+    """The market's own log return per minute."""
+    return np.asarray(rng.standard_normal(n) * _MARKET_DAY_VOL / np.sqrt(n) * _volatility_shape(n))
+
+
+def _stock(seed: int, symbol: str, common: list[Floats], plants: tuple[Plant, ...]) -> _Stock:
+    made_of = profile(symbol)
+    rng = np.random.default_rng([seed, 100, crc32(symbol.encode())])
+    plant = next((each for each in plants if each.symbol == symbol), None)
+    before = _day(rng, made_of, made_of.price * float(np.exp(0.01 * rng.standard_normal())), common[0], None)
+    gap = float(np.clip(0.35 * made_of.day_vol * rng.standard_normal(), -0.025, 0.025))
+    today = _day(rng, made_of, float(before.close[-1]) * float(np.exp(gap)), common[1], plant)
+    return _Stock(symbol, made_of, before, today, plant, rng)
+
+
+def _day(rng: np.random.Generator, made_of: Profile, start: float, common: Floats, plant: Plant | None) -> Day:
+    n = len(common)
+    own_vol = np.sqrt(max(made_of.day_vol**2 - (made_of.beta * _MARKET_DAY_VOL) ** 2, 0.3 * made_of.day_vol**2))
+    returns = made_of.beta * common + rng.standard_normal(n) * own_vol / np.sqrt(n) * _volatility_shape(n)
+    usual = made_of.shares * 1e6 / n * _volume_shape(n)
+    minute_vol = made_of.day_vol / np.sqrt(n)
+    volume = usual * np.exp(0.2 * rng.standard_normal(n)) * (1 + 0.08 * np.abs(returns) / minute_vol)
+    if plant is not None:
+        shape_returns(plant, rng, returns)
+        shape_volume(plant, rng, volume, usual)
+    close = start * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[start], close[:-1] * np.exp(0.1 * minute_vol * rng.standard_normal(n - 1))])
+    wicks = np.exp(0.4 * minute_vol * np.abs(rng.standard_normal((2, n))))
+    high, low = np.maximum(opened, close) * wicks[0], np.minimum(opened, close) / wicks[1]
+    cents = [np.round(prices, 2) for prices in (opened, high, low, close)]
+    return Day(cents[0], cents[1], cents[2], cents[3], np.maximum(1.0, np.round(volume)))
+
+
+def _history(stock: _Stock, session: Session, label: _Label) -> list[Body]:
+    missing = stock.rng.random(len(stock.before.close)) < stock.profile.gappy
+    return [
+        _bar(stock.symbol, session.open + i * MINUTE_US, stock.before.prices(i), stock.before.volume[i], label)
+        for i in np.flatnonzero(~missing).tolist()
+    ]
+
+
+def _arrivals(stock: _Stock, session: Session, label: _Label) -> list[tuple[int, Body]]:
+    """(minute of arrival, bar) of every bar of the live session, with late and revised ones."""
+    n = len(stock.today.close)
+    missing, late, revised = stock.rng.random((3, n)) < np.array([[stock.profile.gappy], [_LATE], [_REVISED]])
+    delays = stock.rng.integers(1, _TAIL + 1, n)
+    quiet = set(stock.plant.window()) if stock.plant else set()
+    found = _extended(stock, session, label)
+    for i in range(n):
+        if missing[i] and i not in quiet:
+            continue
+        t, prices, volume = session.open + i * MINUTE_US, stock.today.prices(i), float(stock.today.volume[i])
+        is_late = bool(late[i]) and i not in quiet
+        arrival = t + int(delays[i]) * MINUTE_US * is_late
+        found.append((arrival, _bar(stock.symbol, t, prices, volume, label)))
+        if revised[i] and not is_late and i not in quiet:
+            late_trade = round((prices[1] + prices[2]) / 2, 2)
+            again = (prices[0], prices[1], prices[2], late_trade)
+            found.append((t + MINUTE_US, _bar(stock.symbol, t, again, round(volume * 1.03), label, revision=1)))
+    return found
+
+
+def _extended(stock: _Stock, session: Session, label: _Label) -> list[tuple[int, Body]]:
+    """A few thin bars before the open and after the close of the busiest stocks."""
+    if stock.profile.shares < _EXTENDED_FROM:
+        return []
+    found = []
+    for first, price in ((session.open - _EXTENDED * MINUTE_US, stock.today.open[0]), (session.close, stock.today.close[-1])):
+        for t in range(first, first + _EXTENDED * MINUTE_US, MINUTE_US):
+            shares = float(stock.rng.integers(100, 5_000))
+            found.append((t, _bar(stock.symbol, t, (float(price),) * 4, shares, label)))
+    return found
+
+
+def _bar(
+    symbol: str, t: int, prices: tuple[float, ...], volume: float, label: _Label, *, revision: int = 0
+) -> Body:
+    return bar_body(symbol, t, prices, float(volume), feed=label.feed, origin=label.origin, revision=revision)
+
+
+def _quotes(stock: _Stock, session: Session, labels: range) -> list[StockQuote]:
+    """The quote as of the end of each minute, a cent or a basis point either side of the path."""
+    sizes = stock.rng.integers(1, 21, (len(labels), 2)) * 100
+    found = []
+    for at, label in enumerate(labels):
+        i = (label - session.open) // MINUTE_US
+        price = stock.today.open[0] if i < 0 else stock.today.close[min(i, len(stock.today.close) - 1)]
+        half = max(0.01, round(float(price) * 0.0001, 2))
+        found.append(
+            StockQuote(
+                symbol=stock.symbol,
+                time=quote_time(stock.symbol, label + MINUTE_US),
+                bid=money(round(float(price) - half, 2)),
+                ask=money(round(float(price) + half, 2)),
+                bid_size=int(sizes[at, 0]),
+                ask_size=int(sizes[at, 1]),
+            )
+        )
+    return found
+
+
+def _quote_bodies(quotes: dict[str, list[StockQuote]], label: _Label) -> list[tuple[int, Body]]:
+    return [
+        (quote.time - quote.time % MINUTE_US, quote_body(quote, feed=label.feed, origin=label.origin))
+        for rows in quotes.values()
+        for quote in rows
+    ]
+
+
+def _chain(stocks: list[_Stock], session: Session, calendar: Calendar) -> SyntheticChain:
+    return SyntheticChain(
+        {
+            stock.symbol: Underlying(
+                reference=float(stock.before.close[-1]),
+                volatility=1.1 * stock.profile.day_vol * _SESSIONS_A_YEAR**0.5,
+                activity=8_000 + 2.0 * stock.profile.shares * stock.profile.price,
+            )
+            for stock in stocks
+        },
+        session,
+        calendar,
+    )
