@@ -1,0 +1,241 @@
+"""Embedded Kafka: one real broker in KRaft mode on loopback, with a cluster id of its own."""
+
+import base64
+import os
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from schemas.errors import Fatal
+from tape.local import jars
+from tape.local.places import LOOPBACK, accepts, free_port, need_free
+from tape.local.process import STOP_S, Child, Launch, tail
+
+START_S = 60.0
+ANSWER_S = 5.0
+_ATTEMPTS = 3
+_META = "meta.properties"
+_PORT_TAKEN = "Address already in use"
+_ROUND_TRIP_S = 0.5
+
+_HEAP = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+_LOGGING = (
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+)
+# One node: every internal topic has one copy. The controller's timers only guard against other controllers.
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+controller.quorum.election.timeout.ms=100
+controller.quorum.election.backoff.max.ms=50
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+"""
+
+
+def cluster_id_of(bootstrap: str, timeout_s: float = ANSWER_S) -> str:
+    """The id of the cluster that answers at ``bootstrap``.
+
+    Raises Fatal: nobody listens (stopped), or a connection is accepted and nothing answers (frozen).
+    """
+    first = bootstrap.split(",", maxsplit=1)[0]
+    remedy = "start it, or check KAFKA_BOOTSTRAP_SERVERS"
+    if not any(accepts(address) for address in bootstrap.split(",")):
+        raise Fatal("no Kafka broker listens there: it is stopped", value=first, remedy=remedy)
+    try:
+        return _ask(bootstrap, timeout_s)
+    except KafkaException as error:
+        if not accepts(first):
+            raise Fatal(
+                "the Kafka broker went away while it was asked", value=first, remedy=remedy
+            ) from error
+        raise Fatal(
+            f"the Kafka broker accepts connections but has not answered within {timeout_s:g} s: "
+            "it is frozen, overloaded or no Kafka",
+            value=first,
+            remedy="look at its process and log, then restart it",
+        ) from error
+
+
+def check_cluster(bootstrap: str, expected: str, timeout_s: float = ANSWER_S) -> None:
+    """Raises Fatal where another cluster than ``expected`` answers at ``bootstrap``."""
+    found = cluster_id_of(bootstrap, timeout_s)
+    if found != expected:
+        raise Fatal(
+            f"another Kafka cluster answers at {bootstrap}: its cluster id is not {expected}",
+            value=found,
+            remedy="nothing was written; stop the other broker or start this stack again on free ports",
+        )
+
+
+def _ask(bootstrap: str, timeout_s: float) -> str:
+    client = AdminClient(
+        {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": max(10, int(timeout_s * 1000))}
+    )
+    description = client.describe_cluster(request_timeout=timeout_s).result(timeout_s + 1)
+    return str(description.cluster_id)
+
+
+class EmbeddedKafka:
+    """A broker over ``folder`` (data, log, cluster id). A second start on the folder finds its topics again.
+
+    ``port`` is a free one unless named. Raises Fatal with the end of the log where it does not come up.
+    """
+
+    def __init__(
+        self, folder: Path, cache: Path, *, port: int | None = None, jvm: tuple[str, ...] = ()
+    ) -> None:
+        self.folder = folder.absolute()
+        self.cache = cache
+        self.cluster_id = ""
+        self.log = self.folder / "kafka.log"
+        self._wanted_port = port
+        self._port = 0
+        self._jvm = jvm
+        self._child: Child | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def child(self) -> Child:
+        """The broker's process. Raises Fatal before the first launch."""
+        if self._child is None:
+            raise Fatal("the embedded Kafka has not been started", remedy="call start() first")
+        return self._child
+
+    def start(self) -> str:
+        """Launch and wait; returns the bootstrap address."""
+        self.launch()
+        self.wait_ready()
+        return self.bootstrap
+
+    def launch(self) -> None:
+        """Format the folder if it is new and start the process, without waiting for it."""
+        classpath = jars.classpath(self.cache)
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Kafka")
+        settings = self.folder / "server.properties"
+        settings.write_text(
+            _PROPERTIES.format(host=LOOPBACK, port=self._port, controller=free_port(), data=data)
+        )
+        command = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags(), "-cp", classpath]
+        self.cluster_id = self._known_cluster_id(data) or self._format(command, settings)
+        self._child = Child(
+            Launch(
+                name="kafka",
+                argv=[*command, "kafka.Kafka", str(settings)],
+                log=self.log,
+                env=_environment(),
+                cwd=self.folder,
+                farewell=signal.SIGTERM,
+            )
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until the broker answers with its own cluster id; a port lost to another is tried again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.child.wait_ready(self._answers, START_S)
+                return
+            except Fatal:
+                last = attempt + 1 == _ATTEMPTS or self._wanted_port is not None
+                if last or _PORT_TAKEN not in tail(self.log, 60):
+                    self.kill()
+                    raise
+                self.launch()
+
+    def stop(self, deadline_s: float = STOP_S) -> None:
+        """Shut down in order; SIGKILL after ``deadline_s``. Nothing happens where it does not run."""
+        if self._child is not None:
+            self._child.stop(deadline_s)
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash of the broker looks like."""
+        if self._child is not None:
+            self._child.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections are still accepted, nothing answers."""
+        self.child.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT after ``freeze``."""
+        self.child.send(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        if not accepts(self.bootstrap):
+            return False
+        try:
+            found = _ask(self.bootstrap, _ROUND_TRIP_S)
+        except KafkaException:
+            return False
+        if found != self.cluster_id:
+            check_cluster(self.bootstrap, self.cluster_id)
+        return True
+
+    def _flags(self) -> tuple[str, ...]:
+        crash = f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log"
+        archive = jars.folder(self.cache) / "broker.aot"
+        # A cache made by another runtime is ignored by the JVM; -Xlog hides its remarks about that.
+        aot = (f"-XX:AOTCache={archive}", "-Xlog:aot*=off") if archive.is_file() and not self._jvm else ()
+        return (crash, *aot, *self._jvm)
+
+    def _known_cluster_id(self, data: Path) -> str:
+        try:
+            lines = (data / _META).read_text().splitlines()
+        except OSError:
+            return ""
+        return next((line.partition("=")[2] for line in lines if line.startswith("cluster.id=")), "")
+
+    def _format(self, command: list[str], settings: Path) -> str:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that starts with a dash reads as an option on the command line.
+        cluster_id = "t" + cluster_id[1:]
+        result = subprocess.run(
+            [*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(settings)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+            cwd=self.folder,
+            timeout=START_S,
+        )
+        if result.returncode != 0:
+            last = (result.stderr or result.stdout).strip().splitlines()[-1:]
+            raise Fatal(
+                f"Kafka's data folder cannot be formatted: {' '.join(last)}",
+                value=str(self.folder),
+                remedy="free disk space, or remove the folder and start again",
+            )
+        return cluster_id
+
+
+def _environment() -> dict[str, str]:
+    """Only what a JVM needs: options meant for other Java programs must not reach the broker."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}

@@ -1,0 +1,88 @@
+"""Where things lie on this machine, and which ports are free."""
+
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+from schemas.errors import Fatal
+
+LOOPBACK = "127.0.0.1"
+# Below the range that systems lend to outgoing connections: a port found free stays free longer.
+_PORTS = range(20_000, 32_000)
+_GIB = 1 << 30
+
+
+def cache_dir() -> Path:
+    """The folder of downloads and compiled caches: TAPE_CACHE, else ``~/.cache/tapedeck``."""
+    return Path(os.environ.get("TAPE_CACHE") or Path.home() / ".cache" / "tapedeck").expanduser().absolute()
+
+
+def home_dir() -> Path:
+    """The folder of all local stacks: TAPE_HOME, else ``.tape`` under the current folder."""
+    return Path(os.environ.get("TAPE_HOME") or ".tape").expanduser().absolute()
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of the loopback address now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port of the loopback address on which nobody listens. Raises Fatal where none is found."""
+    for port in random.SystemRandom().sample(_PORTS, 200):
+        if is_free(port):
+            return port
+    raise Fatal(
+        "no free port was found", value=f"{_PORTS.start}-{_PORTS.stop}", remedy="stop what holds them"
+    )
+
+
+def need_free(port: int, what: str) -> int:
+    """``port`` itself. Raises Fatal where somebody already listens on it."""
+    if not is_free(port):
+        raise Fatal(
+            f"port {port} is in use, {what} cannot listen there",
+            value=f"{LOOPBACK}:{port}",
+            remedy="stop what listens on it, or leave the port out to get a free one",
+        )
+    return port
+
+
+def accepts(address: str, timeout: float = 1.0) -> bool:
+    """Whether ``host:port`` accepts a connection."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def size_of(folder: Path) -> int:
+    """Bytes on disk under ``folder``: a file with two names counts once, one that vanishes not at all."""
+    blocks: dict[int, int] = {}
+    for path in folder.rglob("*"):
+        try:
+            status = path.lstat()
+        except OSError:
+            continue
+        blocks[status.st_ino] = status.st_blocks
+    return sum(blocks.values()) * 512
+
+
+def in_words(size: int) -> str:
+    """A size for people: ``1.2 GiB`` or ``34 MiB``."""
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / (1 << 20):.0f} MiB"
+
+
+def say(line: str) -> None:
+    """One line of progress, on standard error."""
+    print(f"tape: {line}", file=sys.stderr, flush=True)
