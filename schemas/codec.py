@@ -1,28 +1,40 @@
 """Avro on the wire: ``0x00`` + 4-byte schema id + schemaless body.
 
 Times stay UTC microseconds and dates stay days since the epoch (plain ``int``); decimals become
-``decimal.Decimal`` with scale 6. NaN and infinity are refused on both sides.
+``decimal.Decimal`` with scale 6 and are never rounded. A value of a union of records is a tuple
+``("tapedeck.RecordName", {...})`` on both sides. NaN and infinity are refused on both sides, at any depth.
 """
 
 import io
 import json
-import math
 import struct
 from functools import cache
 from importlib import resources
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import fastavro
 from fastavro.types import Schema
 
 from schemas.errors import DeadLetter, Fatal
-from schemas.ids import current_id, schema_of
+from schemas.guard import Guard, compile_guard, explain, has_record_union
+from schemas.ids import IdMap, current_id, schema_of
 
 MAGIC = 0
 PREFIX = struct.Struct(">bI")
 _INTEGER_TIMES = {"timestamp-micros", "date"}
 
 Body = dict[str, Any]
+
+_wire_ids: IdMap | None = None
+
+
+def use_ids(ids: IdMap | None) -> None:
+    """Stamp and read these ids from now on in this process; None goes back to the id log's own.
+
+    Called once at the start of a process, before the first record, where a registry is used.
+    """
+    global _wire_ids  # noqa: PLW0603 - a process speaks to one registry, as it has one id log
+    _wire_ids = ids
 
 
 @cache
@@ -34,97 +46,142 @@ def load_schema(name: str) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(path.read_text()))
 
 
-def _without_times(node: Any) -> Any:
+def without_times(node: Any) -> Any:
     """The same schema with times and dates as raw integers; decimals keep their type."""
     if isinstance(node, list):
-        return [_without_times(item) for item in node]
+        return [without_times(item) for item in node]
     if isinstance(node, dict):
         if node.get("logicalType") in _INTEGER_TIMES:
             return node["type"]
-        return {
-            k: _without_times(v) if k in ("type", "items", "values", "fields") else v for k, v in node.items()
-        }
+        inner = ("type", "items", "values", "fields")
+        return {k: without_times(v) if k in inner else v for k, v in node.items()}
     return node
 
 
-@cache
-def parsed(name: str) -> Schema:
-    """The parsed schema of one record, with times as raw integers."""
-    return fastavro.parse_schema(_without_times(load_schema(name)))
+class _Shape(NamedTuple):
+    """One schema, made ready: for fastavro, for the guard, and for its explanation."""
+
+    schema: Schema
+    suspect_input: Guard
+    suspect_output: Guard
+    named: bool
+
+
+def _all_clear(body: Any) -> bool:
+    return False
+
+
+def _shape(document: dict[str, Any]) -> _Shape:
+    raw = without_times(document)
+    parsed = fastavro.parse_schema(raw)
+    return _Shape(
+        parsed,
+        compile_guard(parsed, writing=True) or _all_clear,
+        compile_guard(parsed, writing=False) or _all_clear,
+        has_record_union(raw),
+    )
 
 
 @cache
-def _parsed_id(schema_id: int) -> tuple[str, Schema]:
-    name, document = schema_of(schema_id)
-    return name, fastavro.parse_schema(_without_times(document))
+def _current(name: str) -> _Shape:
+    return _shape(load_schema(name))
 
 
 def encode_body(name: str, body: Body) -> bytes:
     """The Avro bytes of ``body`` without prefix. These are what digests are taken over.
 
-    Raises DeadLetter where the body does not fit the schema or holds NaN or infinity.
+    Raises DeadLetter (NOT_ENCODABLE or NOT_FINITE) naming the field that does not fit the schema.
     """
-    _refuse_not_finite(name, body)
+    return _write(name, body, b"")
+
+
+def encode(name: str, body: Body, ids: IdMap | None = None) -> bytes:
+    """The wire bytes of ``body``: prefix and Avro body. Raises DeadLetter as ``encode_body`` does."""
+    chosen = ids or _wire_ids
+    wire_id = chosen.to_wire[name] if chosen else current_id(name)
+    return _write(name, body, PREFIX.pack(MAGIC, wire_id))
+
+
+def _write(name: str, body: Body, prefix: bytes) -> bytes:
+    shape = _current(name)
     out = io.BytesIO()
+    out.write(prefix)
     try:
-        fastavro.schemaless_writer(out, parsed(name), body)
+        suspect = shape.suspect_input(body)
+    except (KeyError, TypeError, AttributeError):
+        suspect = True
+    try:
+        fastavro.schemaless_writer(out, shape.schema, body, strict_allow_default=True)
     except Exception as error:
-        raise DeadLetter(
-            f"the record does not fit schema {name}: {error}", value=body, reason="NOT_ENCODABLE"
-        ) from error
+        raise _not_encodable(name, shape, body, error) from error
+    if suspect:
+        # The guard only suspects (its sum may overflow, a field may rest on its default): the walk decides.
+        _refuse_fault(name, shape, body)
     return out.getvalue()
 
 
-def encode(name: str, body: Body) -> bytes:
-    """The wire bytes of ``body``: prefix and Avro body."""
-    return PREFIX.pack(MAGIC, current_id(name)) + encode_body(name, body)
+def _not_encodable(name: str, shape: _Shape, body: Body, error: Exception) -> DeadLetter:
+    try:
+        _refuse_fault(name, shape, body)
+    except DeadLetter as named:
+        return named
+    what = f"the record does not fit schema {name}: {error}"
+    return DeadLetter(what, value=body, reason="NOT_ENCODABLE")
 
 
-def decode(name: str, data: bytes | None) -> Body:
+def _refuse_fault(name: str, shape: _Shape, body: Any) -> None:
+    fault = explain(shape.schema, body, name)
+    if fault is not None:
+        raise DeadLetter(f"{fault.path} {fault.what}", value=fault.value, reason=fault.reason)
+
+
+def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     """The body behind wire bytes, resolved to the current schema of ``name``.
 
     Raises DeadLetter with reason BAD_PREFIX, UNKNOWN_SCHEMA, WRONG_SCHEMA, MALFORMED or NOT_FINITE.
     """
     if data is None or len(data) < PREFIX.size or data[0] != MAGIC:
         raise DeadLetter("the value has no Confluent prefix", value=(data or b"")[:16], reason="BAD_PREFIX")
-    _, schema_id = PREFIX.unpack_from(data)
+    wire_id = int.from_bytes(data[1:5])
+    chosen = ids or _wire_ids
     try:
-        writer_name, writer = _parsed_id(schema_id)
+        writer, reader, result = _route(name, wire_id if chosen is None else chosen.to_log[wire_id])
     except KeyError:
         raise DeadLetter(
             "the schema id is not in the id log",
-            value=schema_id,
+            value=wire_id,
             remedy="add the writer's schema to schemas/ids.jsonl or check who writes this topic",
             reason="UNKNOWN_SCHEMA",
         ) from None
-    if writer_name != name:
-        raise DeadLetter(
-            f"the record is a {writer_name}, this topic holds {name}", value=schema_id, reason="WRONG_SCHEMA"
-        )
     stream = io.BytesIO(data)
     stream.seek(PREFIX.size)
     try:
-        reader = None if schema_id == current_id(name) else parsed(name)
         body = fastavro.schemaless_reader(
-            stream, writer, reader, return_record_name=True, return_record_name_override=True
+            stream,
+            writer.schema,
+            reader,
+            return_record_name=writer.named,
+            return_record_name_override=writer.named,
         )
+        suspect = result.suspect_output(body)
     except Exception as error:
-        raise DeadLetter(
-            f"the {name} record cannot be decoded: {error!r}", value=data[:64], reason="MALFORMED"
-        ) from error
+        what = f"the {name} record cannot be decoded: {error!r}"
+        raise DeadLetter(what, value=data[:64], reason="MALFORMED") from error
     if stream.tell() != len(data):
         raise DeadLetter(f"bytes are left after the {name} record", value=data[:64], reason="MALFORMED")
-    result = cast(Body, body)
-    _refuse_not_finite(name, result)
-    return result
+    if suspect:
+        _refuse_fault(name, result, body)
+    return cast(Body, body)
 
 
-def _refuse_not_finite(name: str, body: Body) -> None:
-    for field, value in body.items():
-        if type(value) is float and not math.isfinite(value):
-            raise DeadLetter(
-                f"{name}.{field} is not a finite number",
-                value=value,
-                remedy="unknown is null",
-                reason="NOT_FINITE",
-            )
+@cache
+def _route(name: str, log_id: int) -> tuple[_Shape, Schema | None, _Shape]:
+    """Writer, reader (None where it is the writer) and the shape of the result. Raises KeyError."""
+    writer_name, document = schema_of(log_id)
+    if writer_name != name:
+        what = f"the record is a {writer_name}, this topic holds {name}"
+        raise DeadLetter(what, value=log_id, reason="WRONG_SCHEMA")
+    current = _current(name)
+    if log_id == current_id(name):
+        return current, None, current
+    return _shape(document), current.schema, current

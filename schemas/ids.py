@@ -5,6 +5,8 @@ so that a reader needs no registry to decode what an older writer left.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,6 +29,11 @@ def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
     return by_id, newest
 
 
+def names() -> list[str]:
+    """Every record name in the log, sorted."""
+    return sorted(_log()[1])
+
+
 def schema_of(schema_id: int) -> tuple[str, dict[str, Any]]:
     """Record name and schema document of one id. Raises KeyError for an unknown id."""
     return _log()[0][schema_id]
@@ -45,6 +52,21 @@ def versions(name: str) -> list[tuple[int, dict[str, Any]]]:
     return [(i, schema) for i, (n, schema) in sorted(_log()[0].items()) if n == name]
 
 
+@dataclass(frozen=True)
+class IdMap:
+    """The ids on the wire: of each record name for writers, and back to ids of the log for readers."""
+
+    to_wire: Mapping[str, int]
+    to_log: Mapping[int, int]
+
+
+@cache
+def log_ids() -> IdMap:
+    """The ids of the log itself, used where no registry is."""
+    by_id, newest = _log()
+    return IdMap(to_wire=newest, to_log={schema_id: schema_id for schema_id in by_id})
+
+
 def append_changed(folder: Path) -> list[str]:
     """Log each ``.avsc`` under ``folder``/avsc that differs from its newest version; returns their names."""
     added = []
@@ -55,9 +77,8 @@ def append_changed(folder: Path) -> list[str]:
             name, schema = path.stem, json.loads(path.read_text())
             if name in newest and by_id[newest[name]][1] == schema:
                 continue
-            log.write(
-                json.dumps({"id": next_id, "name": name, "schema": schema}, separators=(",", ":")) + "\n"
-            )
+            row = {"id": next_id, "name": name, "schema": schema}
+            log.write(json.dumps(row, separators=(",", ":")) + "\n")
             added.append(name)
             next_id += 1
     return added
@@ -65,3 +86,4 @@ def append_changed(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     print("\n".join(append_changed(Path(__file__).parent)) or "nothing changed")
+    print("now run python -m schemas.golden")
