@@ -1,0 +1,62 @@
+"""Session fixtures: one real broker and one real database per run, started only when a test asks for them."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tape.local import aot
+from tape.local.kafka import EmbeddedKafka, cluster_id_of
+from tape.local.places import cache_dir
+from tape.local.postgres import EmbeddedPostgres, check_database
+
+
+class Broker(NamedTuple):
+    """Where the run's Kafka answers, and the cluster id that is its own."""
+
+    bootstrap: str
+    cluster_id: str
+
+
+class Database(NamedTuple):
+    """Where the run's Postgres answers; the role may create databases."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one. Keep tests apart by ``prefix``."""
+    if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield Broker(named, cluster_id_of(named))
+        return
+    aot.prepare(cache_dir())
+    broker = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), cache_dir())
+    broker.start()
+    try:
+        yield Broker(broker.bootstrap, broker.cluster_id)
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The database that DATABASE_URL names, else an embedded one."""
+    if named := os.environ.get("DATABASE_URL"):
+        check_database(named)
+        yield Database(named)
+        return
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
+    server.start()
+    try:
+        yield Database(server.url)
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A topic prefix that no other test of any run has."""
+    return f"t{uuid.uuid4().hex[:10]}"
