@@ -1,0 +1,44 @@
+"""Decimals: scale 6 for money, 4 places where a bar price meets contracts and sizes (domain section 0)."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+SCALE_6 = Decimal("0.000001")
+SCALE_4 = Decimal("0.0001")
+ZERO = Decimal(0)
+
+
+def money(value: Decimal) -> Decimal:
+    """``value`` at scale 6, half-even."""
+    return value.quantize(SCALE_6, rounding=ROUND_HALF_EVEN)
+
+
+def bar_price(value: float) -> Decimal:
+    """A float64 bar price as a decimal of 4 places, half-even."""
+    return Decimal(repr(float(value))).quantize(SCALE_4, rounding=ROUND_HALF_EVEN)
+
+
+def at_scale(value: Any) -> Any:
+    """The same structure with every decimal at scale 6: equal facts are equal bytes in every driver."""
+    if isinstance(value, Decimal):
+        return money(value)
+    if isinstance(value, dict):
+        return {name: at_scale(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [at_scale(inner) for inner in value]
+    return value
+
+
+def mid(bid: Decimal, ask: Decimal) -> Decimal:
+    """(bid + ask) / 2, not rounded."""
+    return (bid + ask) / 2
+
+
+def usable(bid: Decimal | None, ask: Decimal | None) -> bool:
+    """True where both sides are known and positive and do not cross."""
+    return bid is not None and ask is not None and bid > 0 and ask >= bid
+
+
+def spread(bid: Decimal, ask: Decimal) -> Decimal:
+    """(ask - bid) / mid as a fraction, rounded to 6 decimals."""
+    return money((ask - bid) / mid(bid, ask))
