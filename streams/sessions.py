@@ -83,6 +83,12 @@ def micros(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def iso_utc(t: int) -> str:
+    """``t`` as ISO 8601 in UTC with Z: whole seconds without a fraction."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=t)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 def _new_york(day: int, hour: int) -> int:
     local = iso_date(day)
     return micros(datetime(local.year, local.month, local.day, hour, tzinfo=NEW_YORK))
@@ -153,6 +159,17 @@ class Calendar:
         """Minutes from ``t`` to the close of the session it is in; None outside the REGULAR phase."""
         session = self.session_at(t)
         return None if session is None else (session.close - t) / MINUTE_US
+
+    def is_boundary(self, t: int, period_s: int) -> bool:
+        """True where ``t`` lies in a REGULAR phase, a whole number of periods after its open.
+
+        Beyond the calendar there are no boundaries, so nothing is evaluated and nothing opens.
+        """
+        try:
+            session = self.session_at(t)
+        except CalendarUnknown:
+            return False
+        return session is not None and (t - session.open) % (period_s * 1_000_000) == 0
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(dates int32, opens int64, closes int64)``, one element per session, sorted: for kernels."""

@@ -1,0 +1,74 @@
+"""What the stages share: derived records and the bytes of their state."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgpack
+
+from schemas.errors import Fatal
+from streams.contract import Out, Step, Values
+from streams.identity import RULES_VERSION, event_id
+from topics.catalogue import topic
+
+Body = dict[str, Any]
+
+
+class WithoutPeriod:
+    """Base of stages that are driven by records only."""
+
+    dead_letter_reasons: frozenset[str] = frozenset()
+
+    def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
+        raise Fatal(
+            "this stage has no period and takes no watermarks",
+            value=type(self).__name__,
+            remedy="set period=None in its StageSpec",
+        )
+
+
+def derived(
+    cause: int, name: str, body: Body, config_digest: str, inputs: Sequence[str], *, revision: int = 0
+) -> Out:
+    """The output record of topic ``name``: ``body`` completed with its identity fields.
+
+    ``inputs`` are the event_ids that the body was computed from, in the order that the stage states.
+    """
+    spec = topic(name)
+    identity = event_id(
+        name,
+        (body[field] for field in spec.natural_key),
+        revision=revision,
+        config_digest=config_digest,
+        inputs=inputs,
+    )
+    whole = {
+        "event_id": identity,
+        "config_digest": config_digest,
+        "rules_version": RULES_VERSION,
+        "inputs": list(inputs),
+        **body,
+    }
+    return Out(cause, name, spec.record_key(whole), identity, whole)
+
+
+def pack_state(version: int, fields: Mapping[str, Any]) -> bytes:
+    """Canonical msgpack of ``fields`` (keys sorted at every depth) behind a format version."""
+    return cast(bytes, msgpack.packb([version, _sorted(fields)]))
+
+
+def unpack_state(version: int, data: bytes) -> dict[str, Any]:
+    """The fields behind ``pack_state``. Raises Fatal for another format version."""
+    found, fields = msgpack.unpackb(data)
+    if found != version:
+        raise Fatal(
+            "a state value is of another format version",
+            value=found,
+            remedy=f"this code reads version {version}: rebuild the stage's table",
+        )
+    return cast(dict[str, Any], fields)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return value

@@ -1,0 +1,89 @@
+"""The scores stage: the watch score of every symbol at every period boundary.
+
+State per symbol: the newest feature of the selected feed, as far as the score needs it.
+"""
+
+from typing import Any
+
+from streams.config.document import Config
+from streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
+from streams.rules.reasons import ScoreReason
+from streams.rules.watch_score import NO_NEWS_AGE_S, watch_score
+from streams.sessions import Calendar
+from streams.stages.base import derived, pack_state, unpack_state
+
+STATE_VERSION = 1
+_KEPT = ("event_id", "event_time", "revision", "as_of", "distance_sma20", "vol_ratio", "trend_state")
+
+
+class ScoresStage:
+    """Trigger ``features``; one ``scores`` record per known symbol and boundary."""
+
+    dead_letter_reasons: frozenset[str] = frozenset()
+
+    def __init__(self, config: Config, calendar: Calendar) -> None:
+        self._config = config
+        self._calendar = calendar
+
+    def key(self, row: Row) -> bytes:
+        return row.key
+
+    def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
+        newest: dict[str, Any] | None = unpack_state(STATE_VERSION, state) if state else None
+        drops = []
+        for cause, row in enumerate(batch):
+            reason = self._refuse(row.body, newest)
+            if reason is None:
+                newest = {field: row.body[field] for field in _KEPT}
+            else:
+                drops.append(Drop(cause, reason))
+        return Step(pack_state(STATE_VERSION, newest) if newest else b"", [], drops)
+
+    def _refuse(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
+        if body["feed"] != self._config.bars.feed:
+            return ScoreReason.FEED_NOT_SELECTED
+        if newest is None:
+            return None
+        order = (body["event_time"], body["revision"])
+        known = (newest["event_time"], newest["revision"])
+        if order == known:
+            return ScoreReason.DUPLICATE
+        return ScoreReason.SUPERSEDED if order < known else None
+
+    def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
+        evaluation = watermark + MINUTE_US
+        own = values.own or b""
+        if not self._calendar.is_boundary(evaluation, self._config.watchlist.period_s):
+            return Step(own, [], [])
+        outs = [
+            self._score(key.decode(), unpack_state(STATE_VERSION, body), evaluation)
+            for key, body in values.items()
+            if body
+        ]
+        return Step(own, outs, [])
+
+    def _score(self, symbol: str, feature: dict[str, Any], evaluation: int) -> Out:
+        result = watch_score(
+            self._config.watchlist,
+            n=0,
+            s=0.0,
+            age_s=None,
+            distance_sma20=feature["distance_sma20"],
+            vol_ratio=feature["vol_ratio"],
+            trend_state=feature["trend_state"],
+        )
+        body = {
+            "event_time": evaluation,
+            "symbol": symbol,
+            "evaluation": evaluation,
+            "as_of": feature["as_of"],
+            "watch_score": result.score,
+            "sentiment_pressure": result.sentiment_pressure,
+            "setup_quality": result.setup_quality,
+            "vol_score": result.vol_score,
+            "trend_alignment": result.trend_alignment,
+            "sentiment_n": 0,
+            "sentiment_avg": 0.0,
+            "sentiment_age_s": NO_NEWS_AGE_S,
+        }
+        return derived(WATERMARK_CAUSE, "scores", body, self._config.digest, [feature["event_id"]])
