@@ -1,0 +1,126 @@
+"""A Faust app for one stage: consumer group, table, agent, heartbeat."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+
+from agents.heartbeat import Heartbeat
+from agents.runner import StageRunner
+from agents.settings import Settings
+from agents.table import ShellStore, ShellTable
+from connectors.producer import Outbox
+from streams.contract import Stage, StageSpec
+from streams.topology import make_stage, spec_of
+
+SESSION_TIMEOUT_S = 6.0
+HEARTBEAT_S = 1.0
+COMMIT_S = 1.0
+BUFFER = 8192
+
+
+def new_app(group: str, settings: Settings, folder: str) -> faust.App:
+    """A Faust app with the project's settings: topics come from the catalogue, never from Faust."""
+    home = settings.home.absolute() / "state" / folder
+    home.mkdir(parents=True, exist_ok=True)
+    return faust.App(
+        group,
+        broker=f"kafka://{settings.bootstrap.replace(',', ';')}",
+        datadir=str(home),
+        store="rocksdb://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        reply_create_topic=False,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_commit_interval=COMMIT_S,
+        stream_buffer_maxsize=BUFFER,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        table_standby_replicas=0,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+
+class StageApp:
+    """One stage with its app. ``extra`` coroutines run once the app's table is recovered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: StageSpec,
+        stage: Stage,
+        *,
+        group: str | None = None,
+        only_key: bytes | None = None,
+        home: int = 0,
+        after: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
+        name = group or spec.name
+        layout = settings.layout
+        self.spec, self.settings = spec, settings
+        self.app = new_app(settings.group(name), settings, name)
+        self.outbox = Outbox(settings.bootstrap, layout, client_id=settings.group(name))
+        self.table = self._new_table(only_key)
+        self.runner = StageRunner(
+            self.app, spec, stage, settings, store=self._store, outbox=self.outbox,
+            only_key=only_key, home=home, after=after,
+        )  # fmt: skip
+        self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
+        wires = [layout.wire_name(each) for each in spec.inputs]
+        channel = self.app.topic(
+            *wires, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self.app.agent(channel, name=spec.name, concurrency=1)(self._agent)
+        self.table.on_recover(self._recovered)
+        self.app.task(self.heartbeat.run)
+
+    def _new_table(self, only_key: bytes | None) -> ShellTable:
+        layout, changelog = self.settings.layout, self.spec.changelog
+        topic = self.app.topic(
+            layout.wire_name(changelog),
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=layout.partitions(changelog),
+        )
+        table = ShellTable(
+            self.app,
+            name=self.spec.name,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=layout.partitions(changelog),
+            changelog_topic=topic,
+        )
+        table.only_key = only_key
+        self.app.tables.add(table)
+        return table
+
+    def _store(self) -> ShellStore:
+        store = self.table.data
+        assert isinstance(store, ShellStore)
+        return store
+
+    async def _agent(self, stream: Any) -> None:
+        await self.runner.run(stream)
+
+    async def _recovered(self) -> None:
+        await self.runner.rewrite_outrun()
+
+
+def market_app(name: str, settings: Settings) -> StageApp:
+    """The app of one market stage."""
+    return StageApp(settings, spec_of(name), make_stage(name, settings.config, settings.calendar))
+
+
+async def cancel(task: "asyncio.Task[Any]") -> None:
+    """Cancel and wait."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

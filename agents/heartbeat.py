@@ -1,0 +1,66 @@
+"""Heartbeats: what each stage partition last succeeded at, for status, the doctor and lock-step play."""
+
+import asyncio
+
+from agents.runner import StageRunner, Task
+from agents.settings import Settings, code_version
+from connectors.clock import SystemClock
+from connectors.producer import Outbox
+from schemas.codec import encode
+from schemas.errors import Retry
+from streams.wire import Wire
+from topics.catalogue import topic
+
+PERIOD_S = 1.0
+IDLE_PERIODS = 5
+
+
+class Heartbeat:
+    """Writes a record per task each second where something moved, each five seconds where nothing did."""
+
+    def __init__(self, name: str, runner: StageRunner, settings: Settings, outbox: Outbox) -> None:
+        self._name, self._runner, self._settings, self._outbox = name, runner, settings, outbox
+        self._clock = SystemClock()
+        self._written: dict[int, int] = {}
+
+    async def run(self) -> None:
+        """Forever; a broker that is away is tried again at the next beat."""
+        idle = 0
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            idle += 1
+            moved = [
+                task for home, task in self._runner.tasks.items() if self._written.get(home) != task.records
+            ]
+            beating = list(self._runner.tasks.values()) if idle >= IDLE_PERIODS else moved
+            if beating:
+                idle = 0
+                await self.beat(beating)
+
+    async def beat(self, tasks: list[Task], watermark: int | None = None) -> None:
+        """One record per task now. ``watermark`` stands in where the stage's trigger has none."""
+        wires = [self._wire(task, watermark) for task in tasks]
+        try:
+            await self._outbox.write_async(wires)
+        except Retry:
+            return
+        for task in tasks:
+            self._written[task.home] = task.records
+
+    def _wire(self, task: Task, watermark: int | None) -> Wire:
+        now = self._clock.now()
+        body = {
+            "stage": self._name,
+            "partition": task.home,
+            "at": now,
+            "last_watermark": task.watermark if watermark is None else watermark,
+            "lag": self._runner.lag(),
+            "records": task.records,
+            "code_version": code_version(),
+            "config_digest": self._settings.config.digest,
+            "counts": {reason: int(count) for reason, count in task.counts.items()},
+            "event_time": now,
+        }
+        return record_wire(
+            "heartbeats", topic("heartbeats").record_key(body), body, self._settings.layout, []
+        )

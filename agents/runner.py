@@ -1,0 +1,297 @@
+"""The live driver's one shell: a Faust channel in, a stage, and effects in the safe order.
+
+Per batch: outputs acknowledged; the changelog acknowledged; the table written; the inputs acked. A
+batch whose generation is over is dropped unacked, and the next owner repeats it with identical results.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from faust.types import TP, AppT, EventT
+
+from agents.gaps import Hole, is_contiguous, reread
+from agents.settings import Settings
+from agents.table import PartitionedStore, ShellStore
+from connectors.clock import SystemClock
+from connectors.dead_letters import dead_letter
+from connectors.producer import Batch, Outbox
+from schemas.errors import DeadLetter, Retry
+from streams.contract import Message, Stage, StageSpec
+from streams.merge import Merge, Part, parts_of
+from streams.shell import Dead, Effects, Shell, Write
+from streams.wire import Wire, Wires
+
+log = logging.getLogger("tapedeck.runner")
+
+BATCH = 2000
+PAUSE_AT = 4000
+RESUME_AT = 1000
+FAR_BEHIND = 50
+RETRY_S = 1.0
+
+AfterBatch = Callable[[Effects], Awaitable[None]]
+
+
+@dataclass
+class Task:
+    """One unit of a stage: a partition, or all of them for a single stage."""
+
+    home: int
+    shell: Shell
+    merge: Merge
+    wires: Wires
+    inputs: dict[str, tuple[int, ...]]
+    counts: Counter[str] = field(default_factory=Counter)
+    records: int = 0
+    watermark: int | None = None
+
+
+class StageRunner:
+    """Runs one stage in one Faust app. ``only_key`` keeps the records of one account, others are acked."""
+
+    def __init__(
+        self,
+        app: AppT,
+        spec: StageSpec,
+        stage: Stage,
+        settings: Settings,
+        *,
+        store: Callable[[], ShellStore],
+        outbox: Outbox,
+        only_key: bytes | None = None,
+        home: int = 0,
+        after: AfterBatch | None = None,
+    ) -> None:
+        self._app, self.spec, self._stage, self._settings = app, spec, stage, settings
+        self._store, self._outbox, self._only_key, self._after = store, outbox, only_key, after
+        self._single_home = home
+        self._layout = settings.layout
+        self._origin = settings.origin(spec.name)
+        self._clock = SystemClock()
+        self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
+        self._generation: int | None = None
+        self._events: dict[tuple[str, int, int], EventT] = {}
+        self._expected: dict[Part, int] = {}
+        self._paused: set[Part] = set()
+        self.tasks: dict[int, Task] = {}
+        self.applied: dict[Part, int] = {}
+
+    async def run(self, stream: Any) -> None:
+        """The agent's body: never returns; an unexpected error leaves the process through the app."""
+        channel = aiter(stream.channel)
+        while True:
+            event = await channel.get()
+            try:
+                await self._take(event)
+                await self._drain(channel.queue)
+                await self._work()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.critical("the %s stage cannot go on: %r", self.spec.name, error, exc_info=error)
+                await self._app.crash(error)
+                raise
+
+    async def _drain(self, queue: Any) -> None:
+        taken, waits = 1, 0
+        while taken < BATCH:
+            if queue.empty():
+                if waits >= 20 or taken < FAR_BEHIND:
+                    return
+                waits += 1
+                await asyncio.sleep(0.002)
+                continue
+            await self._take(queue.get_nowait())
+            taken += 1
+
+    async def _take(self, event: EventT) -> None:
+        """Put one event into its task's merge; a stale generation's events are left unacked."""
+        record = event.message
+        if record.generation_id != self._app.consumer_generation_id:
+            return
+        if record.generation_id != self._generation:
+            self._begin_generation(record.generation_id)
+        name = self._layout.catalogue_name(record.topic)
+        message = Message(
+            name,
+            record.partition,
+            record.offset,
+            int(record.timestamp * 1000),
+            record.key,
+            record.value,
+            _headers(record.headers),
+        )
+        for each in await self._guarded(message):
+            if self._only_key is None or each.key == self._only_key:
+                self._task_of(name, record.partition).merge.put(each)
+        if self._only_key is not None and record.key != self._only_key:
+            event.ack()
+            return
+        self._events[name, record.partition, record.offset] = event
+        part = (name, record.partition)
+        if self._task_of(*part).merge.held(part) > PAUSE_AT and part not in self._paused:
+            self._paused.add(part)
+            self._app.consumer.pause_partitions({TP(record.topic, record.partition)})
+
+    def _begin_generation(self, generation: int) -> None:
+        """A rebalance: everything unacked will be delivered again, so start from the stored state."""
+        self._generation = generation
+        self.tasks.clear()
+        self._events.clear()
+        self._expected.clear()
+        self._paused.clear()
+
+    def _task_of(self, name: str, partition: int) -> Task:
+        home = self._single_home if self.spec.scale == "single" else partition
+        if self._partitions[name] == 1 and self.spec.scale == "partition":
+            home = next(iter(self.tasks), 0)
+        if home not in self.tasks:
+            self.tasks[home] = self._new_task(home)
+        return self.tasks[home]
+
+    def _new_task(self, home: int) -> Task:
+        inputs = parts_of(self.spec, (home,), self._partitions)
+        tables = (
+            range(self._layout.partitions(self.spec.changelog)) if self.spec.scale == "single" else (home,)
+        )
+        store = PartitionedStore(self._store(), (home,) if self._only_key else tuple(tables))
+        shell = Shell(self.spec, self._stage, store, home)
+        labels = shell.labels()
+        task = Task(
+            home,
+            shell,
+            Merge(self.spec, inputs, labels),
+            Wires(self.spec, self._layout, self._origin, home),
+            inputs,
+        )
+        task.watermark = min((v for (n, _), v in labels.items() if n == self.spec.trigger), default=None)
+        log.info("%s/%d starts at %s", self.spec.name, home, task.watermark)
+        return task
+
+    async def _guarded(self, message: Message) -> list[Message]:
+        """The message, after what a jump in the offsets left out; a hole is recorded before any ack."""
+        part = (message.topic, message.partition)
+        expected = self._expected.get(part, self._committed(part))
+        self._expected[part] = message.offset + 1
+        if expected is None or message.offset <= expected or not is_contiguous(message.topic):
+            return [message]
+        found, hole = await asyncio.to_thread(
+            reread, self._settings.bootstrap, self._layout, part, range(expected, message.offset)
+        )
+        counts = self._task_of(*part).counts
+        counts["REREAD"] += len(found)
+        if hole is not None:
+            counts[hole.reason] += hole.end - hole.start
+            await self._written([self._hole_wire(hole)])
+        return [*found, message]
+
+    def _committed(self, part: Part) -> int | None:
+        """The committed offset that this generation started from, None for a new group."""
+        offset: int | None = self._app.consumer._committed_offset.get(
+            TP(self._layout.wire_name(part[0]), part[1])
+        )
+        return offset
+
+    def _hole_wire(self, hole: Hole) -> Wire:
+        error = DeadLetter(
+            f"offsets {hole.start} to {hole.end - 1} of {hole.topic}/{hole.partition} are not in the log",
+            reason=hole.reason,
+            remedy="rebuild from a copy of the topic, or accept the loss: it is recorded here",
+        )
+        now = self._clock.now() // 1000
+        message = Message(hole.topic, hole.partition, hole.start, now, None, None, ())
+        return dead_letter(self._layout, message, self.spec.name, error)
+
+    async def _work(self) -> None:
+        for task in list(self.tasks.values()):
+            generation = self._generation
+            while items := task.merge.take(BATCH, stop_at_mark=self.spec.period is not None):
+                effects = task.shell.apply(items)
+                if not await self._perform(task, effects):
+                    return
+                if generation != self._generation:
+                    return
+        self._resume()
+
+    def _resume(self) -> None:
+        for name, partition in list(self._paused):
+            task = self._task_of(name, partition)
+            if task.merge.held((name, partition)) < RESUME_AT:
+                self._paused.discard((name, partition))
+                self._app.consumer.resume_partitions({TP(self._layout.wire_name(name), partition)})
+
+    async def _perform(self, task: Task, effects: Effects) -> bool:
+        """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
+        wires = [*task.wires.of(effects, self._clock.now()), *self._dead_wires(effects.dead)]
+        await self._written(wires)
+        batch = await self._written(self._changelog(effects.writes))
+        if not self._still_ours():
+            log.warning("%s/%d: a batch was dropped, its generation is over", self.spec.name, task.home)
+            return False
+        by_partition: dict[int, list[Write]] = {}
+        for write in effects.writes:
+            by_partition.setdefault(write.partition, []).append(write)
+        changelog = self._layout.wire_name(self.spec.changelog)
+        for partition, writes in by_partition.items():
+            self._store().write_batch(partition, writes, batch.offsets[changelog, partition])
+        for message in effects.acks:
+            event = self._events.pop((message.topic, message.partition, message.offset), None)
+            if event is not None:
+                event.ack()
+            self.applied[message.topic, message.partition] = message.offset
+        task.counts.update(effects.counts)
+        task.records += len(effects.acks)
+        if effects.watermark is not None:
+            task.watermark = effects.watermark
+        if self._after is not None:
+            await self._after(effects)
+        return True
+
+    def _still_ours(self) -> bool:
+        return self._app.consumer_generation_id == self._generation
+
+    async def _written(self, wires: Iterable[Wire]) -> Batch:
+        """Write until acknowledged; a broker that is away is waited for, with a word in the log."""
+        wires = list(wires)
+        while True:
+            try:
+                return await self._outbox.write_async(wires)
+            except Retry as error:
+                log.error("%s waits: %s", self.spec.name, error)
+                await asyncio.sleep(RETRY_S)
+
+    def _changelog(self, writes: list[Write]) -> list[Wire]:
+        now = self._clock.now() // 1000
+        return [Wire(self.spec.changelog, w.partition, w.key, w.value, now, []) for w in writes]
+
+    def _dead_wires(self, dead: list[Dead]) -> list[Wire]:
+        return [dead_letter(self._layout, each.message, self.spec.name, each.error) for each in dead]
+
+    async def rewrite_outrun(self) -> None:
+        """After recovery: write again the winners that a late writer's records hide."""
+        store = self._store()
+        for partition in list(store.outrun):
+            writes = store.take_outrun(partition)
+            if writes:
+                await self._written(self._changelog(writes))
+                log.info("%s/%d: %d winners written again", self.spec.name, partition, len(writes))
+
+    def lag(self) -> int:
+        """Messages between what was applied and the end of the inputs, as far as the consumer knows."""
+        total = 0
+        for (name, partition), offset in self.applied.items():
+            high = self._app.consumer.highwater(TP(self._layout.wire_name(name), partition))
+            total += max(0, (high or 0) - offset - 1)
+        return total
+
+
+def _headers(headers: Any) -> tuple[tuple[str, bytes], ...]:
+    """Faust gives headers as a mapping or as pairs."""
+    if not headers:
+        return ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple(pairs)

@@ -1,0 +1,73 @@
+"""What a worker process is told by its environment."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+from schemas.errors import Fatal
+from streams.config.document import Config, load
+from streams.sessions import Calendar, xnys
+from streams.wire import Origin
+from topics.catalogue import Layout
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Broker, prefix, configuration and folders of one process."""
+
+    bootstrap: str
+    config_path: Path
+    home: Path
+    prefix: str = ""
+    database_url: str = ""
+    symbol_partitions: int = 4
+    account_partitions: int = 4
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.prefix, self.symbol_partitions, self.account_partitions)
+
+    @cached_property
+    def config(self) -> Config:
+        return load(self.config_path)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        return xnys()
+
+    def origin(self, source: str) -> Origin:
+        """What this process stamps into headers."""
+        return Origin(source, code_version(), self.config.digest)
+
+    def group(self, stage: str) -> str:
+        """The consumer group of a stage."""
+        return f"{self.prefix or 'tapedeck'}-{stage}"
+
+
+def code_version() -> str:
+    """The installed version of tapedeck."""
+    return version("tapedeck")
+
+
+def from_environment() -> Settings:
+    """Settings of this process. Raises Fatal naming the variable that is missing."""
+    return Settings(
+        bootstrap=_required("KAFKA_BOOTSTRAP_SERVERS"),
+        config_path=Path(_required("TAPE_CONFIG")),
+        home=Path(os.environ.get("TAPE_HOME", ".tape")),
+        prefix=os.environ.get("TAPE_PREFIX", ""),
+        database_url=os.environ.get("DATABASE_URL", ""),
+        symbol_partitions=int(os.environ.get("TAPE_SYMBOL_PARTITIONS", "4")),
+        account_partitions=int(os.environ.get("TAPE_ACCOUNT_PARTITIONS", "4")),
+    )
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise Fatal(
+            f"the environment variable {name} is not set", remedy="start workers with `tape up`, or set it"
+        )
+    return value

@@ -1,0 +1,9 @@
+"""features joined with memberships -> signals -> decisions, signals, revision_audit."""
+
+from agents.app import StageApp, market_app
+from agents.settings import Settings
+
+
+def agent(settings: Settings) -> StageApp:
+    """The signals agent."""
+    return market_app("signals", settings)

@@ -1,0 +1,132 @@
+"""The stage's table: a Faust table on RocksDB whose writes the shell orders.
+
+Faust recovers it from the changelog and moves it with the partitions. Writing is ours: the changelog
+is produced in bulk and acknowledged first, then one RocksDB batch holds the values together with the
+changelog offset they stand at. So the disk is never ahead of the changelog, and a crash between the
+two is closed by recovery. In a changelog the value with the highest (epoch, cursor sum) wins, whoever
+wrote last; keys whose newest record is not the winner are kept for the owner to write again.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+import rocksdict
+from faust.stores.rocksdb import Store as RocksStore
+from faust.types import EventT
+
+from streams.frame import precedence
+from streams.shell import Write
+
+BLOCK_CACHE_BYTES = 8 * 1024 * 1024
+WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+_FAUST_KEYS = b"__faust\0"
+
+
+class ShellStore(RocksStore):
+    """RocksDB by partition, with the shell's write order and the changelog's winner rule."""
+
+    only_key: bytes | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outrun: dict[int, set[bytes]] = defaultdict(set)
+
+    def value(self, partition: int, key: bytes) -> bytes | None:
+        """The framed value of ``key``."""
+        found: bytes | None = self._db_for_partition(partition).get(key)
+        return found
+
+    def values_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """(key, framed value) of one partition, in key order."""
+        for key, value in self._db_for_partition(partition).items():
+            if not key.startswith(_FAUST_KEYS):
+                yield key, value
+
+    def write_batch(self, partition: int, writes: Iterable[Write], changelog_offset: int) -> None:
+        """Put the values and the changelog offset in one RocksDB batch."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for write in writes:
+            batch.put(write.key, write.value)
+        batch.put(self.offset_key, str(changelog_offset).encode())
+        self._db_for_partition(partition).write(batch)
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Recovery: keep the winner per key and remember the keys whose newest record lost."""
+        values: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        offsets: dict[int, int] = {}
+        for event in batch:
+            message = event.message
+            partition, key, value = message.partition, message.key, message.value
+            offsets[partition] = max(message.offset, offsets.get(partition, -1))
+            if key is None or value is None or (self.only_key is not None and key != self.only_key):
+                continue
+            known = values[partition].get(key) or self.value(partition, key)
+            if known is None or precedence(value) >= precedence(known):
+                values[partition][key] = value
+                self.outrun[partition].discard(key)
+            else:
+                self.outrun[partition].add(key)
+        for partition, offset in offsets.items():
+            writes = [Write(partition, key, value) for key, value in values[partition].items()]
+            self.write_batch(partition, writes, offset)
+
+    def take_outrun(self, partition: int) -> list[Write]:
+        """The winners of keys whose newest changelog record is not the winner."""
+        keys = sorted(self.outrun.pop(partition, ()))
+        return [
+            Write(partition, key, value) for key in keys if (value := self.value(partition, key)) is not None
+        ]
+
+
+class ShellTable(faust.Table[bytes, bytes]):
+    """A Faust table over a ShellStore; stages reach it only through the shell."""
+
+    only_key: bytes | None = None
+
+    def _new_store(self) -> ShellStore:
+        store = ShellStore(
+            "rocksdb://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            loop=self.loop,
+            driver="rocksdict",
+            options={"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES},
+        )
+        store.only_key = self.only_key
+        return store
+
+
+class PartitionedStore:
+    """A task's view of the table: the Store that a Shell reads."""
+
+    def __init__(self, store: ShellStore, partitions: tuple[int, ...]) -> None:
+        self._store = store
+        self._partitions = partitions
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        return self._store.value(partition, key)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        for partition in self._partitions:
+            yield from self._store.values_of(partition)
+
+
+def read_disk(folder: Path) -> dict[bytes, bytes]:
+    """Every framed value in a stopped worker's RocksDB partition folder, read-only."""
+    options = rocksdict.Options(raw_mode=True)
+    db = rocksdict.Rdict(str(folder), options=options, access_type=rocksdict.AccessType.read_only())
+    try:
+        pairs = cast(Iterator[tuple[bytes, bytes]], db.items())
+        return {key: value for key, value in pairs if not key.startswith(_FAUST_KEYS)}
+    finally:
+        db.close()

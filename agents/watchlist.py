@@ -1,0 +1,9 @@
+"""scores joined with universe -> watchlist -> watchlist, memberships."""
+
+from agents.app import StageApp, market_app
+from agents.settings import Settings
+
+
+def agent(settings: Settings) -> StageApp:
+    """The watchlist agent."""
+    return market_app("watchlist", settings)
