@@ -20,7 +20,17 @@ from avro.schema import parse
 from schemas.ids import names, versions
 
 FULL = frozenset(
-    "account_inbox accounts heartbeats memberships orders positions proposals universe watchlist".split(" ")
+    {
+        "account_inbox",
+        "accounts",
+        "heartbeats",
+        "memberships",
+        "orders",
+        "positions",
+        "proposals",
+        "universe",
+        "watchlist",
+    }
 )
 """State (compacted topics and the inbox that accounts are folded from) and orders with their reservations."""
 
@@ -54,9 +64,8 @@ def check_log() -> list[Break]:
 
 def readable(reader: dict[str, Any], writer: dict[str, Any]) -> list[str]:
     """Why ``reader`` cannot read what ``writer`` wrote, by the generic checker; empty where it can."""
-    result = ReaderWriterCompatibilityChecker().get_compatibility(
-        parse(json.dumps(reader)), parse(json.dumps(writer))
-    )
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
+    result = checker.get_compatibility(parse(json.dumps(reader)), parse(json.dumps(writer)))
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
     return sorted(f"{at}: {message}" for at, message in zip(result.locations, result.messages, strict=False))

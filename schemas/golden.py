@@ -1,6 +1,6 @@
 """Golden bytes: samples of every schema version, kept for ever, so that later readers are held to them.
 
-``python -m schemas.golden`` adds the file of each version that has none; it never touches an old one.
+``python -m schemas.ids`` adds the file of each version that has none; no old one is ever touched.
 A file is ``{"id", "name", "schema_sha256", "samples": [{"body", "wire"}]}``; ``wire`` is hexadecimal,
 ``body`` is the decoded record with decimals as text.
 """
@@ -96,7 +96,3 @@ def add_missing(folder: Path = FOLDER) -> list[str]:
             path.write_text(json.dumps(content, indent=1) + "\n")
             added.append(path.name)
     return added
-
-
-if __name__ == "__main__":
-    print("\n".join(add_missing()) or "nothing to add")

@@ -1,7 +1,7 @@
 """The append-only id log ``schemas/ids.jsonl``: one line per schema version ever written.
 
-A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m schemas.ids`` and never changed,
-so that a reader needs no registry to decode what an older writer left.
+A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m schemas.ids`` (with the golden bytes of
+the new version) and never changed, so that a reader needs no registry to decode what an older writer left.
 """
 
 import json
@@ -85,5 +85,6 @@ def append_changed(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(append_changed(Path(__file__).parent)) or "nothing changed")
-    print("now run python -m schemas.golden")
+    from schemas.golden import add_missing
+
+    print("\n".join(append_changed(Path(__file__).parent) + add_missing()) or "nothing changed")
