@@ -59,8 +59,6 @@ class Heartbeat:
             "code_version": code_version(),
             "config_digest": self._settings.config.digest,
             "counts": {reason: int(count) for reason, count in task.counts.items()},
-            "event_time": now,
         }
-        return record_wire(
-            "heartbeats", topic("heartbeats").record_key(body), body, self._settings.layout, []
-        )
+        key = topic("heartbeats").record_key(body)
+        return Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])

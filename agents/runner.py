@@ -9,8 +9,9 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from faust.transport.consumer import Consumer
 from faust.types import TP, AppT, EventT
 
 from agents.gaps import Hole, is_contiguous, reread
@@ -74,7 +75,7 @@ class StageRunner:
         self._clock = SystemClock()
         self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
         self._generation: int | None = None
-        self._events: dict[tuple[str, int, int], EventT] = {}
+        self._events: dict[tuple[str, int, int], EventT[Any]] = {}
         self._expected: dict[Part, int] = {}
         self._paused: set[Part] = set()
         self.tasks: dict[int, Task] = {}
@@ -108,7 +109,7 @@ class StageRunner:
             await self._take(queue.get_nowait())
             taken += 1
 
-    async def _take(self, event: EventT) -> None:
+    async def _take(self, event: EventT[Any]) -> None:
         """Put one event into its task's merge; a stale generation's events are left unacked."""
         record = event.message
         if record.generation_id != self._app.consumer_generation_id:
@@ -191,10 +192,8 @@ class StageRunner:
 
     def _committed(self, part: Part) -> int | None:
         """The committed offset that this generation started from, None for a new group."""
-        offset: int | None = self._app.consumer._committed_offset.get(
-            TP(self._layout.wire_name(part[0]), part[1])
-        )
-        return offset
+        offsets = cast(Consumer, self._app.consumer)._committed_offset
+        return offsets.get(TP(self._layout.wire_name(part[0]), part[1]))
 
     def _hole_wire(self, hole: Hole) -> Wire:
         error = DeadLetter(

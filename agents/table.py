@@ -54,7 +54,7 @@ class ShellStore(RocksStore):
         self._db_for_partition(partition).write(batch)
 
     def apply_changelog_batch(
-        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+        self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
         """Recovery: keep the winner per key and remember the keys whose newest record lost."""
         values: dict[int, dict[bytes, bytes]] = defaultdict(dict)
