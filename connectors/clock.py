@@ -43,7 +43,7 @@ class TapeClock:
         self._latest = 0
 
     def advance(self, label: int) -> None:
-        """The minute ``label`` (its left edge) has ended. A label at or below the last one changes nothing."""
+        """The minute ``label`` (its left edge) has ended. An old label changes nothing."""
         if self._label is not None and label <= self._label:
             return
         self._label = label

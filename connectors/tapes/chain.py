@@ -43,6 +43,14 @@ class Listed(NamedTuple):
     luck: float
 
 
+class _Moment(NamedTuple):
+    """``left``: the part of the session that is still to come, 0..1."""
+
+    now: int
+    spot: float
+    left: float
+
+
 class SyntheticChain:
     """Chains of one session. Pure: the same (underlying, spot, now) gives the same contracts."""
 
@@ -58,12 +66,11 @@ class SyntheticChain:
             return []
         base = self._underlyings[underlying]
         opened, close = self._session.open, self._session.close
-        left = min(1.0, max(0.0, (close - now) / (close - opened)))
-        return [self._quote(underlying, base, each, spot, left, now) for each in self._listed[underlying]]
+        moment = _Moment(now, spot, min(1.0, max(0.0, (close - now) / (close - opened))))
+        return [self._quote(underlying, base, each, moment) for each in self._listed[underlying]]
 
-    def _quote(
-        self, underlying: str, base: Underlying, listed: Listed, spot: float, left: float, now: int
-    ) -> ContractQuote:
+    def _quote(self, underlying: str, base: Underlying, listed: Listed, moment: _Moment) -> ContractQuote:
+        now, spot, left = moment
         days = listed.expiry - self._session.date
         years = max(self._nights[listed.expiry] + left, 0.002) / _SESSIONS_A_YEAR
         away = log(listed.strike / spot)
@@ -131,12 +138,13 @@ def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
 
 def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> list[Listed]:
     step = strike_step(base.reference)
+    root = name.replace(".", "")
     lowest, highest = (round(base.reference * (1 + sign * _GRID) / step) for sign in (-1, 1))
     listed = []
     for expiry in nights:
         for right in _RIGHTS:
             for k in range(max(lowest, 1), highest + 1):
-                symbol = f"{name}{iso_date(expiry):%y%m%d}{right[0]}{round(k * step * 1000):08d}"
+                symbol = f"{root}{iso_date(expiry):%y%m%d}{right[0]}{round(k * step * 1000):08d}"
                 luck = 0.6 + 0.8 * (crc32(symbol.encode()) % 1000) / 1000
                 listed.append(Listed(symbol, expiry, right, round(k * step, 3), luck))
     return sorted(listed)

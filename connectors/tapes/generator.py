@@ -17,13 +17,14 @@ from connectors.tapes.profiles import PROFILES, Profile, profile
 from connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
 from schemas.errors import Fatal
 from streams.contract import MINUTE_US
-from streams.sessions import Calendar, Session, day_number, iso_date, xnys
+from streams.sessions import Calendar, Session, day_number, xnys
 
 DEFAULT_SEED = 7
 DEFAULT_SESSION = date(2026, 2, 17)
 
 _MARKET_DAY_VOL = 0.008
 _SESSIONS_A_YEAR = 252
+_ROOM_FOR_PLANTS = 300  # a half day has none: its last entries come too early
 _EXTENDED = 5  # minutes before the open and after the close
 _EXTENDED_FROM = 18.0  # million shares a day: what trades outside the session at all
 _LATE, _REVISED = 0.003, 0.004  # chance per bar
@@ -72,8 +73,11 @@ def generate(
     if today is None or before is None:
         raise Fatal("the market has no session on this date", value=str(session), remedy="name a trading day")
     label = _Label(feed, f"synthetic/seed-{seed}")
-    plants = plan(np.random.default_rng([seed, 1])) if _minutes(today) >= 200 + 60 else ()
-    common = [_common(np.random.default_rng([seed, 2 + n]), _minutes(each)) for n, each in enumerate((before, today))]
+    plants = plan(np.random.default_rng([seed, 1])) if _minutes(today) >= _ROOM_FOR_PLANTS else ()
+    common = [
+        _common(np.random.default_rng([seed, 2 + n]), _minutes(each))
+        for n, each in enumerate((before, today))
+    ]
     stocks = [_stock(seed, symbol, common, plants) for symbol in symbols]
     first = today.open - _EXTENDED * MINUTE_US
     last = today.close + (_EXTENDED - 1) * MINUTE_US
@@ -132,9 +136,12 @@ def _stock(seed: int, symbol: str, common: list[Floats], plants: tuple[Plant, ..
     return _Stock(symbol, made_of, before, today, plant, rng)
 
 
-def _day(rng: np.random.Generator, made_of: Profile, start: float, common: Floats, plant: Plant | None) -> Day:
+def _day(
+    rng: np.random.Generator, made_of: Profile, start: float, common: Floats, plant: Plant | None
+) -> Day:
     n = len(common)
-    own_vol = np.sqrt(max(made_of.day_vol**2 - (made_of.beta * _MARKET_DAY_VOL) ** 2, 0.3 * made_of.day_vol**2))
+    whole, shared = made_of.day_vol**2, (made_of.beta * _MARKET_DAY_VOL) ** 2
+    own_vol = np.sqrt(max(whole - shared, 0.3 * whole))
     returns = made_of.beta * common + rng.standard_normal(n) * own_vol / np.sqrt(n) * _volatility_shape(n)
     usual = made_of.shares * 1e6 / n * _volume_shape(n)
     minute_vol = made_of.day_vol / np.sqrt(n)
@@ -153,7 +160,9 @@ def _day(rng: np.random.Generator, made_of: Profile, start: float, common: Float
 def _history(stock: _Stock, session: Session, label: _Label) -> list[Body]:
     missing = stock.rng.random(len(stock.before.close)) < stock.profile.gappy
     return [
-        _bar(stock.symbol, session.open + i * MINUTE_US, stock.before.prices(i), stock.before.volume[i], label)
+        _bar(
+            stock.symbol, session.open + i * MINUTE_US, stock.before.prices(i), stock.before.volume[i], label
+        )
         for i in np.flatnonzero(~missing).tolist()
     ]
 
@@ -175,7 +184,8 @@ def _arrivals(stock: _Stock, session: Session, label: _Label) -> list[tuple[int,
         if revised[i] and not is_late and i not in quiet:
             late_trade = round((prices[1] + prices[2]) / 2, 2)
             again = (prices[0], prices[1], prices[2], late_trade)
-            found.append((t + MINUTE_US, _bar(stock.symbol, t, again, round(volume * 1.03), label, revision=1)))
+            again_bar = _bar(stock.symbol, t, again, round(volume * 1.03), label, revision=1)
+            found.append((t + MINUTE_US, again_bar))
     return found
 
 
@@ -184,7 +194,9 @@ def _extended(stock: _Stock, session: Session, label: _Label) -> list[tuple[int,
     if stock.profile.shares < _EXTENDED_FROM:
         return []
     found = []
-    for first, price in ((session.open - _EXTENDED * MINUTE_US, stock.today.open[0]), (session.close, stock.today.close[-1])):
+    before = (session.open - _EXTENDED * MINUTE_US, stock.today.open[0])
+    after = (session.close, stock.today.close[-1])
+    for first, price in (before, after):
         for t in range(first, first + _EXTENDED * MINUTE_US, MINUTE_US):
             shares = float(stock.rng.integers(100, 5_000))
             found.append((t, _bar(stock.symbol, t, (float(price),) * 4, shares, label)))

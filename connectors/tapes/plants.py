@@ -17,7 +17,7 @@ COIL = 60
 RUN = 5  # minutes between two watchlist evaluations
 AFTER = 12
 _MEAN = 20  # bars of the mean that distance is measured from
-_DRIFT = 0.00008  # the coil's slope per minute: gives the trend its sign
+_DRIFT = 0.00006  # the coil's slope per minute: gives the trend its sign
 _STEPS = np.array([0.8, 1.0, 1.0, 1.1, 1.1])
 _RUN_VOLUME = np.array([1.1, 1.2, 1.3, 1.4, 4.8])
 _BASELINE = 115  # bars before the run that the long volatility window still sees at its end
@@ -26,12 +26,14 @@ _RECENT = 29
 
 class Plant(NamedTuple):
     """A move of ``symbol`` in ``direction`` (+1 or -1) that starts ``start`` minutes after the open, a
-    multiple of five, and ends ``distance`` away from the 20-bar mean."""
+    multiple of five, and ends ``distance`` away from the 20-bar mean. ``coil`` is the volatility of the
+    hour before, relative to the hour before that."""
 
     symbol: str
     direction: int
     start: int
     distance: float
+    coil: float
 
     def window(self) -> range:
         """Minutes after the open in which this symbol's bars are neither missing, late nor revised."""
@@ -41,9 +43,9 @@ class Plant(NamedTuple):
 def plan(rng: np.random.Generator) -> tuple[Plant, ...]:
     """Three moves before the earliest last entry (13:00 in New York): up, up in a quiet stock, down."""
     return (
-        Plant("AMD", 1, 85 + 5 * int(rng.integers(4)), 0.0125),
-        Plant("WMT", 1, 125 + 5 * int(rng.integers(4)), 0.0125),
-        Plant("ORCL", -1, 165 + 5 * int(rng.integers(4)), 0.0125),
+        Plant("AMD", 1, 85 + 5 * int(rng.integers(4)), 0.0125, 1.05),
+        Plant("WMT", 1, 125 + 5 * int(rng.integers(4)), 0.0155, 1.05),
+        Plant("ORCL", -1, 165 + 5 * int(rng.integers(4)), 0.0118, 1.12),
     )
 
 
@@ -52,7 +54,7 @@ def shape_returns(plant: Plant, rng: np.random.Generator, returns: Floats) -> No
     start, begin = plant.start, plant.start - COIL
     usual = float(np.std(returns[max(1, start - _BASELINE) : begin]))
     noise = np.diff(np.concatenate([[0.0], rng.standard_normal(COIL - 1), [0.0]]))
-    noise *= usual / float(np.std(noise[-_RECENT:]))
+    noise *= plant.coil * usual / float(np.std(noise[-_RECENT:]))
     returns[begin:start] = noise + plant.direction * _DRIFT
     returns[start : start + RUN] = plant.direction * _STEPS * _stride(plant, returns[start - _MEAN : start])
     settle = returns[start + RUN : start + RUN + AFTER]

@@ -70,7 +70,7 @@ class Tape:
 def bar_body(
     symbol: str, t: int, prices: Sequence[float], volume: float, *, feed: str, origin: str, revision: int = 0
 ) -> Body:
-    """A record of ``bars``. ``prices`` are open, high, low, close; ``t`` the left edge in UTC microseconds."""
+    """A record of ``bars``. ``prices``: open, high, low, close; ``t``: left edge, UTC microseconds."""
     opened, high, low, close = prices
     return {
         "event_id": event_id("bars", (feed, symbol, t), revision=revision),

@@ -1,0 +1,158 @@
+"""Plays a tape into the source topics: the one writer of their watermarks while it plays."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from connectors.log import LogWriter
+from connectors.tapes.tape import Minute, Tape
+from schemas.errors import Fatal
+from streams.contract import MINUTE_US
+
+SOURCES = ("bars", "quotes", "universe")
+LastWatermarks = Mapping[tuple[str, int], int | None]
+"""(topic, partition) to the label of its last watermark, None where it has none: every source partition."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a tape is played. ``speed`` 1 is real time; None waits for the pipeline after each minute."""
+
+    speed: float | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Pace":
+        """``1x``, ``60x`` (any number) or ``max``. Raises Fatal for anything else."""
+        if text == "max":
+            return cls(None)
+        try:
+            speed = float(text.removesuffix("x"))
+        except ValueError:
+            speed = 0.0
+        if not text.endswith("x") or not 0 < speed < float("inf"):
+            raise Fatal("not a speed", value=text, remedy="use 1x, 60x or max")
+        return cls(speed)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one run wrote. ``resumed_after`` is the label that every partition had before it, if any."""
+
+    minutes: int
+    bars: int
+    quotes: int
+    resumed_after: int | None
+
+
+def _nothing(label: int) -> None:
+    pass
+
+
+class Player:
+    """Writes a tape minute by minute: bars, quotes, then watermark(m) in every partition of the sources.
+
+    ``before_minute(m)`` runs just before the records of m are written, ``wait_for(m)`` after its watermark
+    where the pace is max: it returns once the pipeline has caught up (lock-step).
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        writer: LogWriter,
+        pace: Pace,
+        *,
+        before_minute: Callable[[int], None] = _nothing,
+        wait_for: Callable[[int], None] = _nothing,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tape = tape
+        self._writer = writer
+        self._pace = pace
+        self._before_minute = before_minute
+        self._wait_for = wait_for
+        self._sleep = sleep
+        self._monotonic = monotonic
+
+    def play(self, last_watermarks: Callable[[], LastWatermarks]) -> Played:
+        """Play what the topics do not have yet: everything after the lowest last watermark.
+
+        What a crash left half written is written again; readers drop it by event_id and watermark label.
+        Raises Fatal where the topics are already past this tape's end.
+        """
+        after = self._resume_point(last_watermarks())
+        history = after is None or after < self._tape.first_live
+        if history:
+            self._play_history()
+        left = [minute for minute in self._tape if after is None or minute.label > after]
+        started = self._monotonic()
+        for number, minute in enumerate(left, start=1):
+            self._keep_pace(started, number)
+            self._play_minute(minute)
+        return Played(
+            minutes=len(left),
+            bars=sum(len(minute.bars) for minute in left) + len(self._tape.history) * history,
+            quotes=sum(len(minute.quotes) for minute in left),
+            resumed_after=after,
+        )
+
+    def _resume_point(self, last: LastWatermarks) -> int | None:
+        """The lowest last watermark; None where a partition has none, or only ones of an earlier tape."""
+        labels = list(last.values())
+        known = [label for label in labels if label is not None]
+        end = self._tape.minutes[-1].label
+        if known and max(known) > end:
+            raise Fatal(
+                "the topics already hold a later tape: their watermarks cannot go back",
+                value=self._tape.name,
+                remedy="play into a TAPE_PREFIX of its own or a fresh stack",
+            )
+        if len(known) < len(labels) or not known or min(known) < self._tape.first_live - MINUTE_US:
+            return None
+        return min(known)
+
+    def _play_history(self) -> None:
+        """Within one log minute, before the first live bar: the universe, and the session before."""
+        self._mark(self._tape.first_live - MINUTE_US)
+        self._writer.send("universe", self._tape.universe)
+        for body in self._tape.history:
+            self._writer.send("bars", body)
+        self._writer.flush()
+
+    def _play_minute(self, minute: Minute) -> None:
+        self._before_minute(minute.label)
+        for body in minute.bars:
+            self._writer.send("bars", body)
+        for body in minute.quotes:
+            self._writer.send("quotes", body)
+        self._mark(minute.label)
+        self._writer.flush()
+        if self._pace.speed is None:
+            self._wait_for(minute.label)
+
+    def _mark(self, label: int) -> None:
+        for name in SOURCES:
+            self._writer.watermark(name, label)
+
+    def _keep_pace(self, started: float, number: int) -> None:
+        """Sleep until the end of the run's minute ``number``, counted from 1."""
+        if self._pace.speed is None:
+            return
+        due = started + number * 60.0 / self._pace.speed
+        self._sleep(max(0.0, due - self._monotonic()))
+
+
+def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> None:
+    """Raises Fatal where a source topic would delete the tape's oldest record at once.
+
+    ``retention_ms`` gives a topic's time retention on the cluster, -1 for ever; ``now`` UTC microseconds.
+    """
+    oldest = min((body["t"] for body in tape.history), default=tape.first_live)
+    for name in SOURCES:
+        keeps = retention_ms(name)
+        if 0 <= keeps < (now - oldest) // 1000:
+            raise Fatal(
+                "the tape is older than the topic keeps its records, which would be deleted at once",
+                value=f"{name}, retention {keeps / 86_400_000:g} days",
+                remedy="set TAPE_PREFIX (prefixed topics keep for ever) or play into the local stack",
+            )
