@@ -1,0 +1,228 @@
+"""What a dispatcher needs of a broker: one Protocol, typed replies, and errors named after what they demand.
+
+    BrokerError
+    ├── Refused      a definite no: the call had no effect
+    ├── NotFound     a definite "there is no such thing" (404)
+    ├── RateLimited  the call was not taken (429); it may be made again later
+    └── Doubt        time-out, 5xx, lost connection: nobody knows whether the call had an effect
+
+Times are UTC microseconds, dates days since the epoch, money and quantities ``Decimal``.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from schemas.errors import Retry, TapeError
+from streams.rules.occ import Right
+from streams.rules.orders import OrderState, PositionIntent, Side
+
+NOT_UNIQUE = "client_order_id must be unique"
+
+
+class BrokerError(TapeError):
+    """Base of what a broker call can raise."""
+
+
+class Refused(BrokerError):
+    """The broker said no. ``status`` is the HTTP status, ``code`` the broker's own number, if any."""
+
+    def __init__(self, message: str, *, status: int, code: int | None = None) -> None:
+        super().__init__(f"the broker refused: {message}", reason="BROKER_REFUSED")
+        self.message = message
+        self.status = status
+        self.code = code
+
+    @property
+    def not_unique(self) -> bool:
+        """True where the refusal proves that an order with this client id exists already."""
+        return NOT_UNIQUE in self.message
+
+
+class NotFound(BrokerError):
+    """The broker answered that it does not know this thing."""
+
+
+class RateLimited(BrokerError, Retry):
+    """The broker did not take the call: too many requests."""
+
+
+class Doubt(BrokerError, Retry):
+    """The outcome of the call is unknown. A read may be repeated; a write must be asked about first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountReply:
+    number: str
+    status: str
+    equity: Decimal | None
+    cash: Decimal | None
+    buying_power: Decimal | None
+    options_buying_power: Decimal | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockReply:
+    now: int
+    is_open: bool
+    next_open: int
+    next_close: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionReply:
+    """One session of the broker's calendar: date in days, open and close in microseconds."""
+
+    date: int
+    open: int
+    close: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionReply:
+    """``qty`` is signed: negative is short."""
+
+    instrument: str
+    qty: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOrder:
+    """An order to send. No ``limit_price`` makes it a market order; stock intents are BUY and SELL."""
+
+    client_order_id: str
+    instrument: str
+    side: Side
+    intent: PositionIntent
+    qty: Decimal
+    limit_price: Decimal | None
+    time_in_force: str = "day"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderReply:
+    broker_order_id: str
+    client_order_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    state: OrderState
+    raw_status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuoteReply:
+    """The newest quote. ``origin`` says where it came from: ``alpaca/...``, ``synthetic/...``."""
+
+    instrument: str
+    feed: str
+    origin: str
+    time: int | None
+    bid: Decimal | None
+    ask: Decimal | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractReply:
+    symbol: str
+    expiry: int
+    right: Right
+    strike: Decimal
+    size: int
+    bid: Decimal | None
+    ask: Decimal | None
+    time: int | None
+    volume: int | None
+    open_interest: int | None
+    delta: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainReply:
+    underlying: str
+    feed: str
+    origin: str
+    contracts: tuple[ContractReply, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainQuery:
+    """Which contracts of an underlying: bounds are inclusive, ``right`` None asks for both."""
+
+    underlying: str
+    right: Right | None
+    expiry_from: int
+    expiry_to: int
+    strike_from: Decimal
+    strike_to: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillReply:
+    """One execution, from the account's activities."""
+
+    execution_id: str
+    broker_order_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    executed_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeUpdate:
+    """One message of the trade-update stream. The execution fields are None where nothing was filled."""
+
+    event: str
+    order: OrderReply
+    time: int
+    execution_id: str | None = None
+    price: Decimal | None = None
+    qty: Decimal | None = None
+    fee: Decimal = Decimal(0)
+
+
+class Broker(Protocol):
+    """A trading account at a broker. Every call may raise Doubt or RateLimited; each says what else."""
+
+    base_url: str
+
+    def account(self) -> AccountReply: ...
+
+    def clock(self) -> ClockReply: ...
+
+    def calendar(self, first: int, last: int) -> list[SessionReply]:
+        """Sessions between two dates, inclusive."""
+        ...
+
+    def positions(self) -> list[PositionReply]: ...
+
+    def open_orders(self) -> list[OrderReply]: ...
+
+    def quote(self, instrument: str) -> QuoteReply:
+        """The newest quote of a stock or a contract. Raises NotFound where there is none."""
+        ...
+
+    def chain(self, query: ChainQuery) -> ChainReply:
+        """Every page of the chain; contracts sorted by symbol."""
+        ...
+
+    def submit(self, order: NewOrder) -> OrderReply:
+        """Send an order, once. Raises Refused; after a Doubt ask ``order_by_client_id``."""
+        ...
+
+    def cancel(self, broker_order_id: str) -> None:
+        """Ask for a cancel. Raises NotFound, or Refused where the order cannot be cancelled any more."""
+        ...
+
+    def order_by_client_id(self, client_order_id: str) -> OrderReply:
+        """The order behind our own id. Raises NotFound."""
+        ...
+
+    def activities(self, after: int) -> list[FillReply]:
+        """Executions at or after a time, oldest first, every page."""
+        ...

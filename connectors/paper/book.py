@@ -1,0 +1,35 @@
+"""One account of the paper exchange with its money and orders."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from connectors.paper.ledger import Ledger
+from connectors.paper.orders import Execution, Order
+
+
+class PaperAccount(NamedTuple):
+    """An account to open: its number, the credentials that reach it, and its starting cash."""
+
+    number: str
+    key: str
+    secret: str
+    cash: Decimal
+    status: str = "ACTIVE"
+
+    def __repr__(self) -> str:
+        return f"PaperAccount({self.number}, cash={self.cash})"
+
+
+@dataclass
+class Book:
+    """Orders by both ids, executions in the order in which they happened, and their fold."""
+
+    account: PaperAccount
+    ledger: Ledger
+    orders: dict[str, Order] = field(default_factory=dict)
+    by_client_id: dict[str, Order] = field(default_factory=dict)
+    executions: list[Execution] = field(default_factory=list)
+
+    def working(self) -> list[Order]:
+        return [order for order in self.orders.values() if order.is_open]

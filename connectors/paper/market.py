@@ -1,0 +1,71 @@
+"""What the paper exchange sees of a market: quotes by instrument, contracts by underlying."""
+
+from typing import NamedTuple
+
+from connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
+from streams.rules import occ
+
+
+class Listing(NamedTuple):
+    """One tradable instrument. ``multiplier`` is shares per unit; ``expiry`` is None for stock."""
+
+    symbol: str
+    underlying: str
+    multiplier: int
+    expiry: int | None
+
+    @property
+    def is_option(self) -> bool:
+        return self.expiry is not None
+
+
+def underlying_of(symbol: str) -> str:
+    """The root of an unpadded contract symbol, or the symbol itself."""
+    try:
+        return occ.parse(symbol).root
+    except occ.OccError:
+        return symbol
+
+
+class Board:
+    """The market as of a moment. Chains are priced once per 10 s, the pace at which quotes are restated."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._stocks = frozenset(market.symbols())
+        self._chains: dict[str, tuple[int, dict[str, ContractQuote]]] = {}
+
+    @property
+    def origin(self) -> str:
+        return self._market.origin
+
+    def symbols(self) -> list[str]:
+        return sorted(self._stocks)
+
+    def stock(self, symbol: str, now: int) -> StockQuote | None:
+        return self._market.stock_quote(symbol, now) if symbol in self._stocks else None
+
+    def chain(self, underlying: str, now: int) -> dict[str, ContractQuote]:
+        """Contracts of an underlying by symbol; empty where it has none."""
+        if underlying not in self._stocks:
+            return {}
+        stated = now - now % RESTATE_US
+        held = self._chains.get(underlying)
+        if held is None or held[0] != stated:
+            contracts = self._market.chain(underlying, stated)
+            held = self._chains[underlying] = (stated, {quote.symbol: quote for quote in contracts})
+        return held[1]
+
+    def quote(self, symbol: str, now: int) -> StockQuote | ContractQuote | None:
+        """The newest quote of a stock or a contract."""
+        underlying = underlying_of(symbol)
+        return self.stock(symbol, now) if underlying == symbol else self.chain(underlying, now).get(symbol)
+
+    def listing(self, symbol: str, now: int) -> Listing | None:
+        """What ``symbol`` is; None where this market does not have it."""
+        if symbol in self._stocks:
+            return Listing(symbol, symbol, 1, None)
+        contract = self.chain(underlying_of(symbol), now).get(symbol)
+        if contract is None:
+            return None
+        return Listing(symbol, contract.underlying, contract.size, contract.expiry)

@@ -1,0 +1,95 @@
+"""Orders of the paper exchange: what was asked, what has become of it, and its refusals in Alpaca's words."""
+
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import sha256
+
+from connectors.paper.market import Listing
+from streams.rules.orders import Side
+
+_TERMINAL = frozenset({"filled", "canceled", "expired", "rejected"})
+
+BAD_REQUEST = 40010001
+NOT_AUTHORISED = 40110000
+FORBIDDEN = 40310000
+NOT_FOUND = 40410000
+UNPROCESSABLE = 42210000
+TOO_MANY = 42910000
+
+
+class Refusal(Exception):
+    """A definite no of the exchange: HTTP status, Alpaca's code, message and extra fields of the body."""
+
+    def __init__(self, status: int, code: int, message: str, **extra: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.extra = extra
+
+    def body(self) -> dict[str, object]:
+        return {**self.extra, "code": self.code, "message": self.message}
+
+
+def stable_uuid(*parts: object) -> str:
+    """The same id for the same parts: ids of a seeded run are part of its result."""
+    return str(uuid.UUID(sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """One fill. ``before`` and ``after`` are the order's filled quantity."""
+
+    execution_id: str
+    order_id: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    time: int
+    cumulative: Decimal
+    leaves: Decimal
+
+
+@dataclass(kw_only=True)
+class Order:
+    """One order, as it stands, times in UTC microseconds. ``due`` is when the fill model looks again."""
+
+    id: str
+    client_order_id: str
+    listing: Listing
+    side: Side
+    intent: str
+    qty: Decimal
+    type: str
+    limit_price: Decimal | None
+    time_in_force: str
+    created_at: int
+    expires_at: int
+    status: str = "pending_new"
+    updated_at: int = 0
+    ended_at: int | None = None
+    due: int | None = None
+    attempts: int = 0
+    executions: list[Execution] = field(default_factory=list)
+
+    @property
+    def filled_qty(self) -> Decimal:
+        return self.executions[-1].cumulative if self.executions else Decimal(0)
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.qty - self.filled_qty
+
+    @property
+    def filled_avg_price(self) -> Decimal | None:
+        if not self.executions:
+            return None
+        notional = sum((fill.qty * fill.price for fill in self.executions), Decimal(0))
+        return (notional / self.filled_qty).quantize(Decimal("0.000001"))
+
+    @property
+    def is_open(self) -> bool:
+        return self.status not in _TERMINAL

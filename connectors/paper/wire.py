@@ -1,0 +1,255 @@
+"""The shapes that the paper exchange speaks: those of Alpaca's REST answers and trade updates.
+
+Two fields are added where Alpaca has none: ``tape_origin`` on quotes and snapshots (so that synthetic
+data stays labelled) and ``fee`` on fills. Greeks other than delta are not modelled and read 0.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connectors.paper.ledger import Position
+from connectors.paper.market import Listing
+from connectors.paper.orders import Execution, Order, stable_uuid
+from connectors.tapes.market import ContractQuote, StockQuote
+from streams.sessions import Session, iso_date
+
+Json = dict[str, Any]
+_NEW_YORK = ZoneInfo("America/New_York")
+_ENDED_AT = {
+    "filled": "filled_at",
+    "canceled": "canceled_at",
+    "expired": "expired_at",
+    "rejected": "failed_at",
+}
+
+
+def iso(t: int, zone: Any = UTC) -> str:
+    """A time as Alpaca writes it, with microseconds."""
+    seconds, micros = divmod(t, 1_000_000)
+    moment = datetime.fromtimestamp(seconds, tz=zone).replace(microsecond=micros)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def asset_id(symbol: str) -> str:
+    return stable_uuid("asset", symbol)
+
+
+def plain(value: Decimal | None) -> str | None:
+    """A decimal without an exponent and without needless zeros."""
+    if value is None:
+        return None
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _asset_class(listing: Listing) -> str:
+    return "us_option" if listing.is_option else "us_equity"
+
+
+def order(o: Order) -> Json:
+    times: dict[str, str | None] = dict.fromkeys([*_ENDED_AT.values(), "replaced_at"])
+    if o.ended_at is not None:
+        times[_ENDED_AT[o.status]] = iso(o.ended_at)
+    return {
+        "id": o.id,
+        "client_order_id": o.client_order_id,
+        "created_at": iso(o.created_at),
+        "updated_at": iso(o.updated_at),
+        "submitted_at": iso(o.created_at),
+        **times,
+        "expires_at": iso(o.expires_at),
+        "replaced_by": None,
+        "replaces": None,
+        "asset_id": asset_id(o.listing.symbol),
+        "symbol": o.listing.symbol,
+        "asset_class": _asset_class(o.listing),
+        "notional": None,
+        "qty": plain(o.qty),
+        "filled_qty": plain(o.filled_qty),
+        "filled_avg_price": plain(o.filled_avg_price),
+        "order_class": "simple",
+        "order_type": o.type,
+        "type": o.type,
+        "side": o.side.lower(),
+        "time_in_force": o.time_in_force,
+        "limit_price": plain(o.limit_price),
+        "stop_price": None,
+        "status": o.status,
+        "extended_hours": False,
+        "legs": None,
+        "trail_percent": None,
+        "trail_price": None,
+        "hwm": None,
+        "position_intent": o.intent,
+        "commission": plain(sum((fill.fee for fill in o.executions), Decimal(0))),
+    }
+
+
+def update(event: str, o: Order, at: int, fill: Execution | None, position: Decimal) -> Json:
+    """One trade update, as the websocket sends it."""
+    data: Json = {
+        "event": event,
+        "event_id": stable_uuid("event", o.id, event, at, o.filled_qty),
+        "at": iso(at),
+    }
+    data |= {"timestamp": iso(at), "order": order(o)}
+    if fill is not None:
+        data |= {
+            "execution_id": fill.execution_id,
+            "price": plain(fill.price),
+            "qty": plain(fill.qty),
+            "position_qty": plain(position),
+            "fee": plain(fill.fee),
+        }
+    return {"stream": "trade_updates", "data": data}
+
+
+def activity(account_uuid: str, fill: Execution) -> Json:
+    stamp = iso(fill.time).translate(str.maketrans("", "", "-:.TZ"))[:17]
+    return {
+        "id": f"{stamp}::{fill.execution_id}",
+        "account_id": account_uuid,
+        "activity_type": "FILL",
+        "transaction_time": iso(fill.time),
+        "type": "partial_fill" if fill.leaves else "fill",
+        "price": plain(fill.price),
+        "qty": plain(fill.qty),
+        "side": fill.side.lower(),
+        "symbol": fill.symbol,
+        "leaves_qty": plain(fill.leaves),
+        "order_id": fill.order_id,
+        "cum_qty": plain(fill.cumulative),
+        "order_status": "partially_filled" if fill.leaves else "filled",
+        "fee": plain(fill.fee),
+    }
+
+
+def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendable: Decimal) -> Json:
+    """A cash account: buying power is the cash that no working order holds."""
+    blocked = {"account_blocked": False, "trading_blocked": False, "transfers_blocked": False}
+    money = {
+        "cash": cash, "equity": equity, "portfolio_value": equity, "last_equity": equity,
+        "long_market_value": equity - cash, "buying_power": spendable, "options_buying_power": spendable,
+        "regt_buying_power": spendable, "daytrading_buying_power": Decimal(0),
+        "non_marginable_buying_power": spendable, "short_market_value": Decimal(0),
+        "initial_margin": equity - cash, "maintenance_margin": equity - cash,
+        "last_maintenance_margin": Decimal(0), "accrued_fees": Decimal(0), "sma": Decimal(0),
+    }  # fmt: skip
+    return {
+        "id": stable_uuid("account", number),
+        "account_number": number,
+        "status": status,
+        "currency": "USD",
+        **blocked,
+        "trade_suspended_by_user": False,
+        "multiplier": "1",
+        "shorting_enabled": False,
+        "pattern_day_trader": False,
+        "daytrade_count": 0,
+        "options_approved_level": "2",
+        "options_trading_level": "2",
+        **{name: plain(value.quantize(Decimal("0.01"))) for name, value in money.items()},
+    }
+
+
+def position(held: Position, mark: Decimal) -> Json:
+    value = mark * held.qty * held.listing.multiplier
+    gain = value - held.cost
+    share = gain / held.cost if held.cost else Decimal(0)
+    numbers = {
+        "avg_entry_price": held.average, "market_value": value, "cost_basis": held.cost,
+        "unrealized_pl": gain, "unrealized_plpc": share,
+        "unrealized_intraday_pl": gain, "unrealized_intraday_plpc": share,
+        "current_price": mark, "lastday_price": mark, "change_today": Decimal(0),
+    }  # fmt: skip
+    usd = {name: plain(number.quantize(Decimal("0.000001"))) for name, number in numbers.items()}
+    return {
+        "asset_id": asset_id(held.listing.symbol),
+        "symbol": held.listing.symbol,
+        "exchange": "" if held.listing.is_option else "NASDAQ",
+        "asset_class": _asset_class(held.listing),
+        "qty": plain(held.qty),
+        "side": "long",
+        **usd,
+        "usd": usd,
+    }
+
+
+def clock(now: int, is_open: bool, next_open: int, next_close: int) -> Json:
+    return {
+        "timestamp": iso(now, _NEW_YORK),
+        "is_open": is_open,
+        "next_open": iso(next_open, _NEW_YORK),
+        "next_close": iso(next_close, _NEW_YORK),
+    }
+
+
+def session(s: Session) -> Json:
+    opened, closed = (datetime.fromtimestamp(t // 1_000_000, tz=_NEW_YORK) for t in (s.open, s.close))
+    return {"date": str(iso_date(s.date)), "open": f"{opened:%H:%M}", "close": f"{closed:%H:%M}"}
+
+
+def asset(symbol: str) -> Json:
+    return {
+        "id": asset_id(symbol),
+        "class": "us_equity",
+        "exchange": "NASDAQ",
+        "symbol": symbol,
+        "name": symbol,
+        "status": "active",
+        "tradable": True,
+        "marginable": False,
+        "shortable": False,
+        "easy_to_borrow": False,
+        "fractionable": False,
+        "attributes": ["has_options"],
+    }
+
+
+def contract(quote: ContractQuote) -> Json:
+    expiry = str(iso_date(quote.expiry))
+    return {
+        "id": asset_id(quote.symbol),
+        "symbol": quote.symbol,
+        "name": f"{quote.underlying} {expiry} {plain(quote.strike)} {quote.right.capitalize()}",
+        "status": "active",
+        "tradable": True,
+        "expiration_date": expiry,
+        "root_symbol": quote.symbol[:-15],
+        "underlying_symbol": quote.underlying,
+        "underlying_asset_id": asset_id(quote.underlying),
+        "type": quote.right.lower(),
+        "style": "american",
+        "strike_price": plain(quote.strike),
+        "size": str(quote.size),
+        "open_interest": None if quote.open_interest is None else str(quote.open_interest),
+        "open_interest_date": None,
+        "close_price": None,
+        "close_price_date": None,
+    }
+
+
+def option_quote(quote: ContractQuote, origin: str) -> Json:
+    return {"t": iso(quote.time), "tape_origin": origin, "c": " "} | _sides(quote, "N", (10, 10))
+
+
+def stock_quote(quote: StockQuote, origin: str) -> Json:
+    sizes = quote.bid_size or 0, quote.ask_size or 0
+    return {"t": iso(quote.time), "tape_origin": origin, "c": ["R"], "z": "C"} | _sides(quote, "V", sizes)
+
+
+def _sides(quote: StockQuote | ContractQuote, venue: str, sizes: tuple[int, int]) -> Json:
+    """Both sides, a missing one as 0, which is how Alpaca says that there is none."""
+    bid = {"bp": float(quote.bid or 0), "bs": sizes[0], "bx": venue}
+    return bid | {"ap": float(quote.ask or 0), "as": sizes[1], "ax": venue}
+
+
+def snapshot(quote: ContractQuote, origin: str, day_start: int) -> Json:
+    out: Json = {"tape_origin": origin, "latestQuote": option_quote(quote, origin)}
+    if quote.volume is not None:
+        out["dailyBar"] = {"t": iso(day_start), "v": quote.volume}
+    if quote.delta is not None:
+        out["greeks"] = {"delta": quote.delta, "gamma": 0.0, "rho": 0.0, "theta": 0.0, "vega": 0.0}
+    return out
