@@ -3,7 +3,7 @@
 The only place that names a topic. Cluster creation, stages, sinks and docs all read it.
 """
 
-from collections.abc import Callable
+import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ from topics.partitioning import murmur2_partition
 
 DAY_MS = 86_400_000
 FOREVER = -1
+NEVER_MS = 2**63 - 1
 WATERMARK_KEY = b"~watermark"
 
 
@@ -299,18 +300,22 @@ def topic(name: str) -> Topic:
     try:
         return _BY_NAME[name]
     except KeyError:
-        raise Fatal(
-            "no such topic in the catalogue", value=name, remedy="run `tape topics` for the list"
-        ) from None
+        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.4)
+        remedy = f"did you mean {near[0]!r}?" if near else "run `tape topics` for the list"
+        raise Fatal("no such topic in the catalogue", value=name, remedy=remedy) from None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation."""
+    """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation.
+
+    ``keep_forever`` (local stacks and tests) switches time retention off; a prefix does so as well.
+    """
 
     prefix: str = ""
     symbol_partitions: int = 4
     account_partitions: int = 4
+    keep_forever: bool = True
 
     def wire_name(self, name: str) -> str:
         """The name on the cluster."""
@@ -332,5 +337,24 @@ class Layout:
         """The partition that ``body`` goes to in topic ``name``."""
         return topic(name).partition(body, self.partitions(name))
 
+    def topic_config(self, name: str) -> dict[str, str]:
+        """The cluster's settings of a topic. "compact + X" is a compaction lag of X, never a deletion.
 
-Partitioner = Callable[[str, dict[str, Any]], int]
+        The broker measures that lag from the record's own time, so an old tape would have none: where
+        everything is kept, facts are not compacted at all. Changelogs always are, or they fill the disk.
+        """
+        found = topic(name)
+        forever = self.keep_forever or bool(self.prefix)
+        retention, lag = FOREVER, 0
+        if found.cleanup is Cleanup.DELETE:
+            retention = FOREVER if forever or found.keep_days == FOREVER else found.keep_days * DAY_MS
+        elif forever and found.audited:
+            lag = NEVER_MS
+        else:
+            lag = max(found.keep_days, 0) * DAY_MS
+        return {
+            "cleanup.policy": str(found.cleanup),
+            "retention.ms": str(retention),
+            "min.compaction.lag.ms": str(lag),
+            "message.timestamp.type": "CreateTime",
+        }

@@ -1,0 +1,37 @@
+"""Topics on a real broker: created from the catalogue, compared with it, never altered."""
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.errors import CatalogueMismatch
+from topics.admin import Kind, check, compare, describe, ensure
+from topics.catalogue import CATALOGUE, Layout
+
+pytestmark = pytest.mark.integration
+
+
+def test_topics_are_created_once_as_the_catalogue_says(kafka, prefix):
+    layout = Layout(prefix)
+    assert sorted(ensure(kafka.bootstrap, layout)) == sorted(layout.wire_name(t.name) for t in CATALOGUE)
+    assert compare(describe(kafka.bootstrap, layout), layout) == []
+    assert ensure(kafka.bootstrap, layout) == []
+    check(kafka.bootstrap, layout)
+
+
+def test_a_topic_that_differs_is_reported_and_left_alone(kafka, prefix):
+    layout = Layout(prefix)
+    name = layout.wire_name("bars")
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    new = [NewTopic(name, 2, 1, config={"retention.ms": "1000"}), NewTopic(f"{prefix}.stray", 1, 1)]
+    for future in admin.create_topics(new).values():
+        future.result(20)
+    with pytest.raises(CatalogueMismatch, match=name):
+        ensure(kafka.bootstrap, layout)
+    found = describe(kafka.bootstrap, layout)
+    assert set(found) == {name, f"{prefix}.stray"}, "nothing is created beside a topic that differs"
+    assert found[name].partitions == 2
+    assert found[name].config["retention.ms"] == "1000"
+    kinds = {(d.topic, d.kind) for d in compare(found, layout) if d.kind is not Kind.MISSING}
+    assert kinds == {(name, Kind.PARTITIONS), (name, Kind.CONFIG), (f"{prefix}.stray", Kind.UNEXPECTED)}
+    with pytest.raises(CatalogueMismatch, match="missing"):
+        check(kafka.bootstrap, layout)

@@ -1,0 +1,136 @@
+"""The catalogue against the domain's topic list, and partitions against Kafka's own partitioner."""
+
+import pytest
+from aiokafka.partitioner import murmur2 as java_murmur2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import load_schema
+from schemas.errors import Fatal
+from topics.catalogue import CATALOGUE, DAY_MS, NEVER_MS, RANK, Cleanup, Layout, Spread, topic
+from topics.partitioning import murmur2, murmur2_partition
+
+DELETE, COMPACT = "delete", "compact"
+DOMAIN = [
+    ("bars", "S", ("symbol",), DELETE, 400),
+    ("quotes", "S", ("instrument",), DELETE, 2),
+    ("features", "S", ("symbol",), DELETE, 400),
+    ("scores", "1", ("symbol",), DELETE, 30),
+    ("watchlist", "1", (), COMPACT, 30),
+    ("memberships", "S", ("symbol",), COMPACT, 30),
+    ("universe", "1", (), COMPACT, 400),
+    ("decisions", "S", ("symbol",), DELETE, 400),
+    ("signals", "S", ("symbol",), DELETE, 400),
+    ("revision_audit", "S", ("symbol",), DELETE, 90),
+    ("account_inbox", "A", ("account_id",), DELETE, -1),
+    ("proposals", "A", ("account_id", "signal_id"), DELETE, 400),
+    ("orders", "A", ("account_id", "client_order_id"), DELETE, -1),
+    ("executions", "A", ("account_id", "execution_id"), DELETE, -1),
+    ("positions", "A", ("account_id", "instrument"), COMPACT, 400),
+    ("accounts", "A", ("account_id",), COMPACT, 30),
+    ("controls", "A", ("scope",), DELETE, -1),
+    ("heartbeats", "1", ("stage", "partition"), COMPACT, -1),
+    ("dead_letters", "S", (), DELETE, 30),
+]
+
+
+@pytest.mark.parametrize("name, spread, key, cleanup, days", DOMAIN)
+def test_a_topic_of_the_domain_stands_in_the_catalogue_as_written(name, spread, key, cleanup, days):
+    found = topic(name)
+    assert (found.spread, found.key, found.cleanup, found.keep_days) == (spread, key, cleanup, days)
+
+
+def test_the_catalogue_holds_nothing_but_the_domain_its_late_topics_and_changelogs():
+    others = {t.name for t in CATALOGUE} - {row[0] for row in DOMAIN}
+    assert all(name.endswith((".late", ".changelog")) for name in others), others
+
+
+def test_ranks_are_distinct_and_follow_the_catalogue():
+    assert sorted(RANK.values()) == list(range(len(CATALOGUE)))
+    assert len({t.name for t in CATALOGUE}) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", [t.name for t in CATALOGUE if t.schema])
+def test_every_key_partition_and_natural_key_field_is_a_field_of_the_schema(name):
+    found = topic(name)
+    fields = {field["name"] for field in load_schema(found.schema)["fields"]}
+    assert {*found.key, *found.natural_key} <= fields
+    assert found.part is None or found.part in fields
+    assert (found.spread is Spread.ONE) == (found.part is None)
+
+
+def test_an_unknown_topic_names_the_nearest_one():
+    with pytest.raises(Fatal, match="did you mean 'features'"):
+        topic("feature")
+    with pytest.raises(Fatal, match="tape topics"):
+        topic("zzz")
+
+
+# Vectors of Kafka's own UtilsTest.testMurmur2, as unsigned numbers.
+@pytest.mark.parametrize(
+    "text, signed",
+    [
+        ("21", -973932308),
+        ("foobar", -790332482),
+        ("a-little-bit-long-string", -985981536),
+        ("a-little-bit-longer-string", -1486304829),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        ("abc", 479470107),
+    ],
+)
+def test_murmur2_gives_the_numbers_of_the_java_client(text, signed):
+    assert murmur2(text.encode()) == signed & 0xFFFFFFFF
+
+
+@given(st.binary(max_size=64), st.integers(1, 32))
+def test_partitions_are_those_of_the_java_and_faust_partitioner(key, partitions):
+    assert murmur2_partition(key, partitions) == (java_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def test_record_key_and_partition_key_are_two_things():
+    body = {"instrument": "NVDA260220C00190000", "underlying": "NVDA"}
+    assert topic("quotes").record_key(body) == b"NVDA260220C00190000"
+    assert Layout().partition("quotes", body) == murmur2_partition(b"NVDA", 4)
+    assert Layout().partition("bars", {"symbol": "NVDA"}) == murmur2_partition(b"NVDA", 4)
+    assert topic("watchlist").record_key({}) == b"watchlist"
+    assert Layout().partition("watchlist", {}) == 0
+
+
+def test_a_prefix_is_put_before_every_name_and_taken_off_again():
+    layout = Layout("whatif")
+    assert layout.wire_name("bars") == "whatif.bars"
+    assert layout.catalogue_name("whatif.features.changelog") == "features.changelog"
+    assert Layout().wire_name("bars") == "bars"
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout("p", keep_forever=False)], ids=["local", "prefixed"])
+@pytest.mark.parametrize("name", RANK)
+def test_local_and_prefixed_topics_are_kept_for_ever(layout, name):
+    config = layout.topic_config(name)
+    assert config["retention.ms"] == "-1"
+    if topic(name).cleanup is Cleanup.COMPACT and topic(name).audited:
+        assert config["min.compaction.lag.ms"] == str(NEVER_MS)
+
+
+def test_on_a_cluster_topics_are_kept_as_the_domain_says():
+    layout = Layout(keep_forever=False)
+    assert layout.topic_config("bars")["retention.ms"] == str(400 * DAY_MS)
+    assert layout.topic_config("orders")["retention.ms"] == "-1"
+    watchlist = layout.topic_config("watchlist")
+    assert watchlist["cleanup.policy"] == "compact"
+    assert watchlist["retention.ms"] == "-1"
+    assert watchlist["min.compaction.lag.ms"] == str(30 * DAY_MS)
+    assert layout.topic_config("heartbeats")["min.compaction.lag.ms"] == "0"
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(keep_forever=False)])
+@pytest.mark.parametrize("name", [n for n in RANK if n.endswith(".changelog")])
+def test_a_changelog_is_compacted_after_a_day_at_the_earliest(layout, name):
+    config = layout.topic_config(name)
+    assert config["cleanup.policy"] == "compact"
+    assert int(config["min.compaction.lag.ms"]) >= DAY_MS
+
+
+@pytest.mark.parametrize("name", RANK)
+def test_kafkas_timestamp_is_the_records_own(name):
+    assert Layout().topic_config(name)["message.timestamp.type"] == "CreateTime"

@@ -1,0 +1,67 @@
+"""The comparison of a cluster's topics with the catalogue: each kind of difference is found and named."""
+
+import pytest
+
+from schemas.errors import CatalogueMismatch, Retry
+from topics.admin import Found, Kind, compare, describe, refuse
+from topics.catalogue import CATALOGUE, Layout
+
+LAYOUT = Layout("p")
+
+
+def cluster():
+    return {
+        LAYOUT.wire_name(t.name): Found(LAYOUT.partitions(t.name), LAYOUT.topic_config(t.name))
+        for t in CATALOGUE
+    }
+
+
+def test_a_cluster_made_from_the_catalogue_has_no_difference():
+    assert compare(cluster(), LAYOUT) == []
+    refuse([])
+
+
+def test_a_missing_topic_is_named_with_how_to_create_it():
+    found = cluster()
+    del found["p.bars"]
+    (difference,) = compare(found, LAYOUT)
+    assert difference.kind is Kind.MISSING
+    assert "p.bars" in str(difference)
+    assert "tape topics --create" in str(difference)
+
+
+def test_a_wrong_partition_count_names_both_counts():
+    found = cluster()
+    found["p.bars"] = found["p.bars"]._replace(partitions=7)
+    (difference,) = compare(found, LAYOUT)
+    assert (difference.kind, difference.found, difference.expected) == (Kind.PARTITIONS, "7", "4")
+    with pytest.raises(CatalogueMismatch, match=r"p\.bars: the number of partitions is 7, expected 4"):
+        refuse([difference])
+
+
+@pytest.mark.parametrize(
+    "name, key, value",
+    [
+        ("p.bars", "retention.ms", "604800000"),
+        ("p.bars", "cleanup.policy", "compact"),
+        ("p.watchlist", "cleanup.policy", "compact,delete"),
+        ("p.features.changelog", "min.compaction.lag.ms", "0"),
+        ("p.bars", "message.timestamp.type", "LogAppendTime"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_both_values(name, key, value):
+    found = cluster()
+    expected = found[name].config[key]
+    found[name] = Found(found[name].partitions, {**found[name].config, key: value})
+    (difference,) = compare(found, LAYOUT)
+    assert difference[:5] == (name, Kind.CONFIG, key, value, expected)
+
+
+def test_another_topic_under_the_prefix_is_unexpected():
+    (difference,) = compare(cluster() | {"p.stray": Found(1, {})}, LAYOUT)
+    assert (difference.topic, difference.kind) == ("p.stray", Kind.UNEXPECTED)
+
+
+def test_an_address_without_a_broker_is_named():
+    with pytest.raises(Retry, match=r"127\.0\.0\.1:1\b"):
+        describe("127.0.0.1:1", LAYOUT, timeout_s=0.5)

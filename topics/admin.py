@@ -1,0 +1,172 @@
+"""The cluster's topics beside the catalogue: describe, compare, create what is missing, alter nothing."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from schemas.errors import CatalogueMismatch, Retry
+from topics.catalogue import CATALOGUE, Layout
+
+TIMEOUT_S = 20.0
+# Lets the cluster choose: 1 on the embedded broker, what its operators set elsewhere.
+_DEFAULT_REPLICATION = -1
+
+
+class Kind(StrEnum):
+    """How a topic of the cluster differs from the catalogue."""
+
+    MISSING = "MISSING"
+    PARTITIONS = "PARTITIONS"
+    CONFIG = "CONFIG"
+    UNEXPECTED = "UNEXPECTED"
+
+
+class Found(NamedTuple):
+    """One topic as the cluster has it. ``config`` holds the settings that the catalogue speaks about."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+class Difference(NamedTuple):
+    """One difference, by name on the cluster."""
+
+    topic: str
+    kind: Kind
+    what: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what} is {self.found}, expected {self.expected}; {self.remedy}"
+
+
+def describe(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
+    """Catalogue topics that exist, and everything else under a non-empty prefix, by name on the cluster.
+
+    Raises Retry where the broker does not answer.
+    """
+    admin = _admin(bootstrap)
+    try:
+        known = admin.list_topics(timeout=timeout_s).topics
+        ours = {layout.wire_name(topic.name) for topic in CATALOGUE}
+        names = [
+            name for name in known if name in ours or (layout.prefix and name.startswith(f"{layout.prefix}."))
+        ]
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
+        configs = {resource.name: future.result(timeout_s) for resource, future in futures.items()}
+    except KafkaException as error:
+        raise _unreachable(bootstrap, error) from error
+    wanted = layout.topic_config(CATALOGUE[0].name)
+    return {
+        name: Found(
+            len(known[name].partitions),
+            {key: str(entry.value) for key, entry in configs[name].items() if key in wanted},
+        )
+        for name in names
+    }
+
+
+def compare(found: Mapping[str, Found], layout: Layout) -> list[Difference]:
+    """Every difference between the cluster's topics and the catalogue, in the catalogue's order."""
+    differences: list[Difference] = []
+    for topic in CATALOGUE:
+        name = layout.wire_name(topic.name)
+        differences += _differences(name, found.get(name), layout.partitions(topic.name), topic.name, layout)
+    expected = {layout.wire_name(topic.name) for topic in CATALOGUE}
+    for name in sorted(set(found) - expected):
+        remedy = f"delete it, or keep other topics out of the prefix {layout.prefix!r}"
+        differences.append(Difference(name, Kind.UNEXPECTED, "the topic", "there", "none", remedy))
+    return differences
+
+
+def _differences(
+    name: str, found: Found | None, partitions: int, catalogue_name: str, layout: Layout
+) -> Iterable[Difference]:
+    if found is None:
+        remedy = "create it with `tape topics --create`"
+        yield Difference(name, Kind.MISSING, "the topic", "missing", f"{partitions} partitions", remedy)
+        return
+    if found.partitions != partitions:
+        yield Difference(
+            name,
+            Kind.PARTITIONS,
+            "the number of partitions",
+            str(found.partitions),
+            str(partitions),
+            "it is fixed at creation: play into another prefix, or delete the topic and create it again",
+        )
+    for key, expected in layout.topic_config(catalogue_name).items():
+        value = found.config.get(key, "unknown")
+        if value != expected:
+            remedy = "set it with your cluster's tool, or delete the topic and create it again"
+            yield Difference(name, Kind.CONFIG, key, value, expected, remedy)
+
+
+def ensure(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> list[str]:
+    """Create the catalogue's missing topics; returns their names on the cluster.
+
+    Nothing is created or altered where an existing topic differs: raises CatalogueMismatch naming each
+    difference. Raises Retry where the broker does not answer.
+    """
+    differences = compare(describe(bootstrap, layout, timeout_s), layout)
+    refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
+    missing = {d.topic for d in differences if d.kind is Kind.MISSING}
+    new = [
+        NewTopic(
+            layout.wire_name(topic.name),
+            num_partitions=layout.partitions(topic.name),
+            replication_factor=_DEFAULT_REPLICATION,
+            config=layout.topic_config(topic.name),
+        )
+        for topic in CATALOGUE
+        if layout.wire_name(topic.name) in missing
+    ]
+    if not new:
+        return []
+    admin = _admin(bootstrap)
+    try:
+        futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
+        for future in futures.values():
+            _settled(future)
+    except KafkaException as error:
+        raise _unreachable(bootstrap, error) from error
+    return [each.topic for each in new]
+
+
+def check(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> None:
+    """Raise CatalogueMismatch where the cluster differs from the catalogue: what workers ask at start."""
+    differences = compare(describe(bootstrap, layout, timeout_s), layout)
+    refuse([d for d in differences if d.kind is not Kind.UNEXPECTED])
+
+
+def refuse(differences: list[Difference]) -> None:
+    """Raise CatalogueMismatch naming ``differences``, if there are any."""
+    if differences:
+        raise CatalogueMismatch("\n".join(map(str, differences)), reason=differences[0].kind)
+
+
+def _settled(future: object) -> None:
+    """Wait for one creation; a topic that another process made meanwhile is no error."""
+    try:
+        future.result(TIMEOUT_S)  # type: ignore[attr-defined]
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    # One client per call: they are cheap, and long-lived ones outlive the brokers they were made for.
+    # Callers hold it until its futures are done; its end fails them.
+    return AdminClient({"bootstrap.servers": bootstrap, "client.id": "tape-admin", "log_level": 2})
+
+
+def _unreachable(bootstrap: str, error: KafkaException) -> Retry:
+    reason = error.args[0].str() if error.args else "unknown"
+    remedy = "check the address and that the broker runs (`tape status`)"
+    return Retry(f"the broker did not answer: {reason}", value=bootstrap, remedy=remedy)
