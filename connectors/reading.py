@@ -1,0 +1,103 @@
+"""Reading whole partitions without a consumer group: for rebuild, digests and looking."""
+
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from schemas.errors import Fatal, Retry
+from streams.contract import Message
+from streams.merge import Part
+from topics.catalogue import Layout
+
+_CHUNK = 10_000
+_POLL_S = 1.0
+_SILENT_POLLS = 15
+
+
+def to_message(record: KafkaMessage, layout: Layout) -> Message:
+    """A confluent-kafka message as the shell takes it."""
+    name, partition, offset = record.topic(), record.partition(), record.offset()
+    assert name is not None and partition is not None and offset is not None
+    pairs = record.headers() or ()
+    headers = tuple((key, content) for key, content in pairs if isinstance(content, bytes))
+    stamp = record.timestamp()[1]
+    return Message(
+        layout.catalogue_name(name), partition, offset, stamp, record.key(), record.value(), headers
+    )
+
+
+def new_consumer(bootstrap: str, **settings: object) -> Consumer:
+    """A consumer that belongs to no group's work: nothing is committed. Close it soon."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "tapedeck-reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "log_level": 3,
+            **settings,
+        }
+    )
+
+
+def ends(consumer: Consumer, layout: Layout, names: tuple[str, ...]) -> dict[Part, tuple[int, int]]:
+    """(first, end) offset of every partition of ``names``. Raises Fatal for a topic that is not there."""
+    found: dict[Part, tuple[int, int]] = {}
+    for name in names:
+        for partition in range(layout.partitions(name)):
+            wire = TopicPartition(layout.wire_name(name), partition)
+            try:
+                low, high = consumer.get_watermark_offsets(wire, timeout=10)
+            except KafkaException as error:
+                remedy = "create the topics with `tape topics --create`, or check the prefix"
+                raise Fatal(f"topic {wire.topic} cannot be read: {error}", remedy=remedy) from None
+            found[name, partition] = (low, high)
+    return found
+
+
+def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:
+    """Chunks of messages of ``parts``, each partition from its first offset to its end, then stop.
+
+    Raises Retry where the broker goes silent before the ends are reached.
+    """
+    waiting = {part: end for part, (low, end) in parts.items() if end > low}
+    if not waiting:
+        return
+    consumer = new_consumer(bootstrap, **{"queued.max.messages.kbytes": 65_536})
+    try:
+        consumer.assign([TopicPartition(layout.wire_name(n), p, parts[n, p][0]) for n, p in waiting])
+        silent = 0
+        while waiting:
+            records = consumer.consume(_CHUNK, timeout=_POLL_S)
+            chunk: list[Message] = []
+            for record in records:
+                if record.error() is not None:
+                    continue
+                message = to_message(record, layout)
+                part = (message.topic, message.partition)
+                if message.offset < parts[part][1]:
+                    chunk.append(message)
+                if part in waiting and message.offset >= waiting[part] - 1:
+                    del waiting[part]
+            silent = 0 if records else silent + 1
+            if silent > _SILENT_POLLS:
+                raise Retry(
+                    "the broker went silent while topics were read",
+                    value=", ".join(f"{n}/{p}" for n, p in waiting),
+                    remedy="check that it runs (`tape status`)",
+                )
+            yield chunk
+    finally:
+        consumer.close()
+
+
+def read_topic(bootstrap: str, layout: Layout, name: str) -> list[Message]:
+    """Every message of one topic, per partition in log order."""
+    consumer = new_consumer(bootstrap)
+    try:
+        parts = ends(consumer, layout, (name,))
+    finally:
+        consumer.close()
+    return [message for chunk in read_parts(bootstrap, layout, parts) for message in chunk]

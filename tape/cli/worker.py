@@ -1,0 +1,22 @@
+"""``tape worker STAGE...``: run the agents of some stages in this process until it is told to stop."""
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from agents.process import run
+from agents.settings import from_environment
+from schemas.errors import Fatal
+from streams.topology import MARKET_STAGES
+
+
+def worker(
+    stages: Annotated[list[str], typer.Argument(help="market stages of `tape topology`")],
+) -> None:
+    """Run the agents of STAGES in one process, one consumer group each."""
+    for name in stages:
+        if name not in MARKET_STAGES:
+            raise Fatal("no such stage to run here", value=name, remedy=f"stages: {', '.join(MARKET_STAGES)}")
+    settings = from_environment()
+    run([import_module(f"agents.{name}").agent(settings).app for name in stages])
