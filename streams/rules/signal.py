@@ -51,7 +51,10 @@ class Direction(StrEnum):
 
 
 class Factors(NamedTuple):
-    """What the confidence is the product of; None where the rule did not get that far."""
+    """What the confidence is the product of; None where the rule did not get that far.
+
+    The product is taken before the factors are rounded for the record.
+    """
 
     base: float | None = None
     sentiment: float | None = None
@@ -208,6 +211,7 @@ def _by_price_and_trend(case: Case, config: groups.Signal) -> Decision:
         momentum=_momentum_factor(case.volume_ratio, distance, setup.options),
     )
     confidence = _confidence(factors)
+    factors = Factors(*(None if factor is None else round6(factor) for factor in factors))
     if case.volume_ratio is None:
         return hold(SignalReason.VOLUME_UNKNOWN, confidence, setup.direction, factors)
     action, strategy, reason = _act(setup, confidence, vol_ratio, case.volume_ratio, config)

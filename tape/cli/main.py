@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
     "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines."),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
+    "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
     "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
 }

@@ -1,0 +1,87 @@
+"""What the adapters share: reading a line's fields, and an error in a bad line's place."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from schemas.errors import TapeError
+from streams.sessions import micros
+
+Line = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class BadLine(TapeError):
+    """A line that cannot be judged; the lines after it are."""
+
+
+def judged(
+    lines: Iterable[Line], judge: Callable[[Line], Iterable[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """What ``judge`` gives for each line, or ``{"error": ...}`` in a bad line's place."""
+    for line in lines:
+        try:
+            outputs = list(judge(line))
+        except TapeError as error:
+            outputs = [{"error": str(error)}]
+        yield from outputs
+
+
+def number(line: Line, key: str) -> float | None:
+    """A finite number, None where it is null or absent."""
+    value = line.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadLine(f"{key} is not a finite number", value=value, remedy="unknown is null")
+    return float(value)
+
+
+def whole(line: Line, key: str) -> int | None:
+    """A whole number, None where it is null or absent."""
+    value = number(line, key)
+    if value is None:
+        return None
+    if not value.is_integer():
+        raise BadLine(f"{key} is not a whole number", value=value)
+    return int(value)
+
+
+def flag(line: Line, key: str) -> bool | None:
+    """true or false, None where it is null or absent."""
+    value = line.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise BadLine(f"{key} is neither true, false nor null", value=value)
+    return value
+
+
+def text(line: Line, key: str) -> str:
+    """A text that must be there."""
+    value = line.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadLine(f"{key} is missing or not a text", value=value)
+    return value
+
+
+def time(line: Line, key: str) -> int | None:
+    """An ISO 8601 time with its zone, as UTC microseconds; None where it is null or absent."""
+    value = line.get(key)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise BadLine(
+            f"{key} is not an ISO 8601 time", value=value, remedy="write it as 2026-01-29T15:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        raise BadLine(f"{key} has no time zone", value=value, remedy="end it with Z for UTC")
+    return micros(moment)
+
+
+def required(value: T | None, key: str) -> T:
+    """``value``, refused where it is None."""
+    if value is None:
+        raise BadLine(f"{key} is missing", remedy="this stage cannot do without it")
+    return value
