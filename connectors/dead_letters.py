@@ -1,0 +1,53 @@
+"""Records that can never be processed, as they lie in ``dead_letters``.
+
+Key = source topic, partition = source partition (modulo), value and headers = the original ones. Beside
+them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can read them, and two of our
+own: the reason code and the original key.
+"""
+
+from collections.abc import Sequence
+
+from schemas.errors import TapeError
+from streams.contract import Message
+from streams.wire import Headers, Wire
+from topics.catalogue import Layout
+
+TOPIC = "dead_letters"
+ERRORS = "__connect.errors."
+SOURCE_TOPIC = f"{ERRORS}topic"
+SOURCE_PARTITION = f"{ERRORS}partition"
+SOURCE_OFFSET = f"{ERRORS}offset"
+STAGE = f"{ERRORS}connector.name"
+ERROR_CLASS = f"{ERRORS}exception.class.name"
+ERROR_MESSAGE = f"{ERRORS}exception.message"
+REASON = "tape-error-reason"
+SOURCE_KEY = "tape-error-key"
+
+
+def error_headers(message: Message, stage: str, error: Exception) -> Headers:
+    """The headers that say which record ``stage`` refused, and why."""
+    headers = [
+        (SOURCE_TOPIC, message.topic.encode()),
+        (SOURCE_PARTITION, str(message.partition).encode()),
+        (SOURCE_OFFSET, str(message.offset).encode()),
+        (STAGE, stage.encode()),
+        (ERROR_CLASS, type(error).__name__.encode()),
+        (ERROR_MESSAGE, str(error).encode()),
+        (REASON, (error.reason if isinstance(error, TapeError) else type(error).__name__).encode()),
+    ]
+    if message.key is not None:
+        headers.append((SOURCE_KEY, message.key))
+    return headers
+
+
+def dead_letter(layout: Layout, message: Message, stage: str, error: Exception) -> Wire:
+    """The record for ``dead_letters``: the original bytes and headers under the error's headers."""
+    kept: Sequence[tuple[str, bytes]] = message.headers or ()
+    return Wire(
+        topic=TOPIC,
+        partition=message.partition % layout.partitions(TOPIC),
+        key=message.topic.encode(),
+        value=message.value,
+        timestamp=message.timestamp,
+        headers=[*kept, *error_headers(message, stage, error)],
+    )

@@ -1,0 +1,1 @@
+"""The audit store: one append-only table per audited topic, ledgers and views over them."""

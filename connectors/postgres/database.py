@@ -1,0 +1,144 @@
+"""Connections to the audit store and its migrations.
+
+One pipeline (one ``TAPE_PREFIX``) has one database schema: ``public`` without a prefix, else the prefix
+itself. All statements are unqualified; the search path, which holds that schema alone, decides.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from schemas.errors import Fatal, Retry
+
+SINK_ROLE = "tape_sink"
+READ_ROLE = "tape_read"
+DEFAULT_SCHEMA = "public"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Any constant will do: it keeps two migrations of one database apart.
+_MIGRATION_LOCK = 7_461_706_5
+# A dead peer is noticed after about ten seconds instead of the kernel's two hours.
+_LIVENESS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def schema_name(prefix: str) -> str:
+    """The database schema of the pipeline with this topic prefix."""
+    return prefix or DEFAULT_SCHEMA
+
+
+def connect(
+    url: str, prefix: str = "", *, role: str | None = SINK_ROLE
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection on the pipeline's schema, acting as ``role``. Raises Retry where the server is away."""
+    try:
+        connection = psycopg.connect(url, application_name="tapedeck", **_LIVENESS)
+    except psycopg.OperationalError as error:
+        raise Retry(
+            f"Postgres does not answer: {error}", remedy="check DATABASE_URL and the server"
+        ) from error
+    try:
+        connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema_name(prefix))))
+        if role:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        connection.commit()
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege) as error:
+        connection.close()
+        raise Fatal(
+            f"this login cannot act as {role}: {str(error).strip()}",
+            remedy="run the migrations (`tape sink --migrate`) with this login, or GRANT it the role",
+        ) from error
+    except psycopg.OperationalError as error:
+        connection.close()
+        raise Retry(f"Postgres went away while connecting: {error}") from error
+    return connection
+
+
+def upgrade(url: str, prefix: str = "") -> None:
+    """Make the schema and bring its tables to the newest revision. Safe to run twice and at once.
+
+    Raises Retry where the server is away, Fatal where this login may not make tables.
+    """
+    with connect(url, prefix, role=None) as connection:
+        if _revision(connection) == _head():
+            return
+    with _migrating(url, prefix) as config:
+        command.upgrade(config, "head")
+
+
+def downgrade(url: str, prefix: str = "") -> None:
+    """Drop every table, view and type of the schema. The roles stay: they belong to the whole server."""
+    with _migrating(url, prefix) as config:
+        command.downgrade(config, "base")
+
+
+def require_head(connection: psycopg.Connection[Any]) -> None:
+    """Raises Fatal unless the schema is at the newest revision."""
+    found, head = _revision(connection), _head()
+    if found != head:
+        raise Fatal(
+            f"the audit store is not at revision {head}", value=found, remedy="run `tape sink --migrate`"
+        )
+
+
+def _head() -> str | None:
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+
+def _revision(connection: psycopg.Connection[Any]) -> str | None:
+    with connection.transaction():
+        there = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+        if there is None or there[0] is None:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+@contextmanager
+def sqlalchemy_connection(url: str, prefix: str = "") -> Iterator[Connection]:
+    """A SQLAlchemy connection on the pipeline's schema, as the login itself (no role)."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            quoted = engine.dialect.identifier_preparer.quote_identifier(schema_name(prefix))
+            connection.execute(text(f"SET search_path TO {quoted}"))
+            connection.commit()
+            yield connection
+    except DBAPIError as error:
+        raise Fatal(
+            f"the audit store refused a statement: {error.orig}", remedy="see the Postgres log"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _migrating(url: str, prefix: str) -> Iterator[Config]:
+    with sqlalchemy_connection(url, prefix) as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(schema_name(prefix))
+        connection.execute(text(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})"))
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {quoted}"))
+        connection.commit()
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.attributes["connection"] = connection
+        try:
+            yield config
+            connection.commit()
+        finally:
+            connection.rollback()
+            connection.execute(text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
+            connection.commit()

@@ -1,0 +1,319 @@
+"""The sink: from Kafka's topics to their audit tables.
+
+The commit protocol, in order, one transaction per batch:
+
+1. read up to 5,000 records or 200 ms, starting from the offsets in Postgres, never from Kafka's;
+2. COPY the rows, insert those whose event_id is new;
+3. send what cannot be stored to ``dead_letters`` and wait for the acknowledgement;
+4. move the offsets, only if they are where this process left them;
+5. commit.
+
+A crash anywhere before 5 leaves nothing but repeated dead letters, which have the same identity. A lost
+connection ends the session; the next one starts from the offsets in Postgres.
+"""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import psycopg
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as WireMessage
+
+from connectors import dead_letters
+from connectors.clock import Clock
+from connectors.postgres.database import connect, require_head
+from connectors.postgres.mapping import maps
+from connectors.postgres.models import AUDITED
+from connectors.postgres.offsets import DEFAULT_GROUP, Offsets
+from connectors.postgres.reading import (
+    Place,
+    bounds,
+    check_topics,
+    is_punctuation,
+    message_of,
+    open_consumer,
+    places,
+)
+from connectors.postgres.store import Bad, Entry, Store, Written
+from connectors.producer import Outbox
+from schemas.codec import encode
+from schemas.errors import DeadLetter, Fatal, Retry
+from streams.contract import Message
+from streams.watermarks import label_of
+from streams.wire import Origin, Wire
+from topics.catalogue import Layout, topic
+
+BATCH_RECORDS = 5_000
+BATCH_S = 0.2
+HEARTBEAT_S = 5.0
+CHECK_TOPICS_S = 30.0
+CHECK_ANSWER_S = 2.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SinkStats:
+    """What a sink has done since its start. read = inserted + repeats + dead_letters + watermarks."""
+
+    read: int = 0
+    inserted: int = 0
+    repeats: int = 0
+    conflicts: int = 0
+    """Red alarm: records among the repeats whose body differs from the stored one."""
+    dead_letters: int = 0
+    watermarks: int = 0
+    batches: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkSettings:
+    """What one sink process reads and where it writes."""
+
+    bootstrap: str
+    url: str
+    layout: Layout
+    group: str = DEFAULT_GROUP
+    topics: tuple[str, ...] = tuple(topic.name for topic in AUDITED)
+
+
+class Sink:
+    """One process of one group. ``run`` returns when ``stop`` is set and the batch under way is committed."""
+
+    def __init__(self, settings: SinkSettings, outbox: Outbox, clock: Clock, origin: Origin) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._clock = clock
+        self._origin = origin
+        self._maps = maps(settings.topics)
+        self._names = {settings.layout.wire_name(name): name for name in settings.topics}
+        self._labels: dict[Place, int] = {}
+        self._lag: int | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self.stats = SinkStats()
+
+    def run(self, stop: threading.Event, started: Callable[[], None] | None = None) -> None:
+        """Follow the topics until ``stop``; ``started`` is called once both sides have answered.
+
+        Raises Fatal for what a person must mend: missing topics, an old schema, a second sink.
+        """
+        while not stop.is_set():
+            try:
+                with self._session() as session:
+                    if started is not None:
+                        started()
+                        started = None
+                    self._follow(session, stop)
+            except Retry as error:
+                self.stats.retries += 1
+                log.warning("the sink pauses for %.1f s: %s", self._pause_s, error)
+                stop.wait(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self.beat()
+
+    @contextmanager
+    def _session(self) -> Iterator["_Session"]:
+        """A connection and a consumer that start where Postgres says. Turns lost ones into Retry."""
+        settings = self._settings
+        consumer = open_consumer(settings.bootstrap, settings.group)
+        try:
+            cluster_id = check_topics(consumer, settings.layout, settings.topics)
+            with connect(settings.url, settings.layout.prefix) as connection:
+                require_head(connection)
+                offsets = Offsets(connection, settings.group, cluster_id)
+                self._assign(consumer, offsets)
+                yield _Session(consumer, connection, Store(connection), offsets)
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+            raise Retry(
+                f"Postgres is away: {str(error).strip()}", remedy="the sink goes on when it is back"
+            ) from error
+        except psycopg.Error as error:
+            raise Fatal(f"Postgres refused a statement of the sink: {str(error).strip()}") from error
+        except KafkaException as error:
+            raise Retry(
+                f"Kafka is away: {error.args[0].str()}", remedy="the sink goes on when it is back"
+            ) from error
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: Consumer, offsets: Offsets) -> None:
+        layout = self._settings.layout
+        spans = bounds(consumer, layout, places(layout, self._settings.topics))
+        offsets.begin({place: start for place, (start, _) in spans.items()})
+        lost: list[Bad] = []
+        skip: dict[Place, int] = {}
+        for place, (start, end) in spans.items():
+            at = offsets.next[place]
+            if at > end:
+                raise Fatal(
+                    f"Postgres has read {place[0]}/{place[1]} up to {at}, the topic ends at {end}",
+                    value=self._settings.group,
+                    remedy="was the topic made anew? use another --group: known rows are not stored twice",
+                )
+            if at < start:
+                lost.append(self._retention_gap(place, at, start))
+                skip[place] = start
+        if skip:
+            self._send_dead(lost)
+            with offsets.connection.transaction():
+                offsets.move(skip)
+            offsets.moved(skip)
+        consumer.assign([TopicPartition(layout.wire_name(n), p, offsets.next[n, p]) for n, p in spans])
+
+    def _retention_gap(self, place: Place, at: int, start: int) -> Bad:
+        log.error("retention took %s/%d from offset %d to %d before the sink read it", *place, at, start - 1)
+        gap = DeadLetter(
+            f"retention took offsets {at} to {start - 1} before the sink read them",
+            value=place[0],
+            remedy="run the sink within the topic's retention",
+            reason="RETENTION",
+        )
+        return Bad(Message(place[0], place[1], at, self._clock.now() // 1000, None, None, ()), gap)
+
+    def _follow(self, session: "_Session", stop: threading.Event) -> None:
+        beat_at = 0.0
+        check_at = time.monotonic() + CHECK_TOPICS_S
+        while not stop.is_set():
+            wires = session.consumer.consume(BATCH_RECORDS, BATCH_S)
+            if wires:
+                self._store(session, wires)
+                self._pause_s = FIRST_PAUSE_S
+            now = time.monotonic()
+            if now >= beat_at:
+                self._measure(session)
+                self.beat()
+                beat_at = now + HEARTBEAT_S
+            if now >= check_at:
+                self._check_topics(session.consumer)
+                check_at = now + CHECK_TOPICS_S
+
+    def _check_topics(self, consumer: Consumer) -> None:
+        """New partitions must not stay unread; a silent broker is no reason to stop."""
+        try:
+            check_topics(consumer, self._settings.layout, self._settings.topics, timeout_s=CHECK_ANSWER_S)
+        except Retry as error:
+            log.warning("the topics could not be checked: %s", error)
+
+    def _store(self, session: "_Session", wires: Sequence[WireMessage]) -> None:
+        """One batch: steps 2 to 5 of the protocol."""
+        ends: dict[Place, int] = {}
+        entries: dict[str, list[Entry]] = defaultdict(list)
+        written = Written()
+        marks = 0
+        for wire in wires:
+            if (trouble := wire.error()) is not None:
+                _raise_for(trouble)
+                continue
+            message = message_of(self._names[wire.topic() or ""], wire)
+            ends[message.topic, message.partition] = message.offset + 1
+            if is_punctuation(message.key, message.value):
+                marks += 1
+                self._note_label(message)
+                continue
+            try:
+                entries[message.topic].append(Entry(self._maps[message.topic].row(message), message))
+            except DeadLetter as error:
+                written.bad.append(Bad(message, error))
+            except Exception as error:
+                unforeseen = DeadLetter(f"the record has no row: {error!r}", reason="NOT_MAPPABLE")
+                written.bad.append(Bad(message, unforeseen))
+        if not ends:
+            return
+        with session.connection.transaction():
+            for name, rows in entries.items():
+                session.store.write(self._maps[name], rows, written)
+            self._send_dead(written.bad)
+            session.offsets.move(ends)
+        session.offsets.moved(ends)
+        self._count(len(wires), marks, written)
+
+    def _note_label(self, message: Message) -> None:
+        try:
+            label = label_of(message.key, message.value, message.headers)
+        except DeadLetter:
+            return  # the stage that reads this topic reports it; to the sink it is a mark like any other
+        if label is not None:
+            self._labels[message.topic, message.partition] = label
+
+    def _send_dead(self, bad: Sequence[Bad]) -> None:
+        """Write bad records to ``dead_letters`` and wait. One that lies there already stays where it is."""
+        wires = [
+            dead_letters.dead_letter(self._settings.layout, message, self._settings.group, error)
+            for message, error in bad
+            if message.topic != dead_letters.TOPIC
+        ]
+        for message, error in bad:
+            log.error("dead letter %s/%d@%d: %s", message.topic, message.partition, message.offset, error)
+        if wires:
+            self._outbox.write(wires)
+
+    def _count(self, read: int, marks: int, written: Written) -> None:
+        stats = self.stats
+        stats.read += read
+        stats.watermarks += marks
+        stats.inserted += written.inserted
+        stats.repeats += written.repeats
+        stats.conflicts += written.conflicts
+        stats.dead_letters += len(written.bad) - 2 * written.conflicts
+        stats.batches += 1
+        if written.conflicts:
+            log.error("RED ALARM: %d event_ids came again with another body", written.conflicts)
+
+    def _measure(self, session: "_Session") -> None:
+        layout, total = self._settings.layout, 0
+        for (name, partition), at in session.offsets.next.items():
+            if name not in self._maps:
+                continue
+            _, end = session.consumer.get_watermark_offsets(
+                TopicPartition(layout.wire_name(name), partition), cached=True
+            )
+            total += max(0, end - at)
+        self._lag = total
+
+    def beat(self) -> None:
+        """Send a heartbeat now. It is not waited for: a broker that is away must not hold the sink up."""
+        now = self._clock.now()
+        body = {
+            "stage": self._settings.group,
+            "partition": 0,
+            "at": now,
+            "last_watermark": min(self._labels.values(), default=None),
+            "lag": self._lag,
+            "records": self.stats.read,
+            "code_version": self._origin.code_version,
+            "config_digest": self._origin.config_digest,
+            "counts": asdict(self.stats),
+        }
+        value = encode("heartbeats", body)
+        key = topic("heartbeats").record_key(body)
+        self._outbox.send((Wire("heartbeats", 0, key, value, now // 1000, self._origin.static()),))
+
+
+@dataclass(frozen=True)
+class _Session:
+    consumer: Consumer
+    connection: "psycopg.Connection[tuple[object, ...]]"
+    store: Store
+    offsets: Offsets
+
+
+def _raise_for(error: KafkaError) -> None:
+    """What a consumer's error record means: nothing, a new session, or the end."""
+    if (
+        error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        or error.fatal()
+    ):
+        raise Fatal(
+            f"Kafka refuses to be read: {error.str()}", remedy="run `tape topics` and check the access rules"
+        )
+    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        raise Retry(f"the log has moved on: {error.str()}")
+    log.warning("the consumer reports: %s", error.str())

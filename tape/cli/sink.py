@@ -1,0 +1,52 @@
+"""``tape sink``: copy every audited topic into Postgres, exactly once per event, until it is told to stop."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.settings import from_environment
+from connectors.clock import SystemClock
+from connectors.postgres.database import upgrade
+from connectors.postgres.models import AUDITED
+from connectors.postgres.sink import Sink, SinkSettings
+from connectors.producer import Outbox
+from schemas.errors import Fatal
+
+
+def sink(
+    group: Annotated[str, typer.Option(help="Whose offsets in Postgres to go on from.")] = "sink",
+    topics: Annotated[
+        list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option(help="Bring the tables to the newest revision first; needs a login that may.")
+    ] = True,
+) -> None:
+    """Copy every audited topic into Postgres until SIGTERM."""
+    settings = from_environment()
+    if not settings.database_url:
+        raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")
+    if migrate:
+        upgrade(settings.database_url, settings.prefix)
+    what = SinkSettings(
+        bootstrap=settings.bootstrap,
+        url=settings.database_url,
+        layout=settings.layout,
+        group=group,
+        topics=tuple(topics or (topic.name for topic in AUDITED)),
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    outbox = Outbox(settings.bootstrap, settings.layout, client_id=group)
+    try:
+        ready = os.environ.get("TAPE_READY_FILE")
+        Sink(what, outbox, SystemClock(), settings.origin(group)).run(
+            stop, started=Path(ready).touch if ready else None
+        )
+    finally:
+        outbox.close()
