@@ -1,5 +1,6 @@
 """The cluster's topics beside the catalogue: describe, compare, create what is missing, alter nothing."""
 
+import time
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from topics.catalogue import CATALOGUE, Layout
 TIMEOUT_S = 20.0
 # Lets the cluster choose: 1 on the embedded broker, what its operators set elsewhere.
 _DEFAULT_REPLICATION = -1
+_POLL_S = 0.05
 
 
 class Kind(StrEnum):
@@ -117,6 +119,20 @@ def ensure(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> list
     differences = compare(describe(bootstrap, layout, timeout_s), layout)
     refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
     missing = {d.topic for d in differences if d.kind is Kind.MISSING}
+    created = _create(bootstrap, layout, missing, timeout_s)
+    deadline = time.monotonic() + timeout_s
+    # The broker's metadata follows a creation, by us or by somebody else, with a delay.
+    while missing:
+        time.sleep(_POLL_S)
+        differences = compare(describe(bootstrap, layout, timeout_s), layout)
+        refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
+        missing = {d.topic for d in differences if d.kind is Kind.MISSING}
+        if missing and time.monotonic() > deadline:
+            refuse([d for d in differences if d.topic in missing])
+    return created
+
+
+def _create(bootstrap: str, layout: Layout, missing: set[str], timeout_s: float) -> list[str]:
     new = [
         NewTopic(
             layout.wire_name(topic.name),
@@ -130,13 +146,19 @@ def ensure(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> list
     if not new:
         return []
     admin = _admin(bootstrap)
+    created = []
     try:
-        futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
-        for future in futures.values():
-            _settled(future)
+        answers = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
+        for name, answer in answers.items():
+            try:
+                answer.result(timeout_s)
+                created.append(name)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
     except KafkaException as error:
         raise _unreachable(bootstrap, error) from error
-    return [each.topic for each in new]
+    return created
 
 
 def check(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> None:
@@ -149,15 +171,6 @@ def refuse(differences: list[Difference]) -> None:
     """Raise CatalogueMismatch naming ``differences``, if there are any."""
     if differences:
         raise CatalogueMismatch("\n".join(map(str, differences)), reason=differences[0].kind)
-
-
-def _settled(future: object) -> None:
-    """Wait for one creation; a topic that another process made meanwhile is no error."""
-    try:
-        future.result(TIMEOUT_S)  # type: ignore[attr-defined]
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise
 
 
 def _admin(bootstrap: str) -> AdminClient:

@@ -1,5 +1,7 @@
 """Topics on a real broker: created from the catalogue, compared with it, never altered."""
 
+import time
+
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -25,6 +27,9 @@ def test_a_topic_that_differs_is_reported_and_left_alone(kafka, prefix):
     new = [NewTopic(name, 2, 1, config={"retention.ms": "1000"}), NewTopic(f"{prefix}.stray", 1, 1)]
     for future in admin.create_topics(new).values():
         future.result(20)
+    deadline = time.monotonic() + 20
+    while len(describe(kafka.bootstrap, layout)) < 2:
+        assert time.monotonic() < deadline, "the topics never showed up"
     with pytest.raises(CatalogueMismatch, match=name):
         ensure(kafka.bootstrap, layout)
     found = describe(kafka.bootstrap, layout)
