@@ -14,6 +14,7 @@ from streams.windows import kernel
 from streams.windows import layout as L
 from topics.catalogue import topic
 
+_DAY_US = 24 * 60 * MINUTE_US
 FEATURES = topic("features")
 LATE_BARS = topic("bars.late")
 
@@ -93,6 +94,8 @@ class FeaturesStage:
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
         """Fold a batch of bars of one key. Raises Fatal where the state is of another format."""
+        if not batch:
+            return Step(state or b"", [], [])
         slots, floats = L.open_state(state, self._fingerprint)
         n = len(batch)
         bodies = [row.body for row in batch]
@@ -142,12 +145,13 @@ class FeaturesStage:
     def _off_hours(self, bar: NDArray[np.int64]) -> None:
         """Place a bar outside every regular session: into its date's session where that is configured."""
         t = int(bar[L.I_T])
-        date = self._calendar.session_date(t)
         first, last = self._calendar.horizon()
+        bar[L.I_DATE] = L.UNKNOWN_DATE
+        if not first <= t // _DAY_US <= last:  # no New York date can be made of a time far enough off
+            return
+        date = self._calendar.session_date(t)
         bar[L.I_DATE] = L.NO_DATE
-        if not first <= date <= last:
-            bar[L.I_DATE] = L.UNKNOWN_DATE
-        elif self._extended and self._calendar.phase(t) in (Phase.PRE, Phase.POST):
+        if self._extended and self._calendar.phase(t) in (Phase.PRE, Phase.POST):
             at = int(np.searchsorted(self._dates, date))
             before = self._dates[at - 1] if at else L.NO_DATE
             bar[L.I_DATE :] = (date, before, self._opens[at], self._closes[at])

@@ -330,16 +330,11 @@ def _emit(i8: Any, f8: Any, index: int, cause: int, pi: Any, pf: Any, meta: Any,
 
 @_jit
 def _is_bad(bar: Any, prices: Any) -> bool:
-    """Whether a bar breaks a rule of domain section 3. Written so that NaN fails each test."""
-    o, h, low, c, v = (
-        prices[L.F_OPEN],
-        prices[L.F_HIGH],
-        prices[L.F_LOW],
-        prices[L.F_CLOSE],
-        prices[L.F_VOLUME],
-    )
+    """Whether a bar breaks a rule of domain section 3. NaN fails each comparison, so it is bad."""
+    o, h, low, c = prices[L.F_OPEN], prices[L.F_HIGH], prices[L.F_LOW], prices[L.F_CLOSE]
     fine = bar[L.I_T] % MINUTE_US == 0 and bar[L.I_REVISION] >= 0
-    fine = fine and 0.0 < low <= min(o, c) and max(o, c) <= h < np.inf and 0.0 <= v < np.inf
+    fine = fine and 0.0 < low <= o <= h < np.inf and low <= c <= h
+    fine = fine and 0.0 <= prices[L.F_VOLUME] < np.inf
     return not fine
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from streams.config.document import Config
@@ -58,8 +59,8 @@ def compute(
     }
     out |= _averages(config, bars)
     out |= _volatility(config, bars, len(bars) - len(current))
-    gains = [max(b - a, 0.0) for a, b in zip(closes, closes[1:], strict=False)]
-    losses = [max(a - b, 0.0) for a, b in zip(closes, closes[1:], strict=False)]
+    gains = [max(b - a, 0.0) for a, b in pairwise(closes)]
+    losses = [max(a - b, 0.0) for a, b in pairwise(closes)]
     out["rsi14"] = _rsi(_recursive(gains, p.rsi, 1), _recursive(losses, p.rsi, 1))
     out |= _macd(closes, p.macd_fast, p.macd_slow, p.macd_signal)
     out["atr14"] = (_recursive(_true_ranges(bars, len(bars) - len(current)), p.atr, 1) or [None])[-1]
