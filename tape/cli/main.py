@@ -22,12 +22,17 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "up": Entry("tape.cli.stack:up", "Start the local stack: Kafka, Postgres, topics and all workers."),
+    "down": Entry("tape.cli.stack:down", "Stop the local stack."),
+    "status": Entry("tape.cli.status:show", "Show processes, lag, last watermarks and the funnel now."),
+    "logs": Entry("tape.cli.status:logs", "Print the end of one process's log."),
     "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
     "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines."),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
     "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
+    "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres."),
 }
 """The one table of sub-commands, in the order of the help page."""
 
