@@ -96,6 +96,14 @@ class Merge:
         """How many messages of ``part`` wait."""
         return len(self._queues[part])
 
+    def ready(self) -> bool:
+        """Whether ``take`` would give anything now."""
+        if self._pending_mark is not None and not self._joins_behind():
+            return True
+        if self._joins_behind():
+            return any(self._queues[part] and self._behind(part) for part in self._joins)
+        return any(self._queues[part] and self._readable(part) for part in self._trigger)
+
     @property
     def complete(self) -> int | None:
         """The last label that every trigger partition has reached."""
@@ -159,7 +167,7 @@ class Merge:
 
     def _read_trigger(self, part: Part) -> Iterator[Item]:
         queue = self._queues[part]
-        while queue and (self._labels[part] is None or self._labels[part] == self._complete):
+        while queue and self._readable(part):
             message = queue.popleft()
             try:
                 label = label_of(message.key, message.value, message.headers)
@@ -173,6 +181,11 @@ class Merge:
             else:
                 self._labels[part] = label
                 self._arrivals.append(message)
+
+    def _readable(self, part: Part) -> bool:
+        """A trigger partition is held once it has reached a watermark that others have not."""
+        label = self._labels[part]
+        return label is None or label == self._complete
 
     def _is_repeat(self, part: Part, label: int) -> bool:
         last = self._labels[part]

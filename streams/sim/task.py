@@ -97,6 +97,8 @@ class SimTask:
         for message in self._log.messages(self.spec.changelog):
             key, value = message.key or b"", message.value
             assert value is not None
+            if self.spec.scale == "partition" and message.partition != self.home:
+                continue
             if self._only_key is not None and key != self._only_key:
                 continue
             known = self.disk.get(message.partition, key)
@@ -106,6 +108,10 @@ class SimTask:
     def idle(self) -> bool:
         """Nothing to read."""
         return all(self._position[n, p] >= self._log.end(n, p) for n, p in self._position)
+
+    def ready(self) -> bool:
+        """Something that was read can be applied."""
+        return self._merge.ready()
 
     def poll(self, n: int) -> None:
         """Read up to ``n`` new messages of each input partition."""

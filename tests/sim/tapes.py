@@ -1,0 +1,58 @@
+"""Small tapes for the sim driver: a few symbols, a short window, faults of the tape included."""
+
+from functools import cache
+
+from connectors.tapes.generator import generate
+from connectors.tapes.tape import Tape
+from streams.config.document import Config, from_dict
+from streams.sessions import xnys
+from streams.sim.log import MemoryLog
+from streams.sim.task import SimTask, drain, tasks_of
+from streams.topology import MARKET_STAGES, make_stage, spec_of
+from topics.catalogue import Layout
+
+SOURCES = ("bars", "quotes", "universe")
+CONFIG: Config = from_dict({})
+
+
+@cache
+def small_tape() -> Tape:
+    """Five symbols, one synthetic session with the one before."""
+    return generate(7, symbols=("AMD", "BAC", "MSFT", "NVDA", "WMT"))
+
+
+def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | None = None) -> MemoryLog:
+    """A log that holds the tape as the player writes it."""
+    log = MemoryLog(Layout())
+    writer = log.writer()
+    writer.send("universe", tape.universe)
+    chosen = tape.minutes[minutes]
+    for name in SOURCES:
+        writer.watermark(name, chosen[0].label - 60_000_000)
+    for symbol in tape.symbols:
+        bars = [bar for bar in tape.history if bar["symbol"] == symbol]
+        for bar in bars if history_tail is None else bars[-history_tail:]:
+            writer.send("bars", bar)
+    for minute in chosen:
+        for bar in minute.bars:
+            writer.send("bars", bar)
+        for name in SOURCES:
+            writer.watermark(name, minute.label)
+    return log
+
+
+def market_tasks(log: MemoryLog) -> list[SimTask]:
+    """All tasks of all market stages over ``log``."""
+    calendar = xnys()
+    return [
+        task
+        for name in MARKET_STAGES
+        for task in tasks_of(spec_of(name), make_stage(name, CONFIG, calendar), log)
+    ]
+
+
+def run_clean(log: MemoryLog) -> list[SimTask]:
+    """Run the market stages without faults."""
+    tasks = market_tasks(log)
+    drain(tasks)
+    return tasks
