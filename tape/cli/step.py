@@ -38,7 +38,7 @@ class StageGroup(TyperGroup):
         return name, _command(name) if name in STAGES else command, rest
 
 
-app = typer.Typer(cls=StageGroup, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=StageGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
