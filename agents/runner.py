@@ -35,6 +35,12 @@ FAR_BEHIND = 50
 RETRY_S = 1.0
 
 AfterBatch = Callable[[Effects], Awaitable[None]]
+Probe = Callable[[str], None]
+"""Called at each point where a crash would leave effects half done; tests kill the process there."""
+
+
+def no_probe(point: str) -> None:
+    """Production passes every point."""
 
 
 @dataclass
@@ -78,6 +84,7 @@ class StageRunner:
         self._events: dict[tuple[str, int, int], EventT[Any]] = {}
         self._expected: dict[Part, int] = {}
         self._paused: set[Part] = set()
+        self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
 
@@ -227,7 +234,9 @@ class StageRunner:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
         wires = [*task.wires.of(effects, self._clock.now()), *self._dead_wires(effects.dead)]
         await self._written(wires)
+        self.probe("outputs written")
         batch = await self._written(self._changelog(effects.writes))
+        self.probe("changelog written")
         if not self._still_ours():
             log.warning("%s/%d: a batch was dropped, its generation is over", self.spec.name, task.home)
             return False
@@ -237,11 +246,13 @@ class StageRunner:
         changelog = self._layout.wire_name(self.spec.changelog)
         for partition, writes in by_partition.items():
             self._store().write_batch(partition, writes, batch.offsets[changelog, partition])
+        self.probe("table written")
         for message in effects.acks:
             event = self._events.pop((message.topic, message.partition, message.offset), None)
             if event is not None:
                 event.ack()
             self.applied[message.topic, message.partition] = message.offset
+        self.probe("inputs acked")
         task.counts.update(effects.counts)
         task.records += len(effects.acks)
         if effects.watermark is not None:
@@ -273,6 +284,7 @@ class StageRunner:
     async def rewrite_outrun(self) -> None:
         """After recovery: write again the winners that a late writer's records hide."""
         store = self._store()
+        self.probe("recovered")
         for partition in list(store.outrun):
             writes = store.take_outrun(partition)
             if writes:
