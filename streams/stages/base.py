@@ -71,4 +71,6 @@ def unpack_state(version: int, data: bytes) -> dict[str, Any]:
 def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(item) for item in value]
     return value
