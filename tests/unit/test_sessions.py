@@ -129,3 +129,16 @@ def test_every_instant_has_one_phase_and_new_yorks_date(t: int) -> None:
     assert iso_date(calendar.session_date(t)) == datetime.fromtimestamp(t // 1_000_000, tz=NEW_YORK).date()
     regular = calendar.phase(t) is Phase.REGULAR
     assert regular == (calendar.session_at(t) is not None)
+
+
+def test_boundaries_are_whole_periods_after_the_open_of_a_regular_phase() -> None:
+    calendar = xnys()
+    opened, closed = at("2026-01-29T14:30Z"), at("2026-01-29T21:00Z")
+    assert [calendar.is_boundary(opened + n * MINUTE, 300) for n in (-5, 0, 4, 5)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert calendar.is_boundary(closed - 5 * MINUTE, 300) and not calendar.is_boundary(closed, 300)
+    assert not calendar.is_boundary(at("2031-01-02T15:00Z"), 300)
