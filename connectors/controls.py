@@ -1,0 +1,43 @@
+"""Kill-switch changes: the records of ``controls`` that gate 2 obeys."""
+
+from enum import StrEnum
+from typing import Any
+
+from connectors.log import LogWriter
+from schemas.errors import Fatal
+from streams.identity import event_id
+
+EVERY_ACCOUNT = "*"
+
+
+class KillState(StrEnum):
+    """ACTIVE opens and closes; REDUCING only closes; HALTED is for the kill procedure."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+def control(scope: str, state: KillState, *, person: str, reason: str, now: int) -> dict[str, Any]:
+    """The body of one change. ``scope`` is an account id or ``*``; ``now`` in UTC microseconds.
+
+    Raises Fatal without a named person or a reason: they are what the audit is for.
+    """
+    for what, text in (("person", person), ("reason", reason)):
+        if not text.strip():
+            raise Fatal(f"a change of the kill switch needs a {what}", value=text, remedy=f"give --{what}")
+    return {
+        "event_id": event_id("controls", (scope, now)),
+        "event_time": now,
+        "scope": scope,
+        "seq": now,
+        "state": str(state),
+        "person": person.strip(),
+        "reason": reason.strip(),
+    }
+
+
+def write_control(writer: LogWriter, body: dict[str, Any]) -> None:
+    """Append one change and wait until the broker has it."""
+    writer.send("controls", body)
+    writer.flush()

@@ -1,0 +1,57 @@
+"""Which cluster a command speaks to: what the environment names, else the local stack that runs here."""
+
+import os
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from tape.local.places import stack_folder
+from tape.local.state import read, running
+from topics.catalogue import Layout
+
+Bootstrap = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap",
+        envvar="KAFKA_BOOTSTRAP_SERVERS",
+        help="The broker; without it the local stack's.",
+        show_default=False,
+    ),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", envvar="TAPE_PREFIX", help="The topic prefix.", show_default=False),
+]
+
+
+class Cluster(NamedTuple):
+    """A broker, how the catalogue lies on it, and the configuration document where one is known."""
+
+    bootstrap: str
+    layout: Layout
+    config: Path | None
+
+
+def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
+    """The cluster to use. Raises Fatal where none is named and no local stack runs."""
+    if bootstrap:
+        config = os.environ.get("TAPE_CONFIG")
+        return Cluster(bootstrap, _layout(prefix or ""), Path(config) if config else None)
+    stack = running(stack_folder(None))
+    chosen = stack.prefix if prefix is None else prefix
+    return Cluster(stack.bootstrap, _layout(chosen), Path(stack.config) if stack.config else None)
+
+
+def is_named(bootstrap: str) -> bool:
+    """Whether there is a cluster to speak to: one is named, or a local stack runs here."""
+    stack = None if bootstrap else read(stack_folder(None))
+    return bool(bootstrap) or (stack is not None and stack.is_running)
+
+
+def _layout(prefix: str) -> Layout:
+    return Layout(
+        prefix,
+        int(os.environ.get("TAPE_SYMBOL_PARTITIONS", "4")),
+        int(os.environ.get("TAPE_ACCOUNT_PARTITIONS", "4")),
+    )

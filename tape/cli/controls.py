@@ -1,0 +1,59 @@
+"""``tape pause`` and ``tape resume``: kill-switch changes by a named person, with a reason."""
+
+import difflib
+from typing import Annotated
+
+import typer
+
+from agents.settings import code_version
+from connectors.clock import SystemClock
+from connectors.controls import EVERY_ACCOUNT, KillState, control, write_control
+from connectors.log import KafkaLogWriter
+from schemas.errors import Fatal
+from streams.config.document import Config, load
+from streams.wire import Origin
+from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
+
+ALL = "all"
+Who = Annotated[str, typer.Argument(metavar="ACCOUNT|all", help="An account id, or `all`.")]
+Person = Annotated[str, typer.Option("--person", help="Who decides this.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is stored with the change.")]
+
+
+def pause(
+    account: Who, person: Person, reason: Reason, bootstrap: Bootstrap = "", prefix: Prefix = None
+) -> None:
+    """Stop opening positions. Closing them stays allowed."""
+    _change(account, KillState.REDUCING, person, reason, cluster_of(bootstrap, prefix))
+
+
+def resume(
+    account: Who, person: Person, reason: Reason, bootstrap: Bootstrap = "", prefix: Prefix = None
+) -> None:
+    """Allow opening positions again. A pause of `all` and one of the account must both be lifted."""
+    _change(account, KillState.ACTIVE, person, reason, cluster_of(bootstrap, prefix))
+
+
+def scope_of(account: str, config: Config | None) -> str:
+    """The scope of a change. Raises Fatal for an account that the configuration does not have."""
+    if account in (ALL, EVERY_ACCOUNT):
+        return EVERY_ACCOUNT
+    known = [each.account_id for each in config.accounts] if config else []
+    if config is not None and account not in known:
+        near = difflib.get_close_matches(account, [*known, ALL], n=1, cutoff=0.0)
+        raise Fatal("no such account", value=account, remedy=f"did you mean {near[0]!r}?")
+    return account
+
+
+def _change(account: str, state: KillState, person: str, reason: str, cluster: Cluster) -> None:
+    config = load(cluster.config) if cluster.config else None
+    scope = scope_of(account, config)
+    body = control(scope, state, person=person, reason=reason, now=SystemClock().now())
+    origin = Origin("operators", code_version(), config.digest if config else "")
+    writer = KafkaLogWriter(cluster.bootstrap, cluster.layout, origin)
+    try:
+        write_control(writer, body)
+    finally:
+        writer.close()
+    whom = "all accounts" if scope == EVERY_ACCOUNT else f"account {scope}"
+    print(f"{whom}: {state}, by {body['person']}: {body['reason']}")

@@ -1,0 +1,84 @@
+"""``tape topics``: the catalogue beside the cluster."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import CatalogueMismatch
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of, is_named
+from topics.admin import Difference, Found, compare, describe, ensure
+from topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
+
+DIFFERS = 1
+
+
+def topics(
+    create: Annotated[bool, typer.Option("--create", help="Create the topics that are missing.")] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """List the catalogue beside what the cluster has; a difference is reported and the exit code is 1.
+
+    Nothing that exists is ever altered.
+    """
+    if not create and not is_named(bootstrap):
+        _show(Layout(prefix or ""), None, [])
+        print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
+        return
+    address, layout, _ = cluster_of(bootstrap, prefix)
+    if create:
+        try:
+            created = ensure(address, layout)
+            print(f"created {len(created)} topics on {address}", file=sys.stderr)
+        except CatalogueMismatch:
+            print("nothing was altered: topics that exist differ from the catalogue", file=sys.stderr)
+    found = describe(address, layout)
+    differences = compare(found, layout)
+    _show(layout, found, differences)
+    for difference in differences:
+        print(difference, file=sys.stderr)
+    if differences:
+        raise typer.Exit(DIFFERS)
+
+
+def _show(layout: Layout, found: dict[str, Found] | None, differences: list[Difference]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("topic", "partitions", "by", "record key", "kept", "written by", "on the cluster"):
+        table.add_column(heading, no_wrap=heading == "topic")
+    for topic in CATALOGUE:
+        name = layout.wire_name(topic.name)
+        here = "" if found is None else _state(name, differences)
+        partitions = str(layout.partitions(topic.name))
+        table.add_row(name, partitions, _spread(topic), _key(topic), _kept(topic, layout), topic.owner, here)
+    known = {layout.wire_name(topic.name) for topic in CATALOGUE}
+    for name in sorted(set(found or {}) - known):
+        table.add_row(name, "", "", "", "", "", "[red]UNEXPECTED[/red]")
+    # A pipe has no width; rows are for grep then, and must not be folded.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+
+
+def _state(name: str, differences: list[Difference]) -> str:
+    kinds = sorted({str(d.kind) for d in differences if d.topic == name})
+    return f"[red]{', '.join(kinds)}[/red]" if kinds else "[green]as it should be[/green]"
+
+
+def _spread(topic: Topic) -> str:
+    return topic.part or "-"
+
+
+def _key(topic: Topic) -> str:
+    if topic.schema is None:
+        return "source topic" if topic.audited else "state key"
+    return ", ".join(topic.key) or "constant"
+
+
+def _kept(topic: Topic, layout: Layout) -> str:
+    if topic.cleanup is Cleanup.COMPACT:
+        days = "" if topic.keep_days == FOREVER else f", all for {topic.keep_days} d"
+        return f"newest per key{days}"
+    config = layout.topic_config(topic.name)
+    return "forever" if config["retention.ms"] == str(FOREVER) else f"{topic.keep_days} d"
