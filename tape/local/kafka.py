@@ -128,6 +128,11 @@ class EmbeddedKafka:
             raise Fatal("the embedded Kafka has not been started", remedy="call start() first")
         return self._child
 
+    @property
+    def launched(self) -> bool:
+        """Whether there ever was a process."""
+        return self._child is not None
+
     def start(self) -> str:
         """Launch and wait; returns the bootstrap address."""
         self.launch()
@@ -144,12 +149,13 @@ class EmbeddedKafka:
         settings.write_text(
             _PROPERTIES.format(host=LOOPBACK, port=self._port, controller=free_port(), data=data)
         )
-        command = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags(), "-cp", classpath]
-        self.cluster_id = self._known_cluster_id(data) or self._format(command, settings)
+        java = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags()]
+        on_classpath = ["-cp", classpath]
+        self.cluster_id = self._known_cluster_id(data) or self._format([*java, *on_classpath], settings)
         self._child = Child(
             Launch(
                 name="kafka",
-                argv=[*command, "kafka.Kafka", str(settings)],
+                argv=[*java, *self._jvm, *on_classpath, "kafka.Kafka", str(settings)],
                 log=self.log,
                 env=_environment(),
                 cwd=self.folder,
@@ -204,7 +210,7 @@ class EmbeddedKafka:
         archive = jars.folder(self.cache) / "broker.aot"
         # A cache made by another runtime is ignored by the JVM; -Xlog hides its remarks about that.
         aot = (f"-XX:AOTCache={archive}", "-Xlog:aot*=off") if archive.is_file() and not self._jvm else ()
-        return (crash, *aot, *self._jvm)
+        return (crash, *aot)
 
     def _known_cluster_id(self, data: Path) -> str:
         try:

@@ -19,9 +19,10 @@ def cache_dir() -> Path:
     return Path(os.environ.get("TAPE_CACHE") or Path.home() / ".cache" / "tapedeck").expanduser().absolute()
 
 
-def home_dir() -> Path:
-    """The folder of all local stacks: TAPE_HOME, else ``.tape`` under the current folder."""
-    return Path(os.environ.get("TAPE_HOME") or ".tape").expanduser().absolute()
+def stack_folder(name: str | None) -> Path:
+    """The folder of one local stack: ``.tape/NAME`` here; without a name TAPE_HOME, else ``.tape/local``."""
+    home = os.environ.get("TAPE_HOME")
+    return Path(home if home and not name else Path(".tape", name or "local")).expanduser().absolute()
 
 
 def is_free(port: int) -> bool:

@@ -99,6 +99,11 @@ class EmbeddedPostgres:
             raise Fatal("the embedded Postgres has not been started", remedy="call start() first")
         return self._child
 
+    @property
+    def launched(self) -> bool:
+        """Whether there ever was a process."""
+        return self._child is not None
+
     def start(self) -> str:
         """Launch and wait; returns the URL."""
         self.launch()

@@ -1,0 +1,136 @@
+"""``tape up`` and ``tape down``: start and stop the local stack."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from schemas.errors import Fatal
+from tape.local import state
+from tape.local.places import in_words, say, size_of, stack_folder
+from tape.local.postgres import EmbeddedPostgres
+from tape.local.process import Identity, end
+from tape.local.process import in_words as exit_in_words
+from tape.local.state import Phase, StackState
+
+_LOOK_S = 0.25
+_DETACHED_S = 600.0
+_DOWN_S = 15.0
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Name = Annotated[str | None, typer.Option(help="The stack's name: its folder is .tape/NAME.")]
+
+
+def up(
+    name: Name = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="TAPE_CONFIG", help="The configuration; default: an example."),
+    ] = None,
+    prefix: Annotated[str, typer.Option(envvar="TAPE_PREFIX", help="Prefix of all topics.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the stack is ready.")] = False,
+) -> None:
+    """Start Kafka, Postgres, the topics and all workers; Ctrl-C drains them within ten seconds."""
+    folder = stack_folder(name)
+    if detach:
+        _up_detached(folder, config, prefix)
+    else:
+        _up_here(folder, config, prefix)
+
+
+def _up_here(folder: Path, config: Path | None, prefix: str) -> None:
+    from tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
+
+    for number in _STOPS:
+        signal.signal(number, _interrupt)
+    try:
+        with LocalStack(folder, config=config, prefix=prefix) as stack:
+            _describe(folder, state.running(folder))
+            print("Ctrl-C stops it; `tape status` and `tape logs NAME` look at it", flush=True)
+            try:
+                while True:
+                    time.sleep(_LOOK_S)
+                    stack.watch()
+            except KeyboardInterrupt:
+                for number in _STOPS:
+                    signal.signal(number, signal.SIG_IGN)
+                say("stopping; the workers drain, at most 10 s")
+    except KeyboardInterrupt:
+        say("interrupted while it was starting")
+    say(f"stopped; {folder} holds {in_words(size_of(folder))}, `tape down --purge` removes it")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _up_detached(folder: Path, config: Path | None, prefix: str) -> None:
+    """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
+    log = folder / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "tape", "up", "--prefix", prefix]
+    argv += ["--name", folder.name] if folder == stack_folder(folder.name) else []
+    argv += ["--config", str(config)] if config else []
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    until = time.monotonic() + _DETACHED_S
+    try:
+        with log.open("rb") as said:
+            while not _is_ready(folder, process.pid):
+                sys.stderr.write(said.read().decode(errors="replace"))
+                if (code := process.poll()) is not None:
+                    sys.stderr.write(said.read().decode(errors="replace"))
+                    raise Fatal(
+                        f"the stack ended with {exit_in_words(code)}", remedy=f"its output is in {log}"
+                    )
+                if time.monotonic() > until:
+                    raise Fatal(f"the stack was not ready within {_DETACHED_S:g} s", remedy=f"see {log}")
+                time.sleep(_LOOK_S)
+    except BaseException:
+        process.terminate()
+        raise
+    _describe(folder, state.running(folder))
+
+
+def _is_ready(folder: Path, pid: int) -> bool:
+    known = state.read(folder)
+    return known is not None and known.phase is Phase.READY and known.supervisor.pid == pid
+
+
+def _describe(folder: Path, known: StackState) -> None:
+    print(f"stack {known.name} is ready in {folder} ({in_words(size_of(folder))} on disk)")
+    print(f"Kafka     {known.bootstrap}  cluster id {known.cluster_id}")
+    print(f"Postgres  {known.database_url.rpartition('@')[2]}  (whole URL in {folder / state.STATE_FILE})")
+    print(f"config    {known.config}")
+    print(f"processes {', '.join(process.name for process in known.processes)}", flush=True)
+
+
+def down(
+    name: Name = None,
+    purge: Annotated[bool, typer.Option(help="Remove the stack's folder and all its data as well.")] = False,
+) -> None:
+    """Stop the stack: workers drain, then the servers stop."""
+    folder = stack_folder(name)
+    known = state.read(folder)
+    if known is None or not known.is_running:
+        print(f"no stack runs in {folder}")
+    else:
+        say(f"stopping process {known.supervisor.pid} and {len(known.processes)} processes under it")
+        end(Identity(known.supervisor.pid, known.supervisor.started), signal.SIGTERM, _DOWN_S)
+        print(f"stack {known.name} is stopped")
+    if left := state.end_processes(state.read(folder)):
+        print(f"ended what a dead supervisor had left: {', '.join(left)}")
+    if purge and folder.is_dir():
+        with state.only_stack(folder):
+            size = size_of(folder)
+            EmbeddedPostgres(folder / "postgres").remove()
+            shutil.rmtree(folder)
+        print(f"removed {folder} ({in_words(size)})")

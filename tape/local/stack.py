@@ -1,0 +1,197 @@
+"""The local stack: Kafka, Postgres, topics, migrations, then the workers; one process supervises them."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from connectors.postgres.database import upgrade
+from schemas.errors import Fatal
+from streams.config.document import Config, load
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from tape.local import aot, plan, state
+from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
+from tape.local.places import LOOPBACK, cache_dir, free_port, say
+from tape.local.postgres import EmbeddedPostgres, check_database
+from tape.local.process import identity
+from tape.local.process import in_words as exit_in_words
+from tape.local.state import Phase, ProcessState, StackState
+from tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
+from topics.admin import ensure
+from topics.catalogue import Layout
+
+_LOOK_S = 15.0
+_SERVICES_S = 1.5
+WorkerPlan = Callable[[Config, str], Sequence[Worker]]
+
+
+class LocalStack:
+    """One stack in ``folder``. Use as a context manager, and call ``watch`` while it runs.
+
+    ``config`` is a document's path; without one the stack writes the default document with the two example
+    accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
+    embedded ones; TAPE_CACHE is where downloads lie.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: Path | None = None,
+        prefix: str = "",
+        workers: WorkerPlan = plan.workers,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.layout = Layout(prefix)
+        self.bootstrap = ""
+        self.cluster_id = ""
+        self.database_url = ""
+        self._config_path = config
+        self._workers = workers
+        self._lock = ExitStack()
+        self._phase = Phase.STARTING
+        self._kafka: EmbeddedKafka | None = None
+        self._postgres: EmbeddedPostgres | None = None
+        self._supervisor: Supervisor | None = None
+        self._next_look = 0.0
+        self._broker_was_away = False
+
+    def __enter__(self) -> Self:
+        self._lock.enter_context(state.only_stack(self.folder))
+        try:
+            self._end_leftovers()
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration document of this stack, written from the defaults where none was named."""
+        if self._config_path is None:
+            self._config_path = self.folder / "tapedeck.toml"
+            if not self._config_path.exists():
+                self._config_path.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
+        return self._config_path.absolute()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every worker process is told."""
+        return self._state().environment() | {"TAPE_HOME": str(self.folder), "TAPE_CACHE": str(cache_dir())}
+
+    def watch(self) -> None:
+        """One look at every process. Raises Fatal, quoting the log, where the stack cannot go on."""
+        for service in (self._kafka, self._postgres):
+            if service is not None and (code := service.child.exit_code) is not None:
+                raise service.child.failure(f"{service.child.name} ended with {exit_in_words(code)}")
+        if self._supervisor is not None:
+            self._supervisor.watch()
+        if time.monotonic() >= self._next_look:
+            self._look_at_broker()
+            self._next_look = time.monotonic() + _LOOK_S
+
+    def stop(self) -> None:
+        """Workers drain, then the servers stop; everything is gone within ten seconds."""
+        self._phase = Phase.STOPPING
+        until = time.monotonic() + DRAIN_S
+        if self._supervisor is not None:
+            self._write()
+            killed = self._supervisor.drain(DRAIN_S - _SERVICES_S)
+            if killed:
+                say(f"did not stop in time and was killed: {', '.join(killed)}")
+        services = [
+            service for service in (self._postgres, self._kafka) if service is not None and service.launched
+        ]
+        for service in services:
+            service.child.ask_to_stop()
+        for service in services:
+            service.stop(max(0.1, until - time.monotonic()))
+        self._phase = Phase.STOPPED
+        self._supervisor = self._kafka = self._postgres = None
+        self._write()
+        self._lock.close()
+
+    def _start(self) -> None:
+        config = load(self.config_path)
+        self._write()
+        self._start_servers()
+        ensure(self.bootstrap, self.layout)
+        upgrade(self.database_url, self.layout.prefix)
+        self._supervisor = Supervisor(self.folder, self.environment, self._write)
+        self._supervisor.start(self._workers(config, f"http://{LOOPBACK}:{free_port()}"))
+        self._phase = Phase.READY
+        self._write()
+
+    def _start_servers(self) -> None:
+        """Both at once: one boots while the other is prepared."""
+        named_broker = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        named_database = os.environ.get("DATABASE_URL")
+        if named_broker:
+            self.bootstrap, self.cluster_id = named_broker, cluster_id_of(named_broker)
+        else:
+            aot.prepare(cache_dir())
+            self._kafka = EmbeddedKafka(self.folder / "kafka", cache_dir())
+            self._kafka.launch()
+        if named_database:
+            check_database(named_database)
+            self.database_url = named_database
+        else:
+            self._postgres = EmbeddedPostgres(self.folder / "postgres")
+            self._postgres.launch()
+        self._write()
+        if self._kafka is not None:
+            self._kafka.wait_ready()
+            self.bootstrap, self.cluster_id = self._kafka.bootstrap, self._kafka.cluster_id
+        if self._postgres is not None:
+            self._postgres.wait_ready()
+            self.database_url = self._postgres.url
+        check_cluster(self.bootstrap, self.cluster_id)
+
+    def _look_at_broker(self) -> None:
+        """Say once that the broker is frozen or another one answers, and once that it is back."""
+        try:
+            check_cluster(self.bootstrap, self.cluster_id)
+        except Fatal as error:
+            if not self._broker_was_away:
+                say(str(error))
+            self._broker_was_away = True
+        else:
+            if self._broker_was_away:
+                say(f"the Kafka broker at {self.bootstrap} answers again")
+            self._broker_was_away = False
+
+    def _end_leftovers(self) -> None:
+        """A supervisor that was killed may have left children, on systems where they outlive it."""
+        state.end_processes(state.read(self.folder))
+
+    def _processes(self) -> tuple[ProcessState, ...]:
+        services = [s.child for s in (self._kafka, self._postgres) if s is not None and s.launched]
+        workers = self._supervisor.processes() if self._supervisor is not None else ()
+        return (*(process_state(child) for child in services), *workers)
+
+    def _state(self) -> StackState:
+        me = identity(os.getpid())
+        assert me is not None
+        return StackState(
+            name=self.folder.name,
+            phase=self._phase,
+            supervisor=ProcessState(name="supervisor", pid=me.pid, started=me.started, log=""),
+            bootstrap=self.bootstrap,
+            cluster_id=self.cluster_id,
+            database_url=self.database_url,
+            config=str(self._config_path.absolute()) if self._config_path else "",
+            prefix=self.layout.prefix,
+            processes=self._processes(),
+        )
+
+    def _write(self) -> None:
+        state.write(self.folder, self._state())

@@ -1,0 +1,137 @@
+"""What a local stack writes down: ``stack.json`` and the lock that allows one stack per folder."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import Fatal
+from tape.local.process import Identity, end, is_running
+
+STATE_FILE = "stack.json"
+LOCK_FILE = "lock"
+_OWNER_ONLY = 0o600
+
+
+class Phase(StrEnum):
+    STARTING = "STARTING"
+    READY = "READY"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessState:
+    """One supervised process. ``started`` is epoch seconds; with the pid it names the process for ever."""
+
+    name: str
+    pid: int
+    started: float
+    log: str
+    restarts: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.pid, self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackState:
+    """What other commands need to reach a running stack. Holds the database password: mode 0600."""
+
+    name: str
+    phase: Phase
+    supervisor: ProcessState
+    bootstrap: str = ""
+    cluster_id: str = ""
+    database_url: str = ""
+    config: str = ""
+    prefix: str = ""
+    processes: tuple[ProcessState, ...] = field(default=())
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that supervises it is alive."""
+        return is_running(self.supervisor.identity)
+
+    def environment(self) -> dict[str, str]:
+        """The variables through which any process finds this stack; the cache folder is inherited."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "DATABASE_URL": self.database_url,
+            "TAPE_CONFIG": self.config,
+            "TAPE_PREFIX": self.prefix,
+        }
+
+
+def write(folder: Path, state: StackState) -> None:
+    """Replace the state file in one step."""
+    new = folder / f"{STATE_FILE}.new"
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(state), stream, indent=1)
+    new.rename(folder / STATE_FILE)
+
+
+def read(folder: Path) -> StackState | None:
+    """The state of the last stack in ``folder``; None where there never was one."""
+    try:
+        raw: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Fatal(
+            f"the state file of the stack is damaged: {error}",
+            value=str(folder / STATE_FILE),
+            remedy="stop its processes, then remove the file",
+        ) from error
+    raw["phase"] = Phase(raw["phase"])
+    raw["supervisor"] = ProcessState(**raw["supervisor"])
+    raw["processes"] = tuple(ProcessState(**row) for row in raw["processes"])
+    return StackState(**raw)
+
+
+def running(folder: Path) -> StackState:
+    """The stack that runs in ``folder``. Raises Fatal where none does."""
+    state = read(folder)
+    if state is None or not state.is_running:
+        raise Fatal("no stack runs there", value=str(folder), remedy="start one with `tape up`")
+    return state
+
+
+@contextlib.contextmanager
+def only_stack(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``. Raises Fatal, naming process and folder, where another process holds it.
+
+    The kernel drops the lock with its process, so what a dead process left behind never blocks anyone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise Fatal(
+                f"a stack already runs in {folder}, supervised by process {lock.read().strip() or '?'}",
+                remedy="`tape status` shows it, `tape down` stops it, --name starts another beside it",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def end_processes(known: StackState | None) -> list[str]:
+    """End what still runs of a stack whose supervisor is dead; returns the names."""
+    if known is None or known.is_running:
+        return []
+    left = [process for process in reversed(known.processes) if is_running(process.identity)]
+    for process in left:
+        end(process.identity)
+    return [process.name for process in left]

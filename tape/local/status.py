@@ -1,0 +1,187 @@
+"""What a running stack is doing: processes, lag, watermarks, the funnel; read from the servers themselves."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter, Fatal
+from tape.local.kafka import ANSWER_S, check_cluster
+from tape.local.process import is_running
+from tape.local.state import ProcessState, StackState
+from topics.catalogue import Layout
+
+_IN = "IN"
+_OUT = "OUT:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessLine:
+    """One process. ``started`` is epoch seconds; ``memory`` is resident bytes, 0 where it is dead."""
+
+    name: str
+    pid: int
+    alive: bool
+    started: float
+    restarts: int
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LagLine:
+    """How far one consumer group is behind on one topic. ``lag`` counts offsets, watermarks included."""
+
+    group: str
+    topic: str
+    lag: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageLine:
+    """One stage summed over its partitions. ``watermark`` is the lowest, micros; ``at`` the oldest beat."""
+
+    stage: str
+    partitions: int
+    watermark: int | None
+    at: int
+    records: int
+    taken: int
+    given: dict[str, int]
+    reasons: dict[str, int]
+
+
+def processes(state: StackState) -> list[ProcessLine]:
+    """The supervisor and its children."""
+    return [_process_line(process) for process in (state.supervisor, *state.processes)]
+
+
+def _process_line(process: ProcessState) -> ProcessLine:
+    alive = is_running(process.identity)
+    memory = 0
+    if alive:
+        try:
+            memory = psutil.Process(process.pid).memory_info().rss
+        except psutil.Error:
+            alive = False
+    return ProcessLine(
+        name=process.name,
+        pid=process.pid,
+        alive=alive,
+        started=process.started,
+        restarts=process.restarts,
+        memory=memory,
+    )
+
+
+def lags(state: StackState) -> list[LagLine]:
+    """Lag per consumer group of the stack and topic. Raises Fatal where the broker does not answer."""
+    check_cluster(state.bootstrap, state.cluster_id)
+    layout = Layout(state.prefix)
+    client = AdminClient({"bootstrap.servers": state.bootstrap, "log_level": 0})
+    try:
+        return list(_lags(client, layout))
+    except KafkaException as error:
+        raise Fatal(f"the lag cannot be read: {error}", value=state.bootstrap, remedy="try again") from error
+
+
+def _lags(client: AdminClient, layout: Layout) -> Iterator[LagLine]:
+    ours = f"{layout.prefix or 'tapedeck'}-"
+    listed = client.list_consumer_groups(request_timeout=ANSWER_S).result().valid
+    for name in sorted(group.group_id for group in listed if group.group_id.startswith(ours)):
+        asked = [ConsumerGroupTopicPartitions(name)]
+        committed = client.list_consumer_group_offsets(asked, request_timeout=ANSWER_S)[name].result()
+        parts = [part for part in committed.topic_partitions if part.offset >= 0]
+        ends = client.list_offsets(
+            {TopicPartition(part.topic, part.partition): OffsetSpec.latest() for part in parts},
+            request_timeout=ANSWER_S,
+        )
+        behind: Counter[str] = Counter()
+        newest = {(part.topic, part.partition): end.result().offset for part, end in ends.items()}
+        for part in parts:
+            behind[part.topic] += max(0, newest[part.topic, part.partition] - part.offset)
+        for topic in sorted(behind):
+            yield LagLine(group=name, topic=layout.catalogue_name(topic), lag=behind[topic])
+
+
+def stages(state: StackState) -> list[StageLine]:
+    """The newest heartbeat of every stage, summed over partitions. Raises Fatal as ``lags`` does."""
+    check_cluster(state.bootstrap, state.cluster_id)
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    for value in _whole_topic(state.bootstrap, Layout(state.prefix).wire_name("heartbeats")):
+        try:
+            beat = decode("heartbeats", value)
+        except DeadLetter:
+            continue
+        newest[beat["stage"], beat["partition"]] = beat
+    names = dict.fromkeys(stage for stage, _ in sorted(newest))
+    return [_stage_line(name, [beat for (s, _), beat in newest.items() if s == name]) for name in names]
+
+
+def _stage_line(stage: str, beats: list[dict[str, Any]]) -> StageLine:
+    counts: Counter[str] = Counter()
+    for beat in beats:
+        counts.update(beat["counts"])
+    marks = [beat["last_watermark"] for beat in beats]
+    return StageLine(
+        stage=stage,
+        partitions=len(beats),
+        watermark=None if None in marks else min(marks),
+        at=min(beat["at"] for beat in beats),
+        records=sum(beat["records"] for beat in beats),
+        taken=counts[_IN],
+        given={k.removeprefix(_OUT): v for k, v in sorted(counts.items()) if k.startswith(_OUT)},
+        reasons={k: v for k, v in counts.most_common() if k != _IN and not k.startswith(_OUT)},
+    )
+
+
+def _whole_topic(bootstrap: str, name: str) -> list[bytes]:
+    """Every value now in partition 0 of a one-partition topic, oldest first; none where it is missing."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "tape-status",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "log_level": 0,
+        }
+    )
+    values: list[bytes] = []
+    at = -1
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=ANSWER_S)
+        if low >= high:
+            return values
+        consumer.assign([TopicPartition(name, 0, low)])
+        while at < high - 1 and (message := consumer.poll(ANSWER_S)) and not message.error():
+            at = message.offset() or 0
+            value = message.value()
+            if value is not None:
+                values.append(value)
+    except KafkaException as error:
+        raise Fatal(
+            f"the topic {name} cannot be read: {error}",
+            value=bootstrap,
+            remedy="`tape topics` compares topics",
+        ) from error
+    finally:
+        consumer.close()
+    return values
+
+
+def log_files(folder: Path, state: StackState | None) -> dict[str, Path]:
+    """Every log of the stack by process name, the stopped ones of the folder included."""
+    found = {path.stem: path for path in sorted((folder / "logs").glob("*.log"))}
+    servers = {name: folder / name / f"{name}.log" for name in ("kafka", "postgres")}
+    known = {process.name: Path(process.log) for process in state.processes} if state else {}
+    return {name: path for name, path in {**servers, **found, **known}.items() if path.is_file()}

@@ -1,0 +1,155 @@
+"""`tape status`, `logs`, `down` and `up --detach`, over a broker with heartbeats and a lagging group."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from typer.testing import CliRunner
+
+from connectors.producer import Outbox
+from schemas.codec import encode
+from schemas.errors import Fatal
+from streams.wire import Wire, watermark_wires
+from tape.cli.main import app
+from tape.local import state, status
+from tape.local.process import identity
+from tape.local.state import Phase, ProcessState, StackState
+from tests.conftest import Broker
+from topics.admin import ensure
+from topics.catalogue import Layout, topic
+
+pytestmark = pytest.mark.integration
+
+NOON = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stack's folder, which the commands find through TAPE_HOME."""
+    monkeypatch.setenv("TAPE_HOME", str(tmp_path / "stack"))
+    (tmp_path / "stack" / "logs").mkdir(parents=True)
+    return tmp_path / "stack"
+
+
+def stack_at(broker: Broker, folder: Path, prefix: str) -> StackState:
+    """A stack whose supervisor is this process, written to ``folder``."""
+    me = identity(os.getpid())
+    assert me is not None
+    log = folder / "logs" / "features.log"
+    log.write_text("first line\nlast line\n")
+    known = StackState(
+        name="stack",
+        phase=Phase.READY,
+        supervisor=ProcessState(name="supervisor", pid=me.pid, started=me.started, log=""),
+        bootstrap=broker.bootstrap,
+        cluster_id=broker.cluster_id,
+        prefix=prefix,
+        processes=(ProcessState(name="features", pid=me.pid, started=me.started, log=str(log), restarts=2),),
+    )
+    state.write(folder, known)
+    return known
+
+
+def beat(partition: int, watermark: int | None, records: int, counts: dict[str, int]) -> dict[str, object]:
+    return {
+        "stage": "signals",
+        "partition": partition,
+        "at": NOON + partition,
+        "last_watermark": watermark,
+        "lag": 0,
+        "records": records,
+        "code_version": "0",
+        "config_digest": "d",
+        "counts": counts,
+    }
+
+
+@pytest.fixture
+def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
+    """Two signal partitions that have beaten, and a group that has read 1 of 3 feature offsets."""
+    layout = Layout(prefix)
+    ensure(kafka.bootstrap, layout)
+    beats = (
+        beat(0, NOON, 1, {"IN": 1}),
+        beat(0, NOON, 7, {"IN": 7, "OUT:decisions": 7, "NO_TREND": 5, "COOLDOWN": 1}),
+        beat(1, NOON - 60_000_000, 3, {"IN": 3, "OUT:decisions": 2, "COOLDOWN": 1}),
+    )
+    heartbeats = topic("heartbeats")
+    wires = [
+        Wire("heartbeats", 0, heartbeats.record_key(body), encode("heartbeats", body), NOON // 1000, [])
+        for body in beats
+    ]
+    wires += [
+        wire for label in range(3) for wire in watermark_wires("features", label * 60_000_000, range(4))
+    ]
+    outbox = Outbox(kafka.bootstrap, layout, client_id="test")
+    outbox.write(wires)
+    outbox.close()
+    group = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": f"{prefix}-signals"})
+    group.commit(offsets=[TopicPartition(layout.wire_name("features"), 0, 1)], asynchronous=False)
+    group.close()
+    return stack_at(kafka, folder, prefix)
+
+
+def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: StackState) -> None:
+    (line,) = status.stages(busy)
+    assert (line.stage, line.partitions, line.records, line.taken) == ("signals", 2, 10, 10)
+    assert line.watermark == NOON - 60_000_000
+    assert line.at == NOON
+    assert line.given == {"decisions": 9}
+    assert line.reasons == {"NO_TREND": 5, "COOLDOWN": 2}
+
+
+def test_lag_counts_what_a_group_has_not_read(busy: StackState) -> None:
+    (line,) = status.lags(busy)
+    assert (line.group, line.topic, line.lag) == (f"{busy.prefix}-signals", "features", 2)
+
+
+def test_status_prints_processes_watermarks_and_reasons(busy: StackState) -> None:
+    result = CliRunner().invoke(app, ["status"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    for expected in ("features", "2023-11-14 22:12 UTC", "decisions 9", "NO_TREND 5", busy.cluster_id):
+        assert expected in result.output
+    document = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
+    assert document["phase"] == "READY"
+    assert document["processes"][1]["restarts"] == 2
+    assert document["lag"] == [{"group": f"{busy.prefix}-signals", "topic": "features", "lag": 2}]
+
+
+def test_status_of_another_cluster_is_refused(kafka: Broker, folder: Path, prefix: str) -> None:
+    known = stack_at(kafka._replace(cluster_id="mine"), folder, prefix)
+    with pytest.raises(Fatal, match="another Kafka cluster answers"):
+        status.lags(known)
+
+
+def test_status_without_a_stack_says_how_to_start_one(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["status"])
+    assert isinstance(result.exception, Fatal)
+    assert "no stack runs there" in str(result.exception) and "tape up" in str(result.exception)
+
+
+def test_logs_prints_the_end_and_names_the_others(kafka: Broker, folder: Path, prefix: str) -> None:
+    stack_at(kafka, folder, prefix)
+    assert CliRunner().invoke(app, ["logs", "features", "-n", "1"]).output == "last line\n"
+    wrong = CliRunner().invoke(app, ["logs", "feature"])
+    assert isinstance(wrong.exception, Fatal) and "there are: features" in str(wrong.exception)
+
+
+def test_down_without_a_stack_is_no_error_and_purge_removes_the_folder(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["down", "--purge"])
+    assert result.exit_code == 0 and "no stack runs" in result.output
+    assert not folder.exists()
+
+
+def test_detached_up_that_cannot_start_shows_why(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("[signal]\nat_bend = 1.0\n")
+    result = CliRunner().invoke(app, ["up", "--detach", "--config", str(config)])
+    assert isinstance(result.exception, Fatal)
+    assert str(folder / "logs" / "up.log") in str(result.exception)
+    said = (folder / "logs" / "up.log").read_text()
+    assert "unknown configuration key signal.at_bend" in said and "at_band" in said
