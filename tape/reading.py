@@ -1,5 +1,6 @@
 """Reading one topic without a group: its newest records, then those that arrive."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -12,6 +13,8 @@ from schemas.errors import CatalogueMismatch, Retry
 TIMEOUT_S = 10.0
 _FIRST_LOOK = 64
 _FURTHER = 16
+_ELECTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_ELECTION_S = 0.1
 
 
 class Record(NamedTuple):
@@ -71,15 +74,24 @@ class TopicReader:
                 value=self._name,
                 remedy="create it with `tape topics --create`, or check --prefix",
             )
-        ends = {}
-        for partition in metadata.partitions:
-            answer = self._consumer.get_watermark_offsets(
-                TopicPartition(self._name, partition), timeout=TIMEOUT_S
-            )
+        return {partition: self._end(partition) for partition in metadata.partitions}
+
+    def _end(self, partition: int) -> tuple[int, int]:
+        """First and next offset of one partition; a leader that is being elected is waited for."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                answer = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._name, partition), timeout=TIMEOUT_S
+                )
+            except KafkaException as error:
+                if error.args[0].code() not in _ELECTING or time.monotonic() > deadline:
+                    raise
+                time.sleep(_ELECTION_S)
+                continue
             if answer is None:
                 raise Retry("the broker did not tell the topic's end", value=self._name)
-            ends[partition] = answer
-        return ends
+            return answer
 
     def newest(self, count: int, keep: Callable[[Record], bool], only: int | None = None) -> list[Record]:
         """The newest ``count`` records that ``keep`` wants, oldest first, up to the end seen at the start.

@@ -1,0 +1,158 @@
+"""``tape topics``, ``tail``, ``pause`` and ``resume`` against a real broker."""
+
+import json
+
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner
+
+from connectors.log import KafkaLogWriter
+from schemas.errors import CatalogueMismatch, Fatal
+from streams.config.document import Config
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.identity import event_id
+from streams.wire import Origin
+from tape.cli.main import app
+from topics.admin import ensure
+from topics.catalogue import Layout
+
+pytestmark = pytest.mark.integration
+
+MINUTE = 60_000_000
+OPEN = 1_381_498_200_000_000
+
+
+@pytest.fixture
+def cluster(kafka, prefix, monkeypatch, tmp_path):
+    config = tmp_path / "tape.toml"
+    config.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap)
+    monkeypatch.setenv("TAPE_PREFIX", prefix)
+    monkeypatch.setenv("TAPE_CONFIG", str(config))
+    return kafka.bootstrap, Layout(prefix)
+
+
+@pytest.fixture
+def made(cluster):
+    ensure(*cluster)
+    return cluster
+
+
+def tape(*arguments, expect=0):
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result.stdout
+
+
+def lines(*arguments):
+    return [json.loads(line) for line in tape(*arguments).splitlines()]
+
+
+def bar(symbol, minute):
+    t = OPEN + minute * MINUTE
+    return {
+        "event_id": event_id("bars", ("iex", symbol, t)),
+        "event_time": t + MINUTE,
+        "symbol": symbol,
+        "feed": "iex",
+        "t": t,
+        "revision": 0,
+        "open": 15.5,
+        "high": 15.75,
+        "low": 15.25,
+        "close": 15.625,
+        "volume": 1200.0,
+        "origin": "synthetic/1",
+    }
+
+
+def play(bootstrap, layout, minutes, symbols=("NVDA", "AMD", "META")):
+    writer = KafkaLogWriter(bootstrap, layout, Origin("play", "0", ""))
+    writer.watermark("bars", OPEN - MINUTE)
+    for minute in range(minutes):
+        for symbol in symbols:
+            writer.send("bars", bar(symbol, minute))
+        writer.watermark("bars", OPEN + minute * MINUTE)
+    writer.flush()
+    writer.close()
+
+
+def test_topics_are_listed_missing_then_created_then_as_they_should_be(cluster):
+    _, layout = cluster
+    assert "MISSING" in tape("topics", expect=1)
+    listed = tape("topics", "--create")
+    assert layout.wire_name("bars") in listed
+    assert "MISSING" not in listed
+    tape("topics")
+
+
+def test_tail_prints_the_newest_records_over_all_partitions_in_time_order(made):
+    play(*made, minutes=120)
+    found = lines("tail", "bars", "-n", "4")
+    assert [(row["time"], row["key"]) for row in found][1:] == [
+        ("2013-10-11T15:30:00Z", key) for key in [row["key"] for row in found[1:]]
+    ]
+    assert {row["key"] for row in found[1:]} == {"NVDA", "AMD", "META"}
+    assert found[-1]["value"]["t"] == "2013-10-11T15:29:00Z"
+    assert found[-1]["value"]["close"] == 15.625
+    assert {"partition", "offset"} <= set(found[-1])
+
+
+def test_tail_of_one_key_reaches_further_back_than_its_first_look(made):
+    play(*made, minutes=100)
+    found = lines("tail", "bars", "--key", "NVDA", "-n", "95")
+    assert len(found) == 95
+    assert {row["key"] for row in found} == {"NVDA"}
+    assert found[-1]["time"] == "2013-10-11T15:10:00Z"
+    assert lines("tail", "bars", "--key", "NONE") == []
+
+
+def test_watermarks_are_shown_as_such_only_where_asked(made):
+    play(*made, minutes=1)
+    assert len(lines("tail", "bars")) == 3
+    marks = [row for row in lines("tail", "bars", "--watermarks", "-n", "20") if "watermark" in row]
+    assert len(marks) == 8, "two per partition"
+    assert {row["watermark"] for row in marks} == {"2013-10-11T13:29:00Z", "2013-10-11T13:30:00Z"}
+
+
+def test_a_value_that_cannot_be_decoded_is_shown_as_bytes_with_its_reason(made):
+    bootstrap, layout = made
+    producer = Producer({"bootstrap.servers": bootstrap})
+    producer.produce(layout.wire_name("bars"), value=b"\x01not avro", key=b"NVDA", partition=0)
+    producer.flush(10)
+    (row,) = lines("tail", "bars")
+    assert (row["error"], row["bytes"]) == ("BAD_PREFIX", b"\x01not avro".hex())
+
+
+def test_tail_of_a_topic_that_the_cluster_lacks_says_how_to_create_it(cluster):
+    with pytest.raises(CatalogueMismatch, match="tape topics --create"):
+        tape("tail", "bars")
+
+
+def test_pause_and_resume_write_controls_of_the_account_and_of_all(made):
+    tape("pause", "tiny", "--person", "Ada", "--reason", "odd fills")
+    tape("pause", "all", "--person", "Ada", "--reason", "broker outage")
+    tape("resume", "all", "--person", "Ada", "--reason", "outage over")
+    tiny, every, resumed = lines("tail", "controls")
+    assert [row["value"]["state"] for row in (tiny, every, resumed)] == ["REDUCING", "REDUCING", "ACTIVE"]
+    assert [row["key"] for row in (tiny, every, resumed)] == ["tiny", "*", "*"]
+    _, layout = made
+    assert tiny["partition"] == layout.partition("controls", {"scope": "tiny"})
+    assert every["partition"] == resumed["partition"] == layout.partition("controls", {"scope": "*"})
+    assert tiny["value"]["seq"] < every["value"]["seq"] < resumed["value"]["seq"]
+    assert (tiny["value"]["person"], tiny["value"]["reason"]) == ("Ada", "odd fills")
+    assert tiny["time"][:19] == tiny["value"]["event_time"][:19]
+
+
+def test_pausing_an_account_that_is_not_configured_names_the_nearest(made):
+    with pytest.raises(Fatal, match="did you mean 'tiny'"):
+        tape("pause", "tinny", "--person", "Ada", "--reason", "typo")
+    assert lines("tail", "controls") == []
+
+
+def test_a_change_without_a_reason_is_refused(made):
+    with pytest.raises(Fatal, match="needs a reason"):
+        tape("resume", "tiny", "--person", "Ada", "--reason", " ")
+    assert "Missing option" in CliRunner().invoke(app, ["resume", "tiny", "--person", "Ada"]).output
