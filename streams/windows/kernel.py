@@ -174,9 +174,7 @@ def _sum(f8: Any, base: int, index: int, window: int) -> float:
     total = 0.0
     for _ in range(window):
         total += f8[base + at]
-        at += 1
-        if at == L.RING:
-            at = 0
+        at = at + 1 if at + 1 < L.RING else 0
     return total
 
 
@@ -188,37 +186,33 @@ def _squares(f8: Any, index: int, window: int, mean: float) -> float:
     for _ in range(window):
         off = f8[L.RING_CLOSE + at] - mean
         total += off * off
-        at += 1
-        if at == L.RING:
-            at = 0
+        at = at + 1 if at + 1 < L.RING else 0
     return total
 
 
 @_jit
 def _deviation(f8: Any, index: int, window: int, needed: int) -> float:
-    """Sample deviation of the usable returns between the last ``window`` closes; NaN where too few remain."""
-    start = (index - window + 2) % L.RING
-    at, n, total = start, 0, 0.0
+    """Sample deviation of the usable returns between the last ``window`` closes; NaN where too few remain.
+
+    One pass over differences from a member of the sample: their squares sum to at most n times the
+    squared deviations, so cancellation costs two digits at most; and equal returns give exactly 0.
+    """
+    origin = np.nan
+    for k in range(window - 1):
+        origin = f8[L.RING_RETURN + (index - k) % L.RING]
+        if not np.isnan(origin):
+            break
+    at, n, total, squares = (index - window + 2) % L.RING, 0, 0.0, 0.0
     for _ in range(window - 1):
         move = f8[L.RING_RETURN + at]
-        if not np.isnan(move):
-            total += move
-            n += 1
-        at += 1
-        if at == L.RING:
-            at = 0
+        off = 0.0 if np.isnan(move) else move - origin
+        n += not np.isnan(move)
+        total += off
+        squares += off * off
+        at = at + 1 if at + 1 < L.RING else 0
     if n < max(needed, 2):
         return np.nan
-    mean = total / n
-    at, squares = start, 0.0
-    for _ in range(window - 1):
-        move = f8[L.RING_RETURN + at]
-        if not np.isnan(move):
-            squares += (move - mean) * (move - mean)
-        at += 1
-        if at == L.RING:
-            at = 0
-    return float(np.sqrt(squares / (n - 1)))
+    return float(np.sqrt(max(squares - total * total / n, 0.0) / (n - 1)))
 
 
 @_jit
@@ -285,12 +279,12 @@ def _session(i8: Any, f8: Any, index: int, pi: Any, out: Any) -> None:
     if f8[L.FOLD + L.B_VOLUME_HI] != 0.0:
         out[L.V_VWAP] = round10(f8[L.FOLD + L.B_VALUE_HI] / f8[L.FOLD + L.B_VOLUME_HI])
     count = i8[L.FOLD + L.B_COUNT]
-    if count > pi[L.P_MOMENTUM_SHORT]:
-        ago = f8[L.RING_CLOSE + (index - pi[L.P_MOMENTUM_SHORT]) % L.RING]
-        out[L.V_MOMENTUM_SHORT] = round10(close / ago - 1.0)
-    if count > pi[L.P_MOMENTUM_LONG]:
-        ago = f8[L.RING_CLOSE + (index - pi[L.P_MOMENTUM_LONG]) % L.RING]
-        out[L.V_MOMENTUM_LONG] = round10(close / ago - 1.0)
+    for back, column in (
+        (pi[L.P_MOMENTUM_SHORT], L.V_MOMENTUM_SHORT),
+        (pi[L.P_MOMENTUM_LONG], L.V_MOMENTUM_LONG),
+    ):
+        if count > back:
+            out[column] = round10(close / f8[L.RING_CLOSE + (index - back) % L.RING] - 1.0)
     high, low = f8[L.FOLD + L.B_OR_HIGH], f8[L.FOLD + L.B_OR_LOW]
     as_of = i8[L.RING_T + index % L.RING] + MINUTE_US
     if as_of >= i8[L.FOLD + L.B_OPEN] + pi[L.P_OPENING_RANGE] and not np.isnan(high):

@@ -1,0 +1,162 @@
+"""Nanoseconds per bar of the feature kernel beside TA-Lib and talipp, in one process.
+
+    python -m tests.bench.bench_kernel
+
+All three compute RSI, MACD, Bollinger, two SMAs and ATR. The kernel computes all 26 features of the
+domain besides, rounds them and keeps the window ready for a roll-back; TA-Lib runs over whole arrays
+and keeps no state; talipp is fed bar by bar. A figure is the median of several rounds.
+"""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import talib
+from talipp.indicators import ATR, BB, MACD, RSI, SMA
+from talipp.ohlcv import OHLCV
+
+from streams.config.document import from_dict
+from streams.contract import MINUTE_US
+from streams.sessions import xnys
+from streams.windows import kernel
+from streams.windows import layout as L
+
+SYMBOLS = 28
+SESSIONS = 26
+ROUNDS = 7
+LIVE_MINUTES = 200
+TALIPP_BARS = 2_000
+_FIRST_OPEN = 1_381_411_800_000_000  # 2013-10-10 13:30 UTC
+
+
+def bars(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel's integer and price columns of a random walk over SESSIONS full sessions."""
+    dates, opens, closes = xnys().tables()
+    first = int(np.searchsorted(opens, _FIRST_OPEN))
+    rows = []
+    for at in range(first, first + SESSIONS):
+        for t in range(int(opens[at]), int(closes[at]), MINUTE_US):
+            rows.append((t, 0, dates[at], dates[at - 1], opens[at], closes[at]))
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, len(rows))))
+    start = np.concatenate(([100.0], close[:-1]))
+    volume = rng.integers(1, 9_999, len(rows)).astype(np.float64)
+    high, low = np.maximum(start, close) * 1.0005, np.minimum(start, close) * 0.9995
+    return np.array(rows, dtype=np.int64), np.column_stack((start, high, low, close, volume))
+
+
+class Window:
+    """One key's window with the arrays that a call needs."""
+
+    def __init__(self, capacity: int) -> None:
+        config = from_dict({})
+        self.slots, self.floats = L.open_state(None, L.fingerprint(config))
+        self.ints, self.numbers = L.parameters(config)
+        self.status = np.empty(capacity, dtype=np.int64)
+        self.meta = np.empty((2 * capacity, L.META), dtype=np.int64)
+        self.values = np.empty((2 * capacity, L.VALUES), dtype=np.float64)
+
+    def fold(self, table: np.ndarray, prices: np.ndarray) -> None:
+        kernel.fold(
+            self.slots,
+            self.floats,
+            self.ints,
+            self.numbers,
+            table,
+            prices,
+            self.status,
+            self.meta,
+            self.values,
+        )
+
+
+def _median_ns(work: Callable[[], int], rounds: int = ROUNDS) -> float:
+    """Median nanoseconds per bar of ``work``, which returns how many bars it did."""
+    figures = []
+    for _ in range(rounds):
+        start = perf_counter()
+        done = work()
+        figures.append((perf_counter() - start) / done * 1e9)
+    return median(figures)
+
+
+def replay(table: np.ndarray, prices: np.ndarray) -> float:
+    def work() -> int:
+        Window(len(table)).fold(table, prices)
+        return len(table)
+
+    return _median_ns(work)
+
+
+def live(table: np.ndarray, prices: np.ndarray) -> float:
+    """One call per symbol and minute, as the features worker makes them."""
+    windows = [Window(1) for _ in range(SYMBOLS)]
+    for window in windows:
+        for k in range(150):
+            window.fold(table[k : k + 1], prices[k : k + 1])
+    minute = iter(range(150, len(table)))
+
+    def work() -> int:
+        for _ in range(LIVE_MINUTES):
+            k = next(minute)
+            for window in windows:
+                window.fold(table[k : k + 1], prices[k : k + 1])
+        return LIVE_MINUTES * SYMBOLS
+
+    return _median_ns(work)
+
+
+def talib_batch(prices: np.ndarray) -> float:
+    high, low, close = (np.ascontiguousarray(prices[:, k]) for k in (L.F_HIGH, L.F_LOW, L.F_CLOSE))
+
+    def work() -> int:
+        talib.RSI(close, 14)
+        talib.MACD(close, 12, 26, 9)
+        talib.BBANDS(close, 20, 2.0, 2.0)
+        talib.SMA(close, 20)
+        talib.SMA(close, 50)
+        talib.ATR(high, low, close, 14)
+        return len(close)
+
+    return _median_ns(work)
+
+
+def talipp_stream(prices: np.ndarray) -> float:
+    rows = prices[:TALIPP_BARS].tolist()
+
+    def work() -> int:
+        by_close = (RSI(14), MACD(12, 26, 9), BB(20, 2.0), SMA(20), SMA(50))
+        atr = ATR(14)
+        for start, high, low, close, volume in rows:
+            for indicator in by_close:
+                indicator.add(close)
+            atr.add(OHLCV(start, high, low, close, volume))
+        return len(rows)
+
+    return _median_ns(work, rounds=3)
+
+
+def figures() -> dict[str, float]:
+    """Median ns per bar by way of computing."""
+    table, prices = bars(1)
+    Window(2).fold(table[:2], prices[:2])  # compile, or load the compiled kernel
+    return {
+        "kernel, replay": replay(table, prices),
+        "kernel, one call per symbol": live(table, prices),
+        "TA-Lib, whole arrays": talib_batch(prices),
+        "talipp, bar by bar": talipp_stream(prices),
+    }
+
+
+def main() -> None:
+    result = figures()
+    base = result["kernel, replay"]
+    print(f"{'RSI, MACD, Bollinger, SMA x2, ATR':36}{'ns per bar':>12}{'to replay':>12}")
+    for name, value in result.items():
+        print(f"{name:36}{value:12,.0f}{value / base:11.2f}x")
+    print("the kernel's rows hold all 26 features, rounded, with a window that can be rolled back")
+
+
+if __name__ == "__main__":
+    main()
