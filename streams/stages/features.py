@@ -159,8 +159,8 @@ class FeaturesStage:
     def _events(
         self, bodies: list[dict[str, Any]], meta: NDArray[np.int64], values: NDArray[np.float64]
     ) -> list[Out]:
-        # NaN is null on the record
-        nullable = np.where(np.isnan(values), None, values.astype(object))
+        nullable = values.astype(object)
+        nullable[np.isnan(values)] = None
         picked = nullable[:, _COLUMNS].tolist()
         flags = nullable[:, _FLAGS].tolist()
         outs = []
