@@ -1,14 +1,12 @@
 """A Faust app for one stage: consumer group, table, agent, heartbeat."""
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
 
 from agents.heartbeat import Heartbeat
-from agents.runner import StageRunner
+from agents.runner import Probe, StageRunner
 from agents.settings import Settings
 from agents.table import ShellStore, ShellTable
 from connectors.producer import Outbox
@@ -102,6 +100,11 @@ class StageApp:
         self.app.tables.add(table)
         return table
 
+    def set_probe(self, probe: Probe) -> None:
+        """Call ``probe`` at every point where a crash would leave effects half done."""
+        self.runner.probe = probe
+        self.table.probe = probe
+
     def _store(self) -> ShellStore:
         store = self.table.data
         assert isinstance(store, ShellStore)
@@ -117,10 +120,3 @@ class StageApp:
 def market_app(name: str, settings: Settings) -> StageApp:
     """The app of one market stage."""
     return StageApp(settings, spec_of(name), make_stage(name, settings.config, settings.calendar))
-
-
-async def cancel(task: "asyncio.Task[Any]") -> None:
-    """Cancel and wait."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

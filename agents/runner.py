@@ -284,7 +284,6 @@ class StageRunner:
     async def rewrite_outrun(self) -> None:
         """After recovery: write again the winners that a late writer's records hide."""
         store = self._store()
-        self.probe("recovered")
         for partition in list(store.outrun):
             writes = store.take_outrun(partition)
             if writes:

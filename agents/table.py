@@ -29,6 +29,7 @@ class ShellStore(RocksStore):
     """RocksDB by partition, with the shell's write order and the changelog's winner rule."""
 
     only_key: bytes | None = None
+    probe: Callable[[str], None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,6 +75,8 @@ class ShellStore(RocksStore):
         for partition, offset in offsets.items():
             writes = [Write(partition, key, value) for key, value in values[partition].items()]
             self.write_batch(partition, writes, offset)
+            if self.probe is not None:
+                self.probe("recovering")
 
     def take_outrun(self, partition: int) -> list[Write]:
         """The winners of keys whose newest changelog record is not the winner."""
@@ -87,6 +90,7 @@ class ShellTable(faust.Table[bytes, bytes]):
     """A Faust table over a ShellStore; stages reach it only through the shell."""
 
     only_key: bytes | None = None
+    probe: Callable[[str], None] | None = None
 
     def _new_store(self) -> ShellStore:
         store = ShellStore(
@@ -102,7 +106,7 @@ class ShellTable(faust.Table[bytes, bytes]):
             driver="rocksdict",
             options={"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES},
         )
-        store.only_key = self.only_key
+        store.only_key, store.probe = self.only_key, self.probe
         return store
 
 

@@ -1,9 +1,11 @@
 """Writing source topics: the port that the player and the dispatchers write through."""
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from connectors.producer import Batch, Outbox
-from streams.wire import Headers, Origin, record_wire, watermark_wires
+from streams.contract import Message
+from streams.wire import Headers, Origin, Wire, record_wire, watermark_wires
 from topics.catalogue import Layout, topic
 
 
@@ -48,6 +50,13 @@ class KafkaLogWriter:
         self._open.append(
             self._outbox.send(watermark_wires(name, label, range(self._layout.partitions(name))))
         )
+
+    def write_messages(self, messages: Iterable[Message]) -> None:
+        """Copy records as they are: same partition, key, value, time and headers."""
+        wires = (
+            Wire(m.topic, m.partition, m.key or b"", m.value, m.timestamp, list(m.headers)) for m in messages
+        )
+        self._open.append(self._outbox.send(wires))
 
     def flush(self) -> None:
         """Wait for every acknowledgement since the last flush; on an error the first one is raised."""

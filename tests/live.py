@@ -1,0 +1,126 @@
+"""Helpers of the tests that run real worker processes on a real broker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from connectors.log import KafkaLogWriter
+from connectors.reading import ends, new_consumer, read_topic
+from connectors.tapes.tape import Tape
+from schemas.codec import decode
+from streams.config.document import Config
+from streams.sim.log import MemoryLog
+from streams.wire import Origin
+from tests.support import REPOSITORY
+from topics.admin import ensure
+from topics.catalogue import WATERMARK_KEY, Layout
+
+KILLED = -signal.SIGKILL
+
+
+class Workers:
+    """Worker processes of one test, on one prefix; all are dead when the test ends."""
+
+    def __init__(self, bootstrap: str, prefix: str, folder: Path, config: Config) -> None:
+        self.bootstrap, self.layout, self.folder = bootstrap, Layout(prefix), folder
+        self.config_path = folder / "tape.toml"
+        self.config_path.write_text(config.to_toml())
+        self._started: list[subprocess.Popen[bytes]] = []
+        ensure(bootstrap, self.layout)
+
+    def start(
+        self, *stages: str, disk: str = "disk", extra: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Run ``stages`` in one process. ``disk`` names its folder; ``extra`` is for the probe."""
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "TAPE_PREFIX": self.layout.prefix,
+            "TAPE_CONFIG": str(self.config_path),
+            "TAPE_HOME": str(self.folder / disk),
+            **(extra or {}),
+        }
+        with (self.folder / f"{'-'.join(stages)}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.worker", *stages],
+                cwd=REPOSITORY,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._started.append(process)
+        return process
+
+    def log_of(self, *stages: str) -> str:
+        return (self.folder / f"{'-'.join(stages)}.log").read_text()
+
+    def write(self, log: MemoryLog, names: tuple[str, ...] = ("bars", "quotes", "universe")) -> None:
+        """Put a memory log's source topics onto the cluster, partition by partition in order."""
+        writer = KafkaLogWriter(self.bootstrap, self.layout, Origin("test", "test", ""), linger_ms=5)
+        for name in names:
+            writer.write_messages(log.messages(name))
+        writer.close()
+
+    def stop(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    """Poll until ``check`` holds; fails naming ``what``."""
+    end = time.monotonic() + timeout_s
+    while not check():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {timeout_s:.0f} s")
+        time.sleep(0.1)
+
+
+def last_label(bootstrap: str, layout: Layout, name: str) -> int | None:
+    """The lowest over partitions of the last watermark in topic ``name``; None where one has none."""
+    labels = []
+    for partition in range(layout.partitions(name)):
+        marks = [
+            int(dict(m.headers)["tape-watermark"])
+            for m in read_topic(bootstrap, layout, name)
+            if m.partition == partition and m.key == WATERMARK_KEY
+        ]
+        labels.append(max(marks, default=None))
+    return (
+        None
+        if any(label is None for label in labels)
+        else min(label for label in labels if label is not None)
+    )
+
+
+def end_of(bootstrap: str, layout: Layout, name: str) -> int:
+    """Records in topic ``name``, all partitions."""
+    consumer = new_consumer(bootstrap)
+    try:
+        return sum(high for _, high in ends(consumer, layout, (name,)).values())
+    finally:
+        consumer.close()
+
+
+def bodies(bootstrap: str, layout: Layout, name: str) -> list[dict[str, object]]:
+    """Every decoded record of a topic."""
+    return [decode(name, m.value) for m in read_topic(bootstrap, layout, name) if m.value is not None]
+
+
+def until_label(workers: Workers, name: str, label: int, timeout_s: float = 90.0) -> None:
+    """Wait until watermark(label) stands in every partition of topic ``name``."""
+    eventually(
+        lambda: (last_label(workers.bootstrap, workers.layout, name) or 0) >= label,
+        f"watermark {label} in {name}",
+        timeout_s,
+    )
+
+
+def last_minute(tape: Tape, minutes: slice) -> int:
+    """The label of the last minute that ``written(tape, minutes=...)`` plays."""
+    return tape.minutes[minutes][-1].label
