@@ -88,7 +88,7 @@ class PositionReply:
 
 @dataclass(frozen=True, kw_only=True)
 class NewOrder:
-    """An order to send. No ``limit_price`` makes it a market order; stock intents are BUY and SELL."""
+    """An order to send. No ``limit_price`` makes it a market order."""
 
     client_order_id: str
     instrument: str
@@ -110,6 +110,7 @@ class OrderReply:
     filled_avg_price: Decimal | None
     state: OrderState
     raw_status: str
+    created_at: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +218,10 @@ class Broker(Protocol):
 
     def cancel(self, broker_order_id: str) -> None:
         """Ask for a cancel. Raises NotFound, or Refused where the order cannot be cancelled any more."""
+        ...
+
+    def order(self, broker_order_id: str) -> OrderReply:
+        """The order behind the broker's id. Raises NotFound."""
         ...
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:

@@ -1,0 +1,194 @@
+"""Alpaca's JSON as typed replies. Pure; a body that lacks what it must have raises KeyError or ValueError."""
+
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connectors.broker import (
+    AccountReply,
+    ChainQuery,
+    ChainReply,
+    ClockReply,
+    ContractReply,
+    FillReply,
+    OrderReply,
+    PositionReply,
+    QuoteReply,
+    SessionReply,
+    TradeUpdate,
+)
+from streams.rules.occ import Right
+from streams.rules.orders import OrderState, Side
+from streams.sessions import NEW_YORK, day_number
+from streams.sessions import micros as instant
+
+Json = dict[str, Any]
+
+STATES = {
+    "pending_new": OrderState.SUBMITTED,
+    "new": OrderState.ACCEPTED,
+    "accepted": OrderState.ACCEPTED,
+    "accepted_for_bidding": OrderState.ACCEPTED,
+    "held": OrderState.ACCEPTED,
+    "pending_replace": OrderState.ACCEPTED,
+    "stopped": OrderState.ACCEPTED,
+    "suspended": OrderState.ACCEPTED,
+    "partially_filled": OrderState.PARTIAL,
+    "pending_cancel": OrderState.CANCEL_PENDING,
+    "filled": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+    "done_for_day": OrderState.DONE_FOR_DAY,
+    "calculated": OrderState.DONE_FOR_DAY,
+    "replaced": OrderState.REPLACED,
+}
+"""Alpaca's order states. One that is not here is UNRECOGNISED, its word kept in ``raw_status``."""
+
+
+def number(value: object) -> Decimal | None:
+    """A decimal out of a JSON string or number; None stays None."""
+    return None if value is None else Decimal(str(value))
+
+
+def _must(value: object) -> Decimal:
+    return Decimal(str(value))
+
+
+def micros(text: str) -> int:
+    """UTC microseconds of an ISO 8601 time with offset; digits beyond the microsecond are cut off."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without an offset: {text}")
+    return instant(moment)
+
+
+def iso(t: int) -> str:
+    """A time as Alpaca's query parameters take it."""
+    seconds, rest = divmod(t, 1_000_000)
+    return (
+        datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest).isoformat().replace("+00:00", "Z")
+    )
+
+
+def account(raw: Json) -> AccountReply:
+    return AccountReply(
+        number=str(raw["account_number"]),
+        status=str(raw["status"]),
+        equity=number(raw.get("equity")),
+        cash=number(raw.get("cash")),
+        buying_power=number(raw.get("buying_power")),
+        options_buying_power=number(raw.get("options_buying_power")),
+    )
+
+
+def clock(raw: Json) -> ClockReply:
+    return ClockReply(
+        now=micros(raw["timestamp"]),
+        is_open=bool(raw["is_open"]),
+        next_open=micros(raw["next_open"]),
+        next_close=micros(raw["next_close"]),
+    )
+
+
+def session(raw: Json) -> SessionReply:
+    day = date.fromisoformat(raw["date"])
+    opened, closed = (_wall(day, raw[edge], NEW_YORK) for edge in ("open", "close"))
+    return SessionReply(date=day_number(day), open=opened, close=closed)
+
+
+def _wall(day: date, text: str, zone: ZoneInfo) -> int:
+    return instant(datetime.combine(day, time.fromisoformat(text), tzinfo=zone))
+
+
+def position(raw: Json) -> PositionReply:
+    """Alpaca signs the quantity of a short; its ``side`` is believed where it does not."""
+    qty = _must(raw["qty"])
+    return PositionReply(instrument=raw["symbol"], qty=-abs(qty) if raw.get("side") == "short" else qty)
+
+
+def order(raw: Json) -> OrderReply:
+    status = str(raw["status"])
+    return OrderReply(
+        broker_order_id=str(raw["id"]),
+        client_order_id=str(raw["client_order_id"]),
+        instrument=str(raw["symbol"]),
+        side=Side(str(raw["side"]).upper()),
+        qty=_must(raw["qty"]),
+        filled_qty=_must(raw.get("filled_qty") or 0),
+        filled_avg_price=number(raw.get("filled_avg_price")),
+        state=STATES.get(status, OrderState.UNRECOGNISED),
+        raw_status=status,
+        created_at=micros(raw["created_at"]),
+    )
+
+
+def fill(raw: Json) -> FillReply:
+    """One FILL activity. Its id is ``date::execution id``."""
+    return FillReply(
+        execution_id=str(raw["id"]).rpartition("::")[2],
+        broker_order_id=str(raw["order_id"]),
+        instrument=raw["symbol"],
+        side=Side(str(raw["side"]).upper()),
+        qty=_must(raw["qty"]),
+        price=_must(raw["price"]),
+        fee=_must(raw.get("fee") or 0),
+        executed_at=micros(raw["transaction_time"]),
+    )
+
+
+def trade_update(raw: Json) -> TradeUpdate:
+    """The ``data`` of one message of the trade-update stream."""
+    return TradeUpdate(
+        event=str(raw["event"]),
+        order=order(raw["order"]),
+        time=micros(raw["timestamp"]),
+        execution_id=raw.get("execution_id"),
+        price=number(raw.get("price")),
+        qty=number(raw.get("qty")),
+        fee=_must(raw.get("fee") or 0),
+    )
+
+
+def _side_price(value: object) -> Decimal | None:
+    """Alpaca writes a missing side as 0."""
+    price = number(value)
+    return price or None
+
+
+def quote(instrument: str, raw: Json, feed: str) -> QuoteReply:
+    return QuoteReply(
+        instrument=instrument,
+        feed=feed,
+        origin=str(raw.get("tape_origin") or f"alpaca/{feed}"),
+        time=micros(raw["t"]),
+        bid=_side_price(raw.get("bp")),
+        ask=_side_price(raw.get("ap")),
+    )
+
+
+def chain(query: ChainQuery, listed: list[Json], snapshots: dict[str, Json], feed: str) -> ChainReply:
+    """Listed contracts with what their snapshots say; one without a snapshot has no quote."""
+    contracts = [_contract(raw, snapshots.get(raw["symbol"], {})) for raw in listed if raw.get("tradable")]
+    origin = next((s["tape_origin"] for s in snapshots.values() if "tape_origin" in s), f"alpaca/{feed}")
+    ordered = tuple(sorted(contracts, key=lambda contract: contract.symbol))
+    return ChainReply(underlying=query.underlying, feed=feed, origin=origin, contracts=ordered)
+
+
+def _contract(raw: Json, snapshot: Json) -> ContractReply:
+    newest: Json = snapshot.get("latestQuote") or {}
+    interest, delta = raw.get("open_interest"), (snapshot.get("greeks") or {}).get("delta")
+    return ContractReply(
+        symbol=raw["symbol"],
+        expiry=day_number(date.fromisoformat(raw["expiration_date"])),
+        right=Right(str(raw["type"]).upper()),
+        strike=_must(raw["strike_price"]),
+        size=int(raw["size"]),
+        bid=_side_price(newest.get("bp")),
+        ask=_side_price(newest.get("ap")),
+        time=micros(newest["t"]) if newest else None,
+        volume=(snapshot.get("dailyBar") or {}).get("v"),
+        open_interest=None if interest is None else int(interest),
+        delta=None if delta is None else float(delta),
+    )

@@ -1,0 +1,304 @@
+"""A Broker over alpaca-py: one call is one request, and every outcome has a name.
+
+alpaca-py repeats a POST blindly on 429 and 504 and has no time-outs; both are mended here on private
+names (``_retry``, ``_session``) that a test pins.
+"""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
+from alpaca.data.enums import DataFeed, OptionsFeed
+from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
+from alpaca.data.requests import OptionChainRequest, OptionLatestQuoteRequest, StockLatestQuoteRequest
+from alpaca.trading.client import TradingClient
+from alpaca.trading.enums import ContractType, OrderSide, QueryOrderStatus, TimeInForce
+from alpaca.trading.enums import PositionIntent as AlpacaIntent
+from alpaca.trading.requests import (
+    GetCalendarRequest,
+    GetOptionContractsRequest,
+    GetOrdersRequest,
+    LimitOrderRequest,
+    MarketOrderRequest,
+)
+from requests.adapters import HTTPAdapter
+
+from connectors.alpaca import replies
+from connectors.broker import (
+    AccountReply,
+    ChainQuery,
+    ChainReply,
+    ClockReply,
+    Doubt,
+    FillReply,
+    NewOrder,
+    NotFound,
+    OrderReply,
+    PositionReply,
+    QuoteReply,
+    RateLimited,
+    Refused,
+    SessionReply,
+)
+from connectors.credentials import Credentials
+from schemas.errors import Fatal
+from streams.rules import occ
+from streams.rules.orders import PositionIntent, Side
+from streams.sessions import iso_date
+
+T = TypeVar("T")
+
+CONNECT_S = 0.9
+WRITE_S = 2.0
+READ_S = 10.0
+_PAGE = 100
+_CONTRACTS_PAGE = 10_000
+_INTENTS = {
+    (Side.BUY, PositionIntent.BUY_TO_OPEN): AlpacaIntent.BUY_TO_OPEN,
+    (Side.SELL, PositionIntent.SELL_TO_CLOSE): AlpacaIntent.SELL_TO_CLOSE,
+}
+"""What may be sent. Opening by selling is not in it, for stock either."""
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Bounds every request in time and repeats none.
+
+    A write gets connect + answer < 3 s, the shortest rest of a lease under which it may begin.
+    """
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        answer = READ_S if request.method == "GET" else WRITE_S
+        kwargs["timeout"] = (CONNECT_S, answer)
+        return super().send(request, *args, **kwargs)
+
+
+def is_loopback(url: str) -> bool:
+    """True where ``url`` names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_loopback(url: str) -> None:
+    """Refuse to trade anywhere but on this machine. Raises Fatal."""
+    if not is_loopback(url):
+        raise Fatal(
+            "orders are sent to the paper exchange on this machine only",
+            value=url,
+            remedy="set the account's base_url to the address that `tape exchange` prints",
+        )
+
+
+def _bounded(client: RESTClient) -> None:
+    client._retry = 0
+    client._session.trust_env = False  # loopback needs no proxy, and a .netrc would replace the credentials
+    for scheme in ("http://", "https://"):
+        client._session.mount(scheme, BoundedAdapter())
+
+
+def position_intent(order: NewOrder) -> AlpacaIntent:
+    """What the order may do at the broker. Raises Refused for anything that would open by selling."""
+    intent = _INTENTS.get((order.side, order.intent))
+    if intent is None:
+        words = f"{order.side} {order.intent} of {order.instrument} is not an order that exists here"
+        raise Refused(words, status=422)
+    return intent
+
+
+def is_option(instrument: str) -> bool:
+    """True for an option contract's symbol."""
+    try:
+        occ.parse(instrument)
+    except occ.OccError:
+        return False
+    return True
+
+
+class AlpacaBroker:
+    """One account behind one pair of credentials. Blocking; one instance per thread."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        stock_feed: str = "iex",
+        option_feed: str = "indicative",
+    ) -> None:
+        require_loopback(base_url)
+        self.base_url = base_url
+        self._stock_feed, self._option_feed = DataFeed(stock_feed), OptionsFeed(option_feed)
+        keys: dict[str, Any] = {
+            "api_key": credentials.key,
+            "secret_key": credentials.secret,
+            "raw_data": True,
+        }
+        self._trading = TradingClient(url_override=base_url, **keys)
+        self._stocks = StockHistoricalDataClient(url_override=base_url, **keys)
+        self._options = OptionHistoricalDataClient(url_override=base_url, **keys)
+        for client in (self._trading, self._stocks, self._options):
+            _bounded(client)
+
+    def __repr__(self) -> str:
+        return f"AlpacaBroker({self.base_url})"
+
+    def account(self) -> AccountReply:
+        return _asked(replies.account, self._trading.get_account)
+
+    def clock(self) -> ClockReply:
+        return _asked(replies.clock, self._trading.get_clock)
+
+    def calendar(self, first: int, last: int) -> list[SessionReply]:
+        wanted = GetCalendarRequest(start=iso_date(first), end=iso_date(last))
+        return _asked(_each(replies.session), self._trading.get_calendar, wanted)
+
+    def positions(self) -> list[PositionReply]:
+        return _asked(_each(replies.position), self._trading.get_all_positions)
+
+    def open_orders(self) -> list[OrderReply]:
+        wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500)
+        return _asked(_each(replies.order), self._trading.get_orders, wanted)
+
+    def quote(self, instrument: str) -> QuoteReply:
+        if is_option(instrument):
+            feed = self._option_feed.value
+            option = OptionLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._option_feed)
+            found = _asked(dict, self._options.get_option_latest_quote, option)
+        else:
+            feed = self._stock_feed.value
+            stock = StockLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._stock_feed)
+            found = _asked(dict, self._stocks.get_stock_latest_quote, stock)
+        if instrument not in found:
+            raise NotFound("the broker has no quote", value=instrument)
+        return _asked(lambda raw: replies.quote(instrument, raw, feed), found.__getitem__, instrument)
+
+    def chain(self, query: ChainQuery) -> ChainReply:
+        wanted = OptionChainRequest(
+            underlying_symbol=query.underlying,
+            feed=self._option_feed,
+            type=_contract_type(query),
+            strike_price_gte=float(query.strike_from),
+            strike_price_lte=float(query.strike_to),
+            expiration_date_gte=iso_date(query.expiry_from),
+            expiration_date_lte=iso_date(query.expiry_to),
+        )
+        listed, feed = self._listed(query), self._option_feed.value
+        snapshots = _asked(dict, self._options.get_option_chain, wanted)
+        return _asked(lambda raw: replies.chain(query, listed, raw, feed), lambda: snapshots)
+
+    def submit(self, order: NewOrder) -> OrderReply:
+        intent = position_intent(order)
+        fields: dict[str, Any] = {
+            "symbol": order.instrument,
+            "qty": _whole(order.qty),
+            "side": OrderSide(order.side.value.lower()),
+            "time_in_force": TimeInForce(order.time_in_force),
+            "client_order_id": order.client_order_id,
+            "position_intent": intent,
+        }
+        if order.limit_price is None:
+            return _asked(replies.order, self._trading.submit_order, MarketOrderRequest(**fields))
+        limited = LimitOrderRequest(limit_price=float(order.limit_price), **fields)
+        return _asked(replies.order, self._trading.submit_order, limited)
+
+    def cancel(self, broker_order_id: str) -> None:
+        _asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
+
+    def order(self, broker_order_id: str) -> OrderReply:
+        return _asked(replies.order, self._trading.get_order_by_id, broker_order_id)
+
+    def order_by_client_id(self, client_order_id: str) -> OrderReply:
+        return _asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
+
+    def activities(self, after: int) -> list[FillReply]:
+        # `after` excludes its own moment at Alpaca: ask from a second before, and filter.
+        asked: dict[str, Any] = {
+            "after": replies.iso(after - 1_000_000),
+            "direction": "asc",
+            "page_size": _PAGE,
+        }
+        found: list[FillReply] = []
+        while True:
+            page = _asked(list, self._trading.get, "/account/activities/FILL", asked)
+            found += _asked(_each(replies.fill), lambda rows: rows, page)
+            if len(page) < _PAGE:
+                return [fill for fill in found if fill.executed_at >= after]
+            asked["page_token"] = page[-1]["id"]
+
+    def _listed(self, query: ChainQuery) -> list[replies.Json]:
+        """Every page of the contracts that ``query`` asks for."""
+        found: list[replies.Json] = []
+        token: str | None = None
+        while True:
+            wanted = GetOptionContractsRequest(
+                underlying_symbols=[query.underlying],
+                type=_contract_type(query),
+                expiration_date_gte=iso_date(query.expiry_from),
+                expiration_date_lte=iso_date(query.expiry_to),
+                strike_price_gte=f"{query.strike_from:f}",
+                strike_price_lte=f"{query.strike_to:f}",
+                limit=_CONTRACTS_PAGE,
+                page_token=token,
+            )
+            page = _asked(dict, self._trading.get_option_contracts, wanted)
+            found += page.get("option_contracts") or []
+            token = page.get("next_page_token")
+            if not token:
+                return found
+
+
+def _contract_type(query: ChainQuery) -> ContractType | None:
+    return None if query.right is None else ContractType(query.right.value.lower())
+
+
+def _each(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+    return lambda rows: [parse(row) for row in rows]
+
+
+def _whole(qty: Decimal) -> float:
+    """Quantities are whole here; alpaca-py carries them as floats, which hold whole numbers exactly."""
+    if qty != qty.to_integral_value() or qty <= 0:
+        raise Refused(f"quantity {qty} is not a positive whole number", status=422)
+    return float(qty)
+
+
+def _asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
+    """What ``parse`` makes of the answer of one call. Raises Refused, NotFound, RateLimited or Doubt."""
+    remedy = "ask for the outcome"
+    try:
+        return parse(call(*args))
+    except APIError as error:
+        raise _named(error) from error
+    except requests.RequestException as error:
+        raise Doubt(f"no answer from the broker: {type(error).__name__}", remedy=remedy) from error
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise Doubt(f"the broker's answer was not understood: {error!r}", remedy=remedy) from error
+
+
+def _named(error: APIError) -> Refused | NotFound | RateLimited | Doubt:
+    status = error.status_code
+    message, code = _words(str(error))
+    if status == requests.codes.not_found:
+        return NotFound(f"the broker does not know it: {message}")
+    if status == requests.codes.too_many_requests:
+        return RateLimited(f"the broker did not take the call: {message}", remedy="wait before the next one")
+    if status is None or status >= requests.codes.server_error or status == requests.codes.request_timeout:
+        return Doubt(f"the broker answered {status}: {message}", remedy="ask for the outcome")
+    return Refused(message, status=status, code=code)
+
+
+def _words(text: str) -> tuple[str, int | None]:
+    """(message, code) of an error body; a body that is not Alpaca's JSON is cut short."""
+    try:
+        body = json.loads(text)
+        return str(body["message"]), body.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text[:200] or "an empty body", None

@@ -1,0 +1,137 @@
+"""The trade-update stream of one account: our own reader, because alpaca-py's forgets its health.
+
+TradingStream swallows a handler's error with its message, has no watch for silence and tells nobody
+that it reconnects. This reader hands every update on or ends; a lost line is announced, then tried
+again with a growing pause; a line that is silent while an order works is taken for dead.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from connectors.alpaca import replies
+from connectors.alpaca.trading import require_loopback
+from connectors.broker import TradeUpdate
+from connectors.credentials import Credentials
+from schemas.errors import Fatal
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
+_ANSWER_S = 5.0
+_LOOK_S = 1.0
+_PING_S = 10.0
+
+_quiet = logging.getLogger("tapedeck.wire")
+_quiet.setLevel(logging.CRITICAL)  # at DEBUG the library logs frames, and the first one holds the secret
+_quiet.propagate = False
+
+
+class StreamLost(Exception):
+    """The line to the broker is gone, or is taken for dead. The message says why."""
+
+
+def stream_url(base_url: str) -> str:
+    """The websocket's address beside a trading base URL."""
+    parts = urlsplit(base_url)
+    return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/stream", "", ""))
+
+
+class TradeUpdates:
+    """Reads one account's updates until cancelled.
+
+    ``on_update`` gets each update, in order; what it raises ends ``run``. ``on_health(healthy, detail)``
+    is told of every change. ``working`` says whether an order works: only then is silence a fault, after
+    ``max_silence_s``. Callbacks run in the event loop.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        on_update: Callable[[TradeUpdate], None],
+        on_health: Callable[[bool, str], None],
+        *,
+        working: Callable[[], bool] = lambda: False,
+        max_silence_s: float = 60.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_loopback(base_url)
+        self._url = stream_url(base_url)
+        self._credentials = credentials
+        self._on_update = on_update
+        self._on_health = on_health
+        self._working = working
+        self._max_silence_s = max_silence_s
+        self._monotonic = monotonic
+        self.connections = 0
+        self.unreadable = 0
+
+    async def run(self) -> None:
+        """Connect, listen, hand on; reconnect for ever. Raises Fatal where the credentials are refused."""
+        pause = FIRST_PAUSE_S
+        while True:
+            listened = self.connections
+            try:
+                await self._listen()
+            except (OSError, WebSocketException, StreamLost, TimeoutError) as error:
+                self._on_health(False, f"trade updates lost: {str(error) or type(error).__name__}")
+            pause = FIRST_PAUSE_S if self.connections > listened else min(2 * pause, LONGEST_PAUSE_S)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+
+    async def _listen(self) -> None:
+        options: dict[str, Any] = {
+            "ping_interval": _PING_S,
+            "ping_timeout": _PING_S,
+            "logger": _quiet,
+            "proxy": None,
+        }
+        async with connect(self._url, open_timeout=_ANSWER_S, close_timeout=1.0, **options) as line:
+            await self._authenticate(line)
+            self.connections += 1
+            self._on_health(True, f"trade updates connected, connection {self.connections}")
+            heard = self._monotonic()
+            while True:
+                try:
+                    frame = await asyncio.wait_for(line.recv(), min(_LOOK_S, self._max_silence_s))
+                except TimeoutError:
+                    if not self._working():
+                        heard = self._monotonic()
+                    elif self._monotonic() - heard >= self._max_silence_s:
+                        words = f"silent for {self._max_silence_s:g} s while an order works"
+                        raise StreamLost(words) from None
+                    continue
+                heard = self._monotonic()
+                update = self._read(frame)
+                if update is not None:
+                    self._on_update(update)
+
+    async def _authenticate(self, line: ClientConnection) -> None:
+        keys = {"key_id": self._credentials.key, "secret_key": self._credentials.secret}
+        await line.send(json.dumps({"action": "authenticate", "data": keys}))
+        answer = json.loads(await asyncio.wait_for(line.recv(), _ANSWER_S))
+        if answer.get("data", {}).get("status") != "authorized":
+            raise Fatal(
+                "the broker refused the credentials of the trade-update stream",
+                value=self._url,
+                remedy="check the variables that key_ref and secret_ref name",
+            )
+        await line.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        answer = json.loads(await asyncio.wait_for(line.recv(), _ANSWER_S))
+        if "trade_updates" not in answer.get("data", {}).get("streams", []):
+            raise StreamLost("the broker did not confirm that it will send trade updates")
+
+    def _read(self, frame: str | bytes) -> TradeUpdate | None:
+        """The update in a frame; other streams give None. What cannot be read makes the account unhealthy."""
+        try:
+            message = json.loads(frame)
+            return replies.trade_update(message["data"]) if message.get("stream") == "trade_updates" else None
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            self.unreadable += 1
+            raise StreamLost(f"an update cannot be read: {error!r}") from error

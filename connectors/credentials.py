@@ -1,0 +1,47 @@
+"""Credentials by name: the configuration says where they are, never what they are."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import Fatal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A key and its secret. Neither is shown by ``repr``."""
+
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+def resolve(reference: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The value behind a reference: with a ``/`` the path of a secret file, else an environment variable.
+
+    Raises Fatal naming the reference, never a value.
+    """
+    if "/" in reference:
+        return _from_file(Path(reference).expanduser(), reference)
+    value = environment.get(reference, "").strip()
+    if not value:
+        raise Fatal("a credential is missing", value=reference, remedy="set this environment variable")
+    return value
+
+
+def _from_file(path: Path, reference: str) -> str:
+    try:
+        open_to_others = path.stat().st_mode & 0o077
+        value = path.read_text().strip()
+    except OSError as error:
+        raise Fatal(f"a secret file cannot be read: {error.strerror}", value=reference) from None
+    if open_to_others:
+        raise Fatal("a secret file can be read by others", value=reference, remedy="chmod 600 it")
+    if not value:
+        raise Fatal("a secret file is empty", value=reference)
+    return value
+
+
+def credentials(key_ref: str, secret_ref: str, environment: Mapping[str, str] = os.environ) -> Credentials:
+    """The credentials behind an account's ``key_ref`` and ``secret_ref``. Raises Fatal."""
+    return Credentials(key=resolve(key_ref, environment), secret=resolve(secret_ref, environment))

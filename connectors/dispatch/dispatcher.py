@@ -1,0 +1,290 @@
+"""The dispatcher's core: turns what reaches an account into inbox records, and performs its requests.
+
+No Kafka and no threads here. The shell around it appends the returned bodies in order, lets the account
+stage fold them, and hands the stage's requests to ``perform``. Calls block as long as the broker does.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from connectors.broker import (
+    Broker,
+    BrokerError,
+    ChainQuery,
+    Doubt,
+    NewOrder,
+    NotFound,
+    OrderReply,
+    RateLimited,
+    Refused,
+    TradeUpdate,
+)
+from connectors.clock import Clock
+from connectors.dispatch.inbox import Body, Inbox, Newest
+from connectors.dispatch.lease import Lease
+from connectors.dispatch.selftest import Check, self_test
+from schemas.errors import Fatal
+from streams.config.accounts import Account
+from streams.config.document import Config
+from streams.rules.occ import Right
+from streams.rules.orders import TERMINAL, OrderState, PositionIntent, Side
+from streams.sessions import Calendar
+
+T = TypeVar("T")
+
+_NOTHING_NEW = Newest(None, None)
+_IMPORT_US = 3 * 24 * 3600 * 1_000_000  # over a weekend: what a dispatcher that was down may have missed
+
+
+class Dispatcher:
+    """One account's dispatcher. Every broker call is preceded by a look at the lease."""
+
+    def __init__(
+        self,
+        config: Config,
+        account: Account,
+        broker: Broker,
+        clock: Clock,
+        *,
+        lease: Lease,
+        calendar: Calendar,
+    ) -> None:
+        self._account = account
+        self._leased = broker
+        self._clock = clock
+        self._lease = lease
+        self._calendar = calendar
+        self._probe = config.universe.symbols[0]
+        self._inbox = Inbox(account.account_id)
+        self._identified = False
+        self._tested = False
+        self._working: set[str] = set()
+        self._executions: set[str] = set()
+        self._client_ids: dict[str, str] = {}
+        self._kinds: dict[str, Callable[[Body], list[Body]]] = {
+            "FETCH_ACCOUNT": self._fetch_account,
+            "FETCH_BROKER": self._fetch_broker,
+            "FETCH_QUOTE": self._fetch_quote,
+            "FETCH_CHAIN": self._fetch_chain,
+            "FETCH_ORDER": self._fetch_order,
+            "SUBMIT": self._submit,
+            "CANCEL": self._cancel,
+        }
+
+    @property
+    def _broker(self) -> Broker:
+        """The broker for one call. Raises LeaseShort where the lease does not cover it."""
+        self._lease.check()
+        return self._leased
+
+    @property
+    def working(self) -> bool:
+        """True while an order may be alive at the broker: then ticks are due and silence is a fault."""
+        return bool(self._working)
+
+    def started(self, epoch: int) -> Body:
+        """First record of a process that took the account over."""
+        return self._inbox.started(epoch, self._clock.now())
+
+    def tick(self) -> Body:
+        return self._inbox.tick(self._clock.now())
+
+    def control(self, control: Body) -> Body:
+        return self._inbox.control(control, self._clock.now())
+
+    def stream(self, healthy: bool, detail: str) -> Body:
+        return self._inbox.stream(healthy, detail, self._clock.now())
+
+    def collect(self, signals: Iterable[Body], newest: Mapping[str, Newest]) -> list[Body]:
+        """One minute's signals in the order of decision: confidence descending, then symbol."""
+        now = self._clock.now()
+        ordered = sorted(signals, key=lambda signal: (-signal["confidence"], signal["symbol"]))
+        return [self._inbox.signal(each, newest.get(each["symbol"], _NOTHING_NEW), now) for each in ordered]
+
+    def snapshot(self) -> list[Body]:
+        """What the broker holds, unasked: missed executions, positions and open orders, then the account."""
+        return [*self._fetch_broker({"request_id": ""}), *self._fetch_account({"request_id": ""})]
+
+    def self_test(self) -> list[Check]:
+        """Check what must work before anything opens. Until every check passes, openings are not sent."""
+        checks = self_test(self._broker, self._account, self._calendar, self._probe, self._clock.now())
+        self._tested = all(check.passed for check in checks)
+        return checks
+
+    def delay_s(self, request: Body) -> int:
+        """How long the shell waits before it performs ``request``."""
+        return int(request.get("after_s", 0))
+
+    def perform(self, request: Body) -> list[Body]:
+        """Do what the account stage asks; the answers, in order.
+
+        A call that fails is an answer too. Raises LeaseShort where the lease is about to end: renew it and
+        perform the same request again, which is safe. Raises Fatal for a request that does not exist.
+        """
+        handler = self._kinds.get(request["kind"])
+        if handler is None:
+            raise Fatal("no such request", value=request["kind"], remedy=f"known: {', '.join(self._kinds)}")
+        return handler(request)
+
+    def on_trade_update(self, update: TradeUpdate) -> list[Body]:
+        """One message of the trade-update stream: its execution, if it has one, then the order's state."""
+        now = self._clock.now()
+        self._note(update.order)
+        execution = self._inbox.execution(update, now)
+        if execution is not None and update.execution_id is not None:
+            self._executions.add(update.execution_id)
+        asked_by = f"{update.event}|{update.time}"
+        state = self._inbox.order(asked_by, update.order, now, source="STREAM")
+        return [state] if execution is None else [execution, state]
+
+    def _fetch_account(self, request: Body) -> list[Body]:
+        reply, error = _read(self._broker.account)
+        if reply is not None:
+            self._identified = self._is_ours(reply.number, reply.status)
+        now = self._clock.now()
+        return [self._inbox.account(request["request_id"], self._broker.base_url, reply, error, now)]
+
+    def _fetch_broker(self, request: Body) -> list[Body]:
+        """Missed executions first, so that the comparison that follows sees them."""
+        missed: list[Body] = []
+
+        def look() -> tuple[list[Any], list[OrderReply]]:
+            missed.extend(self._missed(self._clock.now() - _IMPORT_US))
+            return self._broker.positions(), self._broker.open_orders()
+
+        found, error = _read(look)
+        positions, orders = found if found is not None else ([], [])
+        for order in orders:
+            self._note(order)
+        now = self._clock.now()
+        return [*missed, self._inbox.broker(request["request_id"], positions, orders, error, now)]
+
+    def _fetch_quote(self, request: Body) -> list[Body]:
+        reply, error = _read(lambda: self._broker.quote(request["instrument"]))
+        return [self._inbox.quote(request, reply, error, self._clock.now())]
+
+    def _fetch_chain(self, request: Body) -> list[Body]:
+        query = ChainQuery(
+            underlying=request["underlying"],
+            right=Right(request["right"]),
+            expiry_from=request["expiry_from"],
+            expiry_to=request["expiry_to"],
+            strike_from=request["strike_from"],
+            strike_to=request["strike_to"],
+        )
+        reply, error = _read(lambda: self._broker.chain(query))
+        return [self._inbox.chain(request, reply, error, self._clock.now())]
+
+    def _submit(self, request: Body) -> list[Body]:
+        """Send once. A doubt is an answer: the stage asks by client id, and nobody sends again."""
+        client_id = request["client_order_id"]
+        order = NewOrder(
+            client_order_id=client_id,
+            instrument=request["instrument"],
+            side=Side(request["side"]),
+            intent=PositionIntent(request["intent"]),
+            qty=request["qty"],
+            limit_price=request["limit_price"],
+            time_in_force=request["time_in_force"],
+        )
+        barred = self._barred(order)
+        if barred:
+            return [self._no_order("SUBMIT", client_id, OrderState.NOT_SENT, barred)]
+        self._working.add(client_id)
+        try:
+            return [self._seen("SUBMIT", self._broker.submit(order))]
+        except Doubt as error:
+            return [self._no_order("SUBMIT", client_id, OrderState.UNKNOWN, str(error))]
+        except Refused as error:
+            if error.not_unique:
+                return self._fetch_order({"client_order_id": client_id, "after_s": "SUBMIT"})
+            return [self._no_order("SUBMIT", client_id, OrderState.REJECTED, error.message)]
+        except (RateLimited, NotFound) as error:
+            return [self._no_order("SUBMIT", client_id, OrderState.NOT_SENT, str(error))]
+
+    def _cancel(self, request: Body) -> list[Body]:
+        """Ask for a cancel, then report what the broker makes of the order."""
+        client_id, broker_id = request["client_order_id"], request["broker_order_id"]
+        if not self._identified:
+            return [self._no_order("CANCEL", client_id, OrderState.UNKNOWN, _UNIDENTIFIED)]
+        try:
+            if broker_id is None:
+                broker_id = self._broker.order_by_client_id(client_id).broker_order_id
+            self._broker.cancel(broker_id)
+        except Refused:
+            pass  # it has ended already: the look-up says how
+        except NotFound as error:
+            return [self._no_order("CANCEL", client_id, None, str(error))]
+        except BrokerError as error:
+            return [self._no_order("CANCEL", client_id, OrderState.UNKNOWN, str(error))]
+        return self._fetch_order({"client_order_id": client_id, "after_s": "CANCEL"})
+
+    def _fetch_order(self, request: Body) -> list[Body]:
+        """The order by its client id, behind the executions that the stream may have lost."""
+        client_id, asked_by = request["client_order_id"], f"FETCH_ORDER|{request['after_s']}"
+        try:
+            reply = self._broker.order_by_client_id(client_id)
+            missed = self._missed(reply.created_at) if reply.filled_qty else []
+        except NotFound as error:
+            return [self._no_order(asked_by, client_id, None, str(error))]
+        except BrokerError as error:
+            return [self._no_order(asked_by, client_id, OrderState.UNKNOWN, str(error))]
+        return [*missed, self._seen(asked_by, reply)]
+
+    def _missed(self, since: int) -> list[Body]:
+        """Executions at the broker that this process has not appended yet, oldest first."""
+        now, out = self._clock.now(), []
+        for fill in self._broker.activities(max(since, 0)):
+            if fill.execution_id in self._executions:
+                continue
+            client_id = self._client_ids.get(fill.broker_order_id)
+            if client_id is None:
+                order = self._broker.order(fill.broker_order_id)
+                self._note(order)
+                client_id = order.client_order_id
+            out.append(self._inbox.fill(fill, client_id, now))
+        self._executions |= {body["payload"][1]["execution_id"] for body in out}
+        return out
+
+    def _barred(self, order: NewOrder) -> str | None:
+        """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
+        if not self._identified:
+            reply, error = _read(self._broker.account)
+            if reply is None or not self._is_ours(reply.number, reply.status):
+                return error or _UNIDENTIFIED
+            self._identified = True
+        if order.intent is PositionIntent.SELL_TO_CLOSE or self._tested:
+            return None
+        failed = [f"{check.name}: {check.detail}" for check in self.self_test() if not check.passed]
+        return f"the self-test has not passed: {'; '.join(failed)}" if failed else None
+
+    def _is_ours(self, number: str, status: str) -> bool:
+        same_url = self._broker.base_url.rstrip("/") == self._account.base_url.rstrip("/")
+        return number == self._account.broker_account_id and status == "ACTIVE" and same_url
+
+    def _seen(self, asked_by: str, reply: OrderReply) -> Body:
+        self._note(reply)
+        return self._inbox.order(asked_by, reply, self._clock.now())
+
+    def _no_order(self, asked_by: str, client_id: str, state: OrderState | None, error: str) -> Body:
+        if state is not OrderState.UNKNOWN:
+            self._working.discard(client_id)
+        return self._inbox.no_order(asked_by, client_id, state, error, self._clock.now())
+
+    def _note(self, order: OrderReply) -> None:
+        self._client_ids[order.broker_order_id] = order.client_order_id
+        if order.state in TERMINAL:
+            self._working.discard(order.client_order_id)
+        else:
+            self._working.add(order.client_order_id)
+
+
+_UNIDENTIFIED = "the account behind the credentials is not the configured one, or not ACTIVE"
+
+
+def _read(call: Callable[[], T]) -> tuple[T | None, str | None]:
+    """(answer, error) of a call that changes nothing."""
+    try:
+        return call(), None
+    except BrokerError as error:
+        return None, str(error)

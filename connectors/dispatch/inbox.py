@@ -1,0 +1,219 @@
+"""Bodies of ``account_inbox``: the one place that writes them.
+
+An event_id covers the account, the kind, what asked for it and the whole content, never the time at
+which the shell heard of it: the same fact heard twice is the same event.
+"""
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from connectors.broker import (
+    AccountReply,
+    ChainReply,
+    FillReply,
+    OrderReply,
+    PositionReply,
+    QuoteReply,
+    TradeUpdate,
+)
+from streams.config.document import digest
+from streams.identity import event_id
+from streams.rules.orders import OrderState
+
+Body = dict[str, Any]
+_SCALE = Decimal("0.000001")
+SECOND_US = 1_000_000
+
+
+class Newest(NamedTuple):
+    """Left edges of the newest bar and feature that the shell has seen of a symbol."""
+
+    bar_t: int | None
+    feature_t: int | None
+
+
+class Inbox:
+    """Writes the records of one account."""
+
+    def __init__(self, account_id: str) -> None:
+        self._account_id = account_id
+
+    def _body(self, kind: str, asked_by: str, content: Body, now: int) -> Body:
+        natural = (self._account_id, kind, asked_by, digest(content))
+        return {
+            "event_id": event_id("account_inbox", natural),
+            "event_time": now,
+            "account_id": self._account_id,
+            "payload": (f"tapedeck.{kind}", content),
+        }
+
+    def started(self, epoch: int, now: int) -> Body:
+        return self._body("InboxStarted", "", {"lease_epoch": epoch}, now)
+
+    def tick(self, now: int) -> Body:
+        """The time itself is what a tick says: one event per second."""
+        return self._body("InboxTick", str(now // SECOND_US), {}, now)
+
+    def signal(self, signal: Body, newest: Newest, now: int) -> Body:
+        names = (
+            "signal_id",
+            "symbol",
+            "action",
+            "strategy",
+            "reason",
+            "confidence",
+            "direction",
+            "bar_t",
+            "as_of",
+        )
+        content = {name: signal[name] for name in names}
+        content |= {
+            "signal_event_id": signal["event_id"],
+            "close": signal.get("close"),
+            "universe_version": signal.get("universe_version"),
+            "newest_bar_t": newest.bar_t,
+            "newest_feature_t": newest.feature_t,
+        }
+        return self._body("InboxSignal", "", content, now)
+
+    def control(self, control: Body, now: int) -> Body:
+        content = {name: str(control[name]) for name in ("scope", "state", "person", "reason")}
+        return self._body("InboxControl", "", {"control_event_id": control["event_id"], **content}, now)
+
+    def stream(self, healthy: bool, detail: str, now: int) -> Body:
+        """``detail`` numbers the connection, so that each change is an event of its own."""
+        return self._body("InboxStream", "", {"healthy": healthy, "detail": detail}, now)
+
+    def account(
+        self, request_id: str, base_url: str, reply: AccountReply | None, error: str | None, now: int
+    ) -> Body:
+        content: Body = {
+            "request_id": request_id,
+            "broker_account_id": None,
+            "status": None,
+            "base_url": base_url,
+            "equity": None,
+            "cash": None,
+            "buying_power": None,
+            "options_buying_power": None,
+            "error": error,
+        }
+        if reply is not None:
+            content |= {"broker_account_id": reply.number, "status": reply.status}
+            content |= {
+                name: _scaled(getattr(reply, name))
+                for name in ("equity", "cash", "buying_power", "options_buying_power")
+            }
+        return self._body("InboxAccount", "", content, now)
+
+    def broker(
+        self,
+        request_id: str,
+        positions: list[PositionReply],
+        orders: list[OrderReply],
+        error: str | None,
+        now: int,
+    ) -> Body:
+        held = sorted(positions, key=lambda at: at.instrument)
+        content = {
+            "request_id": request_id,
+            "error": error,
+            "positions": [{"instrument": at.instrument, "qty": _scaled(at.qty)} for at in held],
+            "open_orders": sorted(order.client_order_id for order in orders),
+        }
+        return self._body("InboxBroker", "", content, now)
+
+    def quote(self, request: Body, reply: QuoteReply | None, error: str | None, now: int) -> Body:
+        content = {name: request[name] for name in ("request_id", "instrument", "underlying")}
+        content |= {
+            "feed": reply.feed if reply else "",
+            "origin": reply.origin if reply else "",
+            "quote_time": reply.time if reply else None,
+            "bid": _scaled(reply.bid) if reply else None,
+            "ask": _scaled(reply.ask) if reply else None,
+            "error": error,
+        }
+        return self._body("InboxQuote", "", content, now)
+
+    def chain(self, request: Body, reply: ChainReply | None, error: str | None, now: int) -> Body:
+        content: Body = {
+            "request_id": request["request_id"],
+            "underlying": request["underlying"],
+            "feed": reply.feed if reply else "",
+            "origin": reply.origin if reply else "",
+            "contracts": [_contract(asdict(each)) for each in reply.contracts] if reply else [],
+            "error": error,
+        }
+        return self._body("InboxChain", "", content, now)
+
+    def order(self, asked_by: str, reply: OrderReply, now: int, *, source: str = "REST") -> Body:
+        """What the broker says of an order."""
+        content = {
+            "client_order_id": reply.client_order_id,
+            "found": True,
+            "broker_order_id": reply.broker_order_id,
+            "state": reply.state.value,
+            "raw_status": reply.raw_status,
+            "filled_qty": _scaled(reply.filled_qty),
+            "filled_avg_price": _scaled(reply.filled_avg_price),
+            "error": None,
+            "doubt": False,
+            "source": source,
+        }
+        return self._body("InboxOrder", asked_by, content, now)
+
+    def no_order(
+        self, asked_by: str, client_order_id: str, state: OrderState | None, error: str, now: int
+    ) -> Body:
+        """A call about an order that gave none. ``state``: REJECTED refused, NOT_SENT kept back, UNKNOWN in
+        doubt, None where the broker definitely knows no such order.
+        """
+        content = {
+            "client_order_id": client_order_id,
+            "found": state is not None,
+            "broker_order_id": None,
+            "state": state.value if state else None,
+            "raw_status": None,
+            "filled_qty": None,
+            "filled_avg_price": None,
+            "error": error,
+            "doubt": state is OrderState.UNKNOWN,
+            "source": "REST",
+        }
+        return self._body("InboxOrder", asked_by, content, now)
+
+    def fill(self, reply: FillReply, client_order_id: str, now: int) -> Body:
+        """One execution, from the account's activities."""
+        content = {name: getattr(reply, name) for name in ("execution_id", "instrument", "executed_at")}
+        content |= {"client_order_id": client_order_id, "side": reply.side.value, "source": "REST"}
+        content |= {name: _scaled(getattr(reply, name)) for name in ("qty", "price", "fee")}
+        return self._body("InboxExecution", "", content, now)
+
+    def execution(self, update: TradeUpdate, now: int) -> Body | None:
+        """The execution that a trade update reports; None where it reports none."""
+        if update.execution_id is None or update.qty is None or update.price is None:
+            return None
+        content = {
+            "execution_id": update.execution_id,
+            "client_order_id": update.order.client_order_id,
+            "instrument": update.order.instrument,
+            "side": update.order.side.value,
+            "qty": _scaled(update.qty),
+            "price": _scaled(update.price),
+            "fee": _scaled(update.fee),
+            "executed_at": update.time,
+            "source": "STREAM",
+        }
+        return self._body("InboxExecution", "", content, now)
+
+
+def _scaled(value: Decimal | None) -> Decimal | None:
+    """Decimals of the log have scale 6, so that one number has one digest."""
+    return None if value is None else value.quantize(_SCALE)
+
+
+def _contract(raw: Body) -> Body:
+    raw["quote_time"] = raw.pop("time")
+    raw["right"] = raw["right"].value
+    return raw | {name: _scaled(raw[name]) for name in ("strike", "bid", "ask")}

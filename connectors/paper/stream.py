@@ -1,0 +1,90 @@
+"""The paper exchange's trade-update websocket: authenticate, listen, then one binary frame per update."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from connectors.paper.exchange import PaperExchange
+from connectors.paper.faults import Fault, UpdateGate
+
+Json = dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Connection:
+    socket: web.WebSocketResponse
+    transport: asyncio.Transport | None
+    number: str | None = None
+    listening: bool = False
+    waiting: asyncio.Queue[Json] = field(default_factory=asyncio.Queue)
+
+
+class UpdateHub:
+    """Carries the exchange's trade updates to every connection that listens to their account."""
+
+    def __init__(self, exchange: PaperExchange) -> None:
+        self._exchange = exchange
+        self._gates: dict[str, UpdateGate] = {}
+        self._connections: list[_Connection] = []
+        exchange.listen(self._heard)
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """One connection, from handshake to close."""
+        socket = web.WebSocketResponse(heartbeat=20.0)
+        await socket.prepare(request)
+        connection = _Connection(socket, request.transport)
+        self._connections.append(connection)
+        writer = asyncio.create_task(_write(connection))
+        try:
+            async for message in socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    self._answer(connection, json.loads(message.data))
+        finally:
+            self._connections.remove(connection)
+            writer.cancel()
+        return socket
+
+    async def close(self) -> None:
+        for connection in list(self._connections):
+            await connection.socket.close()
+
+    def _answer(self, connection: _Connection, asked: Json) -> None:
+        data = asked.get("data") or {}
+        if asked.get("action") == "authenticate":
+            key, secret = str(data.get("key_id")), str(data.get("secret_key"))
+            connection.number = self._exchange.authenticate(key, secret)
+            status = "unauthorized" if connection.number is None else "authorized"
+            answer = {"action": "authenticate", "status": status}
+            connection.waiting.put_nowait({"stream": "authorization", "data": answer})
+        elif asked.get("action") == "listen" and connection.number is not None:
+            streams = list(data.get("streams") or [])
+            connection.listening = "trade_updates" in streams
+            connection.waiting.put_nowait({"stream": "listening", "data": {"streams": streams}})
+
+    def _heard(self, number: str, update: Json) -> None:
+        gate = self._gates.setdefault(number, UpdateGate(self._exchange.faults, number))
+        passed = gate.passed(update)
+        ears = [each for each in self._connections if each.listening and each.number == number]
+        if ears and self._exchange.faults.take(Fault.STREAM_CUT, "update", number):
+            for connection in ears:
+                _cut(connection)
+            return
+        for connection in ears:
+            for each in passed:
+                connection.waiting.put_nowait(each)
+
+
+def _cut(connection: _Connection) -> None:
+    """Break the line without a goodbye."""
+    connection.listening = False
+    if connection.transport is not None:
+        connection.transport.abort()
+
+
+async def _write(connection: _Connection) -> None:
+    while True:
+        message = await connection.waiting.get()
+        await connection.socket.send_bytes(json.dumps(message).encode())

@@ -1,0 +1,103 @@
+"""``tape exchange``: the paper exchange over a tape's market, on loopback, until it is told to stop."""
+
+import asyncio
+import os
+import signal
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from agents.settings import from_environment
+from connectors.clock import TapeClock
+from connectors.credentials import credentials
+from connectors.paper.book import PaperAccount
+from connectors.paper.exchange import PaperExchange
+from connectors.paper.server import PaperServer
+from connectors.tapes.player import Pace
+from connectors.tapes.source import TapeSource, session_date
+from schemas.errors import Fatal
+from streams.config.document import Config
+from streams.config.examples import PAPER_PORT
+from streams.sessions import xnys
+from tape.local.plan import EXCHANGE_URL
+
+TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
+"""Starting cash of a paper account, USD, by tier."""
+
+
+def exchange(
+    tape: Annotated[
+        str, typer.Option(envvar="TAPE_EXCHANGE_TAPE", help="Parquet or CSV, synthetic, or synthetic:SEED.")
+    ] = "synthetic",
+    *,
+    session: Annotated[
+        str | None, typer.Option(envvar="TAPE_EXCHANGE_SESSION", help="New York date, YYYY-MM-DD.")
+    ] = None,
+    speed: Annotated[str, typer.Option(envvar="TAPE_EXCHANGE_SPEED", help="As in `tape play`.")] = "max",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
+    cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
+) -> None:
+    """Serve the configured accounts over the market of a tape. The player moves its clock."""
+    config = from_environment().config
+    played = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed).load()
+    paper = PaperExchange(
+        played.market,
+        xnys(),
+        open_accounts(config, _amounts(cash or [])),
+        now=played.first_live,
+        seed=seed,
+    )
+    server = PaperServer(paper, TapeClock(Pace.parse(speed).speed), port=_port(port))
+    typer.echo(f"market {played.name} ({played.market.origin})")
+    asyncio.run(_serve(server, config))
+
+
+def open_accounts(config: Config, cash: dict[str, Decimal]) -> list[PaperAccount]:
+    """The configured accounts with their credentials and starting cash. Raises Fatal for one without."""
+    unknown = set(cash) - {account.account_id for account in config.accounts}
+    if unknown:
+        raise Fatal("no such account to give cash to", value=sorted(unknown)[0], remedy="see `tape config`")
+    opened = []
+    for account in config.accounts:
+        keys = credentials(account.key_ref, account.secret_ref)
+        money = cash.get(account.account_id, Decimal(TIER_CASH[account.tier]))
+        opened.append(PaperAccount(account.broker_account_id, keys.key, keys.secret, money))
+    return opened
+
+
+async def _serve(server: PaperServer, config: Config) -> None:
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    await server.start()
+    try:
+        typer.echo(f"paper exchange on {server.url}")
+        for account in config.accounts:
+            if account.base_url.rstrip("/") != server.url:
+                typer.echo(
+                    f"note: account {account.account_id} trades at {account.base_url}, not here", err=True
+                )
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+def _port(port: int | None) -> int:
+    if port is not None:
+        return port
+    named = os.environ.get(EXCHANGE_URL)
+    return (urlsplit(named).port or PAPER_PORT) if named else PAPER_PORT
+
+
+def _amounts(pairs: list[str]) -> dict[str, Decimal]:
+    amounts = {}
+    for pair in pairs:
+        name, _, amount = pair.partition("=")
+        try:
+            amounts[name] = Decimal(amount)
+        except InvalidOperation:
+            raise Fatal("not an amount of cash", value=pair, remedy="write --cash tiny=5000") from None
+    return amounts
