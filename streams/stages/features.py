@@ -4,7 +4,6 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.config.document import Config
 from streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step, Values
@@ -87,6 +86,7 @@ class FeaturesStage:
         self._extended = config.feature.extended_hours
         self._calendar = calendar
         self._dates, self._opens, self._closes = calendar.tables()
+        self._fold(b"", np.empty((0, 6), dtype=np.int64), np.empty((0, 5)))  # compiles before the first bar
 
     def key(self, row: Row) -> bytes:
         """``feed|symbol``: feeds are never mixed in a window."""
@@ -96,18 +96,12 @@ class FeaturesStage:
         """Fold a batch of bars of one key. Raises Fatal where the state is of another format."""
         if not batch:
             return Step(state or b"", [], [])
-        slots, floats = L.open_state(state, self._fingerprint)
-        n = len(batch)
         bodies = [row.body for row in batch]
-        bars = self._in_sessions(bodies)
         prices = np.array(
             [(b["open"], b["high"], b["low"], b["close"], b["volume"]) for b in bodies], dtype=np.float64
         )
-        status = np.empty(n, dtype=np.int64)
-        meta = np.empty((2 * n, L.META), dtype=np.int64)
-        values = np.empty((2 * n, L.VALUES), dtype=np.float64)
-        count = kernel.fold(slots, floats, self._ints, self._floats, bars, prices, status, meta, values)
-        outs = self._events(bodies, meta[:count], values[:count])
+        window, status, meta, values = self._fold(state, self._in_sessions(bodies), prices)
+        outs = self._events(bodies, meta, values)
         drops = []
         late = False
         for cause, code in enumerate(status.tolist()):
@@ -119,14 +113,26 @@ class FeaturesStage:
                 outs.append(Out(cause, LATE_BARS.name, LATE_BARS.record_key(body), body["event_id"], body))
         if late:
             outs.sort(key=lambda out: out.cause)
-        touched = len(drops) < n or state
-        return Step(slots.tobytes() if touched else b"", outs, drops)
+        touched = len(drops) < len(batch) or state
+        return Step(window.tobytes() if touched else b"", outs, drops)
 
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
         """Nothing: the stage has no period."""
         return Step(values.own or b"", [], [])
 
-    def _in_sessions(self, bodies: list[dict[str, Any]]) -> NDArray[np.int64]:
+    def _fold(
+        self, state: bytes | None, bars: L.Ints, prices: L.Floats
+    ) -> tuple[L.Ints, L.Ints, L.Ints, L.Floats]:
+        """The kernel over a copy of ``state``: new slots, status per bar, meta and values per event."""
+        n = len(bars)
+        slots, floats = L.open_state(state, self._fingerprint)
+        status = np.empty(n, dtype=np.int64)
+        meta = np.empty((2 * n, L.META), dtype=np.int64)
+        values = np.empty((2 * n, L.VALUES), dtype=np.float64)
+        count = kernel.fold(slots, floats, self._ints, self._floats, bars, prices, status, meta, values)
+        return slots, status, meta[:count], values[:count]
+
+    def _in_sessions(self, bodies: list[dict[str, Any]]) -> L.Ints:
         """The kernel's integer columns of each bar: its minute, revision and session."""
         bars = np.empty((len(bodies), 6), dtype=np.int64)
         bars[:, :2] = [(body["t"], body["revision"]) for body in bodies]
@@ -142,7 +148,7 @@ class FeaturesStage:
                 self._off_hours(bars[row])
         return bars
 
-    def _off_hours(self, bar: NDArray[np.int64]) -> None:
+    def _off_hours(self, bar: L.Ints) -> None:
         """Place a bar outside every regular session: into its date's session where that is configured."""
         t = int(bar[L.I_T])
         first, last = self._calendar.horizon()
@@ -156,9 +162,7 @@ class FeaturesStage:
             before = self._dates[at - 1] if at else L.NO_DATE
             bar[L.I_DATE :] = (date, before, self._opens[at], self._closes[at])
 
-    def _events(
-        self, bodies: list[dict[str, Any]], meta: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> list[Out]:
+    def _events(self, bodies: list[dict[str, Any]], meta: L.Ints, values: L.Floats) -> list[Out]:
         nullable = values.astype(object)
         nullable[np.isnan(values)] = None
         picked = nullable[:, _COLUMNS].tolist()
