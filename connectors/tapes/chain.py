@@ -9,7 +9,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 from zlib import crc32
 
-from connectors.tapes.market import RESTATE_US, ContractQuote, Right, quote_time
+from connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
+from streams.rules import occ
 from streams.sessions import Calendar, Session, iso_date
 
 ORIGIN = "synthetic/chain"
@@ -17,7 +18,6 @@ _NORMAL = NormalDist()
 _SESSIONS_A_YEAR = 252
 _LONGEST_DAYS = 45
 _GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice asks for
-_RIGHTS: tuple[Right, Right] = ("CALL", "PUT")
 _FRIDAY = 4
 _SIZE = 100
 _CENT = Decimal("0.01")
@@ -38,8 +38,8 @@ class Listed(NamedTuple):
 
     symbol: str
     expiry: int
-    right: Right
-    strike: float
+    right: occ.Right
+    strike: Decimal
     luck: float
 
 
@@ -73,9 +73,10 @@ class SyntheticChain:
         now, spot, left = moment
         days = listed.expiry - self._session.date
         years = max(self._nights[listed.expiry] + left, 0.002) / _SESSIONS_A_YEAR
-        away = log(listed.strike / spot)
+        strike = float(listed.strike)
+        away = log(strike / spot)
         volatility = smile(base.volatility, away, days)
-        price, delta = black_scholes(listed.right, spot, listed.strike, years, volatility)
+        price, delta = black_scholes(listed.right, spot, strike, years, volatility)
         reach = max(0.02, 1.5 * volatility * sqrt(years))
         bid, ask = _around(price, abs(away) / reach)
         busy = base.activity * listed.luck * exp(-((away / reach) ** 2) - days / 20)
@@ -83,8 +84,8 @@ class SyntheticChain:
             symbol=listed.symbol,
             underlying=underlying,
             expiry=listed.expiry,
-            right=listed.right,
-            strike=Decimal(str(listed.strike)),
+            right=listed.right.value,
+            strike=listed.strike,
             size=_SIZE,
             time=quote_time(listed.symbol, now - now % RESTATE_US),
             bid=bid,
@@ -119,14 +120,14 @@ def smile(volatility: float, away: float, days: int) -> float:
 
 
 def black_scholes(
-    right: Right, spot: float, strike: float, years: float, volatility: float
+    right: occ.Right, spot: float, strike: float, years: float, volatility: float
 ) -> tuple[float, float]:
     """(premium per share, delta) of a European option without interest or dividends."""
     deviation = volatility * sqrt(years)
     d1 = (log(spot / strike) + deviation**2 / 2) / deviation
     near, far = _NORMAL.cdf(d1), _NORMAL.cdf(d1 - deviation)
     call = spot * near - strike * far
-    return (call, near) if right == "CALL" else (call - spot + strike, near - 1.0)
+    return (call, near) if right is occ.Right.CALL else (call - spot + strike, near - 1.0)
 
 
 def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
@@ -137,16 +138,20 @@ def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
 
 
 def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> list[Listed]:
+    try:
+        occ.build(occ.Occ(name, next(iter(nights)), occ.Right.CALL, Decimal(1)))
+    except occ.OccError:
+        return []  # a name that no option symbol can hold, such as a dotted share class
     step = strike_step(base.reference)
-    root = name.replace(".", "")
     lowest, highest = (round(base.reference * (1 + sign * _GRID) / step) for sign in (-1, 1))
     listed = []
     for expiry in nights:
-        for right in _RIGHTS:
+        for right in occ.Right:
             for k in range(max(lowest, 1), highest + 1):
-                symbol = f"{root}{iso_date(expiry):%y%m%d}{right[0]}{round(k * step * 1000):08d}"
+                strike = Decimal(str(k * step))
+                symbol = occ.build(occ.Occ(name, expiry, right, strike))
                 luck = 0.6 + 0.8 * (crc32(symbol.encode()) % 1000) / 1000
-                listed.append(Listed(symbol, expiry, right, round(k * step, 3), luck))
+                listed.append(Listed(symbol, expiry, right, strike, luck))
     return sorted(listed)
 
 

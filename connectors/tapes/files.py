@@ -23,7 +23,7 @@ from streams.sessions import Calendar, day_number, iso_date, xnys
 
 _PRICES = ("open", "high", "low", "close")
 _BAR_NUMBERS = (*_PRICES, "volume")
-_DEFAULT_FEED = "iex"
+DEFAULT_FEED = "iex"
 _QUOTES_MADE = "synthetic/quotes"
 _MINUTES_A_YEAR = 252 * 390
 _VOL_BOUNDS = (0.12, 0.9)
@@ -42,7 +42,7 @@ def read_tape(
     *,
     quotes: Path | None = None,
     session: date | None = None,
-    feed: str = _DEFAULT_FEED,
+    feed: str = DEFAULT_FEED,
     calendar: Calendar | None = None,
 ) -> Tape:
     """The tape of one session of ``bars``, with the session before as warm-up.

@@ -52,6 +52,10 @@ class Tape:
         """Label of the first minute that is played live."""
         return self.minutes[0].label
 
+    def number(self, label: int) -> int:
+        """How many minutes lie before ``label``."""
+        return (label - self.first_live) // MINUTE_US
+
     @property
     def symbols(self) -> list[str]:
         """The universe's symbols in its order."""

@@ -1,0 +1,136 @@
+"""Watermarks on a cluster: where the source topics stand, and waiting until the pipeline has caught up."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from confluent_kafka import Consumer, TopicPartition
+
+from connectors.reading import ends, new_consumer, read_parts, to_message
+from schemas.codec import decode
+from schemas.errors import DeadLetter, Fatal
+from streams.contract import Message
+from streams.merge import Part
+from streams.watermarks import label_of
+from topics.catalogue import Layout
+
+PATIENCE_S = 60.0
+_LOOK_BACK = 500
+_WIDER = 8
+_POLL_S = 0.2
+_HEARTBEATS = "heartbeats"
+
+
+def last_watermarks(bootstrap: str, layout: Layout, names: tuple[str, ...]) -> dict[Part, int | None]:
+    """The label of the last watermark in every partition of ``names``; None where there is none.
+
+    Raises Fatal for a missing topic, Retry where the broker goes silent.
+    """
+    consumer = new_consumer(bootstrap)
+    try:
+        bounds = ends(consumer, layout, names)
+    finally:
+        consumer.close()
+    found: dict[Part, int | None] = dict.fromkeys(bounds)
+    back, left = _LOOK_BACK, dict(bounds)
+    while left:
+        window = {part: (max(low, end - back), end) for part, (low, end) in left.items()}
+        for chunk in read_parts(bootstrap, layout, window):
+            for message in chunk:
+                label = _label(message)
+                part = (message.topic, message.partition)
+                known = found[part]
+                found[part] = label if known is None else max(known, label or known)
+        left = {part: (low, end) for part, (low, end) in left.items() if found[part] is None}
+        left = {part: bounds[part] for part in left if window[part][0] > bounds[part][0]}
+        back *= _WIDER
+    return found
+
+
+def _label(message: Message) -> int | None:
+    try:
+        return label_of(message.key, message.value, message.headers)
+    except DeadLetter:
+        return None
+
+
+class Follower:
+    """Follows the watermarks of ``names`` and the heartbeats of ``stages`` (single ones).
+
+    ``names`` in the order of the pipeline: a stall names the first that lags. Use it as a context.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        layout: Layout,
+        names: tuple[str, ...],
+        *,
+        stages: tuple[str, ...] = (),
+        patience_s: float = PATIENCE_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._layout = layout
+        self._patience_s = patience_s
+        self._monotonic = monotonic
+        self._consumer: Consumer = new_consumer(bootstrap)
+        followed = (*names, _HEARTBEATS) if stages else names
+        bounds = ends(self._consumer, layout, followed)
+        self._marks = last_watermarks(bootstrap, layout, names)
+        self._beats: dict[str, int | None] = dict.fromkeys(stages)
+        self._consumer.assign(
+            [
+                TopicPartition(layout.wire_name(name), partition, low if name == _HEARTBEATS else end)
+                for (name, partition), (low, end) in bounds.items()
+            ]
+        )
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def wait_for(self, label: int) -> None:
+        """Return once every followed partition and stage has reached watermark(label).
+
+        Raises Fatal where one stands still for ``patience_s``, naming the first.
+        """
+        patient_until = self._monotonic() + self._patience_s
+        while (behind := self._behind(label)) is not None:
+            for record in self._consumer.consume(500, timeout=_POLL_S):
+                if record.error() is None and self._see(to_message(record, self._layout)):
+                    patient_until = self._monotonic() + self._patience_s
+            if self._monotonic() > patient_until:
+                raise Fatal(
+                    f"the pipeline stands still: {behind} has no watermark for this minute",
+                    value=label,
+                    remedy="look at `tape status` and `tape logs` of the stage that writes it",
+                )
+
+    def _behind(self, label: int) -> str | None:
+        reached: Mapping[str, int | None] = {f"{n}/{p}": mark for (n, p), mark in self._marks.items()}
+        for name, mark in (*reached.items(), *self._beats.items()):
+            if mark is None or mark < label:
+                return name
+        return None
+
+    def _see(self, message: Message) -> bool:
+        """Note a watermark or a heartbeat; True where something moved on."""
+        if message.topic == _HEARTBEATS:
+            beat = decode(_HEARTBEATS, message.value)
+            stage, mark = beat["stage"], beat["last_watermark"]
+            if stage not in self._beats or mark is None or mark <= (self._beats[stage] or 0):
+                return False
+            self._beats[stage] = mark
+            return True
+        label, part = _label(message), (message.topic, message.partition)
+        if label is None or label <= (self._marks[part] or 0):
+            return False
+        self._marks[part] = label
+        return True

@@ -1,0 +1,46 @@
+"""Naming a tape: a file, or the synthetic market and its seed, in a text that processes can pass on."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from connectors.tapes.files import DEFAULT_FEED, read_tape
+from connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate
+from connectors.tapes.tape import Tape
+from schemas.errors import Fatal
+
+_SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapeSource:
+    """``tape`` is a path, ``synthetic`` or ``synthetic:SEED``. ``session`` None takes the file's newest."""
+
+    tape: str = _SYNTHETIC
+    session: date | None = None
+    quotes: Path | None = None
+    feed: str = DEFAULT_FEED
+
+    def load(self) -> Tape:
+        """Read or generate it: always the same tape. Raises Fatal as those do."""
+        if self.seed is not None:
+            return generate(self.seed, session=self.session or DEFAULT_SESSION, feed=self.feed)
+        return read_tape(Path(self.tape), quotes=self.quotes, session=self.session, feed=self.feed)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of a synthetic tape; None for a file. Raises Fatal for one that is not a number."""
+        kind, _, seed = self.tape.partition(":")
+        if kind != _SYNTHETIC:
+            return None
+        if not (seed or "0").isdigit():
+            raise Fatal("a seed is a whole number, 0 or more", value=seed, remedy="write synthetic:7")
+        return int(seed) if seed else DEFAULT_SEED
+
+
+def session_date(text: str | None) -> date | None:
+    """A date from ``YYYY-MM-DD``. Raises Fatal for anything else."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise Fatal("not a session date", value=text, remedy="write YYYY-MM-DD") from None
