@@ -27,11 +27,13 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("tape.cli.status:show", "Show processes, lag, last watermarks and the funnel now."),
     "logs": Entry("tape.cli.status:logs", "Print the end of one process's log."),
     "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
+    "play": Entry("tape.cli.play:play", "Play a tape, or a synthetic session, into the source topics."),
     "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines."),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
     "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
+    "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
     "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres."),
 }
 """The one table of sub-commands, in the order of the help page."""

@@ -128,8 +128,8 @@ def test_each_account_can_afford_a_good_contract_of_each_planted_option(seed: in
         size = size_option(
             EQUITY[account.account_id], account.risk_day, worst, max_contracts=account.max_contracts
         )
-        assert size.qty >= 1
-        assert size.qty * worst * 100 <= account.max_exposure
+        assert size.quantity >= 1
+        assert size.quantity * worst * 100 <= account.max_exposure
 
 
 def _quote(found: Listed) -> ContractQuote:
