@@ -255,4 +255,3 @@ def run_gate(gate: Gate, inputs: GateInputs, rules: Rules) -> GateResult:
     applies = check.reason is not GateReason.NOT_APPLICABLE
     passed = check.reason in (GateReason.OK, GateReason.NOT_APPLICABLE)
     return GateResult(gate.name, applies, passed, check.reason, check.observed, check.threshold, check.unit)
-

@@ -30,7 +30,9 @@ class OccError(TapeError):
     def __init__(self, fault: OccFault, value: object) -> None:
         self.fault = fault
         super().__init__(
-            f"not an OCC option symbol: {fault}", value=value, remedy="expected e.g. AAPL260220C00150000",
+            f"not an OCC option symbol: {fault}",
+            value=value,
+            remedy="expected e.g. AAPL260220C00150000",
             reason=fault.value,
         )
 

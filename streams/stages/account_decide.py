@@ -317,5 +317,3 @@ def _start_closing(turn: Turn, symbol: str, proposal: str) -> None:
     if position.position_id not in book.closing:
         book.closing.append(position.position_id)
     fills.publish_position(turn, symbol, position, proposal)
-
-

@@ -97,7 +97,13 @@ _TIMED = {
     "quote_age",
 }
 _KINDS = {Action.BUY_CALL: Kind.CALL, Action.BUY_PUT: Kind.PUT}
-_NOT_LIMITS = ("account_id", "base_url", "broker_account_id", "key_ref", "secret_ref")
+_PLACEHOLDERS = {
+    "account_id": "step",
+    "base_url": "http://127.0.0.1",
+    "broker_account_id": "step",
+    "key_ref": "STEP",
+    "secret_ref": "STEP",
+}
 
 
 class _Part(BaseModel):
@@ -201,7 +207,7 @@ def _account(case: _Case) -> Account:
     money = {name for name, field in Account.model_fields.items() if "Decimal" in str(field.annotation)}
     try:
         typed = {name: Decimal(str(v)) if name in money else v for name, v in limits.items()}
-        return Account.model_validate(dict.fromkeys(_NOT_LIMITS, "step") | typed)
+        return Account.model_validate(_PLACEHOLDERS | typed)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadLine(f"account.{first['loc'][0]}: {first['msg']}", value=first["input"]) from None

@@ -156,7 +156,9 @@ class Inbox:
     def chain(self, request: dict[str, Any]) -> None:
         right, middle = request["right"], (request["strike_from"] + request["strike_to"]) / 2
         made = [
-            contract(request["underlying"], right, str(int(middle) + offset), request["expiry_from"], self.now)
+            contract(
+                request["underlying"], right, str(int(middle) + offset), request["expiry_from"], self.now
+            )
             for offset in (-1, 0, 1, 2)
         ]
         self.put(
@@ -177,7 +179,12 @@ class Inbox:
 
     def control(self, scope: str, state: str = "ACTIVE") -> list[Out]:
         return self.put(
-            "InboxControl", control_event_id=f"c{len(self.rows)}", scope=scope, state=state, person="ann", reason="x"
+            "InboxControl",
+            control_event_id=f"c{len(self.rows)}",
+            scope=scope,
+            state=state,
+            person="ann",
+            reason="x",
         )
 
     def signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> list[Out]:
@@ -220,7 +227,9 @@ class Inbox:
     def missing(self, client_order_id: str) -> list[Out]:
         return self.reply(client_order_id, None, found=False, broker_order_id=None, error="404")
 
-    def execute(self, order: dict[str, Any], identity: str, qty: str, price: str, **changes: Any) -> list[Out]:
+    def execute(
+        self, order: dict[str, Any], identity: str, qty: str, price: str, **changes: Any
+    ) -> list[Out]:
         fields = {
             "execution_id": identity,
             "client_order_id": order["client_order_id"],
