@@ -1,8 +1,9 @@
 """Reading whole partitions without a consumer group: for rebuild, digests and looking."""
 
+import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from schemas.errors import Fatal, Retry
@@ -13,13 +14,16 @@ from topics.catalogue import Layout
 _CHUNK = 10_000
 _POLL_S = 1.0
 _SILENT_POLLS = 15
+_LED_S = 10.0
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 def to_message(record: KafkaMessage, layout: Layout) -> Message:
     """A confluent-kafka message as the shell takes it."""
     name, partition, offset = record.topic(), record.partition(), record.offset()
     assert name is not None and partition is not None and offset is not None
-    pairs = record.headers() or ()
+    given = record.headers() or []
+    pairs = given.items() if isinstance(given, dict) else given
     headers = tuple((key, content) for key, content in pairs if isinstance(content, bytes))
     stamp = record.timestamp()[1]
     return Message(
@@ -49,12 +53,23 @@ def ends(consumer: Consumer, layout: Layout, names: tuple[str, ...]) -> dict[Par
         for partition in range(layout.partitions(name)):
             wire = TopicPartition(layout.wire_name(name), partition)
             try:
-                low, high = consumer.get_watermark_offsets(wire, timeout=10)
+                found[name, partition] = _ends_of(consumer, wire)
             except KafkaException as error:
                 remedy = "create the topics with `tape topics --create`, or check the prefix"
                 raise Fatal(f"topic {wire.topic} cannot be read: {error}", remedy=remedy) from None
-            found[name, partition] = (low, high)
     return found
+
+
+def _ends_of(consumer: Consumer, wire: TopicPartition) -> tuple[int, int]:
+    """A partition made a moment ago may have no leader yet: ask again until it has, at most ten seconds."""
+    until = time.monotonic() + _LED_S
+    while True:
+        try:
+            return consumer.get_watermark_offsets(wire, timeout=_LED_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
+                raise
+        time.sleep(0.05)
 
 
 def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:
