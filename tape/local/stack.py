@@ -8,10 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agents.settings import code_version
+from connectors.clock import SystemClock
+from connectors.controls import EVERY_ACCOUNT, KillState, control, write_control
+from connectors.log import KafkaLogWriter
 from connectors.postgres.database import upgrade
+from connectors.reading import read_topic
 from schemas.errors import Fatal
 from streams.config.document import Config, load
 from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.wire import Origin
 from tape.local import aot, plan, state
 from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
 from tape.local.places import LOOPBACK, cache_dir, free_port, say
@@ -126,6 +132,7 @@ class LocalStack:
         self._start_servers()
         ensure(self.bootstrap, self.layout)
         upgrade(self.database_url, self.layout.prefix)
+        self._arm(config)
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
         self._supervisor.start(self._workers(config, f"http://{LOOPBACK}:{free_port()}"))
         self._phase = Phase.READY
@@ -155,6 +162,19 @@ class LocalStack:
             self._postgres.wait_ready()
             self.database_url = self._postgres.url
         check_cluster(self.bootstrap, self.cluster_id)
+
+    def _arm(self, config: Config) -> None:
+        """Write ACTIVE for all accounts where no such change was ever written; a person's pause stays."""
+        if any(
+            message.key == EVERY_ACCOUNT.encode()
+            for message in read_topic(self.bootstrap, self.layout, "controls")
+        ):
+            return
+        now = SystemClock().now()
+        body = control(EVERY_ACCOUNT, KillState.ACTIVE, person="tape up", reason="first start", now=now)
+        writer = KafkaLogWriter(self.bootstrap, self.layout, Origin("stack", code_version(), config.digest))
+        write_control(writer, body)
+        writer.close()
 
     def _look_at_broker(self) -> None:
         """Say once that the broker is frozen or another one answers, and once that it is back."""

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from connectors.reading import read_topic
 from schemas.codec import decode
 from schemas.errors import DeadLetter, Fatal
 from tape.local.kafka import ANSWER_S, check_cluster
@@ -118,9 +114,9 @@ def stages(state: StackState) -> list[StageLine]:
     """The newest heartbeat of every stage, summed over partitions. Raises Fatal as ``lags`` does."""
     check_cluster(state.bootstrap, state.cluster_id)
     newest: dict[tuple[str, int], dict[str, Any]] = {}
-    for value in _whole_topic(state.bootstrap, Layout(state.prefix).wire_name("heartbeats")):
+    for message in read_topic(state.bootstrap, Layout(state.prefix), "heartbeats"):
         try:
-            beat = decode("heartbeats", value)
+            beat = decode("heartbeats", message.value)
         except DeadLetter:
             continue
         newest[beat["stage"], beat["partition"]] = beat
@@ -143,40 +139,6 @@ def _stage_line(stage: str, beats: list[dict[str, Any]]) -> StageLine:
         given={k.removeprefix(_OUT): v for k, v in sorted(counts.items()) if k.startswith(_OUT)},
         reasons={k: v for k, v in counts.most_common() if k != _IN and not k.startswith(_OUT)},
     )
-
-
-def _whole_topic(bootstrap: str, name: str) -> list[bytes]:
-    """Every value now in partition 0 of a one-partition topic, oldest first; none where it is missing."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "tape-status",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            "log_level": 0,
-        }
-    )
-    values: list[bytes] = []
-    at = -1
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=ANSWER_S)
-        if low >= high:
-            return values
-        consumer.assign([TopicPartition(name, 0, low)])
-        while at < high - 1 and (message := consumer.poll(ANSWER_S)) and not message.error():
-            at = message.offset() or 0
-            value = message.value()
-            if value is not None:
-                values.append(value)
-    except KafkaException as error:
-        raise Fatal(
-            f"the topic {name} cannot be read: {error}",
-            value=bootstrap,
-            remedy="`tape topics` compares topics",
-        ) from error
-    finally:
-        consumer.close()
-    return values
 
 
 def log_files(folder: Path, state: StackState | None) -> dict[str, Path]:

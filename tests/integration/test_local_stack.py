@@ -13,6 +13,8 @@ import psutil
 import psycopg
 import pytest
 
+from connectors.reading import read_topic
+from schemas.codec import decode
 from schemas.errors import Fatal
 from streams.config.document import Config
 from tape.local import state, status
@@ -103,7 +105,7 @@ def test_stack_starts_everything_and_leaves_nothing_running(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("own_servers", "kafka")
-def test_second_start_on_the_folder_finds_topics_and_rows_again(tmp_path: Path) -> None:
+def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(tmp_path: Path) -> None:
     folder = tmp_path / "again"
     ids = []
     for _ in range(2):
@@ -113,8 +115,11 @@ def test_second_start_on_the_folder_finds_topics_and_rows_again(tmp_path: Path) 
                 connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
                 connection.execute("INSERT INTO kept VALUES (1)")
                 rows = connection.execute("SELECT count(*) FROM kept").fetchone()
+            controls = read_topic(stack.bootstrap, Layout(), "controls")
     assert ids[0] == ids[1]
     assert rows == (2,)
+    states = [decode("controls", message.value)["state"] for message in controls]
+    assert states == ["ACTIVE"], "written at the first start only, so that a pause outlives a restart"
 
 
 @pytest.mark.usefixtures("own_servers", "kafka")
@@ -229,9 +234,13 @@ def test_death_of_the_broker_ends_the_stack_with_its_log(tmp_path: Path) -> None
     with LocalStack(folder, workers=lambda config, url: ()) as stack:
         process = next(p for p in state.running(folder).processes if p.name == "kafka")
         os.kill(process.pid, signal.SIGKILL)
-        assert eventually(lambda: not is_running(process.identity))
-        with pytest.raises(Fatal, match=r"kafka ended with signal SIGKILL; the last lines of .*kafka\.log"):
+
+        def watch_until_refused() -> bool:
             stack.watch()
+            return False
+
+        with pytest.raises(Fatal, match=r"kafka ended with signal SIGKILL; the last lines of .*kafka\.log"):
+            eventually(watch_until_refused)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: PostgreSQL refuses to run as root")
