@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from streams.config.groups import Group, Money, Positive
+from streams.config.groups import Group, Money, Positive, Share
 
 
 class Mode(StrEnum):
@@ -45,23 +47,42 @@ def tier_defaults(tier: str) -> dict[str, Any]:
     return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
 
 
+Reference = Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9]*(_[A-Z0-9]+)+|\.{0,2}/.+)$")]
+"""A credential by reference: an environment variable with an underscore in its name, or a file's path."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` is http or https to an address of this machine's loopback interface."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or host is None or parts.username is not None:
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Account(Group):
     """One account. Limits that the document leaves out are those of its tier."""
 
     account_id: str = Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9_-]*$")
     tier: Tier
     mode: Mode = Field(default=Mode.PAPER, strict=False)
-    base_url: str = Field(min_length=1)
+    base_url: str
     broker_account_id: str = Field(min_length=1)
-    key_ref: str = Field(min_length=1)
-    secret_ref: str = Field(min_length=1)
+    key_ref: Reference
+    secret_ref: Reference
     max_contracts: Positive
-    max_exposure: Money
+    max_exposure: Annotated[Money, Field(gt=0)]
     max_positions: Positive
     max_pending_orders: Positive
-    max_daily_loss: Money
-    risk_day: Money
-    risk_swing: Money
+    max_daily_loss: Annotated[Money, Field(gt=0)]
+    risk_day: Share
+    risk_swing: Share
     confidence_threshold: float = Field(default=0.40, ge=0, le=1)
     allowed_actions: tuple[Annotated[Action, Field(strict=False)], ...] = tuple(Action)
     ticker_cooldown_minutes: Positive = 15
@@ -76,3 +97,19 @@ class Account(Group):
         if isinstance(values, dict) and values.get("tier") in _COLUMNS:
             return tier_defaults(values["tier"]) | values
         return values
+
+    @field_validator("mode")
+    @classmethod
+    def _is_not_live(cls, mode: Mode) -> Mode:
+        if mode is Mode.LIVE:
+            raise ValueError(
+                "LIVE is refused: this version sends orders to a paper exchange on loopback only"
+            )
+        return mode
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_loopback(cls, base_url: str) -> str:
+        if not is_loopback(base_url):
+            raise ValueError("orders go to a loopback address only, such as http://127.0.0.1:8765")
+        return base_url

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -20,7 +20,7 @@ from streams.config.accounts import Account
 class Config(groups.Group):
     """All tunables. ``digest`` is stamped on every decision."""
 
-    version: int = 1
+    version: Literal[1] = 1
     universe: groups.Universe = groups.Universe()
     bars: groups.Bars = groups.Bars()
     feature: groups.Feature = groups.Feature()
@@ -75,9 +75,20 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
+def _canonical(value: Any) -> Any:
+    """As ``_plain``, with one spelling per number: 0.10 and 0.1 are the same setting."""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    if isinstance(value, dict):
+        return {k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return _plain(value)
+
+
 def canonical_json(document: Any) -> str:
     """Sorted keys, no spaces, decimals as strings."""
-    return json.dumps(_plain(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(_canonical(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(document: Any) -> str:
@@ -100,17 +111,28 @@ def _known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str
 
 
 def _explain(error: ValidationError) -> ConfigInvalid:
-    first = error.errors()[0]
+    # A misspelt key may also leave a required one missing: the unknown key says more.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     path = first["loc"]
     dotted = ".".join(map(str, path)) or "the document"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(path[-1]), _known_keys(Config, path[:-1]), n=1, cutoff=0.0)
         remedy = f"the nearest valid key is {near[0]!r}" if near else "see `tape config show`"
         return ConfigInvalid(f"unknown configuration key {dotted}", value=path[-1], remedy=remedy)
-    remedy = "see `tape config show` for the defaults"
-    return ConfigInvalid(f"{dotted}: {first['msg']}", value=first.get("input"), remedy=remedy)
+    if first["type"] == "missing":
+        remedy = f"add {path[-1]}; `tape config show` has an example"
+        return ConfigInvalid(f"the configuration key {dotted} is missing", remedy=remedy)
+    what = f"{dotted}: {first['msg'].removeprefix('Value error, ')}"
+    given = first.get("input")
+    if path and path[-1] in _CREDENTIALS:
+        what = f"{dotted}: give the name of an environment variable or a file's path, never the value itself"
+        given = None
+    if isinstance(given, dict | BaseModel):
+        given = None
+    return ConfigInvalid(what, value=given, remedy="see `tape config show` for the defaults")
 
 
+_CREDENTIALS = ("key_ref", "secret_ref")
 _DECIMAL_KEYS = {
     (group, name)
     for group, field in Config.model_fields.items()
@@ -130,19 +152,23 @@ def _typed(document: dict[str, Any]) -> dict[str, Any]:
         if isinstance(v, list):
             return tuple(value(item, is_decimal) for item in v)
         if is_decimal and isinstance(v, str | int | float) and not isinstance(v, bool):
-            return Decimal(str(v))
+            try:
+                return Decimal(str(v))
+            except ArithmeticError:
+                return v
         return v
+
+    def table(content: Any, decimals: set[str]) -> Any:
+        if not isinstance(content, dict):
+            return value(content, False)
+        return {k: value(v, k in decimals) for k, v in content.items()}
 
     out: dict[str, Any] = {}
     for group, content in document.items():
         if group == "accounts" and isinstance(content, list):
-            out[group] = tuple(
-                {k: value(v, k in _ACCOUNT_DECIMALS) for k, v in row.items()} for row in content
-            )
-        elif isinstance(content, dict):
-            out[group] = {k: value(v, (group, k) in _DECIMAL_KEYS) for k, v in content.items()}
+            out[group] = tuple(table(row, _ACCOUNT_DECIMALS) for row in content)
         else:
-            out[group] = content
+            out[group] = table(content, {name for owner, name in _DECIMAL_KEYS if owner == group})
     return out
 
 
@@ -152,8 +178,6 @@ def from_dict(document: dict[str, Any]) -> Config:
         return Config.model_validate(_typed(document))
     except ValidationError as error:
         raise _explain(error) from None
-    except ArithmeticError as error:
-        raise ConfigInvalid(f"not a decimal number: {error}", remedy="see `tape config show`") from None
 
 
 def load(path: Path) -> Config:
