@@ -1,8 +1,12 @@
 """Which worker processes a local stack runs: data, in the order in which they start."""
 
+import os
 import sys
+from urllib.parse import urlsplit
 
+from streams.config.accounts import Account
 from streams.config.document import Config
+from tape.local.places import LOOPBACK
 from tape.local.supervisor import Worker
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
@@ -11,19 +15,31 @@ _TAPE = (sys.executable, "-m", "tape")
 
 def workers(config: Config, exchange_url: str) -> tuple[Worker, ...]:
     """The processes for ``config``: exchange, stages in two processes, a dispatcher per account, sink."""
-    to_exchange = {EXCHANGE_URL: exchange_url}
+    trading = {EXCHANGE_URL: exchange_url} | paper_credentials(config)
     dispatchers = tuple(
         Worker(
-            name=f"dispatch-{account.account_id}",
-            argv=(*_TAPE, "dispatch", account.account_id),
-            env=to_exchange,
+            name=f"dispatch-{account.account_id}", argv=(*_TAPE, "dispatch", account.account_id), env=trading
         )
         for account in config.accounts
     )
     return (
-        Worker(name="exchange", argv=(*_TAPE, "exchange"), env=to_exchange),
+        Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading),
         Worker(name="features", argv=(*_TAPE, "worker", "features")),
         Worker(name="decide", argv=(*_TAPE, "worker", "scores", "watchlist", "signals")),
         *dispatchers,
-        Worker(name="sink", argv=(*_TAPE, "sink")),
+        Worker(name="sink", argv=(*_TAPE, "sink"), says_ready=True),
     )
+
+
+def paper_credentials(config: Config) -> dict[str, str]:
+    """Keys for the paper exchange of this machine, for loopback accounts whose variables are not set."""
+    found: dict[str, str] = {}
+    for account in config.accounts:
+        if _is_local(account):
+            found[account.key_ref] = f"paper-{account.account_id}"
+            found[account.secret_ref] = f"paper-{account.account_id}-secret"
+    return {name: value for name, value in found.items() if "/" not in name and name not in os.environ}
+
+
+def _is_local(account: Account) -> bool:
+    return urlsplit(account.base_url).hostname in (LOOPBACK, "localhost", "::1")

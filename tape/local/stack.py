@@ -92,7 +92,11 @@ class LocalStack:
     @property
     def environment(self) -> dict[str, str]:
         """What every worker process is told."""
-        return self._state().environment() | {"TAPE_HOME": str(self.folder), "TAPE_CACHE": str(cache_dir())}
+        return self._state().environment() | {
+            "TAPE_HOME": str(self.folder),
+            "TAPE_CACHE": str(cache_dir()),
+            "NUMBA_CACHE_DIR": str(cache_dir() / "numba"),
+        }
 
     def watch(self) -> None:
         """One look at every process. Raises Fatal, quoting the log, where the stack cannot go on."""
