@@ -2,11 +2,8 @@
 
 import os
 import sys
-from urllib.parse import urlsplit
 
-from streams.config.accounts import Account
 from streams.config.document import Config
-from tape.local.places import LOOPBACK
 from tape.local.supervisor import Worker
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
@@ -32,14 +29,9 @@ def workers(config: Config, exchange_url: str) -> tuple[Worker, ...]:
 
 
 def paper_credentials(config: Config) -> dict[str, str]:
-    """Keys for the paper exchange of this machine, for loopback accounts whose variables are not set."""
+    """Keys for the paper exchange of this machine, where an account names variables that are not set."""
     found: dict[str, str] = {}
     for account in config.accounts:
-        if _is_local(account):
-            found[account.key_ref] = f"paper-{account.account_id}"
-            found[account.secret_ref] = f"paper-{account.account_id}-secret"
+        found[account.key_ref] = f"paper-{account.account_id}"
+        found[account.secret_ref] = f"paper-{account.account_id}-secret"
     return {name: value for name, value in found.items() if "/" not in name and name not in os.environ}
-
-
-def _is_local(account: Account) -> bool:
-    return urlsplit(account.base_url).hostname in (LOOPBACK, "localhost", "::1")

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import Fatal
 from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS, example_account
+from streams.config.examples import EXAMPLE_ACCOUNTS
 from tape.local import jars
 from tape.local.places import cache_dir, in_words, size_of, stack_folder
 from tape.local.plan import EXCHANGE_URL, paper_credentials, workers
@@ -27,18 +27,13 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
             assert worker.env[EXCHANGE_URL] == URL
 
 
-def test_loopback_accounts_get_paper_credentials_and_named_ones_are_kept(
+def test_accounts_get_paper_credentials_and_named_ones_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TAPE_TINY_KEY", "my own")
     monkeypatch.delenv("TAPE_TINY_SECRET", raising=False)
     found = paper_credentials(Config(accounts=EXAMPLE_ACCOUNTS))
     assert set(found) == {"TAPE_LARGE_KEY", "TAPE_LARGE_SECRET", "TAPE_TINY_SECRET"}
-
-
-def test_remote_accounts_get_no_invented_credentials() -> None:
-    remote = example_account("far", "large", "https://paper.example.com")
-    assert paper_credentials(Config(accounts=(remote,))) == {}
 
 
 def test_stack_folder_is_named_by_option_then_environment_then_default(
