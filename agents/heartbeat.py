@@ -16,11 +16,15 @@ IDLE_PERIODS = 5
 
 
 class Heartbeat:
-    """Writes a record per task each second where something moved, each five seconds where nothing did."""
+    """Writes a record per task each second where something moved, each five seconds where nothing did.
+
+    ``watermark`` stands in where the stage's trigger has none: a dispatcher sets the minute it has settled.
+    """
 
     def __init__(self, name: str, runner: StageRunner, settings: Settings, outbox: Outbox) -> None:
         self._name, self._runner, self._settings, self._outbox = name, runner, settings, outbox
         self._clock = SystemClock()
+        self.watermark: int | None = None
         self._written: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -37,9 +41,9 @@ class Heartbeat:
                 idle = 0
                 await self.beat(beating)
 
-    async def beat(self, tasks: list[Task], watermark: int | None = None) -> None:
-        """One record per task now. ``watermark`` stands in where the stage's trigger has none."""
-        wires = [self._wire(task, watermark) for task in tasks]
+    async def beat(self, tasks: list[Task]) -> None:
+        """One record per task now."""
+        wires = [self._wire(task) for task in tasks]
         try:
             await self._outbox.write_async(wires)
         except Retry:
@@ -47,13 +51,13 @@ class Heartbeat:
         for task in tasks:
             self._written[task.home] = task.records
 
-    def _wire(self, task: Task, watermark: int | None) -> Wire:
+    def _wire(self, task: Task) -> Wire:
         now = self._clock.now()
         body = {
             "stage": self._name,
             "partition": task.home,
             "at": now,
-            "last_watermark": task.watermark if watermark is None else watermark,
+            "last_watermark": task.watermark if self.watermark is None else self.watermark,
             "lag": self._runner.lag(),
             "records": task.records,
             "code_version": code_version(),

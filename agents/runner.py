@@ -7,7 +7,7 @@ batch whose generation is over is dropped unacked, and the next owner repeats it
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from streams.contract import Message, Stage, StageSpec
 from streams.merge import Merge, Part, parts_of
 from streams.shell import Dead, Effects, Shell, Write
 from streams.wire import Wire, Wires
+from topics.catalogue import Layout
 
 log = logging.getLogger("tapedeck.runner")
 
@@ -123,16 +124,8 @@ class StageRunner:
             return
         if record.generation_id != self._generation:
             self._begin_generation(record.generation_id)
-        name = self._layout.catalogue_name(record.topic)
-        message = Message(
-            name,
-            record.partition,
-            record.offset,
-            int(record.timestamp * 1000),
-            record.key,
-            record.value,
-            _headers(record.headers),
-        )
+        message = as_message(event, self._layout)
+        name = message.topic
         for each in await self._guarded(message):
             if self._only_key is None or each.key == self._only_key:
                 self._task_of(name, record.partition).merge.put(each)
@@ -194,7 +187,7 @@ class StageRunner:
         counts["REREAD"] += len(found)
         if hole is not None:
             counts[hole.reason] += hole.end - hole.start
-            await self._written([self._hole_wire(hole)])
+            await self.written([self._hole_wire(hole)])
         return [*found, message]
 
     def _committed(self, part: Part) -> int | None:
@@ -233,9 +226,9 @@ class StageRunner:
     async def _perform(self, task: Task, effects: Effects) -> bool:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
         wires = [*task.wires.of(effects, self._clock.now()), *self._dead_wires(effects.dead)]
-        await self._written(wires)
+        await self.written(wires)
         self.probe("outputs written")
-        batch = await self._written(self._changelog(effects.writes))
+        batch = await self.written(self._changelog(effects.writes))
         self.probe("changelog written")
         if not self._still_ours():
             log.warning("%s/%d: a batch was dropped, its generation is over", self.spec.name, task.home)
@@ -264,7 +257,7 @@ class StageRunner:
     def _still_ours(self) -> bool:
         return self._app.consumer_generation_id == self._generation
 
-    async def _written(self, wires: Iterable[Wire]) -> Batch:
+    async def written(self, wires: Iterable[Wire]) -> Batch:
         """Write until acknowledged; a broker that is away is waited for, with a word in the log."""
         wires = list(wires)
         while True:
@@ -287,7 +280,7 @@ class StageRunner:
         for partition in list(store.outrun):
             writes = store.take_outrun(partition)
             if writes:
-                await self._written(self._changelog(writes))
+                await self.written(self._changelog(writes))
                 log.info("%s/%d: %d winners written again", self.spec.name, partition, len(writes))
 
     def lag(self) -> int:
@@ -299,9 +292,11 @@ class StageRunner:
         return total
 
 
-def _headers(headers: Any) -> tuple[tuple[str, bytes], ...]:
-    """Faust gives headers as a mapping or as pairs."""
-    if not headers:
-        return ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple(pairs)
+def as_message(event: EventT[Any], layout: Layout) -> Message:
+    """A Faust event as the shell takes it. Faust gives headers as a mapping or as pairs."""
+    record = event.message
+    headers = record.headers or ()
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    name = layout.catalogue_name(record.topic)
+    stamp = int(record.timestamp * 1000)
+    return Message(name, record.partition, record.offset, stamp, record.key, record.value, tuple(pairs))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from schemas.codec import decode
-from schemas.errors import DeadLetter, TapeError
+from schemas.errors import DeadLetter, Fatal, TapeError
 from streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
 from streams.frame import Value, pack, unpack
 from streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
@@ -233,6 +233,8 @@ class Shell:
             return body
         try:
             step = self._stage.step(key, body, [entry.row for entry in news])
+        except Fatal:
+            raise
         except Exception as error:
             if len(news) > 1:
                 for entry in news:
@@ -292,6 +294,8 @@ class Shell:
         for entry in entries:
             try:
                 key = self._stage.key(entry.row)
+            except Fatal:
+                raise
             except Exception as error:
                 wrapped = DeadLetter(
                     f"no state key can be made of this record: {error!r}", reason=STAGE_ERROR

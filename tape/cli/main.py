@@ -33,6 +33,9 @@ COMMANDS: dict[str, Entry] = {
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
     "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
+    "worker": Entry("tape.cli.worker:worker", "Run the agents of some stages in this process."),
+    "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account."),
+    "topology": Entry("tape.cli.topology:topology", "Print the stages, and what they read and write."),
     "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
     "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres."),
 }

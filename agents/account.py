@@ -1,0 +1,228 @@
+"""signals, controls, broker -> account_inbox -> account -> proposals, orders, executions, positions.
+
+One process per account. What reaches the account is appended to its inbox first; the account stage folds
+the inbox; what it asks for is performed and the answer appended. The clock is the tape's: it stands at
+the last minute that ``signals`` has ended, and every inbox record carries it.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from agents.app import StageApp
+from agents.newest import NewestView
+from agents.settings import Settings
+from agents.signal_router import SignalRouter
+from connectors.alpaca.trading import AlpacaBroker
+from connectors.alpaca.updates import TradeUpdates
+from connectors.broker import TradeUpdate
+from connectors.clock import TapeClock
+from connectors.credentials import credentials
+from connectors.dispatch.dispatcher import Dispatcher
+from connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, PostgresLeases
+from schemas.codec import decode
+from streams.contract import Out
+from streams.shell import Effects
+from streams.topology import make_account, spec_of
+from streams.wire import Wire, record_wire
+from topics.catalogue import topic
+
+log = logging.getLogger("tapedeck.dispatch")
+
+INBOX = "account_inbox"
+RENEW_S = 3.0
+TICK_S = 1.0
+SETTLE_S = 0.005
+IDENTITY_US = 300 * 1_000_000
+Body = dict[str, Any]
+
+
+class DispatchApp:
+    """The dispatcher of one account: a stage app on its inbox, a router of signals, a broker."""
+
+    def __init__(self, settings: Settings, account_id: str) -> None:
+        account = settings.config.account(account_id)
+        self._settings, self._account_id = settings, account_id
+        self._layout = settings.layout
+        self.clock = TapeClock(None)
+        home = self._layout.partition(INBOX, {"account_id": account_id})
+        self._home = home
+        self.stage_app = StageApp(
+            settings,
+            spec_of("account"),
+            make_account(account_id, settings.config, settings.calendar),
+            group=f"dispatch-{account_id}",
+            only_key=account_id.encode(),
+            home=home,
+            after=self._after,
+        )
+        self._outbox = self.stage_app.outbox
+        self._keys = credentials(account.key_ref, account.secret_ref)
+        self._broker = AlpacaBroker(account.base_url, self._keys)
+        self._lease = Lease(
+            PostgresLeases(settings.database_url, settings.prefix), account_id, f"pid {os.getpid()}"
+        )
+        self.dispatcher = Dispatcher(
+            settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
+        )
+        self._newest = NewestView(settings.bootstrap, self._layout)
+        self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
+        self._appending = asyncio.Lock()
+        self._started = asyncio.Event()
+        self._outstanding = 0
+        self._inbox_end = -1
+        self._identity_at = 0
+        self._base_url = account.base_url
+        app = self.stage_app.app
+        router = SignalRouter(app, settings, self._minute)
+        router.declare()
+        controls = app.topic(
+            self._layout.wire_name("controls"), key_type=bytes, value_type=bytes,
+            key_serializer="raw", value_serializer="raw",
+        )  # fmt: skip
+        app.agent(controls, name="controls", concurrency=1)(self._controls)
+        for service in (self._start, self._renew, self._tick, self._updates):
+            app.task(service)
+
+    # what reaches the account -------------------------------------------------------------------------
+
+    async def append(self, bodies: Iterable[Body]) -> None:
+        """Append inbox records in order and wait for the broker to have them."""
+        wires = [self._wire(body) for body in bodies]
+        if not wires:
+            return
+        async with self._appending:
+            batch = await self.stage_app.runner.written(wires)
+            offset = batch.offsets[self._layout.wire_name(INBOX), self._home]
+            self._inbox_end = max(self._inbox_end, offset)
+
+    def _wire(self, body: Body) -> Wire:
+        headers = [*self._settings.origin("dispatch").static(), ("ce_id", body["event_id"].encode())]
+        return record_wire(INBOX, topic(INBOX).record_key(body), body, self._layout, headers)
+
+    async def _minute(self, label: int, signals: list[Body]) -> None:
+        """One minute of ``signals`` is complete: append it in the order of decision, settle, and say so."""
+        self.clock.advance(label)
+        await self._started.wait()
+        newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in signals}
+        await self.append(self.dispatcher.collect(signals, newest))
+        if self.dispatcher.working:
+            await self.append([self.dispatcher.tick()])
+        if self.clock.now() - self._identity_at >= IDENTITY_US:
+            self._identity_at = self.clock.now()
+            await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
+        await self._settled()
+        self.stage_app.heartbeat.watermark = label
+        await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
+
+    async def _settled(self) -> None:
+        """Until everything appended is folded and everything asked for is answered."""
+        applied = self.stage_app.runner.applied
+        while self._outstanding or applied.get((INBOX, self._home), -1) < self._inbox_end:
+            await asyncio.sleep(SETTLE_S)
+
+    async def _controls(self, stream: Any) -> None:
+        async for event in stream.events():
+            body = decode("controls", event.message.value)
+            if body["scope"] in ("*", self._account_id):
+                await self._started.wait()
+                await self.append([self.dispatcher.control(body)])
+
+    # what the account asks for ------------------------------------------------------------------------
+
+    async def _after(self, effects: Effects) -> None:
+        for request in effects.requests:
+            self._outstanding += not self.dispatcher.delay_s(request.body)
+            self.stage_app.app.add_future(self._perform(request))
+
+    async def _perform(self, request: Out) -> None:
+        delay = self.dispatcher.delay_s(request.body)
+        await asyncio.sleep(delay)
+        try:
+            await self._call(request.body)
+        finally:
+            self._outstanding -= not delay
+
+    async def _call(self, request: Body) -> None:
+        """Perform one request on the broker's thread and append the answers."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                answers = await loop.run_in_executor(self._calls, self.dispatcher.perform, request)
+                break
+            except LeaseShort as error:
+                log.warning("%s waits: %s", self._account_id, error)
+                await asyncio.sleep(TICK_S)
+        await self.append(answers)
+
+    # what runs beside it ------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Take the lease, test, and tell the account that it begins. Waits for the tape's first minute."""
+        loop = asyncio.get_running_loop()
+        while not self.clock.now():
+            label = self._newest.label()
+            if label is not None:
+                self.clock.advance(label)
+            await asyncio.sleep(0.02)
+        epoch = await self._take_lease()
+        checks = await loop.run_in_executor(self._calls, self.dispatcher.self_test)
+        for check in checks:
+            log.log(logging.INFO if check.passed else logging.ERROR, "self-test %s", check)
+        await self.append([self.dispatcher.started(epoch)])
+        await self.append(await loop.run_in_executor(self._calls, self.dispatcher.snapshot))
+        self._identity_at = self.clock.now()
+        self._started.set()
+
+    async def _take_lease(self) -> int:
+        while True:
+            try:
+                return await asyncio.to_thread(self._lease.acquire)
+            except LeaseHeld as error:
+                log.warning("%s waits: %s", self._account_id, error)
+                await asyncio.sleep(TICK_S)
+
+    async def _renew(self) -> None:
+        await self._started.wait()
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await asyncio.to_thread(self._lease.renew)
+            except LeaseLost as error:
+                await self.stage_app.app.crash(error)
+                raise
+
+    async def _tick(self) -> None:
+        """One inbox record a second while an order works."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._started.is_set() and self.dispatcher.working:
+                await self.append([self.dispatcher.tick()])
+
+    async def _updates(self) -> None:
+        await self._started.wait()
+        arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
+
+        def on_update(update: TradeUpdate) -> None:
+            arrived.put_nowait(self.dispatcher.on_trade_update(update))
+
+        def on_health(healthy: bool, detail: str) -> None:
+            arrived.put_nowait([self.dispatcher.stream(healthy, detail)])
+
+        async def forward() -> None:
+            while True:
+                await self.append(await arrived.get())
+
+        self.stage_app.app.add_future(forward())
+        updates = TradeUpdates(
+            self._base_url, self._keys, on_update, on_health, working=lambda: self.dispatcher.working
+        )
+        await updates.run()
+
+
+def agent(settings: Settings, account_id: str) -> DispatchApp:
+    """The dispatcher of one configured account."""
+    return DispatchApp(settings, account_id)

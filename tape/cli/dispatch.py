@@ -1,0 +1,16 @@
+"""``tape dispatch ACCOUNT``: run the dispatcher of one account until it is told to stop."""
+
+from typing import Annotated
+
+import typer
+
+from agents.account import agent
+from agents.process import run
+from agents.settings import from_environment
+
+
+def dispatch(
+    account: Annotated[str, typer.Argument(help="account_id of the configuration")],
+) -> None:
+    """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
+    run([agent(from_environment(), account).stage_app.app])
