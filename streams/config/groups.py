@@ -15,7 +15,7 @@ Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
 Share = Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)]
 
 RING_BARS = 120
-DEFAULT_SYMBOLS = (
+DEFAULT_SYMBOLS = [
     *(
         "NVDA",
         "AMD",
@@ -33,7 +33,7 @@ DEFAULT_SYMBOLS = (
         "XOM",
     ),
     *("CVX", "PFE", "BAC", "WMT", "PG", "HD", "CAT", "DE", "GS", "RTX", "HON", "MRK", "BMY", "MMM"),
-)
+]
 
 
 def refuse(broken: bool, rule: str) -> None:
@@ -54,7 +54,7 @@ class Group(BaseModel):
 
 
 class Universe(Group):
-    symbols: tuple[Symbol, ...] = DEFAULT_SYMBOLS
+    symbols: tuple[Symbol, ...] = tuple(DEFAULT_SYMBOLS)
     target_size: Positive = 28
     min_valid: Positive = 20
     min_price: Money = Decimal(20)
@@ -141,7 +141,6 @@ class Watchlist(Group):
     def _consistent(self) -> "Watchlist":
         refuse(self.exit >= self.enter, "exit must be smaller than enter")
         refuse(self.backfill_min > self.enter, "backfill_min must not be larger than enter")
-        refuse(self.backfill_to > self.cap, "backfill_to must not be larger than cap")
         weights = self.weight_sentiment + self.weight_setup + self.weight_vol + self.weight_trend
         refuse(abs(weights - 1) > 1e-9, f"the four weights must add up to 1, not {weights:g}")
         return self

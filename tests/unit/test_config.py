@@ -113,7 +113,6 @@ REFUSED = [
     ({"feature__sma_long": 121}, "feature:", "no window may be longer"),
     ({"watchlist__exit": 0.6}, "watchlist:", "exit must be smaller than enter"),
     ({"watchlist__weight_vol": 0.3}, "watchlist:", "must add up to 1, not 1.1"),
-    ({"watchlist__backfill_to": 31}, "watchlist:", "backfill_to"),
     ({"watchlist__backfill_min": 0.7}, "watchlist:", "backfill_min"),
     ({"watchlist__period_s": 90}, "watchlist.period_s", "multiple of 60"),
     ({"signal__volume_factors": [1.0]}, "signal:", "one value per step of volume_steps (5), not 1"),
