@@ -1,12 +1,13 @@
 """``tape play``: a tape into the source topics of a running stack."""
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import requests
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -19,78 +20,115 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agents.settings import Settings, from_environment
 from connectors.clock import SystemClock
 from connectors.log import KafkaLogWriter
 from connectors.tapes.marks import Follower, last_watermarks
-from connectors.tapes.player import SOURCES, Pace, Player, refuse_expired
+from connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expired
 from connectors.tapes.source import TapeSource, session_date
 from connectors.tapes.tape import Tape
 from schemas.errors import Fatal
+from streams.config.document import Config, load
 from streams.sessions import NEW_YORK
 from streams.topology import MARKET_STAGES, spec_of, watermarked
-from tape.local.places import stack_folder
-from tape.local.state import running
+from streams.wire import Origin
+from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
 from topics.admin import describe
 from topics.catalogue import FOREVER, Cleanup, Layout, topic
+
+MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
+"""What the market stages write watermarks to, in the order of the pipeline."""
 
 
 def play(
     file: Annotated[Path | None, typer.Argument(help="Parquet or CSV of minute bars.")] = None,
     *,
-    speed: Annotated[
-        str, typer.Option(help="1x, 60x, any Nx, or max: as fast as the pipeline follows.")
-    ] = "max",
-    session: Annotated[
-        str | None, typer.Option(help="New York date, YYYY-MM-DD; default: the newest.")
+    speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
+    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    quotes: Annotated[
+        Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
     ] = None,
-    quotes: Annotated[Path | None, typer.Option(help="Quotes; default: FILE with trades as quotes.")] = None,
-    synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Generate a session instead of a file.")
-    ] = False,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Generate a session, read no file.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
-    feed: Annotated[str | None, typer.Option(help="Feed to play bars as; default: bars.feed.")] = None,
+    exchange: Annotated[
+        str | None, typer.Option(envvar="TAPE_EXCHANGE_URL", help="A paper exchange whose clock to move.")
+    ] = None,
+    wait_for: Annotated[
+        list[str] | None, typer.Option(help="At max, wait for this stage's heartbeat too; may be repeated.")
+    ] = None,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
 ) -> None:
     """Play FILE, or a synthetic session, into the bars, quotes and universe topics."""
-    settings = _settings()
-    source = TapeSource(
-        tape=_named(file, synthetic, seed),
-        session=session_date(session),
-        quotes=quotes,
-        feed=feed or settings.config.bars.feed,
+    pace = Pace.parse(speed)
+    tape_name = _named(file, synthetic, seed)
+    cluster = cluster_of(bootstrap, prefix)
+    config = load(cluster.config) if cluster.config else Config()
+    source = TapeSource(tape=tape_name, session=session_date(session), quotes=quotes, feed=config.bars.feed)
+    play_tape(
+        source.load(),
+        pace,
+        cluster,
+        Origin("play", version("tapedeck"), config.digest),
+        before_minute=_mover(exchange) if exchange else lambda label: None,
+        stages=tuple(wait_for or ()),
     )
-    play_tape(source.load(), Pace.parse(speed), settings)
 
 
-def play_tape(tape: Tape, pace: Pace, settings: Settings, *, stages: tuple[str, ...] = ()) -> None:
+def play_tape(
+    tape: Tape,
+    pace: Pace,
+    cluster: Cluster,
+    origin: Origin,
+    *,
+    before_minute: Callable[[int], None],
+    stages: tuple[str, ...] = (),
+) -> Played:
     """Play ``tape`` with a progress bar. At pace max each minute waits for every market stage, and for the
     heartbeats of ``stages``. Raises Fatal for an expired tape, a stall, or topics that are past it."""
-    bootstrap, layout = settings.bootstrap, settings.layout
+    bootstrap, layout = cluster.bootstrap, cluster.layout
     refuse_expired(tape, _retention(bootstrap, layout), SystemClock().now())
     console = Console(stderr=True)
-    console.print(f"{tape.name} ({tape.origin})", *tape.notes, sep="\n  ", highlight=False)
-    writer = KafkaLogWriter(bootstrap, layout, settings.origin("play"))
-    with closing(writer), ExitStack() as open_while_playing:
-        wait_for = None
+    for line in (tape.name, *tape.notes):
+        console.print(line, highlight=False, markup=False)
+    with closing(KafkaLogWriter(bootstrap, layout, origin)) as writer, ExitStack() as while_playing:
+        wait_for = _no_wait
         if pace.speed is None:
-            outputs = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
-            follower = Follower(bootstrap, layout, outputs, stages=stages)
-            wait_for = open_while_playing.enter_context(follower).wait_for
-        bar = open_while_playing.enter_context(_bar(console))
-        line = bar.add_task("play", total=len(tape.minutes), minute="")
-        player = Player(
-            tape,
-            writer,
-            pace,
-            before_minute=lambda label: bar.update(
-                line, minute=_clock_face(label), completed=tape.number(label)
-            ),
-            wait_for=wait_for or (lambda label: None),
-        )
+            follower = Follower(bootstrap, layout, MARKED, stages=stages)
+            wait_for = while_playing.enter_context(follower).wait_for
+        bar = while_playing.enter_context(_bar(console))
+        minutes = bar.add_task("play", total=len(tape.minutes), minute="")
+
+        def before(label: int) -> None:
+            before_minute(label)
+            bar.update(minutes, minute=_clock_face(label), completed=tape.number(label))
+
+        player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for)
         played = player.play(lambda: last_watermarks(bootstrap, layout, SOURCES))
-        bar.update(line, completed=len(tape.minutes))
+        bar.update(minutes, completed=len(tape.minutes))
     resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
     print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{resumed}")
+    return played
+
+
+def _no_wait(label: int) -> None:
+    pass
+
+
+def _mover(exchange: str) -> Callable[[int], None]:
+    """Moves the paper exchange's clock to a minute's end. Raises Fatal where it does not answer."""
+    session = requests.Session()
+
+    def move(label: int) -> None:
+        try:
+            session.post(f"{exchange}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
+        except requests.RequestException as error:
+            raise Fatal(
+                f"the paper exchange does not answer: {error}",
+                value=exchange,
+                remedy="look at `tape logs exchange`",
+            ) from None
+
+    return move
 
 
 def _bar(console: Console) -> Progress:
@@ -129,21 +167,6 @@ def _retention(bootstrap: str, layout: Layout) -> Callable[[str], int]:
         return int(found[wire].config["retention.ms"])
 
     return of
-
-
-def _settings() -> Settings:
-    """Of the environment where it names a broker, else of the stack that runs here."""
-    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        return from_environment()
-    folder = stack_folder(None)
-    stack = running(folder)
-    return Settings(
-        bootstrap=stack.bootstrap,
-        config_path=Path(stack.config),
-        home=folder,
-        prefix=stack.prefix,
-        database_url=stack.database_url,
-    )
 
 
 def _named(file: Path | None, synthetic: bool, seed: int | None) -> str:

@@ -1,0 +1,163 @@
+"""Playing onto a real broker: watermarks read back, resuming, lock-step, a named stall, the command."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from connectors.log import KafkaLogWriter
+from connectors.reading import read_topic
+from connectors.tapes.generator import generate
+from connectors.tapes.marks import Follower, last_watermarks
+from connectors.tapes.player import SOURCES, Pace, Player
+from connectors.tapes.tape import Tape
+from schemas.codec import decode, encode
+from schemas.errors import Fatal
+from streams.contract import MINUTE_US
+from streams.wire import Origin, Wire
+from tape.cli.main import app
+from tests.conftest import Broker
+from topics.admin import ensure
+from topics.catalogue import Layout, topic
+
+pytestmark = pytest.mark.integration
+ORIGIN = Origin("test", "test", "")
+
+
+@pytest.fixture
+def layout(kafka: Broker, prefix: str) -> Layout:
+    layout = Layout(prefix)
+    ensure(kafka.bootstrap, layout)
+    return layout
+
+
+def short_tape(minutes: int = 6) -> Tape:
+    whole = generate(3, symbols=("AMD", "BAC", "ORCL"))
+    return replace(whole, minutes=whole.minutes[5 : 5 + minutes])
+
+
+def play(kafka: Broker, layout: Layout, tape: Tape) -> int:
+    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    try:
+        player = Player(tape, writer, Pace(1e6))
+        return player.play(lambda: last_watermarks(kafka.bootstrap, layout, SOURCES)).minutes
+    finally:
+        writer.close()
+
+
+def test_watermarks_are_read_back_and_a_second_play_goes_on_where_the_first_ended(
+    kafka: Broker, layout: Layout
+) -> None:
+    tape = short_tape()
+    assert set(last_watermarks(kafka.bootstrap, layout, SOURCES).values()) == {None}
+    first_part = replace(tape, minutes=tape.minutes[:4])
+    assert play(kafka, layout, first_part) == 4
+    found = last_watermarks(kafka.bootstrap, layout, SOURCES)
+    assert set(found) == {(name, p) for name in SOURCES for p in range(layout.partitions(name))}
+    assert set(found.values()) == {first_part.minutes[-1].label}
+    assert play(kafka, layout, tape) == 2
+    assert play(kafka, layout, tape) == 0
+    bars = [decode("bars", m.value) for m in read_topic(kafka.bootstrap, layout, "bars") if m.value]
+    expected = [*tape.history, *(body for minute in tape for body in minute.bars)]
+    assert sorted(b["event_id"] for b in bars) == sorted(b["event_id"] for b in expected)
+
+
+def test_the_last_watermark_is_found_behind_many_records(kafka: Broker, layout: Layout) -> None:
+    tape = short_tape(1)
+    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    writer.watermark("bars", tape.first_live)
+    for body in tape.history:
+        writer.send("bars", body)
+    writer.close()
+    found = last_watermarks(kafka.bootstrap, layout, ("bars",))
+    assert set(found.values()) == {tape.first_live}
+
+
+def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
+    kafka: Broker, layout: Layout
+) -> None:
+    label = 1_771_338_600_000_000
+    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    writer.watermark("features", label - MINUTE_US)
+    writer.flush()
+    with Follower(
+        kafka.bootstrap, layout, ("features",), stages=("dispatch-tiny",), patience_s=1
+    ) as follower:
+        writer.watermark("features", label)
+        writer.flush()
+        with pytest.raises(Fatal, match="stands still: dispatch-tiny"):
+            follower.wait_for(label)
+        _beat(writer, "dispatch-tiny", label)
+        follower.wait_for(label)
+    with Follower(kafka.bootstrap, layout, ("features", "signals"), patience_s=1) as follower:
+        with pytest.raises(Fatal, match="stands still: signals/0"):
+            follower.wait_for(label)
+        writer.watermark("signals", label)
+        writer.flush()
+        follower.wait_for(label)
+    writer.close()
+
+
+def _beat(writer: KafkaLogWriter, stage: str, label: int) -> None:
+    body = {
+        "stage": stage,
+        "partition": 0,
+        "at": label,
+        "last_watermark": label,
+        "lag": 0,
+        "records": 1,
+        "code_version": "test",
+        "config_digest": "",
+        "counts": {},
+    }
+    wire = Wire("heartbeats", 0, topic("heartbeats").record_key(body), encode("heartbeats", body), 0, [])
+    writer._outbox.wait(writer._outbox.send((wire,)))
+
+
+def test_the_command_plays_a_file_and_says_what_it_did(kafka: Broker, layout: Layout, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"BAC,2026-02-{day}T14:3{i}:00Z,50,50.2,49.9,50.1,1000" for day in (13, 17) for i in range(3)]
+    path.write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
+    cluster = ["--bootstrap", kafka.bootstrap, "--prefix", layout.prefix]
+    result = CliRunner().invoke(app, ["play", str(path), "--speed", "6000x", *cluster])
+    assert result.exit_code == 0, result.output
+    assert "played 3 minutes, 6 bars, 3 quotes" in result.output
+    assert "validation was skipped" in result.output
+    again = CliRunner().invoke(app, ["play", str(path), "--speed", "6000x", *cluster])
+    assert "played 0 minutes, 0 bars, 0 quotes, resumed after 2026-02-17 09:32" in again.output
+
+
+def test_the_command_refuses_a_cluster_without_topics(kafka: Broker) -> None:
+    arguments = ["play", "--synthetic", "--bootstrap", kafka.bootstrap, "--prefix", "absent"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Fatal)
+    assert "absent.bars" in str(result.exception)
+    assert "tape topics --create" in str(result.exception)
+
+
+def test_the_command_refuses_a_tape_that_the_topics_would_delete(kafka: Broker, prefix: str) -> None:
+    kept = Layout(prefix)
+    ensure(kafka.bootstrap, kept)
+    _shorten(kafka.bootstrap, kept.wire_name("quotes"))
+    arguments = ["play", "--synthetic", "--bootstrap", kafka.bootstrap, "--prefix", prefix]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Fatal)
+    assert "quotes, retention 2 days" in str(result.exception)
+
+
+def _shorten(bootstrap: str, name: str) -> None:
+    from confluent_kafka.admin import (
+        AdminClient,
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+        ResourceType,
+    )
+
+    entry = ConfigEntry("retention.ms", str(2 * 86_400_000), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    for future in (
+        AdminClient({"bootstrap.servers": bootstrap}).incremental_alter_configs([resource]).values()
+    ):
+        future.result(10)
