@@ -73,7 +73,7 @@ def _lags(lines: list[LagLine]) -> Table:
 
 
 def _stages(lines: list[StageLine], now: int) -> Table:
-    table = Table("stage", "partitions", "last watermark", "heartbeat", "records", title="Stages")
+    table = Table("stage", "partitions", "last watermark", "heartbeat", "lag", "records", title="Stages")
     for line in lines:
         mark = "[red]none[/red]" if line.watermark is None else _instant(line.watermark)
         table.add_row(line.stage, str(line.partitions), mark, f"{_age(now - line.at)} ago", str(line.records))

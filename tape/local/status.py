@@ -45,12 +45,16 @@ class LagLine:
 
 @dataclass(frozen=True, kw_only=True)
 class StageLine:
-    """One stage summed over its partitions. ``watermark`` is the lowest, micros; ``at`` the oldest beat."""
+    """One stage summed over its partitions. ``watermark`` is the lowest, micros; ``at`` the oldest beat.
+
+    ``lag`` is the largest that a partition reports, None where none does.
+    """
 
     stage: str
     partitions: int
     watermark: int | None
     at: int
+    lag: int | None
     records: int
     taken: int
     given: dict[str, int]
@@ -134,10 +138,11 @@ def _stage_line(stage: str, beats: list[dict[str, Any]]) -> StageLine:
         partitions=len(beats),
         watermark=None if None in marks else min(marks),
         at=min(beat["at"] for beat in beats),
+        lag=max((beat["lag"] for beat in beats if beat["lag"] is not None), default=None),
         records=sum(beat["records"] for beat in beats),
-        taken=counts[_IN],
+        taken=counts.get(_IN, sum(beat["records"] for beat in beats)),
         given={k.removeprefix(_OUT): v for k, v in sorted(counts.items()) if k.startswith(_OUT)},
-        reasons={k: v for k, v in counts.most_common() if k != _IN and not k.startswith(_OUT)},
+        reasons={k: v for k, v in counts.most_common() if v and k != _IN and not k.startswith(_OUT)},
     )
 
 

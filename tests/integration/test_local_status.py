@@ -58,7 +58,7 @@ def beat(partition: int, watermark: int | None, records: int, counts: dict[str, 
         "partition": partition,
         "at": NOON + partition,
         "last_watermark": watermark,
-        "lag": 0,
+        "lag": 4 if partition else None,
         "records": records,
         "code_version": "0",
         "config_digest": "d",
@@ -98,6 +98,7 @@ def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: Stac
     assert (line.stage, line.partitions, line.records, line.taken) == ("signals", 2, 10, 10)
     assert line.watermark == NOON - 60_000_000
     assert line.at == NOON
+    assert line.lag == 4
     assert line.given == {"decisions": 9}
     assert line.reasons == {"NO_TREND": 5, "COOLDOWN": 2}
 
