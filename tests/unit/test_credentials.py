@@ -1,0 +1,39 @@
+"""Credentials are named, found, and never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.credentials import credentials, resolve
+from schemas.errors import Fatal
+
+
+def test_environment_variable_is_read_by_its_name() -> None:
+    found = credentials("TAPE_TINY_KEY", "TAPE_TINY_SECRET", {"TAPE_TINY_KEY": "k1", "TAPE_TINY_SECRET": "s1"})
+    assert (found.key, found.secret) == ("k1", "s1")
+    assert "s1" not in repr(found) and "k1" not in repr(found)
+
+
+def test_missing_variable_is_named() -> None:
+    with pytest.raises(Fatal, match="TAPE_TINY_KEY"):
+        resolve("TAPE_TINY_KEY", {})
+
+
+def test_secret_file_is_read_where_only_its_owner_can(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n")
+    file.chmod(0o600)
+    assert resolve(str(file), {}) == "s3cret"
+    file.chmod(0o644)
+    with pytest.raises(Fatal, match="chmod 600") as refused:
+        resolve(str(file), {})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_secret_file_that_is_absent_or_empty_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="absent"):
+        resolve(str(tmp_path / "absent"), {})
+    empty = tmp_path / "empty"
+    empty.touch(mode=0o600)
+    with pytest.raises(Fatal, match="is empty"):
+        resolve(str(empty), {})
