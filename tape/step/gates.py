@@ -101,8 +101,8 @@ _PLACEHOLDERS = {
     "account_id": "step",
     "base_url": "http://127.0.0.1",
     "broker_account_id": "step",
-    "key_ref": "STEP",
-    "secret_ref": "STEP",
+    "key_ref": "TAPE_STEP_KEY",
+    "secret_ref": "TAPE_STEP_SECRET",
 }
 
 

@@ -42,8 +42,8 @@ def make_account(tier: str = "large", **changes: Any) -> Account:
         "tier": tier,
         "base_url": URL,
         "broker_account_id": NUMBER,
-        "key_ref": "KEY",
-        "secret_ref": "SECRET",
+        "key_ref": "TAPE_TEST_KEY",
+        "secret_ref": "TAPE_TEST_SECRET",
     }
     return Account.model_validate(fields | changes)
 
