@@ -5,8 +5,6 @@ them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can
 own: the reason code and the original key.
 """
 
-from collections.abc import Sequence
-
 from schemas.errors import TapeError
 from streams.contract import Message
 from streams.wire import Headers, Wire
@@ -22,6 +20,12 @@ ERROR_CLASS = f"{ERRORS}exception.class.name"
 ERROR_MESSAGE = f"{ERRORS}exception.message"
 REASON = "tape-error-reason"
 SOURCE_KEY = "tape-error-key"
+LEFT_OUT = "tape-error-value-left-out"
+# A dead letter must fit where its source did: texts are cut, and a value that leaves no room for headers
+# stays where it is, in the source topic.
+MESSAGE_CHARS = 1_000
+KEY_BYTES = 1_000
+VALUE_BYTES = 900_000
 
 
 def error_headers(message: Message, stage: str, error: Exception) -> Headers:
@@ -32,22 +36,32 @@ def error_headers(message: Message, stage: str, error: Exception) -> Headers:
         (SOURCE_OFFSET, str(message.offset).encode()),
         (STAGE, stage.encode()),
         (ERROR_CLASS, type(error).__name__.encode()),
-        (ERROR_MESSAGE, str(error).encode()),
+        (ERROR_MESSAGE, brief(error).encode()),
         (REASON, (error.reason if isinstance(error, TapeError) else type(error).__name__).encode()),
     ]
     if message.key is not None:
-        headers.append((SOURCE_KEY, message.key))
+        headers.append((SOURCE_KEY, message.key[:KEY_BYTES]))
     return headers
+
+
+def brief(error: Exception) -> str:
+    """The error's text, cut to ``MESSAGE_CHARS``: it may quote the record."""
+    text = str(error)
+    return text if len(text) <= MESSAGE_CHARS else f"{text[:MESSAGE_CHARS]}... ({len(text)} characters)"
 
 
 def dead_letter(layout: Layout, message: Message, stage: str, error: Exception) -> Wire:
     """The record for ``dead_letters``: the original bytes and headers under the error's headers."""
-    kept: Sequence[tuple[str, bytes]] = message.headers or ()
+    headers: Headers = [*message.headers, *error_headers(message, stage, error)]
+    value = message.value
+    if value is not None and len(value) > VALUE_BYTES:
+        headers.append((LEFT_OUT, str(len(value)).encode()))
+        value = None
     return Wire(
         topic=TOPIC,
         partition=message.partition % layout.partitions(TOPIC),
         key=message.topic.encode(),
-        value=message.value,
+        value=value,
         timestamp=message.timestamp,
-        headers=[*kept, *error_headers(message, stage, error)],
+        headers=headers,
     )

@@ -8,7 +8,7 @@ from psycopg import sql
 from connectors.postgres.database import connect
 from connectors.postgres.mapping import maps
 from connectors.postgres.models import AUDITED, table_name
-from connectors.postgres.reading import read_all
+from connectors.postgres.reading import read_events
 from schemas.errors import DeadLetter
 from topics.catalogue import Layout
 
@@ -42,7 +42,7 @@ def distinct_events(
     targets = maps(topics)
     seen: dict[str, set[str]] = {name: set() for name in topics}
     undecodable = dict.fromkeys(topics, 0)
-    for message in read_all(bootstrap, layout, topics):
+    for message in read_events(bootstrap, layout, topics):
         try:
             seen[message.topic].add(targets[message.topic].row(message)[0])
         except DeadLetter:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from connectors.postgres.database import connect
 from connectors.postgres.models import AUDITED
-from connectors.postgres.reading import Place, bounds, check_topics, open_consumer, places
+from connectors.postgres.reading import bounds, check_topics, open_consumer
 from connectors.postgres.store import Connection
 from schemas.errors import Fatal, Retry
+from streams.merge import Part
 from topics.catalogue import Layout
 
 DEFAULT_GROUP = "sink"
@@ -34,9 +35,9 @@ class Offsets:
         self._cluster_id = cluster_id
         with connection.transaction():
             rows = connection.execute(_READ, (group, cluster_id)).fetchall()
-        self.next: dict[Place, int] = {(name, partition): offset for name, partition, offset in rows}
+        self.next: dict[Part, int] = {(name, partition): offset for name, partition, offset in rows}
 
-    def begin(self, starts: Mapping[Place, int]) -> None:
+    def begin(self, starts: Mapping[Part, int]) -> None:
         """Note where partitions that this group has never read begin."""
         new = {place: offset for place, offset in starts.items() if place not in self.next}
         if new:
@@ -46,7 +47,7 @@ class Offsets:
                 )
             self.next.update(new)
 
-    def move(self, to: Mapping[Place, int]) -> None:
+    def move(self, to: Mapping[Part, int]) -> None:
         """Inside the caller's transaction: from what this process read to ``to``.
 
         Raises Fatal where another sink of the group has moved them: its rows are safe, this one must end.
@@ -60,12 +61,12 @@ class Offsets:
                 remedy="run one sink per group, or give this one --group",
             )
 
-    def moved(self, to: Mapping[Place, int]) -> None:
+    def moved(self, to: Mapping[Part, int]) -> None:
         """The transaction of ``move`` is committed."""
         self.next.update(to)
 
 
-def _columns(where: Iterable[Place]) -> tuple[list[str], list[int]]:
+def _columns(where: Iterable[Part]) -> tuple[list[str], list[int]]:
     pairs = list(where)
     return [name for name, _ in pairs], [partition for _, partition in pairs]
 
@@ -86,11 +87,12 @@ def lag(
     consumer = open_consumer(bootstrap, "lag")
     try:
         cluster_id = check_topics(consumer, layout, names)
-        ends = bounds(consumer, layout, places(layout, names))
+        # Offsets before ends: what the sink itself writes meanwhile (dead letters) must count as behind.
+        with connect(url, layout.prefix) as connection:
+            done = Offsets(connection, group, cluster_id).next
+        ends = bounds(consumer, layout, names)
     finally:
         consumer.close()
-    with connect(url, layout.prefix) as connection:
-        done = Offsets(connection, group, cluster_id).next
     behind = dict.fromkeys(names, 0)
     for place, (start, end) in ends.items():
         behind[place[0]] += max(0, end - done.get(place, start))
@@ -106,12 +108,20 @@ def wait_until_caught_up(
     group: str = DEFAULT_GROUP,
     topics: Sequence[str] | None = None,
 ) -> None:
-    """Return when Postgres holds all that the topics hold. Raises Retry with the lag when time is up."""
+    """Return when Postgres holds all that the topics hold.
+
+    A broker or database that is away is asked again. Raises Retry, with the lag, when time is up.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        behind = {name: n for name, n in lag(url, bootstrap, layout, group=group, topics=topics).items() if n}
-        if not behind:
-            return
+        behind: dict[str, int] | str
+        try:
+            found = lag(url, bootstrap, layout, group=group, topics=topics)
+            behind = {name: n for name, n in found.items() if n}
+            if not behind:
+                return
+        except Retry as error:
+            behind = str(error)
         if time.monotonic() > deadline:
             raise Retry(
                 f"the sink has not caught up within {timeout_s:g} s",

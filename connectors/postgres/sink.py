@@ -31,19 +31,18 @@ from connectors.postgres.mapping import maps
 from connectors.postgres.models import AUDITED
 from connectors.postgres.offsets import DEFAULT_GROUP, Offsets
 from connectors.postgres.reading import (
-    Place,
     bounds,
     check_topics,
     is_punctuation,
-    message_of,
     open_consumer,
-    places,
 )
 from connectors.postgres.store import Bad, Entry, Store, Written
 from connectors.producer import Outbox
+from connectors.reading import to_message
 from schemas.codec import encode
 from schemas.errors import DeadLetter, Fatal, Retry
 from streams.contract import Message
+from streams.merge import Part
 from streams.watermarks import label_of
 from streams.wire import Origin, Wire
 from topics.catalogue import Layout, topic
@@ -94,8 +93,7 @@ class Sink:
         self._clock = clock
         self._origin = origin
         self._maps = maps(settings.topics)
-        self._names = {settings.layout.wire_name(name): name for name in settings.topics}
-        self._labels: dict[Place, int] = {}
+        self._labels: dict[Part, int] = {}
         self._lag: int | None = None
         self._pause_s = FIRST_PAUSE_S
         self.stats = SinkStats()
@@ -146,10 +144,10 @@ class Sink:
 
     def _assign(self, consumer: Consumer, offsets: Offsets) -> None:
         layout = self._settings.layout
-        spans = bounds(consumer, layout, places(layout, self._settings.topics))
+        spans = bounds(consumer, layout, self._settings.topics)
         offsets.begin({place: start for place, (start, _) in spans.items()})
         lost: list[Bad] = []
-        skip: dict[Place, int] = {}
+        skip: dict[Part, int] = {}
         for place, (start, end) in spans.items():
             at = offsets.next[place]
             if at > end:
@@ -168,7 +166,7 @@ class Sink:
             offsets.moved(skip)
         consumer.assign([TopicPartition(layout.wire_name(n), p, offsets.next[n, p]) for n, p in spans])
 
-    def _retention_gap(self, place: Place, at: int, start: int) -> Bad:
+    def _retention_gap(self, place: Part, at: int, start: int) -> Bad:
         log.error("retention took %s/%d from offset %d to %d before the sink read it", *place, at, start - 1)
         gap = DeadLetter(
             f"retention took offsets {at} to {start - 1} before the sink read them",
@@ -204,7 +202,7 @@ class Sink:
 
     def _store(self, session: "_Session", wires: Sequence[WireMessage]) -> None:
         """One batch: steps 2 to 5 of the protocol."""
-        ends: dict[Place, int] = {}
+        ends: dict[Part, int] = {}
         entries: dict[str, list[Entry]] = defaultdict(list)
         written = Written()
         marks = 0
@@ -212,7 +210,7 @@ class Sink:
             if (trouble := wire.error()) is not None:
                 _raise_for(trouble)
                 continue
-            message = message_of(self._names[wire.topic() or ""], wire)
+            message = to_message(wire, self._settings.layout)
             ends[message.topic, message.partition] = message.offset + 1
             if is_punctuation(message.key, message.value):
                 marks += 1
@@ -251,7 +249,8 @@ class Sink:
             if message.topic != dead_letters.TOPIC
         ]
         for message, error in bad:
-            log.error("dead letter %s/%d@%d: %s", message.topic, message.partition, message.offset, error)
+            at = f"{message.topic}/{message.partition}@{message.offset}"
+            log.error("dead letter %s: %s", at, dead_letters.brief(error))
         if wires:
             self._outbox.write(wires)
 

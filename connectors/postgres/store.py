@@ -71,7 +71,7 @@ class Store:
             if len(entries) == 1:
                 refused = DeadLetter(
                     f"Postgres cannot hold this {target.topic} record: {str(error).strip()}",
-                    value=entries[0].row[0],
+                    value=entries[0].row[0][:64],
                     remedy="correct the writer and send the record again",
                     reason="NOT_STORABLE",
                 )
@@ -124,7 +124,7 @@ class Store:
             for message, side in ((newcomer, "the later one"), (stored, "the stored one, as JSON")):
                 error = DeadLetter(
                     f"one event_id with two bodies in {target.topic}; this is {side}",
-                    value=event_id,
+                    value=event_id[:64],
                     remedy="the stage that wrote it is not deterministic: compare the two",
                     reason="BODY_CONFLICT",
                 )

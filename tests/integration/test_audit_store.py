@@ -1,0 +1,361 @@
+"""The audit store's schema on a real server: migrations, privileges, views, and every record stored."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import ENUM
+
+from connectors.postgres.database import READ_ROLE, connect, downgrade, sqlalchemy_connection, upgrade
+from connectors.postgres.mapping import TopicMap, maps
+from connectors.postgres.models import AUDITED, MUTABLE, TABLES, Base, table_name
+from connectors.postgres.store import Entry, Store, Written
+from schemas.codec import encode, load_schema
+from schemas.errors import Fatal, Retry
+from streams.contract import Message
+from tests.avro import bodies
+
+pytestmark = pytest.mark.integration
+
+VIEWS = {
+    "decision_ledger", "hold_ledger", "order_ledger", "execution_ledger", "position_ledger",
+    "universe_ledger", "control_ledger", "revision_audit", "v_watchlist", "v_funnel", "v_gate_refusals",
+    "v_stale",
+}  # fmt: skip
+RECORD_TOPICS = [topic.name for topic in AUDITED if topic.schema is not None]
+# 2023-11-14 22:14 UTC: the evening of a New York session.
+T = 1_700_000_040_000_000
+SECOND = 1_000_000
+
+
+class Schema:
+    """One test's tables, and short ways to fill and read them."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.url, self.prefix = url, prefix
+        self.offset = 0
+
+    def put(self, name: str, *rows: dict[str, Any]) -> Written:
+        target, written = maps([name])[name], Written()
+        with connect(self.url, self.prefix) as connection, connection.transaction():
+            Store(connection).write(target, [self._entry(target, name, body) for body in rows], written)
+        return written
+
+    def _entry(self, target: TopicMap, name: str, body: dict[str, Any]) -> Entry:
+        self.offset += 1
+        message = Message(name, 0, self.offset, 0, b"k", encode(name.removesuffix(".late"), body), ())
+        return Entry(target.row(message), message)
+
+    def read(self, statement: str) -> list[tuple[Any, ...]]:
+        with connect(self.url, self.prefix, role=READ_ROLE) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def names(self, kind: str) -> set[str]:
+        with connect(self.url, self.prefix, role=None) as connection:
+            found = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+                " AND relkind = %s",
+                (kind,),
+            )
+            return {row[0] for row in found}
+
+
+@pytest.fixture(scope="module")
+def store(postgres: Any) -> Iterator[Schema]:
+    schema = Schema(postgres.url, "audit-store")
+    upgrade(schema.url, schema.prefix)
+    yield schema
+    downgrade(schema.url, schema.prefix)
+
+
+@pytest.fixture
+def fresh(postgres: Any, prefix: str) -> Iterator[Schema]:
+    upgrade(postgres.url, prefix)
+    yield Schema(postgres.url, prefix)
+    downgrade(postgres.url, prefix)
+
+
+def _record(name: str, **given: Any) -> dict[str, Any]:
+    """A record of ``name`` whose other fields are null, empty or the first symbol."""
+
+    def blank(kind: Any) -> Any:
+        if isinstance(kind, list):
+            return None if "null" in kind else blank(kind[0])
+        kind_name = kind["type"] if isinstance(kind, dict) else kind
+        if kind_name == "enum":
+            return kind["symbols"][0]
+        if kind_name == "record":
+            return {field["name"]: blank(field["type"]) for field in kind["fields"]}
+        empty = {"string": "", "int": 0, "long": 0, "double": 0.0, "boolean": False, "array": []}
+        return empty.get(kind_name, Decimal(0))
+
+    fields = load_schema(name)["fields"]
+    body = {field["name"]: blank(field["type"]) for field in fields} | {"event_time": T} | given
+    if "event_id" not in given:
+        body["event_id"] = "|".join(str(given[key]) for key in sorted(given))
+    if "config_digest" in body and "config_digest" not in given:
+        body["config_digest"] = "cafe"
+    return body
+
+
+# -- migrations
+
+
+def test_upgrade_of_an_empty_schema_gives_the_models(fresh: Schema) -> None:
+    with sqlalchemy_connection(fresh.url, fresh.prefix) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_database_enums_are_the_schemas_enums(fresh: Schema) -> None:
+    with connect(fresh.url, fresh.prefix, role=None) as connection:
+        rows = connection.execute(
+            "SELECT typname, array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_type t"
+            " JOIN pg_enum e ON e.enumtypid = t.oid"
+            " WHERE typnamespace = current_schema()::regnamespace GROUP BY 1"
+        ).fetchall()
+    wanted = {
+        str(column.type.name): list(column.type.enums)
+        for table in TABLES.values()
+        for column in table.columns
+        if isinstance(column.type, ENUM)
+    }
+    assert dict(rows) == wanted
+
+
+def test_downgrade_leaves_only_the_version_table(fresh: Schema) -> None:
+    downgrade(fresh.url, fresh.prefix)
+    assert fresh.names("r") == {"alembic_version"}
+    assert fresh.names("v") == set()
+    upgrade(fresh.url, fresh.prefix)
+    assert fresh.names("v") == VIEWS
+
+
+def test_upgrades_at_the_same_moment_do_not_meet(postgres: Any, prefix: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: upgrade(postgres.url, f"{prefix}-{n % 2}"), range(4)))
+    for n in range(2):
+        assert Schema(postgres.url, f"{prefix}-{n}").names("v") == VIEWS
+        downgrade(postgres.url, f"{prefix}-{n}")
+
+
+def test_two_prefixes_do_not_see_each_other(fresh: Schema, store: Schema) -> None:
+    fresh.put("controls", _record("controls", scope="*", seq=1))
+    assert fresh.read("SELECT scope FROM control_ledger") == [("*",)]
+    assert store.read("SELECT scope FROM control_ledger WHERE seq = 1") == []
+
+
+# -- privileges
+
+
+@pytest.mark.parametrize("table", [table_name(topic.name) for topic in AUDITED])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET event_id = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
+def test_the_sink_role_may_not_change_a_stored_event(store: Schema, table: str, statement: str) -> None:
+    with connect(store.url, store.prefix) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.format(table).encode())
+
+
+@pytest.mark.parametrize("table", MUTABLE)
+def test_the_sink_role_may_update_offsets_and_leases_and_delete_neither(store: Schema, table: str) -> None:
+    column = "topic" if table == "sink_offsets" else "holder"
+    with connect(store.url, store.prefix) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = 'x'".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(f"DELETE FROM {table}".encode())
+
+
+def test_the_read_role_reads_every_view_and_no_table(store: Schema) -> None:
+    assert store.names("v") == VIEWS
+    for view in sorted(VIEWS):
+        store.read(f"SELECT * FROM {view}")
+    for table in sorted(store.names("r")):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            store.read(f"SELECT * FROM {table}")
+
+
+def test_a_login_without_the_role_is_told_so(store: Schema) -> None:
+    with pytest.raises(Fatal, match="cannot act as no_such_role"):
+        connect(store.url, store.prefix, role="no_such_role")
+
+
+def test_a_server_that_does_not_answer_is_asked_again_later() -> None:
+    with pytest.raises(Retry, match="does not answer"):
+        connect("postgresql://nobody@127.0.0.1:1/none")
+
+
+# -- rows
+
+
+@pytest.mark.parametrize("name", RECORD_TOPICS)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_record_is_stored_whole_or_refused_by_itself(
+    store: Schema, name: str, data: st.DataObject
+) -> None:
+    schema = name.removesuffix(".late")
+    rows = data.draw(st.lists(bodies(load_schema(schema)), min_size=1, max_size=4))
+    for body in rows:
+        body["event_id"] = f"{store.offset}-{rows.index(body)}-{body['event_id']}"
+    written = store.put(name, *rows)
+    assert written.inserted + len(written.bad) == len(rows)
+    assert {bad.error.reason for bad in written.bad} <= {"NOT_STORABLE"}
+
+
+def test_typed_columns_and_payload_say_the_same(fresh: Schema) -> None:
+    body = _record(
+        "orders", event_id="o1", account_id="tiny", client_order_id="td1-o00-x", seq=2, state="PARTIAL",
+        side="SELL", qty=Decimal("3"), limit_price=Decimal("2.070000"), filled_qty=Decimal("0.000001"),
+    )  # fmt: skip
+    fresh.put("orders", body)
+    assert fresh.read(
+        "SELECT client_order_id, seq, state::text, side::text, qty, limit_price, filled_qty,"
+        " extract(epoch FROM event_time)::bigint FROM order_ledger"
+    ) == [("td1-o00-x", 2, "PARTIAL", "SELL", Decimal(3), Decimal("2.07"), Decimal("0.000001"), T // SECOND)]
+    with connect(fresh.url, fresh.prefix) as connection:
+        (payload,) = connection.execute("SELECT payload FROM t_orders").fetchone() or ()
+    assert payload["limit_price"] == "2.070000"
+    assert payload["event_time"] == T
+
+
+# -- ledgers and views
+
+
+def _gate(name: str, passed: bool, reason: str, applies: bool = True) -> dict[str, Any]:
+    empty = {"observed": None, "threshold": None, "unit": None}
+    return {"gate": name, "applies": applies, "passed": passed, "reason": reason} | empty
+
+
+def test_the_decision_ledger_joins_the_bar_revision_of_the_same_configuration(fresh: Schema) -> None:
+    fresh.put(
+        "signals",
+        _record("signals", signal_id="sg", bar_revision=2, action="BUY_CALL"),
+        _record("signals", signal_id="sg", bar_revision=9, action="BUY_CALL", config_digest="other"),
+    )
+    gates = [_gate("kill_switch", True, "PASSED"), _gate("quote", False, "QUOTE_STALE")]
+    fresh.put(
+        "proposals",
+        _record("proposals", signal_id="sg", account_id="tiny", verdict="REFUSED", gates=gates,
+                primary_reason="QUOTE_STALE", equity=Decimal("5000")),
+    )  # fmt: skip
+    ((verdict, reason, found, revision, equity),) = fresh.read(
+        "SELECT verdict::text, primary_reason, gates, bar_revision, equity FROM decision_ledger"
+    )
+    assert (verdict, reason, revision, equity) == ("REFUSED", "QUOTE_STALE", 2, Decimal(5000))
+    assert [gate["gate"] for gate in found] == ["kill_switch", "quote"]
+
+
+def test_gate_refusals_count_failed_gates_that_apply(fresh: Schema) -> None:
+    refused = [
+        _gate("quote", False, "QUOTE_STALE"),
+        _gate("drift", False, "DRIFT"),
+        _gate("x", False, "N", False),
+    ]
+    for n, primary in enumerate(("QUOTE_STALE", "QUOTE_STALE", "DRIFT")):
+        fresh.put(
+            "proposals",
+            _record("proposals", signal_id=str(n), account_id="tiny", verdict="REFUSED", gates=refused,
+                    primary_reason=primary),
+        )  # fmt: skip
+    assert fresh.read("SELECT gate, reason, refusals, as_primary FROM v_gate_refusals ORDER BY gate") == [
+        ("drift", "DRIFT", 3, 1),
+        ("quote", "QUOTE_STALE", 3, 2),
+    ]
+
+
+def test_the_funnel_counts_each_stage_by_outcome_and_reason(fresh: Schema) -> None:
+    fresh.put(
+        "decisions",
+        _record("decisions", symbol="A", action="HOLD", reason="COOLDOWN"),
+        _record("decisions", symbol="B", action="HOLD", reason="COOLDOWN"),
+        _record("decisions", symbol="C", action="BUY_CALL", reason="BREAKOUT"),
+    )
+    fresh.put(
+        "proposals",
+        _record("proposals", account_id="tiny", verdict="REFUSED", primary_reason="QUOTE_STALE"),
+        _record("proposals", account_id="large", verdict="APPROVED", primary_reason="ALL_PASSED"),
+    )
+    order = {"account_id": "large", "client_order_id": "td1", "reason": "SENT"}
+    fresh.put(
+        "orders",
+        _record("orders", **order, seq=0, state="INTENT"),
+        _record("orders", **order, seq=1, state="FILLED"),
+    )
+    rows = fresh.read(
+        "SELECT stage, account_id, outcome, reason, n, session_date::text FROM v_funnel ORDER BY 1, 2, 3"
+    )
+    assert [row[:5] for row in rows] == [
+        ("decisions", None, "HOLD", "COOLDOWN", 2),
+        ("decisions", None, "OUT", "BREAKOUT", 1),
+        ("orders", "large", "OUT", "SENT", 1),
+        ("proposals", "large", "OUT", "ALL_PASSED", 1),
+        ("proposals", "tiny", "REFUSED", "QUOTE_STALE", 1),
+    ]
+    assert {row[5] for row in rows} == {"2023-11-14"}
+
+
+def test_hold_position_execution_and_revision_ledgers_show_their_records(fresh: Schema) -> None:
+    fresh.put("decisions", _record("decisions", symbol="A", action="HOLD", reason="NO_RULE", inputs=["x"]))
+    fresh.put("positions", _record("positions", position_id="p", seq=1, average_cost=Decimal("2.1")))
+    fresh.put("executions", _record("executions", execution_id="e", price=Decimal("2.1"), source="REST"))
+    fresh.put("revision_audit", _record("revision_audit", symbol="A", revision=1, old_action="HOLD"))
+    assert fresh.read("SELECT symbol, reason, inputs FROM hold_ledger") == [("A", "NO_RULE", ["x"])]
+    assert fresh.read("SELECT position_id, average FROM position_ledger") == [("p", Decimal("2.1"))]
+    assert fresh.read("SELECT execution_id, price, source FROM execution_ledger") == [
+        ("e", Decimal("2.1"), "REST")
+    ]
+    assert fresh.read("SELECT symbol, revision, old_action FROM revision_audit") == [("A", 1, "HOLD")]
+
+
+def _universe(version: int, *symbols: str) -> dict[str, Any]:
+    members = [{"symbol": symbol, "score": None, "reason": "DEFAULT"} for symbol in symbols]
+    return _record("universe", version=version, event_id=str(version), members=members)
+
+
+def test_the_universe_ledger_tells_what_each_version_changed(fresh: Schema) -> None:
+    fresh.put("universe", _universe(1, "A", "B"), _universe(2, "B", "C"))
+    assert fresh.read("SELECT version, members, added, removed FROM universe_ledger ORDER BY version") == [
+        (1, ["A", "B"], ["A", "B"], []),
+        (2, ["B", "C"], ["C"], ["A"]),
+    ]
+
+
+def test_the_control_ledger_tells_the_state_before(fresh: Schema) -> None:
+    fresh.put(
+        "controls",
+        _record("controls", scope="*", seq=1, state="ACTIVE"),
+        _record("controls", scope="*", seq=2, state="HALTED"),
+        _record("controls", scope="tiny", seq=1, state="REDUCING"),
+    )
+    rows = fresh.read("SELECT scope, seq, former_state::text, state::text FROM control_ledger ORDER BY 1, 2")
+    assert rows == [("*", 1, None, "ACTIVE"), ("*", 2, "ACTIVE", "HALTED"), ("tiny", 1, None, "REDUCING")]
+
+
+def test_the_watchlist_view_has_a_row_per_member(fresh: Schema) -> None:
+    member = {
+        "symbol": "A",
+        "rank": 1,
+        "score": 0.7,
+        "flag": "SCORED",
+        "entered_at": None,
+        "reason": "ENTERED",
+    }
+    fresh.put("watchlist", _record("watchlist", event_id="w", evaluation=T, members=[member]))
+    assert fresh.read("SELECT symbol, rank, score, flag FROM v_watchlist") == [("A", 1, 0.7, "SCORED")]
+
+
+def test_what_was_never_seen_is_unknown_and_lateness_counts_from_the_newest_bar(fresh: Schema) -> None:
+    fresh.put("universe", _universe(1, "A", "B", "C"))
+    bar = {"symbol": "A", "event_id": "a"}
+    fresh.put(
+        "bars", _record("bars", **bar), _record("bars", symbol="B", event_id="b", event_time=T - 400 * SECOND)
+    )
+    rows = fresh.read("SELECT key, status, behind_s FROM v_stale WHERE topic = 'bars' ORDER BY key")
+    assert rows == [("A", "RED", 0), ("B", "RED", 400), ("C", "UNKNOWN", None)]
+    assert fresh.read("SELECT status FROM v_stale WHERE topic = 'watchlist'") == [("UNKNOWN",)]
