@@ -157,7 +157,5 @@ def _shorten(bootstrap: str, name: str) -> None:
 
     entry = ConfigEntry("retention.ms", str(2 * 86_400_000), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-    for future in (
-        AdminClient({"bootstrap.servers": bootstrap}).incremental_alter_configs([resource]).values()
-    ):
-        future.result(10)
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # held until its answer is there
+    admin.incremental_alter_configs([resource])[resource].result(10)
