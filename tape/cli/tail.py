@@ -1,22 +1,26 @@
 """``tape tail``: decoded records of one topic as JSON lines. It joins no group and commits nothing."""
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition
 
+from connectors.reading import ends, new_consumer, read_parts, to_message
 from schemas.codec import decode
 from schemas.errors import DeadLetter
 from schemas.readable import iso_time, readable
+from streams.contract import Message
+from streams.merge import Part
 from streams.watermarks import label_of
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.reading import Record, TopicReader, unreachable
-from topics.catalogue import Topic, topic
+from topics.catalogue import Layout, Topic, topic
 from topics.partitioning import murmur2_partition
 
-Keep = Callable[[Record], bool]
+_FIRST_LOOK = 64
+_FURTHER = 16
 
 
 def tail(
@@ -33,19 +37,59 @@ def tail(
     chosen = topic(name)
     address, layout, _ = cluster_of(bootstrap, prefix)
 
-    def keep(record: Record) -> bool:
-        return wanted(record, key, watermarks)
+    def keep(message: Message) -> bool:
+        return wanted(message, key, watermarks)
 
+    only = only_partition(chosen, key, layout.partitions(name))
+    spans = {part: span for part, span in ends_of(address, layout, name).items() if only in (None, part[1])}
+    for message in newest(address, layout, spans, count, keep):
+        print(line(chosen.schema, message))
+    for message in arriving(address, layout, spans) if follow else ():
+        if keep(message):
+            print(line(chosen.schema, message), flush=True)
+
+
+def newest(
+    bootstrap: str,
+    layout: Layout,
+    spans: dict[Part, tuple[int, int]],
+    count: int,
+    keep: Callable[[Message], bool],
+) -> list[Message]:
+    """The newest ``count`` messages of ``spans`` (first, end offset) that ``keep`` wants, oldest first."""
+    look = count + _FIRST_LOOK
+    while count:
+        part_of_it = {part: (max(low, end - look), end) for part, (low, end) in spans.items()}
+        chunks = read_parts(bootstrap, layout, part_of_it)
+        found = [message for chunk in chunks for message in chunk if keep(message)]
+        per_partition = Counter(message.partition for message in found)
+        # A partition is done when nothing older in it could be among the newest.
+        if all(part_of_it[p][0] == low or per_partition[p[1]] >= count for p, (low, _) in spans.items()):
+            return sorted(found, key=lambda m: (m.timestamp, m.partition, m.offset))[-count:]
+        look *= _FURTHER
+    return []
+
+
+def arriving(bootstrap: str, layout: Layout, spans: dict[Part, tuple[int, int]]) -> Iterator[Message]:
+    """Messages from the ends of ``spans`` on, as they arrive, until the caller stops."""
+    consumer = new_consumer(bootstrap)
     try:
-        with TopicReader(address, layout.wire_name(name)) as reader:
-            only = only_partition(chosen, key, reader.partitions)
-            for record in reader.newest(count, keep, only):
-                print(line(chosen.schema, record))
-            for record in reader.arriving() if follow else ():
-                if keep(record):
-                    print(line(chosen.schema, record), flush=True)
-    except KafkaException as error:
-        raise unreachable(address, error) from error
+        consumer.assign([TopicPartition(layout.wire_name(n), p, end) for (n, p), (_, end) in spans.items()])
+        while True:
+            record = consumer.poll(1.0)
+            if record is not None and record.error() is None:
+                yield to_message(record, layout)
+    finally:
+        consumer.close()
+
+
+def ends_of(bootstrap: str, layout: Layout, name: str) -> dict[Part, tuple[int, int]]:
+    """(first, end) offset of every partition of topic ``name``. Raises Fatal where it is not there."""
+    consumer = new_consumer(bootstrap)
+    try:
+        return ends(consumer, layout, (name,))
+    finally:
+        consumer.close()
 
 
 def only_partition(chosen: Topic, key: str | None, partitions: int) -> int | None:
@@ -55,38 +99,38 @@ def only_partition(chosen: Topic, key: str | None, partitions: int) -> int | Non
     return murmur2_partition(key.encode(), partitions)
 
 
-def wanted(record: Record, key: str | None, watermarks: bool) -> bool:
+def wanted(message: Message, key: str | None, watermarks: bool) -> bool:
     """Whether a record is shown."""
-    if _label(record) is not None:
+    if _label(message) is not None:
         return watermarks and key is None
-    return key is None or record.key == key.encode()
+    return key is None or message.key == key.encode()
 
 
-def line(schema: str | None, record: Record) -> str:
+def line(schema: str | None, message: Message) -> str:
     """One record as a JSON line. What cannot be decoded is shown as bytes with the reason."""
     shown: dict[str, Any] = {
-        "partition": record.partition,
-        "offset": record.offset,
-        "time": iso_time(record.time_ms * 1000),
+        "partition": message.partition,
+        "offset": message.offset,
+        "time": iso_time(message.timestamp * 1000),
     }
-    label = _label(record)
+    label = _label(message)
     if label is not None:
         return json.dumps(shown | {"watermark": iso_time(label)})
-    shown["key"] = None if record.key is None else record.key.decode(errors="replace")
-    raw = None if record.value is None else record.value.hex()
+    shown["key"] = None if message.key is None else message.key.decode(errors="replace")
+    raw = None if message.value is None else message.value.hex()
     if schema is None:
-        headers = {name: content.decode(errors="replace") for name, content in record.headers}
+        headers = {name: content.decode(errors="replace") for name, content in message.headers}
         shown |= {"headers": headers, "bytes": raw}
     else:
         try:
-            shown["value"] = readable(schema, decode(schema, record.value))
+            shown["value"] = readable(schema, decode(schema, message.value))
         except DeadLetter as error:
             shown |= {"error": error.reason, "detail": error.what, "bytes": raw}
     return json.dumps(shown, ensure_ascii=False)
 
 
-def _label(record: Record) -> int | None:
+def _label(message: Message) -> int | None:
     try:
-        return label_of(record.key, record.value, record.headers)
+        return label_of(message.key, message.value, message.headers)
     except DeadLetter:
         return None

@@ -7,11 +7,12 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from connectors.log import KafkaLogWriter
-from schemas.errors import CatalogueMismatch, Fatal
+from schemas.errors import Fatal
 from streams.config.document import Config
 from streams.config.examples import EXAMPLE_ACCOUNTS
 from streams.identity import event_id
 from streams.wire import Origin
+from tape.cli import tail
 from tape.cli.main import app
 from topics.admin import ensure
 from topics.catalogue import Layout
@@ -117,6 +118,17 @@ def test_watermarks_are_shown_as_such_only_where_asked(made):
     assert {row["watermark"] for row in marks} == {"2013-10-11T13:29:00Z", "2013-10-11T13:30:00Z"}
 
 
+def test_following_starts_where_the_newest_records_ended(made):
+    play(*made, minutes=1)
+    bootstrap, layout = made
+    spans = tail.ends_of(bootstrap, layout, "bars")
+    play(*made, minutes=2)
+    arrived = tail.arriving(bootstrap, layout, spans)
+    first = next(message for message in arrived if message.value is not None)
+    arrived.close()
+    assert first.offset >= spans["bars", first.partition][1]
+
+
 def test_a_value_that_cannot_be_decoded_is_shown_as_bytes_with_its_reason(made):
     bootstrap, layout = made
     producer = Producer({"bootstrap.servers": bootstrap})
@@ -127,7 +139,7 @@ def test_a_value_that_cannot_be_decoded_is_shown_as_bytes_with_its_reason(made):
 
 
 def test_tail_of_a_topic_that_the_cluster_lacks_says_how_to_create_it(cluster):
-    with pytest.raises(CatalogueMismatch, match="tape topics --create"):
+    with pytest.raises(Fatal, match="tape topics --create"):
         tape("tail", "bars")
 
 
