@@ -187,11 +187,11 @@ class EmbeddedKafka:
             self._child.kill()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections are still accepted, nothing answers."""
-        self.child.send(signal.SIGSTOP)
+        """Connections are still accepted, nothing answers. Returns when the broker stands still."""
+        self.child.freeze()
 
     def thaw(self) -> None:
-        """SIGCONT after ``freeze``."""
+        """Let it go on after ``freeze``."""
         self.child.send(signal.SIGCONT)
 
     def _answers(self) -> bool:

@@ -161,6 +161,15 @@ class Child:
         if self.exit_code is None:
             self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until it stands still: its connections stay open, nothing answers."""
+        self.send(signal.SIGSTOP)
+        until = time.monotonic() + _KILL_S
+        while psutil.Process(self.pid).status() != psutil.STATUS_STOPPED:
+            if time.monotonic() > until:
+                raise Fatal(f"{self.name} does not stand still", value=self.pid, remedy="see its state in ps")
+            time.sleep(0.01)
+
     def wait_ready(self, ready: Callable[[], bool], timeout_s: float) -> None:
         """Wait until ``ready()``. Raises Fatal, quoting the log, where the child ends or time runs out."""
         until = time.monotonic() + timeout_s

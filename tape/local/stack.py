@@ -134,16 +134,20 @@ class LocalStack:
         config = load(self.config_path)
         self._write()
         self._start_servers()
+        say(f"Kafka answers at {self.bootstrap}; making topics and tables")
         ensure(self.bootstrap, self.layout)
         upgrade(self.database_url, self.layout.prefix)
         self._arm(config)
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
-        self._supervisor.start(self._workers(config, f"http://{LOOPBACK}:{free_port()}"))
+        workers = self._workers(config, f"http://{LOOPBACK}:{free_port()}")
+        say(f"starting {len(workers)} workers, their logs are in {self.folder / 'logs'}")
+        self._supervisor.start(workers)
         self._phase = Phase.READY
         self._write()
 
     def _start_servers(self) -> None:
         """Both at once: one boots while the other is prepared."""
+        say(f"starting Kafka and Postgres in {self.folder}")
         named_broker = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         named_database = os.environ.get("DATABASE_URL")
         if named_broker:

@@ -122,6 +122,28 @@ def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(tmp_pat
     assert states == ["ACTIVE"], "written at the first start only, so that a pause outlives a restart"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
+@pytest.mark.usefixtures("own_servers", "kafka")
+def test_stack_killed_outright_leaves_nothing_and_starts_again(tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    code = (
+        "import pathlib, sys, time\n"
+        "from tape.local.stack import LocalStack\n"
+        "with LocalStack(pathlib.Path(sys.argv[1]), workers=lambda config, url: ()):\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline() == "up\n"
+    known = state.running(folder)
+    assert [process.name for process in known.processes] == ["kafka", "postgres"]
+    parent.kill()
+    parent.wait()
+    assert eventually(lambda: gone(known.processes))
+    with LocalStack(folder, workers=lambda config, url: ()) as stack:
+        assert stack.cluster_id == known.cluster_id
+
+
 @pytest.mark.usefixtures("own_servers", "kafka")
 def test_second_up_on_the_folder_is_refused_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
