@@ -81,4 +81,4 @@ def client_order_id(account_id: str, source: str, purpose: Purpose, attempt: int
     ``source`` is the signal_id of an OPEN, position id and exit sequence of a CLOSE. 40 characters.
     """
     digest = sha256(f"{account_id}|{source}|{purpose}|{attempt}".encode()).hexdigest()[:32]
-    return f"td1-{'o' if purpose is Purpose.OPEN else 'c'}{attempt:02d}-{digest}"
+    return f"td1-{'o' if purpose == Purpose.OPEN else 'c'}{attempt:02d}-{digest}"

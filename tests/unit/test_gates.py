@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.config.accounts import Account, Action
+from streams.config.accounts import Action
 from streams.config.document import Config
 from streams.contract import MINUTE_US
 from streams.rules.contracts import ContractReason
@@ -345,9 +345,7 @@ def test_nothing_stops_at_the_first_failure() -> None:
         "quote_age",
         "spread",
     ]
-    failed = first_failure(results)
-    assert failed is not None
-    assert failed.reason is GateReason.KILL_SWITCH_UNKNOWN
+    assert first_failure(results) == results[1]
 
 
 def test_a_gate_that_raises_fails() -> None:
@@ -362,7 +360,6 @@ def test_everything_unknown_lets_nothing_open() -> None:
         GateInputs(now=NOW, action=Action.BUY_CALL, kind=Kind.CALL), Rules(make_account(), Config())
     )
     lenient = {result.gate for result in results if result.passed}
-    # what was asked for is allowed, feeds that are off do not count, and nothing sized costs nothing
     assert lenient == {"action_allowed", "volatility_regime", "sell_stock_position"}
 
 
@@ -398,6 +395,5 @@ def test_regime_bounds_belong_to_the_higher_regime(value: float, size: str) -> N
 
 
 def test_limits_of_the_four_tiers_are_read_from_the_account() -> None:
-    tiny: Account = make_account("tiny")
-    result = run_gate(BY_NAME["max_contracts"], case(quantity=D(3)), Rules(tiny, Config()))
+    result = run("max_contracts", case(quantity=D(3)), tier="tiny")
     assert (result.reason, result.observed, result.threshold) == (GateReason.MAX_CONTRACTS, "3", "2")
