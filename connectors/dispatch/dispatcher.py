@@ -1,10 +1,12 @@
 """The dispatcher's core: turns what reaches an account into inbox records, and performs its requests.
 
 No Kafka and no threads here. The shell around it appends the returned bodies in order, lets the account
-stage fold them, and hands the stage's requests to ``perform``. Calls block as long as the broker does.
+stage fold them, and hands the stage's requests to ``perform``, which blocks as long as the broker does.
+Updates may be handed in from another thread meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import Any, TypeVar
 
 from connectors.broker import (
@@ -58,7 +60,9 @@ class Dispatcher:
         self._inbox = Inbox(account.account_id)
         self._identified = False
         self._tested = False
+        self._lock = Lock()
         self._working: set[str] = set()
+        self._ended: set[str] = set()
         self._executions: set[str] = set()
         self._client_ids: dict[str, str] = {}
         self._kinds: dict[str, Callable[[Body], list[Body]]] = {
@@ -273,10 +277,12 @@ class Dispatcher:
 
     def _note(self, order: OrderReply) -> None:
         self._client_ids[order.broker_order_id] = order.client_order_id
-        if order.state in TERMINAL:
-            self._working.discard(order.client_order_id)
-        else:
-            self._working.add(order.client_order_id)
+        with self._lock:  # updates and answers may come in different threads, and in either order
+            if order.state in TERMINAL:
+                self._ended.add(order.client_order_id)
+                self._working.discard(order.client_order_id)
+            elif order.client_order_id not in self._ended:
+                self._working.add(order.client_order_id)
 
 
 _UNIDENTIFIED = "the account behind the credentials is not the configured one, or not ACTIVE"

@@ -52,7 +52,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             broker,
             market,
             paper.advance,
-            lambda fault, **options: paper.faults.arm(fault, **options),
+            paper.faults.arm,
             lambda fault: paper.faults.fired[fault],
         )
         return

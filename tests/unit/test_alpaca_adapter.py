@@ -113,7 +113,7 @@ def test_answer_that_cannot_be_read_is_a_doubt(url: str, monkeypatch: pytest.Mon
 def test_every_page_of_a_chain_is_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trading, "_CONTRACTS_PAGE", 1)
     broker = AlpacaBroker(url, LARGE_KEYS)
-    before = state(url)["requests"]["contracts"] if "contracts" in state(url)["requests"] else 0
+    before = state(url)["requests"].get("contracts", 0)
     query = ChainQuery(
         underlying="NVDA", right=None, expiry_from=DAY, expiry_to=DAY + 60, strike_from=D(1), strike_to=D(999)
     )

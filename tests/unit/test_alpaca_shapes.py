@@ -54,7 +54,8 @@ def test_account_has_alpacas_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["limit_order", "market_order", "get_order_by_id", "get_order_by_client_id", "order_position_intent"]
+    "name",
+    ["limit_order", "market_order", "get_order_by_id", "get_order_by_client_id", "order_position_intent"],
 )
 def test_order_has_alpacas_shape(name: str) -> None:
     recorded = payload(f"order_routes__{name}")
@@ -110,7 +111,9 @@ def test_recorded_chain_is_read_with_what_it_lacks_as_unknown() -> None:
     query = ChainQuery(
         underlying="AAPL", right=None, expiry_from=0, expiry_to=99_999, strike_from=D(0), strike_to=D(999)
     )
-    chain = replies.chain(query, [listed, listed | {"symbol": "X", "tradable": False}], snapshots, "indicative")
+    chain = replies.chain(
+        query, [listed, listed | {"symbol": "X", "tradable": False}], snapshots, "indicative"
+    )
     (put,) = chain.contracts
     assert (put.bid, put.ask, put.volume, put.open_interest) == (D("0.32"), D("0.35"), None, 0)
     assert put.delta == pytest.approx(-0.0696, abs=1e-4)
@@ -163,4 +166,4 @@ def test_real_alpaca_clients_read_the_paper_exchange_with_their_own_models() -> 
         assert options.get_option_latest_quote(latest_option)[CALL].bid_price == 2.0
         chain = options.get_option_chain(OptionChainRequest(underlying_symbol="NVDA"))
         assert chain[CALL].greeks.delta == 0.4
-    assert [TradeUpdate(**update).event for update in heard][0] == "new"
+    assert TradeUpdate(**heard[0]).event == "new"

@@ -9,7 +9,9 @@ from schemas.errors import Fatal
 
 
 def test_environment_variable_is_read_by_its_name() -> None:
-    found = credentials("TAPE_TINY_KEY", "TAPE_TINY_SECRET", {"TAPE_TINY_KEY": "k1", "TAPE_TINY_SECRET": "s1"})
+    found = credentials(
+        "TAPE_TINY_KEY", "TAPE_TINY_SECRET", {"TAPE_TINY_KEY": "k1", "TAPE_TINY_SECRET": "s1"}
+    )
     assert (found.key, found.secret) == ("k1", "s1")
     assert "s1" not in repr(found) and "k1" not in repr(found)
 

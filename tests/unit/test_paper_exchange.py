@@ -108,9 +108,7 @@ def test_order_against_a_working_one_is_a_wash_trade() -> None:
     _bought(paper)
     paper.submit(NUMBER, order("td1-b", limit_price="1.50"))
     with pytest.raises(Refusal, match="wash trade"):
-        paper.submit(
-            NUMBER, order("td1-s", side="sell", position_intent="sell_to_close", limit_price="2.50")
-        )
+        paper.submit(NUMBER, order("td1-s", side="sell", position_intent="sell_to_close", limit_price="2.50"))
 
 
 def test_option_market_order_is_refused_while_the_market_is_closed_and_limit_is_queued() -> None:
