@@ -61,7 +61,8 @@ class DispatchApp:
         )
         self._outbox = self.stage_app.outbox
         self._keys = credentials(account.key_ref, account.secret_ref)
-        self._broker = AlpacaBroker(account.base_url, self._keys)
+        self._base_url = settings.address_of(account.base_url)
+        self._broker = AlpacaBroker(self._base_url, self._keys, known_as=account.base_url)
         self._lease = Lease(
             PostgresLeases(settings.database_url, settings.prefix), account_id, f"pid {os.getpid()}"
         )
@@ -75,7 +76,6 @@ class DispatchApp:
         self._outstanding = 0
         self._inbox_end = -1
         self._identity_at = 0
-        self._base_url = account.base_url
         app = self.stage_app.app
         router = SignalRouter(app, settings, self._minute)
         router.declare()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from schemas.errors import Fatal
+from streams.config.accounts import EMBEDDED
 from streams.config.document import Config, load
 from streams.sessions import Calendar, xnys
 from streams.wire import Origin
@@ -22,6 +23,7 @@ class Settings:
     home: Path
     prefix: str = ""
     database_url: str = ""
+    exchange_url: str = ""
     symbol_partitions: int = 4
     account_partitions: int = 4
 
@@ -41,6 +43,17 @@ class Settings:
         """What this process stamps into headers."""
         return Origin(source, code_version(), self.config.digest)
 
+    def address_of(self, base_url: str) -> str:
+        """Where an account's broker answers. Raises Fatal where the embedded one's address is not known."""
+        if base_url != EMBEDDED:
+            return base_url
+        if not self.exchange_url:
+            raise Fatal(
+                f"the account trades at the {EMBEDDED} paper exchange, but none is named",
+                remedy="start it with `tape up`, or set TAPE_EXCHANGE_URL",
+            )
+        return self.exchange_url
+
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
         return f"{self.prefix or 'tapedeck'}-{stage}"
@@ -59,6 +72,7 @@ def from_environment() -> Settings:
         home=Path(os.environ.get("TAPE_HOME", ".tape")),
         prefix=os.environ.get("TAPE_PREFIX", ""),
         database_url=os.environ.get("DATABASE_URL", ""),
+        exchange_url=os.environ.get("TAPE_EXCHANGE_URL", ""),
         symbol_partitions=int(os.environ.get("TAPE_SYMBOL_PARTITIONS", "4")),
         account_partitions=int(os.environ.get("TAPE_ACCOUNT_PARTITIONS", "4")),
     )

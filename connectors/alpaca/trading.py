@@ -123,18 +123,22 @@ def is_option(instrument: str) -> bool:
 
 
 class AlpacaBroker:
-    """One account behind one pair of credentials. Blocking; one instance per thread."""
+    """One account behind one pair of credentials. Blocking; one instance per thread.
+
+    ``known_as`` is how the configuration names this address, where it does not spell it.
+    """
 
     def __init__(
         self,
         base_url: str,
         credentials: Credentials,
         *,
+        known_as: str | None = None,
         stock_feed: str = "iex",
         option_feed: str = "indicative",
     ) -> None:
         require_loopback(base_url)
-        self.base_url = base_url
+        self.base_url = known_as or base_url
         self._stock_feed, self._option_feed = DataFeed(stock_feed), OptionsFeed(option_feed)
         keys: dict[str, Any] = {
             "api_key": credentials.key,

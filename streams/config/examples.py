@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from streams.config.accounts import Account
-
-PAPER_PORT = 8765
+from streams.config.accounts import EMBEDDED, Account
 
 
-def example_account(account_id: str, tier: str, base_url: str = f"http://127.0.0.1:{PAPER_PORT}") -> Account:
+def example_account(account_id: str, tier: str, base_url: str = EMBEDDED) -> Account:
     """A paper account of ``tier`` whose limits are the tier's own."""
     name = account_id.upper().replace("-", "_")
     fields: dict[str, Any] = {

@@ -26,11 +26,12 @@ Prefix = Annotated[
 
 
 class Cluster(NamedTuple):
-    """A broker, how the catalogue lies on it, and the configuration document where one is known."""
+    """A broker, how the catalogue lies on it, and the configuration document and its paper exchange where one is known."""
 
     bootstrap: str
     layout: Layout
     config: Path | None
+    exchange: str | None = None
 
 
 def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
@@ -40,7 +41,8 @@ def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
         return Cluster(bootstrap, _layout(prefix or ""), Path(config) if config else None)
     stack = running(stack_folder(None))
     chosen = stack.prefix if prefix is None else prefix
-    return Cluster(stack.bootstrap, _layout(chosen), Path(stack.config) if stack.config else None)
+    config_path = Path(stack.config) if stack.config else None
+    return Cluster(stack.bootstrap, _layout(chosen), config_path, stack.exchange_url or None)
 
 
 def is_named(bootstrap: str) -> bool:

@@ -18,10 +18,10 @@ from connectors.paper.server import PaperServer
 from connectors.tapes.player import Pace
 from connectors.tapes.source import TapeSource, session_date
 from schemas.errors import Fatal
+from streams.config.accounts import EMBEDDED
 from streams.config.document import Config
-from streams.config.examples import PAPER_PORT
 from streams.sessions import xnys
-from tape.local.plan import EXCHANGE_URL
+from tape.local.state import EXCHANGE_URL
 
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""
@@ -76,7 +76,7 @@ async def _serve(server: PaperServer, config: Config) -> None:
     try:
         typer.echo(f"paper exchange on {server.url}")
         for account in config.accounts:
-            if account.base_url.rstrip("/") != server.url:
+            if account.base_url not in (EMBEDDED, server.url):
                 typer.echo(
                     f"note: account {account.account_id} trades at {account.base_url}, not here", err=True
                 )
@@ -89,7 +89,7 @@ def _port(port: int | None) -> int:
     if port is not None:
         return port
     named = os.environ.get(EXCHANGE_URL)
-    return (urlsplit(named).port or PAPER_PORT) if named else PAPER_PORT
+    return (urlsplit(named).port or 0) if named else 0
 
 
 def _amounts(pairs: list[str]) -> dict[str, Decimal]:

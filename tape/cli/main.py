@@ -1,5 +1,6 @@
 """The ``tape`` command. Sub-commands live in modules of this folder and are imported when they are run."""
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -15,29 +16,39 @@ INTERRUPTED = 130
 
 
 class Entry(NamedTuple):
-    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its line of help."""
+    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its line of help.
+
+    ``wire``: it reads or writes records on a cluster, so a registry's schema ids are asked for first.
+    """
 
     path: str
     help: str
+    wire: bool = False
 
 
 COMMANDS: dict[str, Entry] = {
-    "up": Entry("tape.cli.stack:up", "Start the local stack: Kafka, Postgres, topics and all workers."),
+    "up": Entry(
+        "tape.cli.stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True
+    ),
     "down": Entry("tape.cli.stack:down", "Stop the local stack."),
-    "status": Entry("tape.cli.status:show", "Show processes, lag, last watermarks and the funnel now."),
+    "status": Entry(
+        "tape.cli.status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True
+    ),
     "logs": Entry("tape.cli.status:logs", "Print the end of one process's log."),
     "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
-    "play": Entry("tape.cli.play:play", "Play a tape, or a synthetic session, into the source topics."),
-    "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines."),
+    "play": Entry(
+        "tape.cli.play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True
+    ),
+    "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
-    "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions."),
-    "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again."),
-    "worker": Entry("tape.cli.worker:worker", "Run the agents of some stages in this process."),
-    "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account."),
+    "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),
+    "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again.", wire=True),
+    "worker": Entry("tape.cli.worker:worker", "Run the agents of some stages in this process.", wire=True),
+    "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
     "topology": Entry("tape.cli.topology:topology", "Print the stages, and what they read and write."),
     "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
-    "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres."),
+    "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres.", wire=True),
 }
 """The one table of sub-commands, in the order of the help page."""
 
@@ -67,7 +78,18 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name in COMMANDS else command, rest
+        if name not in COMMANDS:
+            return name, command, rest
+        if COMMANDS[name].wire and "--help" not in rest:
+            _use_registry()
+        return name, load(name), rest
+
+
+def _use_registry() -> None:
+    url = os.environ.get("SCHEMA_REGISTRY_URL")
+    if url:
+        registry = import_module("connectors.registry")
+        registry.use_registry(url, os.environ.get("TAPE_PREFIX", ""))
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

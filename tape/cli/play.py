@@ -63,14 +63,16 @@ def play(
     tape_name = _named(file, synthetic, seed)
     cluster = cluster_of(bootstrap, prefix)
     config = load(cluster.config) if cluster.config else Config()
+    moved = exchange or cluster.exchange
+    dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     source = TapeSource(tape=tape_name, session=session_date(session), quotes=quotes, feed=config.bars.feed)
     play_tape(
         source.load(),
         pace,
         cluster,
         Origin("play", version("tapedeck"), config.digest),
-        before_minute=_mover(exchange) if exchange else lambda label: None,
-        stages=tuple(wait_for or ()),
+        before_minute=_mover(moved) if moved else _no_wait,
+        stages=tuple(wait_for or dispatchers),
     )
 
 

@@ -1,6 +1,5 @@
 """``tape up`` and ``tape down``: start and stop the local stack."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +13,9 @@ import typer
 from schemas.errors import Fatal
 from tape.local import state
 from tape.local.places import in_words, say, size_of, stack_folder
-from tape.local.postgres import EmbeddedPostgres
 from tape.local.process import Identity, end
 from tape.local.process import in_words as exit_in_words
+from tape.local.purge import purge as purge_folder
 from tape.local.state import Phase, StackState
 
 _LOOK_S = 0.25
@@ -129,8 +128,4 @@ def down(
     if left := state.end_processes(state.read(folder)):
         print(f"ended what a dead supervisor had left: {', '.join(left)}")
     if purge and folder.is_dir():
-        with state.only_stack(folder):
-            size = size_of(folder)
-            EmbeddedPostgres(folder / "postgres").remove()
-            shutil.rmtree(folder)
-        print(f"removed {folder} ({in_words(size)})")
+        print(f"removed {folder} ({in_words(purge_folder(folder))})")

@@ -35,7 +35,7 @@ def tail(
 ) -> None:
     """Print decoded records as JSON lines, oldest first, with partition, offset and time (UTC)."""
     chosen = topic(name)
-    address, layout, _ = cluster_of(bootstrap, prefix)
+    address, layout, *_ = cluster_of(bootstrap, prefix)
 
     def keep(message: Message) -> bool:
         return wanted(message, key, watermarks)

@@ -28,7 +28,7 @@ def topics(
         _show(Layout(prefix or ""), None, [])
         print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
         return
-    address, layout, _ = cluster_of(bootstrap, prefix)
+    address, layout, *_ = cluster_of(bootstrap, prefix)
     if create:
         try:
             created = ensure(address, layout)

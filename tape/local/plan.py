@@ -6,13 +6,12 @@ import sys
 from streams.config.document import Config
 from tape.local.supervisor import Worker
 
-EXCHANGE_URL = "TAPE_EXCHANGE_URL"
 _TAPE = (sys.executable, "-m", "tape")
 
 
-def workers(config: Config, exchange_url: str) -> tuple[Worker, ...]:
+def workers(config: Config) -> tuple[Worker, ...]:
     """The processes for ``config``: exchange, stages in two processes, a dispatcher per account, sink."""
-    trading = {EXCHANGE_URL: exchange_url} | paper_credentials(config)
+    trading = paper_credentials(config)
     dispatchers = tuple(
         Worker(
             name=f"dispatch-{account.account_id}", argv=(*_TAPE, "dispatch", account.account_id), env=trading

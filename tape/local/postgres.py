@@ -84,7 +84,6 @@ class EmbeddedPostgres:
         self._port = 0
         self._durable = durable
         self._owner = server_owner()
-        self._socket: Path | None = None
         self._child: Child | None = None
 
     @property
@@ -119,14 +118,10 @@ class EmbeddedPostgres:
         if not (data / "PG_VERSION").is_file():
             self._initialise(binaries, data)
         self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Postgres")
-        self._remove_socket()
-        # A unix socket's path is limited to about 100 characters: a short folder of its own.
-        self._socket = Path(tempfile.mkdtemp(prefix="tapepg-"))
-        self._give(self._socket)
         options = {
             "listen_addresses": LOOPBACK,
             "port": str(self._port),
-            "unix_socket_directories": str(self._socket),
+            "unix_socket_directories": "",
             "logging_collector": "off",
             "fsync": "on" if self._durable else "off",
         }
@@ -166,13 +161,11 @@ class EmbeddedPostgres:
         """Fast shutdown; SIGKILL after ``deadline_s``. Nothing happens where it does not run."""
         if self._child is not None:
             self._child.stop(deadline_s)
-        self._remove_socket()
 
     def kill(self) -> None:
         """SIGKILL: what a crash of the server looks like."""
         if self._child is not None:
             self._child.kill()
-        self._remove_socket()
 
     def remove(self) -> None:
         """Stop, and remove the data wherever it lies."""
@@ -295,11 +288,6 @@ class EmbeddedPostgres:
         """Make the server's user the owner of something of ours."""
         if self._owner.uid is not None and self._owner.gid is not None:
             os.chown(path, self._owner.uid, self._owner.gid)
-
-    def _remove_socket(self) -> None:
-        if self._socket is not None:
-            shutil.rmtree(self._socket, ignore_errors=True)
-            self._socket = None
 
 
 def _anyone_may_pass(folder: Path) -> bool:

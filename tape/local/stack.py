@@ -31,7 +31,7 @@ from topics.catalogue import Layout
 
 _LOOK_S = 15.0
 _SERVICES_S = 1.5
-WorkerPlan = Callable[[Config, str], Sequence[Worker]]
+WorkerPlan = Callable[[Config], Sequence[Worker]]
 
 
 class LocalStack:
@@ -55,6 +55,7 @@ class LocalStack:
         self.bootstrap = ""
         self.cluster_id = ""
         self.database_url = ""
+        self.exchange_url = ""
         self._config_path = config
         self._workers = workers
         self._lock = ExitStack()
@@ -138,8 +139,9 @@ class LocalStack:
         ensure(self.bootstrap, self.layout)
         upgrade(self.database_url, self.layout.prefix)
         self._arm(config)
+        self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
+        workers = self._workers(config)
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
-        workers = self._workers(config, f"http://{LOOPBACK}:{free_port()}")
         say(f"starting {len(workers)} workers, their logs are in {self.folder / 'logs'}")
         self._supervisor.start(workers)
         self._phase = Phase.READY
@@ -218,6 +220,7 @@ class LocalStack:
             database_url=self.database_url,
             config=str(self._config_path.absolute()) if self._config_path else "",
             prefix=self.layout.prefix,
+            exchange_url=self.exchange_url,
             processes=self._processes(),
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 from schemas.errors import Fatal
 from tape.local.process import Identity, end, is_running
 
+EXCHANGE_URL = "TAPE_EXCHANGE_URL"
 STATE_FILE = "stack.json"
 LOCK_FILE = "lock"
 _OWNER_ONLY = 0o600
@@ -52,6 +53,7 @@ class StackState:
     database_url: str = ""
     config: str = ""
     prefix: str = ""
+    exchange_url: str = ""
     processes: tuple[ProcessState, ...] = field(default=())
 
     @property
@@ -66,6 +68,7 @@ class StackState:
             "DATABASE_URL": self.database_url,
             "TAPE_CONFIG": self.config,
             "TAPE_PREFIX": self.prefix,
+            EXCHANGE_URL: self.exchange_url,
         }
 
 

@@ -10,21 +10,16 @@ from streams.config.document import Config
 from streams.config.examples import EXAMPLE_ACCOUNTS
 from tape.local import jars
 from tape.local.places import cache_dir, in_words, size_of, stack_folder
-from tape.local.plan import EXCHANGE_URL, paper_credentials, workers
+from tape.local.plan import paper_credentials, workers
 from tape.local.process import tail
-
-URL = "http://127.0.0.1:29999"
 
 
 def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
-    plan = workers(Config(accounts=EXAMPLE_ACCOUNTS), URL)
+    plan = workers(Config(accounts=EXAMPLE_ACCOUNTS))
     names = [worker.name for worker in plan]
     assert names == ["exchange", "features", "decide", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
     assert stages == ["features", "scores", "watchlist", "signals"]
-    for worker in plan:
-        if worker.name == "exchange" or worker.name.startswith("dispatch"):
-            assert worker.env[EXCHANGE_URL] == URL
 
 
 def test_accounts_get_paper_credentials_and_named_ones_are_kept(
