@@ -20,13 +20,12 @@ _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _SERVER_ERROR = 500
 
 
-def use_registry(url: str, layout: Layout) -> None:
+def use_registry(url: str, prefix: str) -> None:
     """Register every schema at ``url`` and stamp and read its ids in this process from now on.
 
-    An empty ``url`` leaves the id log's own ids in use. Raises Retry or Fatal as ``register`` does.
+    Raises Retry or Fatal as ``register`` does.
     """
-    if url:
-        use_ids(register(url, layout))
+    use_ids(register(url, Layout(prefix)))
 
 
 def register(url: str, layout: Layout) -> IdMap:

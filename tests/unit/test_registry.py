@@ -5,11 +5,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from typer.testing import CliRunner
 
 from connectors.registry import register, use_registry
 from schemas import codec, ids
 from schemas.errors import DeadLetter, Fatal, Retry
 from schemas.golden import samples_of
+from tape.cli.main import app
 from topics.catalogue import CATALOGUE, Layout
 
 FIRST_ID = 5001
@@ -78,7 +80,7 @@ def test_the_registrys_ids_are_on_the_wire_and_are_read_back(registry):
     body = samples_of(codec.load_schema("bars"))[0]
     own = codec.encode("bars", body)
     try:
-        use_registry(registry.url, Layout())
+        use_registry(registry.url, "")
         wire = codec.encode("bars", body)
         assert int.from_bytes(wire[1:5]) >= FIRST_ID
         assert wire[5:] == own[5:]
@@ -89,10 +91,18 @@ def test_the_registrys_ids_are_on_the_wire_and_are_read_back(registry):
         codec.use_ids(None)
 
 
-def test_without_a_registry_the_id_log_is_used():
-    use_registry("", Layout())
-    body = samples_of(codec.load_schema("bars"))[0]
-    assert int.from_bytes(codec.encode("bars", body)[1:5]) == ids.current_id("bars")
+def test_a_command_that_speaks_to_the_log_registers_first(registry, monkeypatch):
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", registry.url)
+    monkeypatch.setenv("TAPE_PREFIX", "shadow")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    try:
+        CliRunner().invoke(app, ["config", "show"])
+        assert registry.subjects == {}
+        CliRunner().invoke(app, ["tail", "nothing"])
+        assert "shadow.bars-value" in registry.subjects
+        assert int.from_bytes(codec.encode("bars", samples_of(codec.load_schema("bars"))[0])[1:5]) >= FIRST_ID
+    finally:
+        codec.use_ids(None)
 
 
 def test_a_refused_schema_stops_the_process_and_names_the_subject(registry):
