@@ -25,13 +25,14 @@ class PositionIntent(StrEnum):
 
 
 class OrderReason(StrEnum):
-    """Why an order's state changed."""
+    """Why an order's state changed. KEPT_BACK: the dispatcher did not send it, the detail says why."""
 
     SENT = "SENT"
     BROKER_REJECTED = "BROKER_REJECTED"
     STATE_UNKNOWN = "STATE_UNKNOWN"
     NOT_FOUND_AT_BROKER = "NOT_FOUND_AT_BROKER"
     SHADOW_NOT_SENT = "SHADOW_NOT_SENT"
+    KEPT_BACK = "KEPT_BACK"
 
 
 class OrderState(StrEnum):

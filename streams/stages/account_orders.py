@@ -81,7 +81,8 @@ def place(turn: Turn, order: Order, proposal: str) -> None:
 def ask_about(turn: Turn, order: Order, after_s: int) -> None:
     """Ask the broker for the order by its client id, after a pause."""
     order.asking_after_s = after_s
-    turn.request(FetchOrder(client_order_id=order.client_order_id, after_s=after_s))
+    order.questions += 1
+    turn.request(FetchOrder(client_order_id=order.client_order_id, after_s=after_s), number=order.questions)
 
 
 def _pause(turn: Turn, asked: int) -> int:
@@ -121,6 +122,8 @@ def _not_found(turn: Turn, order: Order, detail: str | None) -> None:
 def _reason(old: OrderState, new: OrderState) -> OrderReason | None:
     if new is OrderState.REJECTED:
         return OrderReason.BROKER_REJECTED
+    if new is OrderState.NOT_SENT:
+        return OrderReason.KEPT_BACK
     return OrderReason.SENT if old is OrderState.INTENT else None
 
 

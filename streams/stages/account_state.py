@@ -149,6 +149,7 @@ class Order:
     accepted_at: int | None = None
     not_found: int = 0
     asking_after_s: int | None = None
+    questions: int = 0
 
     @property
     def terminal(self) -> bool:

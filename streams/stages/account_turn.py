@@ -71,13 +71,13 @@ class Turn:
     def drop(self, reason: AccountDrop) -> None:
         self.drops.append(Drop(self._cause, reason.value))
 
-    def request(self, request: Request) -> None:
-        """Hand one request to the shell."""
+    def request(self, request: Request, *, number: int = 0) -> None:
+        """Hand one request to the shell. ``number`` tells questions about one order apart."""
         account_id = self.account.account_id
         if isinstance(request, Submit):
             identity = request_id(account_id, request.kind, request.client_order_id, "")
         elif isinstance(request, FetchOrder):
-            identity = request_id(account_id, request.kind, request.client_order_id, self.event)
+            identity = request_id(account_id, request.kind, request.client_order_id, str(number))
         else:
             identity = request.request_id
         self.outs.append(Out(self._cause, REQUESTS, account_id.encode(), identity, at_scale(body(request))))

@@ -136,6 +136,10 @@ def test_doubt_about_the_question_keeps_asking_without_counting() -> None:
         inbox.doubt(coid)
     assert states(inbox) == ["INTENT", "UNKNOWN"]
     assert len(inbox.requests("FETCH_ORDER")) == 6
+    asked = [
+        out.event_id for out in inbox.outs if out.topic == REQUESTS and out.body["kind"] == "FETCH_ORDER"
+    ]
+    assert len(set(asked)) == 6
 
 
 def test_a_rejected_order_leaves_no_execution_and_frees_its_reservation() -> None:
@@ -151,6 +155,18 @@ def test_a_rejected_order_leaves_no_execution_and_frees_its_reservation() -> Non
     assert not inbox.of("executions") and not inbox.of("positions")
     inbox.signal("NVDA", signal_id="sg_again")
     assert inbox.of("proposals")[1]["verdict"] == "APPROVED"
+
+
+def test_an_order_that_the_dispatcher_kept_back_was_not_sent() -> None:
+    inbox = Inbox().start()
+    inbox.signal()
+    coid = inbox.of("orders")[0]["client_order_id"]
+    inbox.reply(coid, "NOT_SENT", broker_order_id=None, error="the self-test has not passed: quote")
+    last = inbox.of("orders")[-1]
+    assert (last["state"], last["reason"]) == ("NOT_SENT", "KEPT_BACK")
+    assert "self-test" in last["detail"]
+    inbox.signal("AMD")
+    assert gates_of(inbox.of("proposals")[1])["max_positions"]["observed"] == "1"
 
 
 def test_a_terminal_order_stays_so_and_a_late_execution_is_still_folded() -> None:
