@@ -1,0 +1,188 @@
+"""The house rules that a machine can check, and that each check fires. CONTRIBUTING.md has them in words."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAX_LINES = 400
+
+IMPURE_MODULES = {
+    *("time", "secrets", "uuid", "os", "logging", "socket", "subprocess", "threading", "asyncio"),
+    *("requests", "aiohttp", "urllib.request", "http", "sqlite3", "psycopg", "confluent_kafka", "aiokafka"),
+    *("faust", "alpaca", "rich", "typer"),
+}
+IMPURE_CALLS = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "getenv"}
+# Spelt in parts, so that this file does not break its own rule.
+_HOSTS = (
+    "pypi" + ".org",
+    "pythonhosted" + ".org",
+    "maven" + ".org",
+    "maven.apache" + ".org",
+    "npmjs" + ".org",
+)
+_IMAGES = ("docker" + ".io", "ghcr" + ".io", "quay" + ".io", "gcr" + ".io")
+HOST = re.compile("|".join(map(re.escape, (*_HOSTS, *_IMAGES))) + "|index" + r"[-_]url\s*=", re.IGNORECASE)
+MACHINE_PATH = re.compile(r"(?<![\w.~*])/(?:work|root|home/[a-z]|tmp|Users/[A-Za-z])" + r"(?:/|\b(?!\w))")
+SECRET = re.compile(r"\b(?:PK|AK|CK)[A-Z0-9]{18}\b|-----BEGIN [A-Z ]*PRIVATE" + r" KEY")
+BLANKET = re.compile(r"#\s*(?:type:\s*ignore(?!\[)|noqa(?!:))" + r"|ruff:\s*noqa(?!:)|mypy:\s*ignore-errors")
+
+
+def tracked(*patterns):
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def texts(*patterns):
+    """(path from the root, text) of each tracked text file."""
+    for path in tracked(*patterns):
+        try:
+            yield str(path.relative_to(ROOT)), path.read_text()
+        except UnicodeDecodeError:
+            continue
+
+
+def lines_with(pattern, text):
+    return [number for number, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
+
+
+def impurities(source):
+    """What a module of the pure core must not do, as "line: what"."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [(node, f"imports {n.name}") for n in names if _is_impure(n.name)]
+            case ast.ImportFrom(module=str(module)) if _is_impure(module):
+                found.append((node, f"imports {module}"))
+            case ast.ImportFrom(module="random", names=names) if {n.name for n in names} != {"Random"}:
+                found.append((node, "draws chance without a seed"))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="random"), attr=name), args=seeds) if (
+                name != "Random" or not seeds
+            ):
+                found.append((node, "draws chance without a seed"))
+            case ast.Call(func=ast.Attribute(attr=name)) if name in IMPURE_CALLS and not _has_zone(node):
+                found.append((node, f"calls {name}"))
+            case ast.Call(func=ast.Name(id="open" | "print" | "input" as name)):
+                found.append((node, f"calls {name}"))
+            case ast.Call(func=ast.Name(id="datetime")) if not _has_zone(node):
+                found.append((node, "makes a naive datetime"))
+            case ast.Call(func=ast.Name(id="Decimal"), args=[ast.Constant(value=float())]):
+                found.append((node, "makes money of a float"))
+            case ast.For(iter=source_of) | ast.comprehension(iter=source_of) if _is_unordered(source_of):
+                found.append((source_of, "iterates over a set"))
+    return sorted(f"{node.lineno}: {what}" for node, what in found)
+
+
+def _is_impure(module):
+    return any(module == banned or module.startswith(f"{banned}.") for banned in IMPURE_MODULES)
+
+
+def _has_zone(call):
+    """Whether a zone is given; ``fromtimestamp`` and ``datetime`` of a given instant are pure then."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+    if name in ("now", "utcnow", "today", "utcfromtimestamp", "getenv"):
+        return False
+    return any(keyword.arg in ("tz", "tzinfo") for keyword in call.keywords)
+
+
+def _is_unordered(node):
+    match node:
+        case ast.Set() | ast.SetComp():
+            return True
+        case ast.Call(func=ast.Name(id="set" | "frozenset")):
+            return True
+    return False
+
+
+def test_the_pure_core_takes_no_clock_chance_environment_input_or_output():
+    broken = {path: found for path, text in texts("streams/*.py") if (found := impurities(text))}
+    assert broken == {}
+
+
+@pytest.mark.parametrize(
+    "source, what",
+    [
+        ("import time", "imports time"),
+        ("from os import environ", "imports os"),
+        ("import logging", "imports logging"),
+        ("from random import random", "without a seed"),
+        ("import random\nrandom.choice(x)", "without a seed"),
+        ("import random\nrandom.Random()", "without a seed"),
+        ("from datetime import datetime\ndatetime.now(tz=UTC)", "calls now"),
+        ("from datetime import date\ndate.today()", "calls today"),
+        ("datetime.fromtimestamp(3)", "calls fromtimestamp"),
+        ("datetime(2013, 10, 11)", "makes a naive datetime"),
+        ("Decimal(0.1)", "makes money of a float"),
+        ("for x in {a, b}: pass", "iterates over a set"),
+        ("[x for x in set(y)]", "iterates over a set"),
+        ("open('f')", "calls open"),
+    ],
+)
+def test_the_purity_check_fires(source, what):
+    assert what in "\n".join(impurities(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "datetime(2013, 10, 11, tzinfo=UTC)",
+        "datetime.fromtimestamp(3, tz=UTC)",
+        "for x in sorted(set(y)): pass",
+    ],
+)
+def test_the_purity_check_lets_pure_code_pass(source):
+    assert impurities(source) == []
+
+
+def test_no_module_is_longer_than_it_reads_in_one_sitting():
+    assert {p: n for p, t in texts("*.py") if (n := len(t.splitlines())) > MAX_LINES} == {}
+
+
+def test_no_tracked_file_names_a_registry_host():
+    assert {p: found for p, text in texts() if (found := lines_with(HOST, text))} == {}
+
+
+def test_no_tracked_file_names_a_path_of_one_machine():
+    assert {p: found for p, text in texts() if (found := lines_with(MACHINE_PATH, text))} == {}
+
+
+def test_no_tracked_file_holds_a_credential():
+    assert {p: found for p, text in texts() if (found := lines_with(SECRET, text))} == {}
+
+
+def test_no_rule_is_switched_off_without_its_name():
+    assert {p: found for p, text in texts("*.py") if (found := lines_with(BLANKET, text))} == {}
+
+
+@pytest.mark.parametrize(
+    "pattern, line",
+    [
+        (HOST, "url = https://" + "pypi" + ".org/simple"),
+        (HOST, "image: " + "docker" + ".io/library/kafka"),
+        (MACHINE_PATH, "path = '/wo" + "rk/main'"),
+        (MACHINE_PATH, "cd /ro" + "ot/x"),
+        (MACHINE_PATH, "open('/t" + "mp/x')"),
+        (SECRET, "key = " + "PK" + "A1" * 9),
+        (BLANKET, "x = 1  # type" + ": ignore"),
+        (BLANKET, "x = 1  # no" + "qa"),
+    ],
+)
+def test_each_pattern_fires(pattern, line):
+    assert pattern.search(line)
+
+
+def test_the_import_contracts_are_in_place_for_the_import_linter():
+    contracts = (ROOT / "pyproject.toml").read_text()
+    assert 'layers = ["tape", "agents : connectors", "streams", "topics", "schemas"]' in contracts
+    assert 'forbidden_modules = ["faust", "confluent_kafka"' in contracts
