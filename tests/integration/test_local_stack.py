@@ -22,6 +22,7 @@ from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
 from tape.local.places import cache_dir
 from tape.local.postgres import EmbeddedPostgres
 from tape.local.process import Identity, identity, is_running
+from tape.local.purge import purge
 from tape.local.stack import LocalStack
 from tape.local.state import Phase, ProcessState, StackState
 from tape.local.supervisor import Supervisor, Worker
@@ -47,10 +48,12 @@ BROKEN = (sys.executable, "-c", "raise SystemExit('the moon is in the wrong hous
 
 
 @pytest.fixture
-def own_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server that the environment names: the stack starts its own."""
+def folder(kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A stack's folder, removed with its database; the stack starts servers of its own."""
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX"):
         monkeypatch.delenv(name, raising=False)
+    yield tmp_path / "stack"
+    purge(tmp_path / "stack")
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def broker(kafka: Broker, tmp_path: Path) -> Iterator[EmbeddedKafka]:
     second.kill()
 
 
-def sleepers(config: Config, exchange_url: str) -> Sequence[Worker]:
+def sleepers(config: Config) -> Sequence[Worker]:
     return (Worker(name="sleeper", argv=SLEEPER), Worker(name="prompt", argv=READY, says_ready=True))
 
 
@@ -79,9 +82,7 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
     return True
 
 
-@pytest.mark.usefixtures("own_servers", "kafka")
-def test_stack_starts_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
-    folder = tmp_path / "one"
+def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> None:
     began = time.monotonic()
     with LocalStack(folder, workers=sleepers) as stack:
         took = time.monotonic() - began
@@ -104,12 +105,10 @@ def test_stack_starts_everything_and_leaves_nothing_running(tmp_path: Path) -> N
     assert after is not None and after.phase is Phase.STOPPED and after.processes == ()
 
 
-@pytest.mark.usefixtures("own_servers", "kafka")
-def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(tmp_path: Path) -> None:
-    folder = tmp_path / "again"
+def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(folder: Path) -> None:
     ids = []
     for _ in range(2):
-        with LocalStack(folder, workers=lambda config, url: ()) as stack:
+        with LocalStack(folder, workers=lambda config: ()) as stack:
             ids.append(stack.cluster_id)
             with psycopg.connect(stack.database_url) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
@@ -123,13 +122,11 @@ def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
-@pytest.mark.usefixtures("own_servers", "kafka")
-def test_stack_killed_outright_leaves_nothing_and_starts_again(tmp_path: Path) -> None:
-    folder = tmp_path / "killed"
+def test_stack_killed_outright_leaves_nothing_and_starts_again(folder: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
         "from tape.local.stack import LocalStack\n"
-        "with LocalStack(pathlib.Path(sys.argv[1]), workers=lambda config, url: ()):\n"
+        "with LocalStack(pathlib.Path(sys.argv[1]), workers=lambda config: ()):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(600)\n"
     )
@@ -140,13 +137,11 @@ def test_stack_killed_outright_leaves_nothing_and_starts_again(tmp_path: Path) -
     parent.kill()
     parent.wait()
     assert eventually(lambda: gone(known.processes))
-    with LocalStack(folder, workers=lambda config, url: ()) as stack:
+    with LocalStack(folder, workers=lambda config: ()) as stack:
         assert stack.cluster_id == known.cluster_id
 
 
-@pytest.mark.usefixtures("own_servers", "kafka")
-def test_second_up_on_the_folder_is_refused_by_name(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
+def test_second_up_on_the_folder_is_refused_by_name(folder: Path) -> None:
     with state.only_stack(folder), pytest.raises(Fatal) as refused, LocalStack(folder):
         pass
     assert str(folder) in str(refused.value) and str(os.getpid()) in str(refused.value)
@@ -250,10 +245,8 @@ def test_broker_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> No
         broken.start()
 
 
-@pytest.mark.usefixtures("own_servers", "kafka")
-def test_death_of_the_broker_ends_the_stack_with_its_log(tmp_path: Path) -> None:
-    folder = tmp_path / "bereft"
-    with LocalStack(folder, workers=lambda config, url: ()) as stack:
+def test_death_of_the_broker_ends_the_stack_with_its_log(folder: Path) -> None:
+    with LocalStack(folder, workers=lambda config: ()) as stack:
         process = next(p for p in state.running(folder).processes if p.name == "kafka")
         os.kill(process.pid, signal.SIGKILL)
 
