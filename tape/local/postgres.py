@@ -111,13 +111,13 @@ class EmbeddedPostgres:
 
     def launch(self) -> None:
         """Make the data folder if it is new and start the server, without waiting for it."""
+        self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Postgres")
         self.folder.mkdir(parents=True, exist_ok=True)
         room = self._room()
         binaries = self._binaries(room)
         data = room / "data"
         if not (data / "PG_VERSION").is_file():
             self._initialise(binaries, data)
-        self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Postgres")
         options = {
             "listen_addresses": LOOPBACK,
             "port": str(self._port),
