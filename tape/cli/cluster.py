@@ -26,7 +26,7 @@ Prefix = Annotated[
 
 
 class Cluster(NamedTuple):
-    """A broker, how the catalogue lies on it, and the configuration document and its paper exchange where one is known."""
+    """A broker, how the catalogue lies on it; configuration and paper exchange where they are known."""
 
     bootstrap: str
     layout: Layout
