@@ -7,9 +7,7 @@ names (``_retry``, ``_session``) that a test pins.
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 from alpaca.common.exceptions import APIError
@@ -48,6 +46,7 @@ from connectors.broker import (
 )
 from connectors.credentials import Credentials
 from schemas.errors import Fatal
+from streams.config.accounts import is_loopback
 from streams.rules import occ
 from streams.rules.orders import PositionIntent, Side
 from streams.sessions import iso_date
@@ -76,15 +75,6 @@ class BoundedAdapter(HTTPAdapter):
         answer = READ_S if request.method == "GET" else WRITE_S
         kwargs["timeout"] = (CONNECT_S, answer)
         return super().send(request, *args, **kwargs)
-
-
-def is_loopback(url: str) -> bool:
-    """True where ``url`` names this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_loopback(url: str) -> None:

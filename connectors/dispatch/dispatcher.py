@@ -109,9 +109,13 @@ class Dispatcher:
         """What the broker holds, unasked: missed executions, positions and open orders, then the account."""
         return [*self._fetch_broker({"request_id": ""}), *self._fetch_account({"request_id": ""})]
 
-    def self_test(self) -> list[Check]:
-        """Check what must work before anything opens. Until every check passes, openings are not sent."""
-        checks = self_test(self._broker, self._account, self._calendar, self._probe, self._clock.now())
+    def self_test(self, symbol: str | None = None) -> list[Check]:
+        """Check what must work before anything opens. Until every check passes, openings are not sent.
+
+        ``symbol`` is asked about; without one the first of the configured universe is.
+        """
+        probe, now = symbol or self._probe, self._clock.now()
+        checks = self_test(self._broker, self._account, self._calendar, probe, now)
         self._tested = all(check.passed for check in checks)
         return checks
 
@@ -191,7 +195,7 @@ class Dispatcher:
             limit_price=request["limit_price"],
             time_in_force=request["time_in_force"],
         )
-        barred = self._barred(order)
+        barred = self._barred(order, request["underlying"])
         if barred:
             return [self._no_order("SUBMIT", client_id, OrderState.NOT_SENT, barred)]
         self._working.add(client_id)
@@ -250,7 +254,7 @@ class Dispatcher:
         self._executions |= {body["payload"][1]["execution_id"] for body in out}
         return out
 
-    def _barred(self, order: NewOrder) -> str | None:
+    def _barred(self, order: NewOrder, underlying: str) -> str | None:
         """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
         if not self._identified:
             reply, error = _read(self._broker.account)
@@ -259,7 +263,7 @@ class Dispatcher:
             self._identified = True
         if order.intent is PositionIntent.SELL_TO_CLOSE or self._tested:
             return None
-        failed = [f"{check.name}: {check.detail}" for check in self.self_test() if not check.passed]
+        failed = [f"{check.name}: {check.detail}" for check in self.self_test(underlying) if not check.passed]
         return f"the self-test has not passed: {'; '.join(failed)}" if failed else None
 
     def _is_ours(self, number: str, status: str) -> bool:

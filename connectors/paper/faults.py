@@ -92,7 +92,7 @@ class UpdateGate:
         """The updates to send now, in order."""
         if self._fires(Fault.UPDATE_LOST):
             return []
-        if self._fires(Fault.UPDATE_AFTER_NEXT):
+        if not self._held and self._fires(Fault.UPDATE_AFTER_NEXT):
             self._held.append(update)
             return []
         out = [update, update] if self._fires(Fault.UPDATE_TWICE) else [update]

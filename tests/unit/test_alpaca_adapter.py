@@ -11,12 +11,13 @@ from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 
 from connectors.alpaca import trading
-from connectors.alpaca.trading import AlpacaBroker, is_loopback
+from connectors.alpaca.trading import AlpacaBroker
 from connectors.broker import ChainQuery, Doubt, NewOrder, Refused
 from connectors.credentials import Credentials
 from connectors.paper.exchange import PaperExchange
 from connectors.paper.faults import Fault
 from schemas.errors import Fatal
+from streams.config.accounts import is_loopback
 from streams.rules.orders import PositionIntent, Side
 from tests.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, StepClock, exchange, serving, state
 

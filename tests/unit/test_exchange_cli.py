@@ -1,0 +1,72 @@
+"""``tape exchange`` as people and the stack start it."""
+
+import os
+import signal
+import subprocess
+import sys
+from decimal import Decimal as D
+from pathlib import Path
+
+import pytest
+import requests
+
+from connectors.alpaca.trading import AlpacaBroker
+from connectors.credentials import Credentials
+from schemas.errors import Fatal
+from streams.config.document import Config
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from tape.cli.exchange import open_accounts
+
+KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}
+
+
+def test_accounts_open_with_the_cash_of_their_tier_or_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    config = Config(accounts=EXAMPLE_ACCOUNTS)
+    opened = {account.number: account.cash for account in open_accounts(config, {"tiny": D(7)})}
+    assert opened == {"PAPER-LARGE": 100_000, "PAPER-TINY": 7}
+    with pytest.raises(Fatal, match="nobody"):
+        open_accounts(config, {"nobody": D(1)})
+
+
+def test_account_without_credentials_is_refused_by_the_name_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TAPE_LARGE_KEY", raising=False)
+    with pytest.raises(Fatal, match="TAPE_LARGE_KEY"):
+        open_accounts(Config(accounts=EXAMPLE_ACCOUNTS), {})
+
+
+def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Path) -> None:
+    config = tmp_path / "tape.toml"
+    config.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
+    environment = os.environ | KEYS | {
+        "TAPE_CONFIG": str(config),
+        "TAPE_HOME": str(tmp_path),
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "tape", "exchange", "--port", "0"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        market, served = process.stdout.readline(), process.stdout.readline()
+        assert "synthetic" in market
+        url = served.rsplit(" ", 1)[1].strip()
+        now = requests.get(f"{url}/_paper/state", timeout=5).json()["now"]
+        label = now - now % 60_000_000 + 10 * 60_000_000
+        moved = requests.post(f"{url}/_paper/advance", json={"label": label}, timeout=5).json()["now"]
+        assert moved >= label + 60_000_000
+        broker = AlpacaBroker(url, Credentials(key="kt", secret="st"))
+        assert broker.account().cash == 5_000
+        assert broker.quote("NVDA").origin.startswith("synthetic/")
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    for secret in ("sl", "st"):
+        assert f" {secret}" not in market + served + out + error
