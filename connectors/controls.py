@@ -1,21 +1,13 @@
 """Kill-switch changes: the records of ``controls`` that gate 2 obeys."""
 
-from enum import StrEnum
 from typing import Any
 
 from connectors.log import LogWriter
 from schemas.errors import Fatal
 from streams.identity import event_id
+from streams.rules.gate_types import KillState as KillState
 
 EVERY_ACCOUNT = "*"
-
-
-class KillState(StrEnum):
-    """ACTIVE opens and closes; REDUCING only closes; HALTED is for the kill procedure."""
-
-    ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"
-    HALTED = "HALTED"
 
 
 def control(scope: str, state: KillState, *, person: str, reason: str, now: int) -> dict[str, Any]:
