@@ -1,5 +1,6 @@
 """A hand-driven inbox for tests of the account stage: what the dispatcher's shell does, without one."""
 
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,14 +22,10 @@ D = Decimal
 
 def at(text: str) -> int:
     """UTC microseconds of an ISO time that names its offset."""
-    from datetime import datetime
-
     return micros(datetime.fromisoformat(text))
 
 
 def day(text: str) -> int:
-    from datetime import date
-
     return day_number(date.fromisoformat(text))
 
 
