@@ -5,7 +5,7 @@ from typing import Any
 from connectors.log import LogWriter
 from schemas.errors import Fatal
 from streams.identity import event_id
-from streams.rules.gate_types import KillState as KillState
+from streams.rules.gate_types import KillState
 
 EVERY_ACCOUNT = "*"
 

@@ -7,10 +7,11 @@ import typer
 
 from agents.settings import code_version
 from connectors.clock import SystemClock
-from connectors.controls import EVERY_ACCOUNT, KillState, control, write_control
+from connectors.controls import EVERY_ACCOUNT, control, write_control
 from connectors.log import KafkaLogWriter
 from schemas.errors import Fatal
 from streams.config.document import Config, load
+from streams.rules.gate_types import KillState
 from streams.wire import Origin
 from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
 

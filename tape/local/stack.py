@@ -10,13 +10,14 @@ from typing import Self
 
 from agents.settings import code_version
 from connectors.clock import SystemClock
-from connectors.controls import EVERY_ACCOUNT, KillState, control, write_control
+from connectors.controls import EVERY_ACCOUNT, control, write_control
 from connectors.log import KafkaLogWriter
 from connectors.postgres.database import upgrade
 from connectors.reading import read_topic
 from schemas.errors import Fatal
 from streams.config.document import Config, load
 from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.rules.gate_types import KillState
 from streams.wire import Origin
 from tape.local import aot, plan, state
 from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
