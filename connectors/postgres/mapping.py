@@ -5,12 +5,12 @@ A row is a tuple in the table's column order, ready for binary COPY. Two shortcu
 2000-01-01) and ``jsonb`` as text behind its version byte.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from operator import itemgetter
 from typing import Any
 
+import orjson
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
@@ -33,8 +33,11 @@ CONFIG_DIGEST = "tape-config-digest"
 SHA_DIGITS = 32
 _INBOX_BRANCH = "tapedeck."
 
-to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
-"""A body as JSON text: decimals as strings, times and dates as the integers they are on the wire."""
+
+def to_json(body: Any) -> str:
+    """A body as JSON text: decimals as strings, times and dates as the integers they are on the wire."""
+    return orjson.dumps(body, default=str).decode()
+
 
 # Looked through in order: a DateTime is no Date, a BigInteger is an Integer, an ENUM is a String.
 _COPY_TYPES: tuple[tuple[type[types.TypeEngine[Any]], str], ...] = (

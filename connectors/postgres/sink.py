@@ -36,7 +36,7 @@ from connectors.postgres.reading import (
     is_punctuation,
     open_consumer,
 )
-from connectors.postgres.store import Bad, Entry, Store, Written
+from connectors.postgres.store import Bad, Store, Written
 from connectors.producer import Outbox
 from connectors.reading import to_message
 from schemas.codec import encode
@@ -203,9 +203,8 @@ class Sink:
     def _store(self, session: "_Session", wires: Sequence[WireMessage]) -> None:
         """One batch: steps 2 to 5 of the protocol."""
         ends: dict[Part, int] = {}
-        entries: dict[str, list[Entry]] = defaultdict(list)
-        written = Written()
-        marks = 0
+        events: dict[str, list[Message]] = defaultdict(list)
+        written, marks = Written(), 0
         for wire in wires:
             if (trouble := wire.error()) is not None:
                 _raise_for(trouble)
@@ -215,23 +214,17 @@ class Sink:
             if is_punctuation(message.key, message.value):
                 marks += 1
                 self._note_label(message)
-                continue
-            try:
-                entries[message.topic].append(Entry(self._maps[message.topic].row(message), message))
-            except DeadLetter as error:
-                written.bad.append(Bad(message, error))
-            except Exception as error:
-                unforeseen = DeadLetter(f"the record has no row: {error!r}", reason="NOT_MAPPABLE")
-                written.bad.append(Bad(message, unforeseen))
+            else:
+                events[message.topic].append(message)
         if not ends:
             return
         with session.connection.transaction():
-            for name, rows in entries.items():
-                session.store.write(self._maps[name], rows, written)
+            for name, messages in events.items():
+                session.store.write(self._maps[name], messages, written)
             self._send_dead(written.bad)
             session.offsets.move(ends)
         session.offsets.moved(ends)
-        self._count(len(wires), marks, written)
+        self._count(marks + sum(map(len, events.values())), marks, written)
 
     def _note_label(self, message: Message) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.mapping import Row, TopicMap
+from connectors.postgres.mapping import TopicMap
 from schemas.errors import DeadLetter
 from streams.contract import Message
 
@@ -25,13 +25,6 @@ _REFUSED = (
 )
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-class Entry(NamedTuple):
-    """A row and the record it was built from."""
-
-    row: Row
-    message: Message
 
 
 class Bad(NamedTuple):
@@ -50,6 +43,13 @@ class Written:
     conflicts: int = 0
     bad: list[Bad] = field(default_factory=list)
 
+    def add(self, other: "Written") -> None:
+        """Count what a part of the batch did."""
+        self.inserted += other.inserted
+        self.repeats += other.repeats
+        self.conflicts += other.conflicts
+        self.bad.extend(other.bad)
+
 
 class Store:
     """Writes rows over one connection. The caller owns the transaction."""
@@ -58,58 +58,63 @@ class Store:
         self._connection = connection
         self._staged: dict[str, _Statements] = {}
 
-    def write(self, target: TopicMap, entries: Sequence[Entry], written: Written) -> None:
-        """Put the rows of one topic into its table and count into ``written``.
+    def write(self, target: TopicMap, messages: Sequence[Message], written: Written) -> None:
+        """Put the records of one topic into its table and count into ``written``.
 
         Raises psycopg.OperationalError where the connection is lost: the transaction is gone then.
         """
         statements = self._statements(target)
         try:
             with self._connection.transaction():
-                self._copy(statements, target, entries, written)
+                done = self._copy(statements, target, messages)
         except _REFUSED as error:
-            if len(entries) == 1:
-                refused = DeadLetter(
-                    f"Postgres cannot hold this {target.topic} record: {str(error).strip()}",
-                    value=entries[0].row[0][:64],
-                    remedy="correct the writer and send the record again",
-                    reason="NOT_STORABLE",
-                )
-                written.bad.append(Bad(entries[0].message, refused))
+            if len(messages) == 1:
+                written.bad.append(Bad(messages[0], _not_storable(target, error)))
                 return
-            middle = len(entries) // 2
-            self.write(target, entries[:middle], written)
-            self.write(target, entries[middle:], written)
+            middle = len(messages) // 2
+            self.write(target, messages[:middle], written)
+            self.write(target, messages[middle:], written)
+        else:
+            written.add(done)
 
-    def _copy(
-        self, statements: "_Statements", target: TopicMap, entries: Sequence[Entry], written: Written
-    ) -> None:
+    def _copy(self, statements: "_Statements", target: TopicMap, messages: Sequence[Message]) -> Written:
+        """Rows are built while the server takes in those before: the two overlap."""
+        done, staged = Written(), 0
         with self._connection.cursor() as cursor:
             with cursor.copy(statements.copy) as copy:
                 copy.set_types(target.copy_types)
-                for entry in entries:
-                    copy.write_row(entry.row)
-            inserted = cursor.execute(statements.insert).rowcount
-            conflicts: list[Bad] = []
-            if inserted < len(entries):
-                conflicts = self._conflicts(cursor, statements, target, entries)
+                for message in messages:
+                    try:
+                        row = target.row(message)
+                    except DeadLetter as error:
+                        done.bad.append(Bad(message, error))
+                        continue
+                    except Exception as error:
+                        unforeseen = DeadLetter(f"the record has no row: {error!r}", reason="NOT_MAPPABLE")
+                        done.bad.append(Bad(message, unforeseen))
+                        continue
+                    copy.write_row(row)
+                    staged += 1
+            done.inserted = cursor.execute(statements.insert).rowcount
+            done.repeats = staged - done.inserted
+            if done.repeats:
+                conflicts = self._conflicts(cursor, statements, target, messages)
+                done.conflicts = len(conflicts) // 2
+                done.bad.extend(conflicts)
             cursor.execute(statements.clear)
-        written.inserted += inserted
-        written.repeats += len(entries) - inserted
-        written.conflicts += len(conflicts) // 2
-        written.bad.extend(conflicts)
+        return done
 
     def _conflicts(
         self,
         cursor: psycopg.Cursor[tuple[Any, ...]],
         statements: "_Statements",
         target: TopicMap,
-        entries: Sequence[Entry],
+        messages: Sequence[Message],
     ) -> list[Bad]:
         """Both sides of every event_id that came again with another body, the newcomer first."""
         found: list[Bad] = []
         rows = cursor.execute(statements.conflicts).fetchall()
-        by_place = {(e.message.partition, e.message.offset): e.message for e in entries} if rows else {}
+        by_place = {(each.partition, each.offset): each for each in messages} if rows else {}
         for event_id, partition, offset, first_partition, first_offset, payload in rows:
             newcomer = by_place[partition, offset]
             stored = Message(
@@ -139,6 +144,14 @@ class Store:
                 self._connection.execute(known.create)
             self._staged[target.topic] = known
         return known
+
+
+def _not_storable(target: TopicMap, error: Exception) -> DeadLetter:
+    return DeadLetter(
+        f"the {target.topic} record has no place in {target.table}: {str(error).strip()}",
+        remedy="correct the writer and send the record again",
+        reason="NOT_STORABLE",
+    )
 
 
 class _Statements(NamedTuple):

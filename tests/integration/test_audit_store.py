@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import ENUM
 
 from connectors.postgres.database import READ_ROLE, connect, downgrade, sqlalchemy_connection, upgrade
-from connectors.postgres.mapping import TopicMap, maps
+from connectors.postgres.mapping import maps
 from connectors.postgres.models import AUDITED, MUTABLE, TABLES, Base, table_name
-from connectors.postgres.store import Entry, Store, Written
+from connectors.postgres.store import Store, Written
 from schemas.codec import encode, load_schema
 from schemas.errors import Fatal, Retry
 from streams.contract import Message
@@ -45,13 +45,12 @@ class Schema:
     def put(self, name: str, *rows: dict[str, Any]) -> Written:
         target, written = maps([name])[name], Written()
         with connect(self.url, self.prefix) as connection, connection.transaction():
-            Store(connection).write(target, [self._entry(target, name, body) for body in rows], written)
+            Store(connection).write(target, [self._message(name, body) for body in rows], written)
         return written
 
-    def _entry(self, target: TopicMap, name: str, body: dict[str, Any]) -> Entry:
+    def _message(self, name: str, body: dict[str, Any]) -> Message:
         self.offset += 1
-        message = Message(name, 0, self.offset, 0, b"k", encode(name.removesuffix(".late"), body), ())
-        return Entry(target.row(message), message)
+        return Message(name, 0, self.offset, 0, b"k", encode(name.removesuffix(".late"), body), ())
 
     def read(self, statement: str) -> list[tuple[Any, ...]]:
         with connect(self.url, self.prefix, role=READ_ROLE) as connection:
