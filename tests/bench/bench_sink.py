@@ -38,7 +38,7 @@ from tape.local.postgres import EmbeddedPostgres
 from topics.admin import ensure
 from topics.catalogue import Layout
 
-RECORDS = 10_000
+RECORDS = 20_000
 RUNS = 3
 AIM = 5.0
 TIME = types.DateTime(timezone=True)
