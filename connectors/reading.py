@@ -83,9 +83,11 @@ def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]
     consumer = new_consumer(bootstrap, **{"queued.max.messages.kbytes": 65_536})
     try:
         consumer.assign([TopicPartition(layout.wire_name(n), p, parts[n, p][0]) for n, p in waiting])
-        silent = 0
+        silent, left = 0, sum(end - parts[part][0] for part, end in waiting.items())
         while waiting:
-            records = consumer.consume(_CHUNK, timeout=_POLL_S)
+            # Asking for no more than what is left returns at once when it is there.
+            records = consumer.consume(min(_CHUNK, max(1, left)), timeout=_POLL_S)
+            left -= len(records)
             chunk: list[Message] = []
             for record in records:
                 if record.error() is not None:
