@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from mode.utils.queues import ThrowableQueue
 
 from agents.heartbeat import Heartbeat
+from agents.liveness import Liveness
 from agents.runner import Probe, StageRunner
 from agents.settings import Settings
 from agents.table import ShellStore, ShellTable
@@ -19,11 +21,23 @@ COMMIT_S = 1.0
 BUFFER = 8192
 
 
+class TapeApp(faust.App):
+    """Faust empties its channels when the flow resumes after a recovery. What the fetcher had delivered by
+    then is not fetched again, so the stage would wait for ever: here nothing is thrown away. A message that
+    comes twice is a repeat by its cursor, and one of an ended generation is left unacked.
+    """
+
+    def FlowControlQueue(
+        self, maxsize: int | None = None, *, clear_on_resume: bool = False
+    ) -> ThrowableQueue[Any]:
+        return super().FlowControlQueue(maxsize, clear_on_resume=False)
+
+
 def new_app(group: str, settings: Settings, folder: str) -> faust.App:
     """A Faust app with the project's settings: topics come from the catalogue, never from Faust."""
     home = settings.home.absolute() / "state" / folder
     home.mkdir(parents=True, exist_ok=True)
-    return faust.App(
+    return TapeApp(
         group,
         broker=f"kafka://{settings.bootstrap.replace(',', ';')}",
         datadir=str(home),
@@ -77,6 +91,7 @@ class StageApp:
         self.app.agent(channel, name=spec.name, concurrency=1)(self._agent)
         self.table.on_recover(self._recovered)
         self.app.task(self.heartbeat.run)
+        self.app.task(Liveness(self.runner, settings).run)
 
     def _new_table(self, only_key: bytes | None) -> ShellTable:
         layout, changelog = self.settings.layout, self.spec.changelog

@@ -62,7 +62,7 @@ def run(apps: Sequence[faust.App]) -> None:
     """Run ``apps`` until SIGTERM or SIGINT. Never returns."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))
     watchdog = Watchdog(SESSION_TIMEOUT_S)
     first, *others = apps
     first.task(watchdog.run)

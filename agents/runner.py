@@ -74,7 +74,7 @@ class StageRunner:
         home: int = 0,
         after: AfterBatch | None = None,
     ) -> None:
-        self._app, self.spec, self._stage, self._settings = app, spec, stage, settings
+        self.app, self.spec, self._stage, self._settings = app, spec, stage, settings
         self._store, self._outbox, self._only_key, self._after = store, outbox, only_key, after
         self._single_home = home
         self._layout = settings.layout
@@ -83,7 +83,7 @@ class StageRunner:
         self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
         self._generation: int | None = None
         self._events: dict[tuple[str, int, int], EventT[Any]] = {}
-        self._expected: dict[Part, int] = {}
+        self.expected: dict[Part, int] = {}
         self._paused: set[Part] = set()
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
@@ -102,7 +102,7 @@ class StageRunner:
                 raise
             except Exception as error:
                 log.critical("the %s stage cannot go on: %r", self.spec.name, error, exc_info=error)
-                await self._app.crash(error)
+                await self.app.crash(error)
                 raise
 
     async def _drain(self, queue: Any) -> None:
@@ -120,7 +120,7 @@ class StageRunner:
     async def _take(self, event: EventT[Any]) -> None:
         """Put one event into its task's merge; a stale generation's events are left unacked."""
         record = event.message
-        if record.generation_id != self._app.consumer_generation_id:
+        if record.generation_id != self.app.consumer_generation_id:
             return
         if record.generation_id != self._generation:
             self._begin_generation(record.generation_id)
@@ -136,14 +136,14 @@ class StageRunner:
         part = (name, record.partition)
         if self._task_of(*part).merge.held(part) > PAUSE_AT and part not in self._paused:
             self._paused.add(part)
-            self._app.consumer.pause_partitions({TP(record.topic, record.partition)})
+            self.app.consumer.pause_partitions({TP(record.topic, record.partition)})
 
     def _begin_generation(self, generation: int) -> None:
         """A rebalance: everything unacked will be delivered again, so start from the stored state."""
         self._generation = generation
         self.tasks.clear()
         self._events.clear()
-        self._expected.clear()
+        self.expected.clear()
         self._paused.clear()
 
     def _task_of(self, name: str, partition: int) -> Task:
@@ -176,8 +176,8 @@ class StageRunner:
     async def _guarded(self, message: Message) -> list[Message]:
         """The message, after what a jump in the offsets left out; a hole is recorded before any ack."""
         part = (message.topic, message.partition)
-        expected = self._expected.get(part, self._committed(part))
-        self._expected[part] = message.offset + 1
+        expected = self.expected.get(part, self._committed(part))
+        self.expected[part] = message.offset + 1
         if expected is None or message.offset <= expected or not is_contiguous(message.topic):
             return [message]
         found, hole = await asyncio.to_thread(
@@ -192,7 +192,7 @@ class StageRunner:
 
     def _committed(self, part: Part) -> int | None:
         """The committed offset that this generation started from, None for a new group."""
-        offsets = cast(Consumer, self._app.consumer)._committed_offset
+        offsets = cast(Consumer, self.app.consumer)._committed_offset
         return offsets.get(TP(self._layout.wire_name(part[0]), part[1]))
 
     def _hole_wire(self, hole: Hole) -> Wire:
@@ -221,7 +221,7 @@ class StageRunner:
             task = self._task_of(name, partition)
             if task.merge.held((name, partition)) < RESUME_AT:
                 self._paused.discard((name, partition))
-                self._app.consumer.resume_partitions({TP(self._layout.wire_name(name), partition)})
+                self.app.consumer.resume_partitions({TP(self._layout.wire_name(name), partition)})
 
     async def _perform(self, task: Task, effects: Effects) -> bool:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
@@ -255,7 +255,7 @@ class StageRunner:
         return True
 
     def _still_ours(self) -> bool:
-        return self._app.consumer_generation_id == self._generation
+        return self.app.consumer_generation_id == self._generation
 
     async def written(self, wires: Iterable[Wire]) -> Batch:
         """Write until acknowledged; a broker that is away is waited for, with a word in the log."""
@@ -283,11 +283,15 @@ class StageRunner:
                 await self.written(self._changelog(writes))
                 log.info("%s/%d: %d winners written again", self.spec.name, partition, len(writes))
 
+    def is_paused(self, part: Part) -> bool:
+        """Whether ``part`` is held back on purpose."""
+        return part in self._paused
+
     def lag(self) -> int:
         """Messages between what was applied and the end of the inputs, as far as the consumer knows."""
         total = 0
         for (name, partition), offset in self.applied.items():
-            high = self._app.consumer.highwater(TP(self._layout.wire_name(name), partition))
+            high = self.app.consumer.highwater(TP(self._layout.wire_name(name), partition))
             total += max(0, (high or 0) - offset - 1)
         return total
 
