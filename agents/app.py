@@ -1,5 +1,6 @@
 """A Faust app for one stage: consumer group, table, agent, heartbeat."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -60,7 +61,7 @@ def new_app(group: str, settings: Settings, folder: str) -> faust.App:
 
 
 class StageApp:
-    """One stage with its app. ``extra`` coroutines run once the app's table is recovered."""
+    """One stage with its app. ``recovered`` is set once it has partitions and their state."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class StageApp:
         name = group or spec.name
         layout = settings.layout
         self.spec, self.settings = spec, settings
+        self.recovered = asyncio.Event()
         self.app = new_app(settings.group(name), settings, name)
         self.outbox = Outbox(settings.bootstrap, layout, client_id=settings.group(name))
         self.table = self._new_table(only_key)
@@ -130,6 +132,7 @@ class StageApp:
 
     async def _recovered(self) -> None:
         await self.runner.rewrite_outrun()
+        self.recovered.set()
 
 
 def market_app(name: str, settings: Settings) -> StageApp:

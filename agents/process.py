@@ -1,23 +1,30 @@
-"""A worker process: several Faust apps on one loop, with a watchdog and a hard deadline."""
+"""A worker process: several Faust apps on one loop, with a watchdog and a hard deadline.
+
+It refuses to start on a cluster whose topics differ from the catalogue, and tells the file
+TAPE_READY_FILE once every app has its partitions and its state.
+"""
 
 import asyncio
 import logging
 import os
-import signal
 import threading
 import time
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import faust
 from faust.worker import Worker
 
-from agents.app import SESSION_TIMEOUT_S
+from agents.app import SESSION_TIMEOUT_S, StageApp
+from agents.settings import Settings, tell_ready
+from topics.admin import check
 
 log = logging.getLogger("tapedeck.worker")
 
 DEADLINE_S = 8.0
+FAILED_EXIT = 1
 STALLED_EXIT = 70
+
+Agent = Callable[[Settings], StageApp]
 
 
 class Watchdog:
@@ -44,28 +51,48 @@ class Watchdog:
             beat = now
 
 
-def _arm_deadline() -> None:
-    """SIGTERM: Faust drains; past the deadline the process ends anyway (kill -9 is a normal stop)."""
-    previous = signal.getsignal(signal.SIGTERM)
+class DeadlineWorker(Worker):
+    """Faust drains on a signal and tidies up after a crash; past the deadline the process ends anyway.
 
-    def on_term(number: int, frame: FrameType | None) -> None:
-        timer = threading.Timer(DEADLINE_S, os._exit, args=(0,))
-        timer.daemon = True
-        timer.start()
-        if callable(previous):
-            previous(number, frame)
+    Kill -9 is a normal stop here, so nothing is lost by it.
+    """
 
-    signal.signal(signal.SIGTERM, on_term)
+    def _schedule_shutdown(self, number: Any) -> None:
+        _end_after(DEADLINE_S, 0)
+        super()._schedule_shutdown(number)
+
+    def _crash(self, reason: BaseException) -> None:
+        _end_after(DEADLINE_S, FAILED_EXIT)
+        super()._crash(reason)
 
 
-def run(apps: Sequence[faust.App]) -> None:
-    """Run ``apps`` until SIGTERM or SIGINT. Never returns."""
+def _end_after(seconds: float, code: int) -> None:
+    timer = threading.Timer(seconds, os._exit, args=(code,))
+    timer.daemon = True
+    timer.start()
+
+
+def run(settings: Settings, agents: Sequence[Agent]) -> None:
+    """Run ``agents`` in one process until SIGTERM or SIGINT. Never returns.
+
+    Raises CatalogueMismatch where topics are missing or have another number of partitions, and Retry
+    where the broker does not answer.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))
-    watchdog = Watchdog(SESSION_TIMEOUT_S)
-    first, *others = apps
-    first.task(watchdog.run)
-    worker = Worker(first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
-    _arm_deadline()
-    worker.execute_from_commandline()
+    check(settings.bootstrap, settings.layout)
+    stages = [agent(settings) for agent in agents]
+    first, *others = (stage.app for stage in stages)
+    first.task(Watchdog(SESSION_TIMEOUT_S).run)
+
+    async def ready() -> None:
+        for stage in stages:
+            await stage.recovered.wait()
+        log.info("ready: %s", ", ".join(stage.spec.name for stage in stages))
+        tell_ready()
+
+    first.task(ready)
+    DeadlineWorker(
+        first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False
+    ).execute_from_commandline()

@@ -21,15 +21,13 @@ class Settings:
     bootstrap: str
     config_path: Path
     home: Path
-    prefix: str = ""
+    layout: Layout
     database_url: str = ""
     exchange_url: str = ""
-    symbol_partitions: int = 4
-    account_partitions: int = 4
 
-    @cached_property
-    def layout(self) -> Layout:
-        return Layout(self.prefix, self.symbol_partitions, self.account_partitions)
+    @property
+    def prefix(self) -> str:
+        return self.layout.prefix
 
     @cached_property
     def config(self) -> Config:
@@ -70,12 +68,16 @@ def from_environment() -> Settings:
         bootstrap=_required("KAFKA_BOOTSTRAP_SERVERS"),
         config_path=Path(_required("TAPE_CONFIG")),
         home=Path(os.environ.get("TAPE_HOME", ".tape")),
-        prefix=os.environ.get("TAPE_PREFIX", ""),
+        layout=Layout.described(os.environ.get("TAPE_PREFIX", ""), os.environ),
         database_url=os.environ.get("DATABASE_URL", ""),
         exchange_url=os.environ.get("TAPE_EXCHANGE_URL", ""),
-        symbol_partitions=int(os.environ.get("TAPE_SYMBOL_PARTITIONS", "4")),
-        account_partitions=int(os.environ.get("TAPE_ACCOUNT_PARTITIONS", "4")),
     )
+
+
+def tell_ready() -> None:
+    """Create the file that TAPE_READY_FILE names, if it names one: a supervisor waits for it."""
+    if marker := os.environ.get("TAPE_READY_FILE"):
+        Path(marker).touch()
 
 
 def _required(name: str) -> str:

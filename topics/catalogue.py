@@ -4,6 +4,8 @@ The only place that names a topic. Cluster creation, stages, sinks and docs all 
 """
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +17,8 @@ DAY_MS = 86_400_000
 FOREVER = -1
 NEVER_MS = 2**63 - 1
 WATERMARK_KEY = b"~watermark"
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_PARTITIONS = "4"
 
 
 class Spread(StrEnum):
@@ -310,12 +314,36 @@ class Layout:
     """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation.
 
     ``keep_forever`` (local stacks and tests) switches time retention off; a prefix does so as well.
+    Raises Fatal for a prefix that cannot stand in a topic's name and for counts below one.
     """
 
     prefix: str = ""
     symbol_partitions: int = 4
     account_partitions: int = 4
     keep_forever: bool = True
+
+    def __post_init__(self) -> None:
+        if self.prefix and not _PREFIX.fullmatch(self.prefix):
+            raise Fatal(
+                "the topic prefix cannot stand in a topic's name",
+                value=self.prefix,
+                remedy="use up to 40 letters, digits, dots, dashes and underscores, a letter or digit first",
+            )
+        for count in (self.symbol_partitions, self.account_partitions):
+            if count < 1:
+                raise Fatal("a topic needs at least one partition", value=count, remedy="name 1 or more")
+
+    @classmethod
+    def described(cls, prefix: str, environment: Mapping[str, str]) -> "Layout":
+        """The layout whose partition counts stand in TAPE_SYMBOL_PARTITIONS and TAPE_ACCOUNT_PARTITIONS."""
+
+        def count(name: str) -> int:
+            text = environment.get(name) or _PARTITIONS
+            if not text.isdecimal():
+                raise Fatal(f"{name} is not a number of partitions", value=text, remedy="set it to 1 or more")
+            return int(text)
+
+        return cls(prefix, count("TAPE_SYMBOL_PARTITIONS"), count("TAPE_ACCOUNT_PARTITIONS"))
 
     def wire_name(self, name: str) -> str:
         """The name on the cluster."""

@@ -38,22 +38,18 @@ def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
     """The cluster to use. Raises Fatal where none is named and no local stack runs."""
     if bootstrap:
         config = os.environ.get("TAPE_CONFIG")
-        return Cluster(bootstrap, _layout(prefix or ""), Path(config) if config else None)
+        return Cluster(
+            bootstrap, Layout.described(prefix or "", os.environ), Path(config) if config else None
+        )
     stack = running(stack_folder(None))
     chosen = stack.prefix if prefix is None else prefix
     config_path = Path(stack.config) if stack.config else None
-    return Cluster(stack.bootstrap, _layout(chosen), config_path, stack.exchange_url or None)
+    return Cluster(
+        stack.bootstrap, Layout.described(chosen, os.environ), config_path, stack.exchange_url or None
+    )
 
 
 def is_named(bootstrap: str) -> bool:
     """Whether there is a cluster to speak to: one is named, or a local stack runs here."""
     stack = None if bootstrap else read(stack_folder(None))
     return bool(bootstrap) or (stack is not None and stack.is_running)
-
-
-def _layout(prefix: str) -> Layout:
-    return Layout(
-        prefix,
-        int(os.environ.get("TAPE_SYMBOL_PARTITIONS", "4")),
-        int(os.environ.get("TAPE_ACCOUNT_PARTITIONS", "4")),
-    )

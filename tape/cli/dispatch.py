@@ -13,4 +13,4 @@ def dispatch(
     account: Annotated[str, typer.Argument(help="account_id of the configuration")],
 ) -> None:
     """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
-    run([agent(from_environment(), account).stage_app.app])
+    run(from_environment(), [lambda settings: agent(settings, account).stage_app])

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from agents.settings import from_environment
+from agents.settings import from_environment, tell_ready
 from connectors.clock import TapeClock
 from connectors.credentials import credentials
-from connectors.paper.book import PaperAccount
+from connectors.paper.book import TIER_CASH, PaperAccount
 from connectors.paper.exchange import PaperExchange
 from connectors.paper.server import PaperServer
 from connectors.tapes.player import Pace
@@ -22,9 +22,6 @@ from streams.config.accounts import EMBEDDED
 from streams.config.document import Config
 from streams.sessions import xnys
 from tape.local.state import EXCHANGE_URL
-
-TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
-"""Starting cash of a paper account, USD, by tier."""
 
 
 def exchange(
@@ -75,6 +72,7 @@ async def _serve(server: PaperServer, config: Config) -> None:
     await server.start()
     try:
         typer.echo(f"paper exchange on {server.url}")
+        tell_ready()
         for account in config.accounts:
             if account.base_url not in (EMBEDDED, server.url):
                 typer.echo(

@@ -1,14 +1,12 @@
 """``tape sink``: copy every audited topic into Postgres, exactly once per event, until it is told to stop."""
 
-import os
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agents.settings import from_environment
+from agents.settings import from_environment, tell_ready
 from connectors.clock import SystemClock
 from connectors.postgres.database import upgrade
 from connectors.postgres.models import AUDITED
@@ -44,9 +42,6 @@ def sink(
         signal.signal(number, lambda *_: stop.set())
     outbox = Outbox(settings.bootstrap, settings.layout, client_id=group)
     try:
-        ready = os.environ.get("TAPE_READY_FILE")
-        Sink(what, outbox, SystemClock(), settings.origin(group)).run(
-            stop, started=Path(ready).touch if ready else None
-        )
+        Sink(what, outbox, SystemClock(), settings.origin(group)).run(stop, started=tell_ready)
     finally:
         outbox.close()

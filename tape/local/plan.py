@@ -14,14 +14,17 @@ def workers(config: Config) -> tuple[Worker, ...]:
     trading = paper_credentials(config)
     dispatchers = tuple(
         Worker(
-            name=f"dispatch-{account.account_id}", argv=(*_TAPE, "dispatch", account.account_id), env=trading
+            name=f"dispatch-{account.account_id}",
+            argv=(*_TAPE, "dispatch", account.account_id),
+            env=trading,
+            says_ready=True,
         )
         for account in config.accounts
     )
     return (
-        Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading),
-        Worker(name="features", argv=(*_TAPE, "worker", "features")),
-        Worker(name="decide", argv=(*_TAPE, "worker", "scores", "watchlist", "signals")),
+        Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading, says_ready=True),
+        Worker(name="features", argv=(*_TAPE, "worker", "features"), says_ready=True),
+        Worker(name="decide", argv=(*_TAPE, "worker", "scores", "watchlist", "signals"), says_ready=True),
         *dispatchers,
         Worker(name="sink", argv=(*_TAPE, "sink"), says_ready=True),
     )

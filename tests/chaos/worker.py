@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
+from functools import partial
 from importlib import import_module
 
 from agents import runner
 from agents.app import StageApp
 from agents.process import run
-from agents.settings import from_environment
+from agents.settings import Settings, from_environment
 
 
 def _arm(app: StageApp, order: str) -> None:
@@ -25,15 +26,17 @@ def _arm(app: StageApp, order: str) -> None:
     app.set_probe(probe)
 
 
+def _agent(name: str, settings: Settings) -> StageApp:
+    app: StageApp = import_module(f"agents.{name}").agent(settings)
+    if order := os.environ.get("TAPE_TEST_KILL"):
+        _arm(app, order)
+    return app
+
+
 def main() -> None:
-    settings = from_environment()
-    apps = [import_module(f"agents.{name}").agent(settings) for name in sys.argv[1:]]
     if batch := os.environ.get("TAPE_TEST_BATCH"):
         runner.BATCH = int(batch)
-    if order := os.environ.get("TAPE_TEST_KILL"):
-        for app in apps:
-            _arm(app, order)
-    run([app.app for app in apps])
+    run(from_environment(), [partial(_agent, name) for name in sys.argv[1:]])
 
 
 if __name__ == "__main__":
