@@ -206,14 +206,17 @@ class StageRunner:
         return dead_letter(self._layout, message, self.spec.name, error)
 
     async def _work(self) -> None:
-        for task in list(self.tasks.values()):
-            generation = self._generation
-            while items := task.merge.take(BATCH, stop_at_mark=self.spec.period is not None):
-                effects = task.shell.apply(items)
-                if not await self._perform(task, effects):
-                    return
-                if generation != self._generation:
-                    return
+        """All tasks go in rounds, so that a minute of all partitions costs two waits and not two each."""
+        while True:
+            taken = [
+                (task, items)
+                for task in self.tasks.values()
+                if (items := task.merge.take(BATCH, stop_at_mark=self.spec.period is not None))
+            ]
+            if not taken:
+                break
+            if not await self._perform([(task, task.shell.apply(items)) for task, items in taken]):
+                return
         self._resume()
 
     def _resume(self) -> None:
@@ -223,36 +226,45 @@ class StageRunner:
                 self._paused.discard((name, partition))
                 self.app.consumer.resume_partitions({TP(self._layout.wire_name(name), partition)})
 
-    async def _perform(self, task: Task, effects: Effects) -> bool:
+    async def _perform(self, done: list[tuple[Task, Effects]]) -> bool:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
-        wires = [*task.wires.of(effects, self._clock.now()), *self._dead_wires(effects.dead)]
-        await self.written(wires)
+        now = self._clock.now()
+        wires = [wire for task, effects in done for wire in task.wires.of(effects, now)]
+        await self.written([*wires, *self._dead_wires(dead for _, effects in done for dead in effects.dead)])
         self.probe("outputs written")
-        batch = await self.written(self._changelog(effects.writes))
+        batch = await self.written(self._changelog(w for _, effects in done for w in effects.writes))
         self.probe("changelog written")
         if not self._still_ours():
-            log.warning("%s/%d: a batch was dropped, its generation is over", self.spec.name, task.home)
+            log.warning("%s: a batch was dropped, its generation is over", self.spec.name)
             return False
-        by_partition: dict[int, list[Write]] = {}
-        for write in effects.writes:
-            by_partition.setdefault(write.partition, []).append(write)
-        changelog = self._layout.wire_name(self.spec.changelog)
-        for partition, writes in by_partition.items():
-            self._store().write_batch(partition, writes, batch.offsets[changelog, partition])
+        self._write_table((w for _, effects in done for w in effects.writes), batch)
         self.probe("table written")
-        for message in effects.acks:
+        for _, effects in done:
+            self._ack(effects.acks)
+        self.probe("inputs acked")
+        for task, effects in done:
+            task.counts.update(effects.counts)
+            task.records += len(effects.acks)
+            if effects.watermark is not None:
+                task.watermark = effects.watermark
+            if self._after is not None:
+                await self._after(effects)
+        return True
+
+    def _write_table(self, writes: Iterable[Write], changelog: Batch) -> None:
+        by_partition: dict[int, list[Write]] = {}
+        for write in writes:
+            by_partition.setdefault(write.partition, []).append(write)
+        name = self._layout.wire_name(self.spec.changelog)
+        for partition, mine in by_partition.items():
+            self._store().write_batch(partition, mine, changelog.offsets[name, partition])
+
+    def _ack(self, messages: Iterable[Message]) -> None:
+        for message in messages:
             event = self._events.pop((message.topic, message.partition, message.offset), None)
             if event is not None:
                 event.ack()
             self.applied[message.topic, message.partition] = message.offset
-        self.probe("inputs acked")
-        task.counts.update(effects.counts)
-        task.records += len(effects.acks)
-        if effects.watermark is not None:
-            task.watermark = effects.watermark
-        if self._after is not None:
-            await self._after(effects)
-        return True
 
     def _still_ours(self) -> bool:
         return self.app.consumer_generation_id == self._generation
@@ -267,11 +279,11 @@ class StageRunner:
                 log.error("%s waits: %s", self.spec.name, error)
                 await asyncio.sleep(RETRY_S)
 
-    def _changelog(self, writes: list[Write]) -> list[Wire]:
+    def _changelog(self, writes: Iterable[Write]) -> list[Wire]:
         now = self._clock.now() // 1000
         return [Wire(self.spec.changelog, w.partition, w.key, w.value, now, []) for w in writes]
 
-    def _dead_wires(self, dead: list[Dead]) -> list[Wire]:
+    def _dead_wires(self, dead: Iterable[Dead]) -> list[Wire]:
         return [dead_letter(self._layout, each.message, self.spec.name, each.error) for each in dead]
 
     async def rewrite_outrun(self) -> None:

@@ -28,7 +28,7 @@ class LogWriter(Protocol):
 class KafkaLogWriter:
     """The LogWriter onto a cluster."""
 
-    def __init__(self, bootstrap: str, layout: Layout, origin: Origin, *, linger_ms: int = 0) -> None:
+    def __init__(self, bootstrap: str, layout: Layout, origin: Origin, *, linger_ms: float = 1) -> None:
         self._layout = layout
         self._static = origin.static()
         self._outbox = Outbox(bootstrap, layout, linger_ms=linger_ms, client_id=origin.source)

@@ -38,8 +38,9 @@ class Batch:
     def delivered(self, error: KafkaError | None, message: Message) -> None:
         """librdkafka's delivery callback."""
         if error is None:
-            part = (message.topic(), message.partition())
-            self.offsets[part] = max(message.offset(), self.offsets.get(part, -1))
+            name, partition, offset = message.topic(), message.partition(), message.offset()
+            assert name is not None and partition is not None and offset is not None
+            self.offsets[name, partition] = max(offset, self.offsets.get((name, partition), -1))
         else:
             self._error = f"{message.topic()}/{message.partition()}: {error.str()}"
         self.settle()
@@ -67,7 +68,7 @@ class Outbox:
         bootstrap: str,
         layout: Layout,
         *,
-        linger_ms: int = 0,
+        linger_ms: float = 1,
         timeout_s: float = 30.0,
         client_id: str = "tapedeck",
     ) -> None:
