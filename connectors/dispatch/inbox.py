@@ -105,7 +105,7 @@ class Inbox:
                 name: _scaled(getattr(reply, name))
                 for name in ("equity", "cash", "buying_power", "options_buying_power")
             }
-        return self._body("InboxAccount", "", content, now)
+        return self._body("InboxAccount", _unasked(request_id, now), content, now)
 
     def broker(
         self,
@@ -122,7 +122,7 @@ class Inbox:
             "positions": [{"instrument": at.instrument, "qty": _scaled(at.qty)} for at in held],
             "open_orders": sorted(order.client_order_id for order in orders),
         }
-        return self._body("InboxBroker", "", content, now)
+        return self._body("InboxBroker", _unasked(request_id, now), content, now)
 
     def quote(self, request: Body, reply: QuoteReply | None, error: str | None, now: int) -> Body:
         content = {name: request[name] for name in ("request_id", "instrument", "underlying")}
@@ -206,6 +206,11 @@ class Inbox:
             "source": "STREAM",
         }
         return self._body("InboxExecution", "", content, now)
+
+
+def _unasked(request_id: str, now: int) -> str:
+    """A reading that nobody asked for is one of its time: a later one that finds the same is another."""
+    return "" if request_id else str(now)
 
 
 def _scaled(value: Decimal | None) -> Decimal | None:

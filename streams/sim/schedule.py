@@ -22,6 +22,12 @@ class Faults:
     empty_disks: int = 0
     redelivered: int = 0
 
+    def __iadd__(self, other: "Faults") -> "Faults":
+        self.crashes += other.crashes
+        self.empty_disks += other.empty_disks
+        self.redelivered += other.redelivered
+        return self
+
 
 def run_schedule(tasks: list[SimTask], seed: int, *, crash_share: float = _CRASH_SHARE) -> Faults:
     """Run ``tasks`` to the end of their inputs under the schedule of ``seed``."""

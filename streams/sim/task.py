@@ -5,11 +5,14 @@ The order of effects is the live driver's: outputs, changelog, table on disk, ac
 
 from collections.abc import Iterator
 
-from streams.contract import REQUESTS, Message, Out, Stage, StageSpec
+from streams.config.document import Config
+from streams.contract import Message, Out, Stage, StageSpec
 from streams.frame import precedence
 from streams.merge import Merge, Part, parts_of
+from streams.sessions import Calendar
 from streams.shell import Effects, Shell
 from streams.sim.log import MemoryLog
+from streams.topology import MARKET_STAGES, make_stage, spec_of
 from streams.wire import Origin, Wire, Wires
 from topics.catalogue import topic
 
@@ -70,7 +73,6 @@ class SimTask:
         self._wires = Wires(spec, log.layout, Origin(source, "sim", ""), self.home)
         self.disk = MemoryStore()
         self.committed: dict[Part, int] = {(n, p): 0 for n, ps in self._inputs.items() for p in ps}
-        self.requests: list[Out] = []
         self.counts: dict[str, int] = {}
         self.crashes = 0
         self._start()
@@ -79,6 +81,7 @@ class SimTask:
         self._shell = Shell(self.spec, self._stage, self.disk, self.home)
         self._merge = Merge(self.spec, self._inputs, self._shell.labels())
         self._position = dict(self.committed)
+        self._requests: list[Out] = []
 
     def restart(self, *, empty_disk: bool, rewind: int = 0) -> None:
         """Come back after a crash: on the same disk, or on an empty one restored from the changelog.
@@ -142,17 +145,17 @@ class SimTask:
         for write in effects.writes:
             fuse.burn()
             self.disk.put(write.partition, write.key, write.value)
-        self.requests.extend(out for out in effects.requests if out.topic == REQUESTS)
         for name, count in effects.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         for message in effects.acks:
             fuse.burn()
             part = (message.topic, message.partition)
             self.committed[part] = max(self.committed[part], message.offset + 1)
+        self._requests.extend(effects.requests)
 
     def take_requests(self) -> list[Out]:
-        """The requests since the last call."""
-        taken, self.requests = self.requests, []
+        """The requests since the last call; a crash loses them, as it loses a process's memory."""
+        taken, self._requests = self._requests, []
         return taken
 
 
@@ -181,3 +184,9 @@ def tasks_of(spec: StageSpec, stage: Stage, log: MemoryLog) -> list[SimTask]:
     if spec.scale == "single":
         return [SimTask(spec, stage, log, tuple(partitions))]
     return [SimTask(spec, stage, log, (partition,)) for partition in partitions]
+
+
+def market_tasks(log: MemoryLog, config: Config, calendar: Calendar) -> list[SimTask]:
+    """All tasks of all market stages over ``log``, in the order of the topology."""
+    stages = ((spec_of(name), make_stage(name, config, calendar)) for name in MARKET_STAGES)
+    return [task for spec, stage in stages for task in tasks_of(spec, stage, log)]

@@ -7,8 +7,7 @@ from connectors.tapes.tape import Tape
 from streams.config.document import Config, from_dict
 from streams.sessions import xnys
 from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask, drain, tasks_of
-from streams.topology import MARKET_STAGES, make_stage, spec_of
+from streams.sim.task import SimTask, drain, market_tasks
 from topics.catalogue import Layout
 
 SOURCES = ("bars", "quotes", "universe")
@@ -41,18 +40,8 @@ def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | Non
     return log
 
 
-def market_tasks(log: MemoryLog) -> list[SimTask]:
-    """All tasks of all market stages over ``log``."""
-    calendar = xnys()
-    return [
-        task
-        for name in MARKET_STAGES
-        for task in tasks_of(spec_of(name), make_stage(name, CONFIG, calendar), log)
-    ]
-
-
 def run_clean(log: MemoryLog) -> list[SimTask]:
     """Run the market stages without faults."""
-    tasks = market_tasks(log)
+    tasks = market_tasks(log, CONFIG, xnys())
     drain(tasks)
     return tasks

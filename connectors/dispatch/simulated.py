@@ -1,0 +1,234 @@
+"""One account's dispatcher in memory: what the live one does, without Kafka, threads or a wall clock.
+
+Its time is the paper exchange's, and a broker call takes some of it. It may die at any effect: what it
+held in memory is gone then, the log, the table, the acknowledged positions and the broker are not.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+from typing import Any
+
+from connectors.broker import TradeUpdate
+from connectors.controls import EVERY_ACCOUNT
+from connectors.dead_letters import dead_letter
+from connectors.dispatch.dispatcher import Dispatcher
+from connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
+from connectors.dispatch.newest import NAMES, NewestSeen
+from connectors.dispatch.router import TOPIC as SIGNALS
+from connectors.dispatch.router import Minute, MinuteRouter
+from connectors.paper.exchange import PaperExchange
+from connectors.paper.inprocess import InProcessBroker
+from schemas.codec import decode
+from streams.config.document import Config
+from streams.contract import Message
+from streams.merge import Part
+from streams.sessions import Calendar
+from streams.sim.log import MemoryLog
+from streams.sim.task import Fuse, SimTask
+from streams.topology import make_account, spec_of
+from streams.wire import record_wire
+from topics.catalogue import topic
+
+INBOX = "account_inbox"
+CONTROLS = "controls"
+CALL_US = 1_000
+SECOND_US = 1_000_000
+IDENTITY_US = 300 * SECOND_US
+_POLL = 1000
+Body = dict[str, Any]
+
+
+class SimDispatcher:
+    """The dispatcher of one account over ``log`` and ``exchange``.
+
+    ``work`` does everything that can be done now. Where ``fuse`` burns through it raises Crash: then
+    ``restart``, and ``work`` again.
+    """
+
+    def __init__(
+        self,
+        log: MemoryLog,
+        config: Config,
+        account_id: str,
+        exchange: PaperExchange,
+        *,
+        calendar: Calendar,
+        leases: LeaseStore,
+    ) -> None:
+        self.account_id = account_id
+        self.fuse = Fuse()
+        self._log, self._config, self._calendar = log, config, calendar
+        self._account = config.account(account_id)
+        self._exchange, self._leases = exchange, leases
+        home = log.layout.partition(INBOX, {"account_id": account_id})
+        stage = make_account(account_id, config, calendar)
+        key = account_id.encode()
+        self.task = SimTask(spec_of("account"), stage, log, (home,), only_key=key, source="dispatch")
+        self._broker = InProcessBroker(exchange, self._account.broker_account_id, self._account.base_url)
+        self._broker.updates(self._hear)
+        self._acked: dict[Part, int] = {(SIGNALS, p): 0 for p in range(log.layout.partitions(SIGNALS))}
+        self._acked |= {(CONTROLS, p): 0 for p in range(log.layout.partitions(CONTROLS))}
+        self.starts = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """A process that has not started yet."""
+        self._up = False
+        self._lease = Lease(
+            self._leases, self.account_id, f"process {self.starts + 1}", monotonic=self._uptime
+        )
+        self._desk = Dispatcher(
+            self._config,
+            self._account,
+            self._broker,
+            _ExchangeClock(self._exchange),
+            lease=self._lease,
+            calendar=self._calendar,
+        )
+        self._router = MinuteRouter(self._log.layout.partitions(SIGNALS))
+        self._routed = dict(self._acked)
+        self._newest, self._looked = NewestSeen(), {part: 0 for part in self._newest_parts()}
+        self._arrived: deque[Body] = deque()
+        self._heard: deque[Body] = deque()
+        self._later: list[tuple[int, int, Body]] = []
+        self._numbers = count()
+        self._identity_at = 0
+
+    def restart(self, *, empty_disk: bool = False, rewind: int = 0) -> None:
+        """Come back after a crash, on the same disk or an empty one; ``rewind`` redelivers signals too."""
+        self.task.restart(empty_disk=empty_disk, rewind=rewind)
+        for part, offset in self._acked.items():
+            self._acked[part] = max(0, offset - rewind)
+        self._forget()
+
+    @property
+    def next_due(self) -> int | None:
+        """When the next delayed request is due, UTC microseconds."""
+        return self._later[0][0] if self._later else None
+
+    def work(self) -> None:
+        """Start if need be, then do what is due until nothing is left to do at this moment."""
+        if not self._up:
+            self._start()
+        self._settle()
+        self._read_controls()
+        self._follow()
+        for part in self._routed:
+            if part[0] == SIGNALS:
+                for message in self._log.read(*part, self._routed[part]):
+                    self._routed[part] = message.offset + 1
+                    self._router.put(message)
+        for minute in self._router.minutes():
+            self._minute(minute)
+
+    def _start(self) -> None:
+        while True:
+            try:
+                epoch = self._lease.acquire()
+                break
+            except LeaseHeld:
+                self._pass_time(SECOND_US)
+        self.starts += 1
+        self._up = True  # from here on the stream is heard
+        self._desk.self_test()
+        self._append([self._desk.started(epoch)])
+        self._append(self._desk.snapshot())
+        self._append([self._desk.stream(True, f"connection {epoch}")])
+        self._identity_at = self._exchange.now
+        self._settle()
+
+    def _minute(self, minute: Minute) -> None:
+        for message, error in minute.dead:
+            self._log.append(dead_letter(self._log.layout, message, "dispatch", error))
+        newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
+        self._append(self._desk.collect(minute.signals, newest))
+        if self._desk.working:
+            self._append([self._desk.tick()])
+        if self._exchange.now - self._identity_at >= IDENTITY_US:
+            self._identity_at = self._exchange.now
+            self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
+        self._settle()
+        self._ack(minute.messages)
+
+    def _read_controls(self) -> None:
+        for part in self._acked:
+            if part[0] == CONTROLS:
+                for message in self._log.read(*part, self._acked[part]):
+                    body = decode(CONTROLS, message.value)
+                    if body["scope"] in (EVERY_ACCOUNT, self.account_id):
+                        self._append([self._desk.control(body)])
+                    self._ack([message])
+        self._settle()
+
+    def _ack(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.fuse.burn()
+            part = (message.topic, message.partition)
+            self._acked[part] = max(self._acked[part], message.offset + 1)
+
+    def _settle(self) -> None:
+        """Until everything appended is folded and everything asked for that is due is answered."""
+        while True:
+            self._append([*self._drained(self._arrived), *self._drained(self._heard)])
+            while not self.task.idle():
+                self.task.poll(_POLL)
+            if self.task.step(_POLL, self.fuse):
+                for request in self.task.take_requests():
+                    due = self._exchange.now + self._desk.delay_s(request.body) * SECOND_US
+                    heapq.heappush(self._later, (due, next(self._numbers), request.body))
+            elif self._later and self._later[0][0] <= self._exchange.now:
+                self._call(heapq.heappop(self._later)[2])
+            else:
+                return
+
+    def _call(self, request: Body) -> None:
+        """One broker call: a crash may come before it, and after it but before its answer is kept."""
+        self.fuse.burn()
+        self._lease.renew()
+        answers = self._desk.perform(request)
+        self._pass_time(CALL_US)
+        self.fuse.burn()
+        self._arrived.extend(answers)
+
+    def _append(self, bodies: Iterable[Body]) -> None:
+        for body in bodies:
+            self.fuse.burn()
+            key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode())]
+            self._log.append(record_wire(INBOX, key, body, self._log.layout, headers))
+
+    def _hear(self, update: TradeUpdate) -> None:
+        if self._up:
+            self._heard.extend(self._desk.on_trade_update(update))
+
+    @staticmethod
+    def _drained(queue: deque[Body]) -> list[Body]:
+        bodies = list(queue)
+        queue.clear()
+        return bodies
+
+    def _pass_time(self, micros: int) -> None:
+        self._exchange.advance(self._exchange.now + micros)
+
+    def _uptime(self) -> float:
+        return self._exchange.now / SECOND_US
+
+    def _newest_parts(self) -> Iterable[Part]:
+        return ((name, p) for name in NAMES for p in range(self._log.layout.partitions(name)))
+
+    def _follow(self) -> None:
+        for part in self._looked:
+            for message in self._log.read(*part, self._looked[part]):
+                self._looked[part] = message.offset + 1
+                self._newest.see(message)
+
+
+class _ExchangeClock:
+    """The exchange's time as the dispatcher's."""
+
+    def __init__(self, exchange: PaperExchange) -> None:
+        self._exchange = exchange
+
+    def now(self) -> int:
+        return self._exchange.now

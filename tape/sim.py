@@ -1,0 +1,153 @@
+"""The whole path in memory: a tape through the market stages to the dispatchers and the paper exchange.
+
+No broker, no threads, no wall clock, no sleeping. One tape, configuration and seed give one run, to the
+byte; the log at the end holds every topic. ``chaos`` adds crashes, redelivery and an arbitrary order of
+work, also by seed.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from connectors.controls import EVERY_ACCOUNT, control, write_control
+from connectors.dispatch.lease import MemoryLeases
+from connectors.dispatch.simulated import SimDispatcher
+from connectors.paper.book import TIER_CASH, PaperAccount
+from connectors.paper.exchange import PaperExchange
+from connectors.paper.faults import Faults as PaperFaults
+from connectors.tapes.player import Pace, Player
+from connectors.tapes.tape import Tape
+from streams.config.document import Config
+from streams.contract import MINUTE_US
+from streams.digests import OutputDigest, of_messages, of_state
+from streams.rules.gate_types import KillState
+from streams.sessions import Calendar, xnys
+from streams.sim.log import MemoryLog
+from streams.sim.schedule import Faults, run_schedule
+from streams.sim.task import Crash, Fuse, SimTask, drain, market_tasks
+from streams.topology import TOPOLOGY
+from topics.catalogue import CATALOGUE, Layout
+
+_CRASH_SHARE = 0.1
+_MAX_FUSE = 60
+_MAX_REWIND = 5
+
+
+@dataclass
+class Chaos:
+    """Crashes of a run. ``faults`` counts those of the market stages, ``dispatch`` those of dispatchers."""
+
+    seed: int
+    faults: Faults = field(default_factory=Faults)
+    dispatch: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+
+class Simulation:
+    """One run. ``play`` it, then read ``log``, ``exchange`` and the digests.
+
+    ``faults`` arms the broker's faults; ``seed`` is the paper exchange's.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        config: Config,
+        *,
+        seed: int = 0,
+        cash: Mapping[str, Decimal] | None = None,
+        faults: PaperFaults | None = None,
+        chaos: Chaos | None = None,
+        calendar: Calendar | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        calendar = calendar or xnys()
+        self.tape, self.config, self.chaos = tape, config, chaos
+        self.log = MemoryLog(layout or Layout())
+        opened = [
+            PaperAccount(
+                account.broker_account_id,
+                "",
+                "",
+                (cash or {}).get(account.account_id, Decimal(TIER_CASH[account.tier])),
+            )
+            for account in config.accounts
+        ]
+        self.exchange = PaperExchange(
+            tape.market, calendar, opened, now=tape.first_live, seed=seed, faults=faults
+        )
+        leases = MemoryLeases(lambda: self.exchange.now / 1e6)
+        self.stages = market_tasks(self.log, config, calendar)
+        self.dispatchers = [
+            SimDispatcher(
+                self.log, config, account.account_id, self.exchange, calendar=calendar, leases=leases
+            )
+            for account in config.accounts
+        ]
+
+    def play(self) -> "Simulation":
+        """Play the tape to its end, each minute until everything is quiet."""
+        writer = self.log.writer()
+        start = control(
+            EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=self.tape.first_live
+        )
+        write_control(writer, start)
+        player = Player(
+            self.tape, writer, Pace(None), before_minute=self._until_end_of, wait_for=self._follow
+        )
+        player.play(dict)
+        return self
+
+    def digests(self) -> dict[str, str]:
+        """The digest of every topic with a schema, and of each table: market stages and accounts."""
+        found = {each.name: self.outputs(each.name).hexdigest() for each in CATALOGUE if each.schema}
+        found |= {f"{spec.name} state": self._state(self.stages, spec.name) for spec in TOPOLOGY[:-1]}
+        for dispatcher in self.dispatchers:
+            found[f"{dispatcher.account_id} state"] = self._state([dispatcher.task], "account")
+        return found
+
+    def outputs(self, name: str) -> OutputDigest:
+        """What topic ``name`` holds."""
+        return of_messages(name, self.log.messages(name))
+
+    @staticmethod
+    def _state(tasks: Iterable[SimTask], stage: str) -> str:
+        mine = (task for task in tasks if task.spec.name == stage)
+        return of_state({key: value for task in mine for key, value in task.disk.items()})
+
+    def _until_end_of(self, label: int) -> None:
+        """Move the exchange to the end of the minute, through every moment at which a request is due."""
+        end = label + MINUTE_US
+        while self.exchange.now < end:
+            due = [each.next_due for each in self.dispatchers if each.next_due is not None]
+            self.exchange.advance(min([end, *(max(at, self.exchange.now + 1) for at in due)]))
+            for dispatcher in self.dispatchers:
+                self._work(dispatcher)
+
+    def _follow(self, label: int) -> None:
+        """The minute's records are written: let the stages and then the dispatchers catch up."""
+        if self.chaos is None:
+            drain(self.stages)
+        else:
+            self.chaos.faults += run_schedule(self.stages, self.chaos.rng.getrandbits(32))
+        for dispatcher in self.dispatchers:
+            self._work(dispatcher)
+
+    def _work(self, dispatcher: SimDispatcher) -> None:
+        while True:
+            if self.chaos is not None and self.chaos.rng.random() < _CRASH_SHARE:
+                dispatcher.fuse = Fuse(self.chaos.rng.randint(0, _MAX_FUSE))
+            try:
+                return dispatcher.work()
+            except Crash:
+                assert self.chaos is not None
+                self.chaos.dispatch += self._restart(dispatcher, self.chaos.rng)
+
+    @staticmethod
+    def _restart(dispatcher: SimDispatcher, rng: random.Random) -> Faults:
+        empty, rewind = rng.random() < 0.5, rng.randint(0, _MAX_REWIND)
+        dispatcher.restart(empty_disk=empty, rewind=rewind)
+        return Faults(1, int(empty), rewind)
