@@ -14,17 +14,22 @@ from typing import Any
 
 from agents.app import StageApp
 from agents.newest import NewestView
+from agents.runner import as_message
 from agents.settings import Settings
 from agents.signal_router import SignalRouter
 from connectors.alpaca.trading import AlpacaBroker
 from connectors.alpaca.updates import TradeUpdates
 from connectors.broker import TradeUpdate
 from connectors.clock import TapeClock
+from connectors.controls import EVERY_ACCOUNT
 from connectors.credentials import credentials
+from connectors.dead_letters import dead_letter
 from connectors.dispatch.dispatcher import Dispatcher
 from connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, PostgresLeases
+from connectors.dispatch.router import Minute
 from schemas.codec import decode
-from streams.contract import Out
+from schemas.errors import DeadLetter
+from streams.contract import Message, Out
 from streams.shell import Effects
 from streams.topology import make_account, spec_of
 from streams.wire import Wire, record_wire
@@ -103,10 +108,12 @@ class DispatchApp:
         headers = [*self._settings.origin("dispatch").static(), ("ce_id", body["event_id"].encode())]
         return record_wire(INBOX, topic(INBOX).record_key(body), body, self._layout, headers)
 
-    async def _minute(self, label: int, signals: list[Body]) -> None:
-        """One minute of ``signals`` is complete: append it in the order of decision, settle, and say so."""
-        self.clock.advance(label)
+    async def _minute(self, minute: Minute) -> None:
+        """A minute of ``signals`` is complete: append it in the order of decision, settle, and say so."""
+        self.clock.advance(minute.label)
         await self._started.wait()
+        await self._bury(minute.dead)
+        signals = minute.signals
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in signals}
         await self.append(self.dispatcher.collect(signals, newest))
         if self.dispatcher.working:
@@ -115,7 +122,7 @@ class DispatchApp:
             self._identity_at = self.clock.now()
             await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
         await self._settled()
-        self.stage_app.heartbeat.watermark = label
+        self.stage_app.heartbeat.watermark = minute.label
         await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
 
     async def _settled(self) -> None:
@@ -124,10 +131,20 @@ class DispatchApp:
         while self._outstanding or applied.get((INBOX, self._home), -1) < self._inbox_end:
             await asyncio.sleep(SETTLE_S)
 
+    async def _bury(self, dead: Iterable[tuple[Message, DeadLetter]]) -> None:
+        """Keep what can never be read."""
+        wires = [dead_letter(self._layout, message, "dispatch", error) for message, error in dead]
+        if wires:
+            await self.stage_app.runner.written(wires)
+
     async def _controls(self, stream: Any) -> None:
         async for event in stream.events():
-            body = decode("controls", event.message.value)
-            if body["scope"] in ("*", self._account_id):
+            try:
+                body = decode("controls", event.message.value)
+            except DeadLetter as error:
+                await self._bury([(as_message(event, self._layout), error)])
+                continue
+            if body["scope"] in (EVERY_ACCOUNT, self._account_id):
                 await self._started.wait()
                 await self.append([self.dispatcher.control(body)])
 

@@ -1,7 +1,6 @@
 """The newest bar and feature of each symbol, as seen on the topics: what freshness gates are judged on.
 
-Reads ``bars`` and ``features`` without a group from shortly before their ends. Nothing is decoded: the
-record key is the symbol and Kafka's timestamp is the event time, one minute after the left edge.
+Reads ``bars`` and ``features`` without a group from shortly before their ends.
 """
 
 import threading
@@ -9,13 +8,14 @@ import threading
 from confluent_kafka import TopicPartition
 
 from connectors.dispatch.inbox import Newest
+from connectors.dispatch.newest import NAMES, NewestSeen
 from connectors.reading import ends, new_consumer, to_message
-from streams.contract import MINUTE_US, Message
+from schemas.errors import DeadLetter
+from streams.contract import Message
 from streams.watermarks import label_of
 from topics.catalogue import WATERMARK_KEY, Layout
 
 _BACK = 300
-_NAMES = ("bars", "features")
 
 
 class NewestView:
@@ -23,7 +23,7 @@ class NewestView:
 
     def __init__(self, bootstrap: str, layout: Layout) -> None:
         self._bootstrap, self._layout = bootstrap, layout
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen = NewestSeen()
         self._labels: dict[int, int] = {}
         self._open = True
         self._thread = threading.Thread(target=self._follow, name="newest-view", daemon=True)
@@ -31,8 +31,7 @@ class NewestView:
 
     def of(self, symbol: str, known_t: int) -> Newest:
         """The newest left edges of ``symbol``; a signal's own bar at ``known_t`` counts as seen."""
-        bar, feature = (max(self._seen.get((name, symbol), 0), known_t) for name in _NAMES)
-        return Newest(bar, feature)
+        return self._seen.of(symbol, known_t)
 
     def label(self) -> int | None:
         """The last minute that every partition of ``bars`` has ended, None before that is known."""
@@ -46,9 +45,9 @@ class NewestView:
         self._thread.join(timeout=5)
 
     def _follow(self) -> None:
-        consumer = new_consumer(self._bootstrap)
+        consumer = new_consumer(self._bootstrap, **{"fetch.min.bytes": 16_384, "fetch.wait.max.ms": 100})
         try:
-            bounds = ends(consumer, self._layout, _NAMES)
+            bounds = ends(consumer, self._layout, NAMES)
             consumer.assign(
                 [
                     TopicPartition(self._layout.wire_name(name), partition, max(low, end - _BACK))
@@ -63,10 +62,12 @@ class NewestView:
             consumer.close()
 
     def _see(self, message: Message) -> None:
-        if message.key == WATERMARK_KEY:
+        if message.key != WATERMARK_KEY:
+            self._seen.see(message)
+            return
+        try:
             label = label_of(message.key, message.value, message.headers)
-            if message.topic == "bars" and label is not None:
-                self._labels[message.partition] = max(label, self._labels.get(message.partition, 0))
-        elif message.key is not None:
-            at = (message.topic, message.key.decode())
-            self._seen[at] = max(message.timestamp * 1000 - MINUTE_US, self._seen.get(at, 0))
+        except DeadLetter:
+            return  # the stages that read this topic report it
+        if message.topic == "bars" and label is not None:
+            self._labels[message.partition] = max(label, self._labels.get(message.partition, 0))

@@ -1,5 +1,6 @@
 """Routes ``signals`` to an account minute by minute: held until every partition has ended the minute."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,27 +8,20 @@ from faust.types import AppT, EventT
 
 from agents.runner import as_message
 from agents.settings import Settings
-from schemas.codec import decode
-from streams.contract import Message, StageSpec
-from streams.merge import Mark, Merge, Record
+from connectors.dispatch.router import TOPIC, Minute, MinuteRouter
+from streams.contract import Message
 
-TOPIC = "signals"
-SPEC = StageSpec(name="router", trigger=TOPIC, outputs=(), scale="single", doc="signals to the inbox")
-_TAKE = 1000
-
-OnMinute = Callable[[int, list[dict[str, Any]]], Awaitable[None]]
+OnMinute = Callable[[Minute], Awaitable[None]]
 
 
 class SignalRouter:
-    """Calls ``on_minute(label, signals)`` for each complete minute, then acks it."""
+    """Calls ``on_minute`` for each complete minute, then acks it."""
 
     def __init__(self, app: AppT, settings: Settings, on_minute: OnMinute) -> None:
         self._app, self._layout, self._on_minute = app, settings.layout, on_minute
         self._generation: int | None = None
-        self._merge = self._new_merge()
+        self._router = self._new_router()
         self._events: dict[Message, EventT[Any]] = {}
-        self._collected: list[dict[str, Any]] = []
-        self._unacked: list[EventT[Any]] = []
 
     def declare(self) -> None:
         """Make the agent."""
@@ -37,10 +31,20 @@ class SignalRouter:
         )  # fmt: skip
         self._app.agent(channel, name="router", concurrency=1)(self._route)
 
-    def _new_merge(self) -> Merge:
-        return Merge(SPEC, {TOPIC: range(self._layout.partitions(TOPIC))}, {})
+    def _new_router(self) -> MinuteRouter:
+        return MinuteRouter(self._layout.partitions(TOPIC))
 
     async def _route(self, stream: Any) -> None:
+        """Never returns; an unexpected error leaves the process, else Faust would drop the event."""
+        try:
+            await self._forward(stream)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            await self._app.crash(error)
+            raise
+
+    async def _forward(self, stream: Any) -> None:
         channel = aiter(stream.channel)
         while True:
             event = await channel.get()
@@ -48,22 +52,12 @@ class SignalRouter:
                 continue
             if event.message.generation_id != self._generation:
                 self._generation = event.message.generation_id
-                self._merge = self._new_merge()
-                self._collected, self._unacked = [], []
+                self._router = self._new_router()
+                self._events.clear()
             message = as_message(event, self._layout)
             self._events[message] = event
-            self._merge.put(message)
-            await self._forward()
-
-    async def _forward(self) -> None:
-        for item in self._merge.take(_TAKE):
-            messages = item.messages if isinstance(item, Mark) else (item.message,)
-            self._unacked.extend(self._events.pop(message) for message in messages)
-            if isinstance(item, Record):
-                self._collected.append(decode(TOPIC, item.message.value))
-            elif isinstance(item, Mark):
-                signals, self._collected = self._collected, []
-                await self._on_minute(item.label, signals)
-                for event in self._unacked:
-                    event.ack()
-                self._unacked = []
+            self._router.put(message)
+            for minute in self._router.minutes():
+                await self._on_minute(minute)
+                for each in minute.messages:
+                    self._events.pop(each).ack()
