@@ -14,6 +14,7 @@ from typing import Any
 
 from faust.worker import Worker
 
+from agents import journal
 from agents.app import SESSION_TIMEOUT_S, StageApp
 from agents.settings import Settings, tell_ready
 from topics.admin import check
@@ -78,9 +79,7 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
     Raises CatalogueMismatch where topics are missing or have another number of partitions, and Retry
     where the broker does not answer.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))
+    journal.set_up()
     check(settings.bootstrap, settings.layout)
     stages = [agent(settings) for agent in agents]
     first, *others = (stage.app for stage in stages)

@@ -93,7 +93,10 @@ class StageRunner:
         """The agent's body: never returns; an unexpected error leaves the process through the app."""
         channel = aiter(stream.channel)
         while True:
-            event = await channel.get()
+            try:
+                event = await channel.get()
+            except StopAsyncIteration:
+                return  # the app stops
             try:
                 await self._take(event)
                 await self._drain(channel.queue)
@@ -270,7 +273,7 @@ class StageRunner:
         return self.app.consumer_generation_id == self._generation
 
     async def written(self, wires: Iterable[Wire]) -> Batch:
-        """Write until acknowledged; a broker that is away is waited for, with a word in the log."""
+        """Write until acknowledged; a broker that is away or refuses is waited for and the log says so."""
         wires = list(wires)
         while True:
             try:

@@ -2,9 +2,13 @@
 
 Every record goes to an explicit partition. A delivery thread serves the callbacks; a batch ends with
 one wait. Nothing is ever reported as written before its acknowledgement.
+
+A record never expires while the broker is away: what the log holds of one producer is always a prefix of
+what it was given, so a watermark can never stand there without the records before it.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -16,6 +20,9 @@ from schemas.errors import Fatal, Retry
 from streams.wire import Wire
 from topics.catalogue import Layout
 
+log = logging.getLogger("tapedeck.outbox")
+
+SAY_S = 5.0
 _MAX_IN_QUEUE = 100_000
 _FULL_WAIT_S = 0.05
 
@@ -29,6 +36,7 @@ class Batch:
         self._error: str | None = None
         self.offsets: dict[tuple[str, int], int] = {}
         self.done: Future[None] = Future()
+        self.done.set_running_or_notify_cancel()  # whoever stops waiting must not cancel the delivery
 
     def expect(self) -> None:
         """One more record is on its way."""
@@ -61,7 +69,7 @@ class Batch:
 
 
 class Outbox:
-    """A producer of log records. ``timeout_s`` bounds the wait for acknowledgements."""
+    """A producer of log records. ``timeout_s`` bounds the blocking waits for acknowledgements."""
 
     def __init__(
         self,
@@ -75,16 +83,18 @@ class Outbox:
         self._layout = layout
         self._timeout_s = timeout_s
         self._bootstrap = bootstrap
+        self._away = False
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "client.id": client_id,
                 "enable.idempotence": True,
                 "linger.ms": linger_ms,
-                "message.timeout.ms": int(timeout_s * 1000),
+                "message.timeout.ms": 0,
                 "queue.buffering.max.messages": _MAX_IN_QUEUE,
                 "socket.nagle.disable": True,
-                "log_level": 3,
+                "log_level": 2,
+                "error_cb": self._on_error,
             }
         )
         self._open = True
@@ -143,19 +153,38 @@ class Outbox:
             raise self._late() from None
 
     async def write_async(self, wires: Iterable[Wire]) -> Batch:
-        """Send and await, without blocking the loop. Raises Retry as ``write`` does."""
+        """Send and await, without blocking the loop; a broker that is away is waited for, and said so.
+
+        Raises Retry where the broker refused a record.
+        """
         batch = self.send(wires)
+        saying = asyncio.get_running_loop().call_later(SAY_S, self._say_away)
         try:
-            await asyncio.wait_for(asyncio.wrap_future(batch.done), self._timeout_s + 5)
-        except TimeoutError:
-            raise self._late() from None
+            await asyncio.wrap_future(batch.done)
+        finally:
+            saying.cancel()
+        if self._away:
+            self._away = False
+            log.warning("the broker at %s acknowledges again", self._bootstrap)
         return batch
+
+    def _say_away(self) -> None:
+        if not self._away:
+            self._away = True
+            log.warning(
+                "the broker at %s has not acknowledged for %.0f s: waiting for it, nothing is lost",
+                self._bootstrap, SAY_S,
+            )  # fmt: skip
+
+    def _on_error(self, error: KafkaError) -> None:
+        """librdkafka's word about connections; it goes on trying by itself."""
+        log.warning("the broker at %s: %s", self._bootstrap, error.str())
 
     def _late(self) -> Retry:
         return Retry(
             f"the broker did not acknowledge within {self._timeout_s:.0f} s",
             value=self._bootstrap,
-            remedy="check that it runs (`tape status`); nothing was lost, the batch will be repeated",
+            remedy="check that it runs (`tape status`), then do this again: what was done is not done twice",
         )
 
     def close(self) -> None:

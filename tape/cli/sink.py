@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agents import journal
 from agents.settings import from_environment, tell_ready
 from connectors.clock import SystemClock
 from connectors.postgres.database import upgrade
@@ -25,6 +26,7 @@ def sink(
     ] = True,
 ) -> None:
     """Copy every audited topic into Postgres until SIGTERM."""
+    journal.set_up()
     settings = from_environment()
     if not settings.database_url:
         raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")

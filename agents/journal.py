@@ -1,0 +1,45 @@
+"""How a worker process writes its log: a line a record, and no floods.
+
+Client libraries repeat the same complaint many times a second while a broker is away.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+EVERY_S = 10.0
+_LIBRARIES = ("aiokafka", "faust", "mode", "tapedeck.outbox", "tapedeck.sink.kafka")
+
+
+class Sparing(logging.Filter):
+    """Lets one kind of line through every ``EVERY_S`` seconds; the next one tells how many were kept back."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._last: dict[tuple[str, str], float] = {}
+        self._kept_back: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether ``record`` is written. Two records are of one kind where logger and template are equal."""
+        if not record.name.startswith(_LIBRARIES):
+            return True
+        kind, now = (record.name, str(record.msg)), self._monotonic()
+        if now - self._last.get(kind, -EVERY_S) < EVERY_S:
+            self._kept_back[kind] = self._kept_back.get(kind, 0) + 1
+            return False
+        self._last[kind] = now
+        if repeats := self._kept_back.pop(kind, 0):
+            record.msg = f"{record.getMessage()} (and {repeats} times since the last such line)"
+            record.args = ()
+        return True
+
+
+def set_up() -> None:
+    """Log to standard error from now on. Libraries speak from TAPE_LIBRARY_LOG_LEVEL (WARNING) upwards."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Sparing())
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))
