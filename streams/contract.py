@@ -53,10 +53,14 @@ class Message(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """An input that gave no output, with the stage's reason: what the funnel counts."""
+    """An input that gave no output, with the stage's reason: what the funnel counts.
+
+    ``detail`` says which rule was broken, by which value, where the input goes to ``dead_letters``.
+    """
 
     cause: int
     reason: str
+    detail: str = ""
 
 
 Scale = Literal["partition", "single"]

@@ -66,6 +66,21 @@ _COLUMNS = np.array(tuple(_NUMBERS.values()))
 _FLAGS = np.array((L.V_TREND, L.V_SURGE, L.V_OR_STATE))
 
 
+def broken_rule(bar: dict[str, Any]) -> str:
+    """The first rule of domain section 3 that a bad bar breaks, with the value; the kernel decides."""
+    if bar["t"] % MINUTE_US:
+        return f"t = {bar['t']} is not on a whole minute"
+    if bar["revision"] < 0:
+        return f"revision = {bar['revision']} is negative"
+    for name in ("open", "high", "low", "close"):
+        if not L.PRICE_MIN <= bar[name] <= L.PRICE_MAX:
+            return f"{name} = {bar[name]} is not a price between {L.PRICE_MIN:g} and {L.PRICE_MAX:g}"
+    for name in ("open", "close"):
+        if not bar["low"] <= bar[name] <= bar["high"]:
+            return f"{name} = {bar[name]} is not between low = {bar['low']} and high = {bar['high']}"
+    return f"volume = {bar['volume']} is not between 0 and {L.VOLUME_MAX:g}"
+
+
 class FeaturesStage:
     """Folds the bars of one (feed, symbol) into its window. State: ``streams.windows.layout``.
 
@@ -106,7 +121,8 @@ class FeaturesStage:
         late = False
         for cause, code in enumerate(status.tolist()):
             if code in _REASONS:
-                drops.append(Drop(cause, _REASONS[code]))
+                detail = broken_rule(bodies[cause]) if code == L.BAD else ""
+                drops.append(Drop(cause, _REASONS[code], detail))
             elif code == L.LATE:
                 late = True
                 body = bodies[cause]

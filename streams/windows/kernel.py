@@ -327,8 +327,8 @@ def _is_bad(bar: Any, prices: Any) -> bool:
     """Whether a bar breaks a rule of domain section 3. NaN fails each comparison, so it is bad."""
     o, h, low, c = prices[L.F_OPEN], prices[L.F_HIGH], prices[L.F_LOW], prices[L.F_CLOSE]
     fine = bar[L.I_T] % MINUTE_US == 0 and bar[L.I_REVISION] >= 0
-    fine = fine and 0.0 < low <= o <= h < np.inf and low <= c <= h
-    fine = fine and 0.0 <= prices[L.F_VOLUME] < np.inf
+    fine = fine and L.PRICE_MIN <= low <= o <= h <= L.PRICE_MAX and low <= c <= h
+    fine = fine and 0.0 <= prices[L.F_VOLUME] <= L.VOLUME_MAX
     return not fine
 
 

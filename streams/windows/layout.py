@@ -77,6 +77,8 @@ NEW, REVISED, INSERTED, DUPLICATE, LATE, OUTSIDE, UNKNOWN, BAD = range(1, 9)
 # columns of an input bar: integers, then prices
 I_T, I_REVISION, I_DATE, I_PREV_DATE, I_OPEN, I_CLOSE = range(6)
 F_OPEN, F_HIGH, F_LOW, F_CLOSE, F_VOLUME = range(5)
+PRICE_MIN, PRICE_MAX, VOLUME_MAX = 1e-6, 1e9, 1e15
+"""What a bar may hold, USD and shares: the places of a decimal, and sums of squares that stay finite."""
 NO_DATE = -(1 << 31)
 """``I_DATE`` of a bar outside every session; as ``I_PREV_DATE``: there is no session before."""
 UNKNOWN_DATE = NO_DATE + 1

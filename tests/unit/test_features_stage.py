@@ -25,30 +25,49 @@ def step(*bars: Bar, state: bytes | None = None, stage: FeaturesStage = STAGE) -
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        {"t": SESSION.open + 1},
-        {"t": SESSION.open + MINUTE_US // 2},
-        {"open": 0.0},
-        {"low": -1.0},
-        {"close": math.nan},
-        {"high": math.inf},
-        {"low": 100.2},
-        {"high": 100.4},
-        {"volume": -1.0},
-        {"volume": math.nan},
-        {"revision": -1},
+        ({"t": SESSION.open + 1}, "is not on a whole minute"),
+        ({"t": SESSION.open + MINUTE_US // 2}, "is not on a whole minute"),
+        ({"open": 0.0}, "open = 0.0 is not a price"),
+        ({"low": -1.0}, "low = -1.0 is not a price"),
+        ({"low": 1e-7}, "low = 1e-07 is not a price"),
+        ({"close": math.nan}, "close = nan is not a price"),
+        ({"high": math.inf}, "high = inf is not a price"),
+        ({"high": 1e10}, "high = 10000000000.0 is not a price"),
+        ({"low": 100.2}, "open = 100.0 is not between low = 100.2 and high = 101.0"),
+        ({"high": 100.4}, "close = 100.5 is not between low = 99.0 and high = 100.4"),
+        ({"volume": -1.0}, "volume = -1.0 is not between"),
+        ({"volume": math.nan}, "volume = nan is not between"),
+        ({"volume": 1e16}, "volume = 1e+16 is not between"),
+        ({"revision": -1}, "revision = -1 is negative"),
     ],
     ids=str,
 )
-def test_a_bad_bar_is_dropped_for_the_dead_letters_and_leaves_no_trace(change: dict[str, Any]) -> None:
+def test_a_bad_bar_is_dropped_for_the_dead_letters_and_leaves_no_trace(
+    change: dict[str, Any], told: str
+) -> None:
     first = step(GOOD)
     bad = GOOD._replace(**({"t": GOOD.t + MINUTE_US} | change))
     result = step(bad, state=first.state)
     assert [(drop.cause, drop.reason) for drop in result.drops] == [(0, "BAD_BAR")]
+    assert told in result.drops[0].detail
     assert result.outs == []
     assert result.state == first.state
     assert STAGE.dead_letter_reasons == {"BAD_BAR"}
+
+
+@pytest.mark.parametrize(("price", "volume"), [(1e9, 1e15), (1e9, 0.0), (1e-6, 1e15)], ids=str)
+def test_the_largest_and_smallest_bars_give_features_that_can_be_written(price: float, volume: float) -> None:
+    swing = [price, 1e-6 if price > 1 else price * 2]
+    bars = [
+        Bar(SESSION.open + n * MINUTE_US, swing[n % 2], max(swing), min(swing), swing[(n + 1) % 2], volume)
+        for n in range(150)
+    ]
+    outs = step(*bars).outs
+    assert len(outs) == 150
+    for out in outs:
+        encode("features", out.body)
 
 
 def test_only_bars_of_the_regular_session_are_folded() -> None:
