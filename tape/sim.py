@@ -29,7 +29,7 @@ from streams.sim.task import Crash, Fuse, SimTask, drain, market_tasks
 from streams.topology import TOPOLOGY
 from topics.catalogue import CATALOGUE, Layout
 
-_CRASH_SHARE = 0.1
+_CRASH_SHARE = 0.5
 _MAX_FUSE = 60
 _MAX_REWIND = 5
 
@@ -44,6 +44,17 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+
+    def arm(self, dispatcher: SimDispatcher) -> None:
+        """Perhaps let ``dispatcher`` die some effects from now, unless that is decided already."""
+        if dispatcher.fuse.left is None and self.rng.random() < _CRASH_SHARE:
+            dispatcher.fuse = Fuse(self.rng.randint(0, _MAX_FUSE))
+
+    def restart(self, dispatcher: SimDispatcher) -> None:
+        """Bring a dead dispatcher back, on its disk or an empty one, with some signals redelivered."""
+        empty, rewind = self.rng.random() < 0.5, self.rng.randint(0, _MAX_REWIND)
+        dispatcher.restart(empty_disk=empty, rewind=rewind)
+        self.dispatch += Faults(1, int(empty), rewind)
 
 
 class Simulation:
@@ -101,6 +112,14 @@ class Simulation:
         player.play(dict)
         return self
 
+    def rest(self, minutes: int) -> "Simulation":
+        """After the tape: let ``minutes`` pass without crashes, so that what is under way comes to its end."""
+        self.chaos = None
+        for dispatcher in self.dispatchers:
+            dispatcher.fuse = Fuse()
+        self._until_end_of(self.exchange.now + (minutes - 1) * MINUTE_US)
+        return self
+
     def digests(self) -> dict[str, str]:
         """The digest of every topic with a schema, and of each table: market stages and accounts."""
         found = {each.name: self.outputs(each.name).hexdigest() for each in CATALOGUE if each.schema}
@@ -129,25 +148,22 @@ class Simulation:
 
     def _follow(self, label: int) -> None:
         """The minute's records are written: let the stages and then the dispatchers catch up."""
+        self._run_stages(label)
+        for dispatcher in self.dispatchers:
+            self._work(dispatcher)
+
+    def _run_stages(self, label: int) -> None:
         if self.chaos is None:
             drain(self.stages)
         else:
             self.chaos.faults += run_schedule(self.stages, self.chaos.rng.getrandbits(32))
-        for dispatcher in self.dispatchers:
-            self._work(dispatcher)
 
     def _work(self, dispatcher: SimDispatcher) -> None:
         while True:
-            if self.chaos is not None and self.chaos.rng.random() < _CRASH_SHARE:
-                dispatcher.fuse = Fuse(self.chaos.rng.randint(0, _MAX_FUSE))
+            if self.chaos is not None:
+                self.chaos.arm(dispatcher)
             try:
                 return dispatcher.work()
             except Crash:
                 assert self.chaos is not None
-                self.chaos.dispatch += self._restart(dispatcher, self.chaos.rng)
-
-    @staticmethod
-    def _restart(dispatcher: SimDispatcher, rng: random.Random) -> Faults:
-        empty, rewind = rng.random() < 0.5, rng.randint(0, _MAX_REWIND)
-        dispatcher.restart(empty_disk=empty, rewind=rewind)
-        return Faults(1, int(empty), rewind)
+                self.chaos.restart(dispatcher)

@@ -104,6 +104,11 @@ class SimDispatcher:
         self._forget()
 
     @property
+    def now(self) -> int:
+        """The exchange's time, UTC microseconds."""
+        return self._exchange.now
+
+    @property
     def next_due(self) -> int | None:
         """When the next delayed request is due, UTC microseconds."""
         return self._later[0][0] if self._later else None

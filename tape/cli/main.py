@@ -47,6 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("tape.cli.worker:worker", "Run the agents of some stages in this process.", wire=True),
     "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
     "topology": Entry("tape.cli.topology:topology", "Print the stages, and what they read and write."),
+    "sim": Entry("tape.cli.sim:sim", "Run a tape through the whole path in memory and print digests."),
     "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
     "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres.", wire=True),
 }

@@ -40,8 +40,8 @@ def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | Non
     return log
 
 
-def run_clean(log: MemoryLog) -> list[SimTask]:
+def run_clean(log: MemoryLog, config: Config = CONFIG) -> list[SimTask]:
     """Run the market stages without faults."""
-    tasks = market_tasks(log, CONFIG, xnys())
+    tasks = market_tasks(log, config, xnys())
     drain(tasks)
     return tasks

@@ -1,0 +1,56 @@
+"""``tape sim``: a tape through the whole path in memory, with digests; no broker, the same run every time."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connectors.tapes.source import TapeSource, session_date
+from schemas.codec import decode
+from streams.config.document import Config, load
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from tape.sim import Chaos, Simulation
+from topics.catalogue import CATALOGUE
+
+
+def sim(
+    tape: Annotated[str, typer.Argument(help="Parquet or CSV, synthetic, or synthetic:SEED.")] = "synthetic",
+    *,
+    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD.")] = None,
+    minutes: Annotated[int | None, typer.Option(min=1, help="Only the first so many minutes.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the paper exchange.")] = 0,
+    chaos: Annotated[int | None, typer.Option(min=0, help="Crash at moments that this seed draws.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Default: the default document, two accounts.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Run TAPE through stages, dispatchers and the paper exchange, and print the digest of every topic."""
+    document = load(config) if config else Config(accounts=EXAMPLE_ACCOUNTS)
+    loaded = TapeSource(tape=tape, session=session_date(session), feed=document.bars.feed).load()
+    played = replace(loaded, minutes=loaded.minutes[:minutes])
+    faults = None if chaos is None else Chaos(chaos)
+    run = Simulation(played, document, seed=seed, chaos=faults).play().rest(1)
+    topics = {each.name: {"records": len(run.outputs(each.name))} for each in CATALOGUE if each.schema}
+    found: dict[str, Any] = {"tape": played.name, "topics": topics, "orders": _orders(run), "digests": run.digests()}
+    if faults is not None:
+        found["crashes"] = faults.faults.crashes + faults.dispatch.crashes
+    print(json.dumps(found, indent=2) if as_json else _text(found, played.notes))
+
+
+def _orders(run: Simulation) -> list[dict[str, str]]:
+    """The newest state of each order."""
+    newest = {m.key: decode("orders", m.value) for m in run.log.messages("orders")}
+    names = ("account_id", "instrument", "side", "qty", "state")
+    return [{name: str(order[name]) for name in names} for _, order in sorted(newest.items())]
+
+
+def _text(found: dict[str, Any], notes: tuple[str, ...]) -> str:
+    lines = [found["tape"], *notes, ""]
+    for name, digest in found["digests"].items():
+        records = found["topics"].get(name, {}).get("records", "")
+        lines.append(f"{name:<20} {records!s:>8}  {digest}")
+    lines += ["", *(" ".join(order.values()) for order in found["orders"])]
+    if "crashes" in found:
+        lines.append(f"{found['crashes']} crashes")
+    return "\n".join(lines)

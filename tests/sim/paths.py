@@ -1,0 +1,104 @@
+"""Runs of the whole path that several tests look at, and short ways to look."""
+
+from collections import defaultdict
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from connectors.tapes.generator import generate
+from connectors.tapes.tape import Tape
+from schemas.codec import decode
+from streams.config.document import Config
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.contract import Message
+from streams.sessions import xnys
+from streams.sim.log import MemoryLog
+from streams.sim.task import SimTask
+from streams.topology import make_account, spec_of
+from streams.watermarks import label_of
+from streams.wire import Wire
+from tape.sim import Simulation
+from tests.sim.tapes import small_tape
+from topics.catalogue import Layout
+
+CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
+ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)
+INBOX = "account_inbox"
+OUTPUTS = spec_of("account").outputs
+UNTIL = 160  # minutes: two planted moves, an option and a stock, lie before
+
+
+@cache
+def whole_day() -> Simulation:
+    """The default synthetic day, whole."""
+    return Simulation(generate(), CONFIG).play()
+
+
+@cache
+def morning() -> Simulation:
+    """Five symbols until after the second planted move."""
+    return Simulation(cut(small_tape(), slice(UNTIL)), CONFIG).play().rest(2)
+
+
+def cut(tape: Tape, *windows: slice) -> Tape:
+    """The tape with only the minutes of ``windows``; the labels jump between them."""
+    return replace(tape, minutes=tuple(minute for window in windows for minute in tape.minutes[window]))
+
+
+def bodies(log: MemoryLog, name: str) -> list[dict[str, Any]]:
+    return [decode(name, message.value) for message in log.messages(name) if message.value is not None]
+
+
+def inbox_of(log: MemoryLog, account: str) -> list[Message]:
+    return [message for message in log.messages(INBOX) if message.key == account.encode()]
+
+
+def copied(log: MemoryLog, *names: str) -> MemoryLog:
+    """A log that holds only ``names``."""
+    fresh = MemoryLog(log.layout)
+    for name in names:
+        for message in log.messages(name):
+            fresh.append(wire(message))
+    return fresh
+
+
+def wire(message: Message) -> Wire:
+    """A message as it was before it had an offset."""
+    return Wire(
+        message.topic, message.partition, message.key or b"", message.value, message.timestamp,
+        list(message.headers),
+    )  # fmt: skip
+
+
+def account_task(log: MemoryLog, account: str) -> SimTask:
+    """The account stage of one account over the inbox in ``log``, without a dispatcher."""
+    home = Layout().partition(INBOX, {"account_id": account})
+    stage = make_account(account, CONFIG, xnys())
+    return SimTask(spec_of("account"), stage, log, (home,), only_key=account.encode())
+
+
+def by_minute(log: MemoryLog, name: str) -> dict[int, list[Wire]]:
+    """The records of a topic by the label of the watermark that ends their minute, that one included."""
+    found: dict[int, list[Wire]] = defaultdict(list)
+    for partition in range(log.layout.partitions(name)):
+        waiting: list[Wire] = []
+        for message in log.read(name, partition, 0):
+            waiting.append(wire(message))
+            label = label_of(message.key, message.value, message.headers)
+            if label is not None:
+                found[label] += waiting
+                waiting = []
+    return found
+
+
+def held(log: MemoryLog, account: str) -> dict[str, Decimal]:
+    """What the account stage says is held: quantity by instrument, flat ones left out."""
+    newest = {p["instrument"]: p["qty"] for p in bodies(log, "positions") if p["account_id"] == account}
+    return {instrument: qty for instrument, qty in newest.items() if qty}
+
+
+def at_broker(simulation: Simulation, account: str) -> dict[str, Decimal]:
+    """What the paper exchange says is held."""
+    number = CONFIG.account(account).broker_account_id
+    return {at["symbol"]: Decimal(at["qty"]) for at in simulation.exchange.positions(number)}

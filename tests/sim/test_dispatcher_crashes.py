@@ -1,0 +1,146 @@
+"""A dispatcher that dies at any effect and starts again never sends twice, and ends as the broker does."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from connectors.dispatch.simulated import SimDispatcher
+from connectors.paper.faults import Fault
+from connectors.paper.faults import Faults as PaperFaults
+from streams.contract import MINUTE_US
+from streams.digests import of_messages, of_state
+from streams.rules.orders import IN_DOUBT, TERMINAL, OrderState
+from streams.sim.task import Fuse, drain
+from tape.sim import Chaos, Simulation
+from tests.sim.paths import (
+    ACCOUNTS,
+    CONFIG,
+    INBOX,
+    OUTPUTS,
+    UNTIL,
+    account_task,
+    at_broker,
+    bodies,
+    by_minute,
+    copied,
+    cut,
+    held,
+    morning,
+)
+from tests.sim.tapes import small_tape
+
+ORDERED_AT = 108  # the minute whose bar signals the first planted move
+AROUND = (slice(104, 116), slice(146, UNTIL))
+BROKEN = (
+    Fault.GATEWAY_TIMEOUT_AFTER,
+    Fault.GATEWAY_TIMEOUT_BEFORE,
+    Fault.DROP_AFTER,
+    Fault.RATE_LIMIT,
+    Fault.UPDATE_LOST,
+    Fault.UPDATE_TWICE,
+    Fault.UPDATE_AFTER_NEXT,
+)
+
+
+class Replayed(Simulation):
+    """The dispatchers of a run over the signals that the stages once gave: the minutes around the orders."""
+
+    def __init__(self, *windows: slice, **options: Any) -> None:
+        super().__init__(cut(small_tape(), *(windows or AROUND)), CONFIG, **options)
+        self._recorded = {name: by_minute(morning().log, name) for name in ("features", "signals")}
+
+    def _run_stages(self, label: int) -> None:
+        for minutes in self._recorded.values():
+            for record in minutes[label]:
+                self.log.append(record)
+
+    def newest(self, name: str) -> dict[str, dict[str, Any]]:
+        """The newest state of each order or position."""
+        key = {"orders": "client_order_id", "positions": "instrument"}[name]
+        return {f"{body['account_id']}|{body[key]}": body for body in bodies(self.log, name)}
+
+
+def check(run: Replayed) -> None:
+    """What holds whatever has happened."""
+    for account in ACCOUNTS:
+        number = CONFIG.account(account).broker_account_id
+        sent = [order["client_order_id"] for order in run.exchange.orders(number, "all")]
+        mine = [order for order in run.newest("orders").values() if order["account_id"] == account]
+        per_signal = Counter(order["signal_id"] for order in mine)
+        assert set(per_signal.values()) <= {1}, "two orders for one signal"
+        assert len(sent) == len(set(sent))
+        assert set(sent) <= {order["client_order_id"] for order in mine}, "sent without an INTENT"
+        assert held(run.log, account) == at_broker(run, account)
+    states = {OrderState(order["state"]) for order in run.newest("orders").values()}
+    assert not states & (IN_DOUBT | {OrderState.INTENT})
+    assert not any(run.outputs(name).conflicts for name in OUTPUTS)
+
+
+def check_replay(run: Replayed) -> None:
+    """The recorded inbox alone gives the same outputs and states."""
+    log = copied(run.log, INBOX)
+    tasks = [account_task(log, account) for account in ACCOUNTS]
+    drain(tasks)
+    for name in OUTPUTS:
+        assert of_messages(name, log.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name
+    for dispatcher, task in zip(run.dispatchers, tasks, strict=True):
+        assert of_state(dict(task.disk.items())) == of_state(dict(dispatcher.task.disk.items()))
+
+
+def test_the_clean_run_sends_three_orders() -> None:
+    run = Replayed().play().rest(3)
+    assert sum(len(run.exchange.orders(a.broker_account_id, "all")) for a in CONFIG.accounts) == 3
+    assert all(OrderState(order["state"]) in TERMINAL for order in run.newest("orders").values())
+    check(run)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_crashes_anywhere_never_send_twice_and_end_as_the_broker_does(seed: int) -> None:
+    chaos = Chaos(seed)
+    run = Replayed(chaos=chaos).play().rest(3)
+    assert chaos.dispatch.crashes > 3
+    assert all(dispatcher.starts > 1 for dispatcher in run.dispatchers)
+    check(run)
+    check_replay(run)
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_broker_that_fails_while_dispatchers_crash_gets_each_order_once(seed: int, fault: Fault) -> None:
+    faults, chaos = PaperFaults(), Chaos(seed)
+    operation = "update" if fault.name.startswith("UPDATE") else "submit"
+    faults.arm(fault, operation=operation, count=2)
+    run = Replayed(chaos=chaos, faults=faults).play().rest(3)
+    assert faults.fired[fault] > 0
+    assert chaos.dispatch.crashes > 3
+    check(run)
+    check_replay(run)
+
+
+class OneCrash(Chaos):
+    """Kills one dispatcher once: ``effect`` effects after the minute of its first order begins."""
+
+    def __init__(self, account: str, effect: int) -> None:
+        super().__init__(effect)
+        self._account, self._effect = account, effect
+        self.armed = False
+
+    def arm(self, dispatcher: SimDispatcher) -> None:
+        ends = small_tape().minutes[ORDERED_AT].label + MINUTE_US
+        if not self.armed and dispatcher.account_id == self._account and dispatcher.now >= ends:
+            dispatcher.fuse, self.armed = Fuse(self._effect), True
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_a_crash_at_every_single_effect_around_an_order_is_survived(account: str) -> None:
+    """Not drawn by chance: the n-th effect, for every n until the fuse outlives the run."""
+    died = 0
+    for effect in range(500):
+        chaos = OneCrash(account, effect)
+        run = Replayed(slice(ORDERED_AT - 1, ORDERED_AT + 3), chaos=chaos).play().rest(3)
+        check(run)
+        if not chaos.dispatch.crashes:
+            break
+        died += 1
+    assert 40 < died < 500
