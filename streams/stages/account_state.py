@@ -1,6 +1,6 @@
 """What one account remembers between inbox records, and its bytes.
 
-The bytes are canonical msgpack behind a format version, decimals as strings. Nothing that is decided
+The bytes are canonical JSON behind a format version, decimals as strings. Nothing that is decided
 depends on the order of a map, so a state read back decides as the one it was written from.
 """
 

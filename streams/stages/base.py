@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import msgpack
+import orjson
 
 from schemas.errors import Fatal
 from streams.contract import Out, Step, Values
@@ -52,13 +52,16 @@ def derived(
 
 
 def pack_state(version: int, fields: Mapping[str, Any]) -> bytes:
-    """Canonical msgpack of ``fields`` (keys sorted at every depth) behind a format version."""
-    return cast(bytes, msgpack.packb([version, _sorted(fields)]))
+    """Canonical JSON of ``fields`` (keys sorted at every depth) behind a format version."""
+    return orjson.dumps([version, fields], option=orjson.OPT_SORT_KEYS)
 
 
 def unpack_state(version: int, data: bytes) -> dict[str, Any]:
-    """The fields behind ``pack_state``. Raises Fatal for another format version."""
-    found, fields = msgpack.unpackb(data)
+    """The fields behind ``pack_state``. Raises Fatal for bytes of another format or version."""
+    try:
+        found, fields = orjson.loads(data)
+    except (orjson.JSONDecodeError, ValueError, TypeError):
+        found, fields = "unreadable bytes", {}
     if found != version:
         raise Fatal(
             "a state value is of another format version",
@@ -66,11 +69,3 @@ def unpack_state(version: int, data: bytes) -> dict[str, Any]:
             remedy=f"this code reads version {version}: rebuild the stage's table",
         )
     return cast(dict[str, Any], fields)
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
-    return value
