@@ -25,6 +25,11 @@ class OutputDigest:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def first_difference(self, other: "OutputDigest") -> tuple[bytes, str] | None:
+        """(record key, event_id) of the first row that only one of the two has; None where they are equal."""
+        odd = self._rows.items() ^ other._rows.items()
+        return min(((key, event_id) for event_id, (key, _) in odd), default=None)
+
     def hexdigest(self) -> str:
         total = sha256()
         for key, event_id, body in sorted((k, e, b) for e, (k, b) in self._rows.items()):
@@ -53,3 +58,11 @@ def of_state(values: Mapping[bytes, bytes]) -> str:
             body = unpack(values[key]).body
             total.update(len(key).to_bytes(4, "big") + key + len(body).to_bytes(4, "big") + body)
     return total.hexdigest()
+
+
+def first_difference(ours: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes]) -> bytes | None:
+    """The first key whose body is not the same in two tables of framed values; None where they are equal."""
+    for key in sorted((ours.keys() | theirs.keys()) - {WATERMARK_KEY}):
+        if key not in ours or key not in theirs or unpack(ours[key]).body != unpack(theirs[key]).body:
+            return key
+    return None

@@ -121,14 +121,28 @@ def live_outputs(name: str, source: Source) -> OutputDigest:
     return of_messages(name, read_topic(source.bootstrap, source.layout, name))
 
 
-def live_state(stage: str, source: Source) -> dict[bytes, bytes]:
+class Winners:
     """A table as its changelog restores it: per key the value with the highest (epoch, cursor sum)."""
-    values: dict[bytes, bytes] = {}
-    for message in read_topic(source.bootstrap, source.layout, spec_of(stage).changelog):
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    def add(self, message: Message) -> None:
+        """The next record of its changelog partition; of two equals the later one wins."""
         if message.key is None or message.value is None:
-            continue
-        known = values.get(message.key)
+            return
+        known = self._values.get(message.key)
         if known is None or precedence(message.value) >= precedence(known):
-            values[message.key] = message.value
-    values.pop(WATERMARK_KEY, None)
-    return values
+            self._values[message.key] = message.value
+
+    def values(self) -> dict[bytes, bytes]:
+        """The framed values by key, the ``~watermark`` value left out."""
+        return {key: value for key, value in self._values.items() if key != WATERMARK_KEY}
+
+
+def live_state(stage: str, source: Source) -> dict[bytes, bytes]:
+    """The table of a stage, from its changelog."""
+    found = Winners()
+    for message in read_topic(source.bootstrap, source.layout, spec_of(stage).changelog):
+        found.add(message)
+    return found.values()

@@ -21,6 +21,10 @@ _POLL_S = 0.2
 _HEARTBEATS = "heartbeats"
 
 
+def _nothing() -> None:
+    pass
+
+
 def last_watermarks(bootstrap: str, layout: Layout, names: tuple[str, ...]) -> dict[Part, int | None]:
     """The label of the last watermark in every partition of ``names``; None where there is none.
 
@@ -57,7 +61,8 @@ def _label(message: Message) -> int | None:
 class Follower:
     """Follows the watermarks of ``names`` and the heartbeats of ``stages`` (single ones).
 
-    ``names`` in the order of the pipeline: a stall names the first that lags. Use it as a context.
+    ``names`` in the order of the pipeline: a stall names the first that lags. ``meanwhile`` is called again
+    and again during a wait, and may raise to end it. Use it as a context.
     """
 
     def __init__(
@@ -68,9 +73,11 @@ class Follower:
         *,
         stages: tuple[str, ...] = (),
         patience_s: float = PATIENCE_S,
+        meanwhile: Callable[[], None] = _nothing,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._layout = layout
+        self._meanwhile = meanwhile
         self._patience_s = patience_s
         self._monotonic = monotonic
         self._consumer: Consumer = new_consumer(bootstrap)
@@ -103,6 +110,7 @@ class Follower:
         """
         patient_until = self._monotonic() + self._patience_s
         while (behind := self._behind(label)) is not None:
+            self._meanwhile()
             for record in self._consumer.consume(500, timeout=_POLL_S):
                 if record.error() is None and self._see(to_message(record, self._layout)):
                     patient_until = self._monotonic() + self._patience_s

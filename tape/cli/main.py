@@ -27,6 +27,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "demo": Entry(
+        "tape.cli.demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
+    ),
     "up": Entry(
         "tape.cli.stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True
     ),
@@ -40,6 +43,9 @@ COMMANDS: dict[str, Entry] = {
         "tape.cli.play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True
     ),
     "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
+    "digest": Entry(
+        "tape.cli.digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
+    ),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),

@@ -1,5 +1,6 @@
 """``tape play``: a tape into the source topics of a running stack."""
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import datetime
@@ -28,15 +29,20 @@ from connectors.tapes.source import TapeSource, session_date
 from connectors.tapes.tape import Tape
 from schemas.errors import Fatal
 from streams.config.document import Config, load
-from streams.sessions import NEW_YORK
+from streams.sessions import NEW_YORK, Phase, xnys
 from streams.topology import MARKET_STAGES, spec_of, watermarked
 from streams.wire import Origin
 from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
 from topics.admin import describe
 from topics.catalogue import FOREVER, Cleanup, Layout, topic
 
+_TELL_S = 10.0
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
 """What the market stages write watermarks to, in the order of the pipeline."""
+
+
+def _nothing() -> None:
+    pass
 
 
 def play(
@@ -71,7 +77,7 @@ def play(
         pace,
         cluster,
         Origin("play", version("tapedeck"), config.digest),
-        before_minute=_mover(moved) if moved else _no_wait,
+        exchange=moved,
         stages=tuple(wait_for or dispatchers),
     )
 
@@ -82,27 +88,37 @@ def play_tape(
     cluster: Cluster,
     origin: Origin,
     *,
-    before_minute: Callable[[int], None],
+    exchange: str | None = None,
     stages: tuple[str, ...] = (),
+    meanwhile: Callable[[], None] = _nothing,
 ) -> Played:
-    """Play ``tape`` with a progress bar. At pace max each minute waits for every market stage, and for the
-    heartbeats of ``stages``. Raises Fatal for an expired tape, a stall, or topics that are past it."""
+    """Play ``tape`` with a progress bar.
+
+    At pace max each minute of the REGULAR phase, and the last one, waits for every market stage and for the
+    heartbeats of ``stages``; minutes outside it run ahead, nothing trades in them. ``exchange`` is the paper
+    exchange whose clock goes with the tape. ``meanwhile`` is called during waits and may raise. Raises Fatal
+    for an expired tape, a stall, or topics that are past it.
+    """
     bootstrap, layout = cluster.bootstrap, cluster.layout
     refuse_expired(tape, _retention(bootstrap, layout), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):
         console.print(line, highlight=False, markup=False)
     with closing(KafkaLogWriter(bootstrap, layout, origin)) as writer, ExitStack() as while_playing:
-        wait_for = _no_wait
+        wait_for: Callable[[int], None] = _no_wait
         if pace.speed is None:
-            follower = Follower(bootstrap, layout, MARKED, stages=stages)
-            wait_for = while_playing.enter_context(follower).wait_for
+            follower = Follower(bootstrap, layout, MARKED, stages=stages, meanwhile=meanwhile)
+            wait_for = _in_session(tape, while_playing.enter_context(follower).wait_for)
         bar = while_playing.enter_context(_bar(console))
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
 
+        tell = _teller(console)
+        move = _mover(exchange) if exchange else _no_wait
+
         def before(label: int) -> None:
-            before_minute(label)
+            move(label)
             bar.update(minutes, minute=_clock_face(label), completed=tape.number(label))
+            tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
 
         player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for)
         played = player.play(lambda: last_watermarks(bootstrap, layout, SOURCES))
@@ -114,6 +130,30 @@ def play_tape(
 
 def _no_wait(label: int) -> None:
     pass
+
+
+def _in_session(tape: Tape, wait_for: Callable[[int], None]) -> Callable[[int], None]:
+    """``wait_for`` in the REGULAR phase and at the tape's end only."""
+    calendar, last = xnys(), tape.minutes[-1].label
+
+    def wait(label: int) -> None:
+        if label == last or calendar.phase(label) is Phase.REGULAR:
+            wait_for(label)
+
+    return wait
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    """Prints a line each ``_TELL_S`` where no bar can be drawn: into a file or a build's log."""
+    next_at = time.monotonic() + _TELL_S
+
+    def tell(line: str) -> None:
+        nonlocal next_at
+        if not console.is_terminal and time.monotonic() >= next_at:
+            next_at = time.monotonic() + _TELL_S
+            console.print(line, highlight=False)
+
+    return tell
 
 
 def _mover(exchange: str) -> Callable[[int], None]:

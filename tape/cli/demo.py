@@ -1,0 +1,66 @@
+"""``tape demo``: one market session through a fresh local stack, and the proof of what happened."""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from connectors.tapes.source import TapeSource, session_date
+from schemas.errors import Fatal
+from tape.local.places import cache_dir, say, stack_folder
+
+FAILED = 1
+_NAME = "demo"
+
+
+def demo(
+    tape: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV of minute bars; default: a synthetic session.")
+    ] = None,
+    *,
+    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
+    minutes: Annotated[
+        int | None, typer.Option(min=1, help="Play only the first minutes; no order is expected then.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
+) -> None:
+    """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
+    # Before the kernel is imported: it is compiled once per machine, for the workers and for the rebuild.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
+    from tape.demo.report import report  # noqa: PLC0415 - see above
+    from tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
+
+    folder = stack_folder(_NAME)
+    source = TapeSource(tape=_tape_name(tape, seed), session=session_date(session))
+    for number in STOPS:
+        signal.signal(number, _interrupt)
+    try:
+        with Demo(Wanted(folder=folder, source=source, minutes=minutes)) as running:
+            summary = running.run()
+            if keep:
+                report(summary, folder, kept=True)
+                running.hold()
+        running.write(summary)
+        if not keep:
+            report(summary, folder, kept=False)
+    except KeyboardInterrupt:
+        say("interrupted; everything is stopped")
+        raise
+    if summary.failures:
+        raise typer.Exit(FAILED)
+
+
+def _tape_name(tape: Path | None, seed: int | None) -> str:
+    if tape is None:
+        return "synthetic" if seed is None else f"synthetic:{seed}"
+    if seed is not None:
+        raise Fatal("a seed is for the synthetic session", value=seed, remedy="leave --seed or --tape out")
+    return str(tape.absolute())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

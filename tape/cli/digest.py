@@ -1,0 +1,55 @@
+"""``tape digest``: digests of outputs and state of a running stack, beside a rebuild if wanted."""
+
+import json
+import os
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir
+
+DIFFERENT = 1
+
+
+def digest(
+    *,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Compute all stages again from the topics, and compare.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Print SHA-256 of every stage's outputs and table; exit code 1 where a rebuild, or a repeat, differs."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernel is imported
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tape.digests import digest_lines  # noqa: PLC0415 - see above
+    from tape.recording import read_recording  # noqa: PLC0415 - see above
+
+    cluster = cluster_of(bootstrap, prefix)
+    config = load(cluster.config) if cluster.config else Config()
+    recording = read_recording(cluster.bootstrap, cluster.layout)
+    lines = list(digest_lines(recording, config, xnys(), rebuild=rebuild))
+    if as_json:
+        print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))
+    else:
+        table = Table("stage", "of", "count", "live", box=box.SIMPLE_HEAD)
+        if rebuild:
+            table.add_column("rebuilt")
+        for line in lines:
+            row = [line.stage, line.what, str(line.records), line.live]
+            table.add_row(*row, line.rebuilt or "", style=None if line.agrees else "red")
+        Console(highlight=False, soft_wrap=True).print(table)
+    different = [line for line in lines if not line.agrees]
+    for line in different:
+        why = f"first at {line.differs_at}" if line.differs_at else f"{line.conflicts} ids with two bodies"
+        print(f"DIFFERENT {line.stage}: {line.what}, {why}")
+    if rebuild and not as_json and not different:
+        print("EQUAL: a rebuild from the topics gives every output and every table that live gave")
+    if different:
+        raise typer.Exit(DIFFERENT)

@@ -1,0 +1,98 @@
+"""The funnel's last three stages, once per account: signals to proposals, to orders, to executions."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from streams.config.document import Config
+from streams.rules.orders import OrderState
+from streams.stages.account_decide import Verdict
+from tape.demo.line import FunnelLine, told
+from tape.recording import Body, Recording
+
+
+def account_lines(recording: Recording, config: Config) -> Iterator[FunnelLine]:
+    """Three lines per configured account, stage by stage."""
+    books = [AccountBook(recording, account.account_id) for account in config.accounts]
+    yield from (book.proposed() for book in books)
+    yield from (book.ordered() for book in books)
+    yield from (book.executed() for book in books)
+
+
+class AccountBook:
+    """What one account's topics hold. ``orders`` maps client order id to its records, by seq."""
+
+    def __init__(self, recording: Recording, account_id: str) -> None:
+        self.account_id = account_id
+        self.signals = {body["signal_id"]: body for body in recording.bodies("signals")}
+        self.proposals = self._own(recording, "proposals")
+        self.executions = self._own(recording, "executions")
+        self.positions = {body["instrument"]: body for body in self._in_turn(recording, "positions")}
+        self.orders: dict[str, list[Body]] = {}
+        for body in self._in_turn(recording, "orders"):
+            self.orders.setdefault(body["client_order_id"], []).append(body)
+        self._refused = Counter(
+            each.reason
+            for each in recording.refused()
+            if each.stage == "account" and each.topic == "account_inbox" and self._is_signal(each.body)
+        )
+
+    def _own(self, recording: Recording, name: str) -> list[Body]:
+        return [body for body in recording.bodies(name) if body["account_id"] == self.account_id]
+
+    def _in_turn(self, recording: Recording, name: str) -> list[Body]:
+        return sorted(self._own(recording, name), key=lambda body: body["seq"])
+
+    def _is_signal(self, inbox: Body | None) -> bool:
+        if inbox is None or inbox["account_id"] != self.account_id:
+            return False
+        kind: str = inbox["payload"][0]
+        return kind.endswith("InboxSignal")
+
+    @property
+    def approved(self) -> list[Body]:
+        return [body for body in self.proposals if body["verdict"] == Verdict.APPROVED]
+
+    @property
+    def taken_by_broker(self) -> set[str]:
+        """Client ids of the orders that the broker has had and did not reject."""
+        return {
+            order_id
+            for order_id, records in self.orders.items()
+            if records[-1]["state"] != OrderState.REJECTED
+            and any(record["broker_order_id"] is not None for record in records)
+        }
+
+    @property
+    def executed_orders(self) -> set[str]:
+        """Client ids of this account's orders with at least one execution; what is EXTERNAL left out."""
+        return {body["client_order_id"] for body in self.executions} & self.orders.keys()
+
+    def proposed(self) -> FunnelLine:
+        """A signal is a proposal; one that is not APPROVED has its primary reason."""
+        reasons = self._refused.copy()
+        for body in self.proposals:
+            if body["verdict"] == Verdict.SHADOWED:
+                reasons[Verdict.SHADOWED] += 1
+            elif body["verdict"] != Verdict.APPROVED:
+                reasons[body["primary_reason"]] += 1
+        return self._line("proposals", "signal", len(self.signals), len(self.approved), reasons)
+
+    def ordered(self) -> FunnelLine:
+        """An approved proposal is an order; one that the broker never took says why, or where it stands."""
+        taken, reasons = self.taken_by_broker, Counter[str]()
+        for body in self.approved:
+            records = self.orders.get(body["client_order_id"])
+            if records is not None and body["client_order_id"] not in taken:
+                reasons[records[-1]["reason"] or records[-1]["state"]] += 1
+        return self._line("orders", "approved proposal", len(self.approved), len(taken), reasons)
+
+    def executed(self) -> FunnelLine:
+        """An order with an execution; one without has the state it ended, or still is, in."""
+        taken, done = self.taken_by_broker, self.executed_orders
+        reasons = Counter(self.orders[order_id][-1]["state"] for order_id in taken - done)
+        return self._line("executions", "order", len(taken), len(done), reasons)
+
+    def _line(self, stage: str, unit: str, taken: int, given: int, reasons: Counter[str]) -> FunnelLine:
+        return FunnelLine(
+            stage=stage, unit=unit, taken=taken, given=given, account=self.account_id, reasons=told(reasons)
+        )

@@ -1,0 +1,200 @@
+"""One session through a fresh local stack, phase by phase: start, play, settle, read, rebuild, stop."""
+
+import os
+import re
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agents.settings import code_version
+from connectors.postgres.counts import rows_per_table
+from connectors.postgres.offsets import lag
+from connectors.tapes.player import Pace
+from connectors.tapes.source import TapeSource
+from connectors.tapes.tape import Tape
+from schemas.errors import Fatal, Retry, TapeError
+from streams.config.document import Config, load
+from streams.sessions import iso_date, xnys
+from streams.wire import Origin
+from tape.cli.cluster import Cluster
+from tape.cli.play import play_tape
+from tape.demo.funnel import funnel
+from tape.demo.summary import Summary, account_told, failures, synthetic_records
+from tape.digests import digest_lines
+from tape.local import plan
+from tape.local.places import say, size_of
+from tape.local.purge import purge
+from tape.local.stack import LocalStack
+from tape.local.status import log_files
+from tape.local.supervisor import Worker
+from tape.recording import Bounds, bounds_now, read_recording
+
+SUMMARY = "summary.json"
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SETTLE_S = 60.0
+_QUIET_S = 0.5
+_LOOK_S = 0.25
+_TROUBLE = re.compile(rb"\b(ERROR|CRITICAL|Traceback)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to show. ``minutes`` plays only the first ones; a whole synthetic session must give orders."""
+
+    folder: Path
+    source: TapeSource
+    minutes: int | None = None
+
+    @property
+    def orders_due(self) -> bool:
+        return self.source.seed is not None and self.minutes is None
+
+
+class Demo:
+    """A demo's stack and its phases. Entering starts a fresh stack, leaving stops it; both are timed."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.timings: dict[str, float] = {}
+        named = "KAFKA_BOOTSTRAP_SERVERS" in os.environ or "DATABASE_URL" in os.environ
+        prefix = f"demo{secrets.token_hex(4)}" if named else ""
+        self.stack = LocalStack(wanted.folder, prefix=prefix, workers=self._workers)
+
+    def __enter__(self) -> Self:
+        with self._phase("start"):
+            purge(self.wanted.folder)
+            self.stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)
+        say("stopping; the workers drain, at most 10 s")
+        with self._phase("stop"):
+            self.stack.stop()
+
+    def run(self) -> Summary:
+        """Play the tape and find out what happened. Raises Fatal, naming logs, where a phase fails."""
+        config = load(self.stack.config_path)
+        with self._phase("tape"):
+            tape = self._tape()
+        with self._phase("play"):
+            self._play(tape, config)
+        with self._phase("settle"):
+            bounds, rows = self._settle()
+        with self._phase("read"):
+            say("reading every topic again")
+            recording = read_recording(self.stack.bootstrap, self.stack.layout, bounds)
+            lines = funnel(recording, config, xnys())
+        with self._phase("rebuild"):
+            say("computing every stage again from its source topics")
+            digests = list(digest_lines(recording, config, xnys(), rebuild=True))
+        summary = Summary(
+            tape={
+                "name": tape.name,
+                "origin": tape.origin,
+                "session": str(iso_date(tape.session)),
+                "minutes": len(tape.minutes),
+                "notes": tape.notes,
+            },
+            config_digest=config.digest,
+            records={name: found.records for name, found in recording.topics.items()},
+            events=recording.events(),
+            rows=rows,
+            synthetic=synthetic_records(recording),
+            funnel=lines,
+            accounts=[account_told(recording, account) for account in config.accounts],
+            digests=digests,
+        )
+        summary.failures = failures(summary, config, orders_due=self.wanted.orders_due)
+        self.write(summary)
+        return summary
+
+    def hold(self) -> None:
+        """Keep the stack running until the process is interrupted. Raises Fatal where it cannot go on."""
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(_LOOK_S)
+                self.stack.watch()
+
+    def write(self, summary: Summary) -> None:
+        """Write ``summary.json`` with the timings so far and the size of the folder."""
+        summary.timings = self.timings
+        summary.bytes_on_disk = size_of(self.wanted.folder)
+        summary.write(self.wanted.folder / SUMMARY)
+
+    def _tape(self) -> Tape:
+        tape = self.wanted.source.load()
+        if self.wanted.minutes is not None:
+            tape = replace(tape, minutes=tape.minutes[: self.wanted.minutes])
+        return tape
+
+    def _play(self, tape: Tape, config: Config) -> None:
+        stack = self.stack
+        play_tape(
+            tape,
+            Pace.parse("max"),
+            Cluster(stack.bootstrap, stack.layout, stack.config_path, stack.exchange_url),
+            Origin("play", code_version(), config.digest),
+            exchange=stack.exchange_url,
+            stages=tuple(f"dispatch-{account.account_id}" for account in config.accounts),
+            meanwhile=stack.watch,
+        )
+
+    def _settle(self) -> tuple[Bounds, dict[str, int]]:
+        """Wait until nothing moves and the sink has everything: the ends of all topics, and the rows.
+
+        Raises Retry, saying what is behind, where that does not happen in time.
+        """
+        stack, until = self.stack, time.monotonic() + _SETTLE_S
+        say("waiting until the dispatchers are at rest and Postgres has everything")
+        while True:
+            before = bounds_now(stack.bootstrap, stack.layout)
+            found = lag(stack.database_url, stack.bootstrap, stack.layout)
+            rows = rows_per_table(stack.database_url, stack.layout.prefix)
+            stack.watch()
+            time.sleep(_QUIET_S)
+            behind = {name: n for name, n in found.items() if n}
+            if not behind and bounds_now(stack.bootstrap, stack.layout) == before:
+                return before, rows
+            if time.monotonic() > until:
+                raise Retry(
+                    f"the stack did not come to rest within {_SETTLE_S:g} s",
+                    value=behind or "topics that still grow",
+                    remedy="the sink writes Postgres, the dispatchers the accounts' topics",
+                )
+
+    def _workers(self, config: Config) -> Sequence[Worker]:
+        """The plan's workers; the paper exchange serves the tape that is played."""
+        source = self.wanted.source
+        market = {"TAPE_EXCHANGE_TAPE": source.tape}
+        market |= {"TAPE_EXCHANGE_SESSION": str(source.session)} if source.session else {}
+        return [
+            replace(worker, env={**worker.env, **market}) if worker.name == "exchange" else worker
+            for worker in plan.workers(config)
+        ]
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Time one phase; an error in it names the logs that hold trouble."""
+        began = time.monotonic()
+        try:
+            yield
+        except TapeError as error:
+            logs = ", ".join(str(path) for path in self._trouble()) or str(self.wanted.folder / "logs")
+            raise Fatal(f"the demo failed in phase {name}: {error}", remedy=f"look into {logs}") from error
+        finally:
+            self.timings[name] = round(time.monotonic() - began, 2)
+
+    def _trouble(self) -> list[Path]:
+        """The logs that tell of an error."""
+        files = log_files(self.wanted.folder, None).values()
+        return [path for path in files if _TROUBLE.search(path.read_bytes())]

@@ -1,0 +1,201 @@
+"""What a demo found, and whether it is as it must be: one document for people and for machines."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connectors.postgres.models import table_name
+from streams.config.accounts import Account
+from streams.config.document import Config
+from streams.rules.orders import OrderState
+from streams.rules.positions import Kind, describe
+from tape.demo.funnel_accounts import AccountBook
+from tape.demo.line import FunnelLine, told
+from tape.digests import DigestLine
+from tape.recording import Recording
+
+_SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderTold:
+    """One order as it ended. Quantities and prices are decimals as text."""
+
+    client_order_id: str
+    instrument: str
+    kind: str
+    side: str
+    qty: str
+    limit_price: str | None
+    state: str
+    reason: str | None
+    filled_qty: str
+    filled_avg_price: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountTold:
+    """What one account made of the signals. ``positions`` maps an instrument to its signed quantity."""
+
+    account_id: str
+    tier: str
+    signals: int
+    verdicts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    orders: Sequence[OrderTold]
+    executions: int
+    positions: Mapping[str, str]
+
+    def filled(self) -> Counter[str]:
+        """How many orders were filled whole, by kind of instrument."""
+        return Counter(order.kind for order in self.orders if order.state == OrderState.FILLED)
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well."""
+
+    tape: Mapping[str, Any]
+    config_digest: str
+    records: Mapping[str, int]
+    events: Mapping[str, int]
+    rows: Mapping[str, int]
+    synthetic: Mapping[str, Mapping[str, int]]
+    funnel: Sequence[FunnelLine]
+    accounts: Sequence[AccountTold]
+    digests: Sequence[DigestLine]
+    timings: dict[str, float] = field(default_factory=dict)
+    bytes_on_disk: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``summary.json``."""
+        return {
+            "tape": dict(self.tape),
+            "config_digest": self.config_digest,
+            "failures": self.failures,
+            "timings_s": self.timings,
+            "bytes_on_disk": self.bytes_on_disk,
+            "records": dict(self.records),
+            "rows": {table_name(name): n for name, n in self.rows.items()},
+            "synthetic": {name: dict(found) for name, found in self.synthetic.items()},
+            "funnel": [_funnel_json(line) for line in self.funnel],
+            "accounts": [_account_json(account) for account in self.accounts],
+            "digests": [vars(line) | {"agrees": line.agrees} for line in self.digests],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the document."""
+        path.write_text(json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def _funnel_json(line: FunnelLine) -> dict[str, Any]:
+    return {
+        "stage": line.stage,
+        "account": line.account,
+        "unit": line.unit,
+        "in": line.taken,
+        "out": line.given,
+        "reasons": dict(line.reasons),
+        "unexplained": line.unexplained,
+    }
+
+
+def _account_json(account: AccountTold) -> dict[str, Any]:
+    told_ = {**vars(account), "orders": [vars(order) for order in account.orders]}
+    return told_ | {"filled": dict(account.filled())}
+
+
+def account_told(recording: Recording, account: Account) -> AccountTold:
+    """What ``account`` did, from its topics."""
+    book = AccountBook(recording, account.account_id)
+    orders = []
+    for order_id, records in sorted(book.orders.items(), key=lambda pair: pair[1][0]["event_time"]):
+        last = records[-1]
+        orders.append(
+            OrderTold(
+                client_order_id=order_id,
+                instrument=last["instrument"],
+                kind=describe(last["instrument"]).kind.value,
+                side=last["side"],
+                qty=_plain(last["qty"]),
+                limit_price=None if last["limit_price"] is None else _plain(last["limit_price"]),
+                state=last["state"],
+                reason=last["reason"],
+                filled_qty=_plain(last["filled_qty"]),
+                filled_avg_price=(
+                    None if last["filled_avg_price"] is None else _plain(last["filled_avg_price"])
+                ),
+            )
+        )
+    return AccountTold(
+        account_id=account.account_id,
+        tier=account.tier,
+        signals=len(book.signals),
+        verdicts=told(Counter(body["verdict"] for body in book.proposals)),
+        reasons=book.proposed().reasons,
+        orders=orders,
+        executions=len(book.executions),
+        positions={name: _plain(body["qty"]) for name, body in book.positions.items() if body["qty"]},
+    )
+
+
+def _plain(number: Any) -> str:
+    return f"{number.normalize():f}"
+
+
+def synthetic_records(recording: Recording) -> dict[str, dict[str, int]]:
+    """Per topic that says where its records come from, how many have which origin."""
+    found: dict[str, Counter[str]] = {}
+    for name in ("bars", "quotes", "universe"):
+        found[name] = Counter(body["origin"] for body in recording.bodies(name))
+    answers = [body["payload"] for body in recording.bodies("account_inbox")]
+    for kind in ("InboxQuote", "InboxChain"):
+        origins = Counter(
+            content["origin"] for what, content in answers if what.endswith(kind) and content["origin"]
+        )
+        found[f"account_inbox {kind}"] = origins
+    return {name: dict(sorted(origins.items())) for name, origins in found.items()}
+
+
+def is_synthetic(origin: str) -> bool:
+    """Whether records of this origin were made up."""
+    return origin.startswith(_SYNTHETIC)
+
+
+def failures(summary: Summary, config: Config, *, orders_due: bool) -> list[str]:
+    """Everything that is not as it must be, one sentence each. ``orders_due``: the tape has planted moves."""
+    found = [
+        f"{table_name(name)} has {summary.rows.get(name, 0)} rows, its topic {events} different events"
+        for name, events in summary.events.items()
+        if summary.rows.get(name) != events
+    ]
+    found += [
+        f"the funnel of {line.name} does not add up: {line.taken} in, {line.given} out,"
+        f" {sum(line.reasons.values())} with a reason, {line.unexplained} unexplained"
+        for line in summary.funnel
+        if not line.balanced
+    ]
+    found += [_digest_failure(line) for line in summary.digests if not line.agrees]
+    return found + (_missing_orders(summary.accounts) if orders_due else [])
+
+
+def _digest_failure(line: DigestLine) -> str:
+    if line.conflicts:
+        return f"{line.conflicts} event_ids of {line.stage} stand in {line.what} with two bodies"
+    return f"{line.stage}: {line.what} rebuilt from the topics differs from live, first at {line.differs_at}"
+
+
+def _missing_orders(accounts: Sequence[AccountTold]) -> list[str]:
+    """Each account must have filled an option order, and one of them a stock order."""
+    found = [
+        f"{account.account_id} ({account.tier}) filled no option order"
+        for account in accounts
+        if not account.filled()[Kind.CALL] + account.filled()[Kind.PUT]
+    ]
+    if not any(account.filled()[Kind.STOCK] for account in accounts):
+        found.append("no account filled a stock order")
+    return found

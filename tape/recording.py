@@ -1,0 +1,145 @@
+"""What the topics of one run hold, read once: records decoded, repeats apart, tables restored."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+from connectors import dead_letters
+from connectors.postgres.mapping import Builder, maps
+from connectors.reading import ends, new_consumer, read_parts
+from schemas.codec import PREFIX, decode
+from schemas.errors import DeadLetter
+from streams.contract import Message
+from streams.digests import OutputDigest
+from streams.merge import Part
+from streams.topology import TOPOLOGY
+from tape.rebuild import Source, Winners
+from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
+
+Body = dict[str, Any]
+Bounds = Mapping[Part, tuple[int, int]]
+FACTS = tuple(each.name for each in CATALOGUE if each.audited)
+"""Every topic whose records the audit store keeps."""
+_CHANGELOGS = {spec.changelog: spec.name for spec in TOPOLOGY}
+EVERYTHING = (*FACTS, *_CHANGELOGS)
+
+
+@dataclass
+class TopicRecords:
+    """One topic. ``bodies`` holds each event_id once, in log order per partition; ``messages`` everything."""
+
+    name: str
+    messages: list[Message] = field(default_factory=list)
+    bodies: dict[str, Body] = field(default_factory=dict)
+    digest: OutputDigest = field(default_factory=OutputDigest)
+    records: int = 0
+    unreadable: int = 0
+
+    @property
+    def repeats(self) -> int:
+        """Records whose event_id an earlier record has as well."""
+        return self.records - self.unreadable - len(self.bodies)
+
+    def add(self, message: Message) -> None:
+        """Take the next message of its partition."""
+        self.messages.append(message)
+        if message.key == WATERMARK_KEY and message.value is None:
+            return
+        self.records += 1
+        schema, key = topic(self.name).schema, message.key or b""
+        if schema is None:
+            event_id, body, content = _row_of(self.name)(message)[0], {}, message.value or b""
+        else:
+            try:
+                body = decode(schema, message.value)
+            except DeadLetter:
+                self.unreadable += 1
+                return
+            event_id, content = body["event_id"], (message.value or b"")[PREFIX.size :]
+        self.bodies.setdefault(event_id, body)
+        self.digest.add(key, event_id, content)
+
+
+class Refused(NamedTuple):
+    """One dead letter: which record, by whom, why. ``body`` is None where the record cannot be decoded."""
+
+    topic: str
+    stage: str
+    reason: str
+    body: Body | None
+
+
+@dataclass(frozen=True)
+class Recording(Source):
+    """The topics of one run as they were at one moment; a Source that the rebuild driver reads."""
+
+    topics: Mapping[str, TopicRecords] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
+    """Per stage the framed values by key, as its changelog restores them."""
+
+    def __getitem__(self, name: str) -> TopicRecords:
+        return self.topics[name]
+
+    def bodies(self, name: str) -> list[Body]:
+        """The distinct records of topic ``name``."""
+        return list(self.topics[name].bodies.values())
+
+    def events(self) -> dict[str, int]:
+        """Distinct event_ids per topic: the rows that the audit store must have."""
+        return {name: len(found.bodies) for name, found in self.topics.items()}
+
+    def refused(self) -> list[Refused]:
+        """The dead letters."""
+        return [_refused(message) for message in self.topics[dead_letters.TOPIC].messages]
+
+    def read(self, parts: set[Part]) -> Iterator[list[Message]]:
+        """The messages of ``parts``, a topic at a time."""
+        for name in sorted({name for name, _ in parts}):
+            yield [m for m in self.topics[name].messages if (name, m.partition) in parts]
+
+
+def bounds_now(bootstrap: str, layout: Layout) -> Bounds:
+    """(first, end) offset of every partition of every fact topic and changelog."""
+    consumer = new_consumer(bootstrap)
+    try:
+        return ends(consumer, layout, EVERYTHING)
+    finally:
+        consumer.close()
+
+
+def read_recording(bootstrap: str, layout: Layout, bounds: Bounds | None = None) -> Recording:
+    """Everything up to ``bounds``, by default up to now. Raises Retry where the broker goes silent."""
+    bounds = bounds_now(bootstrap, layout) if bounds is None else bounds
+    return of_messages(layout, read_parts(bootstrap, layout, dict(bounds)), bootstrap)
+
+
+def of_messages(layout: Layout, chunks: Iterable[Iterable[Message]], bootstrap: str = "") -> Recording:
+    """A recording of ``chunks``, each partition's messages in log order."""
+    topics = {name: TopicRecords(name) for name in FACTS}
+    tables = {stage: Winners() for stage in _CHANGELOGS.values()}
+    for chunk in chunks:
+        for message in chunk:
+            if message.topic in topics:
+                topics[message.topic].add(message)
+            elif message.topic in _CHANGELOGS:
+                tables[_CHANGELOGS[message.topic]].add(message)
+    return Recording(bootstrap, layout, topics, {stage: found.values() for stage, found in tables.items()})
+
+
+@cache
+def _row_of(name: str) -> Builder:
+    return maps((name,))[name].row
+
+
+def _refused(message: Message) -> Refused:
+    headers = {key: content.decode("utf-8", "replace") for key, content in message.headers}
+    name = headers.get(dead_letters.SOURCE_TOPIC, "")
+    body = None
+    schema = topic(name).schema if name in FACTS else None
+    if schema is not None:
+        try:
+            body = decode(schema, message.value)
+        except DeadLetter:
+            body = None
+    return Refused(name, headers.get(dead_letters.STAGE, ""), headers.get(dead_letters.REASON, ""), body)
