@@ -38,12 +38,10 @@ def pack(epoch: int, cursors: Cursors, body: bytes) -> bytes:
 def unpack(data: bytes) -> Value:
     """The value behind ``data``. Raises Fatal for bytes that are not a value of this version."""
     if len(data) < _HEAD.size or data[:2] != _MAGIC or data[2] != VERSION:
-        raise Fatal(
-            "a state value is not in this version's format",
-            value=data[:8],
-            remedy=f"this code reads version {VERSION}; run the version that wrote it or rebuild the stage",
-        )
+        raise _not_a_value(data)
     _, _, epoch, count = _HEAD.unpack_from(data)
+    if len(data) < _HEAD.size + count * _CURSOR.size:
+        raise _not_a_value(data)
     cursors: dict[tuple[int, int], int] = {}
     at = _HEAD.size
     for _ in range(count):
@@ -51,6 +49,14 @@ def unpack(data: bytes) -> Value:
         cursors[rank, part] = position
         at += _CURSOR.size
     return Value(epoch, cursors, data[at:])
+
+
+def _not_a_value(data: bytes) -> Fatal:
+    return Fatal(
+        "a state value is not in this version's format",
+        value=data[:8],
+        remedy=f"this code reads version {VERSION}; run the version that wrote it or rebuild the stage",
+    )
 
 
 def precedence(data: bytes) -> tuple[int, int]:

@@ -95,7 +95,7 @@ class _Values:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         bodies = {key: unpack(data).body for key, data in self._store.items() if key != WATERMARK_KEY}
         bodies.update((key, value.body) for key, value in self._fresh.items())
-        yield from sorted(bodies.items())
+        yield from sorted((key, body) for key, body in bodies.items() if body)
 
 
 class Shell:
@@ -217,8 +217,8 @@ class Shell:
             else:
                 cursors[at] = entry.message.offset
                 news.append(entry)
-        body: bytes | None = value.body if stored is not None else None
-        body = self._step(key, body, news, effects, produced)
+        # a key whose only records so far were dead letters has cursors, and no state yet
+        body = self._step(key, value.body or None, news, effects, produced)
         return Value(value.epoch, cursors, body or b"")
 
     def _step(

@@ -1,5 +1,6 @@
 """From a shell's effects to log records: value bytes, partition, time and headers."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Headers = list[tuple[str, bytes]]
 TRACE = "traceparent"
+_TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
 
 
 class Wire(NamedTuple):
@@ -93,10 +95,14 @@ class Wires:
 
 
 def _trace(produced: Produced) -> bytes:
-    """W3C trace context: the trace id is the first event's id, the span id is this event's."""
+    """W3C trace context: the trace id is the first event's id, the span id is this event's.
+
+    A cause may come from anybody: a header that is no trace context is as good as none.
+    """
     trace_id = produced.out.event_id
     if produced.cause is not None:
         for name, content in produced.cause.headers:
-            if name == TRACE:
-                trace_id = content.split(b"-")[1].decode()
+            found = _TRACE_ID.match(content) if name == TRACE else None
+            if found is not None:
+                trace_id = found[1].decode()
     return f"00-{trace_id}-{produced.out.event_id[:16]}-01".encode()

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from tape.local import aot
 from tape.local.kafka import EmbeddedKafka, cluster_id_of
 from tape.local.places import cache_dir
 from tape.local.postgres import EmbeddedPostgres, check_database
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("tapedeck", deadline=None)
+settings.load_profile("tapedeck")
 
 
 class Broker(NamedTuple):
