@@ -8,12 +8,19 @@ import os
 import time
 from collections.abc import Callable
 
+from schemas.errors import TapeError
+
 EVERY_S = 10.0
-_LIBRARIES = ("aiokafka", "faust", "mode", "tapedeck.outbox", "tapedeck.sink.kafka")
+_LIBRARIES = ("aiokafka", "faust", "mode", "agents")
+"""``agents`` is what Faust calls the loggers of its classes that are derived from there."""
+_REPEATING = (*_LIBRARIES, "tapedeck.outbox", "tapedeck.sink.kafka")
 
 
 class Sparing(logging.Filter):
-    """Lets one kind of line through every ``EVERY_S`` seconds; the next one tells how many were kept back."""
+    """Lets one kind of line through every ``EVERY_S`` seconds; the next one tells how many were kept back.
+
+    An error of ours says all there is to say: its traceback is left out.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -23,7 +30,9 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether ``record`` is written. Two records are of one kind where logger and template are equal."""
-        if not record.name.startswith(_LIBRARIES):
+        if record.exc_info and isinstance(record.exc_info[1], TapeError):
+            record.exc_info = None
+        if not record.name.startswith(_REPEATING):
             return True
         kind, now = (record.name, str(record.msg)), self._monotonic()
         if now - self._last.get(kind, -EVERY_S) < EVERY_S:
@@ -41,5 +50,5 @@ def set_up() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(Sparing())
-    for noisy in ("aiokafka", "faust", "mode"):
+    for noisy in _LIBRARIES:
         logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))

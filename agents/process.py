@@ -22,6 +22,7 @@ from topics.admin import check
 log = logging.getLogger("tapedeck.worker")
 
 DEADLINE_S = 8.0
+CRASH_S = 3.0
 FAILED_EXIT = 1
 STALLED_EXIT = 70
 
@@ -63,7 +64,7 @@ class DeadlineWorker(Worker):
         super()._schedule_shutdown(number)
 
     def _crash(self, reason: BaseException) -> None:
-        _end_after(DEADLINE_S, FAILED_EXIT)
+        _end_after(CRASH_S, FAILED_EXIT)
         super()._crash(reason)
 
 
@@ -93,5 +94,5 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
 
     first.task(ready)
     DeadlineWorker(
-        first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False
+        first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True
     ).execute_from_commandline()

@@ -20,7 +20,7 @@ from agents.table import PartitionedStore, ShellStore
 from connectors.clock import SystemClock
 from connectors.dead_letters import dead_letter
 from connectors.producer import Batch, Outbox
-from schemas.errors import DeadLetter, Retry
+from schemas.errors import DeadLetter, Retry, TapeError
 from streams.contract import Message, Stage, StageSpec
 from streams.merge import Merge, Part, parts_of
 from streams.shell import Dead, Effects, Shell, Write
@@ -104,7 +104,8 @@ class StageRunner:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                log.critical("the %s stage cannot go on: %r", self.spec.name, error, exc_info=error)
+                told = error if isinstance(error, TapeError) else repr(error)
+                log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
                 await self.app.crash(error)
                 raise
 

@@ -63,8 +63,8 @@ def code_version() -> str:
 
 
 def from_environment() -> Settings:
-    """Settings of this process. Raises Fatal naming the variable that is missing."""
-    return Settings(
+    """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
+    settings = Settings(
         bootstrap=_required("KAFKA_BOOTSTRAP_SERVERS"),
         config_path=Path(_required("TAPE_CONFIG")),
         home=Path(os.environ.get("TAPE_HOME", ".tape")),
@@ -72,6 +72,8 @@ def from_environment() -> Settings:
         database_url=os.environ.get("DATABASE_URL", ""),
         exchange_url=os.environ.get("TAPE_EXCHANGE_URL", ""),
     )
+    settings.config  # noqa: B018 - a bad document is refused before anything else is asked
+    return settings
 
 
 def tell_ready() -> None:

@@ -17,6 +17,7 @@ import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
 from faust.types import EventT
 
+from schemas.errors import Fatal
 from streams.frame import precedence
 from streams.shell import Write
 
@@ -47,12 +48,18 @@ class ShellStore(RocksStore):
                 yield key, value
 
     def write_batch(self, partition: int, writes: Iterable[Write], changelog_offset: int) -> None:
-        """Put the values and the changelog offset in one RocksDB batch."""
+        """Put the values and the changelog offset in one batch. Raises Fatal where the disk refuses."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         for write in writes:
             batch.put(write.key, write.value)
         batch.put(self.offset_key, str(changelog_offset).encode())
-        self._db_for_partition(partition).write(batch)
+        try:
+            self._db_for_partition(partition).write(batch)
+        except Exception as error:  # rocksdict has no class of its own for them
+            raise Fatal(
+                f"the state of {self.table_name}/{partition} cannot be written: {error}",
+                remedy="make room on that disk and start the worker again: it goes on where it stopped",
+            ) from error
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]

@@ -1,6 +1,7 @@
 """Helpers of the tests that run real worker processes on a real broker."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,9 +34,28 @@ class Workers:
         ensure(bootstrap, self.layout)
 
     def start(
-        self, *stages: str, disk: str = "disk", extra: Mapping[str, str] | None = None
+        self,
+        *stages: str,
+        disk: str = "disk",
+        extra: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Run ``stages`` in one process. ``disk`` names its folder; ``extra`` is for the probe."""
+        """Run ``stages`` in one process. ``disk`` names its folder, on which no file may pass ``file_bytes``;
+        ``extra`` is for the probe."""
+        return self._launch(stages, ("tests.chaos.worker", *stages), disk, extra, file_bytes)
+
+    def tape(self, *words: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Run a command of ``tape``."""
+        return self._launch(words, ("tape", *words), "disk", extra, None)
+
+    def _launch(
+        self,
+        name: tuple[str, ...],
+        module: tuple[str, ...],
+        disk: str,
+        extra: Mapping[str, str] | None,
+        file_bytes: int | None,
+    ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
@@ -44,19 +64,25 @@ class Workers:
             "TAPE_HOME": str(self.folder / disk),
             **(extra or {}),
         }
-        with (self.folder / f"{'-'.join(stages)}.log").open("ab") as log:
+
+        def limit_files() -> None:
+            if file_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+        with (self.folder / f"{'-'.join(name)}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker", *stages],
+                [sys.executable, "-m", *module],
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=limit_files,  # noqa: PLW1509 - one system call, no lock
             )
         self._started.append(process)
         return process
 
-    def log_of(self, *stages: str) -> str:
-        return (self.folder / f"{'-'.join(stages)}.log").read_text()
+    def log_of(self, *name: str) -> str:
+        return (self.folder / f"{'-'.join(name)}.log").read_text()
 
     def write(self, log: MemoryLog, names: tuple[str, ...] = ("bars", "quotes", "universe")) -> None:
         """Put a memory log's source topics onto the cluster, partition by partition in order."""

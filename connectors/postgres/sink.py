@@ -37,7 +37,7 @@ from connectors.postgres.reading import (
     open_consumer,
 )
 from connectors.postgres.store import Bad, Store, Written
-from connectors.producer import Outbox
+from connectors.producer import Batch, Outbox
 from connectors.reading import to_message
 from schemas.codec import encode
 from schemas.errors import DeadLetter, Fatal, Retry
@@ -96,6 +96,7 @@ class Sink:
         self._labels: dict[Part, int] = {}
         self._lag: int | None = None
         self._pause_s = FIRST_PAUSE_S
+        self._beat: Batch | None = None
         self.stats = SinkStats()
 
     def run(self, stop: threading.Event, started: Callable[[], None] | None = None) -> None:
@@ -272,6 +273,12 @@ class Sink:
 
     def beat(self) -> None:
         """Send a heartbeat now. It is not waited for: a broker that is away must not hold the sink up."""
+        if self._beat is not None and not self._beat.done.done():
+            log.warning(
+                "the broker at %s has not acknowledged since the last heartbeat: the sink waits for it",
+                self._settings.bootstrap,
+            )
+            return
         now = self._clock.now()
         body = {
             "stage": self._settings.group,
@@ -286,7 +293,9 @@ class Sink:
         }
         value = encode("heartbeats", body)
         key = topic("heartbeats").record_key(body)
-        self._outbox.send((Wire("heartbeats", 0, key, value, now // 1000, self._origin.static()),))
+        self._beat = self._outbox.send(
+            (Wire("heartbeats", 0, key, value, now // 1000, self._origin.static()),)
+        )
 
 
 @dataclass(frozen=True)

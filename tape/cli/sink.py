@@ -26,8 +26,8 @@ def sink(
     ] = True,
 ) -> None:
     """Copy every audited topic into Postgres until SIGTERM."""
-    journal.set_up()
     settings = from_environment()
+    journal.set_up()
     if not settings.database_url:
         raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")
     if migrate:
