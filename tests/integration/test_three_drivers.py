@@ -1,0 +1,157 @@
+"""For the same tape live, rebuild and sim leave the same digests of outputs and of state."""
+
+import signal
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from agents.table import read_disk
+from connectors.tapes.marks import Follower
+from connectors.tapes.source import TapeSource
+from connectors.tapes.tape import Tape
+from streams.contract import Message
+from streams.digests import of_messages, of_state
+from streams.sessions import xnys
+from streams.sim.log import MemoryLog
+from streams.topology import MARKET_STAGES, spec_of, watermarked
+from streams.watermarks import label_of
+from tape.rebuild import Source, live_outputs, live_state, rebuild_stage
+from tests.conftest import Broker
+from tests.live import Workers, eventually, last_minute
+from tests.sim.paths import wire
+from tests.sim.tapes import CONFIG, run_clean, small_tape, written
+from tests.support import shared
+
+pytestmark = pytest.mark.integration
+OUTPUTS = {name: stage for stage in MARKET_STAGES for name in spec_of(stage).outputs}
+MARKED = watermarked(tuple(OUTPUTS))
+PATIENCE_S = 120.0
+TERM_S = 20.0
+
+
+@pytest.fixture
+def workers(kafka: Broker, prefix: str, tmp_path: Path) -> Iterator[Workers]:
+    started = Workers(kafka.bootstrap, prefix, tmp_path, CONFIG)
+    yield started
+    started.stop()
+
+
+def sim_digests(log: MemoryLog) -> dict[str, str]:
+    """The sim driver over the sources in ``log``."""
+    tasks = run_clean(log)
+    found = {name: of_messages(name, log.messages(name)).hexdigest() for name in OUTPUTS}
+    for stage in MARKET_STAGES:
+        values = {key: value for task in tasks if task.spec.name == stage for key, value in task.disk.items()}
+        found[f"{stage} state"] = of_state(values)
+    return found
+
+
+def rebuilt_digests(source: Source) -> dict[str, str]:
+    """The rebuild driver, each stage over what live has written of its inputs."""
+    found = {}
+    for stage in MARKET_STAGES:
+        digests = rebuild_stage(stage, source, CONFIG, xnys()).digests()
+        found |= {f"{stage} state" if name == "state" else name: value for name, value in digests.items()}
+    return found
+
+
+def live_digests(source: Source) -> dict[str, str]:
+    """What the live driver's topics and changelogs hold."""
+    found = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
+    return found | {f"{stage} state": of_state(live_state(stage, source)) for stage in MARKET_STAGES}
+
+
+def follow(workers: Workers, label: int, names: tuple[str, ...] = MARKED) -> None:
+    """Wait until ``names`` have ended the minute, as long as anything moves."""
+    with Follower(workers.bootstrap, workers.layout, names, patience_s=PATIENCE_S) as follower:
+        follower.wait_for(label)
+
+
+def check(workers: Workers, log: MemoryLog, label: int) -> None:
+    """The three drivers agree. The changelog's last values come a moment after the last watermark."""
+    expected, source = sim_digests(log), Source(workers.bootstrap, workers.layout)
+    follow(workers, label)
+    eventually(
+        lambda: all(
+            of_state(live_state(stage, source)) == expected[f"{stage} state"] for stage in MARKET_STAGES
+        ),
+        "the state that the sim driver has",
+        30,
+    )
+    assert live_digests(source) == expected
+    assert rebuilt_digests(source) == expected
+
+
+def play(workers: Workers, tape: Tape, minutes: slice) -> MemoryLog:
+    """The tape on the cluster, and live workers over it."""
+    log = written(tape, minutes=minutes)
+    workers.write(log)
+    workers.start("features")
+    workers.start("scores", "watchlist", "signals")
+    return log
+
+
+def count(log: MemoryLog, name: str) -> int:
+    return sum(message.value is not None for message in log.messages(name))
+
+
+def test_a_synthetic_tape_leaves_the_same_digests_in_all_three_drivers(workers: Workers) -> None:
+    minutes = slice(0, 115)
+    log = play(workers, small_tape(), minutes)
+    check(workers, log, last_minute(small_tape(), minutes))
+    assert count(log, "signals") > 0
+    assert count(log, "memberships") > 20
+
+
+def test_a_recorded_session_leaves_the_same_digests_in_all_three_drivers(workers: Workers) -> None:
+    recording = shared("us_equity_trades_1m.parquet")
+    tape = TapeSource(tape=str(recording), session=date(2013, 10, 11)).load()
+    minutes = slice(320, 450)  # from ten minutes before the open
+    log = play(workers, tape, minutes)
+    check(workers, log, last_minute(tape, minutes))
+    assert count(log, "bars") - len(tape.history) > 300
+    assert count(log, "scores") > 50
+
+
+def split(log: MemoryLog, *labels: int) -> list[MemoryLog]:
+    """The sources of ``log`` in pieces that end at these watermarks, and what is left."""
+    pieces = [MemoryLog(log.layout) for _ in range(len(labels) + 1)]
+    for name in ("bars", "quotes", "universe"):
+        for partition in range(log.layout.partitions(name)):
+            at = 0
+            for message in log.read(name, partition, 0):
+                pieces[at].append(wire(message))
+                if at < len(labels) and _ends(message, labels[at]):
+                    at += 1
+    return pieces
+
+
+def _ends(message: Message, label: int) -> bool:
+    return label_of(message.key, message.value, message.headers) == label
+
+
+def tables(workers: Workers, disk: str) -> list[Path]:
+    """The table partitions of the features worker on ``disk``."""
+    return sorted((workers.folder / disk).rglob("features-*.db"))
+
+
+def test_two_workers_share_the_partitions_and_one_may_leave(workers: Workers) -> None:
+    minutes = slice(60, 150)
+    log = written(small_tape(), minutes=minutes, history_tail=150)
+    labels = [minute.label for minute in small_tape().minutes[minutes]]
+    first, second, third = split(log, labels[30], labels[60])
+    workers.write(first)
+    workers.start("features", disk="one")
+    leaving = workers.start("features", disk="two")
+    follow(workers, labels[30], ("features",))
+    eventually(lambda: bool(tables(workers, "two")), "the second worker's share of the partitions", 60)
+    workers.write(second)
+    follow(workers, labels[60], ("features",))
+    leaving.send_signal(signal.SIGTERM)
+    leaving.wait(TERM_S)
+    assert any(read_disk(path) for path in tables(workers, "two")), "the second worker did no work"
+    workers.write(third)
+    workers.start("scores", "watchlist", "signals")
+    check(workers, log, labels[-1])
