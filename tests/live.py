@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from connectors.log import KafkaLogWriter
@@ -14,6 +14,7 @@ from connectors.reading import ends, new_consumer, read_topic
 from connectors.tapes.tape import Tape
 from schemas.codec import decode
 from streams.config.document import Config
+from streams.contract import Message
 from streams.sim.log import MemoryLog
 from streams.wire import Origin
 from tests.support import REPOSITORY
@@ -86,9 +87,12 @@ class Workers:
 
     def write(self, log: MemoryLog, names: tuple[str, ...] = ("bars", "quotes", "universe")) -> None:
         """Put a memory log's source topics onto the cluster, partition by partition in order."""
+        self.put(message for name in names for message in log.messages(name))
+
+    def put(self, messages: Iterable[Message]) -> None:
+        """Append messages as they are, each to its partition."""
         writer = KafkaLogWriter(self.bootstrap, self.layout, Origin("test", "test", ""), linger_ms=5)
-        for name in names:
-            writer.write_messages(log.messages(name))
+        writer.write_messages(messages)
         writer.close()
 
     def stop(self) -> None:

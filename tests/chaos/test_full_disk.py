@@ -1,0 +1,37 @@
+"""A disk that takes no more: the worker ends itself, says why, and the next one goes on."""
+
+import pytest
+
+from agents.process import FAILED_EXIT
+from tests.chaos.clean import a_log, check_clean
+from tests.live import KILLED, Workers
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+FILE_BYTES = 256 * 1024
+
+
+def test_a_worker_whose_state_cannot_be_written_ends_itself_and_the_next_one_goes_on(
+    workers: Workers,
+) -> None:
+    workers.write(a_log())
+    full = workers.start("features", extra={"TAPE_TEST_BATCH": "50"}, file_bytes=FILE_BYTES)
+    assert full.wait(60) == FAILED_EXIT
+    said = next(line for line in workers.log_of("features").splitlines() if "cannot be written" in line)
+    assert "CRITICAL" in said and "File too large" in said
+    assert str(workers.folder / "disk") in said
+    assert said.endswith("make room on that disk and start the worker again: it goes on where it stopped")
+    largest = max(file.stat().st_size for file in (workers.folder / "disk").rglob("*.log"))
+    assert FILE_BYTES - 64 * 1024 < largest <= FILE_BYTES
+    workers.start("features")
+    check_clean(workers)
+
+
+def test_a_worker_that_cannot_write_what_it_recovers_ends_itself(workers: Workers) -> None:
+    workers.write(a_log())
+    kill = {"TAPE_TEST_KILL": "inputs acked:4", "TAPE_TEST_BATCH": "200"}
+    assert workers.start("features", disk="one", extra=kill).wait(60) == KILLED
+    full = workers.start("features", disk="two", file_bytes=64 * 1024)
+    assert full.wait(60) == FAILED_EXIT
+    assert "cannot be written" in workers.log_of("features")
+    workers.start("features", disk="two")
+    check_clean(workers)

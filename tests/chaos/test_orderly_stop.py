@@ -1,0 +1,24 @@
+"""SIGTERM in the middle of the work: drained within ten seconds, exit 0, nothing lost or doubled."""
+
+import signal
+import time
+
+import pytest
+
+from tests.chaos.clean import a_log, check_clean
+from tests.live import Workers, end_of, eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+
+def test_a_worker_told_to_stop_in_the_middle_drains_and_the_next_one_goes_on(workers: Workers) -> None:
+    workers.write(a_log())
+    first = workers.start("features", extra={"TAPE_TEST_BATCH": "20"})
+    eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
+    first.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert first.wait(15) == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in workers.log_of("features")
+    workers.start("features")
+    check_clean(workers)
