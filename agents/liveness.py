@@ -49,7 +49,7 @@ class Liveness:
         for part, following in self._runner.expected.items():
             wire = TP(self._settings.layout.wire_name(part[0]), part[1])
             high = self._runner.app.consumer.highwater(wire) or 0
-            if high > following and self._seen.get(part) == following and not self._runner.is_paused(part):
+            if high > following and self._seen.get(part) == following and not self._runner.is_held_back(part):
                 found.append(part)
             self._seen[part] = following
         return found

@@ -84,7 +84,7 @@ class StageRunner:
         self._generation: int | None = None
         self._events: dict[tuple[str, int, int], EventT[Any]] = {}
         self.expected: dict[Part, int] = {}
-        self._paused: set[Part] = set()
+        self._held_back: set[Part] = set()
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
@@ -138,9 +138,14 @@ class StageRunner:
             return
         self._events[name, record.partition, record.offset] = event
         part = (name, record.partition)
-        if self._task_of(*part).merge.held(part) > PAUSE_AT and part not in self._paused:
-            self._paused.add(part)
-            self.app.consumer.pause_partitions({TP(record.topic, record.partition)})
+        if self._task_of(*part).merge.held(part) > PAUSE_AT:
+            # Not pause_partitions: that drops what the fetcher already took of the partition.
+            self._held_back.add(part)
+            self._consumer.on_buffer_full(TP(record.topic, record.partition))
+
+    @property
+    def _consumer(self) -> Consumer:
+        return cast(Consumer, self.app.consumer)
 
     def _begin_generation(self, generation: int) -> None:
         """A rebalance: everything unacked will be delivered again, so start from the stored state."""
@@ -148,7 +153,7 @@ class StageRunner:
         self.tasks.clear()
         self._events.clear()
         self.expected.clear()
-        self._paused.clear()
+        self._held_back.clear()
 
     def _task_of(self, name: str, partition: int) -> Task:
         home = self._single_home if self.spec.scale == "single" else partition
@@ -196,8 +201,7 @@ class StageRunner:
 
     def _committed(self, part: Part) -> int | None:
         """The committed offset that this generation started from, None for a new group."""
-        offsets = cast(Consumer, self.app.consumer)._committed_offset
-        return offsets.get(TP(self._layout.wire_name(part[0]), part[1]))
+        return self._consumer._committed_offset.get(TP(self._layout.wire_name(part[0]), part[1]))
 
     def _hole_wire(self, hole: Hole) -> Wire:
         error = DeadLetter(
@@ -224,11 +228,11 @@ class StageRunner:
         self._resume()
 
     def _resume(self) -> None:
-        for name, partition in list(self._paused):
+        for name, partition in list(self._held_back):
             task = self._task_of(name, partition)
             if task.merge.held((name, partition)) < RESUME_AT:
-                self._paused.discard((name, partition))
-                self.app.consumer.resume_partitions({TP(self._layout.wire_name(name), partition)})
+                self._held_back.discard((name, partition))
+                self._consumer.on_buffer_drop(TP(self._layout.wire_name(name), partition))
 
     async def _perform(self, done: list[tuple[Task, Effects]]) -> bool:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
@@ -299,9 +303,9 @@ class StageRunner:
                 await self.written(self._changelog(writes))
                 log.info("%s/%d: %d winners written again", self.spec.name, partition, len(writes))
 
-    def is_paused(self, part: Part) -> bool:
+    def is_held_back(self, part: Part) -> bool:
         """Whether ``part`` is held back on purpose."""
-        return part in self._paused
+        return part in self._held_back
 
     def lag(self) -> int:
         """Messages between what was applied and the end of the inputs, as far as the consumer knows."""
