@@ -27,14 +27,20 @@ EVERYTHING = (*FACTS, *_CHANGELOGS)
 
 @dataclass
 class TopicRecords:
-    """One topic. ``bodies`` holds each event_id once, in log order per partition; ``messages`` everything."""
+    """One topic. ``bodies`` holds each event_id once; ``entries`` everything, per partition in log order,
+    with its body where it is a record that can be decoded."""
 
     name: str
-    messages: list[Message] = field(default_factory=list)
+    entries: list[tuple[Message, Body | None]] = field(default_factory=list)
     bodies: dict[str, Body] = field(default_factory=dict)
     digest: OutputDigest = field(default_factory=OutputDigest)
     records: int = 0
     unreadable: int = 0
+
+    @property
+    def messages(self) -> list[Message]:
+        """Everything, watermarks included."""
+        return [message for message, _ in self.entries]
 
     @property
     def repeats(self) -> int:
@@ -43,9 +49,13 @@ class TopicRecords:
 
     def add(self, message: Message) -> None:
         """Take the next message of its partition."""
-        self.messages.append(message)
         if message.key == WATERMARK_KEY and message.value is None:
+            self.entries.append((message, None))
             return
+        body = self._read(message)
+        self.entries.append((message, body))
+
+    def _read(self, message: Message) -> Body | None:
         self.records += 1
         schema, key = topic(self.name).schema, message.key or b""
         if schema is None:
@@ -55,10 +65,11 @@ class TopicRecords:
                 body = decode(schema, message.value)
             except DeadLetter:
                 self.unreadable += 1
-                return
+                return None
             event_id, content = body["event_id"], (message.value or b"")[PREFIX.size :]
         self.bodies.setdefault(event_id, body)
         self.digest.add(key, event_id, content)
+        return body
 
 
 class Refused(NamedTuple):

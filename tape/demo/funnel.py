@@ -14,7 +14,7 @@ decisions  different feature events             bars decided, HOLD included, eac
 signals    decisions                            signals
 proposals  signals, per account                 APPROVED ones
 orders     APPROVED proposals, per account      orders that the broker took
-executions orders that the broker took          orders with at least one execution
+executions orders that the broker took          orders whose executions come to what was filled
 ========== ==================================== =========================================================
 """
 
@@ -102,15 +102,11 @@ def _scores(recording: Recording, config: Config, calendar: Calendar) -> FunnelL
     seen: dict[int, set[str]] = defaultdict(set)
     ended: dict[int, int] = {}
     due = 0
-    feeds = {id_: body["feed"] for id_, body in recording["features"].bodies.items()}
-    symbols = {id_: body["symbol"] for id_, body in recording["features"].bodies.items()}
-    for message in recording["features"].messages:
+    for message, body in recording["features"].entries:
+        if body is not None and body["feed"] == config.bars.feed:
+            seen[message.partition].add(body["symbol"])
         label = label_of(message.key, message.value, message.headers)
-        if label is None:
-            event_id = dict(message.headers)["ce_id"].decode()
-            if feeds[event_id] == config.bars.feed:
-                seen[message.partition].add(symbols[event_id])
-        elif label > ended.get(message.partition, label - 1):
+        if label is not None and label > ended.get(message.partition, label - 1):
             ended[message.partition] = label
             if calendar.is_boundary(label + MINUTE_US, config.watchlist.period_s):
                 due += len(seen[message.partition])

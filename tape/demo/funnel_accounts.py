@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 
 from streams.config.document import Config
+from streams.rules.money import ZERO
 from streams.rules.orders import OrderState
 from streams.stages.account_decide import Verdict
 from tape.demo.line import FunnelLine, told
@@ -63,9 +65,13 @@ class AccountBook:
         }
 
     @property
-    def executed_orders(self) -> set[str]:
-        """Client ids of this account's orders with at least one execution; what is EXTERNAL left out."""
-        return {body["client_order_id"] for body in self.executions} & self.orders.keys()
+    def executed_qty(self) -> dict[str, Decimal]:
+        """What the executions of each order come to, those of foreign orders under their own ids."""
+        found: dict[str, Decimal] = {}
+        for body in self.executions:
+            order_id = body["client_order_id"]
+            found[order_id] = found.get(order_id, ZERO) + body["qty"]
+        return found
 
     def proposed(self) -> FunnelLine:
         """A signal is a proposal; one that is not APPROVED has its primary reason."""
@@ -87,10 +93,16 @@ class AccountBook:
         return self._line("orders", "approved proposal", len(self.approved), len(taken), reasons)
 
     def executed(self) -> FunnelLine:
-        """An order with an execution; one without has the state it ended, or still is, in."""
-        taken, done = self.taken_by_broker, self.executed_orders
-        reasons = Counter(self.orders[order_id][-1]["state"] for order_id in taken - done)
-        return self._line("executions", "order", len(taken), len(done), reasons)
+        """An order whose executions come to what the broker says was filled; one that nothing was filled of
+        has the state it ended, or still is, in."""
+        taken, done, reasons = self.taken_by_broker, 0, Counter[str]()
+        for order_id in taken:
+            last, executed = self.orders[order_id][-1], self.executed_qty.get(order_id, ZERO)
+            if executed and executed == last["filled_qty"]:
+                done += 1
+            elif not executed and not last["filled_qty"]:
+                reasons[last["state"]] += 1
+        return self._line("executions", "order", len(taken), done, reasons)
 
     def _line(self, stage: str, unit: str, taken: int, given: int, reasons: Counter[str]) -> FunnelLine:
         return FunnelLine(

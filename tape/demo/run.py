@@ -27,7 +27,7 @@ from tape.cli.play import play_tape
 from tape.demo.funnel import funnel
 from tape.demo.summary import Summary, account_told, failures, synthetic_records
 from tape.digests import digest_lines
-from tape.local import plan
+from tape.local import plan, state
 from tape.local.places import say, size_of
 from tape.local.purge import purge
 from tape.local.stack import LocalStack
@@ -57,7 +57,9 @@ class Wanted:
 
 
 class Demo:
-    """A demo's stack and its phases. Entering starts a fresh stack, leaving stops it; both are timed."""
+    """A demo's tape, stack and phases. Entering reads the tape and starts a fresh stack, leaving stops it."""
+
+    tape: Tape
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
@@ -67,8 +69,10 @@ class Demo:
         self.stack = LocalStack(wanted.folder, prefix=prefix, workers=self._workers)
 
     def __enter__(self) -> Self:
+        with self._timed("tape"):
+            self.tape = self._tape()
+        self._clear()
         with self._phase("start"):
-            purge(self.wanted.folder)
             self.stack.__enter__()
         return self
 
@@ -78,16 +82,14 @@ class Demo:
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)
         say("stopping; the workers drain, at most 10 s")
-        with self._phase("stop"):
+        with self._timed("stop"):
             self.stack.stop()
 
     def run(self) -> Summary:
         """Play the tape and find out what happened. Raises Fatal, naming logs, where a phase fails."""
-        config = load(self.stack.config_path)
-        with self._phase("tape"):
-            tape = self._tape()
+        config, tape = load(self.stack.config_path), self.tape
         with self._phase("play"):
-            self._play(tape, config)
+            self._play(config)
         with self._phase("settle"):
             bounds, rows = self._settle()
         with self._phase("read"):
@@ -114,7 +116,7 @@ class Demo:
             accounts=[account_told(recording, account) for account in config.accounts],
             digests=digests,
         )
-        summary.failures = failures(summary, config, orders_due=self.wanted.orders_due)
+        summary.failures = failures(summary, orders_due=self.wanted.orders_due)
         self.write(summary)
         return summary
 
@@ -131,16 +133,27 @@ class Demo:
         summary.bytes_on_disk = size_of(self.wanted.folder)
         summary.write(self.wanted.folder / SUMMARY)
 
+    def _clear(self) -> None:
+        """Remove what an earlier demo left. Raises Fatal where its stack still runs."""
+        known = state.read(self.wanted.folder)
+        if known is not None and known.is_running:
+            raise Fatal(
+                "an earlier demo's stack still runs",
+                value=str(self.wanted.folder),
+                remedy=f"stop it with `tape down --name {self.wanted.folder.name}`",
+            )
+        purge(self.wanted.folder)
+
     def _tape(self) -> Tape:
         tape = self.wanted.source.load()
         if self.wanted.minutes is not None:
             tape = replace(tape, minutes=tape.minutes[: self.wanted.minutes])
         return tape
 
-    def _play(self, tape: Tape, config: Config) -> None:
+    def _play(self, config: Config) -> None:
         stack = self.stack
         play_tape(
-            tape,
+            self.tape,
             Pace.parse("max"),
             Cluster(stack.bootstrap, stack.layout, stack.config_path, stack.exchange_url),
             Origin("play", code_version(), config.digest),
@@ -185,12 +198,18 @@ class Demo:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         """Time one phase; an error in it names the logs that hold trouble."""
-        began = time.monotonic()
         try:
-            yield
+            with self._timed(name):
+                yield
         except TapeError as error:
             logs = ", ".join(str(path) for path in self._trouble()) or str(self.wanted.folder / "logs")
             raise Fatal(f"the demo failed in phase {name}: {error}", remedy=f"look into {logs}") from error
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
         finally:
             self.timings[name] = round(time.monotonic() - began, 2)
 

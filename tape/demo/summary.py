@@ -9,7 +9,6 @@ from typing import Any
 
 from connectors.postgres.models import table_name
 from streams.config.accounts import Account
-from streams.config.document import Config
 from streams.rules.orders import OrderState
 from streams.rules.positions import Kind, describe
 from tape.demo.funnel_accounts import AccountBook
@@ -166,7 +165,7 @@ def is_synthetic(origin: str) -> bool:
     return origin.startswith(_SYNTHETIC)
 
 
-def failures(summary: Summary, config: Config, *, orders_due: bool) -> list[str]:
+def failures(summary: Summary, *, orders_due: bool) -> list[str]:
     """Everything that is not as it must be, one sentence each. ``orders_due``: the tape has planted moves."""
     found = [
         f"{table_name(name)} has {summary.rows.get(name, 0)} rows, its topic {events} different events"

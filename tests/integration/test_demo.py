@@ -1,0 +1,97 @@
+"""The demo as a user runs it: a short one to its summary, an interrupted one, and one that cannot begin."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tape.local import state
+from tape.local.process import is_running
+from tape.local.purge import purge
+from tests.conftest import Broker
+
+pytestmark = pytest.mark.integration
+
+DEMO = (sys.executable, "-m", "tape", "demo")
+MINUTES = 12
+OURS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX")
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """This environment without what would lead to another stack."""
+    return {name: value for name, value in os.environ.items() if name not in OURS}
+
+
+@pytest.fixture
+def here(kafka: Broker, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder to run in; ``kafka`` has filled the cache. The demo's database goes with it."""
+    yield tmp_path
+    known = state.read(tmp_path / ".tape" / "demo")
+    assert known is None or not known.is_running, "the demo left its stack running"
+    assert state.end_processes(known) == []
+    purge(tmp_path / ".tape" / "demo")
+
+
+def test_a_short_demo_runs_the_whole_pipeline_and_proves_it(here: Path, environment: dict[str, str]) -> None:
+    earlier = here / ".tape" / "demo" / "left from an earlier demo"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    done = subprocess.run(
+        [*DEMO, "--minutes", str(MINUTES)],
+        cwd=here, env=environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not earlier.exists()
+    document = json.loads((here / ".tape" / "demo" / "summary.json").read_text())
+    assert document["failures"] == [] and document["tape"]["minutes"] == MINUTES
+    assert document["records"]["bars"] > 28 * 380, "the session before and the first minutes"
+    assert document["rows"]["t_decisions"] == document["records"]["decisions"] > 0
+    assert all(line["unexplained"] == 0 for line in document["funnel"])
+    assert all(line["agrees"] and line["rebuilt"] for line in document["digests"])
+    watchlist = next(line for line in document["funnel"] if line["stage"] == "watchlist")
+    assert watchlist["out"] > 0
+    assert set(document["timings_s"]) == {"tape", "start", "play", "settle", "read", "rebuild", "stop"}
+    assert "OK every table has the rows of its topic" in done.stdout
+    assert "because" in done.stdout, "the funnel says why there was no order"
+
+
+def test_ctrl_c_stops_everything_within_ten_seconds(here: Path, environment: dict[str, str]) -> None:
+    output = here / "output"
+    with output.open("w") as stream:
+        process = subprocess.Popen([*DEMO], cwd=here, env=environment, stdout=stream, stderr=stream)
+    try:
+        until = time.monotonic() + 120
+        while "is synthetic" not in output.read_text():
+            assert process.poll() is None and time.monotonic() < until, output.read_text()[-3000:]
+            time.sleep(0.2)
+        time.sleep(1.0)
+        known = state.running(here / ".tape" / "demo")
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.wait(20) == 130
+        assert time.monotonic() - began < 12
+    finally:
+        process.kill()
+    assert "interrupted; everything is stopped" in output.read_text()
+    assert not any(is_running(each.identity) for each in known.processes)
+
+
+def test_a_tape_that_cannot_be_read_stops_the_demo_before_anything_is_removed(
+    here: Path, environment: dict[str, str]
+) -> None:
+    kept = here / ".tape" / "demo" / "summary.json"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    done = subprocess.run(
+        [*DEMO, "--tape", "nowhere.parquet"],
+        cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "nowhere.parquet" in done.stderr and kept.exists()
