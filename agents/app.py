@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from faust.transport.drivers.aiokafka import Transport
 from mode.utils.queues import ThrowableQueue
 
+from agents.consumer import use_in
 from agents.heartbeat import Heartbeat
 from agents.liveness import Liveness
 from agents.runner import Probe, StageRunner
@@ -32,6 +34,9 @@ class TapeApp(faust.App):
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
     ) -> ThrowableQueue[Any]:
         return super().FlowControlQueue(maxsize, clear_on_resume=False)
+
+    def _new_transport(self) -> Transport:
+        return use_in(super()._new_transport())
 
 
 def new_app(group: str, settings: Settings, folder: str) -> faust.App:
