@@ -27,6 +27,7 @@ ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"
 OUTPUTS = spec_of("account").outputs
 UNTIL = 160  # minutes: two planted moves, an option and a stock, lie before
+ORDERED_AT = 109  # the minute whose bar signals the first of them
 
 
 @cache

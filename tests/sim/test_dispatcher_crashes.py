@@ -17,6 +17,7 @@ from tests.sim.paths import (
     ACCOUNTS,
     CONFIG,
     INBOX,
+    ORDERED_AT,
     OUTPUTS,
     UNTIL,
     account_task,
@@ -30,7 +31,6 @@ from tests.sim.paths import (
 )
 from tests.sim.tapes import small_tape
 
-ORDERED_AT = 108  # the minute whose bar signals the first planted move
 AROUND = (slice(104, 116), slice(146, UNTIL))
 BROKEN = (
     Fault.GATEWAY_TIMEOUT_AFTER,

@@ -1,0 +1,184 @@
+"""A dispatcher process on real Kafka, Postgres and alpaca-py: the account is the fold of its inbox."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import requests
+
+from connectors.clock import TapeClock
+from connectors.controls import EVERY_ACCOUNT, control
+from connectors.log import KafkaLogWriter
+from connectors.paper.book import PaperAccount
+from connectors.paper.exchange import PaperExchange
+from connectors.postgres.database import upgrade
+from connectors.producer import Outbox
+from connectors.reading import read_topic
+from connectors.tapes.marks import Follower
+from streams.digests import OutputDigest, of_messages, of_state
+from streams.rules.gate_types import KillState
+from streams.sessions import xnys
+from streams.sim.log import MemoryLog
+from streams.sim.task import drain
+from streams.wire import Origin
+from tape.rebuild import Source, live_state, rebuild_account
+from tests.conftest import Broker, Database
+from tests.live import Workers, bodies, eventually
+from tests.paper import serving
+from tests.sim.paths import CONFIG, INBOX, ORDERED_AT, OUTPUTS, account_task, by_minute, cut, morning, wire
+from tests.sim.tapes import small_tape
+
+pytestmark = pytest.mark.integration
+ACCOUNT = "large"
+KEYS = ("key-large", "secret-large")
+BEFORE = 2
+MINUTES = slice(ORDERED_AT - BEFORE, ORDERED_AT + 4)
+PATIENCE_S = 120.0
+
+
+class Floor:
+    """Topics, the paper exchange's server and the dispatcher of one account, moved a minute at a time."""
+
+    def __init__(self, workers: Workers, database: Database, paper: PaperExchange, url: str) -> None:
+        self.workers, self.paper = workers, paper
+        self._url, self._database = url, database
+        self._outbox = Outbox(workers.bootstrap, workers.layout)
+        self._records = {name: by_minute(morning().log, name) for name in ("bars", "features", "signals")}
+        self.labels = [minute.label for minute in small_tape().minutes[MINUTES]]
+
+    def start(self, disk: str = "disk") -> subprocess.Popen[bytes]:
+        names = CONFIG.account(ACCOUNT)
+        extra = {
+            "DATABASE_URL": self._database.url, "TAPE_EXCHANGE_URL": self._url,
+            "TAPE_HOME": str(self.workers.folder / disk),
+            names.key_ref: KEYS[0], names.secret_ref: KEYS[1],
+        }  # fmt: skip
+        return self.workers.tape("dispatch", ACCOUNT, extra=extra)
+
+    def write(self, label: int) -> None:
+        """One minute as a tape that is played brings it: the exchange's clock, then the records."""
+        requests.post(f"{self._url}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
+        for minutes in self._records.values():
+            self._outbox.write(minutes[label])
+
+    def settled(self, label: int) -> None:
+        stage = f"dispatch-{ACCOUNT}"
+        with Follower(
+            self.workers.bootstrap, self.workers.layout, (), stages=(stage,), patience_s=PATIENCE_S
+        ) as follower:
+            follower.wait_for(label)
+
+    def play(self, labels: list[int]) -> None:
+        for label in labels:
+            self.write(label)
+            self.settled(label)
+
+    def close(self) -> None:
+        self._outbox.close()
+
+    # what came of it
+
+    def live(self) -> dict[str, OutputDigest]:
+        read = (self.workers.bootstrap, self.workers.layout)
+        return {name: of_messages(name, read_topic(*read, name)) for name in OUTPUTS}
+
+    def live_digests(self) -> dict[str, str]:
+        state = live_state("account", Source(self.workers.bootstrap, self.workers.layout))
+        return {n: digest.hexdigest() for n, digest in self.live().items()} | {"state": of_state(state)}
+
+    def rebuilt_digests(self) -> dict[str, str]:
+        source = Source(self.workers.bootstrap, self.workers.layout)
+        return rebuild_account(ACCOUNT, source, CONFIG, xnys()).digests()
+
+    def sim_digests(self) -> dict[str, str]:
+        log = MemoryLog(self.workers.layout)
+        for message in read_topic(self.workers.bootstrap, self.workers.layout, INBOX):
+            log.append(wire(message))
+        task = account_task(log, ACCOUNT)
+        drain([task])
+        found = {name: of_messages(name, log.messages(name)).hexdigest() for name in OUTPUTS}
+        return found | {"state": of_state(dict(task.disk.items()))}
+
+    def agree(self) -> None:
+        """Live, rebuild and sim have the same account; the process may just be folding its last record."""
+        eventually(lambda: self.live_digests() == self.rebuilt_digests(), "live and rebuild to agree", 60)
+        assert self.live_digests() == self.rebuilt_digests() == self.sim_digests()
+        assert not any(digest.conflicts for digest in self.live().values())
+
+    def of(self, name: str) -> list[dict[str, object]]:
+        return bodies(self.workers.bootstrap, self.workers.layout, name)
+
+    def held(self) -> dict[object, object]:
+        return {p["instrument"]: p["qty"] for p in self.of("positions") if p["qty"]}
+
+    def at_broker(self) -> dict[object, object]:
+        number = CONFIG.account(ACCOUNT).broker_account_id
+        return {at["symbol"]: Decimal(at["qty"]) for at in self.paper.positions(number)}
+
+    def sent(self) -> list[dict[str, object]]:
+        return self.paper.orders(CONFIG.account(ACCOUNT).broker_account_id, "all")
+
+
+@contextmanager
+def a_floor(workers: Workers, database: Database) -> Iterator[Floor]:
+    upgrade(database.url, workers.layout.prefix)
+    writer = KafkaLogWriter(workers.bootstrap, workers.layout, Origin("test", "test", ""))
+    first = small_tape().minutes[MINUTES][0].label
+    writer.send(
+        "controls", control(EVERY_ACCOUNT, KillState.ACTIVE, person="test", reason="start", now=first)
+    )
+    writer.close()
+    number = CONFIG.account(ACCOUNT).broker_account_id
+    account = PaperAccount(number, *KEYS, Decimal(100_000))
+    tape = cut(small_tape(), MINUTES)
+    paper = PaperExchange(tape.market, xnys(), [account], now=tape.first_live)
+    with serving(paper, TapeClock(None)) as url:  # type: ignore[arg-type]
+        floor = Floor(workers, database, paper, url)
+        yield floor
+        floor.close()
+
+
+@pytest.fixture
+def floor(kafka: Broker, postgres: Database, prefix: str, tmp_path: Path) -> Iterator[Floor]:
+    workers = Workers(kafka.bootstrap, prefix, tmp_path, CONFIG)
+    with a_floor(workers, postgres) as made:
+        yield made
+        workers.stop()
+
+
+def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floor: Floor) -> None:
+    floor.write(floor.labels[0])
+    floor.start()
+    floor.settled(floor.labels[0])
+    floor.play(floor.labels[1:])
+    eventually(lambda: floor.held() == floor.at_broker() != {}, "the position that the broker has", 60)
+    assert [order["status"] for order in floor.sent()] == ["filled"]
+    assert {proposal["verdict"] for proposal in floor.of("proposals")} == {"APPROVED"}
+    floor.agree()
+    assert list(read_topic(floor.workers.bootstrap, floor.workers.layout, "dead_letters")) == []
+
+
+def test_a_dispatcher_killed_at_its_order_comes_back_on_an_empty_disk_and_sends_nothing_twice(
+    floor: Floor,
+) -> None:
+    floor.write(floor.labels[0])
+    first = floor.start("one")
+    floor.settled(floor.labels[0])
+    floor.play(floor.labels[1:BEFORE])
+    floor.write(floor.labels[BEFORE])
+    eventually(lambda: bool(floor.of("orders")), "the first order's INTENT", 60)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait(10) == -signal.SIGKILL
+    floor.start("two")
+    floor.settled(floor.labels[BEFORE])
+    floor.play(floor.labels[BEFORE + 1 :])
+    eventually(lambda: floor.held() == floor.at_broker(), "the position that the broker has", 60)
+    assert len(floor.sent()) <= 1
+    started = [record for record in floor.of(INBOX) if record["payload"][0] == "tapedeck.InboxStarted"]  # type: ignore[index]
+    assert len(started) == 2
+    assert len({order["client_order_id"] for order in floor.of("orders")}) == 1
+    floor.agree()
