@@ -20,6 +20,7 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     assert names == ["exchange", "features", "decide", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
     assert stages == ["features", "scores", "watchlist", "signals"]
+    assert all(worker.says_ready for worker in plan)
 
 
 def test_accounts_get_paper_credentials_and_named_ones_are_kept(
