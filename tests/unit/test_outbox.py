@@ -41,7 +41,7 @@ def test_a_refused_record_fails_the_batch_with_topic_and_reason() -> None:
     batch.expect()
     batch.settle()
     batch.delivered(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), MESSAGE)
-    with pytest.raises(Retry, match="bars/1.*too large"):
+    with pytest.raises(Retry, match=r"bars/1.*too large"):
         batch.done.result(0)
 
 
