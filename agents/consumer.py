@@ -21,7 +21,7 @@ class TapeConsumer(Consumer):
             while not (self.should_stop or fetcher.should_stop):
                 await asyncio.sleep(0)
                 await self._drain_once()
-        except self.consumer_stopped_errors:
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
             if not self.transport.app.should_stop:
                 raise
 
