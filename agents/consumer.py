@@ -21,7 +21,10 @@ class TapeConsumer(Consumer):
             while not (self.should_stop or fetcher.should_stop):
                 await asyncio.sleep(0)
                 await self._drain_once()
-        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+        except asyncio.CancelledError:
+            if not self.transport.app.should_stop:
+                raise
+        except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
 
