@@ -1,0 +1,50 @@
+"""A stage whose consumer stopped delivering is a suspect at the second look, and only then."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from faust.types import TP
+
+from agents.liveness import Liveness
+from agents.runner import StageRunner
+from agents.settings import Settings
+from topics.catalogue import Layout
+
+PART = ("features", 0)
+
+
+def liveness(expected: int, high: int, held_back: bool = False) -> tuple[Liveness, Any]:
+    runner = SimpleNamespace(
+        expected={PART: expected},
+        app=SimpleNamespace(
+            consumer=SimpleNamespace(highwater=lambda tp: high if tp == TP("p.features", 0) else 0)
+        ),
+        is_held_back=lambda part: held_back,
+    )
+    settings = SimpleNamespace(layout=Layout("p"))
+    return Liveness(cast(StageRunner, runner), cast(Settings, settings)), runner
+
+
+def test_a_partition_that_stands_still_before_its_end_is_a_suspect_at_the_second_look() -> None:
+    look, _ = liveness(expected=5, high=9)
+    assert look.suspects() == []
+    assert look.suspects() == [PART]
+
+
+def test_progress_between_two_looks_clears_it() -> None:
+    look, runner = liveness(expected=5, high=9)
+    look.suspects()
+    runner.expected[PART] = 7
+    assert look.suspects() == []
+
+
+def test_nothing_to_read_is_not_a_fault() -> None:
+    look, _ = liveness(expected=9, high=9)
+    look.suspects()
+    assert look.suspects() == []
+
+
+def test_a_partition_held_back_on_purpose_is_not_a_fault() -> None:
+    look, _ = liveness(expected=5, high=9, held_back=True)
+    look.suspects()
+    assert look.suspects() == []
