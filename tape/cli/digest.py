@@ -5,14 +5,12 @@ import os
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
 from tape.local.places import cache_dir
 
 DIFFERENT = 1
+_SHOWN = 16
 
 
 def digest(
@@ -38,13 +36,10 @@ def digest(
     if as_json:
         print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))
     else:
-        table = Table("stage", "of", "count", "live", box=box.SIMPLE_HEAD)
-        if rebuild:
-            table.add_column("rebuilt")
+        print(f"{'stage':<16}{'of':<16}{'count':>8}  " + ("live              rebuilt" if rebuild else "live"))
         for line in lines:
-            row = [line.stage, line.what, str(line.records), line.live]
-            table.add_row(*row, line.rebuilt or "", style=None if line.agrees else "red")
-        Console(highlight=False, soft_wrap=True).print(table)
+            shown = f"{line.live[:_SHOWN]}  {(line.rebuilt or '')[:_SHOWN]}" if rebuild else line.live
+            print(f"{line.stage:<16}{line.what:<16}{line.records:>8}  {shown}")
     different = [line for line in lines if not line.agrees]
     for line in different:
         why = f"first at {line.differs_at}" if line.differs_at else f"{line.conflicts} ids with two bodies"
