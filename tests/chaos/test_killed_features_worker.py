@@ -23,7 +23,7 @@ def test_a_worker_killed_between_two_effects_leaves_the_digests_of_a_clean_run(
     nth = random.Random(f"{point}{empty_disk}").randint(1, 6)
     workers.write(a_log())
     first = workers.start(
-        "features", disk="one", extra={"TAPE_TEST_KILL": f"{point}:{nth}", "TAPE_TEST_BATCH": "200"}
+        "features", disk="one", extra={"TAPE_TEST_KILL": f"{point}:{nth}", "TAPE_TEST_BATCH": "40"}
     )
     assert first.wait(60) == KILLED, workers.log_of("features")
     workers.start("features", disk="two" if empty_disk else "one")
@@ -34,7 +34,7 @@ def test_a_worker_killed_between_two_effects_leaves_the_digests_of_a_clean_run(
 def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, empty_disk: bool) -> None:
     workers.write(a_log())
     first = workers.start(
-        "features", disk="one", extra={"TAPE_TEST_KILL": "inputs acked:4", "TAPE_TEST_BATCH": "200"}
+        "features", disk="one", extra={"TAPE_TEST_KILL": "inputs acked:4", "TAPE_TEST_BATCH": "40"}
     )
     assert first.wait(60) == KILLED, workers.log_of("features")
     second = workers.start("features", disk="two", extra={"TAPE_TEST_KILL": "recovering:1"})
@@ -47,7 +47,7 @@ def test_a_worker_frozen_longer_than_its_session_exits_and_the_next_one_agrees(
     workers: Workers,
 ) -> None:
     log = a_log()
-    first = workers.start("features", disk="one", extra={"TAPE_TEST_BATCH": "100"})
+    first = workers.start("features", disk="one", extra={"TAPE_TEST_BATCH": "40"})
     workers.write(log)
     eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
     first.send_signal(signal.SIGSTOP)
