@@ -197,13 +197,16 @@ class Demo:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        """Time one phase; an error in it names the logs that hold trouble."""
+        """Time one phase; an error in it names a log, or the logs that hold trouble."""
         try:
             with self._timed(name):
                 yield
         except TapeError as error:
-            logs = ", ".join(str(path) for path in self._trouble()) or str(self.wanted.folder / "logs")
-            raise Fatal(f"the demo failed in phase {name}: {error}", remedy=f"look into {logs}") from error
+            what, folder = f"the demo failed in phase {name}: {error}", str(self.wanted.folder)
+            if folder in str(error):
+                raise Fatal(what) from error
+            logs = ", ".join(str(path) for path in self._trouble()) or f"{folder}/logs"
+            raise Fatal(what, remedy=f"look into {logs}") from error
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
