@@ -140,6 +140,8 @@ class StageRunner:
         part = (name, record.partition)
         if self._task_of(*part).merge.held(part) > PAUSE_AT:
             # Not pause_partitions: that drops what the fetcher already took of the partition.
+            if part not in self._held_back:
+                log.info("%s holds %s/%d back: what it joins with is behind", self.spec.name, *part)
             self._held_back.add(part)
             self._consumer.on_buffer_full(TP(record.topic, record.partition))
 
@@ -309,11 +311,14 @@ class StageRunner:
 
     def lag(self) -> int:
         """Messages between what was applied and the end of the inputs, as far as the consumer knows."""
-        total = 0
-        for (name, partition), offset in self.applied.items():
-            high = self.app.consumer.highwater(TP(self._layout.wire_name(name), partition))
-            total += max(0, (high or 0) - offset - 1)
-        return total
+        return sum(max(0, self.end_of(part) - offset - 1) for part, offset in self.applied.items())
+
+    def end_of(self, part: Part) -> int:
+        """The end of an input partition as far as the consumer knows; 0 where it has another owner by now."""
+        try:
+            return self._consumer.highwater(TP(self._layout.wire_name(part[0]), part[1])) or 0
+        except AssertionError:  # how aiokafka says that the partition is not assigned
+            return 0
 
 
 def as_message(event: EventT[Any], layout: Layout) -> Message:

@@ -36,6 +36,9 @@ def _agent(name: str, settings: Settings) -> StageApp:
 def main() -> None:
     if batch := os.environ.get("TAPE_TEST_BATCH"):
         runner.BATCH = int(batch)
+    if hold := os.environ.get("TAPE_TEST_HOLD"):
+        runner.PAUSE_AT = int(hold)
+        runner.RESUME_AT = int(hold) // 4
     run(from_environment(), [partial(_agent, name) for name in sys.argv[1:]])
 
 
