@@ -9,7 +9,6 @@ import logging
 import os
 
 from confluent_kafka import KafkaException
-from faust.types import TP
 
 from agents.gaps import reread
 from agents.runner import StageRunner
@@ -47,8 +46,7 @@ class Liveness:
         """Partitions whose end is ahead of what arrived, and stood there at the last look too."""
         found = []
         for part, following in self._runner.expected.items():
-            wire = TP(self._settings.layout.wire_name(part[0]), part[1])
-            high = self._runner.app.consumer.highwater(wire) or 0
+            high = self._runner.end_of(part)
             if high > following and self._seen.get(part) == following and not self._runner.is_held_back(part):
                 found.append(part)
             self._seen[part] = following

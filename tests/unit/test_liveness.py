@@ -16,9 +16,7 @@ PART = ("features", 0)
 def liveness(expected: int, high: int, held_back: bool = False) -> tuple[Liveness, Any]:
     runner = SimpleNamespace(
         expected={PART: expected},
-        app=SimpleNamespace(
-            consumer=SimpleNamespace(highwater=lambda tp: high if tp == TP("p.features", 0) else 0)
-        ),
+        end_of=lambda part: high if part == PART else 0,
         is_held_back=lambda part: held_back,
     )
     settings = SimpleNamespace(layout=Layout("p"))
@@ -48,3 +46,21 @@ def test_a_partition_held_back_on_purpose_is_not_a_fault() -> None:
     look, _ = liveness(expected=5, high=9, held_back=True)
     look.suspects()
     assert look.suspects() == []
+
+
+def test_a_partition_that_another_worker_has_now_is_not_a_fault() -> None:
+    look, _ = liveness(expected=5, high=0)  # what end_of says of it
+    look.suspects()
+    assert look.suspects() == []
+
+
+def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
+    def highwater(tp: TP) -> int:
+        assert tp == TP("p.features", 1), "Partition is not assigned"
+        return 42
+
+    runner = cast(Any, object.__new__(StageRunner))
+    runner.app = SimpleNamespace(consumer=SimpleNamespace(highwater=highwater))
+    runner._layout, runner.applied = Layout("p"), {("features", 0): 3, ("features", 1): 39}
+    assert (runner.end_of(("features", 0)), runner.end_of(("features", 1))) == (0, 42)
+    assert runner.lag() == 2
