@@ -1,13 +1,17 @@
 """signals, controls, broker -> account_inbox -> account -> proposals, orders, executions, positions.
 
-One process per account. What reaches the account is appended to its inbox first; the account stage folds
+One process per account: it joins nothing before it holds the account's lease, so a second one takes no
+partition from the first. What reaches the account is appended to its inbox first; the account stage folds
 the inbox; what it asks for is performed and the answer appended. The clock is the tape's: it stands at
 the last minute that ``signals`` has ended, and every inbox record carries it.
 """
 
 import asyncio
+import atexit
+import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,10 +29,10 @@ from connectors.controls import EVERY_ACCOUNT
 from connectors.credentials import credentials
 from connectors.dead_letters import dead_letter
 from connectors.dispatch.dispatcher import Dispatcher
-from connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, PostgresLeases
+from connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases
 from connectors.dispatch.router import Minute
 from schemas.codec import decode
-from schemas.errors import DeadLetter
+from schemas.errors import DeadLetter, Retry
 from streams.contract import Message, Out
 from streams.shell import Effects
 from streams.topology import make_account, spec_of
@@ -36,6 +40,7 @@ from streams.wire import Wire, record_wire
 from topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.dispatch")
+lease_log = logging.getLogger("tapedeck.lease")
 
 INBOX = "account_inbox"
 RENEW_S = 3.0
@@ -46,7 +51,10 @@ Body = dict[str, Any]
 
 
 class DispatchApp:
-    """The dispatcher of one account: a stage app on its inbox, a router of signals, a broker."""
+    """The dispatcher of one account: a stage app on its inbox, a router of signals, a broker.
+
+    Made when the account's lease is taken: waits as long as another process holds it, and says so.
+    """
 
     def __init__(self, settings: Settings, account_id: str) -> None:
         account = settings.config.account(account_id)
@@ -69,8 +77,9 @@ class DispatchApp:
         self._base_url = settings.address_of(account.base_url)
         self._broker = AlpacaBroker(self._base_url, self._keys, known_as=account.base_url)
         self._lease = Lease(
-            PostgresLeases(settings.database_url, settings.prefix), account_id, f"pid {os.getpid()}"
+            PostgresLeases(settings.database(), settings.prefix), account_id, f"pid {os.getpid()}"
         )
+        self._epoch = self._take_lease()
         self.dispatcher = Dispatcher(
             settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
         )
@@ -178,32 +187,44 @@ class DispatchApp:
     # what runs beside it ------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """Take the lease, test, and tell the account that it begins. Waits for the tape's first minute."""
+        """Test, and tell the account that it begins. Waits for the tape's first minute."""
         loop = asyncio.get_running_loop()
         while not self.clock.now():
             label = self._newest.label()
             if label is not None:
                 self.clock.advance(label)
             await asyncio.sleep(0.02)
-        epoch = await self._take_lease()
         checks = await loop.run_in_executor(self._calls, self.dispatcher.self_test)
         for check in checks:
-            log.log(logging.INFO if check.passed else logging.ERROR, "self-test %s", check)
-        await self.append([self.dispatcher.started(epoch)])
+            if check.passed:
+                log.info("self-test %s passed: %s", check.name, check.detail)
+            else:
+                log.error(
+                    "self-test %s failed at %s: %s; nothing is opened until it passes",
+                    check.name, self._base_url, check.detail,
+                )  # fmt: skip
+        await self.append([self.dispatcher.started(self._epoch)])
         await self.append(await loop.run_in_executor(self._calls, self.dispatcher.snapshot))
         self._identity_at = self.clock.now()
         self._started.set()
 
-    async def _take_lease(self) -> int:
+    def _take_lease(self) -> int:
         while True:
             try:
-                return await asyncio.to_thread(self._lease.acquire)
-            except LeaseHeld as error:
-                log.warning("%s waits: %s", self._account_id, error)
-                await asyncio.sleep(TICK_S)
+                epoch = self._lease.acquire()
+                break
+            except Retry as error:
+                lease_log.warning("%s waits: %s", self._account_id, error)
+                time.sleep(TICK_S)
+        atexit.register(self._let_go)
+        return epoch
+
+    def _let_go(self) -> None:
+        """The next process need not wait for the lease to run out."""
+        with contextlib.suppress(Retry):
+            self._lease.release()
 
     async def _renew(self) -> None:
-        await self._started.wait()
         while True:
             await asyncio.sleep(RENEW_S)
             try:
@@ -211,6 +232,8 @@ class DispatchApp:
             except LeaseLost as error:
                 await self.stage_app.app.crash(error)
                 raise
+            except Retry as error:
+                lease_log.warning("%s cannot renew its lease, no call is made: %s", self._account_id, error)
 
     async def _tick(self) -> None:
         """One inbox record a second while an order works."""

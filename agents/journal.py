@@ -13,7 +13,7 @@ from schemas.errors import TapeError
 EVERY_S = 10.0
 _LIBRARIES = ("aiokafka", "faust", "mode", "agents")
 """``agents`` is what Faust calls the loggers of its classes that are derived from there."""
-_REPEATING = (*_LIBRARIES, "tapedeck.outbox", "tapedeck.sink.kafka")
+_REPEATING = (*_LIBRARIES, "tapedeck.outbox", "tapedeck.sink.kafka", "tapedeck.lease")
 
 
 class Sparing(logging.Filter):

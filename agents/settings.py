@@ -52,6 +52,12 @@ class Settings:
             )
         return self.exchange_url
 
+    def database(self) -> str:
+        """The database's URL. Raises Fatal where none is named."""
+        if not self.database_url:
+            raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")
+        return self.database_url
+
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
         return f"{self.prefix or 'tapedeck'}-{stage}"

@@ -40,6 +40,8 @@ class SignalRouter:
             await self._forward(stream)
         except asyncio.CancelledError:
             raise
+        except StopAsyncIteration:
+            return  # the app stops
         except Exception as error:
             await self._app.crash(error)
             raise

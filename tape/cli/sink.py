@@ -13,7 +13,6 @@ from connectors.postgres.database import upgrade
 from connectors.postgres.models import AUDITED
 from connectors.postgres.sink import Sink, SinkSettings
 from connectors.producer import Outbox
-from schemas.errors import Fatal
 
 
 def sink(
@@ -28,13 +27,12 @@ def sink(
     """Copy every audited topic into Postgres until SIGTERM."""
     settings = from_environment()
     journal.set_up()
-    if not settings.database_url:
-        raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")
+    url = settings.database()
     if migrate:
-        upgrade(settings.database_url, settings.prefix)
+        upgrade(url, settings.prefix)
     what = SinkSettings(
         bootstrap=settings.bootstrap,
-        url=settings.database_url,
+        url=url,
         layout=settings.layout,
         group=group,
         topics=tuple(topics or (topic.name for topic in AUDITED)),

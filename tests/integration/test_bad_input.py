@@ -199,6 +199,19 @@ def test_a_worker_with_an_unknown_configuration_key_refuses_to_start(
     assert "'rollback_min'" in said
 
 
+@pytest.mark.parametrize("words", [("dispatch", "large"), ("sink",)], ids=" ".join)
+def test_a_process_that_needs_a_database_refuses_to_start_without_one(
+    told: Callable[..., str], kafka: Broker, prefix: str, words: tuple[str, ...]
+) -> None:
+    ensure(kafka.bootstrap, Layout(prefix))
+    broker = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "TAPE_PREFIX": prefix}
+    keys = {"TAPE_LARGE_KEY": "k", "TAPE_LARGE_SECRET": "s", "TAPE_EXCHANGE_URL": "http://127.0.0.1:1"}
+    assert "DATABASE_URL is not set" in told(*words, **broker, **keys, DATABASE_URL=None)
+    if words[0] == "dispatch":
+        assert "TAPE_EXCHANGE_URL" in told(*words, **broker, **keys | {"TAPE_EXCHANGE_URL": None})
+        assert "TAPE_LARGE_KEY" in told(*words, **broker, **keys | {"TAPE_LARGE_KEY": None})
+
+
 def test_a_stage_or_an_account_that_does_not_exist_is_named_with_those_that_do(
     told: Callable[..., str], kafka: Broker, prefix: str
 ) -> None:
