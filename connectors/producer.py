@@ -10,6 +10,7 @@ what it was given, so a watermark can never stand there without the records befo
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
@@ -23,6 +24,7 @@ from topics.catalogue import Layout
 log = logging.getLogger("tapedeck.outbox")
 
 SAY_S = 5.0
+QUIET_S = 10.0
 _MAX_IN_QUEUE = 100_000
 _FULL_WAIT_S = 0.05
 
@@ -84,6 +86,7 @@ class Outbox:
         self._timeout_s = timeout_s
         self._bootstrap = bootstrap
         self._away = False
+        self._quiet_until = 0.0
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -177,8 +180,11 @@ class Outbox:
             )  # fmt: skip
 
     def _on_error(self, error: KafkaError) -> None:
-        """librdkafka's word about connections; it goes on trying by itself."""
-        log.warning("the broker at %s: %s", self._bootstrap, error.str())
+        """librdkafka's word about connections, many times a second; it goes on trying by itself."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
+            log.warning("the broker at %s: %s", self._bootstrap, error.str())
 
     def _late(self) -> Retry:
         return Retry(
