@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Transport
 from mode.utils.queues import ThrowableQueue
 
+from agents.assignor import SoleOwner
 from agents.consumer import use_in
 from agents.heartbeat import Heartbeat
 from agents.liveness import Liveness
@@ -15,7 +17,7 @@ from agents.runner import Probe, StageRunner
 from agents.settings import Settings
 from agents.table import ShellStore, ShellTable
 from connectors.producer import Outbox
-from streams.contract import Stage, StageSpec
+from streams.contract import Scale, Stage, StageSpec
 from streams.topology import make_stage, spec_of
 
 SESSION_TIMEOUT_S = 6.0
@@ -39,7 +41,7 @@ class TapeApp(faust.App):
         return use_in(super()._new_transport())
 
 
-def new_app(group: str, settings: Settings, folder: str) -> faust.App:
+def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> faust.App:
     """A Faust app with the project's settings: topics come from the catalogue, never from Faust."""
     home = settings.home.absolute() / "state" / folder
     home.mkdir(parents=True, exist_ok=True)
@@ -62,6 +64,7 @@ def new_app(group: str, settings: Settings, folder: str) -> faust.App:
         table_standby_replicas=0,
         key_serializer="raw",
         value_serializer="raw",
+        PartitionAssignor=SoleOwner if scale == "single" else PartitionAssignor,
     )
 
 
@@ -83,7 +86,7 @@ class StageApp:
         layout = settings.layout
         self.spec, self.settings = spec, settings
         self.recovered = asyncio.Event()
-        self.app = new_app(settings.group(name), settings, name)
+        self.app = new_app(settings.group(name), settings, name, spec.scale)
         self.outbox = Outbox(settings.bootstrap, layout, client_id=settings.group(name))
         self.table = self._new_table(only_key)
         self.runner = StageRunner(
