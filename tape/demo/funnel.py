@@ -10,9 +10,9 @@ bars       records of ``bars``                  different bars
 features   different bars                       bars that gave a feature event, be it the newest bar's again
 scores     (symbol, boundary) with a feature    those that got a score
 watchlist  (symbol, evaluation)                 those on the list
-decisions  different feature events             bars decided, HOLD included, each once
-signals    decisions                            signals
-proposals  signals, per account                 APPROVED ones
+decisions  records of ``features``              bars decided, HOLD included, each once
+signals    records of ``decisions``             different signals
+proposals  records of ``signals``, per account  APPROVED ones
 orders     APPROVED proposals, per account      orders that the broker took
 executions orders that the broker took          orders whose executions come to what was filled
 ========== ==================================== =========================================================
@@ -29,7 +29,7 @@ from streams.stages.features import FeatureReason
 from streams.stages.signals import ALLOWED_LATENESS_BARS
 from streams.watermarks import label_of
 from tape.demo.funnel_accounts import account_lines
-from tape.demo.line import FunnelLine, FunnelReason, told
+from tape.demo.line import FunnelLine, FunnelReason, lost_on_arrival, told
 from tape.recording import Body, Recording
 
 
@@ -48,9 +48,12 @@ def funnel(recording: Recording, config: Config, calendar: Calendar) -> list[Fun
 
 def _bars(recording: Recording) -> FunnelLine:
     bars = recording["bars"]
-    reasons = {FunnelReason.DUPLICATE: bars.repeats, FunnelReason.UNREADABLE: bars.unreadable}
     return FunnelLine(
-        stage="bars", unit="record", taken=bars.records, given=len(bars.bodies), reasons=told(reasons)
+        stage="bars",
+        unit="record",
+        taken=bars.records,
+        given=len(bars.bodies),
+        reasons=told(lost_on_arrival(bars)),
     )
 
 
@@ -161,7 +164,7 @@ def _decisions(recording: Recording, config: Config) -> FunnelLine:
         feature = features[event_id]
         times[_series(feature)][feature["t"]] = feature["revision"]
     kept = config.bars.rollback_min + ALLOWED_LATENESS_BARS
-    reasons: Counter[str] = Counter()
+    reasons = lost_on_arrival(recording["features"])
     for event_id in features.keys() - decided:
         feature = features[event_id]
         series = times[_series(feature)]
@@ -177,7 +180,7 @@ def _decisions(recording: Recording, config: Config) -> FunnelLine:
     return FunnelLine(
         stage="decisions",
         unit="feature event",
-        taken=len(features),
+        taken=recording["features"].records,
         given=len(decisions),
         reasons=told(reasons),
     )
@@ -188,12 +191,12 @@ def _series(feature: Body) -> tuple[str, str]:
 
 
 def _signals(recording: Recording) -> FunnelLine:
-    decisions = recording.bodies("decisions")
-    held = Counter(body["reason"] for body in decisions if body["action"] == Action.HOLD)
+    decisions = recording["decisions"]
+    held = Counter(body["reason"] for body in decisions.bodies.values() if body["action"] == Action.HOLD)
     return FunnelLine(
         stage="signals",
         unit="decision",
-        taken=len(decisions),
+        taken=decisions.records,
         given=len({body["signal_id"] for body in recording.bodies("signals")}),
-        reasons=told(held),
+        reasons=told(held + lost_on_arrival(decisions)),
     )

@@ -8,7 +8,7 @@ from streams.config.document import Config
 from streams.rules.money import ZERO
 from streams.rules.orders import OrderState
 from streams.stages.account_decide import Verdict
-from tape.demo.line import FunnelLine, told
+from tape.demo.line import FunnelLine, lost_on_arrival, told
 from tape.recording import Body, Recording
 
 
@@ -25,7 +25,8 @@ class AccountBook:
 
     def __init__(self, recording: Recording, account_id: str) -> None:
         self.account_id = account_id
-        self.signals = {body["signal_id"]: body for body in recording.bodies("signals")}
+        self.signals = recording["signals"].records
+        self._lost = lost_on_arrival(recording["signals"])
         self.proposals = self._own(recording, "proposals")
         self.executions = self._own(recording, "executions")
         self.positions = {body["instrument"]: body for body in self._in_turn(recording, "positions")}
@@ -75,13 +76,13 @@ class AccountBook:
 
     def proposed(self) -> FunnelLine:
         """A signal is a proposal; one that is not APPROVED has its primary reason."""
-        reasons = self._refused.copy()
+        reasons = self._refused + self._lost
         for body in self.proposals:
             if body["verdict"] == Verdict.SHADOWED:
                 reasons[Verdict.SHADOWED] += 1
             elif body["verdict"] != Verdict.APPROVED:
                 reasons[body["primary_reason"]] += 1
-        return self._line("proposals", "signal", len(self.signals), len(self.approved), reasons)
+        return self._line("proposals", "signal", self.signals, len(self.approved), reasons)
 
     def ordered(self) -> FunnelLine:
         """An approved proposal is an order; one that the broker never took says why, or where it stands."""

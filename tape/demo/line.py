@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tape.recording import TopicRecords
+
 
 class FunnelReason(StrEnum):
     """Reasons that no stage's own enum has: what became of a record on its way into or past a stage."""
@@ -47,6 +49,13 @@ class FunnelLine:
     def top(self, n: int | None = None) -> list[tuple[str, int]]:
         """The ``n`` most frequent reasons, all of them without ``n``."""
         return Counter(self.reasons).most_common(n)
+
+
+def lost_on_arrival(records: TopicRecords) -> Counter[str]:
+    """Records of a topic that are no event of their own: repeats, and what cannot be decoded."""
+    return Counter(
+        {FunnelReason.DUPLICATE.value: records.repeats, FunnelReason.UNREADABLE.value: records.unreadable}
+    )
 
 
 def told(counts: Mapping[Any, int]) -> dict[str, int]:

@@ -28,12 +28,12 @@ def report(summary: Summary, folder: Path, *, kept: bool) -> None:
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(f"\n[bold]{escape(str(summary.tape['name']))}[/bold], {summary.tape['minutes']} minutes\n")
-    for table in (_funnel(summary.funnel), _tiers(summary.accounts), _orders(summary.accounts)):
-        console.print(table)
-        if table.title == _FUNNEL:
-            for words in filter(None, map(why_none, summary.funnel)):
-                console.print(f"  {words}")
-        console.print()
+    console.print(_funnel(summary.funnel))
+    for words in filter(None, map(why_none, summary.funnel)):
+        console.print(f"  {words}")
+    console.print("\n", _tiers(summary.accounts), "\n", sep="")
+    if any(account.orders for account in summary.accounts):
+        console.print(_orders(summary.accounts), "\n", sep="")
     _synthetic(console, summary)
     console.print(_topics(summary))
     console.print()
@@ -56,9 +56,6 @@ def why_none(line: FunnelLine) -> str | None:
     return f"{line.name}: none of {line.taken} ({line.unit}), because {_reasons(line.top(_SHOWN))}"
 
 
-_FUNNEL = "Funnel: in = out + reasons"
-
-
 def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
@@ -68,7 +65,7 @@ def _reasons(pairs: Sequence[tuple[str, int]]) -> str:
 
 
 def _funnel(lines: Sequence[FunnelLine]) -> Table:
-    table = _table(_FUNNEL, "stage", "in", "out", "reasons")
+    table = _table("Funnel: in = out + reasons", "stage", "in", "out", "reasons")
     for line in lines:
         reasons = _reasons(line.top(_SHOWN))
         more = len(line.reasons) - _SHOWN

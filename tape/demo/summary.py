@@ -133,7 +133,7 @@ def account_told(recording: Recording, account: Account) -> AccountTold:
     return AccountTold(
         account_id=account.account_id,
         tier=account.tier,
-        signals=len(book.signals),
+        signals=book.signals,
         verdicts=told(Counter(body["verdict"] for body in book.proposals)),
         reasons=book.proposed().reasons,
         orders=orders,

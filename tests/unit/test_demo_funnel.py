@@ -115,6 +115,15 @@ def test_a_bar_that_comes_twice_is_counted_once_and_said_to_be_a_duplicate() -> 
     assert found["bars"].balanced and found["features"].balanced
 
 
+@pytest.mark.parametrize(
+    ("name", "line"), [("features", "decisions"), ("decisions", "signals"), ("signals", "proposals tiny")]
+)
+def test_an_output_that_a_crash_repeated_is_a_duplicate_of_the_next_stage(name: str, line: str) -> None:
+    found = lines([*messages(), last_of(name)._replace(offset=1_000_000)])
+    assert found[line].reasons["DUPLICATE"] == 1
+    assert all(each.balanced for each in found.values())
+
+
 def test_a_record_that_cannot_be_decoded_is_said_to_be_unreadable() -> None:
     broken = last_of("bars")._replace(offset=1_000_000, value=b"\x00nonsense")
     found = lines([*messages(), broken])
