@@ -25,7 +25,7 @@ from streams.contract import Message, Stage, StageSpec
 from streams.merge import Merge, Part, parts_of
 from streams.shell import Dead, Effects, Shell, Write
 from streams.wire import Wire, Wires
-from topics.catalogue import Layout
+from topics.catalogue import WATERMARK_KEY, Layout, topic
 
 log = logging.getLogger("tapedeck.runner")
 
@@ -33,6 +33,10 @@ BATCH = 2000
 PAUSE_AT = 4000
 RESUME_AT = 1000
 FAR_BEHIND = 50
+WAIT_S = 0.001
+FAR_WAITS = 40
+NEAR_WAITS = 4
+"""Waits for the rest of a minute: a fetch brings one partition first, and a batch of its own costs more."""
 RETRY_S = 1.0
 
 AfterBatch = Callable[[Effects], Awaitable[None]]
@@ -84,6 +88,8 @@ class StageRunner:
         self._generation: int | None = None
         self._events: dict[tuple[str, int, int], EventT[Any]] = {}
         self.expected: dict[Part, int] = {}
+        self._watermarked = topic(spec.trigger).watermarked
+        self._ended: dict[int, int | None] = {}
         self._held_back: set[Part] = set()
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
@@ -113,13 +119,17 @@ class StageRunner:
         taken, waits = 1, 0
         while taken < BATCH:
             if queue.empty():
-                if waits >= 20 or taken < FAR_BEHIND:
+                if waits >= (FAR_WAITS if taken >= FAR_BEHIND else NEAR_WAITS if self._is_uneven() else 0):
                     return
                 waits += 1
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(WAIT_S)
                 continue
             await self._take(queue.get_nowait())
             taken += 1
+
+    def _is_uneven(self) -> bool:
+        """Whether the trigger's partitions stand within a minute, or at the ends of different ones."""
+        return len(set(self._ended.values())) > 1 or None in self._ended.values()
 
     async def _take(self, event: EventT[Any]) -> None:
         """Put one event into its task's merge; a stale generation's events are left unacked."""
@@ -130,6 +140,8 @@ class StageRunner:
             self._begin_generation(record.generation_id)
         message = as_message(event, self._layout)
         name = message.topic
+        if name == self.spec.trigger and self._watermarked:
+            self._ended[record.partition] = message.timestamp if message.key == WATERMARK_KEY else None
         for each in await self._guarded(message):
             if self._only_key is None or each.key == self._only_key:
                 self._task_of(name, record.partition).merge.put(each)
@@ -155,6 +167,7 @@ class StageRunner:
         self.tasks.clear()
         self._events.clear()
         self.expected.clear()
+        self._ended.clear()
         self._held_back.clear()
 
     def _task_of(self, name: str, partition: int) -> Task:

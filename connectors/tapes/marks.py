@@ -111,7 +111,8 @@ class Follower:
         patient_until = self._monotonic() + self._patience_s
         while (behind := self._behind(label)) is not None:
             self._meanwhile()
-            for record in self._consumer.consume(500, timeout=_POLL_S):
+            first = self._consumer.poll(_POLL_S)  # consume() would wait until it is full
+            for record in [] if first is None else [first, *self._consumer.consume(500, timeout=0)]:
                 if record.error() is None and self._see(to_message(record, self._layout)):
                     patient_until = self._monotonic() + self._patience_s
             if self._monotonic() > patient_until:
