@@ -113,7 +113,7 @@ def play_tape(
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
 
         tell = _teller(console)
-        move = _mover(exchange) if exchange else _no_wait
+        move = mover(exchange) if exchange else _no_wait
 
         def before(label: int) -> None:
             move(label)
@@ -156,7 +156,7 @@ def _teller(console: Console) -> Callable[[str], None]:
     return tell
 
 
-def _mover(exchange: str) -> Callable[[int], None]:
+def mover(exchange: str) -> Callable[[int], None]:
     """Moves the paper exchange's clock to a minute's end. Raises Fatal where it does not answer."""
     session = requests.Session()
 
