@@ -55,7 +55,8 @@ class NewestView:
                 ]
             )
             while self._open:
-                for record in consumer.consume(1000, timeout=0.2):
+                first = consumer.poll(0.2)  # consume() alone would wait until it is full
+                for record in [] if first is None else [first, *consumer.consume(1000, timeout=0)]:
                     if record.error() is None:
                         self._see(to_message(record, self._layout))
         finally:

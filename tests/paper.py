@@ -42,7 +42,7 @@ TODAY_CALL = "NVDA260217C00150000"
 class TinyMarket:
     """Two stocks and a handful of NVDA contracts. Prices change by ``price(symbol, bid, ask)`` only."""
 
-    origin = "synthetic/test"
+    origin = quote_origin = "synthetic/test"
 
     def __init__(self) -> None:
         self.prices: dict[str, tuple[D | None, D | None]] = {

@@ -25,6 +25,7 @@ from connectors.broker import (
 from connectors.paper import wire
 from connectors.paper.exchange import PaperExchange
 from connectors.paper.faults import Fault, UpdateGate
+from connectors.paper.market import Board
 from connectors.paper.orders import Refusal
 from connectors.tapes.market import ContractQuote, StockQuote
 
@@ -116,7 +117,7 @@ class InProcessBroker:
         found = board.quote(instrument, now)
         if found is None:
             raise Refusal(404, 0, "the broker has no quote")
-        return replies.quote(instrument, _raw_quote(found, board.origin), _FEEDS[is_option(instrument)])
+        return replies.quote(instrument, _raw_quote(found, board), _FEEDS[is_option(instrument)])
 
     def _chain(self, query: ChainQuery) -> ChainReply:
         exchange = self._exchange
@@ -150,7 +151,7 @@ class InProcessBroker:
         return answer
 
 
-def _raw_quote(quote: StockQuote | ContractQuote, origin: str) -> dict[str, Any]:
-    return (
-        wire.stock_quote(quote, origin) if isinstance(quote, StockQuote) else wire.option_quote(quote, origin)
-    )
+def _raw_quote(quote: StockQuote | ContractQuote, board: Board) -> dict[str, Any]:
+    if isinstance(quote, StockQuote):
+        return wire.stock_quote(quote, board.quote_origin)
+    return wire.option_quote(quote, board.origin)

@@ -39,6 +39,10 @@ class Board:
     def origin(self) -> str:
         return self._market.origin
 
+    @property
+    def quote_origin(self) -> str:
+        return self._market.quote_origin
+
     def symbols(self) -> list[str]:
         return sorted(self._stocks)
 

@@ -221,7 +221,9 @@ class PaperServer:
     async def _stock_quotes(self, request: web.Request) -> web.Response:
         board, now = self._exchange.board, self._exchange.now
         wanted = {symbol: board.stock(symbol, now) for symbol in request.query.get("symbols", "").split(",")}
-        quotes = {symbol: wire.stock_quote(each, board.origin) for symbol, each in wanted.items() if each}
+        quotes = {
+            symbol: wire.stock_quote(each, board.quote_origin) for symbol, each in wanted.items() if each
+        }
         return web.json_response({"quotes": quotes})
 
     async def _option_quotes(self, request: web.Request) -> web.Response:

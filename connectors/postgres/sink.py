@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -71,6 +71,17 @@ class SinkStats:
     watermarks: int = 0
     batches: int = 0
     retries: int = 0
+
+    def as_counts(self) -> dict[str, int]:
+        """As a stage's heartbeat counts: in, out and the reasons between."""
+        reasons = {
+            "DUPLICATE": self.repeats,
+            "BODY_CONFLICT": self.conflicts,
+            "DEAD_LETTER": self.dead_letters,
+            "WATERMARK": self.watermarks,
+            "RETRY": self.retries,
+        }
+        return {"IN": self.read, "OUT:rows": self.inserted} | {k: n for k, n in reasons.items() if n}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +300,7 @@ class Sink:
             "records": self.stats.read,
             "code_version": self._origin.code_version,
             "config_digest": self._origin.config_digest,
-            "counts": asdict(self.stats),
+            "counts": self.stats.as_counts(),
         }
         value = encode("heartbeats", body)
         key = topic("heartbeats").record_key(body)

@@ -80,9 +80,7 @@ def read_tape(
         ),
         history=tuple(history),
         minutes=minutes,
-        market=_market(
-            found, history or [b for _, b in arrivals], day, calendar, quote_origin == _QUOTES_MADE
-        ),
+        market=_market(found, history or [b for _, b in arrivals], day, calendar, quote_origin),
         notes=tuple(source.notes),
     )
 
@@ -222,7 +220,7 @@ def _say_the_rest(source: _Source, table: Table) -> None:
 
 
 def _market(
-    quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, restated: bool
+    quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, quote_origin: str
 ) -> TapeMarket:
     session = calendar.session_on(day)
     assert session is not None
@@ -238,7 +236,13 @@ def _market(
         session,
         calendar,
     )
-    return TapeMarket(quotes, chain, origin=CHAIN_ORIGIN, restated=restated)
+    return TapeMarket(
+        quotes,
+        chain,
+        origin=CHAIN_ORIGIN,
+        quote_origin=quote_origin,
+        restated=quote_origin == _QUOTES_MADE,
+    )
 
 
 def _volatility(closes: list[float]) -> float:

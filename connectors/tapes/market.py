@@ -47,10 +47,13 @@ class ContractQuote:
 
 
 class Market(Protocol):
-    """The market as of a moment. ``origin`` labels where its chain comes from."""
+    """The market as of a moment. ``origin`` labels its chain, ``quote_origin`` its stock quotes."""
 
     @property
     def origin(self) -> str: ...
+
+    @property
+    def quote_origin(self) -> str: ...
 
     def symbols(self) -> list[str]:
         """Every stock that is quoted, sorted."""
@@ -84,17 +87,28 @@ class TapeMarket:
     """
 
     def __init__(
-        self, quotes: Mapping[str, Sequence[StockQuote]], pricer: Pricer, *, origin: str, restated: bool
+        self,
+        quotes: Mapping[str, Sequence[StockQuote]],
+        pricer: Pricer,
+        *,
+        origin: str,
+        restated: bool,
+        quote_origin: str | None = None,
     ) -> None:
         self._quotes = {symbol: sorted(rows, key=lambda row: row.time) for symbol, rows in quotes.items()}
         self._times = {symbol: [row.time for row in rows] for symbol, rows in self._quotes.items()}
         self._pricer = pricer
         self._origin = origin
+        self._quote_origin = quote_origin or origin
         self._restated = restated
 
     @property
     def origin(self) -> str:
         return self._origin
+
+    @property
+    def quote_origin(self) -> str:
+        return self._quote_origin
 
     def symbols(self) -> list[str]:
         return sorted(self._quotes)

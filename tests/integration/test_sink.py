@@ -348,7 +348,7 @@ def test_a_heartbeat_tells_records_lag_and_counts(pipeline: Pipeline) -> None:
     eventually("a heartbeat", beats)
     last = beats()[-1]
     assert (last["stage"], last["records"], last["last_watermark"]) == ("sink", 4, T0)
-    assert (last["counts"]["inserted"], last["code_version"]) == (3, ORIGIN.code_version)
+    assert (last["counts"]["OUT:rows"], last["code_version"]) == (3, ORIGIN.code_version)
 
 
 def test_waiting_past_the_time_names_the_topics_behind(pipeline: Pipeline) -> None:
