@@ -345,7 +345,7 @@ def test_a_heartbeat_tells_records_lag_and_counts(pipeline: Pipeline) -> None:
         found = read_events(pipeline.bootstrap, pipeline.layout, ["heartbeats"])
         return [decode("heartbeats", message.value) for message in found]
 
-    eventually("a heartbeat", beats)
+    eventually("the last heartbeat", lambda: beats()[-1:] and beats()[-1]["records"] == 4)
     last = beats()[-1]
     assert (last["stage"], last["records"], last["last_watermark"]) == ("sink", 4, T0)
     assert (last["counts"]["OUT:rows"], last["code_version"]) == (3, ORIGIN.code_version)
