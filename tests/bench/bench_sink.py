@@ -7,16 +7,12 @@ name. Both paths start from the same Avro bytes and end with committed rows of t
 transaction, known event_ids skipped. Takes about half a minute.
 """
 
-import os
 import statistics
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import types
@@ -32,14 +28,11 @@ from connectors.producer import Outbox
 from schemas.codec import decode, encode, load_schema
 from streams.contract import Message
 from streams.wire import Origin, Wire
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import cache_dir
-from tape.local.postgres import EmbeddedPostgres
+from tests.bench.report import Row, Table
+from tests.bench.servers import kafka, postgres
 from topics.admin import ensure
 from topics.catalogue import Layout
 
-RECORDS = 20_000
-RUNS = 3
 AIM = 5.0
 TIME = types.DateTime(timezone=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +41,17 @@ _MINUTE = 60_000_000
 _T0 = 1_700_000_040_000_000
 _FEATURE_FIELDS = [field["name"] for field in load_schema("features")["fields"]]
 _TRUTHS = {"ready", "crosses_session", "suspect_split", "volume_surge"}
+
+
+class Size(NamedTuple):
+    """Records per topic and runs of each path."""
+
+    records: int
+    runs: int
+
+
+FULL = Size(20_000, 3)
+SHORT = Size(2_000, 1)
 
 
 def bar(n: int) -> dict[str, Any]:
@@ -72,10 +76,10 @@ def feature(n: int) -> dict[str, Any]:
     return {name: filled[name] for name in _FEATURE_FIELDS}
 
 
-def messages(name: str, make: Callable[[int], dict[str, Any]]) -> list[Message]:
+def messages(name: str, make: Callable[[int], dict[str, Any]], count: int) -> list[Message]:
     """The benchmark's records of one topic, as they come from Kafka."""
     headers = [("tape-code-version", b"0.1.0"), ("tape-config-digest", b"721ef82f2d6c0997")]
-    return [Message(name, 0, n, _T0 // 1000, b"k", encode(name, make(n)), headers) for n in range(RECORDS)]
+    return [Message(name, 0, n, _T0 // 1000, b"k", encode(name, make(n)), headers) for n in range(count)]
 
 
 def batches(records: Sequence[Message]) -> Iterator[Sequence[Message]]:
@@ -143,86 +147,88 @@ def end_to_end(bootstrap: str, url: str, layout: Layout, names: tuple[str, ...],
     return took
 
 
-@contextmanager
-def servers() -> Iterator[tuple[str, str]]:
-    """(bootstrap servers, database URL)"""
-    with ExitStack() as stack:
-        bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        url = os.environ.get("DATABASE_URL")
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-sink-")))
-        if bootstrap is None:
-            broker = EmbeddedKafka(folder / "kafka", cache_dir())
-            stack.callback(broker.stop)
-            broker.start()
-            bootstrap = broker.bootstrap
-        if url is None:
-            database = EmbeddedPostgres(folder / "postgres")
-            stack.callback(database.remove)
-            database.start()
-            url = database.url
-        yield bootstrap, url
-
-
 class Rate(NamedTuple):
     """Medians of one path: rows per second, and this process's CPU microseconds per row."""
 
     rows_per_s: float
     cpu_us: float
 
-    def __str__(self) -> str:
-        return f"{self.rows_per_s:,.0f} rows/s, {self.cpu_us:.0f} us CPU a row"
+    def row(self, name: str) -> Row:
+        return Row(name, self.rows_per_s, "rows/s", note=f"{self.cpu_us:.0f} us CPU a row")
 
 
-def compare(url: str, prefix: str, target: TopicMap, records: Sequence[Message]) -> tuple[Rate, Rate]:
+def compare(
+    url: str, prefix: str, target: TopicMap, records: Sequence[Message], runs: int
+) -> tuple[Rate, Rate]:
     """(COPY, list-execute), run in turn on empty tables."""
     found: dict[Any, list[tuple[float, float]]] = {by_copy: [], by_list_execute: []}
-    for _ in range(RUNS):
-        for path, runs in found.items():
+    for _ in range(runs):
+        for path, times in found.items():
             downgrade(url, prefix)
             upgrade(url, prefix)
             wall, cpu = time.perf_counter(), time.process_time()
             path(url, prefix, target, records)
-            runs.append((time.perf_counter() - wall, time.process_time() - cpu))
+            times.append((time.perf_counter() - wall, time.process_time() - cpu))
     medians = [
-        Rate(RECORDS / statistics.median(wall), statistics.median(cpu) / RECORDS * 1e6)
-        for wall, cpu in (zip(*runs, strict=True) for runs in found.values())
+        Rate(len(records) / statistics.median(wall), statistics.median(cpu) / len(records) * 1e6)
+        for wall, cpu in (zip(*times, strict=True) for times in found.values())
     ]
     return medians[0], medians[1]
 
 
+def fill(bootstrap: str, layout: Layout, records: dict[str, list[Message]]) -> None:
+    """Write the benchmark's records to Kafka."""
+    outbox = Outbox(bootstrap, layout, linger_ms=20)
+    for name, held in records.items():
+        count = layout.partitions(name)
+        outbox.write(
+            Wire(name, each.offset % count, b"k", each.value, each.timestamp, list(each.headers))
+            for each in held
+        )
+    outbox.close()
+
+
+def measure(bootstrap: str, url: str, size: Size = FULL) -> Table:
+    """Both paths and the way from Kafka, on bars and on features."""
+    layout = Layout(f"bench{uuid.uuid4().hex[:8]}")
+    ensure(bootstrap, layout)
+    upgrade(url, layout.prefix)
+    records = {
+        "bars": messages("bars", bar, size.records),
+        "features": messages("features", feature, size.records),
+    }
+    fill(bootstrap, layout, records)
+    rows = []
+    for name, held in records.items():
+        copied, executed = compare(url, layout.prefix, maps([name])[name], held, size.runs)
+        ratio = copied.rows_per_s / executed.rows_per_s
+        title = f"{name} ({len(TABLES[name].columns)} columns)"
+        rows += [
+            copied.row(f"{title}, COPY"),
+            executed.row(f"{title}, SQLAlchemy list-execute"),
+            Row(f"{title}, ratio", ratio, "x", aim=f"{AIM:.0f}", met=ratio >= AIM),
+        ]
+    for name in records:
+        rates = []
+        for _ in range(size.runs):
+            downgrade(url, layout.prefix)
+            upgrade(url, layout.prefix)
+            rates.append(size.records / end_to_end(bootstrap, url, layout, (name,), size.records))
+        rows.append(
+            Row(f"{name}, Kafka to Postgres", statistics.median(rates), "rows/s", note="start included")
+        )
+    downgrade(url, layout.prefix)
+    return Table(
+        "sink, rows per second into Postgres",
+        tuple(rows),
+        (f"{size.records:,} records per topic, {BATCH_RECORDS:,} a transaction, median of {size.runs}",),
+    )
+
+
 def main() -> None:
     """Measure and print."""
-    names = ("bars", "features")
-    with servers() as (bootstrap, url):
-        layout = Layout(f"bench{uuid.uuid4().hex[:8]}")
-        ensure(bootstrap, layout)
-        upgrade(url, layout.prefix)
-        records = {"bars": messages("bars", bar), "features": messages("features", feature)}
-        outbox = Outbox(bootstrap, layout, linger_ms=20)
-        for name, held in records.items():
-            count = layout.partitions(name)
-            outbox.write(
-                Wire(name, each.offset % count, b"k", each.value, each.timestamp, list(each.headers))
-                for each in held
-            )
-        outbox.close()
-        print(f"sink, {RECORDS:,} records per topic, {BATCH_RECORDS:,} a transaction, median of {RUNS} runs")
-        for name in names:
-            copied, executed = compare(url, layout.prefix, maps([name])[name], records[name])
-            columns = len(TABLES[name].columns)
-            ratio = copied.rows_per_s / executed.rows_per_s
-            print(f"{name} ({columns} columns)")
-            print(f"  COPY                    {copied}")
-            print(f"  SQLAlchemy list-execute {executed}")
-            print(f"  ratio {ratio:.1f} (aim {AIM:.0f})")
-        for name in names:
-            rates = []
-            for _ in range(RUNS):
-                downgrade(url, layout.prefix)
-                upgrade(url, layout.prefix)
-                rates.append(RECORDS / end_to_end(bootstrap, url, layout, (name,), RECORDS))
-            print(f"{name}: Kafka to Postgres, start included, {statistics.median(rates):,.0f} rows/s")
-        downgrade(url, layout.prefix)
+    with kafka() as bootstrap, postgres() as url:
+        print(measure(bootstrap, url))
 
 
 if __name__ == "__main__":

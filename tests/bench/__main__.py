@@ -1,0 +1,55 @@
+"""All benches, one after the other on one broker and one database: ``make bench``, or with ``--short``.
+
+The full run takes about six minutes. The short one proves in under a minute that every bench works; its
+figures are of too few repeats to be quoted.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.bench import bench_features, bench_kernel, bench_latency, bench_sink
+from tests.bench.report import Table, machine
+from tests.bench.servers import kafka, postgres
+
+
+def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], Table]]:
+    """What to run, in order. The latency bench starts its stack on the same servers."""
+    features = bench_features.SHORT if short else bench_features.FULL
+    latency = bench_latency.SHORT if short else bench_latency.FULL
+    sink = bench_sink.SHORT if short else bench_sink.FULL
+    yield lambda: bench_kernel.measure(short)
+    yield lambda: bench_features.measure(bootstrap, features)
+    yield lambda: bench_latency.measure(latency)
+    yield lambda: bench_sink.measure(bootstrap, url, sink)
+
+
+@contextmanager
+def named(bootstrap: str, url: str) -> Iterator[None]:
+    """The environment in which a local stack takes these servers for its own."""
+    told = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "DATABASE_URL": url}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--short", action="store_true", help="few repeats: proves that it works"
+    )
+    short = parser.parse_args().short
+    print(machine(), flush=True)
+    with kafka() as bootstrap, postgres() as url, named(bootstrap, url):
+        for bench in benches(bootstrap, url, short=short):
+            print(f"\n{bench()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The short bench gives every row, with a sane figure in it. No figure is held to a time."""
+
+import math
+
+import pytest
+
+from tests.bench.__main__ import benches, named
+from tests.bench.report import Row, Table, percentile
+from tests.conftest import Broker, Database
+
+ROWS = {
+    "feature kernel": 5,
+    "live features worker": 3,
+    "latency": 6,
+    "sink": 8,
+}
+
+
+@pytest.mark.integration
+def test_the_short_bench_gives_every_row_with_a_sane_figure(kafka: Broker, postgres: Database) -> None:
+    with named(kafka.bootstrap, postgres.url):
+        tables = [bench() for bench in benches(kafka.bootstrap, postgres.url, short=True)]
+    assert len(tables) == len(ROWS)
+    for (title, count), table in zip(ROWS.items(), tables, strict=True):
+        assert table.title.startswith(title)
+        assert len(table.rows) == count, str(table)
+        for row in table.rows:
+            assert math.isfinite(row.value) and row.value > 0, str(table)
+            assert (row.met is None) == (row.aim == ""), str(table)
+
+
+def test_a_table_says_aim_and_verdict_beside_the_figure() -> None:
+    rows = (Row("ratio", 0.1, "x", "0.33", True), Row("late", 120.0, "ms", "60", False, "25 of them"))
+    text = str(Table("bench", rows, ("how it was measured",)))
+    assert "0.10 x             aim 0.33, met" in text
+    assert "120 ms            aim 60, MISSED; 25 of them" in text
+    assert text.endswith("  how it was measured")
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert percentile(values, 0.5) == 51.0
+    assert percentile(values, 0.99) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 0.5)
