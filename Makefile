@@ -17,7 +17,7 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "tapedeck needs Python 3.11 or newer, and $(PYTHON) is not that:" \
 	       "install one and name it, as in: make PYTHON=python3.12" >&2; exit 1; }
@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml
 	  echo "$(PYTHON) cannot make a virtual environment: install its venv module" \
 	       "(Debian: apt install python3-venv)" >&2; exit 1; }
 	@echo "installing the packages into .venv: a few hundred MB, once"
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[local,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
 	@touch $(INSTALLED)
 
 demo: install

@@ -113,7 +113,7 @@ class Simulation:
         return self
 
     def rest(self, minutes: int) -> "Simulation":
-        """After the tape: let ``minutes`` pass without crashes, so that what is under way comes to its end."""
+        """After the tape: let ``minutes`` pass without crashes, so that what is under way ends."""
         self.chaos = None
         for dispatcher in self.dispatchers:
             dispatcher.fuse = Fuse()

@@ -32,7 +32,8 @@ def sim(
     faults = None if chaos is None else Chaos(chaos)
     run = Simulation(played, document, seed=seed, chaos=faults).play().rest(1)
     topics = {each.name: {"records": len(run.outputs(each.name))} for each in CATALOGUE if each.schema}
-    found: dict[str, Any] = {"tape": played.name, "topics": topics, "orders": _orders(run), "digests": run.digests()}
+    found: dict[str, Any] = {"tape": played.name, "topics": topics}
+    found |= {"orders": _orders(run), "digests": run.digests()}
     if faults is not None:
         found["crashes"] = faults.faults.crashes + faults.dispatch.crashes
     print(json.dumps(found, indent=2) if as_json else _text(found, played.notes))
