@@ -56,10 +56,21 @@ class ShellStore(RocksStore):
         try:
             self._db_for_partition(partition).write(batch)
         except Exception as error:  # rocksdict has no class of its own for them
-            raise Fatal(
-                f"the state of {self.table_name}/{partition} cannot be written: {error}",
-                remedy="make room on that disk and start the worker again: it goes on where it stopped",
-            ) from error
+            raise self._refused(partition, "written", error) from error
+
+    def _open_for_partition(self, partition: int) -> Any:
+        try:
+            return super()._open_for_partition(partition)
+        except Exception as error:
+            if "lock" in repr(error):  # Faust waits until the last owner has let go
+                raise
+            raise self._refused(partition, "opened", error) from error
+
+    def _refused(self, partition: int, what: str, error: Exception) -> Fatal:
+        return Fatal(
+            f"the state of {self.table_name}/{partition} cannot be {what}: {error}",
+            remedy="make room on that disk and start the worker again: it goes on where it stopped",
+        )
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
@@ -81,9 +92,17 @@ class ShellStore(RocksStore):
                 self.outrun[partition].add(key)
         for partition, offset in offsets.items():
             writes = [Write(partition, key, value) for key, value in values[partition].items()]
-            self.write_batch(partition, writes, offset)
+            self._write_recovered(partition, writes, offset)
             if self.probe is not None:
                 self.probe("recovering")
+
+    def _write_recovered(self, partition: int, writes: list[Write], offset: int) -> None:
+        """Faust takes no notice of errors here and would wait for ever: the process ends instead."""
+        try:
+            self.write_batch(partition, writes, offset)
+        except Fatal as error:
+            cast(faust.App, self.app).add_future(self.app.crash(error))
+            raise
 
     def take_outrun(self, partition: int) -> list[Write]:
         """The winners of keys whose newest changelog record is not the winner."""
