@@ -40,7 +40,7 @@ def new_consumer(bootstrap: str, **settings: object) -> Consumer:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
-            "log_level": 3,
+            "log_level": 2,  # a lost connection is told once, by whoever waits for it
             **settings,
         }
     )
@@ -56,7 +56,8 @@ def ends(consumer: Consumer, layout: Layout, names: tuple[str, ...]) -> dict[Par
                 found[name, partition] = _ends_of(consumer, wire)
             except KafkaException as error:
                 remedy = "create the topics with `tape topics --create`, or check the prefix"
-                raise Fatal(f"topic {wire.topic} cannot be read: {error}", remedy=remedy) from None
+                why = error.args[0].str()
+                raise Fatal(f"topic {wire.topic} cannot be read: {why}", remedy=remedy) from None
     return found
 
 

@@ -1,9 +1,8 @@
 """What the sink asks of Kafka: that the topics are as the catalogue says, their bounds, and their events."""
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaException
 
 from connectors.reading import ends, new_consumer, read_parts
 from schemas.errors import CatalogueMismatch, Fatal, Retry
@@ -11,18 +10,11 @@ from streams.contract import Message
 from streams.merge import Part
 from topics.catalogue import Layout
 
-log = logging.getLogger("tapedeck.sink.kafka")
-
 ANSWER_S = 10.0
 
 
 def open_consumer(bootstrap: str, name: str) -> Consumer:
     """A consumer for manual assignment that never resets an offset by itself. Give it a short life."""
-
-    def on_error(error: KafkaError) -> None:
-        """librdkafka's word about connections; it goes on trying by itself."""
-        log.warning("the broker at %s: %s", bootstrap, error.str())
-
     return new_consumer(
         bootstrap,
         **{

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from tape.local.kafka import check_cluster, cluster_id_of
 from tape.local.places import stack_folder
 from tape.local.state import read, running
 from topics.catalogue import Layout
@@ -35,13 +36,19 @@ class Cluster(NamedTuple):
 
 
 def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
-    """The cluster to use. Raises Fatal where none is named and no local stack runs."""
+    """The cluster to use, which answers now: an operator must not wait half a minute to hear that it is away.
+
+    Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
+    than the stack's own does.
+    """
     if bootstrap:
+        cluster_id_of(bootstrap)
         config = os.environ.get("TAPE_CONFIG")
         return Cluster(
             bootstrap, Layout.described(prefix or "", os.environ), Path(config) if config else None
         )
     stack = running(stack_folder(None))
+    check_cluster(stack.bootstrap, stack.cluster_id)
     chosen = stack.prefix if prefix is None else prefix
     config_path = Path(stack.config) if stack.config else None
     return Cluster(

@@ -81,3 +81,14 @@ def test_config_show_prints_a_document_that_config_check_accepts(tmp_path):
     checked = invoke("config", "check", str(path))
     assert checked.exit_code == 0
     assert config.digest in checked.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("tail", "bars"), ("pause", "all", "--person", "p", "--reason", "r"), ("digest",), ("topics",)],
+    ids=lambda words: words[0],
+)
+def test_a_broker_that_is_stopped_is_told_before_anything_is_tried(words):
+    result = invoke(*words, "--bootstrap", "127.0.0.1:1")
+    assert isinstance(result.exception, Fatal)
+    assert "no Kafka broker listens there" in str(result.exception)
