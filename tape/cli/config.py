@@ -8,7 +8,9 @@ import typer
 from streams.config.document import Config, load
 from streams.config.examples import EXAMPLE_ACCOUNTS
 
-app = typer.Typer(no_args_is_help=True, help="Show the default configuration document, or check one.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Show the default configuration document, or check one."
+)
 
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
 

@@ -8,7 +8,7 @@ from streams.topology import as_mermaid, as_text
 
 
 def topology(
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="a Mermaid flow chart for docs")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flow chart, for docs.")] = False,
 ) -> None:
     """Print the declared topology that feeds all three drivers."""
     print(as_mermaid() if mermaid else as_text())
