@@ -55,7 +55,7 @@ def _not_a_value(data: bytes) -> Fatal:
     return Fatal(
         "a state value is not in this version's format",
         value=data[:8],
-        remedy=f"this code reads version {VERSION}; run the version that wrote it or rebuild the stage",
+        remedy=f"this code reads version {VERSION}: run the release that wrote it, or a fresh stack",
     )
 
 

@@ -66,6 +66,6 @@ def unpack_state(version: int, data: bytes) -> dict[str, Any]:
         raise Fatal(
             "a state value is of another format version",
             value=found,
-            remedy=f"this code reads version {version}: rebuild the stage's table",
+            remedy=f"this code reads version {version}: run the release that wrote it, or a fresh stack",
         )
     return cast(dict[str, Any], fields)
