@@ -41,9 +41,7 @@ def named(bootstrap: str, url: str) -> Iterator[None]:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "--short", action="store_true", help="few repeats: proves that it works"
-    )
+    parser.add_argument("--short", action="store_true", help="few repeats: proves that it works")
     short = parser.parse_args().short
     print(machine(), flush=True)
     with kafka() as bootstrap, postgres() as url, named(bootstrap, url):
