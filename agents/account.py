@@ -16,7 +16,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from faust.types import EventT
+
 from agents.app import StageApp
+from agents.ending import Ending
 from agents.newest import NewestView
 from agents.runner import as_message
 from agents.settings import Settings
@@ -87,6 +90,7 @@ class DispatchApp:
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
+        self._ending = Ending()
         self._outstanding = 0
         self._inbox_end = -1
         self._identity_at = 0
@@ -147,15 +151,22 @@ class DispatchApp:
             await self.stage_app.runner.written(wires)
 
     async def _controls(self, stream: Any) -> None:
+        await self._ending.guard()
         async for event in stream.events():
             try:
-                body = decode("controls", event.message.value)
-            except DeadLetter as error:
-                await self._bury([(as_message(event, self._layout), error)])
-                continue
-            if body["scope"] in (EVERY_ACCOUNT, self._account_id):
-                await self._started.wait()
-                await self.append([self.dispatcher.control(body)])
+                await self._control(event)
+            except Exception as error:  # Faust would take the event for done
+                await self._ending.give_up(self.stage_app.app, error)
+
+    async def _control(self, event: EventT[Any]) -> None:
+        try:
+            body = decode("controls", event.message.value)
+        except DeadLetter as error:
+            await self._bury([(as_message(event, self._layout), error)])
+            return
+        if body["scope"] in (EVERY_ACCOUNT, self._account_id):
+            await self._started.wait()
+            await self.append([self.dispatcher.control(body)])
 
     # what the account asks for ------------------------------------------------------------------------
 

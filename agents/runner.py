@@ -14,6 +14,7 @@ from typing import Any, cast
 from faust.transport.consumer import Consumer
 from faust.types import TP, AppT, EventT
 
+from agents.ending import Ending
 from agents.gaps import Hole, is_contiguous, reread
 from agents.settings import Settings
 from agents.table import PartitionedStore, ShellStore
@@ -91,12 +92,14 @@ class StageRunner:
         self._watermarked = topic(spec.trigger).watermarked
         self._ended: dict[int, int | None] = {}
         self._held_back: set[Part] = set()
+        self._ending = Ending()
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
 
     async def run(self, stream: Any) -> None:
         """The agent's body: never returns; an unexpected error leaves the process through the app."""
+        await self._ending.guard()
         channel = aiter(stream.channel)
         while True:
             try:
@@ -112,8 +115,7 @@ class StageRunner:
             except Exception as error:
                 told = error if isinstance(error, TapeError) else repr(error)
                 log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
-                await self.app.crash(error)
-                raise
+                await self._ending.give_up(self.app, error)
 
     async def _drain(self, queue: Any) -> None:
         taken, waits = 1, 0

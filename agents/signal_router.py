@@ -6,6 +6,7 @@ from typing import Any
 
 from faust.types import AppT, EventT
 
+from agents.ending import Ending
 from agents.runner import as_message
 from agents.settings import Settings
 from connectors.dispatch.router import TOPIC, Minute, MinuteRouter
@@ -19,6 +20,7 @@ class SignalRouter:
 
     def __init__(self, app: AppT, settings: Settings, on_minute: OnMinute) -> None:
         self._app, self._layout, self._on_minute = app, settings.layout, on_minute
+        self._ending = Ending()
         self._generation: int | None = None
         self._router = self._new_router()
         self._events: dict[Message, EventT[Any]] = {}
@@ -36,6 +38,7 @@ class SignalRouter:
 
     async def _route(self, stream: Any) -> None:
         """Never returns; an unexpected error leaves the process, else Faust would drop the event."""
+        await self._ending.guard()
         try:
             await self._forward(stream)
         except asyncio.CancelledError:
@@ -43,8 +46,7 @@ class SignalRouter:
         except StopAsyncIteration:
             return  # the app stops
         except Exception as error:
-            await self._app.crash(error)
-            raise
+            await self._ending.give_up(self._app, error)
 
     async def _forward(self, stream: Any) -> None:
         channel = aiter(stream.channel)

@@ -33,8 +33,10 @@ def check_clean(workers: Workers) -> None:
     until_label(workers, "features", last_minute(small_tape(), MINUTES))
     source = Source(workers.bootstrap, workers.layout)
     outputs = live_outputs("features", source)
-    assert not outputs.conflicts
-    assert outputs.hexdigest() == clean_digests()["features"]
+    assert not outputs.conflicts, f"one event_id with two bodies: {outputs.conflicts[:3]}"
+    assert outputs.hexdigest() == clean_digests()["features"], (
+        f"{len(outputs)} features are not a clean run's"
+    )
     eventually(
         lambda: of_state(live_state("features", source)) == clean_digests()["state"],
         "the state of a clean run",

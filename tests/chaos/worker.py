@@ -1,8 +1,12 @@
-"""A worker told where to die: ``TAPE_TEST_KILL="table written:3"`` is the third time at that point."""
+"""A worker told where to die: ``TAPE_TEST_KILL="table written:3"`` is the third time at that point.
+
+``TAPE_TEST_FAIL`` raises an error there instead: what a bug or a full disk does.
+"""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
@@ -12,7 +16,15 @@ from agents.process import run
 from agents.settings import Settings, from_environment
 
 
-def _arm(app: StageApp, order: str) -> None:
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail() -> None:
+    raise OSError("told to fail here")
+
+
+def _arm(app: StageApp, order: str, act: Callable[[], None]) -> None:
     point, _, times = order.partition(":")
     left = int(times)
 
@@ -21,15 +33,16 @@ def _arm(app: StageApp, order: str) -> None:
         if reached == point:
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                act()
 
     app.set_probe(probe)
 
 
-def _agent(name: str, settings: Settings) -> StageApp:
-    app: StageApp = import_module(f"agents.{name}").agent(settings)
-    if order := os.environ.get("TAPE_TEST_KILL"):
-        _arm(app, order)
+def _agent(stage: str, settings: Settings) -> StageApp:
+    app: StageApp = import_module(f"agents.{stage}").agent(settings)
+    for name, act in (("TAPE_TEST_KILL", _kill), ("TAPE_TEST_FAIL", _fail)):
+        if order := os.environ.get(name):
+            _arm(app, order, act)
     return app
 
 

@@ -1,0 +1,35 @@
+"""How an agent gives up: the process ends, and nothing runs on behind the batch that failed.
+
+Faust starts an agent again whose app crashes, and the new one would take the next records: they would be
+folded into a state that the failed batch never reached.
+"""
+
+import asyncio
+from typing import NoReturn
+
+from faust.types import AppT
+
+_FOR_EVER_S = 3600.0
+
+
+class Ending:
+    """Whether an agent has failed. ``guard`` is the first thing that its body awaits."""
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    async def guard(self) -> None:
+        """Return at once, or never where the agent has failed before."""
+        if self._failed:
+            await _wait()
+
+    async def give_up(self, app: AppT, error: Exception) -> NoReturn:
+        """Crash ``app``, which ends the process, and wait for that."""
+        self._failed = True
+        await app.crash(error)
+        await _wait()
+
+
+async def _wait() -> NoReturn:
+    while True:
+        await asyncio.sleep(_FOR_EVER_S)
