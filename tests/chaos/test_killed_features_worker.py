@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from agents.app import SESSION_TIMEOUT_S
 from agents.process import STALLED_EXIT
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, end_of, eventually, last_minute, until_label
@@ -51,9 +52,10 @@ def test_a_worker_frozen_longer_than_its_session_exits_and_the_next_one_agrees(
     workers.write(log)
     eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
     first.send_signal(signal.SIGSTOP)
+    frozen = time.monotonic()
     second = workers.start("features", disk="two")
     until_label(workers, "features", last_minute(small_tape(), MINUTES))
-    time.sleep(1.0)
+    time.sleep(max(0.0, frozen + SESSION_TIMEOUT_S + 1 - time.monotonic()))
     first.send_signal(signal.SIGCONT)
     assert first.wait(30) == STALLED_EXIT, workers.log_of("features")
     assert second.poll() is None
