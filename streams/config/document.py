@@ -33,7 +33,6 @@ class Config(groups.Group):
     dispatch: groups.Dispatch = groups.Dispatch()
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
-    recon: groups.Recon = groups.Recon()
     accounts: tuple[Account, ...] = Field(default=())
 
     @model_validator(mode="after")

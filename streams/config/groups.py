@@ -55,21 +55,16 @@ class Group(BaseModel):
 
 class Universe(Group):
     symbols: tuple[Symbol, ...] = tuple(DEFAULT_SYMBOLS)
-    target_size: Positive = 28
-    min_valid: Positive = 20
-    min_price: Money = Decimal(20)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Universe":
         twice = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
         refuse(bool(twice), f"symbols stand twice: {', '.join(twice)}")
-        refuse(self.min_valid > self.target_size, "min_valid must not be larger than target_size")
         return self
 
 
 class Bars(Group):
     feed: Annotated[str, Field(min_length=1)] = "iex"
-    grace_s: PositiveFloat = 3.0
     rollback_min: Annotated[int, Field(ge=1, le=16)] = 16
     max_return_gap_min: Positive = 5
     split_low: PositiveFloat = 0.6
@@ -265,7 +260,3 @@ class Order(Group):
             refuse(not steps, f"{name} must not be empty")
             refuse(list(steps) != sorted(steps), f"{name} must not fall")
         return self
-
-
-class Recon(Group):
-    grace_s: Positive = 30

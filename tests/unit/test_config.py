@@ -45,8 +45,8 @@ def test_the_default_document_survives_its_own_toml():
 def test_the_spelling_of_a_number_does_not_change_the_digest():
     for spelling in ("0.10", "0.1", 0.1, "0.100000"):
         assert from_dict(document(contract__strike_range=spelling)).digest == DEFAULT.digest
-    assert from_dict(document(bars__grace_s=3)).digest == DEFAULT.digest
-    assert from_dict(document(bars__grace_s=4)).digest != DEFAULT.digest
+    assert from_dict(document(feature__surge=2)).digest == DEFAULT.digest
+    assert from_dict(document(feature__surge=3)).digest != DEFAULT.digest
 
 
 money = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-2))
@@ -67,19 +67,19 @@ accounts = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(
     limits=st.lists(accounts, max_size=3),
-    grace=st.floats(0.1, 1e6),
+    surge=st.floats(0.1, 1e6),
     cap=st.integers(10, 500),
     offset=share,
     steps=st.lists(share, min_size=1, max_size=5).map(sorted),
     symbols=st.lists(st.sampled_from(["NVDA", "AMD", "BRK.B", "A"]), unique=True),
 )
-def test_any_valid_document_survives_its_own_toml(limits, grace, cap, offset, steps, symbols):
+def test_any_valid_document_survives_its_own_toml(limits, surge, cap, offset, steps, symbols):
     rows = [
         example_account(f"a{i}", row["tier"]).model_dump(mode="json") | row for i, row in enumerate(limits)
     ]
     found = document(
         accounts=rows,
-        bars__grace_s=grace,
+        feature__surge=surge,
         watchlist__cap=cap,
         order__max_offset=offset,
         order__open_steps=steps,
@@ -96,16 +96,15 @@ REFUSED = [
     ({"watchlst": {}}, "unknown configuration key watchlst", "'watchlist'"),
     ({"accounts__0__tierr": "tiny"}, "unknown configuration key accounts.0.tierr", "'tier'"),
     ({"version": 2}, "version", "1"),
-    ({"bars__grace_s": "soon"}, "bars.grace_s", "'soon'"),
-    ({"bars__grace_s": -1}, "bars.grace_s", "-1"),
-    ({"bars__grace_s": float("nan")}, "bars.grace_s", "nan"),
+    ({"feature__surge": "soon"}, "feature.surge", "'soon'"),
+    ({"feature__surge": -1}, "feature.surge", "-1"),
+    ({"feature__surge": float("nan")}, "feature.surge", "nan"),
     ({"bars__rollback_min": 17}, "bars.rollback_min", "17"),
     ({"bars__rollback_min": 16.5}, "bars.rollback_min", "16.5"),
     ({"bars__rollback_min": True}, "bars.rollback_min", "True"),
     ({"bars__split_low": 1.2}, "bars:", "split_low must be below 1"),
     ({"universe__symbols": ["NVDA", "NVDA"]}, "universe:", "stand twice: NVDA"),
     ({"universe__symbols": ["nvda"]}, "universe.symbols.0", "'nvda'"),
-    ({"universe__min_valid": 29}, "universe:", "min_valid must not be larger than target_size"),
     ({"feature__sma_short": 50}, "feature:", "sma_short must be smaller than sma_long"),
     ({"feature__macd_fast": 26}, "feature:", "macd_fast"),
     ({"feature__momentum_short": 15}, "feature:", "momentum_short"),
@@ -237,7 +236,7 @@ def test_an_unknown_account_names_those_there_are():
 
 def test_a_config_cannot_be_changed_after_it_is_made():
     with pytest.raises(ValueError, match="frozen"):
-        DEFAULT.bars.grace_s = 1.0
+        DEFAULT.feature.surge = 1.0
 
 
 def test_a_file_that_is_absent_or_no_toml_is_named(tmp_path):
