@@ -11,7 +11,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 def test_a_worker_that_fails_between_two_effects_does_nothing_more_and_ends(workers: Workers) -> None:
     workers.write(a_log())
-    first = workers.start("features", extra={"TAPE_TEST_FAIL": "changelog written:3", "TAPE_TEST_BATCH": "40"})
+    first = workers.start(
+        "features", extra={"TAPE_TEST_FAIL": "changelog written:3", "TAPE_TEST_BATCH": "40"}
+    )
     assert first.wait(60) == FAILED_EXIT
     said = workers.log_of("features")
     assert "the features stage cannot go on: OSError('told to fail here')" in said
