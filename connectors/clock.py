@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from schemas.errors import Fatal
-from streams.contract import MINUTE_US
+from streams.contract import MINUTE_US, SECOND_US
 
-SECOND_US = 1_000_000
 _WITHIN_MINUTE_US = MINUTE_US - 1_000  # the next minute begins with its label, never by elapsed time
 
 

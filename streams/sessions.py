@@ -16,7 +16,7 @@ import numpy as np
 from exchange_calendars.calendar_utils import get_calendar
 
 from schemas.errors import TapeError
-from streams.contract import MINUTE_US
+from streams.contract import MINUTE_US, SECOND_US
 
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = date(1970, 1, 1)
@@ -169,7 +169,7 @@ class Calendar:
             session = self.session_at(t)
         except CalendarUnknown:
             return False
-        return session is not None and (t - session.open) % (period_s * 1_000_000) == 0
+        return session is not None and (t - session.open) % (period_s * SECOND_US) == 0
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``(dates int32, opens int64, closes int64)``, one element per session, sorted: for kernels."""

@@ -18,12 +18,12 @@ from connectors.broker import (
     TradeUpdate,
 )
 from streams.config.document import digest
+from streams.contract import SECOND_US
 from streams.identity import event_id
 from streams.rules.orders import OrderState
 
 Body = dict[str, Any]
 _SCALE = Decimal("0.000001")
-SECOND_US = 1_000_000
 
 
 class Newest(NamedTuple):

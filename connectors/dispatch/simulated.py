@@ -22,7 +22,7 @@ from connectors.paper.exchange import PaperExchange
 from connectors.paper.inprocess import InProcessBroker
 from schemas.codec import decode
 from streams.config.document import Config
-from streams.contract import Message
+from streams.contract import SECOND_US, Message
 from streams.merge import Part
 from streams.sessions import Calendar
 from streams.sim.log import MemoryLog
@@ -34,7 +34,6 @@ from topics.catalogue import topic
 INBOX = "account_inbox"
 CONTROLS = "controls"
 CALL_US = 1_000
-SECOND_US = 1_000_000
 IDENTITY_US = 300 * SECOND_US
 _POLL = 1000
 Body = dict[str, Any]

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from streams.config.groups import Contract
+from streams.contract import SECOND_US
 from streams.rules.money import mid, spread, usable
 from streams.rules.occ import OccError, Right, parse
 
-SECOND_US = 1_000_000
 STANDARD_SIZE = 100
 _FULL_VOLUME = 1000
 _SOME_VOLUME = 200

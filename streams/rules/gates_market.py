@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from streams.contract import MINUTE_US
+from streams.contract import MINUTE_US, SECOND_US
 from streams.rules.contracts import ContractReason
 from streams.rules.gate_types import (
     NOT_APPLICABLE,
@@ -18,7 +18,6 @@ from streams.rules.money import money, spread, usable
 from streams.rules.orders import Purpose
 
 R = GateReason
-SECOND_US = 1_000_000
 
 
 def _seconds(micros: int) -> str:

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 from streams.config import groups
 from streams.config.document import Config
-from streams.contract import MINUTE_US
+from streams.contract import MINUTE_US, SECOND_US
 from streams.rules.reasons import SignalReason
 from streams.rules.watch_score import clamp, round6
 
-SECOND_US = 1_000_000
 _WEIGHT_TREND, _WEIGHT_NEARNESS, _WEIGHT_VOL, _BASE_FLOOR = 0.35, 0.25, 0.20, 0.20
 _TREND_DISAGREES = 0.5
 _QUIET_VOL, _LIVELY_VOL = 0.8, 1.3

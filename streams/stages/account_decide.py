@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from streams.config.accounts import Action, Mode
-from streams.rules.contracts import SECOND_US
+from streams.contract import SECOND_US
 from streams.rules.gate_types import GateInputs, GateReason, GateResult, Ledger, Priced, Reservation
 from streams.rules.gates import evaluate, first_failure, regime_size
 from streams.rules.gates_limits import bullish

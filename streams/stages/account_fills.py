@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from streams.contract import SECOND_US
 from streams.rules.gate_types import Holding
 from streams.rules.money import ZERO, mid, money, usable
 from streams.rules.orders import Purpose, Side
@@ -21,7 +22,6 @@ from streams.rules.positions import (
 from streams.stages.account_state import AccountDrop, Book, Mark, Spent
 from streams.stages.account_turn import Turn
 
-SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 MARK_S = 60  # domain section 17: an older quote is no mark
 EXECUTION_IDS_DAYS = 30

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.errors import DeadLetter
-from streams.rules.contracts import SECOND_US, ContractQuote, Moment, Window, choose, window
+from streams.contract import SECOND_US
+from streams.rules.contracts import ContractQuote, Moment, Window, choose, window
 from streams.rules.money import bar_price
 from streams.rules.occ import Right
 from streams.rules.positions import describe

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from streams.config.document import Config
-from streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
+from streams.contract import MINUTE_US, SECOND_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
 from streams.rules.reasons import WatchlistDrop
 from streams.rules.watchlist import Evaluation, Member, Place, Scored, evaluate
 from streams.sessions import Calendar
@@ -16,7 +16,6 @@ from streams.stages.base import derived, pack_state, unpack_state
 
 STATE_VERSION = 1
 UNIVERSE_KEY = b"~universe"
-_SECOND_US = 1_000_000
 _COMPONENTS = ("sentiment_pressure", "setup_quality", "vol_score", "trend_alignment")
 _KEPT_SCORE = ("event_id", "event_time", "as_of", "watch_score", *_COMPONENTS)
 
@@ -96,9 +95,9 @@ class WatchlistStage:
         Between two boundaries newer bars may exist that no score has seen yet: a score of the current
         period is therefore judged at its own evaluation time, an older one at ``now``.
         """
-        is_current = now - score["event_time"] < self._config.watchlist.period_s * _SECOND_US
+        is_current = now - score["event_time"] < self._config.watchlist.period_s * SECOND_US
         seen_at = score["event_time"] if is_current else now
-        return float(seen_at - score["as_of"]) / _SECOND_US
+        return float(seen_at - score["as_of"]) / SECOND_US
 
     def _whole_list(
         self, now: int, result: Evaluation, universe: Fields, scores: Mapping[str, Fields], before: _List
