@@ -21,11 +21,13 @@ ERROR_MESSAGE = f"{ERRORS}exception.message"
 REASON = "tape-error-reason"
 SOURCE_KEY = "tape-error-key"
 LEFT_OUT = "tape-error-value-left-out"
+HEADERS_LEFT_OUT = "tape-error-headers-left-out"
 # A dead letter must fit where its source did: texts are cut, and a value that leaves no room for headers
 # stays where it is, in the source topic.
 MESSAGE_CHARS = 1_000
 KEY_BYTES = 1_000
 VALUE_BYTES = 900_000
+HEADER_BYTES = 50_000
 
 
 def error_headers(message: Message, stage: str, error: Exception) -> Headers:
@@ -52,7 +54,12 @@ def brief(error: Exception) -> str:
 
 def dead_letter(layout: Layout, message: Message, stage: str, error: Exception) -> Wire:
     """The record for ``dead_letters``: the original bytes and headers under the error's headers."""
-    headers: Headers = [*message.headers, *error_headers(message, stage, error)]
+    headers = error_headers(message, stage, error)
+    weight = sum(len(name) + len(content) for name, content in message.headers)
+    if weight <= HEADER_BYTES:
+        headers = [*message.headers, *headers]
+    else:
+        headers.append((HEADERS_LEFT_OUT, str(weight).encode()))
     value = message.value
     if value is not None and len(value) > VALUE_BYTES:
         headers.append((LEFT_OUT, str(len(value)).encode()))
