@@ -36,7 +36,7 @@ from connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeas
 from connectors.dispatch.router import Minute
 from schemas.codec import decode
 from schemas.errors import DeadLetter, Retry
-from streams.contract import Message, Out
+from streams.contract import SECOND_US, Message, Out
 from streams.shell import Effects
 from streams.topology import make_account, spec_of
 from streams.wire import Wire, record_wire
@@ -49,7 +49,7 @@ INBOX = "account_inbox"
 RENEW_S = 3.0
 TICK_S = 1.0
 SETTLE_S = 0.005
-IDENTITY_US = 300 * 1_000_000
+IDENTITY_US = 300 * SECOND_US
 Body = dict[str, Any]
 
 

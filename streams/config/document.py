@@ -30,7 +30,6 @@ class Config(groups.Group):
     contract: groups.Contract = groups.Contract()
     gate: groups.Gate = groups.Gate()
     regime: groups.Regime = groups.Regime()
-    dispatch: groups.Dispatch = groups.Dispatch()
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
     accounts: tuple[Account, ...] = Field(default=())

@@ -237,10 +237,6 @@ class Regime(Group):
         return self
 
 
-class Dispatch(Group):
-    collect_ms: Positive = 100
-
-
 class Sizing(Group):
     equity_s: Positive = 60
     stock_stop: Annotated[Share, Field(gt=0)] = Decimal("0.02")

@@ -8,8 +8,8 @@ watermarks each half second. The clock of a minute starts before its first recor
 consumer of this process has the record in hand. A minute's decision is its last symbol's.
 
 A signal is planted by volume: the configuration lets no bar without four times its usual volume act, and
-each minute one symbol has ten times its volume. The tape clock's router hands signals over at the minute's
-watermark, so the 100 ms that a live dispatcher collects are not in the figures.
+each minute one symbol has ten times its volume. The router collects a minute's signals until the minute's
+watermark, and waits no fixed time.
 """
 
 import gc
@@ -235,8 +235,8 @@ def measure(size: Size = FULL) -> Table:
         tuple(rows),
         (
             f"{size.minutes} minutes, {size.burst_s:g} s apart; a signal leaves in the flush of its decision",
-            "the tape's router hands signals over at the minute's watermark: a live dispatcher would add",
-            "its 100 ms of collecting, so the 200 ms aim stands for 100 ms here",
+            "signals are collected until the minute's watermark: the aim of 200 ms held 100 ms of collecting,",
+            "which is not spent here, so it stands as 100 ms",
         ),
     )
 
