@@ -235,8 +235,8 @@ def measure(size: Size = FULL) -> Table:
         tuple(rows),
         (
             f"{size.minutes} minutes, {size.burst_s:g} s apart; a signal leaves in the flush of its decision",
-            "signals are collected until the minute's watermark: the aim of 200 ms held 100 ms of collecting,",
-            "which is not spent here, so it stands as 100 ms",
+            "signals are collected until the minute's watermark: the aim of 200 ms had 100 ms of collecting",
+            "in it, which is not spent here: it stands as 100 ms",
         ),
     )
 
