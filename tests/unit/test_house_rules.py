@@ -19,7 +19,7 @@ IMPURE_CALLS = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "
 # Spelt in parts, so that this file does not break its own rule.
 _HOSTS = (
     "pypi" + ".org",
-    "pythonhosted" + ".org",
+    "python" + "hosted.org",
     "maven" + ".org",
     "maven.apache" + ".org",
     "npmjs" + ".org",
