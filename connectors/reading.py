@@ -62,15 +62,25 @@ def ends(consumer: Consumer, layout: Layout, names: tuple[str, ...]) -> dict[Par
 
 
 def _ends_of(consumer: Consumer, wire: TopicPartition) -> tuple[int, int]:
-    """A partition made a moment ago may have no leader yet: ask again until it has, at most ten seconds."""
+    """A partition made a moment ago, or whose broker was fenced, may have no leader yet: ask until it has."""
     until = time.monotonic() + _LED_S
     while True:
         try:
             return consumer.get_watermark_offsets(wire, timeout=_LED_S)
         except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
+            code = error.args[0].code()
+            waits = code in _NO_LEADER_YET or (
+                code == KafkaError._UNKNOWN_PARTITION and _exists(consumer, wire)
+            )
+            if not waits or time.monotonic() > until:
                 raise
         time.sleep(0.05)
+
+
+def _exists(consumer: Consumer, wire: TopicPartition) -> bool:
+    """Whether the cluster has the topic: librdkafka calls a partition without a leader unknown, too."""
+    found = consumer.list_topics(wire.topic, timeout=_LED_S).topics.get(wire.topic)
+    return found is not None and found.error is None and wire.partition in found.partitions
 
 
 def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:

@@ -11,7 +11,7 @@ from agents.app import SESSION_TIMEOUT_S
 from connectors.postgres.counts import distinct_events, rows_per_table
 from connectors.postgres.database import downgrade
 from connectors.postgres.offsets import wait_until_caught_up
-from schemas.errors import Fatal, TapeError
+from schemas.errors import Fatal
 from tape.local.kafka import EmbeddedKafka, cluster_id_of
 from tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
@@ -41,14 +41,6 @@ def come_back(broker: EmbeddedKafka) -> EmbeddedKafka:
     return again
 
 
-def leads_again(workers: Workers) -> bool:
-    """Whether the broker, which its controller may have fenced meanwhile, knows its partitions."""
-    try:
-        return end_of(workers.bootstrap, workers.layout, "features") > 0
-    except TapeError:
-        return False
-
-
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])
 def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     broker: EmbeddedKafka, workers: Workers, postgres: Database, fault: str
@@ -72,7 +64,6 @@ def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     else:
         broker.thaw()
     try:
-        eventually(lambda: leads_again(workers), "the broker leads its partitions again")
         check_clean(workers)
         assert (features.poll(), sink.poll()) == (None, None)
         where = (postgres.url, workers.bootstrap, workers.layout)
