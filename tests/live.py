@@ -17,6 +17,7 @@ from streams.config.document import Config
 from streams.contract import Message
 from streams.sim.log import MemoryLog
 from streams.wire import Origin
+from tape.local.process import tail
 from tests.support import REPOSITORY
 from topics.admin import ensure
 from topics.catalogue import WATERMARK_KEY, Layout
@@ -143,12 +144,16 @@ def bodies(bootstrap: str, layout: Layout, name: str) -> list[dict[str, object]]
 
 
 def until_label(workers: Workers, name: str, label: int, timeout_s: float = 90.0) -> None:
-    """Wait until watermark(label) stands in every partition of topic ``name``."""
-    eventually(
-        lambda: (last_label(workers.bootstrap, workers.layout, name) or 0) >= label,
-        f"watermark {label} in {name}",
-        timeout_s,
-    )
+    """Wait until watermark(label) stands in every partition of topic ``name``; a failure shows the logs."""
+    try:
+        eventually(
+            lambda: (last_label(workers.bootstrap, workers.layout, name) or 0) >= label,
+            f"watermark {label} in {name}",
+            timeout_s,
+        )
+    except AssertionError as error:
+        logs = "\n".join(f"{log}:\n{tail(log)}" for log in sorted(workers.folder.glob("*.log")))
+        raise AssertionError(f"{error}\n{logs}") from None
 
 
 def last_minute(tape: Tape, minutes: slice) -> int:
