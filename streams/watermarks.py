@@ -6,6 +6,7 @@ Other Kafka tools see a tombstone and skip it.
 from collections.abc import Sequence
 
 from schemas.errors import DeadLetter
+from streams.contract import Message
 from topics.catalogue import WATERMARK_KEY
 
 LABEL_HEADER = "tape-watermark"
@@ -27,3 +28,11 @@ def label_of(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str
             except ValueError:
                 break
     raise DeadLetter("a watermark has no readable label", value=list(headers or ()), reason="BAD_WATERMARK")
+
+
+def readable_label(message: Message) -> int | None:
+    """The label of a watermark; None for a record, and for a watermark whose label cannot be read."""
+    try:
+        return label_of(message.key, message.value, message.headers)
+    except DeadLetter:
+        return None

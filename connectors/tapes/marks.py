@@ -8,10 +8,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from connectors.reading import ends, new_consumer, read_parts, to_message
 from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
+from schemas.errors import Fatal
 from streams.contract import Message
 from streams.merge import Part
-from streams.watermarks import label_of
+from streams.watermarks import readable_label
 from topics.catalogue import Layout
 
 PATIENCE_S = 60.0
@@ -41,7 +41,7 @@ def last_watermarks(bootstrap: str, layout: Layout, names: tuple[str, ...]) -> d
         window = {part: (max(low, end - back), end) for part, (low, end) in left.items()}
         for chunk in read_parts(bootstrap, layout, window):
             for message in chunk:
-                label = _label(message)
+                label = readable_label(message)
                 part = (message.topic, message.partition)
                 known = found[part]
                 found[part] = label if known is None else max(known, label or known)
@@ -49,13 +49,6 @@ def last_watermarks(bootstrap: str, layout: Layout, names: tuple[str, ...]) -> d
         left = {part: bounds[part] for part in left if window[part][0] > bounds[part][0]}
         back *= _WIDER
     return found
-
-
-def _label(message: Message) -> int | None:
-    try:
-        return label_of(message.key, message.value, message.headers)
-    except DeadLetter:
-        return None
 
 
 class Follower:
@@ -138,7 +131,7 @@ class Follower:
                 return False
             self._beats[stage] = mark
             return True
-        label, part = _label(message), (message.topic, message.partition)
+        label, part = readable_label(message), (message.topic, message.partition)
         if label is None or label <= (self._marks[part] or 0):
             return False
         self._marks[part] = label

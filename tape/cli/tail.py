@@ -14,7 +14,7 @@ from schemas.errors import DeadLetter
 from schemas.readable import iso_time, readable
 from streams.contract import Message
 from streams.merge import Part
-from streams.watermarks import label_of
+from streams.watermarks import readable_label
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
 from topics.catalogue import Layout, Topic, topic
 from topics.partitioning import murmur2_partition
@@ -101,7 +101,7 @@ def only_partition(chosen: Topic, key: str | None, partitions: int) -> int | Non
 
 def wanted(message: Message, key: str | None, watermarks: bool) -> bool:
     """Whether a record is shown."""
-    if _label(message) is not None:
+    if readable_label(message) is not None:
         return watermarks and key is None
     return key is None or message.key == key.encode()
 
@@ -113,7 +113,7 @@ def line(schema: str | None, message: Message) -> str:
         "offset": message.offset,
         "time": iso_time(message.timestamp * 1000),
     }
-    label = _label(message)
+    label = readable_label(message)
     if label is not None:
         return json.dumps(shown | {"watermark": iso_time(label)})
     shown["key"] = None if message.key is None else message.key.decode(errors="replace")
@@ -127,10 +127,3 @@ def line(schema: str | None, message: Message) -> str:
         except DeadLetter as error:
             shown |= {"error": error.reason, "detail": error.what, "bytes": raw}
     return json.dumps(shown, ensure_ascii=False)
-
-
-def _label(message: Message) -> int | None:
-    try:
-        return label_of(message.key, message.value, message.headers)
-    except DeadLetter:
-        return None
