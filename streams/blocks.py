@@ -1,0 +1,200 @@
+"""A run of one partition's log as columns: how the bulk driver and the tap see records.
+
+A record is a place in the arrays; its bytes are spans of ``data``. Nothing is copied or made into an object
+until somebody asks for ``messages``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract import Message
+from streams.merge import Part
+from topics.catalogue import Layout
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+ABSENT = -1
+"""The length of a span that stands for null."""
+
+
+def put_varint(out: bytearray, number: int) -> None:
+    """Append ``number`` as the log's zigzag varint."""
+    left = (number << 1) ^ (number >> 63)
+    while left & ~0x7F:
+        out.append((left & 0x7F) | 0x80)
+        left >>= 7
+    out.append(left)
+
+
+def get_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(number, where the next byte stands) of the zigzag varint at ``at``."""
+    shift = result = 0
+    while True:
+        byte = data[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (result >> 1) ^ -(result & 1), at
+        shift += 7
+
+
+def pack_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    """Headers as they lie in a record of the log: their count, then names and contents with lengths."""
+    out = bytearray()
+    put_varint(out, len(headers))
+    for name, content in headers:
+        encoded = name.encode()
+        put_varint(out, len(encoded))
+        out += encoded
+        put_varint(out, len(content))
+        out += content
+    return bytes(out)
+
+
+def unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    """What ``pack_headers`` packed; a header without content is left out, as the other readers do."""
+    count, at = get_varint(data, 0)
+    found = []
+    for _ in range(count):
+        size, at = get_varint(data, at)
+        name = data[at : at + size].decode("utf-8", "replace")
+        size, at = get_varint(data, at + size)
+        if size >= 0:
+            found.append((name, data[at : at + size]))
+            at += size
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Records of one partition in log order.
+
+    ``data`` uint8 holds all bytes. ``offsets`` int64 (n), strictly rising, holes allowed; ``timestamps`` int64
+    (n), ms. ``keys``, ``values``, ``headers`` int64 (n, 2): start and length in ``data``, length -1 for null;
+    headers lie as in the log (``pack_headers``).
+    """
+
+    topic: str
+    partition: int
+    data: Bytes
+    offsets: Ints
+    timestamps: Ints
+    keys: Ints
+    values: Ints
+    headers: Ints
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def part(self) -> Part:
+        return self.topic, self.partition
+
+    def part_of(self, start: int, end: int) -> "Block":
+        """Records ``start`` to ``end`` (exclusive, by place) over the same bytes."""
+        at = slice(start, end)
+        return Block(
+            self.topic, self.partition, self.data, self.offsets[at], self.timestamps[at],
+            self.keys[at], self.values[at], self.headers[at],
+        )  # fmt: skip
+
+    def key(self, place: int) -> bytes | None:
+        return self._bytes(self.keys[place])
+
+    def value(self, place: int) -> bytes | None:
+        return self._bytes(self.values[place])
+
+    def message(self, place: int) -> Message:
+        """One record as the row-wise drivers take it."""
+        headers = self._bytes(self.headers[place])
+        return Message(
+            self.topic,
+            self.partition,
+            int(self.offsets[place]),
+            int(self.timestamps[place]),
+            self.key(place),
+            self.value(place),
+            unpack_headers(headers) if headers else (),
+        )
+
+    def messages(self) -> Iterator[Message]:
+        """All records as the row-wise drivers take them."""
+        return map(self.message, range(len(self)))
+
+    def _bytes(self, span: Ints) -> bytes | None:
+        start, length = int(span[0]), int(span[1])
+        return None if length == ABSENT else self.data[start : start + length].tobytes()
+
+    @classmethod
+    def of(cls, messages: Sequence[Message]) -> "Block":
+        """The block of ``messages``: at least one, all of one partition, in log order."""
+        data = bytearray()
+
+        def span(content: bytes | None) -> tuple[int, int]:
+            if content is None:
+                return len(data), ABSENT
+            start = len(data)
+            data.extend(content)
+            return start, len(content)
+
+        spans = [(span(m.key), span(m.value), span(pack_headers(m.headers))) for m in messages]
+        columns = np.array(spans, dtype=np.int64).reshape(-1, 3, 2)
+        return cls(
+            messages[0].topic,
+            messages[0].partition,
+            np.frombuffer(bytes(data), dtype=np.uint8),
+            np.array([m.offset for m in messages], dtype=np.int64),
+            np.array([m.timestamp for m in messages], dtype=np.int64),
+            *(np.ascontiguousarray(columns[:, each]) for each in range(3)),
+        )
+
+
+class Source(Protocol):
+    """Where recorded topics are: a cluster, or memory."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
+        """(first, end) offset of every partition of the catalogue's topics ``names``."""
+        ...
+
+    def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
+        """The records of ``part`` with offsets in [start, end), in log order, a few MB at a time."""
+        ...
+
+
+class MemorySource:
+    """Recorded messages in memory as a Source; ``size`` records a block."""
+
+    def __init__(self, layout: Layout, messages: Iterable[Message], size: int = 1000) -> None:
+        self._layout, self._size = layout, size
+        self._parts: dict[Part, list[Message]] = defaultdict(list)
+        for message in messages:
+            self._parts[message.topic, message.partition].append(message)
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
+        return {
+            (name, partition): self._ends_of((name, partition))
+            for name in names
+            for partition in range(self._layout.partitions(name))
+        }
+
+    def _ends_of(self, part: Part) -> tuple[int, int]:
+        held = self._parts.get(part)
+        return (held[0].offset, held[-1].offset + 1) if held else (0, 0)
+
+    def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
+        held = [m for m in self._parts.get(part, ()) if start <= m.offset < end]
+        for at in range(0, len(held), self._size):
+            yield Block.of(held[at : at + self._size])
