@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from schemas.codec import PREFIX, decode
+from streams.bulk.rows import row_of
 from streams.contract import Message
 from streams.frame import unpack
 from topics.catalogue import WATERMARK_KEY, topic
 
 
 class OutputDigest:
-    """SHA-256 over sorted (record key, event_id, body), each event_id once. Bodies are Avro bytes."""
+    """The distinct records of one topic, each event_id once. Bodies are Avro bytes without prefix."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[bytes, bytes]] = {}
@@ -31,11 +32,9 @@ class OutputDigest:
         return min(((key, event_id) for event_id, (key, _) in odd), default=None)
 
     def hexdigest(self) -> str:
-        total = sha256()
-        for key, event_id, body in sorted((k, e, b) for e, (k, b) in self._rows.items()):
-            total.update(len(key).to_bytes(4, "big") + key + event_id.encode())
-            total.update(len(body).to_bytes(4, "big") + body)
-        return total.hexdigest()
+        """SHA-256 over the rows in order of event_id: 16 bytes of it, 16 of the hash of key and body."""
+        rows = (row_of(key, event_id, body) for event_id, (key, body) in self._rows.items())
+        return sha256(b"".join(sorted(rows))).hexdigest()
 
 
 def of_messages(name: str, messages: Iterable[Message]) -> OutputDigest:
