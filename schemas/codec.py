@@ -97,9 +97,14 @@ def encode_body(name: str, body: Body) -> bytes:
 
 def encode(name: str, body: Body, ids: IdMap | None = None) -> bytes:
     """The wire bytes of ``body``: prefix and Avro body. Raises DeadLetter as ``encode_body`` does."""
+    return _write(name, body, prefix_of(name, ids))
+
+
+def prefix_of(name: str, ids: IdMap | None = None) -> bytes:
+    """The five bytes before the body of a record of the current schema."""
     chosen = ids or _wire_ids
     wire_id = chosen.to_wire[name] if chosen else current_id(name)
-    return _write(name, body, PREFIX.pack(MAGIC, wire_id))
+    return PREFIX.pack(MAGIC, wire_id)
 
 
 def _write(name: str, body: Body, prefix: bytes) -> bytes:

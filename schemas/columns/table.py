@@ -1,0 +1,244 @@
+"""``Columns``: many records of one schema as arrays instead of objects."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal
+from math import isfinite
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.codec import Body
+from schemas.columns import kernel
+from schemas.columns.layout import SCALE, Field, Layout, layout_of
+from schemas.errors import DeadLetter
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+ABSENT = -1
+"""The length of a span that stands for null."""
+
+_EXACT = Context(prec=28)
+
+
+def frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """A contiguous view that cannot be written: the numba functions are compiled for this alone."""
+    view = np.ascontiguousarray(array, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+class Columns:
+    """``n`` records of one schema. Nested records are flattened: "factors.base".
+
+    ``ints`` int64 (n): integers, times in micros, dates in days, booleans 0 or 1, enums as index of
+    ``symbols``, decimals unscaled at scale 6; null is NULL. ``floats`` float64 (n): null is NaN. ``spans``
+    int64 (n, 2): start and length in ``data`` of a string's bytes, or of the raw Avro bytes of an array of
+    strings; null has length -1. The arrays are to be written into (``ints["t"][:] = ...``), not replaced.
+    """
+
+    def __init__(self, name: str, n: int, data: Bytes) -> None:
+        self.name, self.n, self.data = name, n, data
+        self.layout: Layout = layout_of(name)
+        of = {block: self.layout.of_block(block) for block in ("ints", "floats", "spans")}
+        # An odd number of cache lines to a column: else the columns of one row evict each other.
+        width = n + (8 - n) % 16
+        self.int_block = np.empty((len(of["ints"]), width), dtype=np.int64)
+        self.float_block = np.empty((len(of["floats"]), width), dtype=np.float64)
+        self.span_block = np.empty((len(of["spans"]), width, 2), dtype=np.int64)
+        self.ints: Mapping[str, Ints] = _views(of["ints"], self.int_block, n)
+        self.floats: Mapping[str, Floats] = _views(of["floats"], self.float_block, n)
+        self.spans: Mapping[str, Ints] = _views(of["spans"], self.span_block, n)
+
+    def __len__(self) -> int:
+        return self.n
+
+    @classmethod
+    def empty(cls, name: str, n: int, data: Bytes) -> "Columns":
+        """``n`` records that are null in every field, over the bytes ``data``, to be filled."""
+        made = cls(name, n, data)
+        made.int_block.fill(kernel.NULL)
+        made.float_block.fill(np.nan)
+        made.span_block[:] = 0, ABSENT
+        return made
+
+    @classmethod
+    def of(cls, name: str, bodies: Sequence[Body]) -> "Columns":
+        """The columns of bodies as ``schemas.codec.decode`` gives them.
+
+        Raises DeadLetter (NOT_ENCODABLE) for a number that no column holds, KeyError for a missing field.
+        """
+        data = bytearray()
+        made = cls.empty(name, len(bodies), np.empty(0, dtype=np.uint8))
+        known: dict[bytes, tuple[int, int]] = {}
+        for field in made.layout.fields:
+            column = made.column(field)
+            for row, body in enumerate(bodies):
+                value = _at(body, field)
+                if value is None:
+                    continue
+                raw = _packed(field, value, f"{name}.{field.name}")
+                if isinstance(raw, bytes):
+                    if raw not in known:
+                        known[raw] = len(data), len(raw)
+                        data += raw
+                    column[row] = known[raw]
+                else:
+                    column[row] = raw
+        made.data = np.frombuffer(bytes(data), dtype=np.uint8)
+        return made
+
+    def column(self, field: Field) -> NDArray[Any]:
+        """The array of one field, whatever its block."""
+        views: Mapping[str, NDArray[Any]]
+        for views in (self.ints, self.floats, self.spans):
+            if field.name in views:
+                return views[field.name]
+        raise KeyError(field.name)
+
+    def take(self, indices: Any) -> "Columns":
+        """The records at ``indices`` (int64, or a mask, or a slice), over the same bytes."""
+        chosen = np.arange(self.n)[indices]
+        made = Columns(self.name, len(chosen), self.data)
+        made.int_block[:, : made.n] = self.int_block[:, chosen]
+        made.float_block[:, : made.n] = self.float_block[:, chosen]
+        made.span_block[:, : made.n] = self.span_block[:, chosen]
+        return made
+
+    def with_rows(self, rows: Ints, bodies: Sequence[Body]) -> "Columns":
+        """These records with those at ``rows`` (int64) replaced by ``bodies``: what ``codec.decode`` read."""
+        other = Columns.of(self.name, bodies)
+        made = self.take(slice(None))
+        made.data = np.concatenate((self.data, other.data))
+        made.int_block[:, rows] = other.int_block[:, : other.n]
+        made.float_block[:, rows] = other.float_block[:, : other.n]
+        made.span_block[:, rows] = other.span_block[:, : other.n] + (len(self.data), 0)
+        return made
+
+    def strings(self, name: str) -> list[str | None]:
+        """The texts of one column of strings."""
+        spans = self.spans[name]
+        if not len(spans):
+            return []
+        low, high = int(spans[:, 0].min()), int(spans.sum(axis=1).max())
+        # One character per byte: text is cut much faster than bytes are decoded, and nearly all is ASCII.
+        text = self.data[low : max(low, high)].tobytes().decode("latin-1")
+        cut = [
+            text[start : start + size] if size >= 0 else None
+            for start, size in zip((spans[:, 0] - low).tolist(), spans[:, 1].tolist(), strict=True)
+        ]
+        if text.isascii():
+            return cut
+        return [each and each.encode("latin-1").decode() for each in cut]
+
+    def row(self, index: int) -> Body:
+        """One record as ``schemas.codec.decode`` gives its body."""
+        body: Body = {}
+        for field in self.layout.fields:
+            *outer, last = field.path
+            inside = body
+            for key in outer:
+                inside = inside.setdefault(key, {})
+            inside[last] = self._value(field, index)
+        return body
+
+    def _value(self, field: Field, row: int) -> Any:
+        if field.kind == kernel.DOUBLE:
+            number = float(self.floats[field.name][row])
+            return number if number == number else None  # noqa: PLR0124 - NaN is null
+        if field.kind in (kernel.STRING, kernel.STRINGS):
+            start, size = self.spans[field.name][row].tolist()
+            if size == ABSENT:
+                return None
+            raw = self.data[start : start + size].tobytes()
+            return raw.decode() if field.kind == kernel.STRING else unpack_strings(raw)
+        value = int(self.ints[field.name][row])
+        if value == kernel.NULL:
+            return None
+        if field.kind == kernel.BOOLEAN:
+            return bool(value)
+        if field.kind == kernel.ENUM:
+            return field.symbols[value]
+        return Decimal(value).scaleb(-SCALE, _EXACT) if field.kind == kernel.DECIMAL else value
+
+
+def _views(fields: Sequence[Field], block: NDArray[Any], n: int) -> Mapping[str, NDArray[Any]]:
+    return MappingProxyType({field.name: block[field.slot, :n] for field in fields})
+
+
+def _at(body: Body, field: Field) -> Any:
+    value: Any = body
+    for key in field.path:
+        value = value[key]
+    return value
+
+
+def _packed(field: Field, value: Any, path: str) -> int | float | bytes:
+    match field.kind:
+        case kernel.STRING:
+            return bytes(value.encode())
+        case kernel.STRINGS:
+            return pack_strings(value)
+        case kernel.DOUBLE:
+            packed = float(value)
+            fits = isfinite(packed)
+            if fits:
+                return packed
+        case kernel.ENUM:
+            return field.symbols.index(value)
+        case kernel.DECIMAL:
+            value = int(value.scaleb(SCALE, _EXACT))
+    if not kernel.NULL < value < -kernel.NULL:
+        raise DeadLetter(
+            f"{path} does not fit in a column",
+            value=value,
+            remedy="read it with schemas.codec, row by row",
+            reason="NOT_ENCODABLE",
+        )
+    return int(value)
+
+
+def pack_strings(values: Sequence[str]) -> bytes:
+    """The Avro bytes of an array of strings: one block and the terminating 0."""
+    out = bytearray()
+    if values:
+        _put_long(out, len(values))
+        for value in values:
+            encoded = value.encode()
+            _put_long(out, len(encoded))
+            out += encoded
+    out.append(0)
+    return bytes(out)
+
+
+def unpack_strings(raw: bytes) -> list[str]:
+    """The strings of an array as ``pack_strings`` packed them."""
+    count, at = _get_long(raw, 0)
+    found = []
+    for _ in range(count):
+        size, at = _get_long(raw, at)
+        found.append(raw[at : at + size].decode())
+        at += size
+    return found
+
+
+def _put_long(out: bytearray, number: int) -> None:
+    left = number << 1
+    while left >= 0x80:
+        out.append((left & 0x7F) | 0x80)
+        left >>= 7
+    out.append(left)
+
+
+def _get_long(raw: bytes, at: int) -> tuple[int, int]:
+    shift = result = 0
+    while True:
+        byte = raw[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result >> 1, at
+        shift += 7
