@@ -3,6 +3,6 @@
 from schemas.columns.kernel import NULL
 from schemas.columns.layout import supports, symbols
 from schemas.columns.table import Columns
-from schemas.columns.wire import decode_columns
+from schemas.columns.wire import decode_columns, encode_columns
 
-__all__ = ["NULL", "Columns", "decode_columns", "supports", "symbols"]
+__all__ = ["NULL", "Columns", "decode_columns", "encode_columns", "supports", "symbols"]

@@ -23,10 +23,34 @@ NULL = -(2**63)
 """The integer that stands for null. A record that holds it as a number is rejected."""
 
 _NULL_BITS = np.uint64(0x7FF8_0000_0000_0000)
+_SIGN = np.uint64(0x8000_0000_0000_0000)
 _EXPONENT = np.uint64(0x7FF0_0000_0000_0000)
+_ASCII, _ANY_BYTE = 0x7F, 0xFF
 _MAX_INT, _MIN_INT = 2**31 - 1, -(2**31)
 
 _jit = njit(error_model="numpy")
+
+
+@_jit
+def put_varint(out: Any, at: int, number: Any) -> int:
+    """Write an Avro long, the count of a block or the length of a string; returns the next place."""
+    left = np.uint64((number << 1) ^ (number >> 63))
+    while left >= np.uint64(0x80):
+        out[at] = np.uint8(left & np.uint64(0x7F)) | np.uint8(0x80)
+        left >>= np.uint64(7)
+        at += 1
+    out[at] = left
+    return at + 1
+
+
+@_jit
+def _varint_size(number: Any) -> int:
+    left = np.uint64((number << 1) ^ (number >> 63))
+    size = 1
+    while left >= np.uint64(0x80):
+        left >>= np.uint64(7)
+        size += 1
+    return size
 
 
 @_jit
@@ -80,19 +104,19 @@ def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
 
 
 @_jit
-def _get_string(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(start, size) of a string of ASCII bytes; (-1, 0) where it is anything else."""
+def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
+    """(start, size) of a string without a byte above ``highest``; (-1, 0) where it is anything else."""
     size, at = _get_varint(data, at, end)
     if at < 0 or size < 0 or size > end - at:
         return -1, 0
     seen = np.uint8(0)
     for k in range(at, at + size):
         seen |= data[k]
-    return at if seen < 0x80 else -1, size
+    return at if seen <= highest else -1, size
 
 
 @_jit
-def _skip_strings(data: Any, at: int, end: int) -> int:
+def _skip_strings(data: Any, at: int, end: int, highest: int) -> int:
     """Where an array of strings in one block, or an empty one, ends; -1 where it is anything else."""
     count, at = _get_varint(data, at, end)
     if at < 0 or count < 0 or count > end - at:
@@ -100,7 +124,7 @@ def _skip_strings(data: Any, at: int, end: int) -> int:
     if count == 0:
         return at
     for _ in range(count):
-        start, size = _get_string(data, at, end)
+        start, size = _get_string(data, at, end, highest)
         if start < 0:
             return -1
         at = start + size
@@ -128,18 +152,24 @@ def _set_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) 
 
 
 @_jit
+def _is_in_range(value: Any, kind: int, symbols: int) -> Any:
+    """Whether an integer is one that its kind has; NULL is in no range."""
+    if kind == INT:
+        return _MIN_INT <= value <= _MAX_INT
+    if kind == ENUM:
+        return 0 <= value < symbols
+    if kind == BOOLEAN:
+        return 0 <= value <= 1
+    return value != NULL
+
+
+@_jit
 def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple[Any, int]:
     """(value, next place) of a field that is kept in the block of integers; (0, -1) where it is refused."""
     if kind == DECIMAL:
         return _get_decimal(data, at, end)
     value, at = _get_varint(data, at, end)
-    if kind == LONG:
-        refused = value == NULL
-    elif kind == INT:
-        refused = value < _MIN_INT or value > _MAX_INT
-    else:
-        refused = value < 0 or value >= symbols
-    return value, -1 if refused else at
+    return value, at if _is_in_range(value, kind, symbols) else -1
 
 
 @_jit
@@ -167,13 +197,13 @@ def _read_row(program: Any, data: Any, at: int, end: int, row: int, ints: Any, b
             bits[slot, row] = number
             at += 8
         elif kind == STRING:
-            start, size = _get_string(data, at, end)
+            start, size = _get_string(data, at, end, _ASCII)
             if start < 0:
                 return False
             spans[slot, row, 0], spans[slot, row, 1] = start, size
             at = start + size
         elif kind == STRINGS:
-            after = _skip_strings(data, at, end)
+            after = _skip_strings(data, at, end, _ASCII)
             if after < 0:
                 return False
             spans[slot, row, 0], spans[slot, row, 1] = at, after - at
@@ -223,3 +253,115 @@ def decode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: A
         rejected[count] = row
         count += 1
     return rejected[:count].copy()
+
+
+@_jit
+def _is_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) -> Any:
+    if kind == DOUBLE:
+        return bits[slot, row] & ~_SIGN > _EXPONENT
+    if kind >= STRING:
+        return spans[slot, row, 1] == -1
+    return ints[slot, row] == NULL
+
+
+@_jit
+def _value_size(
+    kind: int, slot: int, symbols: int, row: int, data: Any, ints: Any, bits: Any, spans: Any
+) -> Any:
+    """Bytes of a value that is not null; 0 where the schema refuses it."""
+    if kind == DOUBLE:
+        return 8 if bits[slot, row] & _EXPONENT != _EXPONENT else 0
+    if kind >= STRING:
+        start, size = spans[slot, row, 0], spans[slot, row, 1]
+        if start < 0 or size < 0 or size > len(data) - start:
+            return 0
+        if kind == STRING:
+            return _varint_size(size) + size
+        return size if _skip_strings(data, start, start + size, _ANY_BYTE) == start + size else 0
+    value = ints[slot, row]
+    if not _is_in_range(value, kind, symbols):
+        return 0
+    # A decimal's bytes stand behind their count, which takes one byte.
+    return 1 + _decimal_size(value) if kind == DECIMAL else _varint_size(value) if kind != BOOLEAN else 1
+
+
+@_jit
+def _copy(out: Any, at: int, data: Any, start: int, size: int) -> int:
+    for k in range(size):
+        out[at + k] = data[start + k]
+    return at + size
+
+
+@_jit
+def _put_value(
+    out: Any, at: int, kind: int, slot: int, row: int, data: Any, ints: Any, bits: Any, spans: Any
+) -> int:
+    """Write a value that ``_value_size`` let pass; returns the next place."""
+    if kind == DOUBLE:
+        number = bits[slot, row]
+        for k in range(8):
+            out[at + k] = np.uint8((number >> np.uint64(8 * k)) & np.uint64(0xFF))
+        return at + 8
+    if kind >= STRING:
+        start, size = spans[slot, row, 0], spans[slot, row, 1]
+        if kind == STRING:
+            at = put_varint(out, at, size)
+        return _copy(out, at, data, start, size)
+    value = ints[slot, row]
+    if kind == DECIMAL:
+        size = _decimal_size(value)
+        at = put_varint(out, at, size)
+        for k in range(size):
+            out[at + k] = np.uint8((value >> (8 * (size - 1 - k))) & 0xFF)
+        return at + size
+    if kind == BOOLEAN:
+        out[at] = value
+        return at + 1
+    return put_varint(out, at, value)
+
+
+@_jit
+def _row_size(program: Any, data: Any, row: int, ints: Any, bits: Any, spans: Any) -> Any:
+    """Bytes of one body; -1 - k where field number k is refused."""
+    total = 0
+    for k in range(len(program)):
+        kind, slot = program[k, KIND], program[k, SLOT]
+        if program[k, NULL_BRANCH] >= 0:
+            total += 1
+            if _is_null(kind, slot, row, ints, bits, spans):
+                continue
+        size = _value_size(kind, slot, program[k, SYMBOLS], row, data, ints, bits, spans)
+        if size == 0:
+            return -1 - k
+        total += size
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def encode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: Any, spans: Any) -> Any:
+    """Write n records; returns (their bytes one after the other, first row refused or -1, its field).
+
+    The arguments are those of ``decode``, but that ``values`` is written: start and length of each record.
+    """
+    total = 0
+    for row in range(len(values)):
+        size = _row_size(program, data, row, ints, bits, spans)
+        if size < 0:
+            return np.empty(0, dtype=np.uint8), row, -1 - size
+        values[row, 0], values[row, 1] = total, PREFIX_SIZE + size
+        total += PREFIX_SIZE + size
+    out = np.empty(total, dtype=np.uint8)
+    at = 0
+    for row in range(len(values)):
+        at = _copy(out, at, prefix, 0, PREFIX_SIZE)
+        for k in range(len(program)):
+            kind, slot = program[k, KIND], program[k, SLOT]
+            null_branch = program[k, NULL_BRANCH]
+            if null_branch >= 0:
+                null = _is_null(kind, slot, row, ints, bits, spans)
+                out[at] = 2 * null_branch if null else 2 - 2 * null_branch
+                at += 1
+                if null:
+                    continue
+            at = _put_value(out, at, kind, slot, row, data, ints, bits, spans)
+    return out, -1, -1

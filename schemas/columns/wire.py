@@ -4,7 +4,9 @@ import numpy as np
 
 from schemas.codec import prefix_of
 from schemas.columns import kernel
-from schemas.columns.table import Bytes, Columns, Ints, frozen
+from schemas.columns.layout import Field
+from schemas.columns.table import ABSENT, Bytes, Columns, Ints, frozen
+from schemas.errors import DeadLetter, Fatal
 
 
 def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:
@@ -27,6 +29,47 @@ def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:
         found.span_block,
     )
     return found, rejected
+
+
+def encode_columns(name: str, columns: Columns) -> tuple[Bytes, Ints]:
+    """The wire bytes of every record, one after the other, and where each lies: int64 (n, 2).
+
+    The bytes are those of ``schemas.codec.encode``; that the bytes of strings are UTF-8 is the caller's word.
+    Raises DeadLetter (NOT_ENCODABLE or NOT_FINITE) naming the first field that does not fit, and its row.
+    """
+    if columns.name != name:
+        raise Fatal(f"these are not columns of {name}", value=columns.name)
+    spans = np.empty((columns.n, 2), dtype=np.int64)
+    out, row, field = kernel.encode(
+        columns.layout.program,
+        _prefix(name),
+        frozen(columns.data, np.uint8),
+        spans,
+        columns.int_block,
+        columns.float_block.view(np.uint64),
+        columns.span_block,
+    )
+    if row >= 0:
+        raise _refused(columns, columns.layout.fields[field], row)
+    return out, spans
+
+
+def _refused(columns: Columns, field: Field, row: int) -> DeadLetter:
+    value = columns.column(field)[row].tolist()
+    path = f"{columns.name}.{field.name} of row {row}"
+    if field.kind == kernel.DOUBLE:
+        what = "is not a finite number; unknown is null, where the field takes null"
+        return DeadLetter(f"{path} {what}", value=value, reason="NOT_FINITE")
+    if value == kernel.NULL or (isinstance(value, list) and value[1] == ABSENT):
+        return DeadLetter(f"{path} is null, and the field is never null", reason="NOT_ENCODABLE")
+    wanted = {
+        kernel.INT: "an integer of 32 bits",
+        kernel.BOOLEAN: "0 or 1",
+        kernel.ENUM: f"the index of one of {', '.join(field.symbols)}",
+        kernel.STRING: "a span (start, length) of the bytes in data",
+        kernel.STRINGS: "the span of an array of strings in Avro, one block and a 0",
+    }
+    return DeadLetter(f"{path} is not {wanted[field.kind]}", value=value, reason="NOT_ENCODABLE")
 
 
 def _prefix(name: str) -> Bytes:

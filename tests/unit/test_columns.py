@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import codec, columns, golden, ids
-from schemas.columns import NULL, Columns, decode_columns, layout, supports
+from schemas.columns import NULL, Columns, decode_columns, encode_columns, kernel, layout, supports
 from schemas.errors import DeadLetter, Fatal
 from tests.avro import bodies
 
@@ -59,6 +59,11 @@ def read(name, wires):
     return found, rejected.tolist()
 
 
+def written(found):
+    data, spans = encode_columns(found.name, found)
+    return [data[start : start + size].tobytes() for start, size in spans.tolist()]
+
+
 def refused_by_columns(name, wire):
     return read(name, [wire])[1] == [0]
 
@@ -72,20 +77,24 @@ def test_the_hot_schemas_have_columns_and_those_with_maps_or_arrays_of_records_h
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_golden_bytes_are_read_as_the_codec_reads_them(name):
+def test_golden_bytes_are_read_as_the_codec_reads_them_and_written_again(name):
     path = golden.FOLDER / f"{name}-{ids.current_id(name)}.json"
     wires = [bytes.fromhex(sample["wire"]) for sample in json.loads(path.read_text())["samples"]]
     found, rejected = read(name, wires)
     assert rejected == []
     assert [found.row(k) for k in range(len(wires))] == [codec.decode(name, wire) for wire in wires]
+    assert written(found) == wires
 
 
 @pytest.mark.parametrize("name", NAMES)
 @_FEW
 @given(data=st.data())
-def test_any_bodies_are_read_as_the_codec_reads_them_or_left_to_it(name, data):
+def test_any_bodies_are_read_and_written_as_by_the_codec_or_left_to_it(name, data):
     given_bodies = data.draw(st.lists(bodies(codec.load_schema(name)), max_size=4))
-    found, rejected = read(name, [codec.encode(name, body) for body in given_bodies])
+    wires = [codec.encode(name, body) for body in given_bodies]
+    found, rejected = read(name, wires)
+    kept = [row for row in range(len(wires)) if row not in rejected]
+    assert written(found.take(np.array(kept, dtype=np.int64))) == [wires[row] for row in kept]
     for row, body in enumerate(given_bodies):
         if row not in rejected:
             assert found.row(row) == body
@@ -239,14 +248,74 @@ def test_rows_can_be_taken_replaced_and_built_of_bodies():
     assert len(whole.take(np.zeros(4, dtype=bool))) == 0
     built = Columns.of("bars", given_bodies)
     assert [built.row(k) for k in range(4)] == given_bodies
+    assert written(built) == written(whole) == [codec.encode("bars", body) for body in given_bodies]
     with pytest.raises(DeadLetter, match=r"quotes\.bid does not fit"):
         Columns.of("quotes", [QUOTE | {"bid": Decimal(2**63).scaleb(-6)}])
 
 
-def test_null_may_stand_on_either_side_of_a_union():
-    union = {"type": "record", "name": "R", "fields": [{"name": "x", "type": ["long", "null"]}]}
-    (field,) = layout.compiled(union).fields
-    assert field.null_branch == 1
+def test_constants_are_one_span_repeated_and_an_empty_array_is_one_zero():
+    audit = golden_body("revision_audit") | {"inputs": [], "config_digest": "abc", "old_action": "HOLD"}
+    made = Columns.of("revision_audit", [audit, audit, audit])
+    made.data = np.concatenate((made.data, np.frombuffer(b"xyz", dtype=np.uint8)))
+    made.spans["config_digest"][:] = len(made.data) - 3, 3
+    assert made.spans["inputs"][:, 1].tolist() == [1, 1, 1]
+    assert written(made) == [codec.encode("revision_audit", audit | {"config_digest": "xyz"})] * 3
+
+
+@pytest.mark.parametrize(
+    "name, block, field, value, reason, what",
+    [
+        ("bars", "floats", "close", math.nan, "NOT_FINITE", r"bars\.close of row 1 is not a finite number"),
+        ("bars", "floats", "close", math.inf, "NOT_FINITE", r"bars\.close of row 1"),
+        ("features", "floats", "sma20", -math.inf, "NOT_FINITE", r"features\.sma20 of row 1"),
+        ("bars", "ints", "t", NULL, "NOT_ENCODABLE", r"bars\.t of row 1 is null"),
+        ("bars", "ints", "revision", 2**31, "NOT_ENCODABLE", "32 bits; got 2147483648"),
+        ("features", "ints", "ready", 2, "NOT_ENCODABLE", "is not 0 or 1"),
+        ("features", "ints", "or_state", 3, "NOT_ENCODABLE", "one of ABOVE, BELOW, INSIDE"),
+        ("signals", "ints", "direction", -1, "NOT_ENCODABLE", "one of BULL, BEAR"),
+        ("bars", "spans", "symbol", (0, -1), "NOT_ENCODABLE", "is null"),
+        ("bars", "spans", "symbol", (0, -2), "NOT_ENCODABLE", "a span"),
+        ("bars", "spans", "symbol", (-1, 1), "NOT_ENCODABLE", "a span"),
+        ("bars", "spans", "symbol", (0, 2**62), "NOT_ENCODABLE", "a span"),
+        ("features", "spans", "inputs", (0, 3), "NOT_ENCODABLE", "an array of strings"),
+        ("features", "spans", "inputs", (0, 0), "NOT_ENCODABLE", "an array of strings"),
+        ("executions", "ints", "price", NULL, "NOT_ENCODABLE", "is null"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_its_field_and_row(name, block, field, value, reason, what):
+    made = Columns.of(name, [golden_body(name)] * 3)
+    getattr(made, block)[field][1] = value
+    with pytest.raises(DeadLetter, match=what) as caught:
+        encode_columns(name, made)
+    assert caught.value.reason == reason
+
+
+def test_rows_that_were_not_read_cannot_be_written():
+    found, _ = read("bars", [WIRE, None])
+    with pytest.raises(DeadLetter, match="row 1 is null"):
+        encode_columns("bars", found)
+    with pytest.raises(Fatal, match="not columns of quotes"):
+        encode_columns("quotes", found)
+
+
+def test_columns_cannot_be_replaced_behind_the_writers_back():
+    with pytest.raises(TypeError):
+        read("bars", [WIRE])[0].ints["t"] = np.zeros(1, dtype=np.int64)
+
+
+@pytest.mark.parametrize("union, null", [(["null", "long"], b"\x00"), (["long", "null"], b"\x02")])
+def test_null_may_stand_on_either_side_of_a_union(union, null):
+    document = {"type": "record", "name": "R", "fields": [{"name": "x", "type": union}]}
+    program = layout.compiled(document).program
+    prefix, data = np.zeros(5, dtype=np.uint8), np.frombuffer(bytes(5) + null, dtype=np.uint8)
+    values, ints = np.array([[0, 6]]), np.zeros((1, 1), dtype=np.int64)
+    bits, spans = np.empty((0, 1), dtype=np.uint64), np.empty((0, 1, 2), dtype=np.int64)
+    for array in (prefix, values):
+        array.flags.writeable = False
+    assert len(kernel.decode(program, prefix, data, values, ints, bits, spans)) == 0
+    assert ints[0, 0] == NULL
+    out, row, _ = kernel.encode(program, prefix, data, values.copy(), ints, bits, spans)
+    assert (row, out.tobytes()) == (-1, data.tobytes())
 
 
 @pytest.mark.parametrize(
