@@ -142,7 +142,7 @@ class Rows:
 
 
 class _Run(NamedTuple):
-    """Distinct rows in order, in memory or in a file. ``bounds`` int64 (257): the start of each first byte."""
+    """Distinct rows in order, in memory or in a file. ``bounds`` (257): where each first byte starts."""
 
     bounds: Ints
     rows: Bytes | BinaryIO

@@ -157,5 +157,7 @@ def sha256_of(data: Bytes, spans: Ints) -> Bytes:
     out = np.empty((len(spans), 32), dtype=np.uint8)
     start, constants = _constants()
     order = np.argsort((spans[:, 1] + 8) // 64, kind="stable")
-    _digests(data, spans, order, start, constants, out)
+    view = data.view()
+    view.flags.writeable = False  # else it is compiled once more for arrays that can be written
+    _digests(view, spans, order, start, constants, out)
     return out

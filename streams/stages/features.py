@@ -18,6 +18,13 @@ FEATURES = topic("features")
 LATE_BARS = topic("bars.late")
 
 
+PRICES = ("open", "high", "low", "close", "volume")
+"""The fields of a bar that the kernel reads, in its order."""
+
+Window = tuple[L.Ints, L.Floats]
+"""An open window: its slots as integers and as floats over the same memory."""
+
+
 class FeatureReason(StrEnum):
     """Why a bar gave no output."""
 
@@ -34,7 +41,7 @@ _REASONS = {
     L.DUPLICATE: FeatureReason.DUPLICATE_BAR,
 }
 # the record's names of the kernel's float columns that go out as they are, NaN as null
-_NUMBERS = {
+NUMBERS = {
     "close": L.V_CLOSE,
     "volume": L.V_VOLUME,
     "sma20": L.V_SMA_SHORT,
@@ -61,8 +68,8 @@ _NUMBERS = {
     "gap_pct": L.V_GAP,
     "prev_move": L.V_PREV_MOVE,
 }
-_NAMES = tuple(_NUMBERS)
-_COLUMNS = np.array(tuple(_NUMBERS.values()))
+_NAMES = tuple(NUMBERS)
+_COLUMNS = np.array(tuple(NUMBERS.values()))
 _FLAGS = np.array((L.V_TREND, L.V_SURGE, L.V_OR_STATE))
 
 
@@ -101,7 +108,7 @@ class FeaturesStage:
         self._extended = config.feature.extended_hours
         self._calendar = calendar
         self._dates, self._opens, self._closes = calendar.tables()
-        self._fold(b"", np.empty((0, 6), dtype=np.int64), np.empty((0, 5)))  # compiles before the first bar
+        self.fold(self.open(None), np.empty((0, 6), dtype=np.int64), np.empty((0, 5)))  # compiles it
 
     def key(self, row: Row) -> bytes:
         """``feed|symbol``: feeds are never mixed in a window."""
@@ -112,10 +119,10 @@ class FeaturesStage:
         if not batch:
             return Step(state or b"", [], [])
         bodies = [row.body for row in batch]
-        prices = np.array(
-            [(b["open"], b["high"], b["low"], b["close"], b["volume"]) for b in bodies], dtype=np.float64
-        )
-        window, status, meta, values = self._fold(state, self._in_sessions(bodies), prices)
+        prices = np.array([[body[name] for name in PRICES] for body in bodies], dtype=np.float64)
+        times = np.array([(body["t"], body["revision"]) for body in bodies], dtype=np.int64)
+        window = self.open(state)
+        status, meta, values = self.fold(window, self.in_sessions(times), prices)
         outs = self._events(bodies, meta, values)
         drops = []
         late = False
@@ -130,28 +137,33 @@ class FeaturesStage:
         if late:
             outs.sort(key=lambda out: out.cause)
         touched = len(drops) < len(batch) or state
-        return Step(window.tobytes() if touched else b"", outs, drops)
+        return Step(window[0].tobytes() if touched else b"", outs, drops)
 
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
         """Nothing: the stage has no period."""
         return Step(values.own or b"", [], [])
 
-    def _fold(
-        self, state: bytes | None, bars: L.Ints, prices: L.Floats
-    ) -> tuple[L.Ints, L.Ints, L.Ints, L.Floats]:
-        """The kernel over a copy of ``state``: new slots, status per bar, meta and values per event."""
+    def open(self, state: bytes | None) -> Window:
+        """A writable copy of ``state``. Raises Fatal where it is of another format."""
+        return L.open_state(state, self._fingerprint)
+
+    def fold(self, window: Window, bars: L.Ints, prices: L.Floats) -> tuple[L.Ints, L.Ints, L.Floats]:
+        """The kernel over n bars of one key, in log order, into ``window``.
+
+        ``bars`` int64 (n, 6) as ``in_sessions`` gives them, ``prices`` float64 (n, 5) as in ``PRICES``.
+        Gives the status per bar, and meta and values per feature vector (``streams.windows.layout``).
+        """
         n = len(bars)
-        slots, floats = L.open_state(state, self._fingerprint)
         status = np.empty(n, dtype=np.int64)
         meta = np.empty((2 * n, L.META), dtype=np.int64)
         values = np.empty((2 * n, L.VALUES), dtype=np.float64)
-        count = kernel.fold(slots, floats, self._ints, self._floats, bars, prices, status, meta, values)
-        return slots, status, meta[:count], values[:count]
+        count = kernel.fold(*window, self._ints, self._floats, bars, prices, status, meta, values)
+        return status, meta[:count], values[:count]
 
-    def _in_sessions(self, bodies: list[dict[str, Any]]) -> L.Ints:
-        """The kernel's integer columns of each bar: its minute, revision and session."""
-        bars = np.empty((len(bodies), 6), dtype=np.int64)
-        bars[:, :2] = [(body["t"], body["revision"]) for body in bodies]
+    def in_sessions(self, times: L.Ints) -> L.Ints:
+        """The kernel's integer columns of each bar. ``times`` int64 (n, 2): t and revision."""
+        bars = np.empty((len(times), 6), dtype=np.int64)
+        bars[:, :2] = times
         t = bars[:, L.I_T]
         place = np.searchsorted(self._opens, t, side="right") - 1
         inside = (place >= 0) & (t < self._closes[place])

@@ -1,0 +1,298 @@
+"""The byte work of the bulk driver, a block at a time: marks, keys as numbers, identities, row hashes."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from streams.blocks import Block, Bytes, Ints
+from streams.bulk.sha256 import sha256_of
+from streams.identity import RULES_VERSION
+from streams.watermarks import LABEL_HEADER
+from topics.catalogue import WATERMARK_KEY
+
+# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+
+RECORD = -(2**63)
+"""The label of a row that is no watermark."""
+UNREADABLE = RECORD + 1
+"""The label of a watermark whose label cannot be read."""
+
+_KEY = np.frombuffer(WATERMARK_KEY, dtype=np.uint8)
+_NAME = np.frombuffer(LABEL_HEADER.encode(), dtype=np.uint8)
+
+
+def readonly(data: Bytes) -> Bytes:
+    """A view that cannot be written: what is compiled for one kind of array is not compiled again."""
+    view = data.view()
+    view.flags.writeable = False
+    return view
+
+
+@njit(inline="always")
+def _varint(data: Any, at: int) -> tuple[int, int]:
+    shift, result = 0, 0
+    while True:
+        byte = int(data[at])
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (result >> 1) ^ -(result & 1), at
+        shift += 7
+
+
+@njit
+def _same(data: Any, start: int, length: int, other: Any) -> bool:
+    if length != len(other):
+        return False
+    equal = True
+    for k in range(length):
+        equal = equal and data[start + k] == other[k]
+    return equal
+
+
+@njit
+def _label(data: Any, at: int, name: Any) -> int:
+    count, at = _varint(data, at)
+    for _ in range(count):
+        size, at = _varint(data, at)
+        matches = _same(data, at, size, name)
+        size, at = _varint(data, at + size)
+        if size < 0:
+            continue
+        if matches:
+            sign, k, value = 1, 0, 0
+            if size > 1 and data[at] == 45:
+                sign, k = -1, 1
+            if size == 0 or size - k > 18:
+                return UNREADABLE
+            for place in range(at + k, at + size):
+                digit = int(data[place]) - 48
+                if digit < 0 or digit > 9:
+                    return UNREADABLE
+                value = value * 10 + digit
+            return sign * value
+        at += size
+    return UNREADABLE
+
+
+@njit(cache=True, nogil=True)
+def _labels(data: Any, keys: Any, values: Any, headers: Any, key: Any, name: Any, out: Any) -> None:
+    for row in range(len(keys)):
+        out[row] = RECORD
+        if values[row, 1] < 0 and _same(data, keys[row, 0], keys[row, 1], key):
+            out[row] = _label(data, headers[row, 0], name) if headers[row, 1] > 0 else UNREADABLE
+
+
+def labels_of(block: Block) -> Ints:
+    """Per row the label of a watermark, RECORD or UNREADABLE: int64 (n)."""
+    out = np.empty(len(block), dtype=np.int64)
+    _labels(readonly(block.data), block.keys, block.values, block.headers, _KEY, _NAME, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any, fresh: Any) -> int:
+    """Number each span by the texts known; a new one is numbered -1 - its place in ``fresh``."""
+    n_fresh = 0
+    last = -1
+    for row in range(len(spans)):
+        start, length = spans[row, 0], spans[row, 1]
+        found = -1
+        if last >= 0 and _same(data, start, length, known[bounds[last] : bounds[last + 1]]):
+            found = last
+        else:
+            for k in range(count):
+                if _same(data, start, length, known[bounds[k] : bounds[k + 1]]):
+                    found = k
+                    break
+        if found < 0:
+            fresh[n_fresh] = row
+            n_fresh += 1
+        else:
+            last = found
+        out[row] = found
+    return n_fresh
+
+
+class Interner:
+    """Numbers texts in order of appearance: keys as integers. Meant for hundreds of texts, not millions."""
+
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self._known = readonly(np.zeros(1, dtype=np.uint8))
+        self._bounds = np.zeros(1, dtype=np.int64)
+
+    def ids_of(self, data: Bytes, spans: Ints) -> Ints:
+        """The number of each span's text, int64 (n). A null counts as the empty text."""
+        out = np.empty(len(spans), dtype=np.int64)
+        fresh = np.empty(len(spans), dtype=np.int64)
+        while True:
+            n = _intern(readonly(data), spans, self._known, self._bounds, len(self.texts), out, fresh)
+            if not n:
+                return out
+            for row in fresh[: min(n, 1000)].tolist():
+                start, length = spans[row].tolist()
+                text = data[start : start + max(length, 0)].tobytes()
+                if text not in self.texts:
+                    self.texts.append(text)
+            self._known = np.frombuffer(b"".join(self.texts) or b"\0", dtype=np.uint8)
+            self._bounds = np.cumsum([0, *map(len, self.texts)]).astype(np.int64)
+
+
+@njit(inline="always")
+def _put(out: Any, at: int, text: Any) -> int:
+    for k in range(len(text)):
+        out[at + k] = text[k]
+    return at + len(text)
+
+
+@njit(inline="always")
+def _put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
+    for k in range(length):
+        out[at + k] = data[start + k]
+    return at + length
+
+
+@njit
+def _put_number(out: Any, at: int, number: int) -> int:
+    if number < 0:
+        out[at] = 45
+        at += 1
+        number = -number
+    digits, left = 1, number
+    while left >= 10:
+        left //= 10
+        digits += 1
+    for k in range(digits - 1, -1, -1):
+        out[at + k] = 48 + number % 10
+        number //= 10
+    return at + digits
+
+
+@njit
+def _put_hex(out: Any, at: int, raw: Any) -> int:
+    for k in range(16):
+        high, low = raw[k] >> 4, raw[k] & 15
+        out[at + 2 * k] = high + (48 if high < 10 else 87)
+        out[at + 2 * k + 1] = low + (48 if low < 10 else 87)
+    return at + 32
+
+
+@njit(cache=True, nogil=True)
+def _identity_texts(
+    head: Any, tail: Any, data: Any, parts: Any, time: Any, revision: Any, inputs: Any, out: Any, spans: Any
+) -> None:
+    """``head parts|..|time|revision tail input,input``; a part or an input of length -1 is not there."""
+    at = 0
+    for row in range(len(time)):
+        start = at
+        at = _put(out, at, head)
+        for k in range(parts.shape[1]):
+            if parts[row, k, 1] >= 0:
+                at = _put_span(out, at, data, parts[row, k, 0], parts[row, k, 1])
+                out[at] = 124
+                at += 1
+        at = _put_number(out, at, time[row])
+        out[at] = 124
+        at = _put_number(out, at + 1, revision[row])
+        at = _put(out, at, tail)
+        for k in range(inputs.shape[1]):
+            if inputs[row, k, 1] >= 0:
+                if k:
+                    out[at] = 44
+                    at += 1
+                at = _put_span(out, at, data, inputs[row, k, 0], inputs[row, k, 1])
+        spans[row, 0], spans[row, 1] = start, at - start
+
+
+def event_ids(
+    record_type: str, config_digest: str, data: Bytes, parts: Ints, time: Ints, revision: Ints, inputs: Ints
+) -> Bytes:
+    """The raw event_ids of derived records, uint8 (n, 16), as ``streams.identity.event_id`` makes them.
+
+    ``parts`` int64 (n, k, 2): the spans of the natural key's texts, which end in ``time``; ``inputs`` int64
+    (n, j, 2): the spans of the input event_ids, length -1 where there is none.
+    """
+    head = np.frombuffer(f"{record_type}|".encode(), dtype=np.uint8)
+    tail = np.frombuffer(f"|{RULES_VERSION}|{config_digest}|".encode(), dtype=np.uint8)
+    n = len(time)
+    lengths = np.maximum(parts[:, :, 1], 0).sum() + np.maximum(inputs[:, :, 1], 0).sum()
+    size = int(lengths) + n * (len(head) + len(tail) + parts.shape[1] + inputs.shape[1] + 44)
+    out = np.empty(size, dtype=np.uint8)
+    spans = np.empty((n, 2), dtype=np.int64)
+    _identity_texts(head, tail, readonly(data), parts, time, revision, inputs, out, spans)
+    return np.ascontiguousarray(sha256_of(out, spans)[:, :16])
+
+
+@njit(cache=True, nogil=True)
+def _hex(raw: Any, out: Any) -> None:
+    for row in range(len(raw)):
+        _put_hex(out, row * 32, raw[row])
+
+
+def hex_of(raw: Bytes) -> Bytes:
+    """Raw event_ids as text, uint8 (n * 32)."""
+    out = np.empty(len(raw) * 32, dtype=np.uint8)
+    _hex(raw, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _row_texts(data: Any, keys: Any, values: Any, prefix: int, out: Any, spans: Any) -> None:
+    at = 0
+    for row in range(len(keys)):
+        start, length = at, max(keys[row, 1], 0)
+        for k in range(4):
+            out[at + k] = (length >> (24 - 8 * k)) & 0xFF
+        at = _put_span(out, at + 4, data, keys[row, 0], length)
+        at = _put_span(out, at, data, values[row, 0] + prefix, values[row, 1] - prefix)
+        spans[row, 0], spans[row, 1] = start, at - start
+
+
+def rows_of(ids: Bytes, data: Bytes, keys: Ints, values: Ints, prefix: int) -> Bytes:
+    """Rows as ``streams.bulk.rows`` holds them, uint8 (n, 32); bodies begin ``prefix`` bytes into a value."""
+    out = np.empty(int(np.maximum(keys[:, 1], 0).sum() + values[:, 1].sum()) + 4 * len(ids), dtype=np.uint8)
+    spans = np.empty((len(ids), 2), dtype=np.int64)
+    _row_texts(readonly(data), keys, values, prefix, out, spans)
+    found = np.empty((len(ids), 32), dtype=np.uint8)
+    found[:, :16] = ids
+    found[:, 16:] = sha256_of(out, spans)[:, :16]
+    return found
+
+
+@njit
+def _unhex(data: Any, at: int, out: Any) -> bool:
+    for k in range(16):
+        byte = 0
+        for half in range(2):
+            c = int(data[at + 2 * k + half])
+            if 48 <= c <= 57:
+                digit = c - 48
+            elif 97 <= c <= 102:
+                digit = c - 87
+            elif 65 <= c <= 70:
+                digit = c - 55
+            else:
+                return False
+            byte = byte * 16 + digit
+        out[k] = byte
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _raw_ids(data: Any, spans: Any, out: Any, odd: Any) -> int:
+    n_odd = 0
+    for row in range(len(spans)):
+        if spans[row, 1] != 32 or not _unhex(data, spans[row, 0], out[row]):
+            odd[n_odd] = row
+            n_odd += 1
+    return n_odd
+
+
+def raw_ids(data: Bytes, spans: Ints) -> tuple[Bytes, NDArray[np.int64]]:
+    """(raw event_ids uint8 (n, 16), the places of those that are no 32 hex digits)."""
+    out = np.zeros((len(spans), 16), dtype=np.uint8)
+    odd = np.empty(len(spans), dtype=np.int64)
+    return out, odd[: _raw_ids(readonly(data), spans, out, odd)]
