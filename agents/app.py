@@ -139,7 +139,7 @@ class StageApp:
         await self.runner.run(stream)
 
     async def _recovered(self) -> None:
-        await self.runner.rewrite_outrun()
+        await self.runner.settle()
         self.recovered.set()
 
 

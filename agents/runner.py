@@ -311,9 +311,53 @@ class StageRunner:
     def _dead_wires(self, dead: Iterable[Dead]) -> list[Wire]:
         return [dead_letter(self._layout, each.message, self.spec.name, each.error) for each in dead]
 
-    async def rewrite_outrun(self) -> None:
-        """After recovery: write again the winners that a late writer's records hide."""
-        store = self._store()
+    async def settle(self) -> None:
+        """After recovery, before anything is processed: put an applied rebuild into force, take away what is
+        left of one that never came into force, and write again the winners that late records hide.
+
+        An error ends the process: Faust would go on without.
+        """
+        try:
+            store = self._store()
+            for home, partitions in self._owned(store):
+                await self._settle_task(store, home, partitions)
+            await self._rewrite_outrun(store)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.critical("the %s stage cannot settle its table: %s", self.spec.name, error, exc_info=error)
+            await self._ending.give_up(self.app, error)
+
+    def _owned(self, store: ShellStore) -> list[tuple[int, list[int]]]:
+        """Home and table partitions of each task that has an open table here."""
+        held = store.held()
+        if self.spec.scale == "single":
+            return [(self._single_home, held)] if held else []
+        return [(partition, [partition]) for partition in held]
+
+    async def _settle_task(self, store: ShellStore, home: int, partitions: list[int]) -> None:
+        generation, settled = self.app.consumer_generation_id, store.settled(home, partitions)
+        writes = [Write(partition, key, value) for (partition, key), value in settled.promoted.items()]
+        if writes:
+            batch = await self.written(self._changelog(writes))
+            self.probe("promoted written")
+            if self.app.consumer_generation_id != generation:
+                return
+            self._write_table(writes, batch)
+            what = "%s/%d: %d values of an applied rebuild are in force (%s)"
+            log.info(what, self.spec.name, home, len(writes), settled.source)
+        # the commit record first: without it, what is left of the staged ones changes nothing
+        for nulls in (settled.nulls[:1], settled.nulls[1:]):
+            await self.written(self._nulls(nulls))
+            self.probe("nulls written")
+        if self.app.consumer_generation_id == generation:
+            store.remove((*settled.nulls, *settled.dropped))
+
+    def _nulls(self, keys: Iterable[tuple[int, bytes]]) -> list[Wire]:
+        now = self._clock.now() // 1000
+        return [Wire(self.spec.changelog, partition, key, None, now, []) for partition, key in keys]
+
+    async def _rewrite_outrun(self, store: ShellStore) -> None:
         for partition in list(store.outrun):
             writes = store.take_outrun(partition)
             if writes:

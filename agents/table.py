@@ -3,12 +3,13 @@
 Faust recovers it from the changelog and moves it with the partitions. Writing is ours: the changelog
 is produced in bulk and acknowledged first, then one RocksDB batch holds the values together with the
 changelog offset they stand at. So the disk is never ahead of the changelog, and a crash between the
-two is closed by recovery. In a changelog the value with the highest (epoch, cursor sum) wins, whoever
-wrote last; keys whose newest record is not the winner are kept for the owner to write again.
+two is closed by recovery, by the rules of ``streams.changelog``: the winner per key, whoever wrote last,
+and an applied rebuild as a whole. Keys whose newest record is not the winner are kept for the owner to
+write again; staged and commit records lie in RocksDB under their own keys until the owner has settled them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from faust.stores.rocksdb import Store as RocksStore
 from faust.types import EventT
 
 from schemas.errors import Fatal
-from streams.frame import precedence
+from streams.changelog import Settled, is_control, settle, wins
 from streams.shell import Write
 
 BLOCK_CACHE_BYTES = 8 * 1024 * 1024
@@ -43,13 +44,34 @@ class ShellStore(RocksStore):
 
     def values_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """(key, framed value) of one partition, in key order."""
+        return ((key, value) for key, value in self.records_of(partition) if not is_control(key))
+
+    def records_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """The same with the staged and commit records of an applied rebuild."""
         for key, value in self._db_for_partition(partition).items():
             if not key.startswith(_FAUST_KEYS):
                 yield key, value
 
-    def write_batch(self, partition: int, writes: Iterable[Write], changelog_offset: int) -> None:
+    def settled(self, home: int, partitions: Sequence[int]) -> Settled:
+        """What puts an applied rebuild of these table partitions into force, after recovery."""
+        return settle(_Records(self), home, partitions)
+
+    def remove(self, keys: Iterable[tuple[int, bytes]]) -> None:
+        """Take (partition, key) off the disk: what the changelog has nulled or the table no longer holds."""
+        for partition, key in keys:
+            self._db_for_partition(partition).delete(key)
+
+    def held(self) -> list[int]:
+        """The table partitions that are open here."""
+        return sorted(self._dbs)
+
+    def write_batch(
+        self, partition: int, writes: Iterable[Write], changelog_offset: int, nulled: Iterable[bytes] = ()
+    ) -> None:
         """Put the values and the changelog offset in one batch. Raises Fatal where the disk refuses."""
         batch = rocksdict.WriteBatch(raw_mode=True)
+        for key in nulled:
+            batch.delete(key)
         for write in writes:
             batch.put(write.key, write.value)
         batch.put(self.offset_key, str(changelog_offset).encode())
@@ -75,31 +97,38 @@ class ShellStore(RocksStore):
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Recovery: keep the winner per key and remember the keys whose newest record lost."""
-        values: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        """Recovery: keep the winner per key and remember the keys whose newest record lost.
+
+        A null takes a staged or commit record away, and never a key of the table.
+        """
+        values: dict[int, dict[bytes, bytes | None]] = defaultdict(dict)
         offsets: dict[int, int] = {}
         for event in batch:
             message = event.message
             partition, key, value = message.partition, message.key, message.value
             offsets[partition] = max(message.offset, offsets.get(partition, -1))
-            if key is None or value is None or (self.only_key is not None and key != self.only_key):
+            if key is None or (self.only_key is not None and key != self.only_key):
                 continue
-            known = values[partition].get(key) or self.value(partition, key)
-            if known is None or precedence(value) >= precedence(known):
+            if is_control(key):
+                values[partition][key] = value
+            elif value is None:
+                continue
+            elif wins(value, values[partition].get(key) or self.value(partition, key)):
                 values[partition][key] = value
                 self.outrun[partition].discard(key)
             else:
                 self.outrun[partition].add(key)
         for partition, offset in offsets.items():
-            writes = [Write(partition, key, value) for key, value in values[partition].items()]
-            self._write_recovered(partition, writes, offset)
+            found = values[partition].items()
+            writes = [Write(partition, key, value) for key, value in found if value is not None]
+            self._write_recovered(partition, writes, offset, [k for k, value in found if value is None])
             if self.probe is not None:
                 self.probe("recovering")
 
-    def _write_recovered(self, partition: int, writes: list[Write], offset: int) -> None:
+    def _write_recovered(self, partition: int, writes: list[Write], offset: int, nulled: list[bytes]) -> None:
         """Faust takes no notice of errors here and would wait for ever: the process ends instead."""
         try:
-            self.write_batch(partition, writes, offset)
+            self.write_batch(partition, writes, offset, nulled)
         except Fatal as error:
             cast(faust.App, self.app).add_future(self.app.crash(error))
             raise
@@ -110,6 +139,19 @@ class ShellStore(RocksStore):
         return [
             Write(partition, key, value) for key in keys if (value := self.value(partition, key)) is not None
         ]
+
+
+class _Records:
+    """A store as ``streams.changelog`` reads it."""
+
+    def __init__(self, store: ShellStore) -> None:
+        self._store = store
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        return self._store.value(partition, key)
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        return self._store.records_of(partition)
 
 
 class ShellTable(faust.Table[bytes, bytes]):
@@ -157,6 +199,6 @@ def read_disk(folder: Path) -> dict[bytes, bytes]:
     db = rocksdict.Rdict(str(folder), options=options, access_type=rocksdict.AccessType.read_only())
     try:
         pairs = cast(Iterator[tuple[bytes, bytes]], db.items())
-        return {key: value for key, value in pairs if not key.startswith(_FAUST_KEYS)}
+        return {k: v for k, v in pairs if not k.startswith(_FAUST_KEYS) and not is_control(k)}
     finally:
         db.close()

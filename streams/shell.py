@@ -123,10 +123,13 @@ class Shell:
         entries, marks, labels = self._sort_out(items, effects)
         fresh: dict[tuple[int, bytes], Value] = {}
         produced: list[tuple[int, Produced]] = []
-        for (part, key), group in self._by_key(entries, effects).items():
-            fresh[part, key] = self._step_key(part, key, group, effects, produced)
-        produced.sort(key=lambda pair: pair[0])
         own = self._watermark_value()
+        for (part, key), group in self._by_key(entries, effects).items():
+            stored = self._store.get(part, key)
+            # a new key joins the table in the table's epoch: what has a lower one is not part of it
+            value = unpack(stored) if stored is not None else Value(own.epoch, {}, b"")
+            fresh[part, key] = self._step_key(key, value, group, effects, produced)
+        produced.sort(key=lambda pair: pair[0])
         body = own.body
         at = 0
         for position, label in marks:
@@ -200,14 +203,12 @@ class Shell:
 
     def _step_key(
         self,
-        part: int,
         key: bytes,
+        value: Value,
         group: list[_Entry],
         effects: Effects,
         produced: list[tuple[int, Produced]],
     ) -> Value:
-        stored = self._store.get(part, key)
-        value = unpack(stored) if stored is not None else Value(0, {}, b"")
         cursors = dict(value.cursors)
         news: list[_Entry] = []
         for entry in group:

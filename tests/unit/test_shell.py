@@ -222,6 +222,15 @@ def test_an_epoch_is_kept() -> None:
     assert unpack(stored) == (7, {(0, 0): 2}, b"42")
 
 
+def test_a_new_key_joins_the_table_in_the_tables_epoch() -> None:
+    bench = Bench()
+    bench.store.put(0, WATERMARK_KEY, pack(7, {(0, 0): T0}, b""))
+    bench.apply(record("A", 2))
+    stored = bench.store.get(0, b"A")
+    assert stored is not None
+    assert unpack(stored).epoch == 7
+
+
 def test_an_output_names_the_message_that_caused_it() -> None:
     effects = Bench().apply(record("A", 1), record("A", 2))
     causes = [each.cause.offset for each in effects.outputs if isinstance(each, Produced) and each.cause]
