@@ -57,7 +57,7 @@ def held(store: ShellStore) -> Values:
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_recovery_in_pieces_gives_the_the_changelogs_table(data: st.DataObject, table: ShellTable) -> None:
+def test_a_recovery_in_pieces_gives_the_changelogs_table(store: ShellStore, data: st.DataObject) -> None:
     store.remove([(part, key) for part in PARTITIONS for key, _ in store.records_of(part)])
     old = data.draw(tables(PARTITIONS, 0, b"old "))
     log = [*as_log(old), *applied(data.draw(tables(PARTITIONS, 1, b"new ")), 1)]
