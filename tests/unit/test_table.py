@@ -68,6 +68,7 @@ def test_a_recovery_in_pieces_gives_the_changelogs_table(store: ShellStore, data
     perform(store, log)
     assert held(store) == restored(log, PARTITIONS).values()
     recover(store, log)
+    perform(store, log)
     assert held(store) == restored(log, PARTITIONS).values()
     assert store.settled(0, PARTITIONS) == ({}, (), (), None)
 
