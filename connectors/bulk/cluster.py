@@ -1,0 +1,227 @@
+"""Requests to the brokers of a cluster, one after the other over plain sockets.
+
+The requests and answers are aiokafka's protocol classes; its client is not used: it decodes a fetch with
+several copies of the records and needs an event loop and a background task in every process that reads.
+"""
+
+import io
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from aiokafka import errors
+from aiokafka.conn import collect_hosts
+from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from schemas.errors import Fatal, Retry
+from streams.blocks import Bytes
+
+SILENT_S = 15.0
+"""How long a broker may be silent."""
+
+_PAUSE_S = 0.1
+_CLIENT_ID = "tapedeck-bulk"
+_PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
+"""Error codes of a cluster that elects leaders, starts or has just created a topic."""
+
+WirePart = tuple[str, int]
+"""A partition by its topic's name on the cluster."""
+
+
+class Passing(Exception):
+    """A fault that may be over soon: a connection that broke, a partition without a leader."""
+
+
+def demand(code: int, what: str) -> None:
+    """Return for code 0. Raises Passing for a fault of the moment and Fatal for any other."""
+    if code == 0:
+        return
+    name = errors.for_code(code).__name__
+    if code in _PASSING:
+        raise Passing(f"{what}: {name} ({code})")
+    raise Fatal(f"the broker refused: {what}: {name} ({code})", remedy="see the broker's log")
+
+
+class Patience:
+    """Waits between attempts until ``limit_s`` seconds have brought nothing."""
+
+    def __init__(self, limit_s: float, doing: str, bootstrap: str) -> None:
+        self._limit_s, self._doing, self._bootstrap = limit_s, doing, bootstrap
+        self.reset()
+
+    def reset(self) -> None:
+        """Something came: the time starts anew."""
+        self._until = time.monotonic() + self._limit_s
+
+    def bear(self, fault: Exception) -> None:
+        """Wait a moment. Raises Retry where the time is over."""
+        if time.monotonic() + _PAUSE_S > self._until:
+            raise Retry(
+                f"the broker at {self._bootstrap} gave nothing for {self._limit_s:g} s while {self._doing}",
+                value=str(fault) or type(fault).__name__,
+                remedy="check that it runs (`tape status`), then do this again",
+            ) from None
+        time.sleep(_PAUSE_S)
+
+
+class Connection:
+    """A socket to one broker. What fails raises Passing, and the connection is of no more use."""
+
+    def __init__(self, host: str, port: int, silent_s: float) -> None:
+        try:
+            self._socket = socket.create_connection((host, port), timeout=silent_s)
+        except OSError as error:
+            raise Passing(f"{host}:{port}: {error}") from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._where = f"{host}:{port}"
+        self._sent = 0
+        self._versions: dict[int, tuple[int, int]] = {}
+        try:
+            answer = self.ask(ApiVersionRequest())
+        except Passing:
+            self.close()
+            raise
+        self._versions = {key: (low, high) for key, low, high in answer.api_versions}
+
+    def send(self, request: Any) -> Any:
+        """Send an aiokafka request; returns it in the version that this broker speaks."""
+        try:
+            struct_ = request.prepare(self._versions)
+        except NotImplementedError as error:
+            raise Fatal(f"the broker at {self._where} is of a version not supported: {error}") from None
+        self._sent += 1
+        head = struct_.build_request_header(correlation_id=self._sent, client_id=_CLIENT_ID)
+        body = head.encode() + struct_.encode()
+        try:
+            self._socket.sendall(struct.pack(">i", len(body)) + body)
+        except OSError as error:
+            raise self._broken(error) from None
+        return struct_
+
+    def receive(self) -> Bytes:
+        """The oldest answer that is not yet received, from its correlation id on. In new memory."""
+        frame = np.empty(4, dtype=np.uint8)
+        self._read(frame.data)
+        frame = np.empty(int(frame.view(">i4")[0]), dtype=np.uint8)
+        self._read(frame.data)
+        return frame
+
+    def ask(self, request: Any) -> Any:
+        """Send a request and wait for its answer."""
+        struct_ = self.send(request)
+        answer = io.BytesIO(self.receive().data)
+        struct_.parse_response_header(answer)
+        return struct_.RESPONSE_TYPE.decode(answer)
+
+    def _read(self, into: memoryview) -> None:
+        got = 0
+        try:
+            while got < len(into):
+                size = self._socket.recv_into(into[got:])
+                if size == 0:
+                    raise Passing(f"{self._where} closed the connection")
+                got += size
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: OSError) -> Passing:
+        return Passing(f"{self._where}: {error or type(error).__name__}")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Cluster:
+    """Leaders of partitions, and connections to them. For one thread of one process."""
+
+    def __init__(self, bootstrap: str, silent_s: float = SILENT_S) -> None:
+        self.bootstrap, self.silent_s = bootstrap, silent_s
+        self._addresses: dict[int, tuple[str, int]] = {}
+        self._leaders: dict[WirePart, int] = {}
+        self._free: dict[int, list[Connection]] = {}
+
+    def patience(self, doing: str, limit_s: float | None = None) -> Patience:
+        """For attempts at ``doing``; the limit is the silence allowed."""
+        return Patience(self.silent_s if limit_s is None else limit_s, doing, self.bootstrap)
+
+    def leader(self, part: WirePart) -> int:
+        """The node that leads ``part``. Raises Passing where none does, Fatal where it is not there."""
+        if part not in self._leaders:
+            self.learn((part[0],))
+        if part not in self._leaders:
+            raise Passing(f"{part[0]}/{part[1]} has no leader")
+        return self._leaders[part]
+
+    def forget(self, part: WirePart) -> None:
+        """Ask anew who leads ``part``."""
+        self._leaders.pop(part, None)
+
+    def learn(self, names: Iterable[str]) -> dict[str, int]:
+        """Ask for the leaders of topics; returns their partition counts. Raises Fatal for one not there."""
+        answer = self._ask_any(MetadataRequest(list(names), False))
+        self._addresses = {node: (host, port) for node, host, port, *_ in answer.brokers}
+        counts = {}
+        for code, name, _, partitions in answer.topics:
+            if code in (3, 17):
+                remedy = "create the topics with `tape topics --create`, or check the prefix"
+                raise Fatal(f"topic {name} cannot be read: the cluster does not have it", remedy=remedy)
+            demand(code, f"asking for the leaders of {name}")
+            counts[name] = len(partitions)
+            for _, partition, leader, *_ in partitions:
+                self._leaders.pop((name, partition), None)
+                if leader >= 0:
+                    self._leaders[name, partition] = leader
+        return counts
+
+    def _ask_any(self, request: Any) -> Any:
+        """The answer of the first broker that answers."""
+        fault: Passing | None = None
+        for host, port in self._known():
+            try:
+                connection = Connection(host, port, self.silent_s)
+                try:
+                    return connection.ask(request)
+                finally:
+                    connection.close()
+            except Passing as error:
+                fault = error
+        raise fault or Passing(f"{self.bootstrap} names no broker")
+
+    def _known(self) -> list[tuple[str, int]]:
+        first = [(host, port) for host, port, _ in collect_hosts(self.bootstrap)]
+        return [*self._addresses.values(), *(each for each in first if each not in self._addresses.values())]
+
+    def borrow(self, node: int) -> Connection:
+        """A connection to ``node`` that nobody else uses. Close it or give it back."""
+        if free := self._free.get(node):
+            return free.pop()
+        if node not in self._addresses:
+            raise Passing(f"node {node} is not known")
+        return Connection(*self._addresses[node], self.silent_s)
+
+    def give_back(self, node: int, connection: Connection) -> None:
+        """Keep a connection on which no answer is awaited."""
+        self._free.setdefault(node, []).append(connection)
+
+    def ask(self, node: int, request: Any) -> Any:
+        """A request's answer from one broker; a kept connection that broke meanwhile is replaced once."""
+        connection = self.borrow(node)
+        try:
+            answer = connection.ask(request)
+        except Passing:
+            connection.close()
+            self.close()
+            raise
+        self.give_back(node, connection)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        for connections in self._free.values():
+            for connection in connections:
+                connection.close()
+        self._free.clear()
