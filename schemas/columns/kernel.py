@@ -18,6 +18,8 @@ from numba import njit
 KIND, SLOT, NULL_BRANCH, SYMBOLS = 0, 1, 2, 3
 LONG, INT, BOOLEAN, ENUM, DECIMAL, DOUBLE, STRING, STRINGS = 0, 1, 2, 3, 4, 5, 6, 7
 PREFIX_SIZE = 5
+WIDEST = 11
+"""Most bytes of a field besides those of its text: a union's branch and a varint."""
 
 NULL = -(2**63)
 """The integer that stands for null. A record that holds it as a number is rejected."""
@@ -28,10 +30,10 @@ _EXPONENT = np.uint64(0x7FF0_0000_0000_0000)
 _ASCII, _ANY_BYTE = 0x7F, 0xFF
 _MAX_INT, _MIN_INT = 2**31 - 1, -(2**31)
 
-_jit = njit(error_model="numpy")
+jit = njit(error_model="numpy")
 
 
-@_jit
+@jit
 def put_varint(out: Any, at: int, number: Any) -> int:
     """Write an Avro long, the count of a block or the length of a string; returns the next place."""
     left = np.uint64((number << 1) ^ (number >> 63))
@@ -43,40 +45,29 @@ def put_varint(out: Any, at: int, number: Any) -> int:
     return at + 1
 
 
-@_jit
-def _varint_size(number: Any) -> int:
-    left = np.uint64((number << 1) ^ (number >> 63))
-    size = 1
-    while left >= np.uint64(0x80):
-        left >>= np.uint64(7)
-        size += 1
-    return size
+@jit
+def put_bytes(out: Any, at: int, data: Any, start: int, size: int) -> int:
+    """Copy ``size`` bytes of ``data`` from ``start`` on; returns the next place."""
+    for k in range(size):
+        out[at + k] = data[start + k]
+    return at + size
 
 
-@_jit
+@jit
 def _get_varint(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(number, next place) of a zigzag varint; (0, -1) where it is cut or not the shortest."""
-    if at >= end:
-        return 0, -1
-    byte = np.int64(data[at])
-    at += 1
-    if byte < 0x80:
-        return (byte >> 1) ^ -(byte & 1), at
-    raw = np.uint64(byte & 0x7F)
-    shift = 7
-    while at < end:
+    """(number, next place) of a zigzag varint; the place is -1 where it is cut or not the shortest."""
+    byte: Any = 0x80
+    raw, shift = np.uint64(0), 0
+    while byte >= 0x80 and at < end and shift < 70:
         byte = np.int64(data[at])
-        at += 1
-        if byte == 0 or (shift == 63 and byte > 1):
-            return 0, -1
         raw |= np.uint64(byte & 0x7F) << np.uint64(shift)
-        if byte < 0x80:
-            return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), at
+        at += 1
         shift += 7
-    return 0, -1
+    refused = byte >= 0x80 or (byte == 0 and shift > 7) or (byte > 1 and shift == 70)
+    return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), -1 if refused else at
 
 
-@_jit
+@jit
 def _decimal_size(value: Any) -> int:
     """Bytes that fastavro gives an unscaled decimal: one more than needed at negative powers of two."""
     left = np.uint64(abs(value))
@@ -87,52 +78,52 @@ def _decimal_size(value: Any) -> int:
     return size
 
 
-@_jit
+@jit
 def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(unscaled number, next place) of a decimal that fits in 8 bytes; (0, -1) where it does not."""
+    """(unscaled number, next place) of a decimal; the place is -1 where it does not fit in 8 bytes."""
     size, at = _get_varint(data, at, end)
-    if at < 0 or size < 1 or size > 8 or size > end - at:
-        return 0, -1
-    value = np.int64(data[at])
-    if value >= 0x80:
-        value -= 0x100
-    for k in range(1, size):
-        value = (value << 8) | np.int64(data[at + k])
-    if value == NULL or _decimal_size(value) != size:
-        return 0, -1
-    return value, at + size
+    value: Any = 0
+    after = -1
+    if at >= 0 and 1 <= size <= min(8, end - at):
+        value = np.int64(np.int8(data[at]))
+        for k in range(1, size):
+            value = (value << 8) | np.int64(data[at + k])
+        if value != NULL and _decimal_size(value) == size:
+            after = at + size
+    return value, after
 
 
-@_jit
+@jit
 def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
     """(start, size) of a string without a byte above ``highest``; (-1, 0) where it is anything else."""
-    size, at = _get_varint(data, at, end)
-    if at < 0 or size < 0 or size > end - at:
-        return -1, 0
-    seen = np.uint8(0)
-    for k in range(at, at + size):
-        seen |= data[k]
-    return at if seen <= highest else -1, size
+    size, start = _get_varint(data, at, end)
+    if start >= 0 and 0 <= size <= end - start:
+        seen = np.uint8(0)
+        for k in range(start, start + size):
+            seen |= data[k]
+        if seen <= highest:
+            return start, size
+    return -1, 0
 
 
-@_jit
+@jit
 def _skip_strings(data: Any, at: int, end: int, highest: int) -> int:
     """Where an array of strings in one block, or an empty one, ends; -1 where it is anything else."""
     count, at = _get_varint(data, at, end)
     if at < 0 or count < 0 or count > end - at:
         return -1
-    if count == 0:
-        return at
     for _ in range(count):
         start, size = _get_string(data, at, end, highest)
         if start < 0:
             return -1
         at = start + size
+    if count == 0:
+        return at
     return at + 1 if at < end and data[at] == 0 else -1
 
 
-@_jit
-def _get_bits(data: Any, at: int) -> np.uint64:
+@jit
+def _get_bits(data: Any, at: int) -> Any:
     """The eight bytes at ``at``, lowest first."""
     bits = np.uint64(data[at])
     for k in range(1, 8):
@@ -140,7 +131,7 @@ def _get_bits(data: Any, at: int) -> np.uint64:
     return bits
 
 
-@_jit
+@jit
 def _set_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) -> None:
     if kind == DOUBLE:
         bits[slot, row] = _NULL_BITS
@@ -151,7 +142,7 @@ def _set_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) 
         ints[slot, row] = NULL
 
 
-@_jit
+@jit
 def _is_in_range(value: Any, kind: int, symbols: int) -> Any:
     """Whether an integer is one that its kind has; NULL is in no range."""
     if kind == INT:
@@ -163,7 +154,7 @@ def _is_in_range(value: Any, kind: int, symbols: int) -> Any:
     return value != NULL
 
 
-@_jit
+@jit
 def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple[Any, int]:
     """(value, next place) of a field that is kept in the block of integers; (0, -1) where it is refused."""
     if kind == DECIMAL:
@@ -172,7 +163,7 @@ def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple
     return value, at if _is_in_range(value, kind, symbols) else -1
 
 
-@_jit
+@jit
 def _read_row(program: Any, data: Any, at: int, end: int, row: int, ints: Any, bits: Any, spans: Any) -> bool:
     """Read one body into the columns; whether all of it was read and nothing is left."""
     for k in range(len(program)):
@@ -221,7 +212,7 @@ def _read_row(program: Any, data: Any, at: int, end: int, row: int, ints: Any, b
     return at == end
 
 
-@_jit
+@jit
 def _has_prefix(data: Any, start: int, size: int, prefix: Any) -> Any:
     """Whether the span lies in ``data`` and begins as it must."""
     if start < 0 or size < PREFIX_SIZE or size > len(data) - start:
@@ -255,113 +246,93 @@ def decode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: A
     return rejected[:count].copy()
 
 
-@_jit
-def _is_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) -> Any:
-    if kind == DOUBLE:
-        return bits[slot, row] & ~_SIGN > _EXPONENT
-    if kind >= STRING:
-        return spans[slot, row, 1] == -1
-    return ints[slot, row] == NULL
+@jit
+def _put_bits(out: Any, at: int, bits: Any) -> int:
+    for k in range(8):
+        out[at + k] = np.uint8((bits >> np.uint64(8 * k)) & np.uint64(0xFF))
+    return at + 8
 
 
-@_jit
-def _value_size(
-    kind: int, slot: int, symbols: int, row: int, data: Any, ints: Any, bits: Any, spans: Any
-) -> Any:
-    """Bytes of a value that is not null; 0 where the schema refuses it."""
-    if kind == DOUBLE:
-        return 8 if bits[slot, row] & _EXPONENT != _EXPONENT else 0
-    if kind >= STRING:
-        start, size = spans[slot, row, 0], spans[slot, row, 1]
-        if start < 0 or size < 0 or size > len(data) - start:
-            return 0
-        if kind == STRING:
-            return _varint_size(size) + size
-        return size if _skip_strings(data, start, start + size, _ANY_BYTE) == start + size else 0
-    value = ints[slot, row]
-    if not _is_in_range(value, kind, symbols):
-        return 0
-    # A decimal's bytes stand behind their count, which takes one byte.
-    return 1 + _decimal_size(value) if kind == DECIMAL else _varint_size(value) if kind != BOOLEAN else 1
-
-
-@_jit
-def _copy(out: Any, at: int, data: Any, start: int, size: int) -> int:
+@jit
+def _put_decimal(out: Any, at: int, value: Any) -> int:
+    size = _decimal_size(value)
+    out[at] = 2 * size
     for k in range(size):
-        out[at + k] = data[start + k]
-    return at + size
+        out[at + 1 + k] = np.uint8((value >> (8 * (size - 1 - k))) & 0xFF)
+    return at + 1 + size
 
 
-@_jit
-def _put_value(
-    out: Any, at: int, kind: int, slot: int, row: int, data: Any, ints: Any, bits: Any, spans: Any
-) -> int:
-    """Write a value that ``_value_size`` let pass; returns the next place."""
-    if kind == DOUBLE:
-        number = bits[slot, row]
-        for k in range(8):
-            out[at + k] = np.uint8((number >> np.uint64(8 * k)) & np.uint64(0xFF))
-        return at + 8
-    if kind >= STRING:
-        start, size = spans[slot, row, 0], spans[slot, row, 1]
+@jit
+def _put_span(out: Any, at: int, data: Any, start: int, size: int, kind: int) -> int:
+    """Write a string, or an array of strings as it lies in ``data``; -1 where the span is none."""
+    after = -1
+    if start >= 0 and 0 <= size <= len(data) - start:
         if kind == STRING:
-            at = put_varint(out, at, size)
-        return _copy(out, at, data, start, size)
-    value = ints[slot, row]
-    if kind == DECIMAL:
-        size = _decimal_size(value)
-        at = put_varint(out, at, size)
-        for k in range(size):
-            out[at + k] = np.uint8((value >> (8 * (size - 1 - k))) & 0xFF)
-        return at + size
-    if kind == BOOLEAN:
-        out[at] = value
-        return at + 1
-    return put_varint(out, at, value)
+            after = put_bytes(out, put_varint(out, at, size), data, start, size)
+        elif _skip_strings(data, start, start + size, _ANY_BYTE) == start + size:
+            after = put_bytes(out, at, data, start, size)
+    return after
 
 
-@_jit
-def _row_size(program: Any, data: Any, row: int, ints: Any, bits: Any, spans: Any) -> Any:
-    """Bytes of one body; -1 - k where field number k is refused."""
-    total = 0
+@jit
+def _put_integer(out: Any, at: int, value: Any, kind: int, symbols: int) -> int:
+    """Write a field of the block of integers; -1 where its kind does not have the value."""
+    after = -1
+    if _is_in_range(value, kind, symbols):
+        if kind == DECIMAL:
+            after = _put_decimal(out, at, value)
+        elif kind == BOOLEAN:
+            out[at] = value
+            after = at + 1
+        else:
+            after = put_varint(out, at, value)
+    return after
+
+
+@jit
+def _write_row(program: Any, data: Any, row: int, ints: Any, bits: Any, spans: Any, out: Any, at: int) -> int:
+    """Write one body; returns the next place, or -1 - k where field number k does not fit its schema."""
     for k in range(len(program)):
-        kind, slot = program[k, KIND], program[k, SLOT]
-        if program[k, NULL_BRANCH] >= 0:
-            total += 1
-            if _is_null(kind, slot, row, ints, bits, spans):
-                continue
-        size = _value_size(kind, slot, program[k, SYMBOLS], row, data, ints, bits, spans)
-        if size == 0:
+        kind, slot, null_branch = program[k, KIND], program[k, SLOT], program[k, NULL_BRANCH]
+        if kind == DOUBLE:
+            null = bits[slot, row] & ~_SIGN > _EXPONENT
+        elif kind >= STRING:
+            null = spans[slot, row, 1] == -1
+        else:
+            null = ints[slot, row] == NULL
+        if null_branch >= 0:
+            out[at] = 2 * null_branch if null else 2 - 2 * null_branch
+            at += 1
+        if null and null_branch >= 0:
+            continue
+        if kind == DOUBLE:
+            number = bits[slot, row]
+            at = _put_bits(out, at, number) if number & _EXPONENT != _EXPONENT else -1
+        elif kind >= STRING:
+            at = _put_span(out, at, data, spans[slot, row, 0], spans[slot, row, 1], kind)
+        else:
+            at = _put_integer(out, at, ints[slot, row], kind, program[k, SYMBOLS])
+        if at < 0:
             return -1 - k
-        total += size
-    return total
+    return at
 
 
 @njit(cache=True, error_model="numpy")
-def encode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: Any, spans: Any) -> Any:
-    """Write n records; returns (their bytes one after the other, first row refused or -1, its field).
+def encode(
+    program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: Any, spans: Any, out: Any
+) -> Any:
+    """Write n records one after the other; returns (bytes written, first row refused or -1, its field).
 
-    The arguments are those of ``decode``, but that ``values`` is written: start and length of each record.
+    The arguments are those of ``decode``, but that ``values`` is written, and ``out``: uint8 with room for
+    ``WIDEST`` bytes a field and those of every string and array.
     """
-    total = 0
-    for row in range(len(values)):
-        size = _row_size(program, data, row, ints, bits, spans)
-        if size < 0:
-            return np.empty(0, dtype=np.uint8), row, -1 - size
-        values[row, 0], values[row, 1] = total, PREFIX_SIZE + size
-        total += PREFIX_SIZE + size
-    out = np.empty(total, dtype=np.uint8)
     at = 0
     for row in range(len(values)):
-        at = _copy(out, at, prefix, 0, PREFIX_SIZE)
-        for k in range(len(program)):
-            kind, slot = program[k, KIND], program[k, SLOT]
-            null_branch = program[k, NULL_BRANCH]
-            if null_branch >= 0:
-                null = _is_null(kind, slot, row, ints, bits, spans)
-                out[at] = 2 * null_branch if null else 2 - 2 * null_branch
-                at += 1
-                if null:
-                    continue
-            at = _put_value(out, at, kind, slot, row, data, ints, bits, spans)
-    return out, -1, -1
+        start = at
+        at = _write_row(
+            program, data, row, ints, bits, spans, out, put_bytes(out, at, prefix, 0, PREFIX_SIZE)
+        )
+        if at < 0:
+            return start, row, -1 - at
+        values[row, 0], values[row, 1] = start, at - start
+    return at, -1, -1

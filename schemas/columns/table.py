@@ -123,16 +123,14 @@ class Columns:
         spans = self.spans[name]
         if not len(spans):
             return []
-        low, high = int(spans[:, 0].min()), int(spans.sum(axis=1).max())
-        # One character per byte: text is cut much faster than bytes are decoded, and nearly all is ASCII.
-        text = self.data[low : max(low, high)].tobytes().decode("latin-1")
-        cut = [
-            text[start : start + size] if size >= 0 else None
-            for start, size in zip((spans[:, 0] - low).tolist(), spans[:, 1].tolist(), strict=True)
+        starts = spans[:, 0]
+        ends = starts + spans[:, 1]
+        low = int(starts.min())
+        raw = self.data[low : max(low, int(ends.max()))].tobytes()
+        return [
+            raw[start:end].decode() if end >= start else None
+            for start, end in zip((starts - low).tolist(), (ends - low).tolist(), strict=True)
         ]
-        if text.isascii():
-            return cut
-        return [each and each.encode("latin-1").decode() for each in cut]
 
     def row(self, index: int) -> Body:
         """One record as ``schemas.codec.decode`` gives its body."""

@@ -40,7 +40,8 @@ def encode_columns(name: str, columns: Columns) -> tuple[Bytes, Ints]:
     if columns.name != name:
         raise Fatal(f"these are not columns of {name}", value=columns.name)
     spans = np.empty((columns.n, 2), dtype=np.int64)
-    out, row, field = kernel.encode(
+    out = np.empty(_room(columns), dtype=np.uint8)
+    size, row, field = kernel.encode(
         columns.layout.program,
         _prefix(name),
         frozen(columns.data, np.uint8),
@@ -48,10 +49,18 @@ def encode_columns(name: str, columns: Columns) -> tuple[Bytes, Ints]:
         columns.int_block,
         columns.float_block.view(np.uint64),
         columns.span_block,
+        out,
     )
     if row >= 0:
         raise _refused(columns, columns.layout.fields[field], row)
-    return out, spans
+    return out[:size], spans
+
+
+def _room(columns: Columns) -> int:
+    """Bytes that the records cannot exceed; a span that is none is refused before it is written."""
+    text = columns.span_block[:, : columns.n, 1].clip(0, len(columns.data)).sum()
+    fixed = kernel.PREFIX_SIZE + kernel.WIDEST * len(columns.layout.fields)
+    return int(text) + fixed * columns.n
 
 
 def _refused(columns: Columns, field: Field, row: int) -> DeadLetter:

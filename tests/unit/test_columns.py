@@ -314,8 +314,9 @@ def test_null_may_stand_on_either_side_of_a_union(union, null):
         array.flags.writeable = False
     assert len(kernel.decode(program, prefix, data, values, ints, bits, spans)) == 0
     assert ints[0, 0] == NULL
-    out, row, _ = kernel.encode(program, prefix, data, values.copy(), ints, bits, spans)
-    assert (row, out.tobytes()) == (-1, data.tobytes())
+    out = np.empty(5 + kernel.WIDEST, dtype=np.uint8)
+    size, row, _ = kernel.encode(program, prefix, data, values.copy(), ints, bits, spans, out)
+    assert (row, out[:size].tobytes()) == (-1, data.tobytes())
 
 
 @pytest.mark.parametrize(
