@@ -6,7 +6,7 @@ until somebody asks for ``messages``.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -75,7 +75,7 @@ def unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
 class Block:
     """Records of one partition in log order.
 
-    ``data`` uint8 holds all bytes. ``offsets`` int64 (n), strictly rising, holes allowed; ``timestamps`` int64
+    ``data`` uint8: all bytes. ``offsets`` int64 (n), strictly rising, holes allowed; ``timestamps`` int64
     (n), ms. ``keys``, ``values``, ``headers`` int64 (n, 2): start and length in ``data``, length -1 for null;
     headers lie as in the log (``pack_headers``).
     """
@@ -103,6 +103,10 @@ class Block:
             self.topic, self.partition, self.data, self.offsets[at], self.timestamps[at],
             self.keys[at], self.values[at], self.headers[at],
         )  # fmt: skip
+
+    def placed_at(self, first: int) -> "Block":
+        """The same records with offsets counted from ``first``."""
+        return replace(self, offsets=first + np.arange(len(self)))
 
     def key(self, place: int) -> bytes | None:
         return self._bytes(self.keys[place])

@@ -30,6 +30,11 @@ def readonly(data: Bytes) -> Bytes:
     return view
 
 
+def moved(spans: Ints, shift: int) -> Ints:
+    """``spans`` of bytes that now begin ``shift`` further on."""
+    return spans + np.array([shift, 0], dtype=np.int64)
+
+
 @njit(inline="always")
 def _varint(data: Any, at: int) -> tuple[int, int]:
     shift, result = 0, 0
@@ -142,21 +147,21 @@ class Interner:
 
 
 @njit(inline="always")
-def _put(out: Any, at: int, text: Any) -> int:
+def put_text(out: Any, at: int, text: Any) -> int:
     for k in range(len(text)):
         out[at + k] = text[k]
     return at + len(text)
 
 
 @njit(inline="always")
-def _put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
+def put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
     for k in range(length):
         out[at + k] = data[start + k]
     return at + length
 
 
 @njit
-def _put_number(out: Any, at: int, number: int) -> int:
+def put_number(out: Any, at: int, number: int) -> int:
     if number < 0:
         out[at] = 45
         at += 1
@@ -172,7 +177,7 @@ def _put_number(out: Any, at: int, number: int) -> int:
 
 
 @njit
-def _put_hex(out: Any, at: int, raw: Any) -> int:
+def put_hex(out: Any, at: int, raw: Any) -> int:
     for k in range(16):
         high, low = raw[k] >> 4, raw[k] & 15
         out[at + 2 * k] = high + (48 if high < 10 else 87)
@@ -188,22 +193,22 @@ def _identity_texts(
     at = 0
     for row in range(len(time)):
         start = at
-        at = _put(out, at, head)
+        at = put_text(out, at, head)
         for k in range(parts.shape[1]):
             if parts[row, k, 1] >= 0:
-                at = _put_span(out, at, data, parts[row, k, 0], parts[row, k, 1])
+                at = put_span(out, at, data, parts[row, k, 0], parts[row, k, 1])
                 out[at] = 124
                 at += 1
-        at = _put_number(out, at, time[row])
+        at = put_number(out, at, time[row])
         out[at] = 124
-        at = _put_number(out, at + 1, revision[row])
-        at = _put(out, at, tail)
+        at = put_number(out, at + 1, revision[row])
+        at = put_text(out, at, tail)
         for k in range(inputs.shape[1]):
             if inputs[row, k, 1] >= 0:
                 if k:
                     out[at] = 44
                     at += 1
-                at = _put_span(out, at, data, inputs[row, k, 0], inputs[row, k, 1])
+                at = put_span(out, at, data, inputs[row, k, 0], inputs[row, k, 1])
         spans[row, 0], spans[row, 1] = start, at - start
 
 
@@ -229,7 +234,7 @@ def event_ids(
 @njit(cache=True, nogil=True)
 def _hex(raw: Any, out: Any) -> None:
     for row in range(len(raw)):
-        _put_hex(out, row * 32, raw[row])
+        put_hex(out, row * 32, raw[row])
 
 
 def hex_of(raw: Bytes) -> Bytes:
@@ -246,8 +251,8 @@ def _row_texts(data: Any, keys: Any, values: Any, prefix: int, out: Any, spans: 
         start, length = at, max(keys[row, 1], 0)
         for k in range(4):
             out[at + k] = (length >> (24 - 8 * k)) & 0xFF
-        at = _put_span(out, at + 4, data, keys[row, 0], length)
-        at = _put_span(out, at, data, values[row, 0] + prefix, values[row, 1] - prefix)
+        at = put_span(out, at + 4, data, keys[row, 0], length)
+        at = put_span(out, at, data, values[row, 0] + prefix, values[row, 1] - prefix)
         spans[row, 0], spans[row, 1] = start, at - start
 
 

@@ -34,7 +34,7 @@ class FeatureReason(StrEnum):
     DUPLICATE_BAR = "DUPLICATE_BAR"
 
 
-_REASONS = {
+REASONS = {
     L.BAD: FeatureReason.BAD_BAR,
     L.OUTSIDE: FeatureReason.OUTSIDE_SESSION,
     L.UNKNOWN: FeatureReason.CALENDAR_UNKNOWN,
@@ -102,7 +102,7 @@ class FeaturesStage:
     dead_letter_reasons = frozenset({FeatureReason.BAD_BAR.value})
 
     def __init__(self, config: Config, calendar: Calendar) -> None:
-        self._digest = config.digest
+        self.config_digest = config.digest
         self._ints, self._floats = L.parameters(config)
         self._fingerprint = L.fingerprint(config)
         self._extended = config.feature.extended_hours
@@ -127,9 +127,9 @@ class FeaturesStage:
         drops = []
         late = False
         for cause, code in enumerate(status.tolist()):
-            if code in _REASONS:
+            if code in REASONS:
                 detail = broken_rule(bodies[cause]) if code == L.BAD else ""
-                drops.append(Drop(cause, _REASONS[code], detail))
+                drops.append(Drop(cause, REASONS[code], detail))
             elif code == L.LATE:
                 late = True
                 body = bodies[cause]
@@ -204,14 +204,14 @@ class FeaturesStage:
                 FEATURES.name,
                 (feed, symbol, t),
                 revision=revision,
-                config_digest=self._digest,
+                config_digest=self.config_digest,
                 inputs=inputs,
             )
             body = dict(zip(_NAMES, numbers, strict=True))
             body |= {
                 "event_id": identity,
                 "event_time": t + MINUTE_US,
-                "config_digest": self._digest,
+                "config_digest": self.config_digest,
                 "rules_version": RULES_VERSION,
                 "inputs": inputs,
                 "symbol": symbol,

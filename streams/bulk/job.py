@@ -1,0 +1,168 @@
+"""What one task of a rebuild reads, goes on from, writes and gives: the frame around every fold."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import NamedTuple
+
+from streams.blocks import Block, Source
+from streams.bulk.outs import Outs
+from streams.bulk.records import Records
+from streams.bulk.rows import Rows
+from streams.frame import Value, pack, unpack
+from streams.merge import Part, parts_of
+from streams.topology import spec_of
+from streams.wire import Origin
+from topics.catalogue import WATERMARK_KEY, Layout, topic
+
+Sink = Callable[[Block], None]
+"""Takes records to append: blocks of one topic partition in order, their offsets counted from 0."""
+Progress = Callable[[int], None]
+"""Told how many input records were read since it was last told."""
+
+
+class TaskId(NamedTuple):
+    """What one task rebuilds. ``home``: the table partition that holds its ``~watermark`` value."""
+
+    stage: str
+    home: int
+    account_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.account_id}" if self.account_id else f"{self.stage}/{self.home}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to go on from: framed values by (table partition, key), the next offset per input partition."""
+
+    values: Mapping[tuple[int, bytes], bytes] = field(default_factory=dict)
+    offsets: Mapping[Part, int] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """What one task gave.
+
+    ``outputs``: rows per output topic partition. ``values``: framed values by (table partition, key), the
+    ``~watermark`` value included. ``watermark``: the last label that the task forwarded. ``applied``: the
+    offset after the last record applied, per input partition.
+    """
+
+    task: TaskId
+    outputs: dict[Part, Rows] = field(default_factory=dict)
+    values: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    watermark: int | None = None
+    applied: dict[Part, int] = field(default_factory=dict)
+
+
+def inputs_of(task: TaskId, layout: Layout) -> list[Part]:
+    """The input partitions that ``task`` reads, the trigger's first."""
+    spec = spec_of(task.stage)
+    if task.account_id is not None:
+        return [(spec.trigger, task.home)]
+    partitions = {name: layout.partitions(name) for name in spec.inputs}
+    return [(n, p) for n, parts in parts_of(spec, (task.home,), partitions).items() for p in parts]
+
+
+def outputs_of(task: TaskId, layout: Layout) -> list[Part]:
+    """The output partitions that ``task`` may write."""
+    spec = spec_of(task.stage)
+    if task.account_id is not None:
+        body = {"account_id": task.account_id}
+        return [(name, layout.partition(name, body)) for name in spec.outputs]
+    if spec.scale == "single":
+        return [(name, part) for name in spec.outputs for part in range(layout.partitions(name))]
+    return [(name, task.home) for name in spec.outputs]
+
+
+class Job:
+    """What a fold needs beside its stage: the inputs to read, where outputs go, and what it goes on from."""
+
+    def __init__(
+        self,
+        task: TaskId,
+        source: Source,
+        *,
+        cut: Mapping[Part, int] | None,
+        start: Start | None,
+        sink: Sink | None,
+        progress: Progress | None,
+        origin: Origin,
+        ingest_us: int,
+    ) -> None:
+        self.task, self.spec, self.layout = task, spec_of(task.stage), source.layout
+        self.start = start or Start()
+        self.sink, self.origin, self.ingest_us = sink, origin, ingest_us
+        self._source, self._progress = source, progress
+        self._records = Records(origin, ingest_us) if sink is not None else None
+        self.inputs = inputs_of(task, source.layout)
+        known = source.ends(sorted({name for name, _ in self.inputs}))
+        ends = {part: known[part][1] for part in self.inputs}
+        self._ends = {part: min((cut or ends).get(part, end), end) for part, end in ends.items()}
+        self._firsts = {part: self.start.offsets.get(part, known[part][0]) for part in self.inputs}
+        self._written: dict[Part, int] = {}
+        self.result = Result(task, applied=dict(self._firsts))
+        for part in outputs_of(task, source.layout):
+            self.result.outputs[part] = Rows(TemporaryFile)
+            self._written[part] = 0
+
+    def stream(self, part: Part) -> Iterator[Block]:
+        """The blocks of one input up to the cut."""
+        for block in self._source.stream(part, self._firsts[part], self._ends[part]):
+            if len(block):
+                yield block
+                if self._progress is not None:
+                    self._progress(len(block))
+
+    def stored(self) -> dict[tuple[int, bytes], Value]:
+        """The values to go on from."""
+        return {place: unpack(value) for place, value in self.start.values.items()}
+
+    def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, int]]) -> None:
+        """Take the outputs of one block and the (place, label) of the watermarks it forwards."""
+        by_topic = {each.topic: each for each in outs}
+        for each in by_topic.values():
+            self.result.outputs[each.topic, each.partition].add(each.rows())
+        if marks:
+            self.result.watermark = marks[-1][1]
+        if self._records is None:
+            return
+        for name in self.spec.outputs:
+            forwarded = marks if topic(name).watermarked else []
+            mine = by_topic.get(name) or Outs.none(name, self.task.home)
+            if len(mine) or forwarded:
+                self.append(self._records.block(mine, source, forwarded))
+
+    def append(self, block: Block) -> None:
+        """Hand records on to the sink."""
+        assert self.sink is not None
+        at = self._written[block.part]
+        self._written[block.part] = at + len(block)
+        self.sink(block.placed_at(at))
+
+    def finish(
+        self,
+        values: Mapping[tuple[int, bytes], Value],
+        labels: Mapping[tuple[int, int], int],
+        own: bytes = b"",
+    ) -> Result:
+        """The result: the table's values, and the ``~watermark`` value of ``labels`` by (rank, partition)."""
+        found = {place: pack(v.epoch, v.cursors, v.body) for place, v in values.items()}
+        if labels:
+            found[self.task.home, WATERMARK_KEY] = pack(self.epoch, labels, own)
+        self.result.values = found
+        return self.result
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the table that the task goes on from."""
+        stored = self.start.values.get((self.task.home, WATERMARK_KEY))
+        return unpack(stored).epoch if stored is not None else 0
+
+    def labels(self) -> dict[tuple[int, int], int]:
+        """The watermark labels to go on from, by (input rank, partition)."""
+        stored = self.start.values.get((self.task.home, WATERMARK_KEY))
+        return dict(unpack(stored).cursors) if stored is not None else {}

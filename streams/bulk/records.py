@@ -1,0 +1,162 @@
+"""Outputs as records of the log, with the headers that live's have and the watermarks between them."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from streams.blocks import Block, Bytes, Ints, pack_headers
+from streams.bulk.arrays import moved, put_hex, put_number, put_span, put_text, readonly
+from streams.bulk.outs import Outs
+from streams.contract import MINUTE_US
+from streams.watermarks import headers_for
+from streams.wire import TRACE, Origin
+from topics.catalogue import WATERMARK_KEY
+
+# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+
+_NONE = np.empty((0, 2), dtype=np.int64)
+_ID, _TRACE = 32, 55
+"""Characters of an event_id, and of a W3C trace context."""
+
+
+@njit
+def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
+    """Where the trace id of a record's trace context begins, -1 where it has none that can be read."""
+    if size <= 0:
+        return -1
+    end = at + size
+    count, shift = 0, 0
+    while True:  # a count of headers, then names and contents with their lengths, all zigzag varints
+        byte = int(data[at])
+        at += 1
+        count |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    for _ in range((count >> 1) * 2):
+        length, shift = 0, 0
+        while True:
+            byte = int(data[at])
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        length = (length >> 1) ^ -(length & 1)
+        if length == len(name) and at + length < end:
+            same = True
+            for k in range(length):
+                same = same and data[at + k] == name[k]
+            if same:
+                return _trace_in(data, at + length)
+        at += max(length, 0)
+    return -1
+
+
+@njit
+def _trace_in(data: Any, at: int) -> Any:
+    if (int(data[at]) >> 1) < 53:  # a length below 128 is one byte
+        return -1
+    if data[at + 1 + 2] != 45 or data[at + 1 + 35] != 45 or data[at + 1 + 52] != 45:
+        return -1
+    for k in range(52):
+        c = data[at + 1 + k]
+        if k not in (2, 35) and not (48 <= c <= 57 or 97 <= c <= 102):
+            return -1
+    return at + 1 + 3
+
+
+@njit(cache=True, nogil=True)
+def _headers(
+    cause_data: Any, cause_headers: Any, offsets: Any, causes: Any, ids: Any, pieces: Any, bounds: Any,
+    name: Any, out: Any, spans: Any,
+) -> int:  # fmt: skip
+    """Per output: the fixed part, ce_id, ce_type, traceparent, tape-cause; gives the bytes written."""
+    at = 0
+    for row in range(len(causes)):
+        start, cause = at, causes[row]
+        at = put_text(out, at, pieces[bounds[0] : bounds[1]])
+        at = put_hex(out, at, ids[row])
+        at = put_text(out, at, pieces[bounds[1] : bounds[2]])
+        trace = _trace_of(cause_data, cause_headers[cause, 0], cause_headers[cause, 1], name)
+        at = put_span(out, at, cause_data, trace, 32) if trace >= 0 else put_hex(out, at, ids[row])
+        out[at] = 45
+        put_hex(out, at + 1, ids[row])
+        at = put_text(out, at + 17, pieces[bounds[2] : bounds[3]])
+        length_at = at
+        at = put_text(out, at + 1, pieces[bounds[3] : bounds[4]])
+        at = put_number(out, at, offsets[cause])
+        out[length_at] = (at - length_at - 1) << 1
+        spans[row, 0], spans[row, 1] = start, at - start
+    return at
+
+
+class Records:
+    """Turns outputs into log records with the headers that live's have. ``ingest_us``: when, UTC micros."""
+
+    def __init__(self, origin: Origin, ingest_us: int) -> None:
+        self._static = [*origin.static(), ("tape-ingest-time", str(ingest_us).encode())]
+        self._trace = np.frombuffer(TRACE.encode(), dtype=np.uint8)
+
+    def block(self, outs: Outs, source: Block, marks: list[tuple[int, int]]) -> Block:
+        """``outs`` with watermarks between: (places in ``source``, label) in order; offsets from 0."""
+        headers, spans = self._headers(outs, source)
+        base = len(outs.data)
+        keys, values = [outs.keys], [outs.values]
+        times, all_spans = [outs.times // 1000], [moved(spans, base)]
+        parts = [outs.data, headers]
+        if marks:
+            parts.append(np.frombuffer(WATERMARK_KEY, dtype=np.uint8))
+            key_at = base + len(headers)
+            size = key_at + len(WATERMARK_KEY)
+            for _, label in marks:
+                packed = np.frombuffer(pack_headers(headers_for(label)), dtype=np.uint8)
+                all_spans.append(np.array([[size, len(packed)]]))
+                parts.append(packed)
+                size += len(packed)
+            n = len(marks)
+            keys.append(np.tile(np.array([[key_at, len(WATERMARK_KEY)]]), (n, 1)))
+            values.append(np.tile(np.array([[0, -1]]), (n, 1)))
+            times.append(np.array([(label + MINUTE_US) // 1000 for _, label in marks]))
+        places = np.concatenate([outs.causes, np.array([place for place, _ in marks], dtype=np.int64)])
+        order = np.argsort(places, kind="stable")
+        return Block(
+            outs.topic,
+            outs.partition,
+            np.concatenate(parts),
+            np.arange(len(order)),
+            np.concatenate(times)[order],
+            np.concatenate(keys)[order],
+            np.concatenate(values)[order],
+            np.concatenate(all_spans)[order],
+        )
+
+    def _headers(self, outs: Outs, source: Block) -> tuple[Bytes, Ints]:
+        if not len(outs):
+            return np.empty(0, dtype=np.uint8), _NONE
+        pieces, bounds = self._pieces(outs.topic, f"{source.topic}/{source.partition}@")
+        out = np.empty(len(outs) * (len(pieces) + 32 + 32 + 17 + 24), dtype=np.uint8)
+        spans = np.empty((len(outs), 2), dtype=np.int64)
+        size = _headers(
+            readonly(source.data), source.headers, source.offsets, outs.causes, outs.ids, pieces, bounds,
+            self._trace, out, spans,
+        )  # fmt: skip
+        return out[:size], spans
+
+    def _pieces(self, topic: str, cause: str) -> tuple[Bytes, Ints]:
+        """The bytes before the id, before the trace, after it, before the cause's offset; their bounds."""
+        of_type = ("ce_type", f"tapedeck.{topic}".encode())
+        pieces = [
+            _packed([*self._static, ("ce_id", bytes(_ID))], len(self._static) + 4)[:-_ID],
+            _packed([of_type, (TRACE, bytes(_TRACE))])[:-_TRACE] + b"00-",
+            b"-01" + _packed([("tape-cause", b"")])[:-1],
+            cause.encode(),
+        ]
+        bounds = np.cumsum([0, *map(len, pieces)]).astype(np.int64)
+        return np.frombuffer(b"".join(pieces), dtype=np.uint8), bounds
+
+
+def _packed(headers: list[tuple[str, bytes]], count: int | None = None) -> bytes:
+    """Headers as in the log, behind the count of all where it is given; below 64 it is one byte."""
+    return (b"" if count is None else bytes([count << 1])) + pack_headers(headers)[1:]
