@@ -134,11 +134,6 @@ def decide(case: Case, config: Config, untested: frozenset[SignalReason] = froze
     return from_codes(codes)
 
 
-def hold(reason: SignalReason) -> Decision:
-    """A HOLD that the rule did not come to."""
-    return Decision(Action.HOLD, None, reason)
-
-
 def from_codes(codes: kernel.Codes) -> Decision:
     """The decision that the kernel's ``codes`` stand for."""
     action, strategy, reason, direction, confidence, *factors = codes

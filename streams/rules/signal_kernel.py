@@ -83,7 +83,8 @@ def _decided(action: int, strategy: int, reason: int, direction: int, confidence
 
 
 @_jit
-def _hold(reason: int, direction: int) -> Codes:
+def hold(reason: int, direction: int) -> Codes:
+    """A HOLD with its reason, without confidence and factors."""
     return _decided(A_HOLD, NONE, reason, direction, 0.0)
 
 
@@ -229,15 +230,15 @@ def _by_price_and_trend(
     avg: float,
 ) -> Codes:
     if np.isnan(distance) or trend == NULL or np.isnan(vol_ratio):
-        return _hold(R_NO_FEATURES, NONE)
+        return hold(R_NO_FEATURES, NONE)
     if abs(distance) >= pf[P_STRETCH]:
-        return _hold(R_STRETCHED, NONE)
+        return hold(R_STRETCHED, NONE)
     direction, options = _setup(pf, distance, trend)
     if direction == NONE:
-        return _hold(R_NO_SETUP, NONE)
+        return hold(R_NO_SETUP, NONE)
     is_volume_known = not np.isnan(volume_ratio)
     if is_volume_known and step == 0:
-        return _hold(R_VOLUME_TOO_LOW, direction)
+        return hold(R_VOLUME_TOO_LOW, direction)
     sign = 1 if direction == D_BULL else -1
     base = _base(pf[P_STRETCH], sign, distance, trend, vol_ratio)
     sentiment = _sentiment_factor(pi[P_FULL_COUNT], sign, n, avg)
@@ -289,7 +290,7 @@ def decide_bar(
         pi[P_MAX_AGE], untested, selected, in_session, listed, ready, split, known, bar_age
     )
     if failed != NONE:
-        return _hold(failed, NONE)
+        return hold(failed, NONE)
     step = _volume_step(pi, pf, volume_ratio)
     if _fades_gap(pi, pf, step, minutes_in, gap_pct, prev_move, faded):
         action, direction = (A_BUY_PUT, D_BEAR) if gap_pct > 0.0 else (A_BUY_CALL, D_BULL)

@@ -26,7 +26,7 @@ from streams.rules.reasons import SignalDrop, WatchlistDrop, WatchlistReason
 from streams.rules.signal import Action
 from streams.sessions import Calendar, CalendarUnknown, Phase
 from streams.stages.features import FeatureReason
-from streams.stages.signals import ALLOWED_LATENESS_BARS
+from streams.stages.signals_fold import ALLOWED_LATENESS_BARS
 from streams.watermarks import label_of
 from tape.demo.funnel_accounts import account_lines
 from tape.demo.line import FunnelLine, FunnelReason, lost_on_arrival, told

@@ -10,7 +10,8 @@ from streams.config.groups import GapFade
 from streams.contract import MINUTE_US, Row
 from streams.identity import signal_id
 from streams.sessions import iso_utc, xnys
-from streams.stages.signals import ALLOWED_LATENESS_BARS, SignalsStage
+from streams.stages.signals import SignalsStage
+from streams.stages.signals_fold import ALLOWED_LATENESS_BARS
 from tests.unit.market_bodies import OPEN, SESSION, Table, bodies, feature_row, membership_row, minute
 
 CONFIG = Config()
