@@ -8,8 +8,8 @@ import io
 import socket
 import struct
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 from aiokafka import errors
@@ -27,6 +27,8 @@ _PAUSE_S = 0.1
 _CLIENT_ID = "tapedeck-bulk"
 _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
 """Error codes of a cluster that elects leaders, starts or has just created a topic."""
+
+_Answer = TypeVar("_Answer")
 
 WirePart = tuple[str, int]
 """A partition by its topic's name on the cluster."""
@@ -79,6 +81,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._where = f"{host}:{port}"
         self._sent = 0
+        self._request: Any = None
         self._versions: dict[int, tuple[int, int]] = {}
         try:
             answer = self.ask(ApiVersionRequest())
@@ -90,17 +93,17 @@ class Connection:
     def send(self, request: Any) -> Any:
         """Send an aiokafka request; returns it in the version that this broker speaks."""
         try:
-            struct_ = request.prepare(self._versions)
+            self._request = request.prepare(self._versions)
         except NotImplementedError as error:
             raise Fatal(f"the broker at {self._where} is of a version not supported: {error}") from None
         self._sent += 1
-        head = struct_.build_request_header(correlation_id=self._sent, client_id=_CLIENT_ID)
-        body = head.encode() + struct_.encode()
+        head = self._request.build_request_header(correlation_id=self._sent, client_id=_CLIENT_ID)
+        body = head.encode() + self._request.encode()
         try:
             self._socket.sendall(struct.pack(">i", len(body)) + body)
         except OSError as error:
             raise self._broken(error) from None
-        return struct_
+        return self._request
 
     def receive(self) -> Bytes:
         """The oldest answer that is not yet received, from its correlation id on. In new memory."""
@@ -112,10 +115,18 @@ class Connection:
 
     def ask(self, request: Any) -> Any:
         """Send a request and wait for its answer."""
-        struct_ = self.send(request)
-        answer = io.BytesIO(self.receive().data)
-        struct_.parse_response_header(answer)
-        return struct_.RESPONSE_TYPE.decode(answer)
+        self.send(request)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """The answer to the request that was sent last."""
+        frame = io.BytesIO(self.receive().data)
+        self._request.parse_response_header(frame)
+        return self._request.RESPONSE_TYPE.decode(frame)
+
+    def fileno(self) -> int:
+        """For ``select``."""
+        return self._socket.fileno()
 
     def _read(self, into: memoryview) -> None:
         got = 0
@@ -148,13 +159,28 @@ class Cluster:
         """For attempts at ``doing``; the limit is the silence allowed."""
         return Patience(self.silent_s if limit_s is None else limit_s, doing, self.bootstrap)
 
+    def patiently(self, ask: Callable[[], _Answer], doing: str, limit_s: float | None = None) -> _Answer:
+        """What ``ask`` gives, asked again while it raises Passing. Raises Retry when patience is over."""
+        patience = self.patience(doing, limit_s)
+        while True:
+            try:
+                return ask()
+            except Passing as fault:
+                patience.bear(fault)
+
     def leader(self, part: WirePart) -> int:
         """The node that leads ``part``. Raises Passing where none does, Fatal where it is not there."""
-        if part not in self._leaders:
-            self.learn((part[0],))
-        if part not in self._leaders:
+        found = self.leaders((part,))
+        if not found:
             raise Passing(f"{part[0]}/{part[1]} has no leader")
-        return self._leaders[part]
+        return found[part]
+
+    def leaders(self, parts: Iterable[WirePart]) -> dict[WirePart, int]:
+        """The nodes that lead ``parts``, without those that have no leader now."""
+        parts = list(parts)
+        if names := sorted({part[0] for part in parts if part not in self._leaders}):
+            self.learn(names)
+        return {part: self._leaders[part] for part in parts if part in self._leaders}
 
     def forget(self, part: WirePart) -> None:
         """Ask anew who leads ``part``."""
@@ -162,7 +188,7 @@ class Cluster:
 
     def learn(self, names: Iterable[str]) -> dict[str, int]:
         """Ask for the leaders of topics; returns their partition counts. Raises Fatal for one not there."""
-        answer = self._ask_any(MetadataRequest(list(names), False))
+        answer = self.ask_any(MetadataRequest(list(names), False))
         self._addresses = {node: (host, port) for node, host, port, *_ in answer.brokers}
         counts = {}
         for code, name, _, partitions in answer.topics:
@@ -177,7 +203,7 @@ class Cluster:
                     self._leaders[name, partition] = leader
         return counts
 
-    def _ask_any(self, request: Any) -> Any:
+    def ask_any(self, request: Any) -> Any:
         """The answer of the first broker that answers."""
         fault: Passing | None = None
         for host, port in self._known():

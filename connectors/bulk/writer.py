@@ -1,0 +1,310 @@
+"""Appending columns to topics: whole record batches, acknowledged by all replicas, each of them once.
+
+The broker knows a batch by producer id, epoch and sequence: one that is sent again is not appended again. A
+partition has one batch under way at most, so that nothing overtakes; a broker's partitions share a request.
+"""
+
+import select
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka import errors
+from aiokafka.protocol.admin import DescribeConfigsRequest
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from connectors.bulk import kernel as K
+from connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
+from connectors.bulk.records import contiguous, seal
+from schemas.errors import Fatal, Retry
+from streams.blocks import Block, Bytes
+from streams.merge import Part
+from topics.catalogue import Layout
+
+BATCH_BYTES = 512 << 10
+QUEUE_BYTES = 16 << 20
+"""What waits for the broker before ``write`` waits for it, too."""
+
+_REQUEST_BYTES = 8 << 20
+_ALL_REPLICAS = -1
+_DUPLICATE = 46
+_FORGOTTEN = {45, 47, 59}
+"""Codes of a broker that does not know this producer, or not that it wrote the records before."""
+_TOPIC = 2
+_LIMIT = "max.message.bytes"
+_RECORD_OVERHEAD = 41
+"""The most bytes of a record beside its contents: six varints and the attributes."""
+
+
+class _Batch(NamedTuple):
+    content: memoryview
+    records: int
+
+
+class _Lane:
+    """The batches of one partition: one that is being filled, and those that wait for their turn."""
+
+    def __init__(self, part: Part, limit: int, most: int) -> None:
+        self.part = part
+        self.waiting: deque[_Batch] = deque()
+        self.flying = False
+        self.last = -1
+        self._limit, self._most = limit, most
+        self._sequence = 0
+        self._begin(limit)
+
+    def _begin(self, size: int) -> None:
+        self._out: Bytes = np.empty(size, dtype=np.uint8)
+        self._filling = np.array([K.HEADER, 0, 0, 0], dtype=np.int64)
+
+    def append(self, block: Block, producer: tuple[int, int]) -> int:
+        """Append records; the bytes of the batches that became full. Raises Fatal for one too large."""
+        data, times, keys, values, headers = contiguous(block)
+        row, sealed = 0, 0
+        while row < len(block):
+            out, filling = self._out, self._filling
+            row = K.fill(data, times, keys, values, headers, row, out, len(out), filling)
+            if row == len(block):
+                break
+            sealed += self.seal(producer)
+            self._begin(max(self._limit, self._room(block, row)))
+        return sealed
+
+    def _room(self, block: Block, row: int) -> int:
+        """Bytes of a batch of one record. Raises Fatal where the topic does not take it."""
+        parts = (block.keys, block.values, block.headers)
+        size = K.HEADER + _RECORD_OVERHEAD + sum(max(0, int(spans[row, 1])) for spans in parts)
+        if size > self._most:
+            what = f"topic {block.topic} takes no record of {size} bytes ({_LIMIT} is {self._most})"
+            raise Fatal(what, value=block.key(row), remedy=f"raise {_LIMIT} of the topic, or leave it out")
+        return size
+
+    def seal(self, producer: tuple[int, int]) -> int:
+        """Let the batch that is being filled wait for its turn; its bytes."""
+        count = int(self._filling[K.F_COUNT])
+        if count == 0:
+            return 0
+        content = seal(self._out, self._filling, producer, self._sequence)
+        self._sequence = (self._sequence + count) & 0x7FFF_FFFF
+        self.waiting.append(_Batch(content, count))
+        self._begin(self._limit)
+        return len(content)
+
+
+class BulkWriter:
+    """Appends blocks to the partitions that they name. For one thread of one process.
+
+    The offsets of a block are ignored. Blocks of thousands of records are worth their call. ``silent_s``: how
+    long the broker may be silent before Retry; what is then unwritten still waits, and ``flush`` goes on.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        layout: Layout,
+        silent_s: float = SILENT_S,
+        *,
+        batch_bytes: int = BATCH_BYTES,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self._layout, self._batch_bytes, self._queue_bytes = layout, batch_bytes, queue_bytes
+        self._cluster = Cluster(bootstrap, silent_s)
+        self._lanes: dict[WirePart, _Lane] = {}
+        self._limits: dict[str, int] = {}
+        self._flying: dict[int, tuple[Connection, list[WirePart]]] = {}
+        self._producer: tuple[int, int] | None = None
+        self._queued = 0
+
+    def __enter__(self) -> "BulkWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def write(self, block: Block) -> None:
+        """Append a block's records. They are sent when a batch is full, all of them by ``flush``.
+
+        Waits only while much is unwritten. Raises Fatal for a record that the topic does not take and for a
+        topic that is not there, Retry where the broker is silent.
+        """
+        wire = self._layout.wire_name(block.topic), block.partition
+        producer = self._known_producer()
+        lane = self._lanes.get(wire) or self._open(wire, block.part)
+        self._queued += lane.append(block, producer)
+        with suppress(Passing):  # it is borne where there is something to wait for
+            self._exchange(0)
+        self._drain(self._queue_bytes)
+
+    def flush(self) -> dict[Part, int]:
+        """Return when all is acknowledged: the last offset written, by partition.
+
+        Raises Retry where the broker is silent, Fatal where it refuses.
+        """
+        if self._producer:
+            self._queued += sum(lane.seal(self._producer) for lane in self._lanes.values())
+        self._drain(0)
+        return {lane.part: lane.last for lane in self._lanes.values() if lane.last >= 0}
+
+    def close(self) -> None:
+        """Close the connections. What was not flushed may be written or not."""
+        for node in list(self._flying):
+            self._land(node).close()
+        self._cluster.close()
+
+    def _known_producer(self) -> tuple[int, int]:
+        if self._producer is None:
+            self._producer = self._cluster.patiently(self._new_producer, "a producer id was asked for")
+        return self._producer
+
+    def _new_producer(self) -> tuple[int, int]:
+        answer = self._cluster.ask_any(InitProducerIdRequest(None, 0))
+        demand(answer.error_code, "asking for a producer id")
+        return answer.producer_id, answer.producer_epoch
+
+    def _limit_of(self, topic: str) -> int:
+        """The most bytes of a batch that a topic takes. Raises Fatal where the topic is not there."""
+        self._cluster.learn((topic,))
+        answer = self._cluster.ask_any(DescribeConfigsRequest([(_TOPIC, topic, [_LIMIT])]))
+        ((code, _, _, _, settings),) = answer.resources
+        demand(code, f"asking for {_LIMIT} of {topic}")
+        return next(int(value) for name, value, *_ in settings if name == _LIMIT)
+
+    def _open(self, wire: WirePart, part: Part) -> _Lane:
+        topic = wire[0]
+        if topic not in self._limits:
+            doing = f"{_LIMIT} of {topic} was asked for"
+            self._limits[topic] = self._cluster.patiently(lambda: self._limit_of(topic), doing)
+        most = self._limits[topic]
+        self._lanes[wire] = _Lane(part, min(self._batch_bytes, most), most)
+        return self._lanes[wire]
+
+    def _drain(self, most: int) -> None:
+        """Return when no more than ``most`` bytes wait."""
+        patience = self._cluster.patience(f"{self._queued} bytes were written")
+        while self._queued > most:
+            before = self._queued
+            try:
+                self._exchange(self._cluster.silent_s)
+            except Passing as fault:
+                patience.bear(fault)
+            if self._queued < before:
+                patience.reset()
+
+    def _exchange(self, wait_s: float) -> None:
+        """Send what can go, then take the answers that come within ``wait_s``.
+
+        Raises Passing for a fault of the moment: what it concerns waits and is sent again.
+        """
+        fault = self._send()
+        poll = select.poll()
+        nodes = {connection.fileno(): node for node, (connection, _) in self._flying.items()}
+        for number in nodes:
+            poll.register(number, select.POLLIN)
+        ready = poll.poll(wait_s * 1000) if nodes else []
+        if nodes and wait_s and not ready:
+            for node in nodes.values():
+                self._land(node).close()
+            raise Passing("no answer")
+        for number, _ in ready:
+            fault = self._take(nodes[number]) or fault
+        if fault:
+            raise fault
+
+    def _send(self) -> Passing | None:
+        """One request to each broker that has none under way and leads a partition with a batch waiting."""
+        waiting = [wire for wire, lane in self._lanes.items() if lane.waiting and not lane.flying]
+        by_node: dict[int, list[WirePart]] = defaultdict(list)
+        fault: Passing | None = None
+        try:
+            leaders = self._cluster.leaders(waiting)
+        except Passing as error:
+            return error
+        for wire in waiting:
+            if wire in leaders:
+                by_node[leaders[wire]].append(wire)
+            else:
+                fault = Passing(f"{wire[0]}/{wire[1]} has no leader")
+        for node, parts in by_node.items():
+            if node not in self._flying:
+                try:
+                    self._fly(node, parts)
+                except Passing as error:
+                    fault = error
+                    self._forget(parts)
+        return fault
+
+    def _fly(self, node: int, parts: list[WirePart]) -> None:
+        """Send the oldest batch of each of ``parts``, as many as fit in a request."""
+        connection = self._cluster.borrow(node)
+        contents: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
+        taken, size = list[WirePart](), 0
+        for wire in parts:
+            content = self._lanes[wire].waiting[0].content
+            if taken and size + len(content) > _REQUEST_BYTES:
+                break
+            size += len(content)
+            contents[wire[0]].append((wire[1], content))
+            taken.append(wire)
+        timeout_ms = int(self._cluster.silent_s * 1000)
+        try:
+            connection.send(ProduceRequest(None, _ALL_REPLICAS, timeout_ms, list(contents.items())))
+        except Passing:
+            connection.close()
+            raise
+        self._flying[node] = connection, taken
+        for wire in taken:
+            self._lanes[wire].flying = True
+
+    def _take(self, node: int) -> Passing | None:
+        """Take a broker's answer; returns the fault of the moment that it holds, if any."""
+        parts = self._flying[node][1]
+        connection = self._land(node)
+        try:
+            answer = connection.answer()
+        except Passing as error:
+            connection.close()
+            self._forget(parts)
+            return error
+        self._cluster.give_back(node, connection)
+        fault = None
+        for topic, partitions in answer.topics:
+            for partition, code, offset, *_ in partitions:
+                try:
+                    self._settle((topic, partition), code, offset)
+                except Passing as error:
+                    fault = error
+                    self._forget([(topic, partition)])
+        return fault
+
+    def _land(self, node: int) -> Connection:
+        """The connection to ``node`` without its request: what that held waits again."""
+        connection, parts = self._flying.pop(node)
+        for wire in parts:
+            self._lanes[wire].flying = False
+        return connection
+
+    def _forget(self, parts: Iterable[WirePart]) -> None:
+        for wire in parts:
+            self._cluster.forget(wire)
+
+    def _settle(self, wire: WirePart, code: int, offset: int) -> None:
+        """What the broker said of the oldest batch of a partition."""
+        lane = self._lanes[wire]
+        if code in _FORGOTTEN:
+            raise Retry(
+                f"the log of {wire[0]}/{wire[1]} no longer knows this writer",
+                value=errors.for_code(code).__name__,
+                remedy="do the whole work again: what was written before may be gone",
+            )
+        if code != _DUPLICATE:
+            demand(code, f"writing to {wire[0]}/{wire[1]}")
+        batch = lane.waiting.popleft()
+        lane.last = (offset if offset >= 0 else lane.last + 1) + batch.records - 1
+        self._queued -= len(batch.content)
