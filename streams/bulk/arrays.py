@@ -1,5 +1,6 @@
 """The byte work of the bulk driver, a block at a time: marks, keys as numbers, identities, row hashes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,11 @@ def _varint(data: Any, at: int) -> tuple[int, int]:
 def _same(data: Any, start: int, length: int, other: Any) -> bool:
     if length != len(other):
         return False
-    equal = True
-    for k in range(length):
-        equal = equal and data[start + k] == other[k]
-    return equal
+    begin = np.uint64(start)
+    differs = np.uint8(0)
+    for k in range(np.uint64(length)):
+        differs |= data[begin + k] ^ other[k]
+    return bool(differs == 0)
 
 
 @njit
@@ -124,10 +126,9 @@ def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any
 class Interner:
     """Numbers texts in order of appearance: keys as integers. Meant for hundreds of texts, not millions."""
 
-    def __init__(self) -> None:
-        self.texts: list[bytes] = []
-        self._known = readonly(np.zeros(1, dtype=np.uint8))
-        self._bounds = np.zeros(1, dtype=np.int64)
+    def __init__(self, texts: Iterable[bytes] = ()) -> None:
+        self.texts = list(texts)
+        self._learn()
 
     def ids_of(self, data: Bytes, spans: Ints) -> Ints:
         """The number of each span's text, int64 (n). A null counts as the empty text."""
@@ -142,21 +143,26 @@ class Interner:
                 text = data[start : start + max(length, 0)].tobytes()
                 if text not in self.texts:
                     self.texts.append(text)
-            self._known = np.frombuffer(b"".join(self.texts) or b"\0", dtype=np.uint8)
-            self._bounds = np.cumsum([0, *map(len, self.texts)]).astype(np.int64)
+            self._learn()
+
+    def _learn(self) -> None:
+        self._known = np.frombuffer(b"".join(self.texts) or b"\0", dtype=np.uint8)
+        self._bounds = np.cumsum([0, *map(len, self.texts)]).astype(np.int64)
 
 
 @njit(inline="always")
 def put_text(out: Any, at: int, text: Any) -> int:
-    for k in range(len(text)):
-        out[at + k] = text[k]
+    to = np.uint64(at)
+    for k in range(np.uint64(len(text))):
+        out[to + k] = text[k]
     return at + len(text)
 
 
 @njit(inline="always")
 def put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
-    for k in range(length):
-        out[at + k] = data[start + k]
+    to, begin = np.uint64(at), np.uint64(start)
+    for k in range(np.uint64(length)):  # unsigned places: no look at negative ones, so it is vectorised
+        out[to + k] = data[begin + k]
     return at + length
 
 
@@ -178,10 +184,11 @@ def put_number(out: Any, at: int, number: int) -> int:
 
 @njit
 def put_hex(out: Any, at: int, raw: Any) -> int:
-    for k in range(16):
+    to = np.uint64(at)
+    for k in range(np.uint64(16)):
         high, low = raw[k] >> 4, raw[k] & 15
-        out[at + 2 * k] = high + (48 if high < 10 else 87)
-        out[at + 2 * k + 1] = low + (48 if low < 10 else 87)
+        out[to + np.uint64(2) * k] = high + (48 if high < 10 else 87)
+        out[to + np.uint64(2) * k + np.uint64(1)] = low + (48 if low < 10 else 87)
     return at + 32
 
 

@@ -1,19 +1,24 @@
 """What one task of a rebuild reads, goes on from, writes and gives: the frame around every fold."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
+import numpy as np
+
+from schemas.codec import PREFIX, encode
 from streams.blocks import Block, Source
 from streams.bulk.outs import Outs
 from streams.bulk.records import Records
-from streams.bulk.rows import Rows
+from streams.bulk.rows import WIDTH, Rows, row_of
+from streams.contract import Message
 from streams.frame import Value, pack, unpack
 from streams.merge import Part, parts_of
+from streams.shell import Effects, Forward
 from streams.topology import spec_of
-from streams.wire import Origin
+from streams.wire import Origin, Wires
 from topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Sink = Callable[[Block], None]
@@ -97,6 +102,7 @@ class Job:
         self.start = start or Start()
         self.sink, self.origin, self.ingest_us = sink, origin, ingest_us
         self._source, self._progress = source, progress
+        self._wires = Wires(self.spec, self.layout, origin, task.home)
         self._records = Records(origin, ingest_us) if sink is not None else None
         self.inputs = inputs_of(task, source.layout)
         known = source.ends(sorted({name for name, _ in self.inputs}))
@@ -135,6 +141,43 @@ class Job:
             mine = by_topic.get(name) or Outs.none(name, self.task.home)
             if len(mine) or forwarded:
                 self.append(self._records.block(mine, source, forwarded))
+
+    def perform(self, effects: Effects) -> None:
+        """Take what the shell, or a stage's step, wants written."""
+        self._add_rows(effects)
+        if self.sink is not None:
+            self._write(effects)
+        self.result.counts.update(effects.counts)
+        self.result.watermark = effects.watermark or self.result.watermark
+
+    def _add_rows(self, effects: Effects) -> None:
+        """The outputs as rows of their topic partition."""
+        rows: dict[Part, list[bytes]] = defaultdict(list)
+        for each in effects.outputs:
+            if isinstance(each, Forward):
+                continue
+            out = each.out
+            schema = topic(out.topic).schema
+            assert schema is not None
+            part = out.topic, self.layout.partition(out.topic, out.body)
+            body = encode(schema, out.body)[PREFIX.size :]
+            rows[part].append(row_of(out.record_key, out.event_id, body))
+        for part, mine in rows.items():
+            joined = np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(-1, WIDTH)
+            self.result.outputs[part].add(joined)
+
+    def _write(self, effects: Effects) -> None:
+        """The outputs as records, watermarks between, for the sink."""
+        written: dict[Part, list[Message]] = defaultdict(list)
+        for wire in self._wires.of(effects, self.ingest_us):
+            mine = written[wire.topic, wire.partition]
+            mine.append(
+                Message(
+                    wire.topic, wire.partition, len(mine), wire.timestamp, wire.key, wire.value, wire.headers
+                )
+            )
+        for mine in written.values():
+            self.append(Block.of(mine))
 
     def append(self, block: Block) -> None:
         """Hand records on to the sink."""

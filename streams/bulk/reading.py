@@ -1,12 +1,14 @@
 """Rows of a block as columns and as log minutes: what every fold begins with."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from schemas.codec import decode
-from schemas.columns import Columns, decode_columns
+from schemas.columns import NULL, Columns, decode_columns
 from schemas.errors import DeadLetter
 from streams.blocks import Block, Bytes, Ints
 from streams.bulk.arrays import RECORD, UNREADABLE, labels_of, raw_ids
@@ -80,3 +82,17 @@ def ids_in(columns: Columns, field: str) -> Bytes:
         text = columns.data[start : start + length].tobytes().decode()
         found[row] = np.frombuffer(raw_id(text), dtype=np.uint8)
     return found
+
+
+def bodies_of(columns: Columns, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """``fields`` of every record as a body has them; each a number, a text or an integer, no enum."""
+    lists: list[Sequence[Any]] = []
+    for name in fields:
+        if name in columns.floats:
+            numbers = columns.floats[name]
+            lists.append([None if x != x else x for x in numbers.tolist()])  # noqa: PLR0124 - NaN is null
+        elif name in columns.ints:
+            lists.append([None if x == NULL else x for x in columns.ints[name].tolist()])
+        else:
+            lists.append(columns.strings(name))
+    return [dict(zip(fields, values, strict=True)) for values in zip(*lists, strict=True)]

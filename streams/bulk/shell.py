@@ -1,20 +1,13 @@
 """Any stage in bulk through the shell, record by record: for topics that are small beside the bars."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
-import numpy as np
-
-from schemas.codec import PREFIX, encode
 from streams.blocks import Block
 from streams.bulk.job import Job, Result
-from streams.bulk.rows import WIDTH, row_of
-from streams.contract import Message, Stage
+from streams.contract import Stage
 from streams.merge import Merge, Part
-from streams.shell import Effects, Forward, Shell
+from streams.shell import Shell
 from streams.sim.task import MemoryStore
-from streams.wire import Wires
-from topics.catalogue import topic
 
 _BATCH = 20_000
 
@@ -35,7 +28,6 @@ class _ShellRun:
         for name, partition in job.inputs:
             parts[name].append(partition)
         self._merge = Merge(job.spec, parts, self._shell.labels())
-        self._wires = Wires(job.spec, job.layout, job.origin, task.home)
 
     def run(self) -> Result:
         """Read the inputs side by side, so that none waits long for another, and do what is ready."""
@@ -58,41 +50,8 @@ class _ShellRun:
     def _work(self) -> None:
         while items := self._merge.take(_BATCH, stop_at_mark=self._job.spec.period is not None):
             effects = self._shell.apply(items)
-            self._digest(effects)
-            if self._job.sink is not None:
-                self._write(effects)
+            self._job.perform(effects)
             for write in effects.writes:
                 self._store.put(write.partition, write.key, write.value)
             for message in effects.acks:
                 self._job.result.applied[message.topic, message.partition] = message.offset + 1
-            self._job.result.counts.update(effects.counts)
-            self._job.result.watermark = effects.watermark or self._job.result.watermark
-
-    def _digest(self, effects: Effects) -> None:
-        """The outputs as rows of their topic partition."""
-        rows: dict[Part, list[bytes]] = defaultdict(list)
-        for each in effects.outputs:
-            if isinstance(each, Forward):
-                continue
-            out = each.out
-            schema = topic(out.topic).schema
-            assert schema is not None
-            part = out.topic, self._job.layout.partition(out.topic, out.body)
-            body = encode(schema, out.body)[PREFIX.size :]
-            rows[part].append(row_of(out.record_key, out.event_id, body))
-        for part, mine in rows.items():
-            joined = np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(-1, WIDTH)
-            self._job.result.outputs[part].add(joined)
-
-    def _write(self, effects: Effects) -> None:
-        """The outputs as records, watermarks between, for the sink."""
-        written: dict[Part, list[Message]] = defaultdict(list)
-        for wire in self._wires.of(effects, self._job.ingest_us):
-            mine = written[wire.topic, wire.partition]
-            mine.append(
-                Message(
-                    wire.topic, wire.partition, len(mine), wire.timestamp, wire.key, wire.value, wire.headers
-                )
-            )
-        for mine in written.values():
-            self._job.append(Block.of(mine))

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from streams.blocks import Source
 from streams.bulk.features import FeaturesFold
 from streams.bulk.job import Job, Progress, Result, Sink, Start, TaskId
+from streams.bulk.scores import ScoresFold
 from streams.bulk.shell import run_in_shell
 from streams.config.document import Config
 from streams.merge import Part
 from streams.sessions import Calendar
 from streams.stages.features import FeaturesStage
+from streams.stages.scores import ScoresStage
 from streams.topology import TOPOLOGY, make_account, make_stage, spec_of
 from streams.wire import Origin
 from topics.catalogue import Layout
@@ -68,4 +70,6 @@ def run_task(
     stage = make_stage(task.stage, config, calendar)
     if isinstance(stage, FeaturesStage):
         return FeaturesFold(stage, job).run()
+    if isinstance(stage, ScoresStage):
+        return ScoresFold(stage, job).run()
     return run_in_shell(job, stage)

@@ -13,7 +13,10 @@ from streams.sessions import Calendar
 from streams.stages.base import derived, pack_state, unpack_state
 
 STATE_VERSION = 1
-_KEPT = ("event_id", "event_time", "revision", "as_of", "distance_sma20", "vol_ratio", "trend_state")
+KEPT = (
+    "event_id", "event_time", "revision", "as_of", "distance_sma20", "vol_ratio", "trend_state",
+)  # fmt: skip
+"""The fields of a feature that a score is made of; beside them the stage reads its feed."""
 
 
 class ScoresStage:
@@ -24,6 +27,7 @@ class ScoresStage:
     def __init__(self, config: Config, calendar: Calendar) -> None:
         self._config = config
         self._calendar = calendar
+        self.feed = config.bars.feed
 
     def key(self, row: Row) -> bytes:
         return row.key
@@ -34,13 +38,13 @@ class ScoresStage:
         for cause, row in enumerate(batch):
             reason = self._refuse(row.body, newest)
             if reason is None:
-                newest = {field: row.body[field] for field in _KEPT}
+                newest = {field: row.body[field] for field in KEPT}
             else:
                 drops.append(Drop(cause, reason))
         return Step(pack_state(STATE_VERSION, newest) if newest else b"", [], drops)
 
     def _refuse(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
-        if body["feed"] != self._config.bars.feed:
+        if body["feed"] != self.feed:
             return ScoreReason.FEED_NOT_SELECTED
         if newest is None:
             return None
@@ -50,10 +54,14 @@ class ScoresStage:
             return ScoreReason.DUPLICATE
         return ScoreReason.SUPERSEDED if order < known else None
 
+    def evaluates(self, watermark: int) -> bool:
+        """Whether scores are due at ``watermark``; between two such only a symbol's newest row matters."""
+        return self._calendar.is_boundary(watermark + MINUTE_US, self._config.watchlist.period_s)
+
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
         evaluation = watermark + MINUTE_US
         own = values.own or b""
-        if not self._calendar.is_boundary(evaluation, self._config.watchlist.period_s):
+        if not self.evaluates(watermark):
             return Step(own, [], [])
         outs = [
             self._score(key.decode(), unpack_state(STATE_VERSION, body), evaluation)
