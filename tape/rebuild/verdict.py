@@ -1,0 +1,96 @@
+"""What verifying one task gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from streams.blocks import Source
+from streams.bulk.job import Result, Start, TaskId
+from streams.bulk.rows import Rows
+from streams.changelog import Values
+from streams.config.document import Config
+from streams.digests import of_state
+from streams.merge import Part
+from streams.sessions import Calendar
+from topics.catalogue import WATERMARK_KEY
+
+STATE = "state"
+OFFSET = "offset"
+MOST = 1000
+"""Differences of one topic partition or table that are kept."""
+
+
+class Kind(StrEnum):
+    """How live differs from a rebuild."""
+
+    MISSING = "MISSING"
+    EXTRA = "EXTRA"
+    CHANGED = "CHANGED"
+    CONFLICT = "CONFLICT"
+    UNREADABLE = "UNREADABLE"
+    OFFSET_AHEAD = "OFFSET_AHEAD"
+    LABEL_AHEAD = "LABEL_AHEAD"
+
+
+class Difference(NamedTuple):
+    """One difference. ``what`` is a topic, ``state`` or ``offset``; ``event_id`` is empty for the last two;
+    ``detail`` names the fields with both values."""
+
+    kind: Kind
+    what: str
+    partition: int
+    key: str
+    event_id: str
+    detail: str
+
+    def __str__(self) -> str:
+        event = f", event_id {self.event_id}" if self.event_id else ""
+        key = f", key {self.key}" if self.key else ""
+        return f"{self.kind} {self.what}/{self.partition}{key}{event}: {self.detail}"
+
+
+class Basis(NamedTuple):
+    """What everything is computed from."""
+
+    config: Config
+    calendar: Calendar
+    source: Source
+
+
+class Begin(NamedTuple):
+    """Where a rebuild begins: the state of a snapshot, and the watermark that it stands at."""
+
+    start: Start
+    label: int
+
+
+@dataclass
+class Verdict:
+    """What verifying one task gave. ``outputs``: rows live and rebuilt by topic partition; ``state``: digests
+    live and rebuilt."""
+
+    task: TaskId
+    result: Result
+    live: Values
+    cut: Mapping[Part, int]
+    begin: Begin | None = None
+    outputs: dict[Part, tuple[Rows, Rows]] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def state(self) -> tuple[str, str]:
+        return state_digest(self.live), state_digest(self.result.values)
+
+    @property
+    def output_differences(self) -> list[Difference]:
+        """Those that a new table does not repair."""
+        return [each for each in self.differences if each.what not in (STATE, OFFSET)]
+
+
+def state_digest(values: Values) -> str:
+    """The digest of a task's table; keys of several partitions are told apart by their partition."""
+    parts = {partition for partition, _ in values}
+    if len(parts) <= 1:
+        return of_state({key: value for (_, key), value in values.items()})
+    return of_state({key + b"@%d" % part: v for (part, key), v in values.items() if key != WATERMARK_KEY})

@@ -1,0 +1,130 @@
+"""Verify one task: its table and outputs as live left them, beside the same computed again.
+
+1. The live table says how far it was applied: that is the cut.
+2. The task is run again up to the cut. Every key must have the same body and cursors, the watermark value the
+   same labels; the epoch is not compared.
+3. Every output that the rebuild gives must stand in its topic, once or with equal bodies. What only the topic
+   has is EXTRA, unless it stands after the last watermark that the rebuild forwarded, or was caused by an
+   input beyond the cut: live writes outputs before state.
+4. The group must not have committed an offset whose record the table does not have.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter, Fatal
+from streams.blocks import Source
+from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
+from streams.bulk.task import run_task
+from streams.changelog import Values
+from streams.merge import Part
+from streams.watermarks import readable_label
+from tape.rebuild.live import applied_by, position_of, read_changelog, read_rows
+from tape.rebuild.naming import value_difference
+from tape.rebuild.outputs import Outputs
+from tape.rebuild.verdict import MOST, OFFSET, STATE, Basis, Begin, Difference, Kind, Verdict
+from topics.catalogue import topic
+
+
+def verify_task(
+    task: TaskId,
+    basis: Basis,
+    *,
+    committed: Mapping[Part, int | None],
+    begin: Begin | None = None,
+    since: int = 0,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Compare one task with live. ``committed``: the group's offset per input partition, None for none.
+
+    ``begin``: a snapshot to go on from; ``since``: differences of outputs before this time, micros, are left
+    out. Raises Fatal where the changelog cannot be read.
+    """
+    source = basis.source
+    live = read_changelog(source, task).values()
+    applied = applied_by(source, task, live)
+    start = begin.start if begin else None
+    result = run_task(task, *basis, cut=applied.cut, start=start, progress=progress)
+    found = Verdict(task, result, live, applied.cut, begin)
+    for (name, partition), label in applied.beyond.items():
+        detail = f"the table knows watermark {label}, which the topic does not have"
+        found.differences.append(Difference(Kind.LABEL_AHEAD, name, partition, "~watermark", "", detail))
+    found.differences += state_differences(task, live, result.values)
+    found.differences += _offsets_ahead(source, task, applied.cut, committed)
+    outputs = Outputs(basis, found, since)
+    for part in outputs_of(task, source.layout):
+        first = 0
+        if begin is not None and topic(part[0]).watermarked:
+            first = (position_of(source, part, begin.label) or -1) + 1
+        held = read_rows(source, part, task, first)
+        found.outputs[part] = (held.rows, result.outputs[part])
+        found.differences += list(outputs.differences(part, held))
+    return found
+
+
+def state_differences(task: TaskId, live: Values, rebuilt: Values) -> list[Difference]:
+    """Where two tables of a task differ, in the order of partitions and keys."""
+    found = []
+    for partition, key in sorted(live.keys() | rebuilt.keys()):
+        ours, other = live.get((partition, key)), rebuilt.get((partition, key))
+        if ours is None or other is None:
+            kind = Kind.MISSING if ours is None else Kind.EXTRA
+            detail = "only the rebuild has it" if ours is None else "only the live table has it"
+        else:
+            told = value_difference(task, key, ours, other)
+            if told is None:
+                continue
+            kind, detail = Kind.CHANGED, told
+        found.append(Difference(kind, STATE, partition, key.decode(errors="replace"), "", detail))
+    return found[:MOST]
+
+
+def _offsets_ahead(
+    source: Source, task: TaskId, cut: Mapping[Part, int], committed: Mapping[Part, int | None]
+) -> Iterator[Difference]:
+    """Committed offsets beyond the table, where a record between is one that the table should have."""
+    ends = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
+    for part, at in sorted(cut.items()):
+        offset = committed.get(part)
+        if offset is None or offset <= at:
+            continue
+        skipped = _first_applicable(source, task, part, at, min(offset, ends[part][1]))
+        if offset > ends[part][1]:
+            skipped = skipped or f"the topic ends at offset {ends[part][1]}"
+        if skipped is not None:
+            detail = f"the group has committed {offset}, the table was applied up to {at}: {skipped}"
+            yield Difference(Kind.OFFSET_AHEAD, OFFSET, part[1], part[0], "", detail)
+
+
+def _first_applicable(source: Source, task: TaskId, part: Part, start: int, end: int) -> str | None:
+    """The first record that a worker would skip; a dead letter leaves no trace in a table."""
+    own = task.account_id.encode() if task.account_id else None
+    schema = topic(part[0]).schema or ""
+    for block in source.stream(part, start, end):
+        for message in block.messages():
+            if own is not None and message.key != own:
+                continue
+            label = readable_label(message)
+            if label is not None:
+                return f"watermark {label} at offset {message.offset} would be skipped"
+            try:
+                decode(schema, message.value)
+            except DeadLetter:
+                continue
+            key = (message.key or b"").decode(errors="replace")
+            return f"the record of {key} at offset {message.offset} would be skipped"
+    return None
+
+
+def refuse_within_batch(
+    task: TaskId, cut: Mapping[Part, int], committed: Mapping[Part, int | None], values: Values
+) -> None:
+    """Raise Fatal where the group has committed less than the table has: its worker died within a batch."""
+    behind = {part: at for part, at in cut.items() if (committed.get(part) or 0) < at}
+    if values and behind:
+        (name, partition), at = sorted(behind.items())[0]
+        raise Fatal(
+            f"the table of {task} is ahead of its consumer group at {name}/{partition}",
+            value=f"committed {committed.get((name, partition))}, applied {at}",
+            remedy=f"start the worker of {task}: it repeats the batch; then verify again",
+        )

@@ -1,0 +1,67 @@
+"""A small recorded run in memory for the tests of rebuild: what live would have left on a cluster."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from streams.blocks import MemorySource
+from streams.bulk.job import TaskId
+from streams.bulk.task import tasks_of
+from streams.contract import Message
+from streams.merge import Part
+from streams.sessions import xnys
+from streams.sim.task import drain, market_tasks
+from streams.topology import MARKET_STAGES
+from tape.rebuild.verdict import Basis, Verdict
+from tape.rebuild.verify import verify_task
+from tests.sim.tapes import CONFIG, small_tape, written
+from topics.catalogue import CATALOGUE, Layout
+
+LAYOUT = Layout()
+TASKS = tasks_of(MARKET_STAGES, LAYOUT, CONFIG)
+PLAYED, WAITING = 45, 5
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Messages by topic partition, and what each group has committed."""
+
+    messages: dict[Part, tuple[Message, ...]]
+    committed: dict[TaskId, dict[Part, int | None]]
+
+    def basis(self) -> Basis:
+        held = (message for part in sorted(self.messages) for message in self.messages[part])
+        return Basis(CONFIG, xnys(), MemorySource(LAYOUT, held, size=200))
+
+    def verified(self, task: TaskId) -> Verdict:
+        return verify_task(task, self.basis(), committed=self.committed[task])
+
+    def with_messages(self, part: Part, messages: list[Message]) -> "Recorded":
+        """The same with one partition's messages replaced, their offsets counted anew."""
+        first = self.messages[part][0].offset
+        anew = tuple(m._replace(offset=first + n) for n, m in enumerate(messages))
+        return replace(self, messages=self.messages | {part: anew})
+
+
+@cache
+def recorded() -> Recorded:
+    """Stages at rest after some minutes, and a few more minutes of sources that nobody has read."""
+    tape = small_tape()
+    log = written(tape, minutes=slice(40, 40 + PLAYED), history_tail=120)
+    tasks = market_tasks(log, CONFIG, xnys())
+    drain(tasks)
+    writer = log.writer()
+    for minute in tape.minutes[40 + PLAYED : 40 + PLAYED + WAITING]:
+        for bar in minute.bars:
+            writer.send("bars", bar)
+        for name in ("bars", "universe"):
+            writer.watermark(name, minute.label)
+    messages = {
+        (each.name, part): tuple(log.read(each.name, part, 0))
+        for each in CATALOGUE
+        for part in range(LAYOUT.partitions(each.name))
+    }
+    by_task = {(task.spec.name, task.home): dict(task.committed) for task in tasks}
+    return Recorded(
+        {part: held for part, held in messages.items() if held},
+        {task: dict(by_task[task.stage, task.home]) for task in TASKS},
+    )
