@@ -46,6 +46,9 @@ COMMANDS: dict[str, Entry] = {
     "digest": Entry(
         "tape.cli.digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
     ),
+    "explain": Entry(
+        "tape.cli.explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
+    ),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),

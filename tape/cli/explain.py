@@ -1,0 +1,51 @@
+"""``tape explain``: why an order, a signal or any record is there, each part of it computed again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir
+
+NOT_SAME = 1
+
+
+def explain(
+    id: Annotated[
+        str,
+        typer.Argument(
+            help="A client or broker order id, a signal_id, ACCOUNT|SIGNAL_ID, or an event_id; eight or more "
+            "of its first characters are enough."
+        ),
+    ],
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
+    ] = None,
+    depth: Annotated[int | None, typer.Option("--depth", min=0, help="Show so many levels.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Open what is folded.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Print the tree of inputs of a record, back to the bars, and the verdict of computing it again.
+
+    Exit code 1 where a record came out different, or could not be computed again.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
+    from tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
+
+    cluster = cluster_of(bootstrap, prefix)
+    chosen = config or cluster.config
+    document = load(chosen) if chosen else Config()
+    with KafkaSource(cluster.bootstrap, cluster.layout) as source:
+        found = explain_from(source, document, id, depth=depth, everything=everything)
+    print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
+    if found.checks and found.verdict is not Verdict.SAME:
+        raise typer.Exit(NOT_SAME)

@@ -1,0 +1,281 @@
+"""Finding recorded events by id without an index: narrow windows of time, then wider ones.
+
+The broker keeps a time index, Kafka's timestamp is the event time, and an event_id stands as text in a
+record's bytes. So a record is looked for in the partition that can hold it, around the time at which it must
+have been written, by its bytes; only what matches is decoded.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter
+from streams.blocks import Block, Ints, MemorySource, Source
+from streams.contract import MINUTE_US, Message
+from streams.merge import Part
+from streams.watermarks import readable_label
+from topics.catalogue import WATERMARK_KEY, Layout, topic
+
+Body = dict[str, Any]
+DAY_US = 24 * 60 * MINUTE_US
+_REACHES = (15 * MINUTE_US, DAY_US, 8 * DAY_US)
+"""How far before and after its expected time a record is looked for, one after the other."""
+_WHOLE = 200_000
+"""A partition with no more records than this is searched whole where the reaches found nothing."""
+_PAGE = 1024
+_SMALL = 4 * _PAGE
+"""A partition with no more records than this is always searched whole."""
+_PAGES_KEPT = 512
+
+
+class TimedSource(Source, Protocol):
+    """Recorded topics with a time index."""
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """The first offset of ``part`` whose timestamp is at or after ``time_us``; its end where none is."""
+        ...
+
+
+class MemoryTape(MemorySource):
+    """Recorded messages in memory with a time index: what a simulated run left, or a test's."""
+
+    def __init__(self, layout: Layout, messages: Iterable[Message]) -> None:
+        super().__init__(layout, messages)
+        self._times: dict[Part, tuple[Ints, list[int]]] = {}
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """As ``TimedSource.offset_at``."""
+        if part not in self._times:
+            held = [m for block in self.stream(part, 0, self._end(part)) for m in block.messages()]
+            times = np.maximum.accumulate(np.array([m.timestamp for m in held], dtype=np.int64))
+            self._times[part] = (times, [m.offset for m in held])
+        newest_so_far, offsets = self._times[part]
+        at = int(np.searchsorted(newest_so_far, -(-time_us // 1000)))
+        return offsets[at] if at < len(offsets) else self._end(part)
+
+    def _end(self, part: Part) -> int:
+        return self.ends([part[0]])[part][1]
+
+
+class Found(NamedTuple):
+    """One recorded event: the log record and its decoded body."""
+
+    message: Message
+    body: Body
+
+    @property
+    def topic(self) -> str:
+        return self.message.topic
+
+    @property
+    def part(self) -> Part:
+        return self.message.topic, self.message.partition
+
+    @property
+    def event_id(self) -> str:
+        return str(self.body["event_id"])
+
+    @property
+    def time_us(self) -> int:
+        return self.message.timestamp * 1000
+
+    @property
+    def place(self) -> str:
+        """``topic/partition@offset``, as the header ``tape-cause`` spells it."""
+        return f"{self.message.topic}/{self.message.partition}@{self.message.offset}"
+
+    def header(self, name: str) -> str:
+        """The content of a header, empty where it has none."""
+        content = next((c for key, c in self.message.headers if key == name), b"")
+        return content.decode("utf-8", "replace")
+
+
+class Lookup:
+    """Reads windows of recorded partitions, as they were when each was first asked for."""
+
+    def __init__(self, source: TimedSource) -> None:
+        self._source = source
+        self.layout: Layout = source.layout
+        self._ends: dict[Part, tuple[int, int]] = {}
+        self._pages: OrderedDict[tuple[Part, int], list[Block]] = OrderedDict()
+
+    def ends(self, part: Part) -> tuple[int, int]:
+        """(first, end) offset of ``part``. Raises Fatal for a topic that the cluster does not have."""
+        if part not in self._ends:
+            self._ends.update(self._source.ends([part[0]]))
+        return self._ends[part]
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """The first offset whose record is not older than ``time_us``, within ``ends``."""
+        first, end = self.ends(part)
+        return min(max(self._source.offset_at(part, time_us), first), end) if end > first else end
+
+    def blocks(self, part: Part, start: int, end: int) -> Iterator[Block]:
+        """The records of ``part`` with offsets in [start, end); what was read is kept for the next asker."""
+        first, last = self.ends(part)
+        start, end = max(start, first), min(end, last)
+        pages = range(start // _PAGE, -(-end // _PAGE)) if end > start else range(0)
+        for run in _runs([page for page in pages if (part, page) not in self._pages]):
+            self._read(part, run, first, last)
+        for page in pages:
+            self._pages.move_to_end((part, page))
+            for block in self._pages[part, page]:
+                low, high = np.searchsorted(block.offsets, (start, end))
+                if high > low:
+                    yield block.part_of(int(low), int(high))
+        while len(self._pages) > _PAGES_KEPT:
+            self._pages.popitem(last=False)
+
+    def _read(self, part: Part, pages: range, first: int, last: int) -> None:
+        """Pages of ``part`` that follow each other, in one go; ``first`` and ``last`` bound the partition."""
+        self._pages.update({(part, page): [] for page in pages})
+        span = (max(pages.start * _PAGE, first), min(pages.stop * _PAGE, last))
+        for block in self._source.stream(part, *span):
+            numbers = block.offsets // _PAGE
+            edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(block)]
+            for low, high in pairwise(edges):
+                self._pages[part, int(numbers[low])].append(_alone(block.part_of(low, high)))
+
+    def messages(self, part: Part, start: int, end: int, key: bytes | None = None) -> Iterator[Message]:
+        """The messages of ``part`` with offsets in [start, end); with ``key`` its own and watermarks."""
+        for block in self.blocks(part, start, end):
+            for place in range(len(block)):
+                if key is None or block.key(place) in (key, WATERMARK_KEY):
+                    yield block.message(place)
+
+    def between(
+        self, part: Part, since_us: int, until_us: int, key: bytes | None = None
+    ) -> Iterator[Message]:
+        """The messages from the first that is not older than ``since_us`` to before the first not older than
+        ``until_us``: late records among them may have older times."""
+        yield from self.messages(part, self.offset_at(part, since_us), self.offset_at(part, until_us), key)
+
+    def at(self, part: Part, offset: int) -> Found | None:
+        """The event at one offset; None where there is none, or none that can be decoded."""
+        for message in self.messages(part, offset, offset + 1):
+            return opened(message)
+        return None
+
+    def last_label(self, part: Part, before: int | None = None) -> int | None:
+        """The label of the last watermark of ``part`` (before offset ``before``); None where it has none."""
+        first, end = self.ends(part)
+        end = end if before is None else min(before, end)
+        while end > first:
+            start = max(first, (end - 1) // _PAGE * _PAGE)
+            for message in reversed(list(self.messages(part, start, end, WATERMARK_KEY))):
+                label = readable_label(message)
+                if label is not None:
+                    return label
+            end = start
+        return None
+
+    def search(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
+        """The events with offsets in [start, end) in whose bytes one of ``needles`` stands, in log order."""
+        for block in self.blocks(part, start, end):
+            yield from holding(block, needles)
+
+    def scan(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
+        """As ``search``, for long stretches that nobody reads twice."""
+        first, last = self.ends(part)
+        for block in self._source.stream(part, max(start, first), min(end, last)):
+            yield from holding(block, needles)
+
+    def find(
+        self, event_ids: Collection[str], parts: Sequence[Part], around_us: int, hint: str = ""
+    ) -> dict[str, Found]:
+        """The events with these ids in ``parts``, written at about ``around_us``.
+
+        ``hint`` is a place (``topic/partition@offset``) that may well be one of them.
+        """
+        found: dict[str, Found] = {}
+        hinted = self._hinted(hint, parts)
+        if hinted is not None and hinted.event_id in event_ids:
+            found[hinted.event_id] = hinted
+        done: dict[Part, tuple[int, int]] = {}
+        for reach in (*_REACHES, None):
+            for part in parts:
+                wanted = [each for each in event_ids if each not in found]
+                if not wanted:
+                    return found
+                start, end = self._stretch(part, reach, around_us)
+                low, high = done.get(part, (start, start))
+                for stretch in ((start, low), (high, end)):
+                    for each in self.search(part, *stretch, [each.encode() for each in wanted]):
+                        if each.event_id in wanted:
+                            found.setdefault(each.event_id, each)
+                done[part] = (min(start, low), max(end, high))
+        return found
+
+    def _hinted(self, hint: str, parts: Sequence[Part]) -> Found | None:
+        name, _, rest = hint.rpartition("/")
+        partition, _, offset = rest.partition("@")
+        if not (partition.isdecimal() and offset.isdecimal()) or (name, int(partition)) not in parts:
+            return None
+        return self.at((name, int(partition)), int(offset))
+
+    def _stretch(self, part: Part, reach: int | None, around_us: int) -> tuple[int, int]:
+        """The offsets within ``reach`` of a time; of what is small, and at last of what is not large, all."""
+        first, last = self.ends(part)
+        if last - first <= _SMALL or (reach is None and last - first <= _WHOLE):
+            return first, last
+        widest = reach or _REACHES[-1]
+        since, until = max(around_us - widest, 0), around_us + widest
+        return self.offset_at(part, since), self.offset_at(part, until)
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Rising numbers as runs without gaps."""
+    start = 0
+    for place in range(1, len(numbers) + 1):
+        if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
+            yield range(numbers[start], numbers[place - 1] + 1)
+            start = place
+
+
+def _alone(block: Block) -> Block:
+    """``block`` over a copy of its own bytes: a few records must not keep a whole fetch in memory."""
+    spans = np.concatenate((block.keys, block.values, block.headers))
+    present = spans[spans[:, 1] > 0]
+    low = int(present[:, 0].min()) if len(present) else 0
+    high = int(present.sum(axis=1).max()) if len(present) else 0
+    moved = np.array([low, 0])
+    return replace(
+        block,
+        data=block.data[low:high].copy(),
+        keys=block.keys - moved,
+        values=block.values - moved,
+        headers=block.headers - moved,
+    )
+
+
+def opened(message: Message) -> Found | None:
+    """The event that ``message`` is; None for a watermark and for what cannot be decoded."""
+    schema = topic(message.topic).schema
+    if schema is None or message.value is None:
+        return None
+    try:
+        return Found(message, decode(schema, message.value))
+    except DeadLetter:
+        return None
+
+
+def holding(block: Block, needles: Sequence[bytes]) -> Iterator[Found]:
+    """The events of ``block`` in whose value one of ``needles`` stands, in log order."""
+    data = block.data.tobytes()
+    starts, lengths = block.values[:, 0], block.values[:, 1]
+    places: set[int] = set()
+    for needle in needles:
+        at = data.find(needle)
+        while at >= 0:
+            inside = np.flatnonzero((starts <= at) & (at + len(needle) <= starts + lengths))
+            places.update(inside.tolist())
+            at = data.find(needle, at + 1)
+    for place in sorted(places):
+        found = opened(block.message(place))
+        if found is not None:
+            yield found

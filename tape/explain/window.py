@@ -1,0 +1,40 @@
+"""What a feature's window held: which bars, and in which revision."""
+
+from dataclasses import dataclass
+
+from streams.config.document import Config
+from streams.windows import layout as L
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The bars in the ring up to one feature's bar. Times are left edges, UTC microseconds.
+
+    ``listed`` counts the bars of the previous and the current session, of which the ring keeps the newest;
+    ``revised`` maps t to the revision in force, where it is not the first.
+    """
+
+    first_t: int
+    last_t: int
+    bars: int
+    listed: int
+    revised: dict[int, int]
+
+
+def window_of(state: bytes, t: int, config: Config) -> Window:
+    """The window up to the bar at ``t`` in a state value that the features stage made under ``config``."""
+    slots, _ = L.open_state(state, L.fingerprint(config))
+    count = int(slots[L.H_COUNT])
+    held = {
+        int(slots[L.RING_T + place % L.RING]): int(slots[L.RING_REVISION + place % L.RING])
+        for place in range(max(0, count - L.RING), count)
+    }
+    newer = sum(each > t for each in held)
+    inside = {each: revision for each, revision in held.items() if each <= t}
+    return Window(
+        first_t=min(inside, default=t),
+        last_t=max(inside, default=t),
+        bars=len(inside),
+        listed=count - newer,
+        revised={each: revision for each, revision in inside.items() if revision},
+    )

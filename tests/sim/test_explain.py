@@ -1,0 +1,282 @@
+"""``explain`` over the recorded synthetic day: orders come out again, and what was tampered with does not."""
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import pytest
+
+from schemas.codec import decode, encode
+from schemas.errors import TapeError
+from streams.config.document import Config
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.contract import Message
+from streams.sim.log import MemoryLog
+from tape.explain.explanation import Explanation, explain_from
+from tape.explain.lookup import DAY_US, Lookup, MemoryTape
+from tape.explain.reevaluate import Verdict
+from tests.sim.paths import CONFIG, bodies, whole_day
+from topics.catalogue import CATALOGUE, Layout
+
+
+def recorded(log: MemoryLog) -> list[Message]:
+    return [m for each in CATALOGUE if each.schema for m in log.messages(each.name)]
+
+
+@cache
+def day() -> MemoryTape:
+    return MemoryTape(Layout(), recorded(whole_day().log))
+
+
+@cache
+def order_ids() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(order["client_order_id"] for order in bodies(whole_day().log, "orders")))
+
+
+def explained(asked: str, **options: Any) -> Explanation:
+    return explain_from(day(), CONFIG, asked, **options)
+
+
+def changed(name: str, event_id: str, **fields: Any) -> MemoryTape:
+    """The day with one record's fields changed, its event_id left as it was."""
+
+    def maybe(message: Message) -> Message:
+        if message.topic != name or message.value is None:
+            return message
+        body = decode(name, message.value)
+        if body["event_id"] != event_id:
+            return message
+        return message._replace(value=encode(name, body | fields))
+
+    return MemoryTape(Layout(), map(maybe, recorded(whole_day().log)))
+
+
+def topics_of(found: Iterable[Any]) -> list[str]:
+    return [node.found.topic for node in found]
+
+
+def test_every_order_of_the_day_is_computed_again_to_the_same_verdict() -> None:
+    assert len(order_ids()) == 4
+    for order_id in order_ids():
+        found = explained(order_id)
+        assert found.verdict is Verdict.SAME, found.text()
+        by_topic = {
+            topic: 0 for topic in ("orders", "proposals", "signals", "decisions", "features", "scores")
+        }
+        for check in found.checks.values():
+            assert check.verdict is Verdict.SAME or check.topic in ("watchlist", "memberships")
+            by_topic[check.topic] = by_topic.get(check.topic, 0) + 1
+        assert min(by_topic.values()) >= 1
+        assert "bars" in topics_of(found)
+
+
+def test_every_proposal_refused_ones_too_is_computed_again_to_the_same_verdict() -> None:
+    proposals = bodies(whole_day().log, "proposals")
+    assert {body["verdict"] for body in proposals} == {"APPROVED", "REFUSED"}
+    for body in proposals:
+        found = explained(f"{body['account_id']}|{body['signal_id']}")
+        assert (found.kind, found.verdict) == ("proposal", Verdict.SAME), found.text()
+
+
+def test_the_tree_of_an_order_goes_back_to_a_bar_through_every_stage() -> None:
+    (node, *_) = explained(order_ids()[0]).roots
+    path = [node.found.topic]
+    while node.inputs:
+        node = node.inputs[0]
+        path.append(node.found.topic)
+    assert path == ["orders", "proposals", "account_inbox", "signals", "decisions", "features", "bars"]
+
+
+def test_a_list_of_many_scores_is_folded_but_for_the_symbols_own_and_opened_on_demand() -> None:
+    listed = next(node for node in explained(order_ids()[0]) if node.found.topic == "watchlist")
+    assert topics_of(listed.inputs) == ["scores"]
+    assert {fold.topic: len(fold.event_ids) for fold in listed.folds} == {
+        "scores": 27,
+        "universe": 1,
+        "watchlist": 1,
+    }
+    opened = explained(order_ids()[0], everything=True, depth=7)
+    listed = next(node for node in opened if node.found.topic == "watchlist")
+    assert topics_of(listed.inputs).count("scores") == 28 and not listed.folds
+
+
+def test_a_depth_of_one_shows_the_proposal_only() -> None:
+    (first, *_) = explained(order_ids()[0], depth=1).roots
+    assert topics_of(first.inputs) == ["proposals"]
+    assert first.inputs[0].inputs == [] and first.inputs[0].folds[0].topic == "account_inbox"
+
+
+def test_a_features_window_says_which_bars_and_revisions_were_in_force() -> None:
+    log = whole_day().log
+    revision = max((bar for bar in bodies(log, "bars") if bar["revision"] > 0), key=lambda bar: bar["t"])
+    feature = next(body for body in bodies(log, "features") if body["inputs"] == [revision["event_id"]])
+    found = explained(feature["event_id"])
+    window = found.windows[feature["event_id"]]
+    assert (window.last_t, window.bars, window.listed) == (feature["t"], 136, feature["bars"])
+    assert window.revised[revision["t"]] == revision["revision"]
+    assert "136 bars from" in found.text() and f"revision {revision['revision']}" in found.text()
+
+
+@pytest.mark.parametrize(
+    "name, field, value",
+    [
+        ("proposals", "quantity", Decimal(9)),
+        ("proposals", "verdict", "REFUSED"),
+        ("features", "sma20", 1.25),
+        ("features", "bars", 3),
+        ("decisions", "reason", "STRETCHED"),
+        ("decisions", "confidence", 0.123),
+        ("signals", "action", "BUY_PUT"),
+        ("scores", "watch_score", 0.99),
+        ("orders", "limit_price", Decimal("1.01")),
+    ],
+)
+def test_a_tampered_record_is_different_and_its_field_is_named(name: str, field: str, value: Any) -> None:
+    order_id = order_ids()[0]
+    target = next(node for node in explained(order_id) if node.found.topic == name)
+    found = explain_from(changed(name, target.event_id, **{field: value}), CONFIG, order_id)
+    assert found.verdict is Verdict.DIFFERENT
+    check = found.checks[target.event_id]
+    assert field in [each.field for each in check.differences]
+    assert f"DIFFERENT {name} {target.event_id}" in found.text() and f"{field}: recorded" in found.text()
+
+
+def test_a_changed_input_of_the_account_makes_its_proposal_different() -> None:
+    """The proposal is as it was; the account's reading that it was made from is not."""
+    order_id = order_ids()[0]
+    proposal = next(node for node in explained(order_id) if node.found.topic == "proposals")
+    reading = next(node for node in proposal.inputs if node.found.body["payload"][0].endswith("InboxAccount"))
+    kind, content = reading.found.body["payload"]
+    poor = content | {"equity": Decimal(3000)}
+    found = explain_from(changed("account_inbox", reading.event_id, payload=(kind, poor)), CONFIG, order_id)
+    check = found.checks[proposal.event_id]
+    assert check.verdict is Verdict.DIFFERENT and "equity" in check.why
+
+
+def test_another_configuration_is_named_with_both_digests_and_nothing_is_computed() -> None:
+    other = Config(accounts=EXAMPLE_ACCOUNTS, signal=CONFIG.signal.model_copy(update={"stretch": 0.03}))
+    found = explain_from(day(), other, order_ids()[0])
+    assert found.verdict is Verdict.NOT_EVALUATED
+    assert {check.verdict for check in found.checks.values()} == {Verdict.NOT_EVALUATED}
+    text = found.text()
+    assert CONFIG.digest in text and other.digest in text and "--config" in text
+
+
+def test_ids_of_every_kind_and_their_beginnings_find_the_same_order() -> None:
+    order_id = order_ids()[0]
+    orders = [body for body in bodies(whole_day().log, "orders") if body["client_order_id"] == order_id]
+    broker_id = next(body["broker_order_id"] for body in orders if body["broker_order_id"])
+    for asked in (order_id, order_id[:14], broker_id, broker_id[:8], f"  {order_id} "):
+        found = explained(asked)
+        assert found.kind == "order"
+        assert {root.found.body["client_order_id"] for root in found.roots} == {order_id}
+    signal = orders[0]["signal_id"]
+    assert explained(signal).kind == "signal"
+    assert explained(f"large|{signal[:11]}").kind == "proposal"
+    assert explained(orders[0]["event_id"][:10]).name == orders[0]["event_id"]
+
+
+@pytest.mark.parametrize(
+    "asked, says",
+    [
+        ("td1-o00-zzzz", "nearest is td1-o00-"),
+        ("sg_000000000000", "nearest is sg_"),
+        ("large|sg_00000000", r"nearest is large\|sg_"),
+        ("0123456789abcdef0123456789abcdef", "no recorded event has this id"),
+        ("sg_1", "at least the first 8"),
+        ("tomorrow's order", "no id of a kind"),
+    ],
+)
+def test_an_id_that_nothing_has_is_refused_with_the_nearest(asked: str, says: str) -> None:
+    with pytest.raises(TapeError, match=says):
+        explained(asked)
+
+
+def test_a_beginning_of_several_ids_lists_them() -> None:
+    with pytest.raises(TapeError, match="4 records begin like this") as caught:
+        explained("td1-o00-")
+    assert all(order_id in str(caught.value) for order_id in order_ids())
+
+
+def test_an_input_that_the_log_does_not_hold_any_more_is_said_to_be_away() -> None:
+    kept = [m for m in recorded(whole_day().log) if m.topic != "bars"]
+    found = explain_from(MemoryTape(Layout(), kept), CONFIG, order_ids()[0])
+    assert "is not on the log" in found.text()
+    assert found.verdict is Verdict.DIFFERENT, "a feature whose bars are away does not come out again"
+
+
+def test_the_json_and_the_notebook_form_hold_what_the_text_holds() -> None:
+    found = explained(order_ids()[0])
+    whole = json.loads(json.dumps(found.as_dict()))
+    assert (whole["verdict"], whole["kind"]) == ("SAME", "order")
+    first = whole["records"][0]
+    assert (first["topic"], first["partition"], first["check"]["verdict"]) == ("orders", 0, "SAME")
+    assert first["inputs"][0]["body"]["gates"][0]["gate"] == "account_identity"
+    shown = found._repr_html_()
+    assert shown.count("<details") == shown.count("</details>") > 10 and found.summary in shown
+    assert repr(found) == found.text()
+
+
+class CountingTape(MemoryTape):
+    """Counts the records that were read of each topic."""
+
+    def __init__(self, layout: Layout, messages: Iterable[Message]) -> None:
+        super().__init__(layout, messages)
+        self.read: dict[str, int] = {}
+
+    def stream(self, part: Any, start: int, end: int) -> Any:
+        self.read[part[0]] = self.read.get(part[0], 0) + max(end - start, 0)
+        return super().stream(part, start, end)
+
+
+def test_explaining_an_order_reads_its_session_and_not_the_days_around_it() -> None:
+    """Four days of the same market stand behind the day in question; none of them is read."""
+    messages = recorded(whole_day().log)
+    repeated = [m for m in messages if m.topic in ("bars", "features", "decisions")]
+    sizes = {(m.topic, m.partition): m.offset + 1 for m in repeated}
+    after = [
+        m._replace(
+            timestamp=m.timestamp + day * DAY_US // 1000,
+            offset=m.offset + day * sizes[m.topic, m.partition],
+        )
+        for day in range(1, 5)
+        for m in repeated
+    ]
+    long = CountingTape(Layout(), [*messages, *after])
+    for part in sizes:
+        long.offset_at(part, 0)  # the time index is the broker's work
+    long.read.clear()
+    assert explain_from(long, CONFIG, order_ids()[0]).verdict is Verdict.SAME
+    for name in ("bars", "features", "decisions"):
+        size = sum(n for (each, _), n in sizes.items() if each == name)
+        assert long.read[name] < 0.4 * size, "of one day, and there are five"
+
+
+def test_a_record_that_came_long_after_its_time_is_found_by_its_cause() -> None:
+    lookup = Lookup(day())
+    late = next(
+        m
+        for m in day_messages("features")
+        if m.value is not None and lookup.at(("features", m.partition), m.offset).body["revision"] > 0
+    )
+    found = lookup.at(("features", late.partition), late.offset)
+    inputs = lookup.find(found.body["inputs"], [("bars", late.partition)], 0, found.header("tape-cause"))
+    assert list(inputs) == found.body["inputs"]
+
+
+def day_messages(name: str) -> Iterable[Message]:
+    return whole_day().log.messages(name)
+
+
+def test_a_lookup_reads_each_page_once() -> None:
+    tape_ = CountingTape(Layout(), recorded(whole_day().log))
+    lookup = Lookup(tape_)
+    part = ("bars", 0)
+    _, end = lookup.ends(part)
+    once = list(lookup.messages(part, 100, end - 5))
+    assert [m.offset for m in once] == list(range(100, end - 5))
+    read = tape_.read["bars"]
+    assert list(lookup.messages(part, 100, end - 5)) == once and tape_.read["bars"] == read
+    assert once[0] == next(m for m in day_messages("bars") if m.partition == 0 and m.offset == 100)
