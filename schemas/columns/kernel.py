@@ -110,7 +110,7 @@ def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
 def _skip_strings(data: Any, at: int, end: int, highest: int) -> int:
     """Where an array of strings in one block, or an empty one, ends; -1 where it is anything else."""
     count, at = _get_varint(data, at, end)
-    if at < 0 or count < 0 or count > end - at:
+    if at < 0 or count < 0:
         return -1
     for _ in range(count):
         start, size = _get_string(data, at, end, highest)

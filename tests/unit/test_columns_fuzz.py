@@ -84,6 +84,14 @@ def test_a_damaged_record_is_rejected_or_read_as_the_codec_reads_it(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_record_cut_at_any_byte_where_the_data_ends_is_rejected(name):
+    for wire in wires_of(name):
+        for size in range(len(wire)):
+            data = np.frombuffer(wire[:size], dtype=np.uint8)
+            assert decode_columns(name, data, np.array([[0, size]]))[1].tolist() == [0]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_surrounds_a_record_does_not_change_how_it_is_read(name):
     rng = random.Random(name)
     whole = wires_of(name)
