@@ -5,6 +5,7 @@ Columns and codes are named in ``streams.stages.signals_kernel``.
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,19 +89,16 @@ class SignalsFold:
         decided: dict[str, list[Any]] = fields["decided"]
         counts = [len(bars) for bars in decided.values()]
         rings = np.zeros((len(counts), max(self._kept, *counts, 0) + 1, DECIDED_BAR), dtype=np.int64)
-        for ring, count, bars in zip(rings, counts, decided.values(), strict=True):
-            ring[:count] = [
+        for ring, bars in zip(rings, decided.values(), strict=True):
+            rows = [
                 (
-                    t,
-                    revision,
-                    _CODES[action],
-                    now,
-                    listed,
-                    NULL if last is None else last,
-                    NULL if fade is None else fade,
+                    t, revision, _CODES[action],
+                    now, listed, NULL if last is None else last, NULL if fade is None else fade,
                 )
                 for t, revision, action, (now, listed, last, fade) in bars
-            ]
+            ]  # fmt: skip
+            size = len(rows) * DECIDED_BAR
+            ring.reshape(-1)[:size] = np.fromiter(chain.from_iterable(rows), np.int64, size)
         head = np.empty(HEAD, dtype=np.int64)
         head[kernel.H_LAST_SIGNAL] = _or_null(fields["last_signal_t"])
         head[kernel.H_FADE_DATE] = _or_null(fields["gap_fade_date"])

@@ -87,8 +87,14 @@ def _session_at(opens: Any, closes: Any, t: int, hint: int) -> int:
     """The place of the session that contains ``t``; NONE outside. ``hint`` is tried first."""
     if hint != NONE and opens[hint] <= t < closes[hint]:
         return hint
-    place = int(np.searchsorted(opens, t, side="right")) - 1
-    return place if place >= 0 and t < closes[place] else NONE
+    low, high = 0, len(opens)
+    while low < high:
+        middle = (low + high) // 2
+        if opens[middle] <= t:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1 if low > 0 and t < closes[low - 1] else NONE
 
 
 @_jit
@@ -135,36 +141,41 @@ def _judge(
 
 
 @_jit
-def _place_of(ring: Any, count: int, t: int) -> int:
+def _place_of(rings: Any, feed: int, count: int, t: int) -> int:
     """Where ``t`` stands, or belongs, among the decided bars."""
     place = count
-    while place > 0 and ring[place - 1, D_T] >= t:
+    while place > 0 and rings[feed, place - 1, D_T] >= t:
         place -= 1
     return place
 
 
 @_jit
-def _remember(ring: Any, count: int, kept: int, place: int, bar: Any) -> int:
+def _remember(rings: Any, feed: int, count: int, kept: int, place: int, bar: Any) -> int:
     """Put ``bar`` at ``place`` and forget the oldest beyond ``kept``; the new count."""
     for k in range(count, place, -1):
-        ring[k] = ring[k - 1]
-    ring[place] = bar
+        for column in range(DECIDED_BAR):
+            rings[feed, k, column] = rings[feed, k - 1, column]
+    for column in range(DECIDED_BAR):
+        rings[feed, place, column] = bar[column]
     over = max(0, count + 1 - kept)
     if over:
         for k in range(over, count + 1):
-            ring[k - over] = ring[k]
+            for column in range(DECIDED_BAR):
+                rings[feed, k - over, column] = rings[feed, k, column]
     return count + 1 - over
 
 
 @_jit
-def _reopen(head: Any, ring: Any, count: int, kept: int, bars: Any, row: int, context: Any) -> int:
+def _reopen(head: Any, rings: Any, count: int, kept: int, bars: Any, row: int, context: Any) -> int:
     """Fill ``context`` with what the row's bar is judged on, and say which answer it is on its way to."""
-    place = _place_of(ring, count, bars[row, I_T])
-    if place < count and ring[place, D_T] == bars[row, I_T]:
-        if bars[row, I_REVISION] <= ring[place, D_REVISION]:
+    feed = bars[row, I_FEED]
+    place = _place_of(rings, feed, count, bars[row, I_T])
+    if place < count and rings[feed, place, D_T] == bars[row, I_T]:
+        if bars[row, I_REVISION] <= rings[feed, place, D_REVISION]:
             return DUPLICATE
-        ring[place, D_REVISION] = bars[row, I_REVISION]
-        context[:] = ring[place]
+        rings[feed, place, D_REVISION] = bars[row, I_REVISION]
+        for column in range(DECIDED_BAR):
+            context[column] = rings[feed, place, column]
         return AUDITED
     if count >= kept and place == 0:
         return TOO_OLD
@@ -186,8 +197,18 @@ def _put(answers: Any, confidences: Any, row: int, context: Any, made: Any) -> N
     answers[row, O_LISTED] = context[D_LISTED]
     answers[row, O_LAST_SIGNAL] = context[D_LAST_SIGNAL]
     answers[row, O_FADE_DATE] = context[D_FADE_DATE]
-    for k, confidence in enumerate(made[4:]):
-        confidences[row, k] = confidence
+    answers[row, O_OLD_ACTION] = NONE
+    numbers = made[4:]
+    for k in range(CONFIDENCES):
+        confidences[row, k] = numbers[k]
+
+
+@_jit
+def _put_nothing(answers: Any, confidences: Any, row: int) -> None:
+    for column in range(O_ACTION, ANSWER):
+        answers[row, column] = NONE
+    for k in range(CONFIDENCES):
+        confidences[row, k] = np.nan
 
 
 @njit(cache=True, error_model="numpy")
@@ -211,8 +232,6 @@ def fold(
     """Fold feature rows and membership rows in log order: ``SignalsFold.fold``."""
     seen, member, session = 0, NONE, NONE
     context = np.empty(DECIDED_BAR, dtype=np.int64)
-    answers[:, O_ACTION:] = NONE
-    confidences[:] = np.nan
     for row in range(len(bars)):
         while seen < bars[row, I_JOINS]:
             joined[seen] = _join(head, members, seen)
@@ -220,9 +239,10 @@ def fold(
             seen += 1
         answers[row, O_MEMBER] = member
         feed, t = bars[row, I_FEED], bars[row, I_T]
-        gives = _reopen(head, rings[feed], counts[feed], limits[L_KEPT], bars, row, context)
+        gives = _reopen(head, rings, counts[feed], limits[L_KEPT], bars, row, context)
         answers[row, O_GAVE] = gives
         if gives in (DUPLICATE, TOO_OLD):
+            _put_nothing(answers, confidences, row)
             continue
         session = _session_at(opens, closes, t, session)
         inside = session != NONE
@@ -239,8 +259,8 @@ def fold(
                 answers[row, O_GAVE] = SAME_ACTION
             continue
         context[D_ACTION] = made[0]
-        place = _place_of(rings[feed], counts[feed], t)
-        counts[feed] = _remember(rings[feed], counts[feed], limits[L_KEPT], place, context)
+        place = _place_of(rings, feed, counts[feed], t)
+        counts[feed] = _remember(rings, feed, counts[feed], limits[L_KEPT], place, context)
         if made[0] != rule.A_HOLD:
             if made[1] == rule.S_GAP_FADE:
                 head[H_FADE_DATE] = bars[row, I_SESSION_DATE]
