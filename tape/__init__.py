@@ -1,0 +1,66 @@
+"""tapedeck for people: the ``tape`` command, and in a notebook::
+
+    import tape
+
+    tape.topics()                                                       # what there is
+    tape.schema("features")                                             # its columns and what they mean
+    tape.tap("features", symbols=["AAPL"], since="2h")                  # records as a polars frame
+    tape.asof("positions", at="2026-03-10T15:59-04:00")                 # newest per key as of a moment
+    tape.explain("sg_3f1c9a77")                                         # why an order or a signal is there
+
+Nothing heavy is imported before one of these is used.
+"""
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["asof", "connect", "explain", "schema", "tap", "topics"]
+
+if TYPE_CHECKING:
+    from tape.notebook.connection import default as _default
+
+    asof, schema, tap, topics = (
+        _default.connection.asof,
+        _default.connection.schema,
+        _default.connection.tap,
+        _default.connection.topics,
+    )
+    connect = _default.connect
+
+
+def _notebook() -> Any:
+    from tape.local.places import cache_dir  # noqa: PLC0415 - `tape --help` needs none of this
+
+    # Before the kernels are imported: they are compiled once per machine.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
+    return import_module("tape.notebook.connection").default
+
+
+class _Tape(ModuleType):
+    """The package itself. ``explain`` is a function here and a folder beside this file: the import system
+    binds the folder's module to the name as soon as somebody imports it, and that must not take the
+    function away. ``from tape.explain.tree import ...`` does not look at the name."""
+
+    @property
+    def explain(self) -> Any:
+        return _notebook().connection.explain
+
+    @explain.setter
+    def explain(self, module: ModuleType) -> None:
+        """The folder's module stays in ``sys.modules``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "connect":
+            return _notebook().connect
+        if name in __all__:
+            return getattr(_notebook().connection, name)
+        raise AttributeError(f"module 'tape' has no attribute {name!r}; there are: {', '.join(__all__)}")
+
+    def __dir__(self) -> list[str]:
+        return [*__all__, *(name for name in vars(self) if name.startswith("__"))]
+
+
+sys.modules[__name__].__class__ = _Tape

@@ -1,0 +1,276 @@
+"""What a notebook asks for: ``tap``, ``asof``, ``topics``, ``schema`` and ``explain`` of a connection."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, overload
+
+import polars as pl
+
+from connectors.clock import SystemClock
+from schemas.errors import Fatal
+from tape.notebook import asof, audit, place, times, views
+from tape.notebook.follow import follow as following
+from tape.notebook.place import Place
+from tape.notebook.query import NotKept, Query, TimedSource, ask, chosen_columns, newest_us
+from tape.notebook.raw import raw_frame
+from tape.notebook.reading import Reader
+from tape.notebook.times import When
+from topics.catalogue import Cleanup
+
+if TYPE_CHECKING:
+    from tape.explain.explanation import Explanation
+
+Names = str | Iterable[str]
+LATE = timedelta(days=7)
+"""How much later than its own time a record may stand in the log: a new symbol's history is written with its
+first live bar, and markets have been closed for a week."""
+_POLL_S = 0.25
+
+
+class Connection:
+    """One cluster and topic prefix to read from. Each question opens its own connections and closes them.
+
+    Nothing is written, no consumer group is made or disturbed.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str | None = None,
+        prefix: str | None = None,
+        database: str | None = None,
+        source: TimedSource | None = None,
+    ) -> None:
+        self._bootstrap, self._prefix, self._database, self._source = bootstrap, prefix, database, source
+
+    def __repr__(self) -> str:
+        given = {"bootstrap": self._bootstrap, "prefix": self._prefix}
+        said = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        said += [f"source={type(self._source).__name__}"] if self._source is not None else []
+        return f"tape.connect({', '.join(said)})"
+
+    @overload
+    def tap(
+        self,
+        name: str,
+        *,
+        symbols: Names | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        columns: Names | None = None,
+        zone: str = "UTC",
+        follow: Literal[False] = False,
+        raw: bool = False,
+        repeats: bool = False,
+        late: timedelta | str | None = LATE,
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def tap(
+        self,
+        name: str,
+        *,
+        symbols: Names | None = None,
+        since: When | None = None,
+        columns: Names | None = None,
+        zone: str = "UTC",
+        follow: Literal[True],
+        repeats: bool = False,
+    ) -> Iterator[pl.DataFrame]: ...
+
+    def tap(
+        self,
+        name: str,
+        *,
+        symbols: Names | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        columns: Names | None = None,
+        zone: str = "UTC",
+        follow: bool = False,
+        raw: bool = False,
+        repeats: bool = False,
+        late: timedelta | str | None = LATE,
+    ) -> pl.DataFrame | Iterator[pl.DataFrame]:
+        """The records of one topic as a polars frame, in the order of their time.
+
+        >>> frame = tape.tap("features", symbols=["AMD", "WMT"], since="2h", columns=["symbol", "t", "rsi14"])
+        >>> frame.schema["t"]
+        Datetime(time_unit='us', time_zone='UTC')
+        >>> bars = tape.tap("bars", since="2026-03-10", until="2026-03-11", zone="America/New_York")
+        >>> bars.to_pandas()  # needs the extra `notebook`  # doctest: +SKIP
+
+        Columns are those of ``tape.schema(name)``, then ``_partition`` and ``_offset``: times are
+        Datetime("us", zone), dates Date, decimals Decimal(scale=6), enums Enum, nested records Struct.
+
+        symbols: only these; other partitions are not read, and other records are not decoded.
+        since, until: from (inclusive) and up to (exclusive). A datetime with a zone; a date, which is its
+            midnight in New York, so that a session lies between two dates; ISO 8601 with a zone; or "90s",
+            "30min", "2h", "1d" and timedeltas, counted back from the topic's newest record. They go through
+            the broker's time index, so only what is asked for is read.
+        columns: only these, in this order.
+        zone: of the frame's times; the records are UTC.
+        follow: instead of one frame an iterator of frames as records come, from ``since`` or from now on.
+            Closing it, or interrupting the cell, closes its connections.
+        raw: the records as they lie: time, key, value, headers; watermarks and undecodable ones included.
+        repeats: a record that was written twice (same event_id) stands in the frame once, or with True twice.
+        late: how much later than ``until`` a record of that time may stand in the log; None reads to its end.
+
+        Raises Fatal for an unknown topic, column or symbol, with the nearest name, and for a time that is no
+        longer kept, with the one from which on it is. Records that cannot be decoded are left out, with one
+        warning.
+        """
+        with self._opened(keep=follow) as at:
+            if raw:
+                _refuse_with_raw(symbols=symbols, columns=columns, follow=follow)
+                return raw_frame(at.source, name, since=since, until=until, zone=zone, late=late)
+            query = ask(
+                at.source, name, symbols=symbols, since=since, until=until, columns=columns, zone=zone,
+                late=late, repeats=repeats,
+            )  # fmt: skip
+            reader = Reader(at.source, query)
+            if not follow:
+                return reader.whole()
+            if until is not None:
+                raise Fatal("following has no end", value=until, remedy="leave until or follow out")
+            return following(at.source, reader, _POLL_S)
+
+    def asof(
+        self,
+        name: str,
+        at: When,
+        *,
+        key: Names | None = None,
+        since: When | None = None,
+        columns: Names | None = None,
+        zone: str = "UTC",
+    ) -> pl.DataFrame:
+        """The newest record of each key with a time of ``at`` or before: what a compacted topic held then.
+
+        >>> tape.asof("positions", at="1h").select("account_id", "instrument", "qty")  # doctest: +SKIP
+        >>> newest = tape.asof("features", at="2026-03-10T10:00-04:00", columns=["symbol", "t", "close"])
+
+        at: as ``since`` of ``tape.tap``, but inclusive.
+        key: columns that name the key, where it is not the record key that ``tape.topics()`` shows.
+        since: how far back to look, where only keys that were written since then matter.
+
+        Before a topic's compaction lag or retention the answer comes from Postgres where a database is named
+        or the local stack has one. Raises Fatal, saying what is kept, where neither reaches back so far.
+        """
+        with self._opened() as where:
+            source = where.source
+            query = ask(
+                source, name, symbols=None, since=since, until=None, columns=columns, zone=zone,
+                late=LATE, repeats=False,
+            )  # fmt: skip
+            moment = times.moment(at, "at", lambda: newest_us(source, name))
+            query = query.between(query.since, moment + 1)
+            try:
+                return _newest(where, query) if key is None else _newest_by(where, query, key)
+            except NotKept:
+                if key is not None or where.database is None:
+                    raise
+                return audit.newest(where.database, where.layout.prefix, query, moment)
+
+    def topics(self) -> pl.DataFrame:
+        """The topics: how many records, from when to when, keyed by what, how long kept, by whom written.
+
+        >>> tape.topics().filter(pl.col("records") > 0).select("topic", "key").row(0)
+        ('bars', 'symbol')
+        """
+        with self._opened() as at:
+            return views.listed(at.source)
+
+    def schema(self, name: str) -> views.Schema:
+        """The columns of one topic: type and meaning. Needs no cluster.
+
+        >>> tape.schema("bars")["t"].doc
+        'left edge of the minute'
+        """
+        return views.Schema(name)
+
+    def explain(self, id: str, *, depth: int | None = None, everything: bool = False) -> "Explanation":
+        """Why an order, a signal, a proposal or any record is there: its inputs, back to the bars.
+
+        id: a client or broker order id, a signal_id, ``account|signal_id`` or an event_id; eight or more of
+            its first characters are enough.
+        depth, everything: how many levels are shown, and whether what is folded is opened.
+
+        >>> tape.explain(tape.tap("signals")["signal_id"][0])  # doctest: +SKIP
+        """
+        from tape.explain.explanation import explain_from  # noqa: PLC0415 - costs every stage's import
+
+        with self._opened() as at:
+            return explain_from(at.source, at.document(), id, depth=depth, everything=everything)
+
+    @contextmanager
+    def _opened(self, keep: bool = False) -> Iterator[Place]:
+        """The place, closed in the end; ``keep``: only where something went wrong."""
+        at = Place(self._source) if self._source is not None else place.find(
+            self._bootstrap, self._prefix, self._database
+        )  # fmt: skip
+        done = False
+        try:
+            yield at
+            done = True
+        finally:
+            if not (keep and done):
+                at.source.close()
+
+
+def _refuse_with_raw(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise Fatal(
+                f"raw records know no {name}", value=value, remedy="filter the raw frame, or leave raw out"
+            )
+
+
+def _newest(where: Place, query: Query) -> pl.DataFrame:
+    """By the record key."""
+    found = asof.by_record_key(where.source, query)
+    if query.topic.cleanup is Cleanup.COMPACT and not found.whole:
+        assert query.until is not None
+        lag = where.compaction_lag(query.topic.name)
+        asof.refuse_compacted(query.topic, query.until - 1, lag, SystemClock().now())
+    return asof.frame_of(Reader(where.source, query), found.messages)
+
+
+def _newest_by(where: Place, query: Query, key: Names) -> pl.DataFrame:
+    """By columns: every record is decoded."""
+    keys = chosen_columns(key, query.fields, query.topic.name)
+    whole = Reader(
+        where.source, replace(query, columns=tuple(dict.fromkeys((*query.columns, *keys))))
+    ).whole()
+    return whole.unique(keys, keep="last", maintain_order=True).select(query.columns)
+
+
+class Default:
+    """The connection that ``tape.tap`` and the others use: the one made last by ``tape.connect``."""
+
+    def __init__(self) -> None:
+        self.connection = Connection()
+
+    def connect(
+        self,
+        bootstrap: str | None = None,
+        prefix: str | None = None,
+        database: str | None = None,
+        *,
+        source: TimedSource | None = None,
+    ) -> Connection:
+        """Name the cluster, topic prefix and database that ``tape.tap`` and the others read from now on.
+
+        Without arguments: what KAFKA_BOOTSTRAP_SERVERS, TAPE_PREFIX and DATABASE_URL name, else the local
+        stack that runs in this folder or one above it. ``source`` takes the place of a cluster. The
+        connection has the same methods, so that two can be compared:
+
+        >>> live, trial = tape.connect(), tape.connect(prefix="trial")  # doctest: +SKIP
+        >>> live.tap("signals").join(trial.tap("signals"), on="signal_id", how="anti")  # doctest: +SKIP
+        """
+        self.connection = Connection(bootstrap, prefix, database, source)
+        return self.connection
+
+
+default = Default()

@@ -1,0 +1,117 @@
+"""Records as polars frames: by columns where the schema allows it, else row by row."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from schemas.codec import Body
+from schemas.columns import NULL, Columns
+from streams.blocks import Block
+from streams.contract import Message
+from tape.notebook.spans import lists, texts
+from tape.notebook.types import SCALE, UTC, Kind, columns_of, dtype, logical, plain, schema_of, stored
+
+PARTITION, OFFSET = "_partition", "_offset"
+LOG_COLUMNS: dict[str, Kind] = {PARTITION: pl.Int32(), OFFSET: pl.Int64()}
+_UNIT = Decimal(1).scaleb(-SCALE)
+
+
+def empty(schema: str, wanted: Sequence[str], zone: str = UTC) -> pl.DataFrame:
+    """No rows, with the columns that a frame of ``wanted`` fields has."""
+    kinds = schema_of(schema, zone) | LOG_COLUMNS
+    return pl.DataFrame(schema={name: kinds[name] for name in (*wanted, *LOG_COLUMNS)})
+
+
+def of_bodies(
+    schema: str, bodies: Sequence[Body], places: Iterable[tuple[int, int]], wanted: Sequence[str], zone: str
+) -> pl.DataFrame:
+    """The frame of decoded bodies; ``places`` are their (partition, offset)."""
+    nodes = {column.name: column.node for column in columns_of(schema)}
+    made = {}
+    for name in wanted:
+        node = nodes[name]
+        values = [plain(node, body[name]) for body in bodies]
+        made[name] = pl.Series(name, values, dtype=stored(node)).cast(dtype(node, zone))
+    partitions, offsets = zip(*places, strict=True) if bodies else ((), ())
+    made[PARTITION] = pl.Series(partitions, dtype=pl.Int32)
+    made[OFFSET] = pl.Series(offsets, dtype=pl.Int64)
+    return pl.DataFrame(made)
+
+
+def of_columns(
+    columns: Columns, partition: int, offsets: NDArray[np.int64], wanted: Sequence[str], zone: str
+) -> pl.DataFrame:
+    """The frame of ``columns``, whose rows lie at ``offsets`` of one partition."""
+    made = {}
+    for column in columns_of(columns.name):
+        if column.name in wanted:
+            made[column.name] = _series(columns, column.name, column.node, column.nullable, zone)
+    made[PARTITION] = pl.Series(np.full(len(offsets), partition, dtype=np.int32))
+    made[OFFSET] = pl.Series(offsets)
+    return pl.DataFrame(made).select(*wanted, *LOG_COLUMNS)
+
+
+def _series(columns: Columns, path: str, node: Any, nullable: bool, zone: str) -> pl.Series:
+    if path in columns.floats:
+        made = pl.Series(columns.floats[path])
+        return made.fill_nan(None) if nullable else made
+    if path in columns.spans:
+        spans = columns.spans[path]
+        read = texts if node == "string" else lists
+        return read(columns.data, spans)
+    if path in columns.ints:
+        made = pl.Series(columns.ints[path])
+        return _typed(made.replace(NULL, None) if nullable else made, node, zone)
+    fields = [
+        _series(columns, f"{path}.{field['name']}", field["type"], True, zone).alias(field["name"])
+        for field in node["fields"]
+    ]
+    return pl.DataFrame(fields).to_struct()
+
+
+def _typed(numbers: pl.Series, node: Any, zone: str) -> pl.Series:
+    kind = dtype(node, zone)
+    if logical(node) == "decimal":
+        return pl.select(pl.lit(numbers.cast(pl.Decimal(38, 0))) * pl.lit(_UNIT)).to_series().cast(kind)
+    if isinstance(kind, pl.Enum):
+        return pl.Series(kind.categories.to_list(), dtype=kind).gather(numbers)
+    return numbers if numbers.dtype == kind else numbers.cast(kind)
+
+
+RAW: dict[str, Kind] = {
+    "time": pl.Datetime("us", UTC),
+    "key": pl.Binary(),
+    "value": pl.Binary(),
+    "headers": pl.List(pl.Struct({"name": pl.String(), "content": pl.Binary()})),
+    **LOG_COLUMNS,
+}
+"""The columns of records as they lie in the log: watermarks included, nothing decoded."""
+
+
+def of_messages(messages: Iterable[Message], zone: str = UTC) -> pl.DataFrame:
+    """The frame of records as they are: Kafka time, key, value and headers."""
+    rows = [
+        (
+            m.timestamp * 1000,
+            m.key,
+            m.value,
+            [{"name": name, "content": content} for name, content in m.headers],
+            m.partition,
+            m.offset,
+        )
+        for m in messages
+    ]
+    made = pl.DataFrame(rows, schema={**RAW, "time": pl.Int64()}, orient="row")
+    return made.with_columns(pl.col("time").cast(pl.Datetime("us", zone)))
+
+
+def chosen(block: Block, rows: NDArray[Any]) -> Block:
+    """The records of ``block`` at ``rows`` (a mask or places), over the same bytes."""
+    return Block(
+        block.topic, block.partition, block.data, block.offsets[rows], block.timestamps[rows],
+        block.keys[rows], block.values[rows], block.headers[rows],
+    )  # fmt: skip

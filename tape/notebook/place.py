@@ -1,0 +1,96 @@
+"""Where a notebook's records are: what it names, what the environment names, or the stack that runs here."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from connectors.bulk.source import KafkaSource
+from connectors.registry import use_registry
+from schemas.errors import Fatal
+from streams.config.document import Config, load
+from tape.local.kafka import check_cluster, cluster_id_of
+from tape.local.places import stack_folder
+from tape.local.state import StackState, read
+from tape.notebook.query import TimedSource
+from topics.admin import describe
+from topics.catalogue import Layout
+
+_STACKS = ("local", "demo")
+_LAG = "min.compaction.lag.ms"
+
+
+class Place(NamedTuple):
+    """An open way to the records. ``bootstrap`` is empty where the source is no cluster."""
+
+    source: TimedSource
+    bootstrap: str = ""
+    database: str | None = None
+    config: Path | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return self.source.layout
+
+    def compaction_lag(self, name: str) -> int | None:
+        """For how many ms the cluster keeps every record of topic ``name``; None where it is unknown."""
+        if not self.bootstrap:
+            return int(self.layout.topic_config(name)[_LAG])
+        text = describe(self.bootstrap, self.layout)[self.layout.wire_name(name)].config.get(_LAG, "")
+        return int(text) if text.isdecimal() else None
+
+    def document(self) -> Config:
+        """The configuration in force, the default one where none is named."""
+        return load(self.config) if self.config else Config()
+
+
+def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Place:
+    """The cluster to read from, which answers now.
+
+    Raises Fatal where none is named and no local stack runs, and where nobody answers.
+    """
+    told = os.environ
+    named = bootstrap or told.get("KAFKA_BOOTSTRAP_SERVERS")
+    database = database or told.get("DATABASE_URL")
+    wanted = told.get("TAPE_PREFIX") if prefix is None else prefix
+    config = told.get("TAPE_CONFIG")
+    if named:
+        cluster_id_of(named)
+    else:
+        stack = _running_stack()
+        check_cluster(stack.bootstrap, stack.cluster_id)
+        named, database, config = stack.bootstrap, database or stack.database_url, config or stack.config
+        wanted = stack.prefix if wanted is None else wanted
+    layout = Layout.described(wanted or "", told)
+    if url := told.get("SCHEMA_REGISTRY_URL"):
+        _registered(url, layout.prefix)
+    return Place(KafkaSource(named, layout), named, database or None, Path(config) if config else None)
+
+
+@cache
+def _registered(url: str, prefix: str) -> None:
+    use_registry(url, prefix)
+
+
+def _running_stack() -> StackState:
+    for folder in _folders():
+        stack = read(folder)
+        if stack is not None and stack.is_running:
+            return stack
+    raise Fatal(
+        "no cluster is named and no local stack runs here",
+        value=str(stack_folder(None)),
+        remedy="start one with `tape up` (or `make demo`), set KAFKA_BOOTSTRAP_SERVERS, or call "
+        'tape.connect(bootstrap="host:9092")',
+    )
+
+
+def _folders() -> Iterator[Path]:
+    """The folders of stacks that a notebook may mean: it often runs in a folder below theirs."""
+    if os.environ.get("TAPE_HOME"):
+        yield stack_folder(None)
+        return
+    here = Path.cwd()
+    for each in (here, *here.parents):
+        yield from (each / ".tape" / name for name in _STACKS)

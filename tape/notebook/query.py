@@ -1,0 +1,252 @@
+"""What a tap asks for: checked once, before anything is read."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+from schemas.errors import Fatal
+from streams.blocks import Source
+from streams.merge import Part
+from tape.notebook import times
+from tape.notebook.frames import LOG_COLUMNS
+from tape.notebook.types import columns_of, time_field
+from topics.catalogue import Layout, Topic, topic
+from topics.partitioning import murmur2_partition
+
+_SYMBOL_FIELDS = ("symbol", "underlying")
+_LOOK_BACK = 16
+_DAY_US = 86_400_000_000
+
+
+class NotKept(Fatal):
+    """The log no longer holds what was true at that moment."""
+
+
+class TimedSource(Source, Protocol):
+    """A source that finds offsets by time. ``close`` lets its connections go."""
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """The first offset whose record's time is ``time_us`` or later; the end where none is."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One tap. Times in UTC microseconds; ``until`` is exclusive.
+
+    ``columns`` are the ones that the caller gets, ``wanted`` the record's fields that are needed for it.
+    ``late``: how much later than its own time a record may stand in the log, None for any.
+    """
+
+    topic: Topic
+    columns: tuple[str, ...]
+    symbols: tuple[str, ...] | None
+    since: int | None
+    until: int | None
+    zone: str
+    late: int | None
+    repeats: bool
+
+    @property
+    def schema(self) -> str:
+        assert self.topic.schema is not None
+        return self.topic.schema
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(column.name for column in columns_of(self.schema))
+
+    @property
+    def time(self) -> str:
+        """The column that rows are ordered and bounded by."""
+        return time_field(self.schema)
+
+    @property
+    def identity(self) -> str | None:
+        """The column by which a repeat is known."""
+        return "event_id" if "event_id" in self.fields else None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        needed = {*self.columns, self.time}
+        if self.identity and not self.repeats:
+            needed.add(self.identity)
+        if self.symbols is not None:
+            needed.add(self.symbol_field)
+        return tuple(name for name in self.fields if name in needed)
+
+    @property
+    def symbol_field(self) -> str:
+        """The column that holds a symbol. Raises Fatal where the topic has none."""
+        for name in _SYMBOL_FIELDS:
+            if name in self.fields:
+                return name
+        raise Fatal(
+            f"topic {self.topic.name} has no symbol to choose by",
+            value=list(self.symbols or ()),
+            remedy="leave symbols out, then filter the frame",
+        )
+
+    @property
+    def by_key(self) -> bool:
+        """Whether the record's key is its symbol, so that nothing need be decoded to choose."""
+        return self.topic.key == (self.symbol_field,)
+
+    def partitions(self, layout: Layout) -> range | list[int]:
+        """The partitions that can hold what is asked for."""
+        whole = range(layout.partitions(self.topic.name))
+        if self.symbols is None or self.topic.part != self.symbol_field:
+            return whole
+        return sorted({murmur2_partition(symbol.encode(), len(whole)) for symbol in self.symbols})
+
+    def between(self, since: int | None, until: int | None) -> "Query":
+        return replace(self, since=since, until=until)
+
+
+def one_topic(name: str) -> Topic:
+    """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, where there is none."""
+    if not isinstance(name, str):
+        raise Fatal("a topic is named by a text", value=name, remedy='as in tape.tap("features")')
+    return topic(name)
+
+
+def several(given: str | Iterable[str] | None, what: str) -> tuple[str, ...] | None:
+    """One name or many as a tuple. Raises Fatal for no names and for what is no name."""
+    if given is None:
+        return None
+    found = (given,) if isinstance(given, str) else tuple(given)
+    if not found or not all(isinstance(each, str) and each for each in found):
+        raise Fatal(f"{what} must be names", value=given, remedy=f"name some, or leave {what} out for all")
+    return tuple(dict.fromkeys(found))
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The remedy for a name that is not known."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    # A symbol of two letters is like no other, but for its case.
+    near = near or [each for each in known if each.casefold() == name.casefold()]
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+
+
+def chosen_columns(given: str | Iterable[str] | None, fields: Sequence[str], name: str) -> tuple[str, ...]:
+    """The columns of the frame, all without a choice. Raises Fatal, with the nearest, for an unknown one."""
+    known = [*fields, *LOG_COLUMNS]
+    found = several(given, "columns") or tuple(known)
+    for each in found:
+        if each not in known:
+            raise Fatal(f"topic {name} has no such column", value=each, remedy=nearest(each, known))
+    return found
+
+
+def late_us(given: timedelta | str | None) -> int | None:
+    """How late a record may be, in microseconds."""
+    return None if given is None else times.duration(given, "late") // timedelta(microseconds=1)
+
+
+def newest_us(source: TimedSource, name: str) -> int | None:
+    """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
+    found = []
+    for part, (low, end) in source.ends([name]).items():
+        if end > low:
+            for block in source.stream(part, max(low, end - _LOOK_BACK), end):
+                found.append(int(block.timestamps.max()) * 1000)
+    return max(found, default=None)
+
+
+def spans(source: TimedSource, query: Query) -> dict[Part, tuple[int, int]]:
+    """The offsets of each partition that may hold what is asked for, by the broker's time index.
+
+    Raises Fatal for a time before what is kept.
+    """
+    name, partitions = query.topic.name, query.partitions(source.layout)
+    ends = {part: span for part, span in source.ends([name]).items() if part[1] in partitions}
+    _refuse_forgotten(source, query, ends)
+    found = {}
+    for part, (low, end) in ends.items():
+        first, last = low, end
+        if end > low and query.since is not None:
+            first = min(end, max(low, source.offset_at(part, query.since // 1000 * 1000)))
+        if end > low and query.until is not None and query.late is not None:
+            last = min(end, source.offset_at(part, query.until // 1000 * 1000 + 1000 + query.late))
+        found[part] = first, max(first, last)
+    return found
+
+
+def _refuse_forgotten(source: TimedSource, query: Query, ends: dict[Part, tuple[int, int]]) -> None:
+    asked = query.since if query.since is not None else query.until
+    if asked is None or not any(low for low, _ in ends.values()):
+        return
+    kept = kept_from(source, ends)
+    if kept is not None and asked < kept:
+        days = query.topic.keep_days
+        limit = f" ({days} days)" if days > 0 else ""
+        raise NotKept(
+            f"topic {query.topic.name} does not reach back so far{limit}",
+            value=times.shown(asked),
+            remedy=f"it is kept from {times.shown(kept)} on: ask for that or later",
+        )
+
+
+def kept_from(source: TimedSource, ends: dict[Part, tuple[int, int]]) -> int | None:
+    """From when on the partitions hold everything, in microseconds; None where nothing was deleted yet."""
+    found = []
+    for part, (low, end) in ends.items():
+        if low and end > low:
+            block = next(iter(source.stream(part, low, low + _LOOK_BACK)), None)
+            if block is not None:
+                found.append(int(block.timestamps[0]) * 1000)
+    return max(found, default=None)
+
+
+def ask(
+    source: TimedSource,
+    name: str,
+    *,
+    symbols: Any,
+    since: Any,
+    until: Any,
+    columns: Any,
+    zone: str,
+    late: Any,
+    repeats: bool,
+) -> Query:
+    """The query of one tap. Raises Fatal for whatever cannot be asked."""
+    chosen = one_topic(name)
+    if chosen.schema is None:
+        remedy = "its records are bytes: tap it with raw=True"
+        raise Fatal("this topic has no columns", value=name, remedy=remedy)
+    fields = [column.name for column in columns_of(chosen.schema)]
+    query = Query(
+        topic=chosen,
+        columns=chosen_columns(columns, fields, name),
+        symbols=several(symbols, "symbols"),
+        since=None,
+        until=None,
+        zone=times.known_zone(zone),
+        late=late_us(late),
+        repeats=repeats,
+    )
+    if query.symbols is not None:
+        assert query.symbol_field
+    return query.between(*bounds(source, name, since, until))
+
+
+def bounds(source: TimedSource, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
+    """(since, until) in microseconds. Raises Fatal where nothing lies between them."""
+
+    def newest() -> int | None:
+        return newest_us(source, name)
+
+    low = None if since is None else times.moment(since, "since", newest)
+    high = None if until is None else times.moment(until, "until", newest)
+    if low is not None and high is not None and high <= low:
+        raise Fatal(
+            f"nothing lies between {times.shown(low)} and {times.shown(high)}",
+            value=(since, until),
+            remedy="until is exclusive and comes after since: one day is since=DAY, until=THE NEXT DAY",
+        )
+    return low, high

@@ -1,0 +1,182 @@
+"""From the blocks of a log to the frames of a query."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from schemas.codec import decode
+from schemas.columns import decode_columns, supports
+from schemas.errors import DeadLetter, Fatal
+from streams.blocks import ABSENT, Block
+from streams.merge import Part
+from tape.notebook import frames
+from tape.notebook.query import Query, TimedSource, nearest, spans
+from tape.notebook.spans import numbered
+
+_SHOWN = 3
+Mask = NDArray[np.bool_]
+
+
+class RecordsLeftOut(UserWarning):
+    """Records that could not be decoded are not in the frame."""
+
+
+class Reader:
+    """Reads one query from a source. ``bad`` lists the records that could not be decoded."""
+
+    def __init__(self, source: TimedSource, query: Query) -> None:
+        self._source, self.query = source, query
+        self.bad: list[tuple[Part, int, str]] = []
+
+    def whole(self) -> pl.DataFrame:
+        """Everything that the query asks for, in order. Warns once of records that were left out."""
+        found = [
+            frame
+            for part, (first, end) in spans(self._source, self.query).items()
+            for frame in self.stretch(part, first, end)
+        ]
+        self.warn()
+        whole = self.ordered(found)
+        refuse_unknown_symbols(self._source, self.query, whole)
+        return self.finished(whole)
+
+    def stretch(self, part: Part, first: int, end: int) -> Iterator[pl.DataFrame]:
+        """Frames of the records of ``part`` with offsets in [first, end), in log order."""
+        for block in self._source.stream(part, first, end):
+            kept = _kept(block, self.query)
+            if kept.all():
+                yield self._bounded(self._decoded(block))
+            elif kept.any():
+                yield self._bounded(self._decoded(frames.chosen(block, kept)))
+
+    def ordered(self, found: list[pl.DataFrame]) -> pl.DataFrame:
+        """One frame in the order of time, then partition and offset; a repeat by event_id stands once."""
+        query = self.query
+        if not found:
+            return frames.empty(query.schema, query.wanted, query.zone)
+        whole = pl.concat(found, rechunk=True)
+        # The parts came by partition and offset, and the sort is stable.
+        if not whole[query.time].is_sorted():
+            whole = whole.sort(query.time, maintain_order=True)
+        if query.identity is None or query.repeats:
+            return whole
+        first = whole[query.identity].is_first_distinct()
+        return whole if first.all() else whole.filter(first)
+
+    def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Only the columns that were asked for."""
+        return frame.select(self.query.columns)
+
+    def warn(self) -> None:
+        """Tell, once, which records are missing from the frame."""
+        if not self.bad:
+            return
+        where = ", ".join(f"{n}/{p}@{offset} ({why})" for (n, p), offset, why in self.bad[:_SHOWN])
+        more = f" and {len(self.bad) - _SHOWN} more" if len(self.bad) > _SHOWN else ""
+        name = self.query.topic.name
+        warnings.warn(
+            f"{len(self.bad)} records of {name} could not be decoded and are left out: {where}{more};"
+            f' tape.tap("{name}", raw=True) shows their bytes',
+            RecordsLeftOut,
+            stacklevel=4,
+        )
+        self.bad = []
+
+    def _decoded(self, block: Block) -> pl.DataFrame:
+        schema = self.query.schema
+        if not supports(schema):
+            return self._by_row(block)
+        columns, rejected = decode_columns(schema, block.data, block.values)
+        if len(rejected):
+            bodies, kept = self._bodies(frames.chosen(block, rejected))
+            try:
+                columns = columns.with_rows(rejected[kept], bodies) if bodies else columns
+            except DeadLetter:  # a number that no column holds
+                return self._by_row(block)
+            whole = np.ones(len(block), dtype=np.bool_)
+            whole[rejected[~kept]] = False
+            columns, block = columns.take(whole), frames.chosen(block, whole)
+        query = self.query
+        return frames.of_columns(columns, block.partition, block.offsets, query.wanted, query.zone)
+
+    def _by_row(self, block: Block) -> pl.DataFrame:
+        bodies, kept = self._bodies(block)
+        places = [(block.partition, offset) for offset in block.offsets[kept].tolist()]
+        return frames.of_bodies(self.query.schema, bodies, places, self.query.wanted, self.query.zone)
+
+    def _bodies(self, block: Block) -> tuple[list[dict[str, Any]], Mask]:
+        """(the bodies that can be decoded, which rows those are)."""
+        bodies, kept = [], np.ones(len(block), dtype=np.bool_)
+        for row in range(len(block)):
+            try:
+                bodies.append(decode(self.query.schema, block.value(row)))
+            except DeadLetter as error:
+                kept[row] = False
+                self.bad.append((block.part, int(block.offsets[row]), error.reason))
+        return bodies, kept
+
+    def _bounded(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows inside the bounds to the microsecond, of the symbols where the key does not tell."""
+        query = self.query
+        time = pl.col(query.time).dt.epoch("us")
+        checks = []
+        if query.since is not None:
+            checks.append(time >= query.since)
+        if query.until is not None:
+            checks.append(time < query.until)
+        if query.symbols is not None and not query.by_key:
+            checks.append(pl.col(query.symbol_field).is_in(query.symbols))
+        return frame.filter(*checks) if checks else frame
+
+
+def _kept(block: Block, query: Query) -> Mask:
+    """Which records may be rows: no marks or tombstones, inside the bounds to the millisecond, by key."""
+    kept: Mask = block.values[:, 1] != ABSENT
+    if query.since is not None:
+        kept &= block.timestamps >= query.since // 1000
+    if query.until is not None:
+        kept &= block.timestamps * 1000 < query.until
+    if query.symbols is not None and query.by_key:
+        kept &= _of_keys(block, frozenset(symbol.encode() for symbol in query.symbols))
+    return kept
+
+
+def _of_keys(block: Block, keys: frozenset[bytes]) -> Mask:
+    few = numbered(block.data, block.keys)
+    if few is None:
+        return np.array([block.key(row) in keys for row in range(len(block))], dtype=np.bool_)
+    codes, texts = few
+    # The last place is for rows without a key, whose number is -1.
+    wanted = np.array([text in keys for text in texts] + [False])
+    found: Mask = wanted[codes]
+    return found
+
+
+def refuse_unknown_symbols(source: TimedSource, query: Query, frame: pl.DataFrame) -> None:
+    """Raises Fatal for a symbol that has no rows and is in no universe, with the nearest that is."""
+    if query.symbols is None:
+        return
+    known = set(frame[query.symbol_field].unique())
+    missing = [symbol for symbol in query.symbols if symbol not in known]
+    listed = sorted(universe(source)) if missing else []
+    for symbol in missing:
+        if listed and symbol not in listed:
+            raise Fatal("no such symbol in the universe", value=symbol, remedy=nearest(symbol, listed))
+
+
+def universe(source: TimedSource) -> set[str]:
+    """The symbols of every universe that the log holds."""
+    found: set[str] = set()
+    for part, (low, end) in source.ends(["universe"]).items():
+        for block in source.stream(part, low, end):
+            for row in np.flatnonzero(block.values[:, 1] != ABSENT).tolist():
+                try:
+                    body = decode("universe", block.value(row))
+                except DeadLetter:
+                    continue
+                found |= {member["symbol"] for member in body["members"]}
+    return found

@@ -1,0 +1,160 @@
+"""Strings of a block as polars columns, without one Python object per row."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+FEW = 128
+"""Up to so many different texts in a column, each is made once and picked by number."""
+
+_TABLE = 1024  # a power of two, several times FEW: probes stay short
+_PRIME = np.uint64(0x100000001B3)
+_BASIS = np.uint64(0xCBF29CE484222325)
+
+
+@njit(nogil=True)
+def _same(data: Any, one: int, other: int, size: int) -> bool:
+    for k in range(size):  # noqa: SIM110 - numba compiles the loop, not the generator
+        if data[one + k] != data[other + k]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _number(data: Any, spans: Any, few: int) -> Any:
+    """(number of each row's text int32, the rows that have each first); no numbers where there are many."""
+    n = len(spans)
+    codes = np.empty(n, dtype=np.int32)
+    firsts = np.empty(few, dtype=np.int64)
+    table = np.full(_TABLE, -1, dtype=np.int64)
+    count, before = 0, -1
+    for row in range(n):
+        start, size = spans[row, 0], spans[row, 1]
+        if size < 0:
+            codes[row] = -1
+            continue
+        if before >= 0 and spans[before, 1] == size and _same(data, start, spans[before, 0], size):
+            codes[row] = codes[before]
+            continue
+        seen = _BASIS
+        for k in range(start, start + size):
+            seen = (seen ^ np.uint64(data[k])) * _PRIME
+        place = np.int64((seen ^ (seen >> np.uint64(32))) & np.uint64(_TABLE - 1))
+        while True:
+            code = table[place]
+            if code < 0:
+                if count == few:
+                    return codes[:0], firsts[:0]
+                table[place] = code = count
+                firsts[count] = row
+                count += 1
+                break
+            first = firsts[code]
+            if spans[first, 1] == size and _same(data, start, spans[first, 0], size):
+                break
+            place = (place + 1) & (_TABLE - 1)
+        codes[row] = code
+        before = row
+    return codes, firsts[:count]
+
+
+@njit(cache=True, nogil=True)
+def _counts(data: Any, spans: Any) -> Any:
+    """How many strings each array has, of the raw Avro bytes of arrays in one block."""
+    found = np.zeros(len(spans), dtype=np.int64)
+    for row in range(len(spans)):
+        if spans[row, 1] > 0:
+            found[row], _ = _varint(data, spans[row, 0])
+    return found
+
+
+@njit(nogil=True)
+def _varint(data: Any, at: int) -> Any:
+    """(number, where the next byte stands) of a zigzag varint."""
+    raw, shift = np.int64(0), 0
+    while True:
+        byte = np.int64(data[at])
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (raw >> 1) ^ -(raw & 1), at
+        shift += 7
+
+
+@njit(cache=True, nogil=True)
+def _items(data: Any, spans: Any, counts: Any, total: int) -> Any:
+    found = np.empty((total, 2), dtype=np.int64)
+    at_item = 0
+    for row in range(len(spans)):
+        if counts[row] == 0:
+            continue
+        _, at = _varint(data, spans[row, 0])
+        for _ in range(counts[row]):
+            size, at = _varint(data, at)
+            found[at_item, 0], found[at_item, 1] = at, size
+            at_item += 1
+            at += size
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _pack(data: Any, spans: Any) -> Any:
+    """(the bytes of all spans one after the other, where each begins): polars copies what it is handed."""
+    starts = np.empty(len(spans), dtype=np.int64)
+    total = 0
+    for row in range(len(spans)):
+        starts[row] = total
+        total += max(0, spans[row, 1])
+    packed = np.empty(total, dtype=np.uint8)
+    for row in range(len(spans)):
+        start, to = spans[row, 0], starts[row]
+        for k in range(spans[row, 1]):
+            packed[to + k] = data[start + k]
+    return packed, starts
+
+
+def numbered(data: Bytes, spans: Ints) -> tuple[NDArray[np.int32], list[bytes]] | None:
+    """(number of each row's text, -1 for null; the texts by number), or None where they are many."""
+    if not len(spans):
+        return np.empty(0, dtype=np.int32), []
+    codes, firsts = _number(data, spans, FEW)
+    if not len(codes):
+        return None
+    places = spans[firsts].tolist()
+    return codes, [data[start : start + size].tobytes() for start, size in places]
+
+
+def texts(data: Bytes, spans: Ints) -> pl.Series:
+    """String; ``spans`` int64 (n, 2) of UTF-8 bytes in ``data``, length -1 for null."""
+    few = numbered(data, spans)
+    if few is not None:
+        codes, known = few
+        made = pl.Series([text.decode() for text in known], dtype=pl.String)
+        picks = pl.Series(codes)
+        return made.gather(picks.set(picks < 0, None) if (codes < 0).any() else picks)
+    packed, starts = _pack(data, spans)
+    sizes = spans[:, 1]
+    whole = pl.lit(packed.tobytes(), dtype=pl.Binary)
+    cut = whole.bin.slice(pl.lit(pl.Series(starts)), pl.lit(pl.Series(np.maximum(sizes, 0)))).cast(pl.String)
+    if (sizes < 0).any():
+        cut = pl.when(pl.lit(pl.Series(sizes >= 0))).then(cut)
+    return pl.select(cut).to_series()
+
+
+def lists(data: Bytes, spans: Ints) -> pl.Series:
+    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings."""
+    counts = _counts(data, spans)
+    n, total = len(spans), int(counts.sum())
+    if not total:
+        return pl.Series([[]] * n, dtype=pl.List(pl.String))
+    items = texts(data, _items(data, spans, counts, total))
+    if bool((counts == 1).all()):
+        return items.reshape((n, 1)).arr.to_list()
+    starts = pl.lit(pl.Series(np.cumsum(counts) - counts))
+    return pl.select(pl.lit(items.implode()).list.slice(starts, pl.lit(pl.Series(counts)))).to_series()

@@ -1,0 +1,98 @@
+"""Moments as people write them in a notebook, to UTC microseconds."""
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from schemas.errors import Fatal
+from streams.sessions import NEW_YORK
+
+When = datetime | date | timedelta | str
+"""A moment: an aware datetime, a session's date, an ISO 8601 text with a zone, or how long before the newest
+record ("2h", "1d", a timedelta)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_AGO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*")
+_UNIT = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_WAYS = 'write "2024-03-08T09:30-05:00", a date, "2h" before the newest record, or a datetime with a zone'
+
+
+def micros(moment: datetime) -> int:
+    """UTC microseconds of an aware datetime."""
+    return (moment - _EPOCH) // _US
+
+
+def as_utc(at_us: int) -> datetime:
+    """The aware datetime, UTC, of ``at_us``."""
+    return _EPOCH + at_us * _US
+
+
+def shown(at_us: int) -> str:
+    """``at_us`` as messages show it, ready to be pasted back."""
+    return as_utc(at_us).isoformat().replace("+00:00", "Z")
+
+
+def duration(given: Any, what: str) -> timedelta:
+    """A length of time: a timedelta or a text such as "90s", "30min", "2h", "7d". Raises Fatal otherwise."""
+    if isinstance(given, timedelta):
+        return given
+    found = _AGO.fullmatch(given) if isinstance(given, str) else None
+    if found is None:
+        raise Fatal(f"{what} is no length of time", value=given, remedy='write "90s", "30min", "2h" or "7d"')
+    return float(found[1]) * _UNIT[found[2]]
+
+
+def moment(given: Any, what: str, newest: Callable[[], int | None]) -> int:
+    """UTC microseconds of ``given``; a length of time counts back from ``newest()`` (microseconds).
+
+    A date is its midnight in New York: sessions lie between two of these, and ``until`` is exclusive.
+    Raises Fatal for a time without a zone and for what is no time.
+    """
+    if isinstance(given, timedelta) or (isinstance(given, str) and _AGO.fullmatch(given)):
+        last = newest()
+        if last is None:
+            remedy = "name a moment, or wait for the first record"
+            raise Fatal(f"{what} counts back from the newest record, and there is none", value=given,
+                        remedy=remedy)  # fmt: skip
+        return last - duration(given, what) // _US
+    if isinstance(given, str):
+        given = _parsed(given, what)
+    if isinstance(given, datetime):
+        if given.tzinfo is None or given.utcoffset() is None:
+            remedy = 'give a zone: "2024-03-08T09:30-05:00", or tzinfo=ZoneInfo("America/New_York")'
+            raise Fatal(f"{what} has no zone, so it is no moment", value=given.isoformat(), remedy=remedy)
+        return micros(given)
+    if isinstance(given, date):
+        return micros(datetime.combine(given, time(), tzinfo=NEW_YORK))
+    raise Fatal(f"{what} is no time", value=given, remedy=_WAYS)
+
+
+def _parsed(text: str, what: str) -> datetime | date:
+    for parse in (date.fromisoformat, datetime.fromisoformat):
+        try:
+            return parse(text.strip())
+        except ValueError:
+            continue
+    raise Fatal(f"{what} is no time", value=text, remedy=_WAYS)
+
+
+def known_zone(zone: str) -> str:
+    """``zone`` itself. Raises Fatal, with the nearest name, where it is no time zone."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(zone, sorted(available_timezones()), n=1, cutoff=0.4)
+        remedy = f"did you mean {near[0]!r}?" if near else 'write "UTC" or "America/New_York"'
+        raise Fatal("no such time zone", value=zone, remedy=remedy) from None
+    return zone
