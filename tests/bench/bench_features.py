@@ -32,6 +32,7 @@ from streams.contract import MINUTE_US
 from streams.wire import Wire, record_wire, watermark_wires
 from tape.local.process import Child, Launch
 from tests.bench.bench_kernel import bars
+from tests.bench.peer import Told
 from tests.bench.plain_faust import OUTPUT
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
@@ -104,11 +105,11 @@ class Run:
             self._outbox.write(self._walks.wires(self.layout, range(1)))
             self._until(child, consumer, output, symbols + 2 * marks)
             process = psutil.Process(child.pid)
-            used, began = _cpu(process), time.perf_counter()
+            used, began = cpu_of(process), time.perf_counter()
             self._outbox.write(self._walks.wires(self.layout, range(1, self._minutes)))
             self._until(child, consumer, output, self._minutes * (symbols + marks) + marks)
             done = (self._minutes - 1) * symbols
-            return Cost((_cpu(process) - used) / done * 1e6, done / (time.perf_counter() - began))
+            return Cost((cpu_of(process) - used) / done * 1e6, done / (time.perf_counter() - began))
         finally:
             consumer.close()
             self._outbox.close()
@@ -124,16 +125,24 @@ class Run:
             "TAPE_CONFIG": str(document),
             "TAPE_HOME": str(self._folder),
         }
+        if not self._marked:
+            told |= self._as_peer().environment()
         argv = [sys.executable, "-m", *module]
         log = self._folder / "worker.log"
         return Child(Launch(name=name, argv=argv, log=log, env=os.environ | told, cwd=REPOSITORY))
+
+    def _as_peer(self) -> Told:
+        """What plain Faust is told; it counts nothing here."""
+        prefix, bars = self.layout.prefix, self.layout.wire_name("bars")
+        output = f"{prefix}.{OUTPUT}"
+        return Told(self._bootstrap, f"{prefix}.plain", bars, output, "at-least-once", self._folder, 0, 0)
 
     def _until(self, child: Child, consumer: Consumer, output: str, expected: int) -> None:
         """Wait for ``expected`` records. Raises Fatal, quoting the log, where they do not come."""
         parts = [TopicPartition(output, each) for each in range(self.layout.partitions("features"))]
         until = time.monotonic() + _PATIENCE_S
         while True:
-            there = _records(consumer, parts)
+            there = records(consumer, parts)
             if there >= expected:
                 return
             if child.exit_code is not None or time.monotonic() > until:
@@ -141,14 +150,16 @@ class Run:
             time.sleep(_LOOK_S)
 
 
-def _records(consumer: Consumer, parts: list[TopicPartition]) -> int:
+def records(consumer: Consumer, parts: list[TopicPartition]) -> int:
+    """How many records ``parts`` hold."""
     try:
         return sum(consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts)
     except KafkaException:  # a topic made a moment ago may have no leader yet
         return 0
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of user and system time so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
 

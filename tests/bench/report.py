@@ -1,5 +1,6 @@
 """What every bench gives back: figures in a table, with their aim and what must be known to read them."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +10,7 @@ BUSY = 0.7
 
 
 class Row(NamedTuple):
-    """One figure. ``aim`` is in words; ``met`` is None where there is no aim to meet."""
+    """One figure, NaN for none. ``aim`` is in words; ``met`` is None where there is no aim to meet."""
 
     name: str
     value: float
@@ -40,6 +41,8 @@ def _line(row: Row, width: int) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
