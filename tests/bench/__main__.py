@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.bench import bench_features, bench_kernel, bench_latency, bench_rebuild, bench_sink
+from tests.bench import bench_columns, bench_features, bench_kernel, bench_latency, bench_rebuild, bench_sink
 from tests.bench.report import Table, machine
 from tests.bench.servers import kafka, postgres
 
@@ -22,6 +22,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     rebuild = bench_rebuild.SHORT if short else bench_rebuild.FULL
     sink = bench_sink.SHORT if short else bench_sink.FULL
     yield lambda: bench_kernel.measure(short)
+    yield lambda: bench_columns.measure(short)
     yield lambda: bench_features.measure(bootstrap, features)
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)
     yield lambda: bench_latency.measure(latency)

@@ -1,4 +1,4 @@
-"""Nanoseconds per record of the batch Avro reader and writer beside the codec, which runs fastavro per record.
+"""Nanoseconds per record of the batch Avro reader and writer, beside the codec with fastavro per record.
 
     python -m tests.bench.bench_columns
 

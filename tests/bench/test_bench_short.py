@@ -10,6 +10,7 @@ from tests.conftest import Broker, Database
 
 ROWS = {
     "feature kernel": 5,
+    "records as columns": 8,
     "live features worker": 3,
     "features rebuilt": 2,
     "latency": 6,
