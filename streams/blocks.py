@@ -136,6 +136,12 @@ class Block:
         return None if length == ABSENT else self.data[start : start + length].tobytes()
 
     @classmethod
+    def empty(cls, topic: str, partition: int) -> "Block":
+        """No records."""
+        nothing, spans = np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.int64)
+        return cls(topic, partition, np.empty(0, dtype=np.uint8), nothing, nothing, spans, spans, spans)
+
+    @classmethod
     def of(cls, messages: Sequence[Message]) -> "Block":
         """The block of ``messages``: at least one, all of one partition, in log order."""
         data = bytearray()

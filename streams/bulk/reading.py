@@ -1,7 +1,7 @@
 """Rows of a block as columns and as log minutes: what every fold begins with."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.codec import decode
 from schemas.columns import NULL, Columns, decode_columns
+from schemas.columns.kernel import BOOLEAN
 from schemas.errors import DeadLetter
 from streams.blocks import Block, Bytes, Ints
 from streams.bulk.arrays import RECORD, UNREADABLE, labels_of, raw_ids
@@ -85,14 +86,20 @@ def ids_in(columns: Columns, field: str) -> Bytes:
 
 
 def bodies_of(columns: Columns, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """``fields`` of every record as a body has them; each a number, a text or an integer, no enum."""
+    """``fields`` of every record as ``schemas.codec.decode`` gives them; none of them an array."""
     lists: list[Sequence[Any]] = []
     for name in fields:
         if name in columns.floats:
             numbers = columns.floats[name]
             lists.append([None if x != x else x for x in numbers.tolist()])  # noqa: PLR0124 - NaN is null
         elif name in columns.ints:
-            lists.append([None if x == NULL else x for x in columns.ints[name].tolist()])
+            field, integers = columns.layout.by_name[name], columns.ints[name].tolist()
+            meant: Callable[[int], Any] = int
+            if field.symbols:
+                meant = field.symbols.__getitem__
+            elif field.kind == BOOLEAN:
+                meant = bool
+            lists.append([None if x == NULL else meant(x) for x in integers])
         else:
             lists.append(columns.strings(name))
     return [dict(zip(fields, values, strict=True)) for values in zip(*lists, strict=True)]

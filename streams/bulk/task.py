@@ -12,11 +12,13 @@ from streams.bulk.features import FeaturesFold
 from streams.bulk.job import Job, Progress, Result, Sink, Start, TaskId
 from streams.bulk.scores import ScoresFold
 from streams.bulk.shell import run_in_shell
+from streams.bulk.signals import SignalsBulk
 from streams.config.document import Config
 from streams.merge import Part
 from streams.sessions import Calendar
 from streams.stages.features import FeaturesStage
 from streams.stages.scores import ScoresStage
+from streams.stages.signals import SignalsStage
 from streams.topology import TOPOLOGY, make_account, make_stage, spec_of
 from streams.wire import Origin
 from topics.catalogue import Layout
@@ -72,4 +74,6 @@ def run_task(
         return FeaturesFold(stage, job).run()
     if isinstance(stage, ScoresStage):
         return ScoresFold(stage, job).run()
+    if isinstance(stage, SignalsStage):
+        return SignalsBulk(stage, job).run()
     return run_in_shell(job, stage)

@@ -20,12 +20,12 @@ from streams.stages import signals_kernel as kernel
 from streams.stages.base import Body, WithoutPeriod, derived
 from streams.stages.signals_fold import SignalsFold, SignalsState
 
-_SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")
-_NUMBERS = (
+SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")
+NUMBERS = (
     "close", "sma20", "sma50", "distance_sma20", "vol_ratio", "volume_ratio", "gap_pct", "prev_move",
 )  # fmt: skip
 """The record's names of the kernel's float columns, in their order."""
-_MEMBERSHIP = ("event_id", "event_time", "on_watchlist", "rank", "flag", "universe_version")
+MEMBERSHIP = ("event_id", "event_time", "on_watchlist", "rank", "flag", "universe_version")
 _DROPS = {
     kernel.SAME_ACTION: SignalDrop.SAME_ACTION,
     kernel.DUPLICATE: SignalDrop.DUPLICATE,
@@ -39,15 +39,15 @@ class SignalsStage(WithoutPeriod):
     """Trigger ``features``, join ``memberships``."""
 
     def __init__(self, config: Config, calendar: Calendar) -> None:
-        self._digest = config.digest
-        self._fold = SignalsFold(config, calendar)
+        self.config_digest = config.digest
+        self.fold = SignalsFold(config, calendar)
 
     def key(self, row: Row) -> bytes:
         return row.key
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
-        current = self._fold.open(state)
-        joined, answers, numbers = self._fold.fold(current, *_arrays(current, batch))
+        current = self.fold.open(state)
+        joined, answers, numbers = self.fold.fold(current, *_arrays(current, batch))
         joins, gave = iter(joined.tolist()), zip(answers.tolist(), numbers.tolist(), strict=True)
         membership = current.membership
         outs: list[Out] = []
@@ -56,7 +56,7 @@ class SignalsStage(WithoutPeriod):
             if row.topic == "memberships":
                 did = next(joins)
                 if did == kernel.JOINED:
-                    membership = {field: row.body[field] for field in _MEMBERSHIP}
+                    membership = {field: row.body[field] for field in MEMBERSHIP}
                 else:
                     drops.append(Drop(cause, _NOT_JOINED[did]))
                 continue
@@ -64,15 +64,15 @@ class SignalsStage(WithoutPeriod):
             given = codes[kernel.O_GAVE]
             if given == kernel.DECIDED:
                 decision = from_codes((*codes[kernel.O_ACTION : kernel.O_OLD_ACTION], *floats))
-                outs += self._records(cause, row, decision, membership)
+                outs += self.records(cause, row, decision, membership)
             elif given == kernel.AUDITED:
                 old, new = ACTIONS[codes[kernel.O_OLD_ACTION]], ACTIONS[codes[kernel.O_ACTION]]
-                outs.append(self._audit_record(cause, row.body, old, new))
+                outs.append(self.audit_record(cause, row.body, old, new))
             else:
                 drops.append(Drop(cause, _DROPS[given]))
-        return Step(self._fold.close(current, membership), outs, drops)
+        return Step(self.fold.close(current, membership), outs, drops)
 
-    def _audit_record(self, cause: int, feature: Body, old: Action, new: Action) -> Out:
+    def audit_record(self, cause: int, feature: Body, old: Action, new: Action) -> Out:
         body = {
             "event_time": feature["as_of"],
             "symbol": feature["symbol"],
@@ -82,10 +82,10 @@ class SignalsStage(WithoutPeriod):
             "old_action": str(old),
             "new_action": str(new),
         }
-        inputs = [feature["event_id"]]
-        return derived(cause, "revision_audit", body, self._digest, inputs, revision=feature["revision"])
+        inputs, digest = [feature["event_id"]], self.config_digest
+        return derived(cause, "revision_audit", body, digest, inputs, revision=feature["revision"])
 
-    def _records(self, cause: int, row: Row, decision: Decision, membership: Body | None) -> list[Out]:
+    def records(self, cause: int, row: Row, decision: Decision, membership: Body | None) -> list[Out]:
         feature = row.body
         is_listed = membership is not None and membership["on_watchlist"]
         body = {
@@ -106,12 +106,13 @@ class SignalsStage(WithoutPeriod):
             "watchlist_rank": membership["rank"] if membership and is_listed else None,
             "watchlist_flag": membership["flag"] if membership and is_listed else None,
             "universe_version": membership["universe_version"] if membership else None,
-        } | {field: feature[field] for field in _SNAPSHOT}
+        } | {field: feature[field] for field in SNAPSHOT}
         inputs = [feature["event_id"]] + ([membership["event_id"]] if membership else [])
-        outs = [derived(cause, "decisions", {**body, "now": row.now}, self._digest, inputs)]
+        digest = self.config_digest
+        outs = [derived(cause, "decisions", {**body, "now": row.now}, digest, inputs)]
         if decision.action is not Action.HOLD:
             identity = signal_id(feature["symbol"], iso_utc(feature["t"]))
-            outs.append(derived(cause, "signals", {**body, "signal_id": identity}, self._digest, inputs))
+            outs.append(derived(cause, "signals", {**body, "signal_id": identity}, digest, inputs))
         return outs
 
 
@@ -144,6 +145,6 @@ def _readable(body: Body) -> tuple[tuple[int, int, int, int], list[float]]:
             bool(body["suspect_split"]),
             NULL if trend is None else int(trend),
         )
-        return ints, [nan if body[name] is None else float(body[name]) for name in _NUMBERS]
+        return ints, [nan if body[name] is None else float(body[name]) for name in NUMBERS]
     except Exception:
         return _UNREADABLE
