@@ -50,6 +50,7 @@ class _Lane:
     def __init__(self, part: Part, limit: int, most: int) -> None:
         self.part = part
         self.waiting: deque[_Batch] = deque()
+        self.size = 0
         self.flying = False
         self.last = -1
         self._limit, self._most = limit, most
@@ -60,38 +61,40 @@ class _Lane:
         self._out: Bytes = np.empty(size, dtype=np.uint8)
         self._filling = np.array([K.HEADER, 0, 0, 0], dtype=np.int64)
 
-    def append(self, block: Block, producer: tuple[int, int]) -> int:
-        """Append records; the bytes of the batches that became full. Raises Fatal for one too large."""
+    def append(self, block: Block, producer: tuple[int, int]) -> None:
+        """Append records; batches that are full wait for their turn. Raises Fatal for a record too large."""
         data, times, keys, values, headers = contiguous(block)
-        row, sealed = 0, 0
+        row = 0
         while row < len(block):
             out, filling = self._out, self._filling
             row = K.fill(data, times, keys, values, headers, row, out, len(out), filling)
             if row == len(block):
                 break
-            sealed += self.seal(producer)
-            self._begin(max(self._limit, self._room(block, row)))
-        return sealed
+            if filling[K.F_COUNT]:
+                self.seal(producer)
+            elif len(out) < self._most:
+                self._begin(min(_room(block, row), self._most))
+            else:
+                what = f"topic {block.topic} takes no batch of {self._most} bytes and more"
+                remedy = f"raise its {_LIMIT}, or leave the record out: it has {_room(block, row)} bytes"
+                raise Fatal(what, value=block.key(row), remedy=remedy)
 
-    def _room(self, block: Block, row: int) -> int:
-        """Bytes of a batch of one record. Raises Fatal where the topic does not take it."""
-        parts = (block.keys, block.values, block.headers)
-        size = K.HEADER + _RECORD_OVERHEAD + sum(max(0, int(spans[row, 1])) for spans in parts)
-        if size > self._most:
-            what = f"topic {block.topic} takes no record of {size} bytes ({_LIMIT} is {self._most})"
-            raise Fatal(what, value=block.key(row), remedy=f"raise {_LIMIT} of the topic, or leave it out")
-        return size
-
-    def seal(self, producer: tuple[int, int]) -> int:
-        """Let the batch that is being filled wait for its turn; its bytes."""
+    def seal(self, producer: tuple[int, int]) -> None:
+        """Let the batch that is being filled wait for its turn, if it has records."""
         count = int(self._filling[K.F_COUNT])
         if count == 0:
-            return 0
+            return
         content = seal(self._out, self._filling, producer, self._sequence)
         self._sequence = (self._sequence + count) & 0x7FFF_FFFF
         self.waiting.append(_Batch(content, count))
+        self.size += len(content)
         self._begin(self._limit)
-        return len(content)
+
+
+def _room(block: Block, row: int) -> int:
+    """Bytes that surely hold a batch of one record."""
+    spans = (block.keys[row], block.values[row], block.headers[row])
+    return K.HEADER + _RECORD_OVERHEAD + sum(max(0, int(length)) for _, length in spans)
 
 
 class BulkWriter:
@@ -116,7 +119,6 @@ class BulkWriter:
         self._limits: dict[str, int] = {}
         self._flying: dict[int, tuple[Connection, list[WirePart]]] = {}
         self._producer: tuple[int, int] | None = None
-        self._queued = 0
 
     def __enter__(self) -> "BulkWriter":
         return self
@@ -137,7 +139,7 @@ class BulkWriter:
         wire = self._layout.wire_name(block.topic), block.partition
         producer = self._known_producer()
         lane = self._lanes.get(wire) or self._open(wire, block.part)
-        self._queued += lane.append(block, producer)
+        lane.append(block, producer)
         with suppress(Passing):  # it is borne where there is something to wait for
             self._exchange(0)
         self._drain(self._queue_bytes)
@@ -148,7 +150,8 @@ class BulkWriter:
         Raises Retry where the broker is silent, Fatal where it refuses.
         """
         if self._producer:
-            self._queued += sum(lane.seal(self._producer) for lane in self._lanes.values())
+            for lane in self._lanes.values():
+                lane.seal(self._producer)
         self._drain(0)
         return {lane.part: lane.last for lane in self._lanes.values() if lane.last >= 0}
 
@@ -185,16 +188,19 @@ class BulkWriter:
         self._lanes[wire] = _Lane(part, min(self._batch_bytes, most), most)
         return self._lanes[wire]
 
+    def _size(self) -> int:
+        """Bytes that wait or are under way."""
+        return sum(lane.size for lane in self._lanes.values())
+
     def _drain(self, most: int) -> None:
         """Return when no more than ``most`` bytes wait."""
-        patience = self._cluster.patience(f"{self._queued} bytes were written")
-        while self._queued > most:
-            before = self._queued
+        patience = self._cluster.patience(f"{self._size()} bytes were written")
+        while (before := self._size()) > most:
             try:
                 self._exchange(self._cluster.silent_s)
             except Passing as fault:
                 patience.bear(fault)
-            if self._queued < before:
+            if self._size() < before:
                 patience.reset()
 
     def _exchange(self, wait_s: float) -> None:
@@ -307,4 +313,4 @@ class BulkWriter:
             demand(code, f"writing to {wire[0]}/{wire[1]}")
         batch = lane.waiting.popleft()
         lane.last = (offset if offset >= 0 else lane.last + 1) + batch.records - 1
-        self._queued -= len(batch.content)
+        lane.size -= len(batch.content)

@@ -1,0 +1,344 @@
+"""The bulk reader and writer before a broker that answers by a script: elections, breaks, refusals."""
+
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from aiokafka.protocol.admin import ApiVersionResponse_v0, DescribeConfigsResponse_v2
+from aiokafka.protocol.fetch import FetchResponse_v11
+from aiokafka.protocol.metadata import MetadataResponse_v5
+from aiokafka.protocol.offset import OffsetResponse_v3
+from aiokafka.protocol.produce import ProduceResponse_v7
+from aiokafka.protocol.transaction import InitProducerIdResponse_v0
+
+from connectors.bulk import kernel as K
+from connectors.bulk.records import contiguous, seal
+from connectors.bulk.source import KafkaSource
+from connectors.bulk.writer import BulkWriter
+from schemas.errors import Fatal, Retry
+from streams.blocks import Block
+from streams.contract import Message
+from topics.catalogue import Layout
+
+LAYOUT = Layout("p", symbol_partitions=1)
+PART = ("bars", 0)
+SILENT_S = 0.6
+
+PRODUCE, FETCH, OFFSETS, METADATA, VERSIONS, PRODUCER, CONFIGS = 0, 1, 2, 3, 18, 22, 32
+SCHEMAS = {
+    PRODUCE: ProduceResponse_v7.SCHEMA,
+    FETCH: FetchResponse_v11.SCHEMA,
+    OFFSETS: OffsetResponse_v3.SCHEMA,
+    METADATA: MetadataResponse_v5.SCHEMA,
+    VERSIONS: ApiVersionResponse_v0.SCHEMA,
+    PRODUCER: InitProducerIdResponse_v0.SCHEMA,
+    CONFIGS: DescribeConfigsResponse_v2.SCHEMA,
+}
+SPOKEN = {PRODUCE: 7, FETCH: 11, OFFSETS: 3, METADATA: 5, VERSIONS: 0, PRODUCER: 0, CONFIGS: 2}
+
+NO_LEADER, NOT_LEADER, TOO_FEW_REPLICAS, DUPLICATE, UNKNOWN_PRODUCER, TOO_LARGE, CORRUPT = (
+    5,
+    6,
+    19,
+    46,
+    59,
+    10,
+    2,
+)
+
+
+class Break(NamedTuple):
+    """Instead of an answer: its first ``part`` bytes, then the connection ends."""
+
+    part: int = 0
+
+
+SILENCE = object()
+"""Instead of an answer: nothing, with the connection open."""
+
+
+class Scripted:
+    """A broker whose answers to each kind of request are listed; the last one is repeated."""
+
+    def __init__(self):
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.answers = defaultdict(list)
+        self.asked = defaultdict(list)
+        self.spoken = dict(SPOKEN)
+        self._open = []
+        self.answers[VERSIONS] = [lambda: (0, [(key, 0, version) for key, version in self.spoken.items()])]
+        self.answers[METADATA] = [self.metadata(leader=1)]
+        self.answers[PRODUCER] = [(0, 0, 4711, 0)]
+        self.answers[CONFIGS] = [
+            (0, [(0, None, 2, "p.bars", [("max.message.bytes", "1048588", False, 5, False, [])])])
+        ]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def metadata(self, leader=1, code=0):
+        parts = [(0 if leader >= 0 else NO_LEADER, 0, leader, [1], [1], [])]
+        return (
+            0,
+            [(1, "127.0.0.1", self.port, None)],
+            "c",
+            1,
+            [(code, "p.bars", False, [] if code else parts)],
+        )
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            threading.Thread(target=self._serve_until_gone, args=(connection,), daemon=True).start()
+
+    def _serve_until_gone(self, connection):
+        with suppress(OSError):
+            self._serve(connection)
+
+    def _serve(self, connection):
+        stream = connection.makefile("rb")
+        while len(head := stream.read(4)) == 4:
+            request = stream.read(struct.unpack(">i", head)[0])
+            key, _, correlation = struct.unpack_from(">hhi", request)
+            self.asked[key].append(request)
+            script = self.answers[key]
+            answer = script.pop(0) if len(script) > 1 else script[0]
+            if answer is SILENCE:
+                continue
+            if callable(answer):
+                answer = answer()
+            if isinstance(answer, Break):
+                connection.sendall(struct.pack(">ii", 100, correlation)[: answer.part])
+                connection.shutdown(socket.SHUT_RDWR)
+                return
+            body = struct.pack(">i", correlation) + SCHEMAS[key].encode(answer)
+            connection.sendall(struct.pack(">i", len(body)) + body)
+
+    def close(self):
+        self._server.close()
+        for connection in self._open:
+            connection.close()
+
+
+@pytest.fixture
+def broker():
+    broker = Scripted()
+    yield broker
+    broker.close()
+
+
+def messages(count, base=0):
+    return [Message(*PART, base + n, 1000 + n, b"k", b"v%d" % n, ()) for n in range(count)]
+
+
+def batch(base, count=3):
+    filling, out = np.array([K.HEADER, 0, 0, 0], dtype=np.int64), np.empty(10_000, dtype=np.uint8)
+    block = Block.of(messages(count))
+    assert K.fill(*contiguous(block), 0, out, len(out), filling) == count
+    return struct.pack(">q", base) + bytes(seal(out, filling, (-1, -1), -1))[8:]
+
+
+def fetched(records=b"", code=0, end=6, throttle=0):
+    return (throttle, 0, 1, [("p.bars", [(0, code, end, end, 0, None, -1, records)])])
+
+
+def offsets(offset, code=0):
+    return (0, [("p.bars", [(0, code, -1, offset)])])
+
+
+def produced(offset, code=0):
+    return ([("p.bars", [(0, code, offset, -1, 0)])], 0)
+
+
+def read(broker, start=0, end=6):
+    source = KafkaSource(broker.bootstrap, LAYOUT, SILENT_S)
+    return [m.offset for block in source.stream(PART, start, end) for m in block.messages()]
+
+
+def written(broker, count=3):
+    """What ``flush`` gives, then the batches as the broker got them."""
+    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    writer.write(Block.of(messages(count)))
+    return writer.flush(), [request[-200:] for request in broker.asked[PRODUCE]]
+
+
+def test_the_script_serves_a_whole_partition(broker):
+    broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3))]
+    broker.answers[OFFSETS] = [offsets(0), offsets(6)]
+    assert KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"]) == {PART: (0, 6)}
+    assert read(broker) == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_election_is_waited_for_where_ends_are_asked(broker):
+    broker.answers[METADATA] = [broker.metadata(leader=-1)] * 3 + [
+        broker.metadata(code=NO_LEADER),
+        broker.metadata(),
+    ]
+    broker.answers[OFFSETS] = [offsets(-1, NOT_LEADER), offsets(2), offsets(6)]
+    assert KafkaSource(broker.bootstrap, LAYOUT, 3).ends(["bars"]) == {PART: (2, 6)}
+    assert len(broker.asked[METADATA]) > 4 and len(broker.asked[OFFSETS]) == 3
+
+
+def test_an_election_without_end_is_a_retry(broker):
+    broker.answers[METADATA] = [broker.metadata(leader=-1)]
+    with pytest.raises(Retry, match=r"gave nothing for 0.6 s while the ends.*p.bars/0 has no leader"):
+        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [fetched(code=NOT_LEADER), fetched(code=TOO_FEW_REPLICAS), (0, 56, 0, []), Break(), Break(3), Break(8)],
+)
+def test_a_fetch_that_fails_for_the_moment_is_asked_again(broker, fault):
+    broker.answers[FETCH] = [fetched(batch(0)), fault, fault, fetched(batch(3))]
+    assert read(broker) == [0, 1, 2, 3, 4, 5]
+    assert len(broker.asked[FETCH]) == 4
+    assert len(broker.asked[METADATA]) == 3, "the leader was not asked for anew"
+
+
+def test_a_throttled_answer_without_records_is_not_the_end(broker):
+    broker.answers[FETCH] = [fetched(throttle=50), fetched(batch(0)), fetched(throttle=50), fetched(batch(3))]
+    assert read(broker) == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_answer_without_records_is_the_end_where_the_log_goes_that_far(broker):
+    broker.answers[FETCH] = [fetched(batch(0), end=9), fetched(end=9)]
+    assert read(broker, 0, 9) == [0, 1, 2]
+
+
+def test_a_log_that_ends_before_the_offset_asked_for_is_a_retry_that_says_so(broker):
+    broker.answers[FETCH] = [fetched(batch(0), end=3), fetched(end=3)]
+    with pytest.raises(Retry, match="read at offset 3; got 'the log ends at offset 3, before offset 6'"):
+        read(broker)
+
+
+def test_a_broker_that_falls_silent_in_a_fetch_is_a_retry(broker):
+    broker.answers[FETCH] = [fetched(batch(0)), SILENCE]
+    started = time.monotonic()
+    with pytest.raises(
+        Retry, match=r"gave nothing for 0.6 s while p.bars/0 was read at offset 3; got .*timed out"
+    ):
+        read(broker)
+    assert SILENT_S * 0.9 < time.monotonic() - started < SILENT_S * 2
+
+
+def test_a_broker_that_does_not_answer_at_all_is_a_retry(broker):
+    broker.answers[VERSIONS] = [SILENCE]
+    with pytest.raises(Retry, match="gave nothing"):
+        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+
+
+def test_nobody_there_is_a_retry(broker):
+    broker.close()
+    with pytest.raises(Retry, match=r"gave nothing for 0.6 s.*refused"):
+        read(broker)
+
+
+def test_a_refusal_for_good_is_fatal_with_its_name(broker):
+    broker.answers[FETCH] = [fetched(code=CORRUPT)]
+    with pytest.raises(
+        Fatal, match=r"the broker refused: reading p.bars/0 at offset 0: CorruptRecord.* \(2\)"
+    ):
+        read(broker)
+
+
+def test_a_broker_of_before_2_3_is_named_as_too_old(broker):
+    broker.spoken[FETCH] = 10
+    broker.answers[FETCH] = [SILENCE]
+    with pytest.raises(Fatal, match=r"too old.*fetch v10.*Kafka 2.3"):
+        read(broker)
+
+
+def test_a_stream_left_early_leaves_no_answer_behind(broker):
+    broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3)), fetched(batch(0)), fetched(batch(3))]
+    source = KafkaSource(broker.bootstrap, LAYOUT, SILENT_S)
+    stream = source.stream(PART, 0, 6)
+    assert next(stream).offsets.tolist() == [0, 1, 2]
+    while len(broker.asked[FETCH]) < 2:
+        time.sleep(0.01)
+    stream.close()
+    assert [m.offset for block in source.stream(PART, 0, 6) for m in block.messages()] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "fault", [produced(-1, NOT_LEADER), produced(-1, TOO_FEW_REPLICAS), Break(), Break(5), SILENCE]
+)
+def test_a_batch_that_fails_for_the_moment_is_sent_again_as_it_was(broker, fault):
+    broker.answers[PRODUCE] = [fault, produced(40)]
+    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    writer.write(Block.of(messages(3)))
+    if fault is SILENCE:
+        with pytest.raises(Retry, match="gave nothing"):
+            writer.flush()
+    assert writer.flush() == {PART: 42}
+    first, second = broker.asked[PRODUCE]
+    assert first[-100:] == second[-100:], "the same sequence and bytes"
+
+
+def test_sequences_go_on_over_batches(broker):
+    broker.answers[PRODUCE] = [produced(0), produced(3)]
+    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    for _ in range(2):
+        writer.write(Block.of(messages(3)))
+        writer.flush()
+    found = [
+        request[request.index(struct.pack(">qh", 4711, 0)) + 10 :][:4] for request in broker.asked[PRODUCE]
+    ]
+    assert [struct.unpack(">i", each)[0] for each in found] == [0, 3]
+
+
+def test_a_duplicate_counts_as_written(broker):
+    broker.answers[PRODUCE] = [produced(-1, DUPLICATE)]
+    found, requests = written(broker)
+    assert found == {PART: 2}
+    assert len(requests) == 1
+
+
+def test_a_log_that_forgot_the_writer_is_a_retry_of_the_whole(broker):
+    broker.answers[PRODUCE] = [produced(-1, UNKNOWN_PRODUCER)]
+    with pytest.raises(Retry, match=r"p.bars/0 no longer knows this writer.*the whole work again"):
+        written(broker)
+
+
+def test_a_refused_batch_is_fatal_with_its_name(broker):
+    broker.answers[PRODUCE] = [produced(-1, TOO_LARGE)]
+    with pytest.raises(Fatal, match=r"refused: writing to p.bars/0: MessageSizeTooLarge.* \(10\)"):
+        written(broker)
+
+
+def test_a_producer_id_is_waited_for(broker):
+    broker.answers[PRODUCER] = [(0, 15, -1, -1), (0, 0, 4711, 0)]
+    broker.answers[PRODUCE] = [produced(0)]
+    assert written(broker)[0] == {PART: 2}
+    assert len(broker.asked[PRODUCER]) == 2
+
+
+def test_an_election_is_waited_for_where_records_are_written(broker):
+    broker.answers[METADATA] = [broker.metadata(), *[broker.metadata(leader=-1)] * 3, broker.metadata()]
+    broker.answers[PRODUCE] = [produced(-1, NOT_LEADER), produced(0)]
+    assert written(broker)[0] == {PART: 2}
+    assert len(broker.asked[METADATA]) >= 4
+
+
+def test_what_waits_is_bounded(broker):
+    broker.answers[PRODUCE] = [SILENCE]
+    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S, batch_bytes=1000, queue_bytes=5000)
+    with pytest.raises(Retry, match="bytes were written"):
+        for _ in range(10):
+            writer.write(Block.of(messages(100)))
+
+
+def test_nothing_written_is_nothing_to_flush(broker):
+    with BulkWriter(broker.bootstrap, LAYOUT, SILENT_S) as writer:
+        assert writer.flush() == {}
+    assert not broker.asked[PRODUCER]
