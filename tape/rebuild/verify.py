@@ -40,26 +40,41 @@ def verify_task(
     ``begin``: a snapshot to go on from; ``since``: differences of outputs before this time, micros, are left
     out. Raises Fatal where the changelog cannot be read.
     """
-    source = basis.source
-    live = read_changelog(source, task).values()
-    applied = applied_by(source, task, live)
+    live = read_changelog(basis.source, task).values()
+    applied = applied_by(basis.source, task, live)
     start = begin.start if begin else None
     result = run_task(task, *basis, cut=applied.cut, start=start, progress=progress)
     found = Verdict(task, result, live, applied.cut, begin)
-    for (name, partition), label in applied.beyond.items():
-        detail = f"the table knows watermark {label}, which the topic does not have"
-        found.differences.append(Difference(Kind.LABEL_AHEAD, name, partition, "~watermark", "", detail))
-    found.differences += state_differences(task, live, result.values)
-    found.differences += _offsets_ahead(source, task, applied.cut, committed)
-    outputs = Outputs(basis, found, since)
-    for part in outputs_of(task, source.layout):
-        first = 0
-        if begin is not None and topic(part[0]).watermarked:
-            first = (position_of(source, part, begin.label) or -1) + 1
-        held = read_rows(source, part, task, first)
-        found.outputs[part] = (held.rows, result.outputs[part])
-        found.differences += list(outputs.differences(part, held))
+    found.differences += table_differences(basis.source, found, applied.beyond, committed)
+    found.differences += output_differences(basis, found, since)
     return found
+
+
+def table_differences(
+    source: Source, found: Verdict, beyond: Mapping[Part, int], committed: Mapping[Part, int | None]
+) -> list[Difference]:
+    """Labels that the inputs do not have, values that differ, offsets that leave records out."""
+    differences = []
+    for (name, partition), label in beyond.items():
+        detail = f"it knows watermark {label} of {name}/{partition}, which the topic does not have"
+        home = found.task.home
+        differences.append(Difference(Kind.LABEL_AHEAD, STATE, home, "~watermark", "", detail))
+    differences += state_differences(found.task, found.live, found.result.values)
+    differences += _offsets_ahead(source, found.task, found.cut, committed)
+    return differences
+
+
+def output_differences(basis: Basis, found: Verdict, since: int = 0) -> list[Difference]:
+    """Where topics do not hold what the rebuild in ``found`` gives; fills its ``outputs``."""
+    outputs, differences = Outputs(basis, found, since), []
+    for part in outputs_of(found.task, basis.source.layout):
+        first = 0
+        if found.begin is not None and topic(part[0]).watermarked:
+            first = (position_of(basis.source, part, found.begin.label) or -1) + 1
+        held = read_rows(basis.source, part, found.task, first)
+        found.outputs[part] = (held.rows, found.result.outputs[part])
+        differences += list(outputs.differences(part, held))
+    return differences
 
 
 def state_differences(task: TaskId, live: Values, rebuilt: Values) -> list[Difference]:

@@ -1,0 +1,258 @@
+"""Put a rebuilt table in the place of the live one, as a whole, and leave the old one in force until then.
+
+Per consumer group, which must be empty:
+
+1. what an earlier apply left is put in force or taken away, as the worker would do it;
+2. every value is staged beside the table, in one epoch above all others, and acknowledged;
+3. the group's offsets are set back to what both tables need. The broker refuses where the group has a member;
+4. the commit record of each task switches it to the staged values (``streams.changelog``);
+5. the offsets are set to the new table's, and the table is read back.
+
+The cut is chosen so that state is never ahead of its outputs: the last watermark that stands in every output
+partition. An account has one value and no watermark: its live cursor is the cut, and one record switches it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from connectors.groups import occupied
+from schemas.errors import Fatal
+from streams.blocks import Block, Source
+from streams.bulk.arrays import UNREADABLE, labels_of
+from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
+from streams.bulk.task import run_task
+from streams.changelog import APPLIED_KEY, Changelog, Values, commit_of, settle, staged_records
+from streams.frame import pack, unpack
+from streams.merge import Part
+from streams.topology import spec_of
+from streams.wire import Wire
+from tape.rebuild.live import (
+    Applied,
+    applied_by,
+    locate,
+    position_of,
+    read_changelog,
+    read_rows,
+    table_partitions,
+)
+from tape.rebuild.verdict import Basis, Begin, Difference, Verdict
+from tape.rebuild.verify import output_differences, table_differences
+from topics.catalogue import topic
+
+
+class Target(Protocol):
+    """The cluster as an apply writes it; each call returns when it is acknowledged."""
+
+    def members(self, group: str) -> list[str]: ...
+
+    def committed(self, group: str, parts: Iterable[Part]) -> dict[Part, int | None]: ...
+
+    def commit(self, group: str, offsets: Mapping[Part, int]) -> None: ...
+
+    def write(self, wires: Iterable[Wire]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The table to put in place. ``offsets``: where the group goes on per input partition; ``label``: the
+    watermark that it stands at; ``repairs``: how the live table differs."""
+
+    task: TaskId
+    values: Values
+    offsets: Mapping[Part, int]
+    label: int | None
+    repairs: Sequence[Difference]
+
+
+def plan_task(
+    task: TaskId,
+    basis: Basis,
+    *,
+    committed: Mapping[Part, int | None],
+    begin: Begin | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Rebuild a task up to where its outputs are whole. Raises Fatal, naming the first, where they differ."""
+    live = read_changelog(basis.source, task).values()
+    applied = applied_by(basis.source, task, live)
+    label = None if task.account_id else _whole_label(basis.source, task)
+    cut = _account_cut(task, basis, live, applied) if label is None else cut_at(basis.source, task, label)
+    start = begin.start if begin else None
+    result = run_task(task, *basis, cut=cut, start=start, progress=progress)
+    found = Verdict(task, result, live, cut, begin)
+    _refuse(task, output_differences(basis, found))
+    if any(applied.cut[part] != at for part, at in cut.items()):
+        at_live = run_task(task, *basis, cut=applied.cut, start=start)
+        found = Verdict(task, at_live, live, applied.cut, begin)
+    repairs = table_differences(basis.source, found, applied.beyond, committed)
+    return Plan(task, result.values, result.applied, label, repairs)
+
+
+def _refuse(task: TaskId, differences: Sequence[Difference]) -> None:
+    if differences:
+        raise Fatal(
+            f"{task} has outputs that a rebuild does not give, {len(differences)} in all; a table cannot "
+            f"repair them, nothing was changed. The first: {differences[0]}",
+            remedy="use the release and configuration that wrote them, or a new pipeline (--into PREFIX)",
+        )
+
+
+def _whole_label(source: Source, task: TaskId) -> int:
+    label = last_watermark(source, task)
+    if label is None:
+        raise Fatal(
+            f"{task} has not ended a minute in all its outputs: there is nothing to put in place",
+            remedy="start its worker; a table without a watermark is built from the first record on",
+        )
+    return label
+
+
+def last_watermark(source: Source, task: TaskId) -> int | None:
+    """The lowest, over the task's output partitions, of the last watermark there."""
+    labels = []
+    bounds = source.ends(spec_of(task.stage).outputs)
+    for part in outputs_of(task, source.layout):
+        if topic(part[0]).watermarked:
+            labels.append(_last_label(source, part, *bounds[part]))
+    return None if None in labels else min((label for label in labels if label is not None), default=None)
+
+
+_TAIL = 20_000
+
+
+def _last_label(source: Source, part: Part, first: int, end: int) -> int | None:
+    """Looks from the end, in steps that grow: a watermark stands behind every minute."""
+    reach = _TAIL
+    while True:
+        start = max(first, end - reach)
+        found = None
+        for block in source.stream(part, start, end):
+            labels = labels_of(block)
+            marks = labels[labels > UNREADABLE]
+            found = int(np.max(marks)) if len(marks) else found
+        if found is not None or start <= first:
+            return found
+        reach *= 4
+
+
+def cut_at(source: Source, task: TaskId, label: int) -> dict[Part, int]:
+    """The offsets after watermark(``label``) in the trigger's partitions; joins are read as far as needed."""
+    cut = {}
+    trigger = spec_of(task.stage).trigger
+    for part in inputs_of(task, source.layout):
+        if part[0] == trigger:
+            position = position_of(source, part, label)
+            if position is None:
+                raise Fatal(
+                    f"{part[0]}/{part[1]} has no watermark {label}, which the outputs of {task} have",
+                    remedy="its source topic was cut or replaced: restore it, or use --into PREFIX",
+                )
+            cut[part] = position + 1
+    return cut
+
+
+def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> dict[Part, int]:
+    """Up to the live table's cursor, and before the first record with an output that is not there."""
+    (part,) = inputs_of(task, basis.source.layout)
+    end = basis.source.ends([part[0]])[part][1]
+    cut = applied.cut[part] if live else end
+    result = run_task(task, *basis, cut={part: cut})
+    missing: set[str] = set()
+    for out, rows in result.outputs.items():
+        odd = read_rows(basis.source, out, task).rows.differences(rows)
+        missing |= {each.event_id for each in odd if each.ours is None}
+    if missing:
+        causes: list[int] = []
+
+        def look(block: Block) -> None:
+            causes.extend(each.cause[1] for each in locate(iter([block]), missing) if each.cause)
+
+        run_task(task, *basis, cut={part: cut}, sink=look)
+        cut = min([cut, *causes])
+    return {part: cut}
+
+
+def apply_group(
+    plans: Sequence[Plan],
+    source: Source,
+    target: Target,
+    group: str,
+    *,
+    now_ms: int,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Put the tables of one group's tasks in force. Raises Fatal, with the old ones in force, where the group
+    has members."""
+    if members := target.members(group):
+        raise occupied(group, members)
+    changelogs = {plan.task: read_changelog(source, plan.task) for plan in plans}
+    for plan in plans:
+        _settle(plan.task, changelogs[plan.task], source, target, now_ms)
+    epochs = {plan.task: changelogs[plan.task].epoch + 1 for plan in plans}
+    for plan in plans:
+        if plan.task.account_id is None:
+            target.write(_staged(plan, epochs[plan.task], now_ms))
+            say(f"{plan.task}: {len(plan.values)} values staged")
+    offsets = {part: at for plan in plans for part, at in plan.offsets.items()}
+    committed = target.committed(group, offsets)
+    bounds = source.ends(sorted({name for name, _ in offsets}))
+    before = {part: min(_at(committed[part], bounds[part][0]), at) for part, at in offsets.items()}
+    target.commit(group, before)
+    for plan in plans:
+        target.write([_switch(plan, epochs[plan.task], now_ms)])
+        say(f"{plan.task}: in force at epoch {epochs[plan.task]}")
+    if before != offsets and not target.members(group):
+        target.commit(group, offsets)
+    for plan in plans:
+        _read_back(plan, source)
+    for (name, partition), at in sorted(offsets.items()):
+        say(f"{group} goes on at {name}/{partition}@{at}")
+
+
+def _at(committed: int | None, first: int) -> int:
+    return first if committed is None else committed
+
+
+def _settle(task: TaskId, changelog: Changelog, source: Source, target: Target, now_ms: int) -> None:
+    """What the worker would do before anything else, with an earlier apply's records."""
+    settled = settle(changelog, task.home, table_partitions(task, source))
+    name = spec_of(task.stage).changelog
+    promoted = [Wire(name, p, key, value, now_ms, []) for (p, key), value in settled.promoted.items()]
+    target.write(promoted)
+    nulls = [Wire(name, partition, key, None, now_ms, []) for partition, key in settled.nulls]
+    target.write(nulls[:1])
+    target.write(nulls[1:])
+
+
+def _staged(plan: Plan, epoch: int, now_ms: int) -> list[Wire]:
+    name = spec_of(plan.task.stage).changelog
+    return [Wire(name, p, key, value, now_ms, []) for p, key, value in staged_records(plan.values, epoch)]
+
+
+def _switch(plan: Plan, epoch: int, now_ms: int) -> Wire:
+    """The one record that puts the plan in force: a commit record, or an account's only value."""
+    name, task = spec_of(plan.task.stage).changelog, plan.task
+    if task.account_id is not None:
+        key = task.account_id.encode()
+        value = unpack(plan.values.get((task.home, key), pack(0, {}, b"")))
+        return Wire(name, task.home, key, pack(epoch, value.cursors, value.body), now_ms, [])
+    commit = commit_of(plan.values, epoch, task.home, f"rebuilt at watermark {plan.label}")
+    return Wire(name, task.home, APPLIED_KEY, commit.packed(), now_ms, [])
+
+
+def _read_back(plan: Plan, source: Source) -> None:
+    found = read_changelog(source, plan.task).values()
+    if _told(found) != _told(plan.values):
+        raise Fatal(
+            f"the table of {plan.task} is not the one that was written: a worker came in between",
+            remedy="the table in force is whole: stop the worker and run `tape rebuild --apply` again",
+        )
+
+
+def _told(values: Values) -> dict[tuple[int, bytes], tuple[object, bytes]]:
+    """Cursors and bodies; a value with neither is as good as none."""
+    unpacked = {at: unpack(value) for at, value in values.items()}
+    return {at: (each.cursors, each.body) for at, each in unpacked.items() if each.cursors or each.body}
