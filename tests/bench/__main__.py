@@ -10,19 +10,29 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.bench import bench_columns, bench_features, bench_kernel, bench_latency, bench_rebuild, bench_sink
+from tests.bench import (
+    bench_bulk,
+    bench_columns,
+    bench_features,
+    bench_kernel,
+    bench_latency,
+    bench_rebuild,
+    bench_sink,
+)
 from tests.bench.report import Table, machine
 from tests.bench.servers import kafka, postgres
 
 
 def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], Table]]:
     """What to run, in order. The latency bench starts its stack on the same servers."""
+    bulk = bench_bulk.SHORT if short else bench_bulk.FULL
     features = bench_features.SHORT if short else bench_features.FULL
     latency = bench_latency.SHORT if short else bench_latency.FULL
     rebuild = bench_rebuild.SHORT if short else bench_rebuild.FULL
     sink = bench_sink.SHORT if short else bench_sink.FULL
     yield lambda: bench_kernel.measure(short)
     yield lambda: bench_columns.measure(short)
+    yield lambda: bench_bulk.measure(bootstrap, bulk)
     yield lambda: bench_features.measure(bootstrap, features)
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)
     yield lambda: bench_latency.measure(latency)
