@@ -23,9 +23,10 @@ from streams.contract import MINUTE_US
 from streams.digests import OutputDigest, of_messages, of_state
 from streams.rules.gate_types import KillState
 from streams.sessions import Calendar, xnys
+from streams.sim.crash import Crash, Fuse
 from streams.sim.log import MemoryLog
 from streams.sim.schedule import Faults, run_schedule
-from streams.sim.task import Crash, Fuse, SimTask, drain, market_tasks
+from streams.sim.task import SimTask, drain, market_tasks
 from streams.topology import TOPOLOGY
 from topics.catalogue import CATALOGUE, Layout
 

@@ -25,8 +25,9 @@ from streams.config.document import Config
 from streams.contract import SECOND_US, Message
 from streams.merge import Part
 from streams.sessions import Calendar
+from streams.sim.crash import Fuse
 from streams.sim.log import MemoryLog
-from streams.sim.task import Fuse, SimTask
+from streams.sim.task import SimTask
 from streams.topology import make_account, spec_of
 from streams.wire import record_wire
 from topics.catalogue import topic

@@ -1,16 +1,20 @@
 """An in-memory log: what the sim driver uses in place of a broker, and tests in place of a topic."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from streams.contract import Message
 from streams.wire import Headers, Wire, record_wire, watermark_wires
 from topics.catalogue import Layout, topic
 
+_OFFSET = attrgetter("offset")
+
 
 class MemoryLog:
-    """Topics as lists. Offsets are contiguous and start at 0, as in a fact topic."""
+    """Topics as lists. Offsets start at 0 and are contiguous, as in a fact topic, until it is compacted."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -19,8 +23,9 @@ class MemoryLog:
     def append(self, wire: Wire) -> Message:
         """Append one record; returns it with its offset."""
         part = self._parts[wire.topic, wire.partition]
+        offset = part[-1].offset + 1 if part else 0
         message = Message(
-            wire.topic, wire.partition, len(part), wire.timestamp, wire.key, wire.value, tuple(wire.headers)
+            wire.topic, wire.partition, offset, wire.timestamp, wire.key, wire.value, tuple(wire.headers)
         )
         part.append(message)
         return message
@@ -28,16 +33,34 @@ class MemoryLog:
     def read(self, name: str, partition: int, offset: int, n: int | None = None) -> list[Message]:
         """Up to ``n`` messages of one partition from ``offset`` on."""
         part = self._parts[name, partition]
-        return part[offset:] if n is None else part[offset : offset + n]
+        start = min(offset, len(part))
+        if part and part[-1].offset != len(part) - 1:
+            start = bisect_left(part, offset, key=_OFFSET)
+        return part[start:] if n is None else part[start : start + n]
 
     def end(self, name: str, partition: int) -> int:
         """The offset that the next record of a partition gets."""
-        return len(self._parts[name, partition])
+        part = self._parts[name, partition]
+        return part[-1].offset + 1 if part else 0
 
     def messages(self, name: str) -> Iterator[Message]:
         """Every message of a topic, partition by partition."""
         for partition in range(self.layout.partitions(name)):
             yield from self._parts[name, partition]
+
+    def copied(self) -> "MemoryLog":
+        """A log that starts with what this one holds; the messages are shared, the lists are not."""
+        fresh = MemoryLog(self.layout)
+        fresh._parts.update((part, list(messages)) for part, messages in self._parts.items())
+        return fresh
+
+    def compact(self, name: str, partition: int, before: int) -> int:
+        """Keep only the newest record per key among those below offset ``before``; returns how many went."""
+        part = self._parts[name, partition]
+        newest = {message.key: message.offset for message in part if message.offset < before}
+        kept = [m for m in part if m.offset >= before or newest[m.key] == m.offset]
+        self._parts[name, partition] = kept
+        return len(part) - len(kept)
 
     def writer(self) -> "MemoryWriter":
         """A LogWriter that appends here."""

@@ -4,48 +4,164 @@ One seed is one schedule; the same seed gives the same run, so a failing one can
 """
 
 import random
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from streams.sim.task import Crash, Fuse, SimTask
+from streams.sim.crash import Crash, Fuse, Point
+from streams.sim.task import MemoryStore, SimTask
+from streams.wire import Wire
 
-_MAX_POLL = 400
+_MAX_BATCH = (3, 40, 200, 200)
 _CRASH_SHARE = 0.15
-_MAX_FUSE = 60
-_MAX_REWIND = 30
+_RECOVERY_CRASH_SHARE = 0.3
+_MAX_FUSE = (8, 60)
+_MAX_FUSE_AT_POINT = 4
+_AT_WORK = (Point.OUTPUT, Point.DEAD_LETTER, Point.CHANGELOG, Point.TABLE, Point.ACK, Point.DONE)
+_COMING_BACK = (Point.RECOVERY, Point.REWRITE)
+_MAX_REWIND = 12
+_ZOMBIE_SHARE = 0.5
+_ZOMBIE_WAKES = 0.05
+_MAX_LATE = 40
+_SKIP_SHARE = 0.3
+_GO_ON_SHARE = 0.7
+_KEEP_DISK_SHARE = 0.05
+_COMPACT_SHARE = 0.05
+_MAX_TURNS = 20_000
+"""A schedule takes some tens of turns; one that takes this many waits for something that cannot come."""
+
+
+class Stuck(Exception):
+    """A schedule that does not end."""
 
 
 @dataclass
 class Faults:
-    """What a schedule did: a fault test asserts that these are not all zero."""
+    """What a schedule did: a fault test asserts that these are not all zero.
+
+    ``redelivered`` counts messages, ``reordered`` reads in which one partition overtook another,
+    ``zombie_writes`` records written by a dead task after its successor had started, ``stale_disks``
+    returns to a disk of some time ago, ``compacted`` changelog records.
+    """
 
     crashes: int = 0
     empty_disks: int = 0
     redelivered: int = 0
+    stale_disks: int = 0
+    reordered: int = 0
+    zombie_writes: int = 0
+    compacted: int = 0
+    duplicated: int = 0
+    points: Counter[Point] = field(default_factory=Counter)
 
     def __iadd__(self, other: "Faults") -> "Faults":
-        self.crashes += other.crashes
-        self.empty_disks += other.empty_disks
-        self.redelivered += other.redelivered
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
         return self
 
 
-def run_schedule(tasks: list[SimTask], seed: int, *, crash_share: float = _CRASH_SHARE) -> Faults:
-    """Run ``tasks`` to the end of their inputs under the schedule of ``seed``."""
-    rng = random.Random(seed)
-    faults = Faults()
-    while True:
-        busy = [task for task in tasks if not task.idle() or task.ready()]
-        if not busy:
-            return faults
-        task = rng.choice(busy)
-        task.poll(rng.randint(1, _MAX_POLL))
-        fuse = Fuse(rng.randint(0, _MAX_FUSE) if rng.random() < crash_share else None)
+def run_schedule(tasks: Sequence[SimTask], seed: int, *, crash_share: float = _CRASH_SHARE) -> Faults:
+    """Run ``tasks`` to the end of their inputs under the schedule of ``seed``. Raises Stuck."""
+    schedule = _Schedule(tasks, random.Random(seed), crash_share)
+    for _ in range(_MAX_TURNS):
+        if not schedule.turn():
+            return schedule.faults
+    raise Stuck(f"seed {seed}: after {_MAX_TURNS} turns the tasks are still not at rest")
+
+
+class _Schedule:
+    def __init__(self, tasks: Sequence[SimTask], rng: random.Random, crash_share: float) -> None:
+        self._tasks, self._rng, self._crash_share = tasks, rng, crash_share
+        self._zombies: list[tuple[SimTask, deque[Wire]]] = []
+        self._disks: dict[int, MemoryStore] = {}
+        self.faults = Faults()
+
+    def turn(self) -> bool:
+        """One task reads and works, or dies; False where all are at rest."""
+        at = self._next()
+        self._wake_zombies(last=at is None)
+        if at is None:
+            return self._next() is not None
+        task = self._tasks[at]
+        self._read(task)
+        if self._rng.random() < _COMPACT_SHARE:
+            self.faults.compacted += task.compact()
+        if self._rng.random() < _KEEP_DISK_SHARE:
+            self._disks[at] = task.disk.copied()
+        n, fuse = self._size(), self._fuse(self._crash_share, _AT_WORK)
         try:
-            task.step(rng.randint(1, _MAX_POLL), fuse)
-        except Crash:
-            faults.crashes += 1
-            empty = rng.random() < 0.5
-            rewind = rng.randint(0, _MAX_REWIND)
-            faults.empty_disks += empty
-            faults.redelivered += rewind
-            task.restart(empty_disk=empty, rewind=rewind)
+            while task.step(n, fuse) and self._rng.random() < _GO_ON_SHARE:
+                pass
+        except Crash as crash:
+            self._bury(task, crash)
+            self._restart(at, task)
+        return True
+
+    def _next(self) -> int | None:
+        """A task that has something to do: from a place drawn by chance on, the first."""
+        n = len(self._tasks)
+        first = self._rng.randrange(n)
+        for at in range(first, first + n):
+            task = self._tasks[at % n]
+            if task.ready() or not task.idle():
+                return at % n
+        return None
+
+    def _size(self) -> int:
+        return self._rng.randint(1, self._rng.choice(_MAX_BATCH))
+
+    def _fuse(self, share: float, points: Sequence[Point]) -> Fuse:
+        """Perhaps one that burns through: after some effects, or at one of the first of a kind."""
+        if self._rng.random() >= share:
+            return Fuse()
+        if self._rng.random() < 0.5:
+            return Fuse(self._rng.randint(0, self._rng.choice(_MAX_FUSE)))
+        return Fuse(self._rng.randint(0, _MAX_FUSE_AT_POINT), self._rng.choice(points))
+
+    def _read(self, task: SimTask) -> None:
+        """Each partition brings a part of what waits, or nothing at all."""
+        behind = task.waiting()
+        read = [part for part in behind if self._rng.random() >= _SKIP_SHARE]
+        for part in read:
+            task.poll_part(part, self._size())
+        self.faults.reordered += 0 < len(read) < len(behind)
+
+    def _bury(self, task: SimTask, crash: Crash) -> None:
+        """The task is dead, or only frozen: then the rest of its records reaches the log later."""
+        self.faults.crashes += 1
+        self.faults.points[crash.point] += 1
+        unwritten = task.unwritten()
+        if unwritten and self._rng.random() < _ZOMBIE_SHARE:
+            self._zombies.append((task, deque(unwritten)))
+
+    def _restart(self, at: int, task: SimTask) -> None:
+        rewind = self._rng.randint(0, _MAX_REWIND)
+        while True:
+            disk, empty = self._disks.get(at), self._rng.random() < 0.4
+            if empty or self._rng.random() < 0.5:
+                disk = None
+            before = sum(task.committed.values())
+            try:
+                task.restart(
+                    empty_disk=empty, disk=disk, rewind=rewind,
+                    fuse=self._fuse(_RECOVERY_CRASH_SHARE, _COMING_BACK),
+                )  # fmt: skip
+            except Crash as crash:
+                self.faults.crashes += 1
+                self.faults.points[crash.point] += 1
+                continue
+            finally:
+                self.faults.empty_disks += empty
+                self.faults.stale_disks += disk is not None
+                self.faults.redelivered += before - sum(task.committed.values())
+                rewind = 0
+            return
+
+    def _wake_zombies(self, *, last: bool) -> None:
+        """Frozen tasks go on writing for a while, in their order; at the end they write what is left."""
+        for task, left in self._zombies:
+            if last or self._rng.random() < _ZOMBIE_WAKES:
+                for _ in range(len(left) if last else min(len(left), self._rng.randint(1, _MAX_LATE))):
+                    task.write_late(left.popleft())
+                    self.faults.zombie_writes += 1
+        self._zombies = [(task, left) for task, left in self._zombies if left]

@@ -5,55 +5,57 @@ The order of effects is the live driver's: outputs, changelog, table on disk, ac
 
 from collections.abc import Iterator
 
+from streams.changelog import is_control, settle, wins
 from streams.config.document import Config
 from streams.contract import Message, Out, Stage, StageSpec
-from streams.frame import precedence
 from streams.merge import Merge, Part, parts_of
 from streams.sessions import Calendar
-from streams.shell import Effects, Shell
+from streams.shell import Effects, Shell, Write
+from streams.sim.crash import Crash, Fuse, Point
 from streams.sim.log import MemoryLog
 from streams.topology import MARKET_STAGES, make_stage, spec_of
 from streams.wire import Origin, Wire, Wires
 from topics.catalogue import topic
 
 
-class Crash(Exception):
-    """The simulated process dies here."""
-
-
 class MemoryStore:
-    """A table in memory, partition by partition: the Store of the rebuild and sim drivers."""
+    """A table in memory, partition by partition: the Store of the rebuild and sim drivers.
+
+    ``offsets``: the changelog offset per partition from which a recovery reads on.
+    """
 
     def __init__(self) -> None:
         self.values: dict[tuple[int, bytes], bytes] = {}
+        self.offsets: dict[int, int] = {}
+
+    def copied(self) -> "MemoryStore":
+        """The disk as it is now."""
+        fresh = MemoryStore()
+        fresh.values, fresh.offsets = dict(self.values), dict(self.offsets)
+        return fresh
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         return self.values.get((partition, key))
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        for (_, key), value in self.values.items():
-            yield key, value
+    def items(self, partition: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """(key, framed value) of one partition, or of all."""
+        for (home, key), value in self.values.items():
+            if partition is None or home == partition:
+                yield key, value
 
     def put(self, partition: int, key: bytes, value: bytes) -> None:
         self.values[partition, key] = value
 
 
-class Fuse:
-    """Burns one step per effect and raises Crash when it is through; None never crashes."""
-
-    def __init__(self, steps: int | None = None) -> None:
-        self.left = steps
-
-    def burn(self) -> None:
-        if self.left is not None:
-            if self.left == 0:
-                self.left = None
-                raise Crash
-            self.left -= 1
+Effect = tuple[Point, Wire | Write | Message]
+"""One effect of a batch: a record to write, a table value to put, a message to ack."""
 
 
 class SimTask:
-    """A stage over some trigger partitions: reads, applies, performs the effects one by one."""
+    """A stage over some trigger partitions: reads, applies, performs the effects one by one.
+
+    ``disk`` outlives a crash, ``committed`` lies on the broker; everything else is the process's memory.
+    """
 
     def __init__(
         self,
@@ -66,92 +68,205 @@ class SimTask:
         source: str = "sim",
     ) -> None:
         self.spec, self._stage, self._log = spec, stage, log
-        self.home = parts[0]
+        self._parts, self.home = parts, parts[0]
         self._only_key = only_key
         partitions = {name: log.layout.partitions(name) for name in spec.inputs}
-        self._inputs = parts_of(spec, parts, partitions)
+        self.inputs = parts_of(spec, parts, partitions)
+        every = range(log.layout.partitions(spec.changelog))
+        self._tables = tuple(every) if spec.scale == "single" and only_key is None else (self.home,)
         self._wires = Wires(spec, log.layout, Origin(source, "sim", ""), self.home)
         self.disk = MemoryStore()
-        self.committed: dict[Part, int] = {(n, p): 0 for n, ps in self._inputs.items() for p in ps}
+        self.committed: dict[Part, int] = {(n, p): 0 for n, ps in self.inputs.items() for p in ps}
         self.counts: dict[str, int] = {}
         self.crashes = 0
+        self._recovered: dict[int, int] = {}
         self._start()
 
     def _start(self) -> None:
-        self._shell = Shell(self.spec, self._stage, self.disk, self.home)
-        self._merge = Merge(self.spec, self._inputs, self._shell.labels())
+        self._shell = self._new_shell()
+        self._merge = self._new_merge()
         self._position = dict(self.committed)
         self._requests: list[Out] = []
+        self._left: list[Effect] = []
+        self._ahead: dict[int, int] = {}
 
-    def restart(self, *, empty_disk: bool, rewind: int = 0) -> None:
-        """Come back after a crash: on the same disk, or on an empty one restored from the changelog.
+    def _new_shell(self) -> Shell:
+        return Shell(self.spec, self._stage, self.disk, self.home)
 
-        ``rewind`` redelivers that many already acked messages per partition.
+    def _new_merge(self) -> Merge:
+        return Merge(self.spec, self.inputs, self._shell.labels())
+
+    def go_on_from(self, other: "SimTask") -> None:
+        """Start where ``other`` stands, on a copy of its disk; its log begins as this one's does."""
+        self.disk, self.committed = other.disk.copied(), dict(other.committed)
+        self._start()
+
+    def restored(self) -> MemoryStore:
+        """The table as a worker with an empty disk would have it."""
+        fresh = type(self)(self.spec, self._stage, self._log, self._parts, only_key=self._only_key)
+        fresh._recover(Fuse())
+        return fresh.disk
+
+    def unread(self) -> list[Part]:
+        """Input partitions that hold something for this task behind the committed offset."""
+        return [
+            part
+            for part, offset in self.committed.items()
+            if any(self._only_key in (None, message.key) for message in self._log.read(*part, offset))
+        ]
+
+    def restart(
+        self,
+        *,
+        empty_disk: bool = False,
+        disk: MemoryStore | None = None,
+        rewind: int = 0,
+        fuse: Fuse | None = None,
+    ) -> None:
+        """Come back after a crash on the same disk, an empty one or ``disk``, and read the changelog on.
+
+        ``rewind`` redelivers that many already acked messages per partition. Raises Crash at the fuse.
         """
         self.crashes += 1
         if empty_disk:
             self.disk = MemoryStore()
-            self._recover()
+        elif disk is not None:
+            self.disk = disk.copied()
         for part, offset in self.committed.items():
             self.committed[part] = max(0, offset - rewind)
+        self._recover(fuse or Fuse())
         self._start()
 
-    def _recover(self) -> None:
-        for message in self._log.messages(self.spec.changelog):
-            key, value = message.key or b"", message.value
-            assert value is not None
-            if self.spec.scale == "partition" and message.partition != self.home:
-                continue
-            if self._only_key is not None and key != self._only_key:
-                continue
-            known = self.disk.get(message.partition, key)
-            if known is None or precedence(value) >= precedence(known):
-                self.disk.put(message.partition, key, value)
+    def _recover(self, fuse: Fuse) -> None:
+        """The newest winner of every key, then what the owner of a table does before anything else."""
+        outrun: dict[tuple[int, bytes], None] = {}
+        whole = [partition for partition in self._tables if partition not in self.disk.offsets]
+        for partition in self._tables:
+            start = self.disk.offsets.get(partition, 0)
+            for message in self._log.read(self.spec.changelog, partition, start):
+                fuse.burn(Point.RECOVERY)
+                self.disk.offsets[partition] = message.offset + 1
+                self._restore(partition, message, outrun)
+        self._settle(fuse)
+        for partition, key in sorted(outrun):
+            fuse.burn(Point.REWRITE)
+            self._log.append(self._changelog(partition, key, self.disk.get(partition, key)))
+        self._recovered |= {p: self._log.end(self.spec.changelog, p) for p in whole}
+
+    def _restore(self, partition: int, message: Message, outrun: dict[tuple[int, bytes], None]) -> None:
+        """One changelog record onto the disk; ``outrun`` gets the keys whose newest record lost."""
+        key, value = message.key or b"", message.value
+        if self._only_key is not None and key != self._only_key:
+            return
+        if value is None:
+            if is_control(key):
+                self.disk.values.pop((partition, key), None)
+        elif is_control(key) or self._wins(value, self.disk.get(partition, key)):
+            self.disk.put(partition, key, value)
+            outrun.pop((partition, key), None)
+        else:
+            outrun[partition, key] = None
+
+    def _wins(self, value: bytes, known: bytes | None) -> bool:
+        return wins(value, known)
+
+    def _settle(self, fuse: Fuse) -> None:
+        """Put an applied rebuild into force, or take away what is left of one that never was."""
+        settled = settle(self.disk, self.home, self._tables)
+        for (partition, key), value in settled.promoted.items():
+            fuse.burn(Point.REWRITE)
+            self._log.append(self._changelog(partition, key, value))
+        for (partition, key), value in settled.promoted.items():
+            self.disk.put(partition, key, value)
+        for partition, key in settled.nulls:
+            fuse.burn(Point.REWRITE)
+            self._log.append(self._changelog(partition, key, None))
+        for each in (*settled.nulls, *settled.dropped):
+            self.disk.values.pop(each, None)
+
+    def _changelog(self, partition: int, key: bytes, value: bytes | None) -> Wire:
+        return Wire(self.spec.changelog, partition, key, value, 0, [])
 
     def idle(self) -> bool:
         """Nothing to read."""
-        return all(self._position[n, p] >= self._log.end(n, p) for n, p in self._position)
+        return all(self._position[part] >= self._log.end(*part) for part in self._position)
 
     def ready(self) -> bool:
         """Something that was read can be applied."""
         return self._merge.ready()
 
+    def compact(self) -> int:
+        """Let the broker compact the changelog; returns how many records went.
+
+        Records keep their compaction lag: what came after the last recovery from an empty disk stays.
+        """
+        return sum(self._log.compact(self.spec.changelog, p, end) for p, end in self._recovered.items())
+
+    def unwritten(self) -> list[Wire]:
+        """What the dead process had still to write to the log: a frozen one may do so later."""
+        return [effect for _, effect in self._left if isinstance(effect, Wire)]
+
+    def write_late(self, wire: Wire) -> None:
+        """A record of a process that no longer owns its partitions."""
+        self._log.append(wire)
+
     def poll(self, n: int) -> None:
         """Read up to ``n`` new messages of each input partition."""
-        for name, partition in self._position:
-            for message in self._log.read(name, partition, self._position[name, partition], n):
-                self._position[name, partition] = message.offset + 1
-                if self._only_key is None or message.key == self._only_key:
-                    self._merge.put(message)
+        for part in self._position:
+            self.poll_part(part, n)
+
+    def poll_part(self, part: Part, n: int) -> None:
+        """Read up to ``n`` new messages of one input partition."""
+        for message in self._log.read(*part, self._position[part], n):
+            self._position[part] = message.offset + 1
+            if self._only_key is None or message.key == self._only_key:
+                self._merge.put(message)
+
+    def waiting(self) -> list[Part]:
+        """Input partitions with something to read."""
+        return [part for part in self._position if self._position[part] < self._log.end(*part)]
 
     def step(self, n: int, fuse: Fuse | None = None) -> bool:
         """Apply up to ``n`` ready items; True where something was done. Raises Crash at the fuse."""
         items = self._merge.take(n, stop_at_mark=self.spec.period is not None)
         if not items:
             return False
-        self._perform(self._shell.apply(items), fuse or Fuse())
-        return True
-
-    def _perform(self, effects: Effects, fuse: Fuse) -> None:
-        for wire in self._wires.of(effects, 0):
-            fuse.burn()
-            self._log.append(wire)
-        for dead in effects.dead:
-            fuse.burn()
-            self._log.append(_dead_wire(dead.message))
-        for write in effects.writes:
-            fuse.burn()
-            self._log.append(Wire(self.spec.changelog, write.partition, write.key, write.value, 0, []))
-        for write in effects.writes:
-            fuse.burn()
-            self.disk.put(write.partition, write.key, write.value)
+        effects = self._shell.apply(items)
+        self._perform(self._in_order(effects), fuse or Fuse())
         for name, count in effects.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
-        for message in effects.acks:
-            fuse.burn()
-            part = (message.topic, message.partition)
-            self.committed[part] = max(self.committed[part], message.offset + 1)
         self._requests.extend(effects.requests)
+        return True
+
+    def _in_order(self, effects: Effects) -> list[Effect]:
+        """Every effect of a batch in the order in which it must happen."""
+        return [
+            *((Point.OUTPUT, wire) for wire in self._wires.of(effects, 0)),
+            *((Point.DEAD_LETTER, _dead_wire(dead.message)) for dead in effects.dead),
+            *((Point.CHANGELOG, self._changelog(*write)) for write in effects.writes),
+            *((Point.TABLE, write) for write in effects.writes),
+            *((Point.ACK, message) for message in effects.acks),
+        ]
+
+    def _perform(self, order: list[Effect], fuse: Fuse) -> None:
+        for done, (point, effect) in enumerate(order):
+            try:
+                fuse.burn(point)
+            except Crash:
+                self._left = order[done:]
+                raise
+            if isinstance(effect, Wire):
+                offset = self._log.append(effect).offset
+                if point is Point.CHANGELOG:
+                    self._ahead[effect.partition] = offset + 1
+            elif isinstance(effect, Write):
+                self.disk.put(*effect)
+            else:
+                self.disk.offsets |= self._ahead
+                part = (effect.topic, effect.partition)
+                self.committed[part] = max(self.committed[part], effect.offset + 1)
+        self.disk.offsets |= self._ahead
+        fuse.burn(Point.DONE)
 
     def take_requests(self) -> list[Out]:
         """The requests since the last call; a crash loses them, as it loses a process's memory."""
@@ -177,13 +292,15 @@ def drain(tasks: list[SimTask], n: int = 1000) -> None:
             return
 
 
-def tasks_of(spec: StageSpec, stage: Stage, log: MemoryLog) -> list[SimTask]:
+def tasks_of(
+    spec: StageSpec, stage: Stage, log: MemoryLog, task_type: type[SimTask] = SimTask
+) -> list[SimTask]:
     """The tasks of a stage: one per trigger partition, or one in all for a single stage."""
     assert topic(spec.trigger).watermarked
     partitions = range(log.layout.partitions(spec.trigger))
     if spec.scale == "single":
-        return [SimTask(spec, stage, log, tuple(partitions))]
-    return [SimTask(spec, stage, log, (partition,)) for partition in partitions]
+        return [task_type(spec, stage, log, tuple(partitions))]
+    return [task_type(spec, stage, log, (partition,)) for partition in partitions]
 
 
 def market_tasks(log: MemoryLog, config: Config, calendar: Calendar) -> list[SimTask]:

@@ -1,4 +1,7 @@
-"""``tape sim``: a tape through the whole path in memory, with digests; no broker, the same run every time."""
+"""``tape sim``: a tape through the whole path in memory, with digests; no broker, the same run every time.
+
+``tape sim short`` runs seeded schedules of the short tape: crashes, redelivery, duplicates, any order.
+"""
 
 import json
 from dataclasses import replace
@@ -11,21 +14,36 @@ from connectors.tapes.source import TapeSource, session_date
 from schemas.codec import decode
 from streams.config.document import Config, load
 from streams.config.examples import EXAMPLE_ACCOUNTS
+from tape.schedules import SHORT, run_seeds
 from tape.sim import Chaos, Simulation
 from topics.catalogue import CATALOGUE
 
 
 def sim(
-    tape: Annotated[str, typer.Argument(help="Parquet or CSV, synthetic, or synthetic:SEED.")] = "synthetic",
+    tape: Annotated[
+        str, typer.Argument(help="Parquet or CSV, synthetic, synthetic:SEED, or short: seeded schedules.")
+    ] = "synthetic",
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD.")] = None,
     minutes: Annotated[int | None, typer.Option(min=1, help="Only the first so many minutes.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the paper exchange.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the paper exchange; of the schedule, for short.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="For short: so many schedules, from SEED on.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="For short: processes that share the seeds.")] = 1,
     chaos: Annotated[int | None, typer.Option(min=0, help="Crash at moments that this seed draws.")] = None,
     config: Annotated[Path | None, typer.Option(help="Default: the default document, two accounts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Run TAPE through stages, dispatchers and the paper exchange, and print the digest of every topic."""
+    """Run TAPE through stages, dispatchers and the paper exchange, and print the digest of every topic.
+
+    With short: run seeded schedules of the short tape, and exit with 1 where one leaves anything else than a
+    run without faults.
+    """
+    if tape == SHORT:
+        outcome = run_seeds(range(seed, seed + seeds), workers=workers)
+        print(outcome.as_json() if as_json else outcome.as_text())
+        raise typer.Exit(1 if outcome.failed else 0)
     document = load(config) if config else Config(accounts=EXAMPLE_ACCOUNTS)
     loaded = TapeSource(tape=tape, session=session_date(session), feed=document.bars.feed).load()
     played = replace(loaded, minutes=loaded.minutes[:minutes])

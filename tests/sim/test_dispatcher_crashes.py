@@ -11,7 +11,8 @@ from connectors.paper.faults import Faults as PaperFaults
 from streams.contract import MINUTE_US
 from streams.digests import of_messages, of_state
 from streams.rules.orders import IN_DOUBT, TERMINAL, OrderState
-from streams.sim.task import Fuse, drain
+from streams.sim.crash import Fuse
+from streams.sim.task import drain
 from tape.sim import Chaos, Simulation
 from tests.sim.paths import (
     ACCOUNTS,

@@ -1,0 +1,231 @@
+"""Seeded schedules of the short tape: each must leave what a run without faults leaves.
+
+A seed draws which source records are written twice, in which order the tasks of all stages work, how much
+each partition brings, where they die, on which disk they come back and what a frozen one still writes. What
+is compared: every output and dead letter, the watermarks of every output partition, the state of every
+table on its disk and as its changelog restores it, and the committed offsets.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from multiprocessing import get_context
+from typing import Any
+
+from streams.contract import Message
+from streams.frame import unpack
+from streams.sessions import xnys
+from streams.sim.crash import Point
+from streams.sim.log import MemoryLog
+from streams.sim.schedule import Faults, run_schedule
+from streams.sim.task import MemoryStore, SimTask, drain, tasks_of
+from streams.topology import MARKET_STAGES, TOPOLOGY, make_account, make_stage, spec_of
+from streams.watermarks import readable_label
+from streams.wire import Wire
+from tape.short import CONFIG, INBOX, LAYOUT, short_tape
+from topics.catalogue import WATERMARK_KEY
+
+SHORT = "short"
+RECORDS = tuple((n, p) for spec in TOPOLOGY for n in spec.outputs for p in range(LAYOUT.partitions(n)))
+DEAD_LETTERS = "dead_letters"
+STAGE_POINTS = tuple(point for point in Point if point is not Point.EFFECT)
+_CRASH_SHARE = 0.3
+_WRITER_RESTARTS = 0.08
+_REPEATS = 0.03
+
+Found = dict[str, Any]
+"""What a run left, by the name of the thing: a set of records, a list of labels, a table."""
+
+
+@dataclass
+class Outcome:
+    """Of one seed or of many: what happened, and what differs from a run without faults, by seed."""
+
+    faults: Faults = field(default_factory=Faults)
+    failed: dict[int, list[str]] = field(default_factory=dict)
+
+    def __iadd__(self, other: "Outcome") -> "Outcome":
+        self.faults += other.faults
+        self.failed |= other.failed
+        return self
+
+    def counts(self) -> dict[str, int]:
+        """How often each kind of fault and each crash point came up."""
+        counted = {name: count for name, count in vars(self.faults).items() if name != "points"}
+        return counted | {str(point): self.faults.points[point] for point in STAGE_POINTS}
+
+    def commands(self) -> list[str]:
+        """What repeats each failed seed."""
+        return [f"tape sim {SHORT} --seed {seed}" for seed in sorted(self.failed)]
+
+    def as_json(self) -> str:
+        """Faults, differences by seed and the commands that repeat them."""
+        found = {"faults": self.counts(), "failed": self.failed, "commands": self.commands()}
+        return json.dumps(found, indent=2)
+
+    def as_text(self) -> str:
+        """The same for people."""
+        lines = [f"{count:>9,}  {name}" for name, count in self.counts().items()]
+        for seed, command in zip(sorted(self.failed), self.commands(), strict=True):
+            lines += ["", f"seed {seed} differs from a run without faults; repeat it with: {command}"]
+            lines += [f"  {difference}" for difference in self.failed[seed]]
+        return "\n".join(
+            [*lines, *([] if self.failed else ["", "every schedule left what a clean run leaves"])]
+        )
+
+
+class Schedules:
+    """Runs schedules of the short tape. ``task_type`` is the shell under test."""
+
+    def __init__(self, task_type: type[SimTask] = SimTask) -> None:
+        self._task_type = task_type
+        self._tape = short_tape()
+        calendar = xnys()
+        self._stages = [(spec_of(name), make_stage(name, CONFIG, calendar)) for name in MARKET_STAGES]
+        self._accounts = [
+            (a.account_id, make_account(a.account_id, CONFIG, calendar)) for a in CONFIG.accounts
+        ]
+        self._warm = _log_of(self._tape.warm)
+        self._ready = self._tasks(self._warm, SimTask)
+        drain(self._ready)
+        self._before = {
+            part: {(m.key, m.value) for m in self._warm.read(*part, 0) if m.value is not None}
+            for part in RECORDS
+        }
+        log = self._warm.copied()
+        for wire in chain(*self._tape.minutes, self._tape.inbox):
+            log.append(wire)
+        tasks = self._started(log, SimTask)
+        drain(tasks)
+        self.clean = self._found(log, tasks)
+
+    def run(self, seed: int) -> Outcome:
+        """One schedule. An error is a failure of its seed like any other difference."""
+        rng = random.Random(seed)
+        log, outcome = self._warm.copied(), Outcome()
+        for wire in self._written(rng, outcome.faults):
+            log.append(wire)
+        tasks = self._started(log, self._task_type)
+        try:
+            outcome.faults += run_schedule(tasks, rng.getrandbits(32), crash_share=_CRASH_SHARE)
+            for task in tasks:  # long after: other owners, and only the newest record per key is left
+                task.restart(empty_disk=True)
+                outcome.faults.compacted += task.compact()
+            drain(tasks)
+            differing = differences(self.clean, self._found(log, tasks))
+        except Exception as error:
+            differing = [f"the run ended with {error!r}"]
+        if differing:
+            outcome.failed[seed] = differing
+        return outcome
+
+    def _written(self, rng: random.Random, faults: Faults) -> Iterator[Wire]:
+        """The sources as a writer leaves them that repeats single records and whole minutes.
+
+        A writer that died in a minute writes that minute again from its start, watermarks included.
+        """
+        late: list[Wire] = []
+        for minute in self._tape.minutes:
+            yield from late
+            faults.duplicated += len(late)
+            late = [wire for wire in minute if wire.value is not None and rng.random() < _REPEATS]
+            if rng.random() < _WRITER_RESTARTS:
+                written = minute[: rng.randint(1, len(minute))]
+                faults.duplicated += len(written)
+                yield from written
+            yield from minute
+        yield from self._tape.inbox
+
+    def _tasks(self, log: MemoryLog, task_type: type[SimTask]) -> list[SimTask]:
+        tasks = [task for spec, stage in self._stages for task in tasks_of(spec, stage, log, task_type)]
+        for account, stage in self._accounts:
+            home = log.layout.partition(INBOX, {"account_id": account})
+            tasks.append(task_type(spec_of("account"), stage, log, (home,), only_key=account.encode()))
+        return tasks
+
+    def _started(self, log: MemoryLog, task_type: type[SimTask]) -> list[SimTask]:
+        """Tasks that go on where the warm ones stand."""
+        tasks = self._tasks(log, task_type)
+        for task, ready in zip(tasks, self._ready, strict=True):
+            task.go_on_from(ready)
+        return tasks
+
+    def _found(self, log: MemoryLog, tasks: list[SimTask]) -> Found:
+        """What a run left. Each record once, as the reader of an at-least-once topic sees it."""
+        found: Found = {}
+        for name, partition in RECORDS:
+            messages = log.read(name, partition, self._warm.end(name, partition))
+            records = {(m.key, m.value) for m in messages if m.value is not None}
+            found[f"{name}/{partition}"] = records - self._before[name, partition]
+            found[f"{name}/{partition} watermarks"] = _rising(m for m in messages if m.value is None)
+        found[DEAD_LETTERS] = {(m.partition, m.key, m.value) for m in log.messages(DEAD_LETTERS)}
+        for task in tasks:
+            name = f"{task.spec.name}/{task.home}"
+            found[f"{name} state"] = _bodies(task.disk)
+            found[f"{name} state restored"] = _bodies(task.restored())
+            found[f"{name} unread"] = [part for part in task.unread() if part[0] == task.spec.trigger]
+        return found
+
+
+def _log_of(wires: Iterable[Wire]) -> MemoryLog:
+    log = MemoryLog(LAYOUT)
+    for wire in wires:
+        log.append(wire)
+    return log
+
+
+def _rising(watermarks: Iterable[Message]) -> list[int]:
+    """The labels that a reader goes by: it drops those at or below the last one."""
+    rising: list[int] = []
+    for label in map(readable_label, watermarks):
+        if label is not None and (not rising or label > rising[-1]):
+            rising.append(label)
+    return rising
+
+
+def _bodies(disk: MemoryStore) -> dict[tuple[int, bytes], object]:
+    """The values without their cursors, which repeats move; of ``~watermark`` the labels count as well."""
+    values = {at: unpack(value) for at, value in disk.values.items()}
+    return {at: (v.body, v.cursors) if at[1] == WATERMARK_KEY else v.body for at, v in values.items()}
+
+
+def differences(clean: Found, found: Found) -> list[str]:
+    """One line for each thing that is not as in the clean run."""
+    lines = []
+    for name, expected in clean.items():
+        here = found[name]
+        if here != expected:
+            lines.append(f"{name}: {_difference(expected, here)}")
+    return lines
+
+
+def _difference(expected: object, here: object) -> str:
+    if isinstance(expected, set) and isinstance(here, set):
+        return f"{len(expected - here)} records missing, {len(here - expected)} too many"
+    if isinstance(expected, dict) and isinstance(here, dict):
+        odd = sorted(at for at in expected.keys() | here.keys() if expected.get(at) != here.get(at))
+        return f"{len(odd)} keys differ, the first is {odd[0]}"
+    if isinstance(expected, list) and isinstance(here, list):
+        odd = [each for each in expected if each not in here] + [
+            each for each in here if each not in expected
+        ]
+        return f"{len(odd)} differ: {', '.join(map(str, odd[:3]))}"
+    return f"{here} in place of {expected}"
+
+
+def run_seeds(seeds: range, task_type: type[SimTask] = SimTask, *, workers: int = 1) -> Outcome:
+    """All of ``seeds``, in ``workers`` processes."""
+    total = Outcome()
+    if workers == 1:
+        schedules = Schedules(task_type)
+        for seed in seeds:
+            total += schedules.run(seed)
+        return total
+    short_tape()  # once, for all processes
+    with get_context("fork").Pool(workers) as pool:
+        shares = [(seeds[n::workers], task_type) for n in range(workers)]
+        for outcome in pool.starmap(run_seeds, shares):
+            total += outcome
+    return total

@@ -1,0 +1,163 @@
+"""Shells that each break one rule of the design's sections 4 and 5: the schedules must find every one."""
+
+from typing import Any
+
+from streams.contract import Message, Stage, StageSpec
+from streams.merge import Item, Merge, Part
+from streams.rules.reasons import ScoreReason
+from streams.sessions import xnys
+from streams.shell import Effects, Shell
+from streams.sim.crash import Fuse, Point
+from streams.sim.task import Effect, SimTask
+from streams.stages.scores import ScoresStage
+from tape.short import CONFIG
+from topics.catalogue import WATERMARK_KEY
+
+
+def _sorted(order: list[Effect], *points: Point) -> list[Effect]:
+    return sorted(order, key=lambda effect: points.index(effect[0]))
+
+
+class OffsetsFirst(SimTask):
+    """Commits the offsets before the outputs are written."""
+
+    def _in_order(self, effects: Effects) -> list[Effect]:
+        first = Point.ACK, Point.OUTPUT, Point.DEAD_LETTER, Point.CHANGELOG, Point.TABLE
+        return _sorted(super()._in_order(effects), *first)
+
+
+class OffsetsBeforeState(SimTask):
+    """Commits the offsets behind the outputs, but before the changelog."""
+
+    def _in_order(self, effects: Effects) -> list[Effect]:
+        first = Point.OUTPUT, Point.DEAD_LETTER, Point.ACK, Point.CHANGELOG, Point.TABLE
+        return _sorted(super()._in_order(effects), *first)
+
+
+class StateFirst(SimTask):
+    """Writes the state before the outputs that it says were made."""
+
+    def _in_order(self, effects: Effects) -> list[Effect]:
+        first = Point.CHANGELOG, Point.TABLE, Point.OUTPUT, Point.DEAD_LETTER, Point.ACK
+        return _sorted(super()._in_order(effects), *first)
+
+
+class WatermarkFirst(SimTask):
+    """Writes the ``~watermark`` value first in a batch, not last."""
+
+    def _in_order(self, effects: Effects) -> list[Effect]:
+        effects.writes.sort(key=lambda write: write.key != WATERMARK_KEY)
+        return super()._in_order(effects)
+
+
+class LastWriteWins(SimTask):
+    """Restores the newest changelog record of a key, whoever wrote it."""
+
+    def _wins(self, value: bytes, known: bytes | None) -> bool:
+        return True
+
+
+class WinnersLeft(SimTask):
+    """Does not write a winner again that a late record hides."""
+
+    def _restore(self, partition: int, message: Message, outrun: dict[tuple[int, bytes], None]) -> None:
+        super()._restore(partition, message, {})
+
+
+class OldDisk(SimTask):
+    """Goes on from the disk it finds without reading the changelog on."""
+
+    def _recover(self, fuse: Fuse) -> None:
+        if not self.disk.values:
+            super()._recover(fuse)
+
+
+class _ShellWithoutCursors(Shell):
+    def _step_key(self, key: bytes, value: Any, *rest: Any) -> Any:
+        found = super()._step_key(key, value._replace(cursors={}), *rest)
+        return found._replace(cursors=value.cursors | found.cursors)
+
+
+class CursorsIgnored(SimTask):
+    """Applies what is at or below a value's cursor once more."""
+
+    def _new_shell(self) -> Shell:
+        return _ShellWithoutCursors(self.spec, self._stage, self.disk, self.home)
+
+
+class _ForgetfulScores(ScoresStage):
+    def _refuse(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
+        return super()._refuse(body, None)
+
+
+class NoIdentity(SimTask):
+    """Takes an older record that is written once more for the newest of its key."""
+
+    def __init__(self, spec: StageSpec, stage: Stage, *rest: Any, **options: Any) -> None:
+        stage = _ForgetfulScores(CONFIG, xnys()) if spec.name == "scores" else stage
+        super().__init__(spec, stage, *rest, **options)
+
+
+class _OpenMerge(Merge):
+    def _readable(self, part: Part) -> bool:
+        return True
+
+
+class NoFanIn(SimTask):
+    """Reads a partition on though others have not reached its watermark."""
+
+    def _new_merge(self) -> Merge:
+        return _OpenMerge(self.spec, self.inputs, self._shell.labels())
+
+
+class _HastyMerge(Merge):
+    def _joins_behind(self) -> bool:
+        return False
+
+
+class NoJoin(SimTask):
+    """Does not wait for the joins of a minute."""
+
+    def _new_merge(self) -> Merge:
+        return _HastyMerge(self.spec, self.inputs, self._shell.labels())
+
+
+class _RepeatingMerge(Merge):
+    def _is_repeat(self, part: Part, label: int) -> bool:
+        return False
+
+
+class WatermarksAgain(SimTask):
+    """Takes a watermark at or below the last one for a new one."""
+
+    def _new_merge(self) -> Merge:
+        return _RepeatingMerge(self.spec, self.inputs, self._shell.labels())
+
+
+class _RunOnMerge(Merge):
+    def take(self, n: int, *, stop_at_mark: bool = False) -> list[Item]:
+        return super().take(n)
+
+
+class BatchesRunOn(SimTask):
+    """Lets the batch of a period stage run on behind a watermark."""
+
+    def _new_merge(self) -> Merge:
+        return _RunOnMerge(self.spec, self.inputs, self._shell.labels())
+
+
+BROKEN: tuple[type[SimTask], ...] = (
+    OffsetsFirst,
+    OffsetsBeforeState,
+    StateFirst,
+    WatermarkFirst,
+    LastWriteWins,
+    WinnersLeft,
+    OldDisk,
+    CursorsIgnored,
+    NoIdentity,
+    NoFanIn,
+    NoJoin,
+    WatermarksAgain,
+    BatchesRunOn,
+)
