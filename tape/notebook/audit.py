@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import psycopg
 from psycopg import sql
 
-from connectors.postgres.database import READ_ROLE, connect
+from connectors.postgres.database import connect
 from connectors.postgres.models import table_name
 from schemas.codec import load_schema
 from schemas.errors import Fatal
@@ -25,8 +26,14 @@ def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:
     name = query.topic.name
     if not query.topic.audited:
         raise Fatal("this topic is not in the audit store", value=name, remedy="ask for a later moment")
-    with connect(url, prefix, role=READ_ROLE) as connection:
-        rows = connection.execute(_statement(name, query.topic.key), [times.as_utc(at)]).fetchall()
+    # The role of readers sees ledgers only, and those leave fields out.
+    with connect(url, prefix) as connection:
+        connection.read_only = True
+        try:
+            rows = connection.execute(_statement(name, query.topic.key), [times.as_utc(at)]).fetchall()
+        except psycopg.errors.UndefinedTable:
+            remedy = "fill it with `tape sink`, or ask for a later moment"
+            raise Fatal("the audit store has no tables of this prefix", value=prefix, remedy=remedy) from None
     if not rows:
         raise Fatal(
             f"neither the log nor the audit store holds {name} of that moment",

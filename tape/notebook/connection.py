@@ -207,9 +207,10 @@ class Connection:
     @contextmanager
     def _opened(self, keep: bool = False) -> Iterator[Place]:
         """The place, closed in the end; ``keep``: only where something went wrong."""
-        at = Place(self._source) if self._source is not None else place.find(
-            self._bootstrap, self._prefix, self._database
-        )  # fmt: skip
+        if self._source is not None:
+            at = Place(self._source, database=self._database)
+        else:
+            at = place.find(self._bootstrap, self._prefix, self._database)
         done = False
         try:
             yield at
