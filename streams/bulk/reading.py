@@ -64,7 +64,9 @@ def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Column
     bad = np.zeros(len(rows), dtype=bool)
     for each in rejected.tolist():
         try:
-            bodies.append(decode(name, block.value(int(rows[each]))))
+            body = decode(name, block.value(int(rows[each])))
+            Columns.of(name, [body])  # a number that no column holds is refused
+            bodies.append(body)
             good.append(each)
         except DeadLetter as error:
             counts[error.reason] += 1

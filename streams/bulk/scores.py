@@ -4,8 +4,10 @@ A fan-in over all partitions, as ``streams.merge`` orders it: watermark(c) is co
 has reached a label at or above c; a row counts at c when its log minute lies before c.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +19,26 @@ from streams.bulk.reading import NEVER, bodies_of, minutes_of, placed, read_colu
 from streams.contract import MINUTE_US, Row
 from streams.frame import Value
 from streams.shell import Effects, Forward, Produced
+from streams.stages.base import Body
 from streams.stages.scores import KEPT, ScoresStage
 from topics.catalogue import WATERMARK_KEY
 
 _FIELDS = (*KEPT, "feed")
 Key = tuple[int, bytes]
+
+
+@dataclass
+class _Piece:
+    """Rows of one block; the first ``done`` of them are folded.
+
+    ``minutes``, ``offsets``, ``keys`` int64 (n): log minutes, offsets, numbers of the record keys.
+    """
+
+    minutes: Ints
+    offsets: Ints
+    keys: Ints
+    features: Columns
+    done: int = 0
 
 
 @dataclass
@@ -31,22 +48,18 @@ class _Input:
     partition: int
     blocks: Iterator[Block]
     last: int
-    labels: list[tuple[int, int]] = field(default_factory=list)
-    pieces: list["_Piece"] = field(default_factory=list)
+    labels: deque[tuple[int, int]] = field(default_factory=deque)
+    pieces: deque[_Piece] = field(default_factory=deque)
     ended: bool = False
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Rows of one block: log minutes, offsets, key numbers, and the features themselves."""
+class _News(NamedTuple):
+    """The newest feature of a key in one stretch, and the offset of the last."""
 
-    minutes: Ints
-    offsets: Ints
-    keys: Ints
-    features: Columns
-
-    def split(self, at: Ints) -> "_Piece":
-        return _Piece(self.minutes[at], self.offsets[at], self.keys[at], self.features.take(at))
+    partition: int
+    key: bytes
+    cursor: int
+    body: Body
 
 
 class ScoresFold:
@@ -69,7 +82,8 @@ class ScoresFold:
             reached = min(each.last for each in self._inputs)
             if reached > self._complete:
                 self._fold_until(reached)
-        self._step(self._rows(self._complete + 1))  # of the minute that no watermark has ended yet
+        (rest,) = self._stretches(self._complete + 1, [])  # of the minute that no watermark has ended yet
+        self._step(rest)
         labels = {(0, part): label for part, label in self._labels.items() if label != NEVER}
         return self._job.finish(self._values, labels)
 
@@ -100,73 +114,91 @@ class ScoresFold:
     def _fold_until(self, reached: int) -> None:
         """Fold every watermark up to ``reached``, a stretch between two evaluations at a time."""
         labels = sorted({label for each in self._inputs for label, _ in each.labels if label <= reached})
-        waiting: list[int] = []
-        for label in labels:
-            waiting.append(label)
-            if self._stage.evaluates(label):
-                self._pass(waiting)
-                waiting = []
-        if waiting:
-            self._pass(waiting)
-
-    def _pass(self, labels: list[int]) -> None:
-        """Fold the rows before the last of ``labels`` and forward them all."""
-        self._step(self._rows(labels[-1]))
-        effects = Effects(watermark=labels[-1])
-        for label in labels:
-            if self._stage.evaluates(label):
-                step = self._stage.at_watermark(label, self._job.task.home, _Values(self._values))
-                effects.outputs += [Produced(out, None) for out in step.outs]
-                effects.counts["OUT:scores"] += len(step.outs)
-            effects.outputs.append(Forward(label))
-        self._job.perform(effects)
-        self._complete = labels[-1]
+        due = [label for label in labels if self._stage.evaluates(label)]
+        stretches = self._stretches(reached, due)
+        at = 0
+        for label, news in zip(due, stretches, strict=False):
+            self._step(news)
+            end = labels.index(label, at) + 1
+            self._pass(labels[at:end], is_due=True)
+            at = end
+        self._step(stretches[len(due)])
+        if at < len(labels):
+            self._pass(labels[at:], is_due=False)
+        self._complete = reached
         for each in self._inputs:
             self._reach(each)
+
+    def _pass(self, labels: list[int], *, is_due: bool) -> None:
+        """Forward ``labels``, of which the last is an evaluation where ``is_due``."""
+        effects = Effects(watermark=labels[-1])
+        effects.outputs += [Forward(label) for label in labels]
+        if is_due:
+            step = self._stage.at_watermark(labels[-1], self._job.task.home, _Values(self._values))
+            effects.outputs[-1:] = [*(Produced(out, None) for out in step.outs), Forward(labels[-1])]
+            effects.counts["OUT:scores"] += len(step.outs)
+        self._job.perform(effects)
 
     def _reach(self, source: _Input) -> None:
         """The partition's watermarks up to its first at or above the complete one are applied."""
         while source.labels and self._labels[source.partition] < self._complete:
-            self._labels[source.partition], offset = source.labels.pop(0)
+            self._labels[source.partition], offset = source.labels.popleft()
             self._applied(source.partition, offset)
 
     def _applied(self, partition: int, offset: int) -> None:
         applied = self._job.result.applied
         applied["features", partition] = max(applied["features", partition], offset + 1)
 
-    def _rows(self, before: int) -> list[tuple[int, _Piece]]:
-        """(partition, rows) whose log minute lies before ``before``, taken out of what waits."""
-        found = []
+    def _stretches(self, before: int, due: list[int]) -> list[list[_News]]:
+        """What is new in each stretch that ends at one of ``due``, and behind the last, of rows that count.
+
+        Those are the rows whose log minute lies before ``before``.
+        """
+        found: list[list[_News]] = [[] for _ in range(len(due) + 1)]
+        ends = np.array(due, dtype=np.int64)
         for source in self._inputs:
-            while source.pieces and source.pieces[0].minutes[0] < before:
-                piece = source.pieces.pop(0)
-                n = int(np.searchsorted(piece.minutes, before))
-                if n < len(piece.minutes):
-                    source.pieces.insert(0, piece.split(np.arange(n, len(piece.minutes))))
-                found.append((source.partition, piece.split(np.arange(n))))
+            while source.pieces and source.pieces[0].minutes[source.pieces[0].done] < before:
+                piece = source.pieces[0]
+                start, piece.done = piece.done, int(np.searchsorted(piece.minutes, before))
+                self._thin(source.partition, piece, start, ends, found)
+                if piece.done < len(piece.minutes):
+                    break
+                source.pieces.popleft()
         return found
 
-    def _step(self, pieces: list[tuple[int, _Piece]]) -> None:
-        for partition, piece in pieces:
-            self._applied(partition, int(piece.offsets[-1]))
-            event_time, revision = piece.features.ints["event_time"], piece.features.ints["revision"]
-            place = np.arange(len(piece.offsets))
-            selected = self._feeds.ids_of(piece.features.data, piece.features.spans["feed"]) == 0
-            order = np.lexsort((-place, revision, event_time, selected, piece.keys))
-            ends = np.flatnonzero(np.diff(piece.keys[order], append=-1))
-            newest = order[ends]
-            cursors = np.maximum.reduceat(piece.offsets[order], np.concatenate([[0], ends[:-1] + 1]))
-            bodies = bodies_of(piece.features.take(newest), _FIELDS)
-            for row, cursor, body in zip(newest.tolist(), cursors.tolist(), bodies, strict=True):
-                self._step_key(partition, self._keys.texts[piece.keys[row]], cursor, body)
-            self._counts["IN"] += len(place)
+    def _thin(self, partition: int, piece: _Piece, start: int, due: Ints, found: list[list[_News]]) -> None:
+        """Add the newest row of each key and stretch of ``piece`` from ``start`` to what is done."""
+        rows = np.arange(start, piece.done)
+        keys, offsets, ints = piece.keys[rows], piece.offsets[rows], piece.features.ints
+        stretch = np.searchsorted(due, piece.minutes[rows], side="right")
+        selected = self._selected(piece.features)[rows]
+        # of equal ones the first counts; those of another feed only where there is no other
+        order = np.lexsort((-rows, ints["revision"][rows], ints["event_time"][rows], selected, keys, stretch))
+        group = stretch[order] * len(self._keys.texts) + keys[order]
+        last = np.flatnonzero(np.diff(group, append=-1))
+        cursors = np.maximum.reduceat(offsets[order], np.concatenate([[0], last[:-1] + 1]))
+        newest = order[last]
+        bodies = bodies_of(piece.features.take(rows[newest]), _FIELDS)
+        numbers = stretch[newest].tolist(), keys[newest].tolist(), cursors.tolist()
+        for at, key, cursor, body in zip(*numbers, bodies, strict=True):
+            found[at].append(_News(partition, self._keys.texts[key], cursor, body))
+        self._applied(partition, int(offsets[-1]))
+        self._counts["IN"] += len(rows)
 
-    def _step_key(self, partition: int, key: bytes, cursor: int, body: dict[str, object]) -> None:
+    def _selected(self, features: Columns) -> Ints:
+        """1 where a row is of the feed that is scored."""
+        return (self._feeds.ids_of(features.data, features.spans["feed"]) == 0).astype(np.int64)
+
+    def _step(self, news: list[_News]) -> None:
+        for each in news:
+            self._step_key(*each)
+
+    def _step_key(self, partition: int, key: bytes, cursor: int, body: Body) -> None:
         stored = self._values.get((partition, key), Value(self._job.epoch, {}, b""))
         if cursor <= stored.cursors.get((0, partition), -1):
             self._counts["DUPLICATE"] += 1
             return
-        minute = int(str(body["event_time"])) - MINUTE_US
+        minute = body["event_time"] - MINUTE_US
         step = self._stage.step(key, stored.body or None, [Row("features", key, body, minute, minute)])
         cursors = stored.cursors | {(0, partition): cursor}
         self._values[partition, key] = Value(stored.epoch, cursors, step.state)
