@@ -24,6 +24,7 @@ SILENT_S = 15.0
 """How long a broker may be silent."""
 
 _PAUSE_S = 0.1
+_MOST_BYTES = 1 << 30
 _CLIENT_ID = "tapedeck-bulk"
 _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
 """Error codes of a cluster that elects leaders, starts or has just created a topic."""
@@ -85,7 +86,7 @@ class Connection:
         self._versions: dict[int, tuple[int, int]] = {}
         try:
             answer = self.ask(ApiVersionRequest())
-        except Passing:
+        except (Passing, Fatal):
             self.close()
             raise
         self._versions = {key: (low, high) for key, low, high in answer.api_versions}
@@ -106,11 +107,21 @@ class Connection:
         return self._request
 
     def receive(self) -> Bytes:
-        """The oldest answer that is not yet received, from its correlation id on. In new memory."""
-        frame = np.empty(4, dtype=np.uint8)
-        self._read(frame.data)
-        frame = np.empty(int(frame.view(">i4")[0]), dtype=np.uint8)
-        self._read(frame.data)
+        """The answer to the request that was sent last, from its correlation id on. In new memory.
+
+        Raises Fatal where something else than a broker answers.
+        """
+        head = np.empty(8, dtype=np.uint8)
+        self._read(head.data)
+        size, correlation = (int(number) for number in head.view(">i4"))
+        if not 4 <= size <= _MOST_BYTES or correlation != self._sent:
+            remedy = "check the address, and that its listener is a plain one"
+            raise Fatal(
+                f"what answers at {self._where} does not speak Kafka", value=bytes(head), remedy=remedy
+            )
+        frame = np.empty(size, dtype=np.uint8)
+        frame[:4] = head[4:]
+        self._read(frame.data[4:])
         return frame
 
     def ask(self, request: Any) -> Any:

@@ -53,6 +53,12 @@ NO_LEADER, NOT_LEADER, TOO_FEW_REPLICAS, DUPLICATE, UNKNOWN_PRODUCER, TOO_LARGE,
 )
 
 
+class Raw(NamedTuple):
+    """Instead of an answer: these bytes."""
+
+    content: bytes
+
+
 class Break(NamedTuple):
     """Instead of an answer: its first ``part`` bytes, then the connection ends."""
 
@@ -114,6 +120,9 @@ class Scripted:
             script = self.answers[key]
             answer = script.pop(0) if len(script) > 1 else script[0]
             if answer is SILENCE:
+                continue
+            if isinstance(answer, Raw):
+                connection.sendall(answer.content)
                 continue
             if callable(answer):
                 answer = answer()
@@ -236,6 +245,18 @@ def test_a_broker_that_does_not_answer_at_all_is_a_retry(broker):
     broker.answers[VERSIONS] = [SILENCE]
     with pytest.raises(Retry, match="gave nothing"):
         KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+
+
+def test_what_is_no_broker_is_named(broker):
+    broker.answers[VERSIONS] = [Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")]
+    with pytest.raises(Fatal, match=rf"answers at {broker.bootstrap} does not speak Kafka; got b'HTTP/1.1'"):
+        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+
+
+def test_an_answer_out_of_turn_is_not_taken(broker):
+    broker.answers[FETCH] = [Raw(struct.pack(">iii", 8, 99, 0))]
+    with pytest.raises(Fatal, match="does not speak Kafka"):
+        read(broker)
 
 
 def test_nobody_there_is_a_retry(broker):
