@@ -131,6 +131,19 @@ class Block:
         """All records as the row-wise drivers take them."""
         return map(self.message, range(len(self)))
 
+    def bare_messages(self) -> Iterator[Message]:
+        """All records, headers only on those without a value: enough where nothing is written."""
+        content = self.data.tobytes()
+        columns = self.offsets.tolist(), self.timestamps.tolist(), self.keys.tolist(), self.values.tolist()
+        for place, (offset, timestamp, key, value) in enumerate(zip(*columns, strict=True)):
+            if value[1] == ABSENT:
+                yield self.message(place)
+                continue
+            (at, size), start = key, value[0]
+            name = None if size == ABSENT else content[at : at + size]
+            whole = content[start : start + value[1]]
+            yield Message(self.topic, self.partition, offset, timestamp, name, whole, ())
+
     def _bytes(self, span: Ints) -> bytes | None:
         start, length = int(span[0]), int(span[1])
         return None if length == ABSENT else self.data[start : start + length].tobytes()

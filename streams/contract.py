@@ -102,6 +102,10 @@ class Values(Protocol):
 
     own: bytes | None
 
+    def get(self, key: bytes) -> bytes | None:
+        """The body of one key of the task's own table partition."""
+        ...
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """(key, body) of every key, in key order."""
         ...

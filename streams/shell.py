@@ -87,14 +87,22 @@ class _Entry(NamedTuple):
 class _Values:
     """What a period step sees: bodies in key order, this batch's steps included."""
 
-    def __init__(self, own: bytes | None, store: Store, fresh: Mapping[bytes, Value]) -> None:
+    def __init__(
+        self, own: bytes | None, store: Store, home: int, fresh: Mapping[tuple[int, bytes], Value]
+    ) -> None:
         self.own = own
-        self._store = store
+        self._store, self._home = store, home
         self._fresh = fresh
+
+    def get(self, key: bytes) -> bytes | None:
+        if (self._home, key) in self._fresh:
+            return self._fresh[self._home, key].body
+        stored = self._store.get(self._home, key)
+        return unpack(stored).body if stored is not None else None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         bodies = {key: unpack(data).body for key, data in self._store.items() if key != WATERMARK_KEY}
-        bodies.update((key, value.body) for key, value in self._fresh.items())
+        bodies.update((key, value.body) for (_, key), value in self._fresh.items())
         yield from sorted((key, body) for key, body in bodies.items() if body)
 
 
@@ -268,7 +276,7 @@ class Shell:
     def _at_watermark(
         self, label: int, own: bytes, fresh: Mapping[tuple[int, bytes], Value], effects: Effects
     ) -> bytes:
-        values = _Values(own or None, self._store, {key: value for (_, key), value in fresh.items()})
+        values = _Values(own or None, self._store, self._home, fresh)
         step = self._stage.at_watermark(label, self._home, values)
         for drop in step.drops:
             effects.counts[drop.reason] += 1

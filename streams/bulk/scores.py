@@ -187,7 +187,8 @@ class ScoresFold:
 
     def _selected(self, features: Columns) -> Ints:
         """1 where a row is of the feed that is scored."""
-        return (self._feeds.ids_of(features.data, features.spans["feed"]) == 0).astype(np.int64)
+        feeds: Ints = self._feeds.ids_of(features.data, features.spans["feed"])
+        return -np.minimum(feeds, 1) + 1
 
     def _step(self, news: list[_News]) -> None:
         for each in news:
@@ -210,6 +211,10 @@ class _Values:
     def __init__(self, values: dict[Key, Value]) -> None:
         self.own: bytes | None = None
         self._found = values
+
+    def get(self, key: bytes) -> bytes | None:
+        found = self._found.get((0, key))
+        return found.body if found is not None else None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted((key, value.body) for (_, key), value in self._found.items() if value.body)

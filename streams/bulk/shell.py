@@ -38,7 +38,7 @@ class _ShellRun:
             if block is None:
                 del streams[waiting]
                 continue
-            for message in block.messages():
+            for message in block.bare_messages() if self._job.sink is None else block.messages():
                 if self._only_key is None or message.key == self._only_key:
                     self._merge.put(message)
                 else:

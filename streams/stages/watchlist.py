@@ -59,11 +59,17 @@ class WatchlistStage:
         before = _unpack_list(values.own)
         now = watermark + MINUTE_US
         is_boundary = self._calendar.is_boundary(now, self._config.watchlist.period_s)
-        universe, scores = self._read(values)
-        if universe is None:
+        stored = values.get(UNIVERSE_KEY)
+        if not stored:
             return Step(own, [], [Drop(WATERMARK_CAUSE, WatchlistDrop.NO_UNIVERSE)] if is_boundary else [])
+        universe = unpack_state(STATE_VERSION, stored)
         if not is_boundary and universe["version"] == before.universe_version:
             return Step(own, [], [])
+        scores = {
+            key.decode(): unpack_state(STATE_VERSION, body)
+            for key, body in values.items()
+            if key != UNIVERSE_KEY
+        }
         result = evaluate(
             self._config.watchlist,
             now,
@@ -77,17 +83,6 @@ class WatchlistStage:
         whole = self._whole_list(now, result, universe, scores, before)
         outs = [whole, *self._memberships(now, result, universe["version"], whole.event_id, scores)]
         return Step(_pack_list(_List(result.members, whole.event_id, universe["version"])), outs, [])
-
-    def _read(self, values: Values) -> tuple[Fields | None, dict[str, Fields]]:
-        universe = None
-        scores: dict[str, Fields] = {}
-        for key, body in values.items():
-            fields = unpack_state(STATE_VERSION, body)
-            if key == UNIVERSE_KEY:
-                universe = fields
-            else:
-                scores[key.decode()] = fields
-        return universe, scores
 
     def _bar_age(self, score: Fields, now: int) -> float:
         """Seconds since the newest bar's close, as the newest score knows it.

@@ -120,6 +120,9 @@ class Table:
         self.drops += step.drops
         return self._taken(step.outs)
 
+    def get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted(self.values.items())
 
