@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from schemas.codec import PREFIX, decode
-from streams.bulk.rows import row_of
+from streams.bulk.rows import Rows, raw_id, row_of
 from streams.contract import Message
 from streams.frame import unpack
 from topics.catalogue import WATERMARK_KEY, topic
@@ -26,10 +26,17 @@ class OutputDigest:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def first_difference(self, other: "OutputDigest") -> tuple[bytes, str] | None:
-        """(record key, event_id) of the first row that only one of the two has; None where they are equal."""
-        odd = self._rows.items() ^ other._rows.items()
-        return min(((key, event_id) for event_id, (key, _) in odd), default=None)
+    def first_difference(self, other: Rows) -> tuple[bytes, str] | None:
+        """(record key, event_id) of the first row that only one of the two has; None where they are equal.
+
+        The key is empty where only the other one has the row.
+        """
+        ours = Rows()
+        for event_id, (key, body) in self._rows.items():
+            ours.add_one(key, event_id, body)
+        known = {raw_id(event_id).hex(): (key, event_id) for event_id, (key, _) in self._rows.items()}
+        odd = (each.event_id for each in ours.differences(other))
+        return min((known.get(row_id, (b"", row_id)) for row_id in odd), default=None)
 
     def hexdigest(self) -> str:
         """SHA-256 over the rows in order of event_id: 16 bytes of it, 16 of the hash of key and body."""

@@ -7,7 +7,7 @@ from streams.config.document import Config
 from streams.digests import OutputDigest, first_difference, of_messages, of_state
 from streams.sessions import Calendar
 from streams.topology import MARKET_STAGES, spec_of
-from tape.rebuild import Rebuilt, rebuild_account, rebuild_stage
+from tape.rebuild.whole import Rebuilt, rebuild_account, rebuild_stage
 from tape.recording import Recording
 
 STATE = "state"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from connectors import dead_letters
@@ -10,11 +10,12 @@ from connectors.postgres.mapping import Builder, maps
 from connectors.reading import ends, new_consumer, read_parts
 from schemas.codec import PREFIX, decode
 from schemas.errors import DeadLetter
+from streams.blocks import Block, MemorySource
+from streams.changelog import Changelog
 from streams.contract import Message
 from streams.digests import OutputDigest
 from streams.merge import Part
-from streams.topology import TOPOLOGY
-from tape.rebuild import Source, Winners
+from streams.topology import TOPOLOGY, spec_of
 from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
 
 Body = dict[str, Any]
@@ -82,9 +83,10 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recording(Source):
-    """The topics of one run as they were at one moment; a Source that the rebuild driver reads."""
+class Recording:
+    """The topics of one run as they were at one moment; a ``streams.blocks.Source`` to rebuild from."""
 
+    layout: Layout
     topics: Mapping[str, TopicRecords] = field(default_factory=dict)
     tables: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
     """Per stage the framed values by key, as its changelog restores them."""
@@ -104,10 +106,17 @@ class Recording(Source):
         """The dead letters."""
         return [_refused(message) for message in self.topics[dead_letters.TOPIC].messages]
 
-    def read(self, parts: set[Part]) -> Iterator[list[Message]]:
-        """The messages of ``parts``, a topic at a time."""
-        for name in sorted({name for name, _ in parts}):
-            yield [m for m in self.topics[name].messages if (name, m.partition) in parts]
+    @cached_property
+    def _source(self) -> MemorySource:
+        return MemorySource(self.layout, (m for found in self.topics.values() for m in found.messages))
+
+    def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
+        """(first, end) offset of every partition of ``names``."""
+        return self._source.ends(names)
+
+    def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
+        """The records of ``part`` with offsets in [start, end)."""
+        return self._source.stream(part, start, end)
 
 
 def bounds_now(bootstrap: str, layout: Layout) -> Bounds:
@@ -122,20 +131,24 @@ def bounds_now(bootstrap: str, layout: Layout) -> Bounds:
 def read_recording(bootstrap: str, layout: Layout, bounds: Bounds | None = None) -> Recording:
     """Everything up to ``bounds``, by default up to now. Raises Retry where the broker goes silent."""
     bounds = bounds_now(bootstrap, layout) if bounds is None else bounds
-    return of_messages(layout, read_parts(bootstrap, layout, dict(bounds)), bootstrap)
+    return of_messages(layout, read_parts(bootstrap, layout, dict(bounds)))
 
 
-def of_messages(layout: Layout, chunks: Iterable[Iterable[Message]], bootstrap: str = "") -> Recording:
+def of_messages(layout: Layout, chunks: Iterable[Iterable[Message]]) -> Recording:
     """A recording of ``chunks``, each partition's messages in log order."""
     topics = {name: TopicRecords(name) for name in FACTS}
-    tables = {stage: Winners() for stage in _CHANGELOGS.values()}
+    tables = {stage: Changelog(single=spec_of(stage).scale == "single") for stage in _CHANGELOGS.values()}
     for chunk in chunks:
         for message in chunk:
             if message.topic in topics:
                 topics[message.topic].add(message)
             elif message.topic in _CHANGELOGS:
-                tables[_CHANGELOGS[message.topic]].add(message)
-    return Recording(bootstrap, layout, topics, {stage: found.values() for stage, found in tables.items()})
+                tables[_CHANGELOGS[message.topic]].add(message.partition, message.key, message.value)
+    return Recording(layout, topics, {stage: _by_key(found) for stage, found in tables.items()})
+
+
+def _by_key(found: Changelog) -> dict[bytes, bytes]:
+    return {key: value for (_, key), value in found.values().items() if key != WATERMARK_KEY}
 
 
 @cache

@@ -49,6 +49,12 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry(
         "tape.cli.explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
     ),
+    "rebuild": Entry(
+        "tape.cli.rebuild:rebuild",
+        "Compute stages again from their topics: digests, --verify against live, or --apply.",
+        wire=True,
+    ),
+    "why": Entry("tape.cli.why:why", "Say why there was no trade in a symbol.", wire=True),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from agents.settings import group_name
 from schemas.codec import PREFIX, Body, decode
 from schemas.columns import supports
 from schemas.errors import DeadLetter, Fatal
@@ -21,7 +22,7 @@ from streams.contract import MINUTE_US, Message
 from streams.frame import unpack
 from streams.merge import Part
 from streams.topology import spec_of
-from topics.catalogue import WATERMARK_KEY, topic
+from topics.catalogue import WATERMARK_KEY, Layout, topic
 
 CAUSE = "tape-cause"
 
@@ -33,9 +34,9 @@ class Timed(Protocol):
     def offset_at(self, part: Part, time_us: int) -> int: ...
 
 
-def group_of(task: TaskId) -> str:
-    """The name that a task's consumer group has behind the prefix."""
-    return f"dispatch-{task.account_id}" if task.account_id else task.stage
+def group_of(task: TaskId, layout: Layout) -> str:
+    """The consumer group of a task's worker."""
+    return group_name(layout, f"dispatch-{task.account_id}" if task.account_id else task.stage)
 
 
 def table_partitions(task: TaskId, source: Source) -> list[int]:

@@ -12,7 +12,7 @@
 from collections.abc import Iterator, Mapping
 
 from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
+from schemas.errors import DeadLetter
 from streams.blocks import Source
 from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
 from streams.bulk.task import run_task
@@ -31,16 +31,18 @@ def verify_task(
     basis: Basis,
     *,
     committed: Mapping[Part, int | None],
+    live: Values | None = None,
     begin: Begin | None = None,
     since: int = 0,
     progress: Progress | None = None,
 ) -> Verdict:
     """Compare one task with live. ``committed``: the group's offset per input partition, None for none.
 
-    ``begin``: a snapshot to go on from; ``since``: differences of outputs before this time, micros, are left
-    out. Raises Fatal where the changelog cannot be read.
+    ``live``: its table, where it has been read; ``begin``: a snapshot to go on from; ``since``: differences
+    of outputs before this time, micros, are left out. Raises Fatal where the changelog cannot be read.
     """
-    live = read_changelog(basis.source, task).values()
+    if live is None:
+        live = read_changelog(basis.source, task).values()
     applied = applied_by(basis.source, task, live)
     start = begin.start if begin else None
     result = run_task(task, *basis, cut=applied.cut, start=start, progress=progress)
@@ -129,17 +131,3 @@ def _first_applicable(source: Source, task: TaskId, part: Part, start: int, end:
             key = (message.key or b"").decode(errors="replace")
             return f"the record of {key} at offset {message.offset} would be skipped"
     return None
-
-
-def refuse_within_batch(
-    task: TaskId, cut: Mapping[Part, int], committed: Mapping[Part, int | None], values: Values
-) -> None:
-    """Raise Fatal where the group has committed less than the table has: its worker died within a batch."""
-    behind = {part: at for part, at in cut.items() if (committed.get(part) or 0) < at}
-    if values and behind:
-        (name, partition), at = sorted(behind.items())[0]
-        raise Fatal(
-            f"the table of {task} is ahead of its consumer group at {name}/{partition}",
-            value=f"committed {committed.get((name, partition))}, applied {at}",
-            remedy=f"start the worker of {task}: it repeats the batch; then verify again",
-        )

@@ -2,9 +2,10 @@
 
 from functools import cache
 
+from connectors.bulk.source import KafkaSource
 from streams.digests import of_messages, of_state
 from streams.sim.log import MemoryLog
-from tape.rebuild import Source, live_outputs, live_state
+from tape.rebuild.whole import live_outputs, live_state
 from tests.live import Workers, eventually, last_minute, until_label
 from tests.sim.tapes import run_clean, small_tape, written
 
@@ -31,7 +32,7 @@ def clean_digests() -> dict[str, str]:
 def check_clean(workers: Workers) -> None:
     """Everything arrived, and it is what a clean run leaves."""
     until_label(workers, "features", last_minute(small_tape(), MINUTES))
-    source = Source(workers.bootstrap, workers.layout)
+    source = KafkaSource(workers.bootstrap, workers.layout)
     outputs = live_outputs("features", source)
     assert not outputs.conflicts, f"one event_id with two bodies: {outputs.conflicts[:3]}"
     assert outputs.hexdigest() == clean_digests()["features"], (

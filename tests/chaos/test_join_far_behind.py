@@ -2,8 +2,9 @@
 
 import pytest
 
+from connectors.bulk.source import KafkaSource
 from streams.digests import of_messages
-from tape.rebuild import Source, live_outputs
+from tape.rebuild.whole import live_outputs
 from tests.live import Workers, eventually, last_minute, until_label
 from tests.sim.tapes import run_clean, small_tape, written
 
@@ -19,6 +20,6 @@ def test_features_wait_for_memberships_without_a_record_lost(workers: Workers) -
     eventually(lambda: "signals holds features" in workers.log_of("signals"), "the trigger is held back")
     workers.write(log, ("memberships",))
     until_label(workers, "decisions", last_minute(small_tape(), MINUTES))
-    source = Source(workers.bootstrap, workers.layout)
+    source = KafkaSource(workers.bootstrap, workers.layout)
     for name in ("decisions", "signals", "revision_audit"):
         assert live_outputs(name, source).hexdigest() == of_messages(name, log.messages(name)).hexdigest()

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.bulk.source import KafkaSource
 from streams.sessions import xnys
-from tape.rebuild import Source, live_outputs, rebuild_stage
+from tape.rebuild.whole import live_outputs, rebuild_stage
 from tests.chaos.clean import MINUTES, a_log
 from tests.conftest import Broker
 from tests.live import Workers, end_of, eventually, last_minute, until_label
@@ -37,7 +38,7 @@ def test_the_second_worker_takes_no_partition_and_takes_over_when_the_first_is_k
         pair[0].put(m for m in messages if m.offset > half[m.partition])
         until_label(pair[0], "scores", last_minute(small_tape(), MINUTES))
         assert OWNS in pair[1 - owner].log_of("scores")
-        source = Source(*where)
+        source = KafkaSource(*where)
         rebuilt = rebuild_stage("scores", source, CONFIG, xnys()).outputs["scores"]
         assert len(rebuilt) > 0
         assert live_outputs("scores", source).hexdigest() == rebuilt.hexdigest()

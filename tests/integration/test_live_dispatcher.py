@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from connectors.bulk.source import KafkaSource
 from connectors.clock import TapeClock
 from connectors.controls import EVERY_ACCOUNT, control
 from connectors.log import KafkaLogWriter
@@ -25,7 +26,7 @@ from streams.sessions import xnys
 from streams.sim.log import MemoryLog
 from streams.sim.task import drain
 from streams.wire import Origin
-from tape.rebuild import Source, live_state, rebuild_account
+from tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database
 from tests.live import Workers, bodies, eventually
 from tests.paper import serving
@@ -87,11 +88,11 @@ class Floor:
         return {name: of_messages(name, read_topic(*read, name)) for name in OUTPUTS}
 
     def live_digests(self) -> dict[str, str]:
-        state = live_state("account", Source(self.workers.bootstrap, self.workers.layout))
+        state = live_state("account", KafkaSource(self.workers.bootstrap, self.workers.layout))
         return {n: digest.hexdigest() for n, digest in self.live().items()} | {"state": of_state(state)}
 
     def rebuilt_digests(self) -> dict[str, str]:
-        source = Source(self.workers.bootstrap, self.workers.layout)
+        source = KafkaSource(self.workers.bootstrap, self.workers.layout)
         return rebuild_account(ACCOUNT, source, CONFIG, xnys()).digests()
 
     def sim_digests(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.table import read_disk
+from connectors.bulk.source import KafkaSource
 from connectors.tapes.marks import Follower
 from connectors.tapes.source import TapeSource
 from connectors.tapes.tape import Tape
@@ -17,7 +18,7 @@ from streams.sessions import xnys
 from streams.sim.log import MemoryLog
 from streams.topology import MARKET_STAGES, spec_of, watermarked
 from streams.watermarks import label_of
-from tape.rebuild import Source, live_outputs, live_state, rebuild_stage
+from tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
 from tests.live import Workers, eventually, last_minute
 from tests.sim.paths import wire
@@ -48,7 +49,7 @@ def sim_digests(log: MemoryLog) -> dict[str, str]:
     return found
 
 
-def rebuilt_digests(source: Source) -> dict[str, str]:
+def rebuilt_digests(source: KafkaSource) -> dict[str, str]:
     """The rebuild driver, each stage over what live has written of its inputs."""
     found = {}
     for stage in MARKET_STAGES:
@@ -57,7 +58,7 @@ def rebuilt_digests(source: Source) -> dict[str, str]:
     return found
 
 
-def live_digests(source: Source) -> dict[str, str]:
+def live_digests(source: KafkaSource) -> dict[str, str]:
     """What the live driver's topics and changelogs hold."""
     found = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
     return found | {f"{stage} state": of_state(live_state(stage, source)) for stage in MARKET_STAGES}
@@ -71,7 +72,7 @@ def follow(workers: Workers, label: int, names: tuple[str, ...] = MARKED) -> Non
 
 def check(workers: Workers, log: MemoryLog, label: int) -> None:
     """The three drivers agree. The changelog's last values come a moment after the last watermark."""
-    expected, source = sim_digests(log), Source(workers.bootstrap, workers.layout)
+    expected, source = sim_digests(log), KafkaSource(workers.bootstrap, workers.layout)
     follow(workers, label)
     eventually(
         lambda: all(

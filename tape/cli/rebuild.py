@@ -1,0 +1,104 @@
+"""``tape rebuild``: stages again from their source topics, for digests, a comparison or new tables."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import Fatal
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir, say
+
+if TYPE_CHECKING:
+    from tape.rebuild.verdict import Difference
+    from tape.rebuild.work import Report
+
+DIFFERENT = 1
+_SHOWN = 5
+
+
+def rebuild(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Stages, and account for every account; by default all.")
+    ] = None,
+    *,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes; by default one per core.", show_default=False)
+    ] = os.cpu_count() or 1,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare with live; change nothing.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Put the rebuilt tables in force; the workers must be stopped.")
+    ] = False,
+    account: Annotated[str | None, typer.Option("--account", help="One account only.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Compute stages again from their source topics, and print the digests of outputs and tables.
+
+    Exit code 1 where --verify finds a difference.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
+    from tape.rebuild.run import run, spooled, tasks_for  # noqa: PLC0415 - see above
+    from tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
+
+    if verify and apply:
+        raise Fatal("--verify and --apply exclude each other", remedy="--apply compares first by itself")
+    cluster = cluster_of(bootstrap, prefix)
+    named = config or cluster.config
+    document = load(named) if named else Config()
+    tasks = tasks_for(stages or (), cluster.layout, document, account)
+    with spooled(Place(cluster.bootstrap, cluster.layout, document, Path())) as place:
+        if apply:
+            for plan in put_in_force(place, tasks, workers, say):
+                print(f"{plan.task}: repaired {len(plan.repairs)}")
+                _differences([(str(plan.task), each) for each in plan.repairs])
+            return
+        work = Verify(place) if verify else Compute(place)
+        reports: list[Report] = run(work, place, tasks, workers, "verifying" if verify else "rebuilding")
+        _print(reports, as_json=as_json, compared=verify)
+    if any(report.differences for report in reports):
+        raise typer.Exit(DIFFERENT)
+
+
+def _print(reports: "Sequence[Report]", *, as_json: bool, compared: bool) -> None:
+    from tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - after the cache is named
+
+    lines, found = list(lines_of(reports)), differences_of(reports)
+    if as_json:
+        told = [{"task": str(task), "kind": str(each.kind)} | each._asdict() for task, each in found]
+        document = {
+            "lines": [vars(line) for line in lines],
+            "differences": told,
+            "cpu_s": round(sum(report.cpu_s for report in reports), 3),
+        }
+        print(json.dumps(document, indent=1))
+        return
+    print(f"{'stage':<16}{'of':<16}{'count':>10}  digest")
+    for line in lines:
+        print(f"{line.stage:<16}{line.what:<16}{line.records:>10}  {line.digest}")
+    if found:
+        print(f"DIFFERENT: the first stage that differs is {stage_of(found[0][0])}; {len(found)} differences")
+        _differences([(stage_of(task), each) for task, each in found])
+    elif compared:
+        print("EQUAL: live has every output and every table that a rebuild from the topics gives")
+
+
+def _differences(found: "Sequence[tuple[str, Difference]]") -> None:
+    """The first differences of each table and topic."""
+    shown: dict[tuple[str, str], int] = {}
+    for stage, each in found:
+        shown[stage, each.what] = shown.get((stage, each.what), 0) + 1
+        if shown[stage, each.what] <= _SHOWN:
+            print(f"  {stage}: {each}")
+    for (stage, what), count in shown.items():
+        if count > _SHOWN:
+            print(f"  {stage}: {what}, and {count - _SHOWN} more")

@@ -1,0 +1,130 @@
+"""Tasks in worker processes: as many at a time as there are workers, each answer handed on as it comes.
+
+A worker speaks with its parent over one pipe, so it ends when the parent does, however that ends.
+"""
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from schemas.errors import Fatal, TapeError
+from streams.bulk.job import Progress
+
+T = TypeVar("T")
+A = TypeVar("A")
+Work = Callable[[T, Progress], A]
+"""What a worker does with one task; it travels to the worker, so it must be picklable."""
+
+_END_S = 2.0
+
+
+class _Advanced(NamedTuple):
+    records: int
+
+
+class _Done(NamedTuple):
+    answer: Any
+
+
+class _Failed(NamedTuple):
+    error: TapeError | None
+    told: str
+
+
+class _Worker(NamedTuple, Generic[T]):
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+    task: T
+
+
+def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progress) -> Iterator[tuple[T, A]]:
+    """(task, answer) of every task, in the order in which they are done; ``tasks`` are begun in theirs.
+
+    One worker is this process. Raises the first error of any task, and Fatal where a worker process dies;
+    all others are stopped then, as they are on Ctrl-C.
+    """
+    if workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield task, work(task, advance)
+        return
+    waiting = list(tasks)
+    running: list[_Worker[T]] = []
+    try:
+        while waiting and len(running) < workers:
+            running.append(_begun(work, waiting.pop(0)))
+        while running:
+            wait([each.pipe for each in running])
+            for worker in list(running):
+                if not worker.pipe.poll():
+                    continue
+                heard = _heard(worker)
+                if isinstance(heard, _Advanced):
+                    advance(heard.records)
+                    continue
+                running.remove(worker)
+                yield worker.task, heard.answer
+                if waiting:
+                    task = waiting.pop(0)
+                    worker.pipe.send(task)
+                    running.append(worker._replace(task=task))
+                else:
+                    worker.pipe.close()
+    finally:
+        _stop(running)
+
+
+def _begun(work: Work[T, A], task: T) -> _Worker[T]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    ours.send(task)
+    return _Worker(process, ours, task)
+
+
+def _heard(worker: _Worker[T]) -> _Advanced | _Done:
+    try:
+        heard = cast(_Advanced | _Done | _Failed, worker.pipe.recv())
+    except EOFError:
+        worker.process.join(_END_S)
+        code = worker.process.exitcode
+        why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        raise Fatal(
+            f"a worker process died while it rebuilt {worker.task}",
+            value=why,
+            remedy="signal 9 is mostly a machine out of memory: use fewer --workers; nothing was changed",
+        ) from None
+    if isinstance(heard, _Failed):
+        raise heard.error or Fatal(f"rebuilding {worker.task} failed: {heard.told}")
+    return heard
+
+
+def _stop(running: Sequence[_Worker[T]]) -> None:
+    for worker in running:
+        worker.process.terminate()
+    for worker in running:
+        worker.process.join(_END_S)
+        worker.pipe.close()
+
+
+def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]") -> None:
+    """The body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: end without a word
+    try:
+        while True:
+            task = pipe.recv()
+            try:
+                pipe.send(_Done(work(task, lambda records: pipe.send(_Advanced(records)))))
+            except TapeError as error:
+                pipe.send(_Failed(error, str(error)))
+            except (EOFError, BrokenPipeError):
+                return
+            except Exception:
+                pipe.send(_Failed(None, traceback.format_exc()))
+    except (EOFError, BrokenPipeError):
+        return  # the parent has gone, or has no more tasks

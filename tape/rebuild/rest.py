@@ -1,0 +1,70 @@
+"""A task at rest: its group has committed what its table has, and the table does not move meanwhile."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from schemas.errors import Fatal, Retry
+from streams.blocks import Source
+from streams.bulk.job import TaskId, inputs_of
+from streams.changelog import Values
+from streams.merge import Part
+from tape.rebuild.live import applied_by, read_changelog
+
+PATIENCE_S = 30.0
+_LOOK_S = 0.5
+
+Committed = Mapping[Part, int | None]
+
+
+class Groups(Protocol):
+    """The consumer groups of a cluster, by whole name."""
+
+    def members(self, group: str) -> list[str]: ...
+
+    def committed(self, group: str, parts: Iterable[Part]) -> dict[Part, int | None]: ...
+
+
+def at_rest(
+    task: TaskId, source: Source, groups: Groups, group: str, patience_s: float = PATIENCE_S
+) -> tuple[Values, Committed]:
+    """The live table and the committed offsets that belong to it.
+
+    A worker between two batches is waited for. Raises Retry, saying what is behind, where it does not come to
+    rest; Fatal where nobody works and the group is behind the table: a worker died within a batch.
+    """
+    until = time.monotonic() + patience_s
+    parts = inputs_of(task, source.layout)
+    while True:
+        before = groups.committed(group, parts)
+        live = read_changelog(source, task).values()
+        cut = applied_by(source, task, live).cut
+        committed = groups.committed(group, parts)
+        behind = {part: at for part, at in cut.items() if live and (committed[part] or 0) < at}
+        if not behind and committed == before:
+            return live, committed
+        if behind and not groups.members(group):
+            raise within_batch(task, behind, committed)
+        if time.monotonic() > until:
+            raise Retry(
+                f"the worker of {task} did not come to rest within {patience_s:g} s",
+                value=_told(behind, committed) if behind else "its offsets move all the time",
+                remedy="verify when less is going on, or stop the worker",
+            )
+        time.sleep(_LOOK_S)
+
+
+def within_batch(task: TaskId, behind: Mapping[Part, int], committed: Committed) -> Fatal:
+    """What is said where a table is ahead of what its group has committed, and nobody works."""
+    return Fatal(
+        f"the table of {task} is ahead of its consumer group: its worker died within a batch",
+        value=_told(behind, committed),
+        remedy=f"start the worker of {task}: it repeats the batch; then do this again",
+    )
+
+
+def _told(behind: Mapping[Part, int], committed: Committed) -> str:
+    return ", ".join(
+        f"{name}/{partition}: committed {committed[name, partition]}, applied {at}"
+        for (name, partition), at in sorted(behind.items())
+    )
