@@ -48,8 +48,9 @@ def put_varint(out: Any, at: int, number: Any) -> int:
 @jit
 def put_bytes(out: Any, at: int, data: Any, start: int, size: int) -> int:
     """Copy ``size`` bytes of ``data`` from ``start`` on; returns the next place."""
-    for k in range(size):
-        out[at + k] = data[start + k]
+    to, begin = np.uint64(at), np.uint64(start)
+    for k in range(np.uint64(size)):  # unsigned places: no look at negative ones, so it is vectorised
+        out[to + k] = data[begin + k]
     return at + size
 
 
@@ -248,8 +249,9 @@ def decode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: A
 
 @jit
 def _put_bits(out: Any, at: int, bits: Any) -> int:
-    for k in range(8):
-        out[at + k] = np.uint8((bits >> np.uint64(8 * k)) & np.uint64(0xFF))
+    to = np.uint64(at)
+    for k in range(np.uint64(8)):
+        out[to + k] = np.uint8((bits >> (np.uint64(8) * k)) & np.uint64(0xFF))
     return at + 8
 
 
