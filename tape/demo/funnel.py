@@ -59,26 +59,33 @@ def _bars(recording: Recording) -> FunnelLine:
 
 def _features(recording: Recording, config: Config, calendar: Calendar) -> FunnelLine:
     gave = {body["inputs"][0] for body in recording.bodies("features")}
+    reasons = Counter(bar_reasons(recording, config, calendar).values())
+    taken = len(recording["bars"].bodies)
+    return FunnelLine(stage="features", unit="bar", taken=taken, given=len(gave), reasons=told(reasons))
+
+
+def bar_reasons(recording: Recording, config: Config, calendar: Calendar) -> dict[str, str]:
+    """Why a bar gave no feature event, by the bar's event_id. One that vanished is not in it."""
+    gave = {body["inputs"][0] for body in recording.bodies("features")}
     late = recording["bars.late"].bodies
     refused = _refused_by("features", "bars", recording)
     newest: dict[tuple[str, str, int], int] = {}
     for bar in recording.bodies("bars"):
         key = (bar["feed"], bar["symbol"], bar["t"])
         newest[key] = max(bar["revision"], newest.get(key, 0))
-    reasons: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
     for event_id, bar in recording["bars"].bodies.items():
         if event_id in gave:
             continue
         if event_id in late:
-            reasons[FunnelReason.LATE] += 1
+            reasons[event_id] = FunnelReason.LATE
         elif event_id in refused:
-            reasons[refused[event_id]] += 1
+            reasons[event_id] = refused[event_id]
         elif (off_hours := _off_hours(bar["t"], config, calendar)) is not None:
-            reasons[off_hours] += 1
+            reasons[event_id] = off_hours
         elif newest[bar["feed"], bar["symbol"], bar["t"]] > bar["revision"]:
-            reasons[FeatureReason.DUPLICATE_BAR] += 1
-    taken = len(recording["bars"].bodies)
-    return FunnelLine(stage="features", unit="bar", taken=taken, given=len(gave), reasons=told(reasons))
+            reasons[event_id] = FeatureReason.DUPLICATE_BAR
+    return reasons
 
 
 def _refused_by(stage: str, name: str, recording: Recording) -> dict[str, str]:
@@ -154,9 +161,21 @@ def _watchlist(recording: Recording) -> FunnelLine:
 
 
 def _decisions(recording: Recording, config: Config) -> FunnelLine:
+    reasons = lost_on_arrival(recording["features"])
+    reasons.update(feature_reasons(recording, config).values())
+    return FunnelLine(
+        stage="decisions",
+        unit="feature event",
+        taken=recording["features"].records,
+        given=len(recording.bodies("decisions")),
+        reasons=told(reasons),
+    )
+
+
+def feature_reasons(recording: Recording, config: Config) -> dict[str, str]:
+    """Why a feature event gave no decision, by its event_id. One that vanished is not in it."""
     features = recording["features"].bodies
-    decisions = recording.bodies("decisions")
-    decided = {body["inputs"][0] for body in decisions}
+    decided = {body["inputs"][0] for body in recording.bodies("decisions")}
     audited = {body["inputs"][0] for body in recording.bodies("revision_audit")}
     refused = _refused_by("signals", "features", recording)
     times: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
@@ -164,26 +183,20 @@ def _decisions(recording: Recording, config: Config) -> FunnelLine:
         feature = features[event_id]
         times[_series(feature)][feature["t"]] = feature["revision"]
     kept = config.bars.rollback_min + ALLOWED_LATENESS_BARS
-    reasons = lost_on_arrival(recording["features"])
+    reasons: dict[str, str] = {}
     for event_id in features.keys() - decided:
         feature = features[event_id]
         series = times[_series(feature)]
         if event_id in audited:
-            reasons[FunnelReason.REVISION_AUDITED] += 1
+            reasons[event_id] = FunnelReason.REVISION_AUDITED
         elif event_id in refused:
-            reasons[refused[event_id]] += 1
+            reasons[event_id] = refused[event_id]
         elif feature["t"] in series:
             again = feature["revision"] <= series[feature["t"]]
-            reasons[SignalDrop.DUPLICATE if again else SignalDrop.SAME_ACTION] += 1
+            reasons[event_id] = SignalDrop.DUPLICATE if again else SignalDrop.SAME_ACTION
         elif sum(t > feature["t"] for t in series) >= kept:
-            reasons[SignalDrop.TOO_OLD] += 1
-    return FunnelLine(
-        stage="decisions",
-        unit="feature event",
-        taken=recording["features"].records,
-        given=len(decisions),
-        reasons=told(reasons),
-    )
+            reasons[event_id] = SignalDrop.TOO_OLD
+    return reasons
 
 
 def _series(feature: Body) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from schemas.readable import readable
 from streams.contract import SECOND_US
 from streams.sessions import NEW_YORK
 from tape.explain.lookup import Body, Found
-from tape.explain.tree import payload
 from tape.explain.window import Window
 from topics.catalogue import topic
 
@@ -40,10 +39,10 @@ def utc(micros: int) -> str:
     return f"{moment:%H:%M:%S}{f'.{millis:03d}' if millis else ''}Z"
 
 
-def headline(found: Found) -> str:
-    """What the record says, in one line."""
-    words = _HEADLINES.get(found.topic)
-    return words(found.body) if words else scalars(found)
+def headline(name: str, body: Body) -> str:
+    """What a record of topic ``name`` says, in one line."""
+    words = _HEADLINES.get(name)
+    return words(body) if words else scalars(name, body)
 
 
 def details(found: Found, window: Window | None = None) -> list[str]:
@@ -53,11 +52,11 @@ def details(found: Found, window: Window | None = None) -> list[str]:
     return lines + ([_window(window)] if window else [])
 
 
-def scalars(found: Found) -> str:
+def scalars(name: str, body: Body) -> str:
     """The fields of any record that are neither its identity nor nested; how many there are of a list."""
-    schema = topic(found.topic).schema
-    fields = readable(schema, found.body) if schema else found.body
-    return _short(_pairs({name: content for name, content in fields.items() if name not in _IDENTITY}))
+    schema = topic(name).schema
+    fields = readable(schema, body) if schema else body
+    return _short(_pairs({each: content for each, content in fields.items() if each not in _IDENTITY}))
 
 
 def _pairs(fields: Body) -> str:
@@ -222,8 +221,3 @@ _DETAILS: dict[str, Callable[[Body], list[str]]] = {
     "proposals": _proposal_details,
     "decisions": _decision_details,
 }
-
-
-def about(body: Body) -> str:
-    """The symbol that a record is about, where it is about one."""
-    return str(body.get("symbol") or body.get("underlying") or payload(body).get("symbol") or "")

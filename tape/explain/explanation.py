@@ -76,7 +76,7 @@ class Explanation:
         if node.found is None:
             yield f"{first}{node.event_id} is not on the log: older than its topic keeps, or never written"
             return
-        yield f"{first}{node.found.topic:<12} {headline(node.found)}{self._mark(node)}"
+        yield f"{first}{node.found.topic:<12} {headline(node.found.topic, node.found.body)}{self._mark(node)}"
         bar = "│   " if node.inputs or node.folds else "    "
         if not node.repeated:
             yield f"{rest}{bar}{_where(node.found)}"
@@ -139,7 +139,7 @@ class Explanation:
     def _html(self, node: Node, *, opened: bool) -> str:
         if node.found is None:
             return f"<div>{node.event_id} is not on the log</div>"
-        words = html.escape(f"{headline(node.found)}{self._mark(node)}")
+        words = html.escape(f"{headline(node.found.topic, node.found.body)}{self._mark(node)}")
         title = f"<code>{node.found.topic}</code> {words}"
         if node.repeated:
             return f"<div>{title}</div>"

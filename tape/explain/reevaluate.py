@@ -242,6 +242,9 @@ class _OneValue:
         self.own: bytes | None = None
         self._pair = (key, state)
 
+    def get(self, key: bytes) -> bytes | None:
+        return self._pair[1] if key == self._pair[0] else None
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield self._pair
 

@@ -1,0 +1,65 @@
+"""Where a signal ended at one account: the gate that refused it, its size, its order."""
+
+from functools import partial
+from typing import Any
+
+from streams.rules.contracts import ContractReason
+from streams.rules.gate_types import GateReason
+from streams.rules.orders import TERMINAL, OrderReason, OrderState
+from streams.rules.sizing import SizeReason
+from streams.stages.account_decide import Verdict
+from tape.demo.funnel_accounts import AccountBook
+from tape.explain.describe import headline
+from tape.why.misses import gate_miss
+from tape.why.outcome import Outcome, ended, named
+from tape.why.words import Missing
+
+Body = dict[str, Any]
+
+
+def of_signal(signal: Body, book: AccountBook) -> Outcome:
+    """Where ``signal`` ended at the account of ``book``; TRADED where something of its order was filled."""
+    t, account = signal["bar_t"], book.account_id
+    proposal = next((each for each in book.proposals if each["signal_id"] == signal["signal_id"]), None)
+    if proposal is None:
+        return ended(t, "proposals", Missing.NO_PROPOSAL, account=account)
+    match Verdict(proposal["verdict"]):
+        case Verdict.REFUSED:
+            return _refused(t, account, [gate for gate in proposal["gates"] if not gate["passed"]])
+        case Verdict.NOT_SIZED:
+            reason = SizeReason(proposal["sizing_reason"])
+            return ended(t, "proposals", reason, account=account)
+        case Verdict.SHADOWED:
+            return ended(t, "proposals", Verdict.SHADOWED, account=account)
+    return _of_order(t, proposal["client_order_id"], book)
+
+
+def _refused(t: int, account: str, failed: list[Body]) -> Outcome:
+    """The first gate that refused names the reason; the others are said beside it."""
+    gate, miss = failed[0], gate_miss(failed[0])
+    enums = (ContractReason, GateReason) if gate["gate"] == "contract_quality" else (GateReason,)
+    told = [f"gate {gate['gate']}"]
+    if miss is None and gate["observed"]:
+        told.append(f"it saw {gate['observed']}")
+    if len(failed) > 1:
+        told.append(f"{', '.join(each['gate'] for each in failed[1:])} refused as well")
+    reason = named(gate["reason"], *enums)
+    return ended(t, "proposals", reason, account=account, miss=miss, detail=", ".join(told))
+
+
+def _of_order(t: int, order_id: str, book: AccountBook) -> Outcome:
+    """What became of an approved proposal."""
+    order = partial(ended, t, account=book.account_id)
+    states = book.orders.get(order_id)
+    if states is None:
+        return order(stage="orders", reason=Missing.NO_ORDER)
+    last = states[-1]
+    state = OrderState(last["state"])
+    if order_id not in book.taken_by_broker:
+        reason = OrderReason(last["reason"]) if last["reason"] else state
+        return order(stage="orders", reason=reason, detail=last["detail"] or "")
+    detail = headline("orders", last)
+    if book.executed_qty.get(order_id):
+        return order(stage="executions", reason=Missing.TRADED, detail=detail)
+    reason_of_none = state if state in TERMINAL else Missing.NO_EXECUTION
+    return order(stage="executions", reason=reason_of_none, detail=detail)

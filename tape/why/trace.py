@@ -1,0 +1,150 @@
+"""One minute of one symbol through every stage: where it ended, why, and by how much it missed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from streams.config.document import Config
+from streams.rules.reasons import SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
+from streams.rules.signal import Action
+from streams.sessions import Calendar
+from streams.stages.features import FeatureReason
+from tape.demo.funnel import bar_reasons, feature_reasons
+from tape.demo.funnel_accounts import AccountBook
+from tape.demo.line import FunnelReason
+from tape.explain.describe import clock, headline
+from tape.why.accounts import of_signal
+from tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
+from tape.why.outcome import STAGES, Outcome, ended, named
+from tape.why.reading import SymbolTape
+from tape.why.words import Missing
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """One stage that a minute came through, and the record that it left."""
+
+    stage: str
+    text: str
+
+
+class Tracer:
+    """Follows minutes of ``tape`` under ``config``."""
+
+    def __init__(self, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
+        self._tape, self._config = tape, config
+        recording = tape.recording
+        self._bar_reasons = bar_reasons(recording, config, calendar)
+        self._feature_reasons = feature_reasons(recording, config)
+        self._bars = self._by_time("bars", "t")
+        self._features = self._by_time("features", "t")
+        self._decisions = self._by_time("decisions", "bar_t")
+        self._signals = sorted(recording.bodies("signals"), key=lambda body: body["bar_t"])
+        self._memberships = sorted(recording.bodies("memberships"), key=lambda body: body["evaluation"])
+        self._scores = sorted(recording.bodies("scores"), key=lambda body: body["evaluation"])
+        self._books = {each.account_id: AccountBook(recording, each.account_id) for each in config.accounts}
+
+    def _by_time(self, name: str, field: str) -> dict[int, Body]:
+        """The first record of each minute, the configured feed's where there is one."""
+        found: dict[int, Body] = {}
+        for body in self._tape.recording.bodies(name):
+            known = found.get(body[field])
+            if known is None or known["feed"] != self._config.bars.feed == body["feed"]:
+                found[body[field]] = body
+        return found
+
+    def outcome(self, t: int) -> Outcome | None:
+        """Where the market stages dropped the minute; None where they made a signal."""
+        bar, feature, decision = self._bars.get(t), self._features.get(t), self._decisions.get(t)
+        if bar is None:
+            return self._missing(t, "bars", Missing.NO_BAR)
+        if feature is None:
+            reason = self._bar_reasons.get(bar["event_id"])
+            if reason is not None:
+                return ended(t, "features", named(reason, FeatureReason, FunnelReason))
+            return self._missing(t, "features", Missing.NO_FEATURE)
+        if decision is None:
+            reason = self._feature_reasons.get(feature["event_id"])
+            if reason is not None:
+                return ended(t, "decisions", named(reason, SignalDrop, FunnelReason))
+            return self._missing(t, "decisions", Missing.NO_DECISION)
+        if decision["action"] != Action.HOLD:
+            return None
+        at = self._decided(decision)
+        held = SignalReason(decision["reason"])
+        if held is SignalReason.NOT_ON_WATCHLIST:
+            return self._unlisted(t, at)
+        detail = signal_detail(held, at, self._config)
+        return ended(t, "decisions", held, miss=signal_miss(held, at, self._config), detail=detail)
+
+    def _missing(self, t: int, stage: str, reason: Missing) -> Outcome:
+        """Something is not there: its stage, or one before it, is behind; or it is not, and gave nothing."""
+        behind = self._tape.behind(t)
+        if behind is None or STAGES.index(_stage_of(behind)) > STAGES.index(stage):
+            return ended(t, stage, reason)
+        label = self._tape.labels[behind]
+        last = "none at all" if label is None else clock(label)
+        detail = f"last watermark of {behind}: {last}"
+        return ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
+
+    def _decided(self, decision: Body) -> Decided:
+        feature = self._tape.recording["features"].bodies.get(decision["inputs"][0])
+        known = self._tape.recording["memberships"].bodies
+        membership = next((known[each] for each in decision["inputs"][1:] if each in known), None)
+        lists = self._tape.recording["watchlist"].bodies
+        listed = lists.get(membership["inputs"][0]) if membership else None
+        evaluation = membership["evaluation"] if membership else decision["bar_t"]
+        score = _last(self._scores, "evaluation", evaluation + 1)
+        return Decided(
+            decision, feature, membership, listed, score, _last(self._signals, "bar_t", decision["bar_t"])
+        )
+
+    def _unlisted(self, t: int, at: Decided) -> Outcome:
+        """The watchlist, or what it needs, dropped the symbol."""
+        if at.membership is None:
+            if self._tape.universe is None:
+                return ended(t, "watchlist", WatchlistDrop.NO_UNIVERSE)
+            if at.score is None:
+                return ended(t, "scores", Missing.NO_SCORE)
+            return ended(t, "watchlist", Missing.NO_LIST)
+        reason = WatchlistReason(at.membership["reason"])
+        miss = watchlist_miss(reason, at, self._config)
+        if reason is WatchlistReason.NOT_SCORED:
+            return ended(t, "scores", reason)
+        listed = f"list of {clock(at.membership['evaluation'])}"
+        return ended(t, "watchlist", reason, miss=miss, detail=listed)
+
+    def outcomes(self, t: int, account: str) -> list[Outcome]:
+        """Where each signal of the minute ended for ``account``."""
+        book = self._books[account]
+        return [of_signal(signal, book) for signal in self._signals if signal["bar_t"] == t]
+
+    def passed(self, t: int) -> Iterator[Passed]:
+        """What the minute left at each market stage, as far as it came."""
+        for stage, held in (("bars", self._bars), ("features", self._features)):
+            if t not in held:
+                return
+            yield Passed(stage=stage, text=headline(stage, held[t]))
+        decision = self._decisions.get(t)
+        if decision is None:
+            return
+        at = self._decided(decision)
+        if at.score is not None:
+            when = clock(at.score["evaluation"])
+            yield Passed(stage="scores", text=f"{headline('scores', at.score)} at {when}")
+        if at.membership is not None:
+            when = clock(at.membership["evaluation"])
+            yield Passed(stage="watchlist", text=f"{headline('memberships', at.membership)} at {when}")
+        yield Passed(stage="decisions", text=headline("decisions", decision))
+
+
+def _stage_of(name: str) -> str:
+    """The stage in ``STAGES`` that writes topic ``name``."""
+    return "watchlist" if name == "memberships" else name
+
+
+def _last(bodies: list[Body], field: str, before: int) -> Body | None:
+    """The newest of ``bodies``, which rise by ``field``, before a time."""
+    return next((body for body in reversed(bodies) if body[field] < before), None)
