@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down test lint bench clean
+.PHONY: help install demo up down test lint bench bench-year clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -12,7 +12,8 @@ help:
 	@echo "make up      start the local stack in the foreground; Ctrl-C stops it"
 	@echo "make down    stop it from elsewhere"
 	@echo "make test    lint, types, import rules, then all tests"
-	@echo "make bench   the figures of this machine, measured side by side"
+	@echo "make bench   the figures of this machine, measured side by side with its peers"
+	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
 	@echo "make clean   stop what runs and remove what was made here"
 
 install: $(INSTALLED)
@@ -47,6 +48,9 @@ test: lint
 
 bench: install
 	@$(BIN)/python -m tests.bench
+
+bench-year: install
+	@$(BIN)/python -m tests.bench --year
 
 clean:
 	@if [ -x $(BIN)/tape ] && [ -d .tape ]; then \
