@@ -1,0 +1,67 @@
+"""``tape explain`` and ``tape why`` over a recorded morning on a real broker."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from connectors.log import KafkaLogWriter
+from schemas.errors import TapeError
+from schemas.readable import iso_time
+from streams.config.document import Config
+from streams.config.examples import EXAMPLE_ACCOUNTS
+from streams.wire import Origin
+from tape.cli.main import app
+from tests.sim.paths import bodies, morning
+from topics.admin import ensure
+from topics.catalogue import CATALOGUE, Layout
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def recorded(kafka, prefix, monkeypatch, tmp_path):
+    """The morning's topics on the cluster, every record at its offset; returns the configuration's path."""
+    config = tmp_path / "tape.toml"
+    config.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap)
+    monkeypatch.setenv("TAPE_PREFIX", prefix)
+    monkeypatch.setenv("TAPE_CONFIG", str(config))
+    layout = Layout(prefix)
+    ensure(kafka.bootstrap, layout)
+    writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""), linger_ms=5)
+    log = morning().log
+    writer.write_messages(m for each in CATALOGUE if each.schema for m in log.messages(each.name))
+    writer.close()
+    return config
+
+
+def tape(*arguments, expect=0):
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result.stdout
+
+
+def test_an_order_is_explained_and_its_symbol_and_what_is_wrong_is_said(recorded, tmp_path):
+    order = next(body for body in bodies(morning().log, "orders") if body["state"] == "FILLED")
+    order_id, signal_id = order["client_order_id"], order["signal_id"]
+
+    shown = tape("explain", order_id)
+    assert shown.splitlines()[-1].startswith(f"SAME: order {order_id}")
+    assert "bars/" in shown and "account_inbox/" in shown and "DIFFERENT" not in shown
+    document = json.loads(tape("explain", f"{order['account_id']}|{signal_id}", "--json", "--depth", "2"))
+    assert (document["kind"], document["verdict"]) == ("proposal", "SAME")
+
+    other = tmp_path / "other.toml"
+    other.write_text(recorded.read_text().replace("stretch = 0.02", "stretch = 0.03"))
+    assert "--config FILE" in tape("explain", order_id, "--config", str(other), expect=1)
+    with pytest.raises(TapeError, match=f"the nearest is {order_id}"):
+        tape("explain", order_id[:-1] + "x")
+
+    whole = tape("why", order["underlying"])
+    assert "OPTIONS_CONFIDENCE_TOO_LOW" in whole and "TRADED" in whole
+    when = next(body["bar_t"] for body in bodies(morning().log, "signals") if body["signal_id"] == signal_id)
+    minute = json.loads(tape("why", order["underlying"], "--at", iso_time(when), "--json"))
+    assert {each["reason"] for each in minute["outcomes"]} >= {"TRADED"}
