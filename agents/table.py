@@ -80,6 +80,14 @@ class ShellStore(RocksStore):
         except Exception as error:  # rocksdict has no class of its own for them
             raise self._refused(partition, "written", error) from error
 
+    def write_all(self, writes: Iterable[Write], changelog_offset: Callable[[int], int]) -> None:
+        """``write_batch`` per partition, whose changelog offset ``changelog_offset`` gives."""
+        by_partition: dict[int, list[Write]] = {}
+        for write in writes:
+            by_partition.setdefault(write.partition, []).append(write)
+        for partition, mine in by_partition.items():
+            self.write_batch(partition, mine, changelog_offset(partition))
+
     def _open_for_partition(self, partition: int) -> Any:
         try:
             return super()._open_for_partition(partition)
