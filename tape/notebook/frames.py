@@ -46,40 +46,41 @@ def of_columns(
     columns: Columns, partition: int, offsets: NDArray[np.int64], wanted: Sequence[str], zone: str
 ) -> pl.DataFrame:
     """The frame of ``columns``, whose rows lie at ``offsets`` of one partition."""
-    made = {}
-    for column in columns_of(columns.name):
-        if column.name in wanted:
-            made[column.name] = _series(columns, column.name, column.node, column.nullable, zone)
-    made[PARTITION] = pl.Series(np.full(len(offsets), partition, dtype=np.int32))
-    made[OFFSET] = pl.Series(offsets)
-    return pl.DataFrame(made).select(*wanted, *LOG_COLUMNS)
-
-
-def _series(columns: Columns, path: str, node: Any, nullable: bool, zone: str) -> pl.Series:
-    if path in columns.floats:
-        made = pl.Series(columns.floats[path])
-        return made.fill_nan(None) if nullable else made
-    if path in columns.spans:
-        spans = columns.spans[path]
-        read = texts if node == "string" else lists
-        return read(columns.data, spans)
-    if path in columns.ints:
-        made = pl.Series(columns.ints[path])
-        return _typed(made.replace(NULL, None) if nullable else made, node, zone)
-    fields = [
-        _series(columns, f"{path}.{field['name']}", field["type"], True, zone).alias(field["name"])
-        for field in node["fields"]
+    nodes = {column.name: column for column in columns_of(columns.name)}
+    made = [_column(columns, name, nodes[name].node, nodes[name].nullable, zone) for name in wanted]
+    log = [
+        pl.lit(pl.Series(PARTITION, np.full(len(offsets), partition, dtype=np.int32))),
+        pl.lit(pl.Series(OFFSET, offsets)),
     ]
-    return pl.DataFrame(fields).to_struct()
+    return pl.select(*made, *log)
 
 
-def _typed(numbers: pl.Series, node: Any, zone: str) -> pl.Series:
+def _column(columns: Columns, path: str, node: Any, nullable: bool, zone: str) -> pl.Expr:
+    """One column, named by the end of ``path``: an expression over no column."""
+    name = path.rpartition(".")[2]
+    if path in columns.floats:
+        return pl.lit(pl.Series(name, columns.floats[path], nan_to_null=nullable))
+    if path in columns.spans:
+        read = texts if node == "string" else lists
+        return read(columns.data, columns.spans[path]).alias(name)
+    if path in columns.ints:
+        return _typed(columns.ints[path], node, nullable, zone).alias(name)
+    inner = (
+        _column(columns, f"{path}.{field['name']}", field["type"], True, zone) for field in node["fields"]
+    )
+    return pl.struct(*inner).alias(name)
+
+
+def _typed(numbers: NDArray[np.int64], node: Any, nullable: bool, zone: str) -> pl.Expr:
     kind = dtype(node, zone)
+    made = pl.lit(pl.Series(numbers))
+    if nullable:
+        made = pl.when(made != NULL).then(made)
     if logical(node) == "decimal":
-        return pl.select(pl.lit(numbers.cast(pl.Decimal(38, 0))) * pl.lit(_UNIT)).to_series().cast(kind)
+        return (made.cast(pl.Decimal(38, 0)) * _UNIT).cast(kind)
     if isinstance(kind, pl.Enum):
-        return pl.Series(kind.categories.to_list(), dtype=kind).gather(numbers)
-    return numbers if numbers.dtype == kind else numbers.cast(kind)
+        return pl.lit(pl.Series(kind.categories.to_list(), dtype=kind)).gather(made)
+    return made if kind == pl.Int64 else made.cast(kind)
 
 
 RAW: dict[str, Kind] = {

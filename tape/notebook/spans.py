@@ -20,10 +20,11 @@ _BASIS = np.uint64(0xCBF29CE484222325)
 
 @njit(nogil=True)
 def _same(data: Any, one: int, other: int, size: int) -> bool:
-    for k in range(size):  # noqa: SIM110 - numba compiles the loop, not the generator
-        if data[one + k] != data[other + k]:
-            return False
-    return True
+    first, second = np.uint64(one), np.uint64(other)
+    unlike = np.uint8(0)
+    for k in range(np.uint64(size)):  # unsigned places and no way out: so it is vectorised
+        unlike |= data[first + k] ^ data[second + k]
+    return unlike == 0
 
 
 @njit(cache=True, nogil=True)
@@ -113,8 +114,8 @@ def _pack(data: Any, spans: Any) -> Any:
         total += max(0, spans[row, 1])
     packed = np.empty(total, dtype=np.uint8)
     for row in range(len(spans)):
-        start, to = spans[row, 0], starts[row]
-        for k in range(spans[row, 1]):
+        start, to = np.uint64(spans[row, 0]), np.uint64(starts[row])
+        for k in range(np.uint64(max(0, spans[row, 1]))):
             packed[to + k] = data[start + k]
     return packed, starts
 
@@ -130,31 +131,32 @@ def numbered(data: Bytes, spans: Ints) -> tuple[NDArray[np.int32], list[bytes]] 
     return codes, [data[start : start + size].tobytes() for start, size in places]
 
 
-def texts(data: Bytes, spans: Ints) -> pl.Series:
-    """String; ``spans`` int64 (n, 2) of UTF-8 bytes in ``data``, length -1 for null."""
+def texts(data: Bytes, spans: Ints) -> pl.Expr:
+    """String; ``spans`` int64 (n, 2) of UTF-8 bytes in ``data``, length -1 for null.
+
+    An expression over no column: polars is asked once for all columns of a block, which costs far less.
+    """
     few = numbered(data, spans)
     if few is not None:
         codes, known = few
-        made = pl.Series([text.decode() for text in known], dtype=pl.String)
+        made = pl.lit(pl.Series([text.decode() for text in known], dtype=pl.String))
         picks = pl.Series(codes)
         return made.gather(picks.set(picks < 0, None) if (codes < 0).any() else picks)
     packed, starts = _pack(data, spans)
     sizes = spans[:, 1]
     whole = pl.lit(packed.tobytes(), dtype=pl.Binary)
     cut = whole.bin.slice(pl.lit(pl.Series(starts)), pl.lit(pl.Series(np.maximum(sizes, 0)))).cast(pl.String)
-    if (sizes < 0).any():
-        cut = pl.when(pl.lit(pl.Series(sizes >= 0))).then(cut)
-    return pl.select(cut).to_series()
+    return pl.when(pl.lit(pl.Series(sizes >= 0))).then(cut) if (sizes < 0).any() else cut
 
 
-def lists(data: Bytes, spans: Ints) -> pl.Series:
-    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings."""
+def lists(data: Bytes, spans: Ints) -> pl.Expr:
+    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings. As ``texts``."""
     counts = _counts(data, spans)
     n, total = len(spans), int(counts.sum())
     if not total:
-        return pl.Series([[]] * n, dtype=pl.List(pl.String))
+        return pl.lit(pl.Series([[]] * n, dtype=pl.List(pl.String)))
     items = texts(data, _items(data, spans, counts, total))
-    if bool((counts == 1).all()):
-        return items.reshape((n, 1)).arr.to_list()
+    if bool((counts == counts[0]).all()):
+        return items.reshape((n, int(counts[0]))).arr.to_list()
     starts = pl.lit(pl.Series(np.cumsum(counts) - counts))
-    return pl.select(pl.lit(items.implode()).list.slice(starts, pl.lit(pl.Series(counts)))).to_series()
+    return items.implode().list.slice(starts, pl.lit(pl.Series(counts)))

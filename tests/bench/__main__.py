@@ -18,6 +18,7 @@ from tests.bench import (
     bench_latency,
     bench_rebuild,
     bench_sink,
+    bench_tap,
     bench_year,
 )
 from tests.bench.report import Table, machine
@@ -31,6 +32,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     latency = bench_latency.SHORT if short else bench_latency.FULL
     rebuild = bench_rebuild.SHORT if short else bench_rebuild.FULL
     sink = bench_sink.SHORT if short else bench_sink.FULL
+    tap = bench_tap.SHORT if short else bench_tap.FULL
     yield lambda: bench_kernel.measure(short)
     yield lambda: bench_columns.measure(short)
     yield lambda: bench_bulk.measure(bootstrap, bulk)
@@ -38,6 +40,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)
     yield lambda: bench_latency.measure(latency)
     yield lambda: bench_sink.measure(bootstrap, url, sink)
+    yield lambda: bench_tap.measure(bootstrap, tap)
     if not short:
         yield lambda: bench_year.measure(bootstrap)
 

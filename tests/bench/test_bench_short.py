@@ -16,6 +16,7 @@ ROWS = {
     "features rebuilt": 2,
     "latency": 6,
     "sink": 8,
+    "tap": 5,
 }
 
 
