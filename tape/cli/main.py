@@ -47,7 +47,9 @@ COMMANDS: dict[str, Entry] = {
         "tape.cli.digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
     ),
     "explain": Entry(
-        "tape.cli.explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
+        "tape.cli.explain:explain",
+        "Explain an order, signal, proposal or any event, and check it.",
+        wire=True,
     ),
     "rebuild": Entry(
         "tape.cli.rebuild:rebuild",
@@ -63,6 +65,11 @@ COMMANDS: dict[str, Entry] = {
     "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
     "topology": Entry("tape.cli.topology:topology", "Print the stages, and what they read and write."),
     "sim": Entry("tape.cli.sim:sim", "Run a tape through the whole path in memory and print digests."),
+    "record": Entry(
+        "tape.cli.record:record",
+        "Record a window as a regression tape, or check the tapes that are there.",
+        wire=True,
+    ),
     "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
     "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres.", wire=True),
 }

@@ -1,0 +1,220 @@
+"""A window of the recorded source topics, minute by minute, behind the history that warms it up.
+
+A record belongs to the minute that ends with the next watermark of its partition. Everything is as it stood
+in the log, partition by partition: revisions, late and repeated bars, what cannot be read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter, Fatal
+from streams.blocks import Source
+from streams.contract import MINUTE_US, Message
+from streams.merge import Part
+from streams.sessions import NEW_YORK, Calendar, iso_date, iso_utc, micros
+from streams.watermarks import readable_label
+from streams.wire import watermark_wires
+from topics.catalogue import WATERMARK_KEY
+
+SOURCES = ("bars", "quotes", "universe")
+INBOX = "account_inbox"
+_QUOTES, _UNIVERSE = "quotes", "universe"
+_LOOK_BACK = 500
+_WIDER = 8
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A source with a time index."""
+
+    def offset_at(self, part: Part, time_us: int) -> int: ...
+
+
+class Slice(NamedTuple):
+    """What the log gained in the minute that starts at ``label``: each partition's records in log order, its
+    watermark last; a partition that skips the minute has none."""
+
+    label: int
+    messages: tuple[Message, ...]
+
+
+class Kept(NamedTuple):
+    """The first minute that every partition holds whole, and the last that every one has ended."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """[start, end) in UTC microseconds, whole minutes; records from ``history`` on warm it up."""
+
+    history: int
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{iso_utc(self.start)} to {iso_utc(self.end)}"
+
+
+def kept(source: Source, names: tuple[str, ...] = SOURCES) -> Kept:
+    """Which minutes of the watermarked ``names`` there are. Raises Fatal where a partition has none."""
+    first, last = [], []
+    for part, (low, end) in source.ends(names).items():
+        opening = next(_labels(source, part, low, end), None)
+        if opening is None:
+            raise Fatal(
+                "nothing is recorded: the partition has no watermark",
+                value=f"{source.layout.wire_name(part[0])}/{part[1]}",
+                remedy="name another prefix, or play a tape first",
+            )
+        first.append(opening + MINUTE_US)
+        last.append(_last_label(source, part, low, end))
+    return Kept(max(first), min(last))
+
+
+def window_of(source: Source, start: int, end: int, *, sessions_before: int, calendar: Calendar) -> Window:
+    """The window [start, end), widened to whole minutes, and the history from so many sessions before on.
+
+    Raises Fatal for a window that is empty or not kept, saying what is; CalendarUnknown beyond the calendar.
+    """
+    start, end = start - start % MINUTE_US, end + -end % MINUTE_US
+    if start >= end:
+        asked = f"{iso_utc(start)} to {iso_utc(end)}"
+        raise Fatal("the window ends before it starts", value=asked, remedy="name a later --to")
+    found = kept(source)
+    there = f"kept is {iso_utc(found.first)} to {iso_utc(found.last + MINUTE_US)}: name a window inside"
+    if start < found.first:
+        raise Fatal("the log does not reach back to --from", value=iso_utc(start), remedy=there)
+    if end > found.last + MINUTE_US:
+        raise Fatal("the log does not reach to --to", value=iso_utc(end), remedy=there)
+    return Window(_history(start, sessions_before, calendar), start, end)
+
+
+def _history(start: int, sessions_before: int, calendar: Calendar) -> int:
+    """Midnight in New York of the session that lies so many sessions before the window's day."""
+    day = calendar.session_date(start)
+    for _ in range(sessions_before):
+        before = calendar.previous(day)
+        day = before.date if before is not None else day
+    there = iso_date(day)
+    return micros(datetime(there.year, there.month, there.day, tzinfo=NEW_YORK))
+
+
+def slices(source: Source, names: tuple[str, ...], start: int, end: int) -> Iterator[Slice]:
+    """The minutes of ``names`` with labels in [start, end), in order. Nothing before ``start`` is read but
+    what the broker's time index leaves open."""
+    groups = {
+        part: _groups(source, part, (_first_offset(source, part, start, low), end))
+        for part, (low, end) in source.ends(names).items()
+    }
+    heads = {part: next(found, None) for part, found in groups.items()}
+    while True:
+        label = min((head[0] for head in heads.values() if head is not None), default=end)
+        if label >= end:
+            return
+        messages: list[Message] = []
+        for part, head in heads.items():
+            if head is not None and head[0] == label:
+                messages += head[1]
+                heads[part] = next(groups[part], None)
+        if label >= start:
+            yield Slice(label, tuple(messages))
+
+
+def stretch(source: Source, window: Window, symbols: frozenset[str] | None = None) -> Iterator[Slice]:
+    """All that plays ``window``: its opening, the history, its minutes.
+
+    The opening is what the writer of a new topic begins with, a watermark in every partition, and the
+    universe that was in force. Quotes begin at the window, ``symbols`` keeps those bars and quotes only.
+    """
+    yield _opening(source, window)
+    for each in slices(source, SOURCES, window.history, window.end):
+        wanted = (m for m in each.messages if _is_wanted(m, each.label >= window.start, symbols))
+        yield Slice(each.label, tuple(wanted))
+
+
+def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
+    """Everything that reached the account before ``end``: a fold has no middle to begin at."""
+    home = source.layout.partition(INBOX, {"account_id": account_id})
+    part = (INBOX, home)
+    for block in source.stream(part, *source.ends([INBOX])[part]):
+        for message in block.messages():
+            if message.timestamp * 1000 >= end:
+                return
+            if message.key == account_id.encode():
+                yield message
+
+
+def _opening(source: Source, window: Window) -> Slice:
+    label = window.history - MINUTE_US
+    found = [
+        Message(wire.topic, wire.partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
+        for name in SOURCES
+        for wire in watermark_wires(name, label, range(source.layout.partitions(name)))
+    ]
+    part = (_UNIVERSE, 0)
+    in_force: dict[bytes | None, Message] = {}
+    for ended, messages in _groups(source, part, source.ends([_UNIVERSE])[part]):
+        if ended >= window.history:
+            break
+        in_force |= {m.key: m for m in messages if m.key != WATERMARK_KEY}
+    return Slice(label, (*found, *in_force.values()))
+
+
+def _is_wanted(message: Message, in_window: bool, symbols: frozenset[str] | None) -> bool:
+    if message.key == WATERMARK_KEY:
+        return True
+    if message.topic == _QUOTES and not in_window:
+        return False
+    if symbols is None or message.topic == _UNIVERSE:
+        return True
+    key = (message.key or b"").decode(errors="replace")
+    return key in symbols or (message.topic == _QUOTES and _underlying(message) in symbols)
+
+
+def _underlying(message: Message) -> str:
+    try:
+        return str(decode(message.topic, message.value)["underlying"])
+    except DeadLetter:
+        return ""
+
+
+def _groups(source: Source, part: Part, offsets: tuple[int, int]) -> Iterator[tuple[int, list[Message]]]:
+    """(label, records up to that watermark) of one partition; what no watermark has ended is left out."""
+    messages = chain.from_iterable(block.messages() for block in source.stream(part, *offsets))
+    waiting: list[Message] = []
+    last: int | None = None
+    for message in messages:
+        waiting.append(message)
+        label = readable_label(message)
+        if label is not None and (last is None or label > last):
+            yield label, waiting
+            last, waiting = label, []
+
+
+def _first_offset(source: Source, part: Part, start: int, low: int) -> int:
+    return max(low, source.offset_at(part, start)) if isinstance(source, Timed) else low
+
+
+def _labels(source: Source, part: Part, start: int, end: int) -> Iterator[int]:
+    for block in source.stream(part, start, end):
+        for message in block.messages():
+            label = readable_label(message)
+            if label is not None:
+                yield label
+
+
+def _last_label(source: Source, part: Part, low: int, end: int) -> int:
+    """The highest label of the last records; looks further back where they have none."""
+    back = _LOOK_BACK
+    while True:
+        start = max(low, end - back)
+        label = max(_labels(source, part, start, end), default=None)
+        if label is not None:
+            return label
+        back *= _WIDER

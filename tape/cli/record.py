@@ -1,0 +1,98 @@
+"""``tape record``: a window of the source topics as a small tape with its digests, and the check of one."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import Fatal
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir
+
+DIFFERENT = 1
+
+
+def record(
+    *,
+    since: Annotated[
+        str, typer.Option("--from", help="2026-02-17T09:30-05:00, a date, or 2h before the newest record.")
+    ] = "",
+    until: Annotated[str, typer.Option("--to", help="The window's end, exclusive; the same forms.")] = "",
+    out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
+    symbols: Annotated[str, typer.Option(help="Only these, as AMD,BAC; the universe stays whole.")] = "",
+    account: Annotated[
+        list[str] | None, typer.Option(help="Record this account's inbox up to --to; may be repeated.")
+    ] = None,
+    sessions_before: Annotated[
+        int, typer.Option(min=0, help="Sessions of history before the window's day, to warm up.")
+    ] = 1,
+    name: Annotated[str, typer.Option(help="Default: the folder's name.")] = "",
+    note: Annotated[str, typer.Option(help="What the tape is kept for.")] = "",
+    check: Annotated[
+        list[Path] | None, typer.Option(help="Play this tape in memory and compare digests; may be repeated.")
+    ] = None,
+    update: Annotated[
+        list[Path] | None, typer.Option(help="Make this tape's digests again: the rules changed on purpose.")
+    ] = None,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Write the window as a regression tape: records, configuration, and the digests they must lead to.
+
+    --check and --update work on tapes that are there, without a cluster; exit code 1 where digests differ.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    if check or update:
+        _on_folders(check or [], update or [])
+        return
+    if out is None or not since or not until:
+        remedy = "`tape record --from TIME --to TIME --out FOLDER`, or --check FOLDER"
+        raise Fatal("--from, --to and --out are needed to record a window", remedy=remedy)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Fatal("there is something at --out already", value=str(out), remedy="name another folder")
+    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from connectors.recorded.format import save  # noqa: PLC0415 - see above
+    from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tape.record.recording import record as make  # noqa: PLC0415 - see above
+
+    cluster = cluster_of(bootstrap, prefix)
+    config = load(cluster.config) if cluster.config else Config()
+    with KafkaSource(cluster.bootstrap, cluster.layout) as source:
+        start, end = (
+            moment(text, option, lambda: kept(source).last)
+            for text, option in ((since, "--from"), (until, "--to"))
+        )
+        window = window_of(source, start, end, sessions_before=sessions_before, calendar=xnys())
+        tape = make(
+            source, window, config, xnys(), name=name or out.name, note=note,
+            symbols=[each.strip() for each in symbols.split(",") if each.strip()], accounts=account or [],
+        )  # fmt: skip
+    save(out, tape)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    counted = ", ".join(f"{count} {topic}" for topic, count in tape.manifest.records.items())
+    print(f"{out}: {window}, {counted}, {size / 1000:.0f} kB")
+
+
+def _on_folders(check: list[Path], update: list[Path]) -> None:
+    from connectors.recorded.format import load  # noqa: PLC0415 - see above
+    from streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tape.record import recording  # noqa: PLC0415 - see above
+
+    for folder in update:
+        changed = recording.update(folder, xnys())
+        print(f"{folder}: {len(changed)} digests changed")
+        for each in changed:
+            print(f"  {each}")
+    different = False
+    for folder in check:
+        tape = load(folder)
+        for driver, found in recording.check(tape, xnys()).items():
+            verdict = f"DIFFERENT, first {found[0]}" if found else "EQUAL"
+            print(f"{folder}: {driver} {verdict}")
+            different = different or bool(found)
+    if different:
+        raise typer.Exit(DIFFERENT)

@@ -1,0 +1,122 @@
+"""A regression tape in memory: what the rebuild driver and the sim driver leave of it, as digests."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connectors.recorded.format import Digest, RecordedTape
+from streams.blocks import Block, MemorySource
+from streams.bulk.rows import Rows
+from streams.bulk.task import ACCOUNT, run_task, tasks_of
+from streams.contract import Message
+from streams.digests import of_messages, of_state
+from streams.sessions import Calendar
+from streams.sim.log import MemoryLog
+from streams.sim.task import SimTask, drain, market_tasks
+from streams.topology import MARKET_STAGES, make_account, spec_of
+from streams.wire import Wire
+from topics.catalogue import WATERMARK_KEY
+
+
+@dataclass
+class Left:
+    """What a driver left: every output topic, every table (the accounts' as ``account``)."""
+
+    topics: dict[str, Digest] = field(default_factory=dict)
+    tables: dict[str, Digest] = field(default_factory=dict)
+
+
+class Differs(NamedTuple):
+    """One topic or table whose digest is not the expected one; None where a side has none."""
+
+    what: str
+    expected: Digest | None
+    found: Digest | None
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {_told(self.expected)}, found {_told(self.found)}"
+
+
+def differences(expected: Left, found: Left) -> list[Differs]:
+    """Where two differ, in the order of the pipeline: the first one is where to look."""
+    stages = (*MARKET_STAGES, ACCOUNT)
+    names = [(f"topic {name}", name, True) for stage in stages for name in spec_of(stage).outputs]
+    names += [(f"table {stage}", stage, False) for stage in stages]
+    out = []
+    for what, name, is_topic in names:
+        ours, theirs = ((e.topics if is_topic else e.tables).get(name) for e in (expected, found))
+        if ours != theirs:
+            out.append(Differs(what, ours, theirs))
+    return out
+
+
+def rebuilt(tape: RecordedTape, calendar: Calendar) -> Left:
+    """The rebuild driver over the tape, each stage on what the one before wrote."""
+    left, held, config = Left(), list(tape.messages), tape.config
+    for stage in _stages(tape):
+        source, written = MemorySource(tape.layout, held), list[Block]()
+        rows = {name: Rows() for name in spec_of(stage).outputs}
+        values: dict[bytes, bytes] = {}
+        for task in tasks_of([stage], tape.layout, config):
+            if task.account_id is None or task.account_id in tape.manifest.accounts:
+                result = run_task(task, config, calendar, source, sink=written.append)
+                for (name, _), part in result.outputs.items():
+                    rows[name].absorb(part)
+                values |= {key: value for (_, key), value in result.values.items()}
+        held += _in_log_order(written)
+        left.topics |= {
+            name: Digest(count=len(found), sha256=found.hexdigest()) for name, found in rows.items()
+        }
+        left.tables[stage] = _of_values(values)
+    return left
+
+
+def simulated(tape: RecordedTape, calendar: Calendar) -> Left:
+    """The sim driver over the tape, without faults."""
+    log = MemoryLog(tape.layout)
+    for message in tape.messages:
+        log.append(_wire(message))
+    tasks = {stage: list[SimTask]() for stage in _stages(tape)}
+    for task in market_tasks(log, tape.config, calendar):
+        tasks[task.spec.name].append(task)
+    for account_id in tape.manifest.accounts:
+        home = tape.layout.partition(spec_of(ACCOUNT).trigger, {"account_id": account_id})
+        stage = make_account(account_id, tape.config, calendar)
+        own = SimTask(spec_of(ACCOUNT), stage, log, (home,), only_key=account_id.encode())
+        tasks[ACCOUNT].append(own)
+    drain([task for each in tasks.values() for task in each])
+    left = Left()
+    for stage_name, mine in tasks.items():
+        for name in spec_of(stage_name).outputs:
+            outputs = of_messages(name, log.messages(name))
+            left.topics[name] = Digest(count=len(outputs), sha256=outputs.hexdigest())
+        left.tables[stage_name] = _of_values({k: v for task in mine for k, v in task.disk.items()})
+    return left
+
+
+def expected(tape: RecordedTape) -> Left:
+    """What the manifest says."""
+    return Left(dict(tape.manifest.topics), dict(tape.manifest.tables))
+
+
+def _stages(tape: RecordedTape) -> Iterator[str]:
+    yield from MARKET_STAGES
+    if tape.manifest.accounts:
+        yield ACCOUNT
+
+
+def _of_values(values: Mapping[bytes, bytes]) -> Digest:
+    return Digest(count=len(values.keys() - {WATERMARK_KEY}), sha256=of_state(values))
+
+
+def _in_log_order(blocks: Iterable[Block]) -> list[Message]:
+    messages = (message for block in blocks for message in block.messages())
+    return sorted(messages, key=lambda m: (m.topic, m.partition, m.offset))
+
+
+def _wire(m: Message) -> Wire:
+    return Wire(m.topic, m.partition, m.key or b"", m.value, m.timestamp, list(m.headers))
+
+
+def _told(digest: Digest | None) -> str:
+    return "nothing" if digest is None else f"{digest.count} records {digest.sha256[:16]}"
