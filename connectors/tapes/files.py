@@ -24,7 +24,8 @@ from streams.sessions import Calendar, day_number, iso_date, xnys
 _PRICES = ("open", "high", "low", "close")
 _BAR_NUMBERS = (*_PRICES, "volume")
 DEFAULT_FEED = "iex"
-_QUOTES_MADE = "synthetic/quotes"
+_SYNTHETIC = "synthetic/"
+QUOTES_MADE = f"{_SYNTHETIC}quotes"
 _MINUTES_A_YEAR = 252 * 390
 _VOL_BOUNDS = (0.12, 0.9)
 _ACTIVITY = 20_000.0
@@ -62,10 +63,10 @@ def read_tape(
     arrivals = [(_arrival(body), body) for body in _bodies(source, live)]
     labels = [label for label, _ in arrivals]
     found = _recorded_quotes(source, _beside(bars, quotes), day, set(symbols))
-    quote_origin = source.origin if found else _QUOTES_MADE
+    quote_origin = source.origin if found else QUOTES_MADE
     if not found:
-        source.notes.append(f"no recorded quotes: they are made around each close ({_QUOTES_MADE})")
-        found = _made_quotes(arrivals, source.feed)
+        source.notes.append(f"no recorded quotes: they are made around each close ({QUOTES_MADE})")
+        found = made_quotes(arrivals, source.feed)
     quoted = _quote_bodies(found, source.feed, quote_origin)
     labels += [label for label, _ in quoted]
     minutes = arrange(arrivals, quoted, min(labels), max(labels))
@@ -80,7 +81,7 @@ def read_tape(
         ),
         history=tuple(history),
         minutes=minutes,
-        market=_market(found, history or [b for _, b in arrivals], day, calendar, quote_origin),
+        market=market_over(found, history or [b for _, b in arrivals], day, calendar, quote_origin),
         notes=tuple(source.notes),
     )
 
@@ -179,7 +180,8 @@ def _recorded_quotes(
     return found
 
 
-def _made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[StockQuote]]:
+def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[StockQuote]]:
+    """A quote around the close of each on-time bar, by symbol, for tapes that hold none."""
     found: dict[str, list[StockQuote]] = {}
     for _, body in sorted(arrivals, key=lambda pair: (pair[1]["t"], pair[1]["revision"])):
         if body["revision"] == 0 and body["close"] > 0 and body["feed"] == feed:
@@ -219,9 +221,10 @@ def _say_the_rest(source: _Source, table: Table) -> None:
     source.notes.append(f"option chains are synthetic ({CHAIN_ORIGIN})")
 
 
-def _market(
+def market_over(
     quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, quote_origin: str
 ) -> TapeMarket:
+    """The market of a tape's quotes, with a synthetic chain whose volatility is that of ``bars``."""
     session = calendar.session_on(day)
     assert session is not None
     closes: dict[str, list[float]] = {}
@@ -241,7 +244,7 @@ def _market(
         chain,
         origin=CHAIN_ORIGIN,
         quote_origin=quote_origin,
-        restated=quote_origin == _QUOTES_MADE,
+        restated=quote_origin.startswith(_SYNTHETIC),
     )
 
 

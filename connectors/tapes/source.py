@@ -1,20 +1,26 @@
-"""Naming a tape: a file, or the synthetic market and its seed, in a text that processes can pass on."""
+"""Naming a tape: a file, a recorded window, or the synthetic market and its seed, as processes pass it on."""
 
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from connectors.recorded.format import is_recorded, load
+from connectors.recorded.playable import playable
 from connectors.tapes.files import DEFAULT_FEED, read_tape
 from connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate
 from connectors.tapes.tape import Tape
 from schemas.errors import Fatal
+from streams.sessions import xnys
 
 _SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TapeSource:
-    """``tape`` is a path, ``synthetic`` or ``synthetic:SEED``. ``session`` None takes the file's newest."""
+    """``tape`` is a file, the folder of a recorded tape, ``synthetic`` or ``synthetic:SEED``.
+
+    ``session`` None takes the file's newest; a recorded tape has one of its own.
+    """
 
     tape: str = _SYNTHETIC
     session: date | None = None
@@ -25,7 +31,13 @@ class TapeSource:
         """Read or generate it: always the same tape. Raises Fatal as those do."""
         if self.seed is not None:
             return generate(self.seed, session=self.session or DEFAULT_SESSION, feed=self.feed)
-        return read_tape(Path(self.tape), quotes=self.quotes, session=self.session, feed=self.feed)
+        path = Path(self.tape)
+        if is_recorded(path):
+            if self.session is not None or self.quotes is not None:
+                remedy = "leave --session and --quotes out"
+                raise Fatal("a recorded tape has its session and its quotes", value=self.tape, remedy=remedy)
+            return playable(load(path), xnys())
+        return read_tape(path, quotes=self.quotes, session=self.session, feed=self.feed)
 
     @property
     def seed(self) -> int | None:

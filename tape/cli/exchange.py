@@ -26,7 +26,7 @@ from tape.local.state import EXCHANGE_URL
 
 def exchange(
     tape: Annotated[
-        str, typer.Option(envvar="TAPE_EXCHANGE_TAPE", help="Parquet or CSV, synthetic, or synthetic:SEED.")
+        str, typer.Option(envvar="TAPE_EXCHANGE_TAPE", help="Parquet, CSV, recorded folder, synthetic, or synthetic:SEED.")
     ] = "synthetic",
     *,
     session: Annotated[

@@ -1,0 +1,105 @@
+"""A recorded tape as one to play: its window minute by minute, everything before it as warm-up."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from connectors.recorded.format import RecordedTape
+from connectors.recorded.window import slices
+from connectors.tapes.files import QUOTES_MADE, made_quotes, market_over
+from connectors.tapes.market import StockQuote
+from connectors.tapes.tape import Body, Minute, Tape, universe_body
+from schemas.codec import decode
+from schemas.errors import DeadLetter, Fatal
+from streams.contract import MINUTE_US, Message
+from streams.sessions import Calendar, iso_date, micros
+from topics.catalogue import WATERMARK_KEY
+
+
+def playable(tape: RecordedTape, calendar: Calendar) -> Tape:
+    """The session of ``tape``. What cannot be decoded is left out and counted in a note.
+
+    Raises Fatal for a window over more than one session, or in none.
+    """
+    start, end = (micros(datetime.fromisoformat(text)) for text in (tape.manifest.start, tape.manifest.end))
+    day = _session(start, end, calendar)
+    gathered = _Gathered(tape, start, day, calendar)
+    feed, origin = tape.config.bars.feed, ", ".join(tape.manifest.origins)
+    arrivals = [(label, bar) for label, bars in gathered.bars.items() for bar in bars]
+    stocks = _stock_quotes(quote for quotes in gathered.quotes.values() for quote in quotes)
+    quote_origin = gathered.quote_origin if stocks else QUOTES_MADE
+    quotes = stocks or made_quotes(arrivals, feed)
+    bars = gathered.history or [bar for _, bar in arrivals]
+    notes = [f"recorded {tape.manifest.start} to {tape.manifest.end}: {tape.manifest.note or 'no note'}"]
+    if gathered.unreadable:
+        notes.append(f"{gathered.unreadable} records that cannot be decoded are left out")
+    return Tape(
+        name=f"{tape.manifest.name}, session of {iso_date(day)}",
+        origin=origin,
+        session=day,
+        feed=feed,
+        universe=gathered.universe
+        or universe_body(tape.manifest.symbols, source="MANUAL", created_at=start - MINUTE_US, origin=origin),
+        history=tuple(gathered.history),
+        minutes=tuple(
+            Minute(label, tuple(gathered.bars.get(label, ())), tuple(gathered.quotes.get(label, ())))
+            for label in range(start, end, MINUTE_US)
+        ),
+        market=market_over(quotes, bars, day, calendar, quote_origin),
+        notes=(*notes, *(f"made of {each}" for each in tape.manifest.origins)),
+    )
+
+
+class _Gathered:
+    """The records of a tape by the minute in which they arrived; what is older is history."""
+
+    def __init__(self, tape: RecordedTape, start: int, day: int, calendar: Calendar) -> None:
+        self.bars: dict[int, list[Body]] = {}
+        self.quotes: dict[int, list[Body]] = {}
+        self.history: list[Body] = []
+        self.universe: Body | None = None
+        self.quote_origin = ""
+        self.unreadable = 0
+        end = micros(datetime.fromisoformat(tape.manifest.end))
+        for each in slices(tape.source(), ("bars", "quotes", "universe"), 0, end):
+            for message, body in self._decoded(each.messages):
+                if message.topic == "universe":
+                    self.universe = body if each.label <= start or self.universe is None else self.universe
+                elif message.topic == "quotes":
+                    self.quotes.setdefault(each.label, []).append(body)
+                    self.quote_origin = body["origin"]
+                elif each.label < start or calendar.session_date(body["t"]) < day:
+                    self.history.append(body)
+                else:
+                    self.bars.setdefault(each.label, []).append(body)
+
+    def _decoded(self, messages: tuple[Message, ...]) -> Iterator[tuple[Message, Body]]:
+        for message in messages:
+            if message.key == WATERMARK_KEY:
+                continue
+            try:
+                yield message, decode(message.topic, message.value)
+            except DeadLetter:
+                self.unreadable += 1
+
+
+def _session(start: int, end: int, calendar: Calendar) -> int:
+    """The one session date of the window."""
+    day, last = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
+    if day != last or calendar.session_on(day) is None:
+        sessions = f"{iso_date(day)} to {iso_date(last)}"
+        raise Fatal(
+            "a tape to play lies inside one session", value=sessions, remedy="record a window of one session"
+        )
+    return day
+
+
+def _stock_quotes(bodies: Iterator[Body]) -> dict[str, list[StockQuote]]:
+    found: dict[str, list[StockQuote]] = {}
+    for body in bodies:
+        if body["instrument"] == body["underlying"]:
+            quote = StockQuote(
+                symbol=body["instrument"], time=body["quote_time"], bid=body["bid"], ask=body["ask"],
+                bid_size=body["bid_size"], ask_size=body["ask_size"],
+            )  # fmt: skip
+            found.setdefault(quote.symbol, []).append(quote)
+    return found

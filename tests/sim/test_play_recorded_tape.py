@@ -1,0 +1,79 @@
+"""A recorded tape is a tape to play: the window's minutes as they arrived, behind their warm-up."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from connectors.recorded.format import RecordedTape, load, renumbered
+from connectors.recorded.playable import playable
+from connectors.tapes.source import TapeSource
+from schemas.errors import Fatal
+from streams.config.document import Config
+from streams.contract import MINUTE_US
+from streams.sessions import xnys
+from tape.sim import Simulation
+from tests.sim.paths import CONFIG, UNTIL, cut, morning
+from tests.sim.tapes import small_tape
+from tests.tapes import HERE
+
+FOLDER = HERE / "signal_morning_of_two_accounts"
+
+
+def bodies(bars) -> list[str]:
+    return sorted(bar["event_id"] for bar in bars)
+
+
+def test_a_recorded_tape_plays_the_minutes_that_were_recorded():
+    played, original = TapeSource(tape=str(FOLDER)).load(), cut(small_tape(), slice(UNTIL))
+    assert [m.label for m in played] == [m.label for m in original]
+    assert [bodies(m.bars) for m in played] == [bodies(m.bars) for m in original]
+    assert [bodies(m.quotes) for m in played] == [bodies(m.quotes) for m in original]
+    assert bodies(played.history) == bodies(original.history)
+    assert played.universe == original.universe
+
+
+def test_a_played_recording_is_decided_as_the_recorded_run_was_and_its_chains_are_labelled():
+    again = Simulation(TapeSource(tape=str(FOLDER)).load(), CONFIG).play()
+    for name in ("decisions", "signals"):
+        assert again.outputs(name).hexdigest() == morning().outputs(name).hexdigest()
+    assert again.tape.market.origin.startswith("synthetic/")
+    assert len(again.outputs("proposals")) == len(morning().outputs("proposals"))
+
+
+def test_minutes_that_the_log_jumps_over_are_played_empty():
+    played = TapeSource(tape=str(HERE / "session_edge_with_a_gap")).load()
+    labels = [minute.label for minute in played]
+    assert labels == list(range(labels[0], labels[-1] + MINUTE_US, MINUTE_US))
+    assert sum(not minute.bars for minute in played) >= 15
+    assert Simulation(played, Config()).play().outputs("features")
+
+
+def _with(tape: RecordedTape, **changes: object) -> RecordedTape:
+    return replace(tape, manifest=tape.manifest.model_copy(update=changes))
+
+
+def test_a_record_that_cannot_be_decoded_is_left_out_and_counted():
+    tape = load(FOLDER)
+    place = next(at for at, m in enumerate(tape.messages) if m.topic == "quotes" and m.value is not None)
+    messages = list(tape.messages)
+    messages[place] = messages[place]._replace(value=b"\0nonsense")
+    played = playable(replace(tape, messages=renumbered(messages)), xnys())
+    assert "1 records that cannot be decoded are left out" in played.notes
+
+
+def test_a_tape_without_quotes_gets_made_ones_that_say_so():
+    tape = load(FOLDER)
+    bars = renumbered(m for m in tape.messages if m.topic != "quotes" or m.value is None)
+    assert playable(replace(tape, messages=bars), xnys()).market.quote_origin == "synthetic/quotes"
+
+
+def test_a_window_of_two_sessions_is_no_tape_to_play():
+    tape = _with(load(FOLDER), start="2026-02-13T15:00:00Z")
+    with pytest.raises(Fatal, match="inside one session; got '2026-02-13 to 2026-02-17'"):
+        playable(tape, xnys())
+
+
+def test_a_session_cannot_be_chosen_of_a_recorded_tape():
+    with pytest.raises(Fatal, match="leave --session and --quotes out"):
+        TapeSource(tape=str(FOLDER), session=date(2026, 2, 17)).load()
