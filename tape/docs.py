@@ -20,9 +20,10 @@ from streams.stages.account_state import AccountDrop
 from streams.stages.features import FeatureReason
 from streams.topology import as_mermaid
 from tape.demo.line import FunnelReason
+from tape.why.words import Missing, words
 from topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
-DOCUMENTS = ("README.md", "docs/records.md")
+DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 REASONS: tuple[tuple[str, type[StrEnum], str], ...] = (
@@ -93,6 +94,15 @@ def _reasons() -> str:
     return _table(("stage", "what it says", "reasons", "stored in"), rows)
 
 
+def _words() -> str:
+    rows = (
+        (stage, f"`{reason}`", words(reason))
+        for stage, enum in (*((stage, enum) for stage, enum, _ in REASONS), ("nothing is there", Missing))
+        for reason in enum
+    )
+    return _table(("stage", "reason", "in words"), rows)
+
+
 def _gates() -> str:
     rows = (
         (str(number), f"`{gate.name}`", "yes" if gate.on_close else "")
@@ -111,6 +121,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "topics": _topics,
     "reasons": _reasons,
     "gates": _gates,
+    "words": _words,
 }
 
 
