@@ -53,10 +53,13 @@ COMMANDS: dict[str, Entry] = {
     ),
     "rebuild": Entry(
         "tape.cli.rebuild:rebuild",
-        "Compute stages again from their topics: digests, --verify against live, or --apply.",
+        "Compute stages again from their topics: digests, --verify, --apply or --into PREFIX.",
         wire=True,
     ),
     "why": Entry("tape.cli.why:why", "Say why there was no trade in a symbol.", wire=True),
+    "snapshot": Entry(
+        "tape.cli.snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
+    ),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),

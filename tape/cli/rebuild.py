@@ -10,7 +10,7 @@ import typer
 
 from schemas.errors import Fatal
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir, say
+from tape.local.places import cache_dir, say, snapshots_folder
 
 if TYPE_CHECKING:
     from tape.rebuild.verdict import Difference
@@ -32,6 +32,14 @@ def rebuild(
     apply: Annotated[
         bool, typer.Option("--apply", help="Put the rebuilt tables in force; the workers must be stopped.")
     ] = False,
+    into: Annotated[
+        str | None,
+        typer.Option("--into", metavar="PREFIX", help="Write a whole pipeline under a new prefix."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Begin at the newest snapshot at or before TIME."),
+    ] = None,
     account: Annotated[str | None, typer.Option("--account", help="One account only.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
@@ -46,24 +54,36 @@ def rebuild(
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
     from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
     from tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
     from tape.rebuild.run import run, spooled, tasks_for  # noqa: PLC0415 - see above
+    from tape.rebuild.tables import begun_at  # noqa: PLC0415 - see above
     from tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
 
-    if verify and apply:
-        raise Fatal("--verify and --apply exclude each other", remedy="--apply compares first by itself")
+    if sum((verify, apply, into is not None)) > 1:
+        raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
+    if into is not None and since is not None:
+        raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
     cluster = cluster_of(bootstrap, prefix)
     named = config or cluster.config
     document = load(named) if named else Config()
     tasks = tasks_for(stages or (), cluster.layout, document, account)
-    with spooled(Place(cluster.bootstrap, cluster.layout, document, Path())) as place:
+    here = Place(cluster.bootstrap, cluster.layout, document, Path())
+    if since is not None:
+        here = begun_at(here, tasks, moment(since, "--from", lambda: None), snapshots_folder(), say)
+    with spooled(here) as place:
         if apply:
             for plan in put_in_force(place, tasks, workers, say):
-                print(f"{plan.task}: repaired {len(plan.repairs)}")
+                print(f"{plan.task}: {len(plan.repairs)} differences repaired")
                 _differences([(str(plan.task), each) for each in plan.repairs])
             return
-        work = Verify(place) if verify else Compute(place)
-        reports: list[Report] = run(work, place, tasks, workers, "verifying" if verify else "rebuilding")
+        reports: list[Report]
+        if into is not None:
+            reports = rebuild_into(place, into, tasks, workers, say)
+        else:
+            work = Verify(place) if verify else Compute(place)
+            reports = run(work, place, tasks, workers, "verifying" if verify else "rebuilding")
         _print(reports, as_json=as_json, compared=verify)
     if any(report.differences for report in reports):
         raise typer.Exit(DIFFERENT)

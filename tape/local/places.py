@@ -25,6 +25,11 @@ def stack_folder(name: str | None) -> Path:
     return Path(home if home and not name else Path(".tape", name or "local")).expanduser().absolute()
 
 
+def snapshots_folder() -> Path:
+    """Where the snapshots of this machine's stack lie."""
+    return stack_folder(None) / "snapshots"
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on ``port`` of the loopback address now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -1,0 +1,99 @@
+"""``tape snapshot``: tables at one moment under a name, to begin a rebuild at or to go back to."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir, say, snapshots_folder
+
+if TYPE_CHECKING:
+    from streams.bulk.job import TaskId
+    from tape.rebuild.work import Place
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+Name = Annotated[str, typer.Argument(help="The snapshot.", show_default=False)]
+Stages = Annotated[
+    list[str] | None, typer.Argument(help="Stages, and account for every account; by default all.")
+]
+
+
+@app.command()
+def save(
+    name: Name,
+    stages: Stages = None,
+    *,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Rebuild first, and save only where live is equal.")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, show_default=False)] = os.cpu_count() or 1,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Save the live tables, at rest, under NAME."""
+    place, tasks = _place(bootstrap, prefix, stages)
+    from agents.settings import code_version  # noqa: PLC0415 - after the cache is named
+    from tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
+    from tape.rebuild.run import spooled  # noqa: PLC0415 - see above
+
+    with spooled(place) as here:
+        read = tables.verified_tables if verify else tables.live_tables
+        found = read(here, tasks, workers)
+    made = snapshot.save(snapshots_folder(), name, found, tables.fits_of(place), code_version())
+    print(f"saved {sum(len(table.values) for table in found)} values")
+    print(snapshot.told(made))
+
+
+@app.command(name="list")
+def every() -> None:
+    """List the snapshots, oldest first."""
+    from tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
+
+    for each in snapshot.listed(snapshots_folder()):
+        print(snapshot.told(each))
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show what a snapshot holds and what it belongs to."""
+    from tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
+
+    found = snapshot.load(snapshots_folder(), name)
+    print(snapshot.told(found))
+    for field in ("cluster", "config_digest", "rules_version", "code_version", "symbol_partitions"):
+        print(f"  {field:<18} {found.manifest[field]}")
+    for task in found.manifest["tasks"]:
+        of = task["account"] or task["home"]
+        offsets = ", ".join(f"{part}@{at}" for part, at in task["offsets"].items())
+        print(f"  {task['stage']}/{of}: {task['keys']} values, goes on at {offsets}")
+
+
+@app.command()
+def restore(
+    name: Name,
+    stages: Stages = None,
+    *,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Put the tables of NAME in force; the workers must be stopped, and go on from there."""
+    place, tasks = _place(bootstrap, prefix, stages)
+    from tape.rebuild import snapshot, tables  # noqa: PLC0415 - after the cache is named
+
+    found = snapshot.load(snapshots_folder(), name)
+    for plan in tables.restore(found, place, tasks, say):
+        print(f"{plan.task}: {len(plan.values)} values in force")
+
+
+def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tuple[Place, list[TaskId]]":
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
+    from tape.rebuild.work import Place  # noqa: PLC0415 - see above
+
+    cluster = cluster_of(bootstrap, prefix)
+    config = load(cluster.config) if cluster.config else Config()
+    tasks = tasks_for(stages or (), cluster.layout, config, None)
+    return Place(cluster.bootstrap, cluster.layout, config, Path()), tasks

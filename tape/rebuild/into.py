@@ -1,0 +1,129 @@
+"""A whole pipeline beside the live one: sources copied, stages rebuilt with outputs, tables and offsets.
+
+The prefix's topics must be empty. Everything that no rebuilt stage writes is copied as it is; then the stages
+run in the topology's order, each over what stands in the prefix. Workers that are started with this
+TAPE_PREFIX go on from there.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from agents.settings import code_version
+from connectors.bulk.source import KafkaSource
+from connectors.bulk.writer import BulkWriter
+from connectors.clock import SystemClock
+from schemas.errors import Fatal
+from streams.bulk.job import Progress, TaskId
+from streams.bulk.task import run_task
+from streams.merge import Part
+from streams.topology import TOPOLOGY, spec_of
+from streams.wire import Origin, Wire
+from tape.rebuild.pool import run_all
+from tape.rebuild.progress import Told
+from tape.rebuild.run import KafkaTarget, run
+from tape.rebuild.work import Place, Report
+from topics.admin import ensure
+from topics.catalogue import CATALOGUE, Layout
+
+ROUTED = ("signals", "controls")
+_LEFT_OUT = ("heartbeats", "dead_letters")
+
+
+@dataclass(frozen=True)
+class Write:
+    """Rebuild one task of the prefix and write its outputs."""
+
+    place: Place
+
+    def __call__(self, task: TaskId, progress: Progress) -> Report:
+        place = self.place
+        origin = Origin("rebuild", code_version(), place.config.digest)
+        with BulkWriter(place.bootstrap, place.layout) as writer:
+            result = run_task(
+                task, *place.basis, sink=writer.write, progress=progress, origin=origin,
+                ingest_us=SystemClock().now(),
+            )  # fmt: skip
+        return place.report(result, 0.0)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Copy one topic partition from the live pipeline into the prefix."""
+
+    bootstrap: str
+    live: Layout
+    into: Layout
+
+    def __call__(self, task: tuple[Part, int, int], progress: Progress) -> int:
+        part, first, end = task
+        copied = 0
+        with (
+            KafkaSource(self.bootstrap, self.live) as source,
+            BulkWriter(self.bootstrap, self.into) as writer,
+        ):
+            for block in source.stream(part, first, end):
+                writer.write(block)
+                copied += len(block)
+                progress(len(block))
+        return copied
+
+
+def copied_topics(stages: Sequence[str]) -> tuple[str, ...]:
+    """What no stage of ``stages`` writes: sources, and the outputs of the others."""
+    written = {name for stage in stages for name in (*spec_of(stage).outputs, spec_of(stage).changelog)}
+    changelogs = {spec.changelog for spec in TOPOLOGY}
+    return tuple(each.name for each in CATALOGUE if each.name not in {*written, *changelogs, *_LEFT_OUT})
+
+
+def rebuild_into(
+    live: Place, prefix: str, tasks: Sequence[TaskId], workers: int, say: Callable[[str], None]
+) -> list[Report]:
+    """Make a pipeline under ``prefix``. Raises Fatal for the live one and for topics that hold anything."""
+    place = replace(live, layout=replace(live.layout, prefix=prefix))
+    if prefix == live.layout.prefix:
+        raise Fatal("this is the live pipeline's own prefix", value=prefix, remedy="choose another")
+    ensure(place.bootstrap, place.layout)
+    ends = place.basis.source.ends([each.name for each in CATALOGUE])
+    if full := sorted(f"{name}/{part}" for (name, part), (_, end) in ends.items() if end):
+        raise Fatal(
+            f"the prefix {prefix} is not empty: {len(full)} partitions hold records",
+            value=full[0],
+            remedy="choose another prefix, or delete its topics",
+        )
+    stages = list(dict.fromkeys(task.stage for task in tasks))
+    _copy(live, place.layout, copied_topics(stages), workers)
+    say(f"sources copied into {prefix}")
+    reports = []
+    for stage in stages:
+        mine = [task for task in tasks if task.stage == stage]
+        reports += run(Write(place), place, mine, workers, stage)
+        say(f"{stage} written")
+    with closing(KafkaTarget(place.bootstrap, place.layout)) as target:
+        for report in reports:
+            target.write(_table(report))
+            target.commit(place.group(report.task), report.applied | _routed(place, report.task))
+    return reports
+
+
+def _routed(place: Place, task: TaskId) -> dict[Part, int]:
+    """A dispatcher has also read the signals and controls that stand in its inbox."""
+    if task.account_id is None:
+        return {}
+    return {part: end for part, (_, end) in place.basis.source.ends(ROUTED).items()}
+
+
+def _copy(live: Place, into: Layout, names: Sequence[str], workers: int) -> None:
+    bounds = live.basis.source.ends(names)
+    parts = [(part, first, end) for part, (first, end) in bounds.items() if end > first]
+    parts.sort(key=lambda each: each[1] - each[2])
+    with Told(sum(end - first for _, first, end in parts), "copying") as told:
+        for _ in run_all(Copy(live.bootstrap, live.layout, into), parts, workers, told.advance):
+            pass
+
+
+def _table(report: Report) -> list[Wire]:
+    """The values as a worker would have written them, the ``~watermark`` value last."""
+    name, now_ms = spec_of(report.task.stage).changelog, SystemClock().now() // 1000
+    values = sorted(report.values.items(), key=lambda each: (each[0][1].startswith(b"~"), each[0]))
+    return [Wire(name, partition, key, value, now_ms, []) for (partition, key), value in values]

@@ -1,0 +1,244 @@
+"""Snapshots: the tables of some stages at one moment, as Parquet with a manifest, to go on or go back from.
+
+A folder per snapshot: ``STAGE.parquet`` with one row per key and ``manifest.json``. The rows are (task, table
+partition, key, epoch, cursors, body, size); the manifest says what they fit: configuration, rules, cluster,
+prefix, partition counts, the offset after them per input partition, and their digest.
+"""
+
+import json
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import Fatal
+from schemas.readable import iso_time
+from streams.bulk.job import Start, TaskId, inputs_of
+from streams.changelog import Values
+from streams.frame import pack, unpack
+from streams.identity import RULES_VERSION
+from streams.merge import Part
+from tape.rebuild.verdict import Begin
+from topics.catalogue import Layout
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CURSOR = pl.Struct({"rank": pl.UInt8, "partition": pl.UInt16, "position": pl.Int64})
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "task": pl.String,
+    "partition": pl.UInt16,
+    "key": pl.Binary,
+    "epoch": pl.UInt32,
+    "cursors": pl.List(_CURSOR),
+    "body": pl.Binary,
+    "size": pl.UInt32,
+}
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What a snapshot belongs to: offsets and digests of one cannot be used with another."""
+
+    cluster: str
+    layout: Layout
+    config_digest: str
+
+    def fields(self) -> dict[str, Any]:
+        """As the manifest holds them."""
+        return {
+            "cluster": self.cluster, "prefix": self.layout.prefix, "config_digest": self.config_digest,
+            "rules_version": RULES_VERSION, "symbol_partitions": self.layout.symbol_partitions,
+            "account_partitions": self.layout.account_partitions,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task's table. ``offsets``: after it, per input partition; ``label``: the watermark it stands at."""
+
+    task: TaskId
+    values: Values
+    offsets: Mapping[Part, int]
+    label: int | None
+
+    @property
+    def begin(self) -> Begin:
+        return Begin(Start(self.values, self.offsets), self.label or 0)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A named snapshot; ``tables`` are read when they are asked for."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def label(self) -> int | None:
+        """The lowest watermark of its tables; None where it holds accounts only."""
+        labels = [task["watermark"] for task in self.manifest["tasks"] if task["watermark"] is not None]
+        return min(labels, default=None)
+
+    def refuse_unless(self, fits: Fits) -> None:
+        """Raise Fatal, naming what differs, where it belongs to something else."""
+        for name, wanted in fits.fields().items():
+            if self.manifest[name] != wanted:
+                raise Fatal(
+                    f"the snapshot {self.name} belongs to another {name.replace('_', ' ')}",
+                    value=self.manifest[name],
+                    remedy=f"here it is {wanted!r}: use that one's, or take a new snapshot",
+                )
+
+    def tables(self, layout: Layout) -> Iterator[Table]:
+        """Its tables. Raises Fatal where a file is not what was saved."""
+        rows: dict[str, Values] = {}
+        for stage, digest in sorted(self.manifest["digests"].items()):
+            path = self.folder / f"{stage}.parquet"
+            if not path.is_file():
+                raise Fatal(f"the snapshot {self.name} lacks {path.name}", remedy="take a new snapshot")
+            try:
+                frame = pl.read_parquet(path)
+                found = _values(frame)
+            except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
+                raise Fatal(f"{path.name} of snapshot {self.name} cannot be read: {error}") from error
+            if _digest(found) != digest:
+                raise Fatal(
+                    f"{path.name} of snapshot {self.name} is not what was saved",
+                    value=_digest(found)[:16],
+                    remedy=f"the manifest says {digest[:16]}: restore the file, or take a new snapshot",
+                )
+            rows |= found
+        for told in self.manifest["tasks"]:
+            task = TaskId(told["stage"], told["home"], told["account"])
+            offsets = {part: told["offsets"][_told(part)] for part in inputs_of(task, layout)}
+            yield Table(task, rows.get(str(task), {}), offsets, told["watermark"])
+
+
+def save(folder: Path, name: str, tables: Sequence[Table], fits: Fits, code_version: str) -> Snapshot:
+    """Write a snapshot under ``folder``. Raises Fatal for a bad name and one that is taken."""
+    if not _NAME.fullmatch(name):
+        remedy = "use up to 64 letters, digits, dots, dashes and underscores"
+        raise Fatal("this cannot be the name of a snapshot", value=name, remedy=remedy)
+    path = folder / name
+    if path.exists():
+        raise Fatal(
+            "there is a snapshot of this name", value=name, remedy=f"choose another, or remove {path}"
+        )
+    made = folder / f".{name}.part"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    digests = {}
+    for stage in dict.fromkeys(table.task.stage for table in tables):
+        mine = {str(t.task): t.values for t in tables if t.task.stage == stage}
+        _frame(mine).write_parquet(made / f"{stage}.parquet", compression="zstd")
+        digests[stage] = _digest(mine)
+    manifest = {
+        "format": FORMAT, **fits.fields(), "code_version": code_version, "digests": digests,
+        "tasks": [_manifest_of(table) for table in tables],
+    }  # fmt: skip
+    (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    made.rename(path)
+    return Snapshot(path, manifest)
+
+
+def load(folder: Path, name: str) -> Snapshot:
+    """The snapshot of that name. Raises Fatal where it is not there or of another format version."""
+    path = folder / name
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError:
+        known = ", ".join(each.name for each in listed(folder)) or "none"
+        raise Fatal("there is no such snapshot", value=name, remedy=f"snapshots: {known}") from None
+    except ValueError as error:
+        raise Fatal(f"the manifest of snapshot {name} cannot be read: {error}", value=str(path)) from error
+    if manifest.get("format") != FORMAT:
+        raise Fatal(
+            f"the snapshot {name} is of another format version",
+            value=manifest.get("format"),
+            remedy=f"this release reads version {FORMAT}: use the one that wrote it, or take a new snapshot",
+        )
+    return Snapshot(path, manifest)
+
+
+def listed(folder: Path) -> list[Snapshot]:
+    """Every snapshot under ``folder`` that this release reads, oldest watermark first."""
+    found = []
+    for path in sorted(folder.glob(f"*/{MANIFEST}")):
+        try:
+            found.append(load(folder, path.parent.name))
+        except Fatal:
+            continue
+    return sorted(found, key=lambda each: (each.label or 0, each.name))
+
+
+def newest_before(folder: Path, time_us: int, fits: Fits) -> Snapshot | None:
+    """The newest snapshot that fits and stands at or before ``time_us``; None where there is none."""
+    for each in reversed(listed(folder)):
+        same = all(each.manifest[name] == wanted for name, wanted in fits.fields().items())
+        if same and each.label is not None and each.label <= time_us:
+            return each
+    return None
+
+
+def told(snapshot: Snapshot) -> str:
+    """One line about a snapshot."""
+    label = snapshot.label
+    at = f"watermark {iso_time(label)}" if label is not None else "accounts only"
+    stages = ", ".join(snapshot.manifest["digests"])
+    prefix = snapshot.manifest["prefix"] or "no prefix"
+    return f"{snapshot.name:<24} {at}  {stages} ({prefix}, config {snapshot.manifest['config_digest'][:12]})"
+
+
+def _manifest_of(table: Table) -> dict[str, Any]:
+    task = table.task
+    return {
+        "stage": task.stage, "home": task.home, "account": task.account_id, "watermark": table.label,
+        "keys": len(table.values), "offsets": {_told(part): at for part, at in sorted(table.offsets.items())},
+    }  # fmt: skip
+
+
+def _told(part: Part) -> str:
+    return f"{part[0]}/{part[1]}"
+
+
+def _frame(tables: Mapping[str, Values]) -> pl.DataFrame:
+    rows = []
+    for task, values in tables.items():
+        for (partition, key), data in sorted(values.items()):
+            value = unpack(data)
+            cursors = [
+                {"rank": rank, "partition": part, "position": at}
+                for (rank, part), at in sorted(value.cursors.items())
+            ]
+            rows.append((task, partition, key, value.epoch, cursors, value.body, len(value.body)))
+    return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+
+
+def _values(frame: pl.DataFrame) -> dict[str, Values]:
+    found: dict[str, Values] = defaultdict(dict)
+    for row in frame.iter_rows(named=True):
+        cursors = {(each["rank"], each["partition"]): each["position"] for each in row["cursors"]}
+        framed = pack(row["epoch"], cursors, row["body"])
+        found[row["task"]][row["partition"], row["key"]] = framed
+    return dict(found)
+
+
+def _digest(tables: Mapping[str, Values]) -> str:
+    """SHA-256 over the tables, whole values."""
+    total = sha256()
+    for task, values in sorted(tables.items()):
+        for (partition, key), data in sorted(values.items()):
+            for piece in (task.encode(), b"%d" % partition, key, data):
+                total.update(len(piece).to_bytes(4, "big") + piece)
+    return total.hexdigest()

@@ -1,0 +1,127 @@
+"""Tables of tasks for a snapshot, and from one: live at rest or verified, and back in force."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from connectors.clock import SystemClock
+from connectors.groups import occupied
+from schemas.errors import Fatal
+from schemas.readable import iso_time
+from streams.bulk.job import Progress, TaskId
+from streams.changelog import Values
+from streams.frame import unpack
+from tape.local.kafka import cluster_id_of
+from tape.rebuild.apply import Plan, apply_group, last_watermark
+from tape.rebuild.live import applied_by
+from tape.rebuild.rest import at_rest
+from tape.rebuild.run import KafkaTarget, differences_of, run
+from tape.rebuild.snapshot import Fits, Snapshot, Table, newest_before, told
+from tape.rebuild.work import Place, Verify
+from topics.catalogue import WATERMARK_KEY
+
+
+@dataclass(frozen=True)
+class ReadTable:
+    """The live table of a task at rest."""
+
+    place: Place
+
+    def __call__(self, task: TaskId, progress: Progress) -> Table:
+        place = self.place
+        live, _ = at_rest(task, place.basis.source, place.groups, place.group(task))
+        return Table(task, live, applied_by(place.basis.source, task, live).cut, label_of(task, live))
+
+
+def fits_of(place: Place) -> Fits:
+    """What snapshots of this place belong to."""
+    return Fits(cluster_id_of(place.bootstrap), place.layout, place.config.digest)
+
+
+def begun_at(
+    place: Place, tasks: Sequence[TaskId], time_us: int, folder: Path, say: Callable[[str], None]
+) -> Place:
+    """``place`` with the newest snapshot at or before ``time_us`` to begin at, where there is one."""
+    found = newest_before(folder, time_us, fits_of(place))
+    if found is None:
+        say(f"no snapshot stands at or before {iso_time(time_us)}: state is built from the first record on")
+        return replace(place, since=time_us)
+    begins = {table.task: table.begin for table in found.tables(place.layout) if table.task in tasks}
+    say(f"beginning at the snapshot {told(found)}")
+    for task in tasks:
+        if task not in begins:
+            say(f"it does not hold {task}, which is built from the first record on")
+    return replace(place, begins=begins, since=time_us)
+
+
+def label_of(task: TaskId, values: Values) -> int | None:
+    """The watermark that a table stands at: the lowest of its trigger's."""
+    marked = values.get((task.home, WATERMARK_KEY))
+    if marked is None:
+        return None
+    return min((at for (rank, _), at in unpack(marked).cursors.items() if rank == 0), default=None)
+
+
+def live_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
+    """The tables as live left them."""
+    return run(ReadTable(place), place, tasks, workers, "reading tables")
+
+
+def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
+    """The tables as rebuilt. Raises Fatal where live differs."""
+    reports = run(Verify(place), place, tasks, workers, "verifying")
+    for task, each in differences_of(reports):
+        raise Fatal(
+            f"live differs from a rebuild, so nothing was saved; first {task}: {each}",
+            remedy="`tape rebuild --verify` shows everything",
+        )
+    return [Table(r.task, r.values, r.applied, label_of(r.task, r.values)) for r in reports]
+
+
+def restore(
+    snapshot: Snapshot, place: Place, tasks: Iterable[TaskId], say: Callable[[str], None]
+) -> list[Plan]:
+    """Put a snapshot's tables in force. Raises Fatal, with nothing changed, where it does not fit, a group
+    has members, or the outputs end before the snapshot."""
+    snapshot.refuse_unless(fits_of(place))
+    source, wanted = place.basis.source, set(tasks)
+    plans = []
+    for table in snapshot.tables(place.layout):
+        if table.task in wanted:
+            _refuse_ahead(snapshot, table, place)
+            plans.append(Plan(table.task, table.values, table.offsets, table.label, ()))
+    if not plans:
+        held = ", ".join(snapshot.manifest["digests"])
+        raise Fatal(f"the snapshot {snapshot.name} holds none of these stages", remedy=f"it holds {held}")
+    groups = {plan.task: place.group(plan.task) for plan in plans}
+    for group in dict.fromkeys(groups.values()):
+        if members := place.groups.members(group):
+            raise occupied(group, members)
+    now_ms = SystemClock().now() // 1000
+    with closing(KafkaTarget(place.bootstrap, place.layout)) as target:
+        for group in dict.fromkeys(groups.values()):
+            mine = [plan for plan in plans if groups[plan.task] == group]
+            apply_group(mine, source, target, group, now_ms=now_ms, say=say)
+    return plans
+
+
+def _refuse_ahead(snapshot: Snapshot, table: Table, place: Place) -> None:
+    source = place.basis.source
+    ends = source.ends(sorted({name for name, _ in table.offsets}))
+    for part, at in table.offsets.items():
+        first, end = ends[part]
+        if not first <= at <= end:
+            raise Fatal(
+                f"the snapshot {snapshot.name} goes on at {part[0]}/{part[1]}@{at}, which is not kept",
+                value=f"offsets {first} to {end}",
+                remedy="the topic was made anew, or its retention has passed: rebuild instead",
+            )
+    if table.task.account_id is None and table.label is not None:
+        reached = last_watermark(source, table.task)
+        if reached is None or reached < table.label:
+            raise Fatal(
+                f"the outputs of {table.task} end before the snapshot {snapshot.name}",
+                value=f"watermark {reached}, the snapshot stands at {table.label}",
+                remedy="a table may not be ahead of its outputs: rebuild instead",
+            )

@@ -1,0 +1,113 @@
+"""A snapshot gives back what was saved, and says clearly what it does not fit."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from schemas.errors import Fatal
+from streams.bulk.task import run_task
+from tape.rebuild.live import applied_by, read_changelog
+from tape.rebuild.snapshot import MANIFEST, Fits, Snapshot, Table, listed, load, newest_before, save
+from tape.rebuild.tables import label_of
+from tape.rebuild.verify import state_differences, verify_task
+from tests.sim.tapes import CONFIG
+from tests.unit.rebuild_support import LAYOUT, TASKS, recorded
+
+FITS = Fits("cluster", LAYOUT, CONFIG.digest)
+
+
+def tables() -> list[Table]:
+    """The live tables of the recording."""
+    source, found = recorded().basis().source, []
+    for task in TASKS:
+        values = read_changelog(source, task).values()
+        found.append(Table(task, values, applied_by(source, task, values).cut, label_of(task, values)))
+    return found
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Snapshot:
+    return save(tmp_path, "noon", tables(), FITS, "0.1.0")
+
+
+def test_what_is_loaded_is_what_was_saved(saved: Snapshot, tmp_path: Path) -> None:
+    found = load(tmp_path, "noon")
+    found.refuse_unless(FITS)
+    assert list(found.tables(LAYOUT)) == tables()
+    assert [each.name for each in listed(tmp_path)] == ["noon"]
+    frame = pl.read_parquet(saved.folder / "features.parquet")
+    assert frame.columns == ["task", "partition", "key", "epoch", "cursors", "body", "size"]
+    assert (frame["size"] > 0).sum() == len({at for t in tables() if t.task.stage == "features"
+                                             for at in t.values if at[1] != b"~watermark"})  # fmt: skip
+
+
+def test_a_rebuild_begins_at_a_snapshot_and_gives_the_same_table(tmp_path: Path) -> None:
+    """The snapshot stands half-way: what it leaves out is computed, and compared with live."""
+    basis = recorded().basis()
+    halves = []
+    for task, whole in zip(TASKS, tables(), strict=True):
+        trigger = {part: at // 2 for part, at in whole.offsets.items() if part[0] in ("bars", "features")}
+        half = run_task(task, *basis, cut=trigger or {part: at // 2 for part, at in whole.offsets.items()})
+        halves.append(Table(task, half.values, half.applied, label_of(task, half.values)))
+    save(tmp_path, "half", halves, FITS, "0.1.0")
+    for table in load(tmp_path, "half").tables(LAYOUT):
+        live = read_changelog(basis.source, table.task).values()
+        assert state_differences(table.task, live, table.values), "the snapshot is as far as live"
+        committed = recorded().committed[table.task]
+        assert verify_task(table.task, basis, committed=committed, begin=table.begin).differences == []
+
+
+def test_the_newest_snapshot_before_a_time_is_found(tmp_path: Path) -> None:
+    labels = [1_000_000, 2_000_000, 3_000_000]
+    for label in labels:
+        save(tmp_path, f"at{label}", [replace(t, label=label) for t in tables()], FITS, "0.1.0")
+    save(tmp_path, "other", [replace(t, label=1_900_000) for t in tables()],
+         replace(FITS, cluster="another"), "0.1.0")  # fmt: skip
+    found = newest_before(tmp_path, 2_500_000, FITS)
+    assert found is not None and found.name == "at2000000"
+    assert newest_before(tmp_path, 999_999, FITS) is None
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (replace(FITS, cluster="another"), "another cluster"),
+        (replace(FITS, config_digest="0" * 64), "another config digest"),
+        (replace(FITS, layout=replace(LAYOUT, symbol_partitions=12)), "another symbol partitions.*12"),
+        (replace(FITS, layout=replace(LAYOUT, prefix="beside")), "another prefix.*beside"),
+    ],
+)
+def test_a_snapshot_of_something_else_is_refused(saved: Snapshot, other: Fits, told: str) -> None:
+    with pytest.raises(Fatal, match=told):
+        saved.refuse_unless(other)
+
+
+def test_a_snapshot_of_another_format_version_is_refused(saved: Snapshot, tmp_path: Path) -> None:
+    path = saved.folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 9}))
+    with pytest.raises(Fatal, match=r"another format version; got 9; this release reads version 1"):
+        load(tmp_path, "noon")
+    assert listed(tmp_path) == []
+
+
+def test_a_file_that_is_not_what_was_saved_is_refused(saved: Snapshot, tmp_path: Path) -> None:
+    path = saved.folder / "features.parquet"
+    frame = pl.read_parquet(path)
+    frame.with_columns(epoch=pl.lit(7, pl.UInt32)).write_parquet(path)
+    with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
+        list(load(tmp_path, "noon").tables(LAYOUT))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(Fatal, match="cannot be read"):
+        list(load(tmp_path, "noon").tables(LAYOUT))
+
+
+def test_names_are_checked(saved: Snapshot, tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="there is a snapshot of this name"):
+        save(tmp_path, "noon", tables(), FITS, "0.1.0")
+    with pytest.raises(Fatal, match="cannot be the name"):
+        save(tmp_path, "../noon", tables(), FITS, "0.1.0")
+    with pytest.raises(Fatal, match=r"no such snapshot.*snapshots: noon"):
+        load(tmp_path, "midnight")
