@@ -26,7 +26,8 @@ from tape.local.state import EXCHANGE_URL
 
 def exchange(
     tape: Annotated[
-        str, typer.Option(envvar="TAPE_EXCHANGE_TAPE", help="Parquet, CSV, recorded folder, synthetic, or synthetic:SEED.")
+        str,
+        typer.Option(envvar="TAPE_EXCHANGE_TAPE", help="A file, a recorded folder, synthetic[:SEED]."),
     ] = "synthetic",
     *,
     session: Annotated[

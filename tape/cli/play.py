@@ -46,7 +46,9 @@ def _nothing() -> None:
 
 
 def play(
-    file: Annotated[Path | None, typer.Argument(help="Parquet or CSV of minute bars, or a folder of `tape record`.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Parquet or CSV of minute bars, or a folder of `tape record`.")
+    ] = None,
     *,
     speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,

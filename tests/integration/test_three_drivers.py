@@ -1,7 +1,11 @@
-"""For the same tape live, rebuild and sim leave the same digests of outputs and of state."""
+"""For the same tape live, rebuild and sim leave the same digests of outputs and of state.
+
+What rebuild and sim leave of the regression tapes is held in ``tests/sim/test_regression_tapes.py``.
+"""
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +13,8 @@ import pytest
 
 from agents.table import read_disk
 from connectors.bulk.source import KafkaSource
+from connectors.recorded.format import RecordedTape, load
+from connectors.recorded.window import SOURCES
 from connectors.tapes.marks import Follower
 from connectors.tapes.source import TapeSource
 from connectors.tapes.tape import Tape
@@ -17,19 +23,21 @@ from streams.digests import of_messages, of_state
 from streams.sessions import xnys
 from streams.sim.log import MemoryLog
 from streams.topology import MARKET_STAGES, spec_of, watermarked
-from streams.watermarks import label_of
+from streams.watermarks import label_of, readable_label
 from tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
 from tests.live import Workers, eventually, last_minute
 from tests.sim.paths import wire
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
 from tests.support import shared
+from tests.tapes import HERE
 
 pytestmark = pytest.mark.integration
 OUTPUTS = {name: stage for stage in MARKET_STAGES for name in spec_of(stage).outputs}
 MARKED = watermarked(tuple(OUTPUTS))
 PATIENCE_S = 120.0
 TERM_S = 20.0
+LIVE = ("revisions_and_inserted_bars", "session_edge_with_a_gap", "signal_morning_of_two_accounts")
 
 
 @pytest.fixture
@@ -98,12 +106,38 @@ def count(log: MemoryLog, name: str) -> int:
     return sum(message.value is not None for message in log.messages(name))
 
 
-def test_a_synthetic_tape_leaves_the_same_digests_in_all_three_drivers(workers: Workers) -> None:
-    minutes = slice(0, 115)
-    log = play(workers, small_tape(), minutes)
-    check(workers, log, last_minute(small_tape(), minutes))
-    assert count(log, "signals") > 0
-    assert count(log, "memberships") > 20
+def test_live_workers_leave_the_digests_of_the_regression_tapes(
+    kafka: Broker, prefix: str, tmp_path: Path
+) -> None:
+    """One process a tape, all at once: most of the time is their start."""
+    floors: list[tuple[RecordedTape, Workers]] = []
+    try:
+        for name in LIVE:
+            (tmp_path / name).mkdir()
+            tape = load(HERE / name)
+            live = Workers(kafka.bootstrap, f"{prefix}.{len(floors)}", tmp_path / name, tape.config)
+            assert live.layout == replace(tape.layout, prefix=live.layout.prefix)
+            floors.append((tape, live))
+            live.put(m for m in tape.messages if m.topic in SOURCES)
+            live.start(*MARKET_STAGES)
+        for tape, live in floors:
+            agrees_with_its_manifest(tape, live)
+    finally:
+        for _, live in floors:
+            live.stop()
+
+
+def agrees_with_its_manifest(tape: RecordedTape, live: Workers) -> None:
+    follow(live, max(filter(None, map(readable_label, tape.messages))))
+    due, tables = tape.manifest, {stage: tape.manifest.tables[stage].sha256 for stage in MARKET_STAGES}
+    with KafkaSource(live.bootstrap, live.layout) as source:
+        for name in OUTPUTS:
+            assert live_outputs(name, source).hexdigest() == due.topics[name].sha256, (due.name, name)
+        eventually(
+            lambda: {stage: of_state(live_state(stage, source)) for stage in MARKET_STAGES} == tables,
+            f"the tables of {due.name}",
+            30,
+        )
 
 
 def test_a_recorded_session_leaves_the_same_digests_in_all_three_drivers(workers: Workers) -> None:
