@@ -46,17 +46,19 @@ class MemoryTape(MemorySource):
 
     def __init__(self, layout: Layout, messages: Iterable[Message]) -> None:
         super().__init__(layout, messages)
-        self._times: dict[Part, tuple[Ints, list[int]]] = {}
+        self._times: dict[Part, tuple[Ints, Ints]] = {}
 
     def offset_at(self, part: Part, time_us: int) -> int:
         """As ``TimedSource.offset_at``."""
         if part not in self._times:
-            held = [m for block in self.stream(part, 0, self._end(part)) for m in block.messages()]
-            times = np.maximum.accumulate(np.array([m.timestamp for m in held], dtype=np.int64))
-            self._times[part] = (times, [m.offset for m in held])
+            blocks = list(self.stream(part, 0, self._end(part)))
+            none = np.empty(0, dtype=np.int64)
+            times = np.concatenate([none, *(block.timestamps for block in blocks)])
+            offsets = np.concatenate([none, *(block.offsets for block in blocks)])
+            self._times[part] = (np.maximum.accumulate(times), offsets)
         newest_so_far, offsets = self._times[part]
         at = int(np.searchsorted(newest_so_far, -(-time_us // 1000)))
-        return offsets[at] if at < len(offsets) else self._end(part)
+        return int(offsets[at]) if at < len(offsets) else self._end(part)
 
     def _end(self, part: Part) -> int:
         return self.ends([part[0]])[part][1]

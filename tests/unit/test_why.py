@@ -1,99 +1,36 @@
 """``why``: the first stage that dropped a minute, its reason in words, and how far it was from passing."""
 
-from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any
-
 import pytest
 
 from connectors.dead_letters import dead_letter
-from schemas.codec import decode, encode
+from schemas.codec import decode
 from schemas.errors import DeadLetter, Fatal
 from streams.config.document import Config
 from streams.config.examples import EXAMPLE_ACCOUNTS
 from streams.contract import MINUTE_US, Message
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import GateReason
-from streams.rules.orders import OrderReason, OrderState
 from streams.rules.reasons import SignalReason, WatchlistReason
-from streams.rules.sizing import SizeReason
 from streams.sessions import xnys
-from streams.stages.account_decide import Verdict
 from streams.watermarks import readable_label
 from tape.cli.why import time_of
 from tape.docs import REASONS
 from tape.explain.lookup import MemoryTape
-from tape.why.report import Why, why_from
+from tape.why.report import why_from
 from tape.why.words import Missing, has_words
 from tests.sim.paths import CONFIG, bodies, morning
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
-
-SYMBOL = "AMD"
-_LISTS = ("universe", "watchlist", *(each.name for each in CATALOGUE if each.part == "account_id"))
-Body = dict[str, Any]
-Change = Callable[[Body], Body | None]
-
-
-@cache
-def signal() -> Body:
-    """The first signal of the morning: both accounts traded it."""
-    return next(body for body in bodies(morning().log, "signals") if body["symbol"] == SYMBOL)
-
-
-def at() -> int:
-    return int(signal()["bar_t"])
-
-
-@cache
-def recorded() -> tuple[Message, ...]:
-    """The symbol's records of the hour before the signal, the lists and the accounts' records."""
-    found = (m for each in CATALOGUE if each.schema for m in morning().log.messages(each.name))
-    since = at() // 1000 - 3_600_000
-    keys = (SYMBOL.encode(), WATERMARK_KEY)
-    return tuple(m for m in found if m.topic in _LISTS or (m.key in keys and m.timestamp > since))
-
-
-def told(messages: Iterable[Message], config: Config = CONFIG, **options: Any) -> Why:
-    return why_from(MemoryTape(Layout(), messages), config, SYMBOL, **options)
-
-
-def changed(changes: dict[str, Change]) -> list[Message]:
-    """The records with those of some topics changed; a change that gives None takes the record out."""
-    found = []
-    for message in recorded():
-        change = changes.get(message.topic)
-        if change is None or message.value is None:
-            found.append(message)
-            continue
-        body = change(decode(message.topic, message.value))
-        if body is not None:
-            found.append(message._replace(value=encode(message.topic, body)))
-    return found
-
-
-def of_minute(field: str, **fields: Any) -> Change:
-    """Changes the record of the minute in question."""
-    return lambda body: body | fields if body[field] == at() else body
-
-
-def without_minute(field: str) -> Change:
-    return lambda body: None if body[field] == at() else body
-
-
-def nothing(_: Body) -> None:
-    return None
-
-
-def no_signal(**decision: Any) -> dict[str, Change]:
-    held = {"action": "HOLD", "strategy": None} | decision
-    return {"decisions": of_minute("bar_t", **held), "signals": nothing}
-
-
-def first(found: Why) -> tuple[str, str, str]:
-    """(stage, reason, by how much) of the only outcome."""
-    (outcome,) = found.outcomes
-    assert outcome.words
-    return outcome.stage, outcome.reason, str(outcome.miss or outcome.detail)
+from tests.unit.why_support import (
+    SYMBOL,
+    Body,
+    at,
+    changed,
+    first,
+    no_signal,
+    nothing,
+    of_minute,
+    recorded,
+    told,
+    without_minute,
+)
+from topics.catalogue import CATALOGUE, Layout
 
 
 @pytest.mark.parametrize(
@@ -264,99 +201,6 @@ def test_a_bar_behind_all_that_are_remembered_was_too_old() -> None:
     assert first(told(changed(changes), at=at()))[:2] == ("decisions", "TOO_OLD")
 
 
-def proposal(**fields: Any) -> dict[str, Change]:
-    """The large account's proposal of the signal with other fields."""
-    return {
-        "proposals": lambda body: (
-            body | fields
-            if (body["account_id"], body["signal_id"]) == ("large", signal()["signal_id"])
-            else body
-        )
-    }
-
-
-def gates(name: str, reason: str, observed: str | None, threshold: str | None) -> list[Body]:
-    """The proposal's gates, ``name`` refusing."""
-    found = next(body for body in bodies(morning().log, "proposals") if body["symbol"] == SYMBOL)["gates"]
-    bad = {"applies": True, "passed": False, "reason": reason, "observed": observed, "threshold": threshold}
-    return [gate | bad if gate["gate"] == name else gate for gate in found]
-
-
-@pytest.mark.parametrize(
-    "reason", [each for each in GateReason if each not in (GateReason.OK, GateReason.NOT_APPLICABLE)]
-)
-def test_a_refusing_gate_names_itself_its_value_and_its_limit(reason: GateReason) -> None:
-    refused = proposal(
-        verdict="REFUSED", primary_reason=reason.value, gates=gates("max_exposure", reason.value, "60", "50")
-    )
-    found = told(changed(refused), at=at(), account="large")
-    assert first(found) == ("proposals", reason.value, "max_exposure is 60 USD, limit 50 USD: 10 USD over")
-
-
-@pytest.mark.parametrize("reason", ContractReason)
-def test_a_refused_contract_says_what_the_filters_counted(reason: ContractReason) -> None:
-    refused = proposal(
-        verdict="REFUSED",
-        primary_reason=reason.value,
-        gates=gates("contract_quality", reason.value, "LOW_VOLUME 42", "70"),
-    )
-    stage, named, says = first(told(changed(refused), at=at(), account="large"))
-    assert (stage, named) == ("proposals", reason.value)
-    assert says == "gate contract_quality, it saw LOW_VOLUME 42"
-
-
-@pytest.mark.parametrize("reason", [SizeReason.SIZE_BELOW_ONE_UNIT, SizeReason.SIZE_INPUT_MISSING])
-def test_a_proposal_of_size_zero_says_why(reason: SizeReason) -> None:
-    unsized = proposal(verdict="NOT_SIZED", sizing_reason=reason.value)
-    assert first(told(changed(unsized), at=at(), account="large"))[:2] == ("proposals", reason.value)
-
-
-def test_a_shadow_account_and_one_that_has_not_decided_say_so() -> None:
-    shadowed = told(changed(proposal(verdict="SHADOWED")), at=at(), account="large")
-    assert first(shadowed)[:2] == ("proposals", Verdict.SHADOWED.value)
-    undecided = told(changed({"proposals": nothing}), at=at(), account="large")
-    assert first(undecided)[:2] == ("proposals", Missing.NO_PROPOSAL.value)
-
-
-@pytest.mark.parametrize(
-    "state, reason, told_as",
-    [
-        ("REJECTED", "BROKER_REJECTED", OrderReason.BROKER_REJECTED),
-        ("NOT_SENT", "KEPT_BACK", OrderReason.KEPT_BACK),
-        ("NOT_SENT", "NOT_FOUND_AT_BROKER", OrderReason.NOT_FOUND_AT_BROKER),
-        ("NOT_SENT", "SHADOW_NOT_SENT", OrderReason.SHADOW_NOT_SENT),
-        ("UNKNOWN", "STATE_UNKNOWN", OrderReason.STATE_UNKNOWN),
-        ("INTENT", None, OrderState.INTENT),
-    ],
-)
-def test_an_order_that_the_broker_never_took_says_where_it_stands(
-    state: str, reason: str | None, told_as: str
-) -> None:
-    never = {"state": state, "reason": reason, "broker_order_id": None, "detail": "so it is"}
-    changes: dict[str, Change] = {"orders": lambda body: body | never, "executions": nothing}
-    found = first(told(changed(changes), at=at(), account="large"))
-    assert found == ("orders", str(told_as), "so it is")
-
-
-def test_an_approved_proposal_without_an_order_says_so() -> None:
-    gone: dict[str, Change] = {"orders": nothing, "executions": nothing}
-    assert first(told(changed(gone), at=at(), account="large"))[:2] == ("orders", Missing.NO_ORDER.value)
-
-
-@pytest.mark.parametrize(
-    "state, reason",
-    [
-        ("ACCEPTED", "NO_EXECUTION"),
-        ("CANCELED", "CANCELED"),
-        ("EXPIRED", "EXPIRED"),
-        ("REPLACED", "REPLACED"),
-    ],
-)
-def test_an_order_without_a_fill_says_how_it_ended(state: str, reason: str) -> None:
-    changes: dict[str, Change] = {"orders": lambda body: body | {"state": state}, "executions": nothing}
-    assert first(told(changed(changes), at=at(), account="large"))[:2] == ("executions", reason)
-
-
 def test_a_traded_minute_shows_every_stage_and_both_accounts() -> None:
     found = told(recorded(), at=at())
     assert [each.stage for each in found.passed] == ["bars", "features", "scores", "watchlist", "decisions"]
@@ -429,4 +273,4 @@ def test_a_time_is_new_yorks_on_the_newest_session_or_iso_8601() -> None:
 def test_the_json_form_holds_what_the_text_holds() -> None:
     document = told(recorded(), at=at()).as_dict()
     assert document["symbol"] == SYMBOL and len(document["outcomes"]) == 2
-    assert topic("proposals").name in {each["stage"] for each in document["outcomes"]} | {"proposals"}
+    assert {each["stage"] for each in document["outcomes"]} == {"executions"}
