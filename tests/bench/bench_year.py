@@ -1,11 +1,11 @@
-"""A trading month or year through every market stage: written, put in force, and verified.
+"""A trading month or year through every market stage: written with its outputs, then verified.
 
     python -m tests.bench.bench_year [--year]
 
-The tape is written once. Then a rebuild writes the outputs of features, scores, watchlist and signals; a
-command puts the tables in force; and ``tape rebuild --verify`` reads all of it and computes it again. Each is
-a command of its own, so start-up and compiling are in the time. Memory is the resident set of its largest
-process, and of all its processes together with what they share counted once.
+The bars are written once. Then ``tape rebuild --into`` copies them and writes outputs, tables and offsets of
+features, scores, watchlist and signals under another prefix, and ``tape rebuild --verify`` reads all of that
+and computes it again. Each is a command of its own, so start-up is in the time. Memory is the resident set of
+its largest process, and of all its processes together with what they share counted once.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from tape.local.process import tail
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
 from tests.bench.year_tape import YEAR, write_year
-from tests.bench.year_write import STAGES
 from tests.support import REPOSITORY
 from topics.admin import ensure
 from topics.catalogue import Layout
 
+STAGES = ("features", "scores", "watchlist", "signals")
 AIM_WRITTEN_S, AIM_VERIFIED_S, AIM_MB = 180.0, 60.0, 1024.0
 MONTH = 21
 WORKERS = (1, 2)
@@ -51,12 +51,12 @@ class Size(NamedTuple):
 
 
 class Used(NamedTuple):
-    """What a command took: wall and CPU seconds, what it held at its peak, and what it said."""
+    """What a command took: wall and CPU seconds, its peak, and when each line of its output came."""
 
     wall_s: float
     cpu_s: float
     peak: Size
-    output: str
+    lines: dict[str, float]
 
 
 def used_by(argv: Sequence[str], folder: Path, environment: dict[str, str]) -> Used:
@@ -64,6 +64,7 @@ def used_by(argv: Sequence[str], folder: Path, environment: dict[str, str]) -> U
     log = folder / "output.log"
     told = os.environ | {"NUMBA_CACHE_DIR": str(cache_dir() / "numba")} | environment
     began, cpu_s, peak = time.perf_counter(), _children_s(), Size(0, 0, 0)
+    lines: dict[str, float] = {}
     with log.open("wb") as stream:
         process = subprocess.Popen(
             argv, cwd=REPOSITORY, env=told, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
@@ -72,6 +73,8 @@ def used_by(argv: Sequence[str], folder: Path, environment: dict[str, str]) -> U
         try:
             while process.poll() is None:
                 peak = Size(*map(max, peak, _size(watched)))
+                for line in log.read_text().splitlines():
+                    lines.setdefault(line, time.perf_counter() - began)
                 if time.perf_counter() - began > _PATIENCE_S:
                     raise Fatal("a command of the bench does not end", value=" ".join(argv), remedy=tail(log))
                 time.sleep(_LOOK_S)
@@ -80,7 +83,7 @@ def used_by(argv: Sequence[str], folder: Path, environment: dict[str, str]) -> U
             process.wait()
     if process.returncode:
         raise Fatal("a command of the bench failed", value=" ".join(argv), remedy=tail(log, 20))
-    return Used(time.perf_counter() - began, _children_s() - cpu_s, peak, log.read_text())
+    return Used(time.perf_counter() - began, _children_s() - cpu_s, peak, lines)
 
 
 def _children_s() -> float:
@@ -115,17 +118,13 @@ def measure(bootstrap: str, sessions: int = MONTH, workers: Sequence[int] = WORK
             "TAPE_PREFIX": layout.prefix,
             "TAPE_CONFIG": str(folder / "tape.toml"),
         }
-        most = workers[-1]
-        say("rebuilding with outputs written")
-        module = [sys.executable, "-m", "tests.bench.year_write", bootstrap, layout.prefix, str(most)]
-        written = used_by(module, folder, environment)
-        for line in written.output.splitlines():
-            stage, took, records = line.split()
-            rows.append(Row(f"written: {stage}", float(took), "s", note=f"{int(records):,} records read"))
-        rows += _rows(f"written, {_workers(most)}", written, size.bars, AIM_WRITTEN_S if whole else None)
         rebuild = [sys.executable, "-m", "tape", "rebuild", *STAGES, "--workers"]
-        applied = used_by([*rebuild, str(most), "--apply"], folder, environment)
-        rows += _rows(f"put in force, {_workers(most)}", applied, size.bars)
+        most, into = workers[-1], f"{layout.prefix}.whole"
+        say("rebuilding with outputs written")
+        written = used_by([*rebuild, str(most), "--into", into], folder, environment)
+        rows += _rows(f"written, {_workers(most)}", written, size.bars, AIM_WRITTEN_S if whole else None)
+        rows += [Row(f"  until {stage}", took, "s") for stage, took in _steps(written)]
+        environment["TAPE_PREFIX"] = into
         for count in workers:
             say(f"verifying with {_workers(count)}")
             verified = used_by([*rebuild, str(count), "--verify"], folder, environment)
@@ -143,6 +142,14 @@ def measure(bootstrap: str, sessions: int = MONTH, workers: Sequence[int] = WORK
 
 def _workers(count: int) -> str:
     return f"{count} worker{'s' * (count > 1)}"
+
+
+def _steps(written: Used) -> Iterator[tuple[str, float]]:
+    """(stage, seconds from the start until it was written), as the command tells them."""
+    for line, took in written.lines.items():
+        words = line.split()
+        if words[-1:] == ["written"] and words[-2] in STAGES:
+            yield words[-2], took
 
 
 def _rows(name: str, used: Used, bars: int, aim_s: float | None = None) -> Iterator[Row]:
