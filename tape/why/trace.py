@@ -12,7 +12,7 @@ from streams.stages.features import FeatureReason
 from tape.demo.funnel import bar_reasons, feature_reasons
 from tape.demo.funnel_accounts import AccountBook
 from tape.demo.line import FunnelReason
-from tape.explain.describe import clock, headline
+from tape.explain.describe import clock, headline, new_york
 from tape.why.accounts import of_signal
 from tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
 from tape.why.outcome import STAGES, Outcome, ended, named
@@ -85,7 +85,7 @@ class Tracer:
         if behind is None or STAGES.index(_stage_of(behind)) > STAGES.index(stage):
             return ended(t, stage, reason)
         label = self._tape.labels[behind]
-        last = "none at all" if label is None else clock(label)
+        last = "none at all" if label is None else f"{new_york(label)} New York"
         detail = f"last watermark of {behind}: {last}"
         return ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
 
