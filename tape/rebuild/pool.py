@@ -52,29 +52,25 @@ def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progres
             yield task, work(task, advance)
         return
     waiting = list(tasks)
-    running: list[_Worker[T]] = []
+    running = [_begun(work, waiting.pop(0)) for _ in range(min(workers, len(tasks)))]
+    started, through = list(running), False
     try:
-        while waiting and len(running) < workers:
-            running.append(_begun(work, waiting.pop(0)))
         while running:
             wait([each.pipe for each in running])
-            for worker in list(running):
-                if not worker.pipe.poll():
-                    continue
+            for worker in [each for each in running if each.pipe.poll()]:
                 heard = _heard(worker)
                 if isinstance(heard, _Advanced):
                     advance(heard.records)
                     continue
                 running.remove(worker)
-                yield worker.task, heard.answer
                 if waiting:
                     task = waiting.pop(0)
                     worker.pipe.send(task)
                     running.append(worker._replace(task=task))
-                else:
-                    worker.pipe.close()
+                yield worker.task, heard.answer
+        through = True
     finally:
-        _stop(running)
+        _stop(started, through)
 
 
 def _begun(work: Work[T, A], task: T) -> _Worker[T]:
@@ -104,12 +100,17 @@ def _heard(worker: _Worker[T]) -> _Advanced | _Done:
     return heard
 
 
-def _stop(running: Sequence[_Worker[T]]) -> None:
-    for worker in running:
-        worker.process.terminate()
-    for worker in running:
-        worker.process.join(_END_S)
+def _stop(started: Sequence[_Worker[T]], through: bool) -> None:
+    """A worker ends when its pipe is closed; one that is at work is terminated."""
+    for worker in started:
         worker.pipe.close()
+        if not through:
+            worker.process.terminate()
+    for worker in started:
+        worker.process.join(_END_S)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join(_END_S)
 
 
 def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]") -> None:

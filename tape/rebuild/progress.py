@@ -11,11 +11,13 @@ _TELL_S = 5.0
 
 
 class Told:
-    """Counts records; ``total`` are due. As a context manager it shows the bar."""
+    """Counts records, or another ``unit``; ``total`` are due. As a context manager it shows the bar."""
 
-    def __init__(self, total: int, what: str, console: Console | None = None) -> None:
+    def __init__(
+        self, total: int, what: str, console: Console | None = None, *, unit: str = "records"
+    ) -> None:
         self._console = console or Console(stderr=True)
-        self._total, self._what = total, what
+        self._total, self._what, self._unit = total, what, unit
         self._done, self._began = 0, time.monotonic()
         self._next = self._began + _TELL_S
         columns = (
@@ -51,7 +53,7 @@ class Told:
         """Records, rate and time left, in words."""
         rate = self._done / max(now - self._began, 1e-9)
         left = (self._total - self._done) / rate if rate > 0 else 0.0
-        done = f"{self._done:,} of {self._total:,} records"
+        done = f"{self._done:,} of {self._total:,} {self._unit}"
         return f"{self._what}: {done}, {rate:,.0f}/s, {max(left, 0):.0f} s left"
 
 
