@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from connectors.dead_letters import dead_letter
 from connectors.reading import ends, new_consumer, read_parts
+from schemas.errors import DeadLetter
 from streams.contract import Message
 from streams.merge import Part
+from streams.wire import Wire
 from topics.catalogue import Cleanup, Layout, topic
 
 
@@ -18,6 +21,16 @@ class Hole:
     start: int
     end: int
     reason: Literal["HOLE_IN_LOG", "RETENTION"]
+
+    def wire(self, layout: Layout, stage: str, now_us: int) -> Wire:
+        """The dead letter that records it."""
+        error = DeadLetter(
+            f"offsets {self.start} to {self.end - 1} of {self.topic}/{self.partition} are not in the log",
+            reason=self.reason,
+            remedy="rebuild from a copy of the topic, or accept the loss: it is recorded here",
+        )
+        message = Message(self.topic, self.partition, self.start, now_us // 1000, None, None, ())
+        return dead_letter(layout, message, stage, error)
 
 
 def is_contiguous(name: str) -> bool:

@@ -11,17 +11,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from faust.transport.consumer import Consumer
 from faust.types import TP, AppT, EventT
 
+from agents.consumer import TapeConsumer
 from agents.ending import Ending
-from agents.gaps import Hole, is_contiguous, reread
+from agents.gaps import is_contiguous, reread
 from agents.settings import Settings
+from agents.settling import Settler
 from agents.table import PartitionedStore, ShellStore
 from connectors.clock import SystemClock
 from connectors.dead_letters import dead_letter
 from connectors.producer import Batch, Outbox
-from schemas.errors import DeadLetter, Retry, TapeError
+from schemas.errors import Retry, TapeError
 from streams.contract import Message, Stage, StageSpec
 from streams.merge import Merge, Part, parts_of
 from streams.shell import Dead, Effects, Shell, Write
@@ -93,6 +94,8 @@ class StageRunner:
         self._ended: dict[int, int | None] = {}
         self._held_back: set[Part] = set()
         self._ending = Ending()
+        self.waits = False
+        """Whether everything that was delivered is done, and the next message would be taken at once."""
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
@@ -103,9 +106,11 @@ class StageRunner:
         channel = aiter(stream.channel)
         while True:
             try:
+                self.waits = channel.queue.empty()
                 event = await channel.get()
             except StopAsyncIteration:
                 return  # the app stops
+            self.waits = False
             try:
                 await self._take(event)
                 await self._drain(channel.queue)
@@ -160,8 +165,8 @@ class StageRunner:
             self._consumer.on_buffer_full(TP(record.topic, record.partition))
 
     @property
-    def _consumer(self) -> Consumer:
-        return cast(Consumer, self.app.consumer)
+    def _consumer(self) -> TapeConsumer:
+        return cast(TapeConsumer, self.app.consumer)
 
     def _begin_generation(self, generation: int) -> None:
         """A rebalance: everything unacked will be delivered again, so start from the stored state."""
@@ -202,7 +207,7 @@ class StageRunner:
     async def _guarded(self, message: Message) -> list[Message]:
         """The message, after what a jump in the offsets left out; a hole is recorded before any ack."""
         part = (message.topic, message.partition)
-        expected = self.expected.get(part, self._committed(part))
+        expected = self.following(part)
         self.expected[part] = message.offset + 1
         if expected is None or message.offset <= expected or not is_contiguous(message.topic):
             return [message]
@@ -213,22 +218,13 @@ class StageRunner:
         counts["REREAD"] += len(found)
         if hole is not None:
             counts[hole.reason] += hole.end - hole.start
-            await self.written([self._hole_wire(hole)])
+            await self.written([hole.wire(self._layout, self.spec.name, self._clock.now())])
         return [*found, message]
 
-    def _committed(self, part: Part) -> int | None:
-        """The committed offset that this generation started from, None for a new group."""
-        return self._consumer._committed_offset.get(TP(self._layout.wire_name(part[0]), part[1]))
-
-    def _hole_wire(self, hole: Hole) -> Wire:
-        error = DeadLetter(
-            f"offsets {hole.start} to {hole.end - 1} of {hole.topic}/{hole.partition} are not in the log",
-            reason=hole.reason,
-            remedy="rebuild from a copy of the topic, or accept the loss: it is recorded here",
-        )
-        now = self._clock.now() // 1000
-        message = Message(hole.topic, hole.partition, hole.start, now, None, None, ())
-        return dead_letter(self._layout, message, self.spec.name, error)
+    def following(self, part: Part) -> int | None:
+        """The offset that comes next; before a generation's first message the one that it starts from."""
+        start = self._consumer.starts.get(TP(self._layout.wire_name(part[0]), part[1]))
+        return self.expected.get(part, start) if self._still_ours() else start
 
     async def _work(self) -> None:
         """All tasks go in rounds, so that a minute of all partitions costs two waits and not two each."""
@@ -262,7 +258,9 @@ class StageRunner:
         if not self._still_ours():
             log.warning("%s: a batch was dropped, its generation is over", self.spec.name)
             return False
-        self._write_table((w for _, effects in done for w in effects.writes), batch)
+        writes = (w for _, effects in done for w in effects.writes)
+        changelog = self._layout.wire_name(self.spec.changelog)
+        self._store().write_all(writes, lambda partition: batch.offsets[changelog, partition])
         self.probe("table written")
         for _, effects in done:
             self._ack(effects.acks)
@@ -275,14 +273,6 @@ class StageRunner:
             if self._after is not None:
                 await self._after(effects)
         return True
-
-    def _write_table(self, writes: Iterable[Write], changelog: Batch) -> None:
-        by_partition: dict[int, list[Write]] = {}
-        for write in writes:
-            by_partition.setdefault(write.partition, []).append(write)
-        name = self._layout.wire_name(self.spec.changelog)
-        for partition, mine in by_partition.items():
-            self._store().write_batch(partition, mine, changelog.offsets[name, partition])
 
     def _ack(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -312,57 +302,29 @@ class StageRunner:
         return [dead_letter(self._layout, each.message, self.spec.name, each.error) for each in dead]
 
     async def settle(self) -> None:
-        """After recovery, before anything is processed: put an applied rebuild into force, take away what is
-        left of one that never came into force, and write again the winners that late records hide.
-
-        An error ends the process: Faust would go on without.
-        """
+        """Put the recovered table in order; an error ends the process, for Faust would go on without."""
+        settler = Settler(
+            self.spec, self._layout, self._single_home, written=self.written, probe=self.probe,
+            generation=lambda: self.app.consumer_generation_id,
+        )  # fmt: skip
         try:
-            store = self._store()
-            for home, partitions in self._owned(store):
-                await self._settle_task(store, home, partitions)
-            await self._rewrite_outrun(store)
+            await settler.settle(self._store())
         except asyncio.CancelledError:
             raise
         except Exception as error:
             log.critical("the %s stage cannot settle its table: %s", self.spec.name, error, exc_info=error)
             await self._ending.give_up(self.app, error)
 
-    def _owned(self, store: ShellStore) -> list[tuple[int, list[int]]]:
-        """Home and table partitions of each task that has an open table here."""
-        held = store.held()
-        if self.spec.scale == "single":
-            return [(self._single_home, held)] if held else []
-        return [(partition, [partition]) for partition in held]
+    def parts(self) -> list[Part]:
+        """The input partitions that this worker reads; none in a rebalance and the recovery after it."""
+        starts = [] if self.app.rebalancing else self._consumer.starts
+        parts = ((self._layout.catalogue_name(tp.topic), tp.partition) for tp in starts)
+        return [part for part in parts if part[0] in self.spec.inputs]
 
-    async def _settle_task(self, store: ShellStore, home: int, partitions: list[int]) -> None:
-        generation, settled = self.app.consumer_generation_id, store.settled(home, partitions)
-        writes = [Write(partition, key, value) for (partition, key), value in settled.promoted.items()]
-        if writes:
-            batch = await self.written(self._changelog(writes))
-            self.probe("promoted written")
-            if self.app.consumer_generation_id != generation:
-                return
-            self._write_table(writes, batch)
-            what = "%s/%d: %d values of an applied rebuild are in force (%s)"
-            log.info(what, self.spec.name, home, len(writes), settled.source)
-        # the commit record first: without it, what is left of the staged ones changes nothing
-        for nulls in (settled.nulls[:1], settled.nulls[1:]):
-            await self.written(self._nulls(nulls))
-            self.probe("nulls written")
-        if self.app.consumer_generation_id == generation:
-            store.remove((*settled.nulls, *settled.dropped))
-
-    def _nulls(self, keys: Iterable[tuple[int, bytes]]) -> list[Wire]:
-        now = self._clock.now() // 1000
-        return [Wire(self.spec.changelog, partition, key, None, now, []) for partition, key in keys]
-
-    async def _rewrite_outrun(self, store: ShellStore) -> None:
-        for partition in list(store.outrun):
-            writes = store.take_outrun(partition)
-            if writes:
-                await self.written(self._changelog(writes))
-                log.info("%s/%d: %d winners written again", self.spec.name, partition, len(writes))
+    async def read_again(self, part: Part, offset: int) -> None:
+        """Have ``part`` fetched from ``offset`` on: what was fetched of it never arrived."""
+        await self._consumer.go_back(TP(self._layout.wire_name(part[0]), part[1]), offset)
+        self._task_of(*part).counts["SOUGHT_BACK"] += 1
 
     def is_held_back(self, part: Part) -> bool:
         """Whether ``part`` is held back on purpose."""

@@ -1,17 +1,22 @@
 """A worker told where to die: ``TAPE_TEST_KILL="table written:3"`` is the third time at that point.
 
-``TAPE_TEST_FAIL`` raises an error there instead: what a bug or a full disk does.
+``TAPE_TEST_FAIL`` raises an error there instead: what a bug or a full disk does. ``TAPE_TEST_LINGER=2`` waits
+so many seconds behind the recovery. ``TAPE_TEST_LOSE="0:50"`` throws away what the fetcher brings of that
+partition of the trigger from that offset on, until it is asked to go back.
 """
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from typing import Any
 
-from agents import runner
+from agents import consumer, runner
 from agents.app import StageApp
+from agents.consumer import TapeConsumer
 from agents.process import run
 from agents.settings import Settings, from_environment
 
@@ -38,11 +43,45 @@ def _arm(app: StageApp, order: str, act: Callable[[], None]) -> None:
     app.set_probe(probe)
 
 
+def _linger(app: StageApp, seconds: float) -> None:
+    async def wait() -> None:
+        print("lingering", flush=True)
+        await asyncio.sleep(seconds)
+
+    app.table.on_recover(wait)
+
+
+class _Losing(TapeConsumer):
+    """Loses messages between a fetch and a channel."""
+
+    def __init__(self, transport: Any, callback: Any, *rest: Any, **options: Any) -> None:
+        super().__init__(transport, self._hand_over, *rest, **options)
+        self._hand_on = callback
+        partition, offset = os.environ["TAPE_TEST_LOSE"].split(":")
+        self._from: tuple[int, int] | None = int(partition), int(offset)
+
+    async def _hand_over(self, message: Any) -> None:
+        if not self._loses(message):
+            await self._hand_on(message)
+
+    def _loses(self, message: Any) -> bool:
+        if self._from is None or self._is_changelog_tp(message.tp):
+            return False
+        partition, offset = self._from
+        return bool(message.partition == partition and message.offset >= offset)
+
+    async def go_back(self, tp: Any, offset: int) -> None:
+        self._from = None
+        await super().go_back(tp, offset)
+
+
 def _agent(stage: str, settings: Settings) -> StageApp:
     app: StageApp = import_module(f"agents.{stage}").agent(settings)
     for name, act in (("TAPE_TEST_KILL", _kill), ("TAPE_TEST_FAIL", _fail)):
         if order := os.environ.get(name):
             _arm(app, order, act)
+    if seconds := os.environ.get("TAPE_TEST_LINGER"):
+        _linger(app, float(seconds))
     return app
 
 
@@ -52,6 +91,8 @@ def main() -> None:
     if hold := os.environ.get("TAPE_TEST_HOLD"):
         runner.PAUSE_AT = int(hold)
         runner.RESUME_AT = int(hold) // 4
+    if os.environ.get("TAPE_TEST_LOSE"):
+        consumer.TapeConsumer = _Losing  # type: ignore[misc]
     run(from_environment(), [partial(_agent, name) for name in sys.argv[1:]])
 
 

@@ -1,11 +1,14 @@
-"""A stage whose consumer stopped delivering is a suspect at the second look, and only then."""
+"""What does not arrive makes its partition a suspect at the second look; it is fetched again, then all ends."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from faust.types import TP
 
-from agents.liveness import Liveness
+from agents import liveness as module
+from agents.liveness import CURES, STUCK_EXIT, Liveness
 from agents.runner import StageRunner
 from agents.settings import Settings
 from topics.catalogue import Layout
@@ -15,10 +18,20 @@ PART = ("features", 0)
 
 def liveness(expected: int, high: int, held_back: bool = False) -> tuple[Liveness, Any]:
     runner = SimpleNamespace(
-        expected={PART: expected},
+        waits=True,
+        expected=expected,
+        again=[],
+        spec=SimpleNamespace(name="scores"),
+        parts=lambda: [PART],
         end_of=lambda part: high if part == PART else 0,
         is_held_back=lambda part: held_back,
     )
+    runner.following = lambda part: runner.expected
+
+    async def read_again(part: Any, offset: int) -> None:
+        runner.again.append((part, offset))
+
+    runner.read_again = read_again
     settings = SimpleNamespace(layout=Layout("p"))
     return Liveness(cast(StageRunner, runner), cast(Settings, settings)), runner
 
@@ -32,8 +45,43 @@ def test_a_partition_that_stands_still_before_its_end_is_a_suspect_at_the_second
 def test_progress_between_two_looks_clears_it() -> None:
     look, runner = liveness(expected=5, high=9)
     look.suspects()
-    runner.expected[PART] = 7
+    runner.expected = 7
     assert look.suspects() == []
+
+
+def test_a_stage_at_work_is_not_a_suspect() -> None:
+    look, runner = liveness(expected=5, high=9)
+    look.suspects()
+    runner.waits = False
+    assert look.suspects() == []
+    runner.waits = True
+    assert look.suspects() == []
+
+
+def test_a_partition_in_a_rebalance_is_not_a_suspect() -> None:
+    look, runner = liveness(expected=5, high=9)
+    look.suspects()
+    runner.parts = list
+    assert look.suspects() == []
+
+
+def test_a_suspect_is_fetched_again_from_what_is_missing_and_after_some_times_the_process_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr(module.os, "_exit", ends.append)
+    look, runner = liveness(expected=5, high=9)
+    for _ in range(CURES):
+        asyncio.run(look._cure(PART, 5))
+    assert (runner.again, ends) == ([(PART, 5)] * CURES, [])
+    asyncio.run(look._cure(PART, 5))
+    assert ends == [STUCK_EXIT]
+
+
+def test_what_came_while_the_log_was_looked_into_is_not_fetched_again() -> None:
+    look, runner = liveness(expected=6, high=9)
+    asyncio.run(look._cure(PART, 5))
+    assert runner.again == []
 
 
 def test_nothing_to_read_is_not_a_fault() -> None:
