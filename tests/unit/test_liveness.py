@@ -1,4 +1,4 @@
-"""What does not arrive makes its partition a suspect at the second look; it is fetched again, then all ends."""
+"""What does not arrive is a suspect at the second look; it is fetched again, then the process ends."""
 
 import asyncio
 from types import SimpleNamespace
