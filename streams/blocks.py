@@ -192,6 +192,10 @@ class Source(Protocol):
         """The records of ``part`` with offsets in [start, end), in log order, a few MB at a time."""
         ...
 
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """The first offset of ``part`` whose timestamp is at or after ``time_us``; its end where none is."""
+        ...
+
 
 class MemorySource:
     """Recorded messages in memory as a Source; ``size`` records a block."""
@@ -216,6 +220,11 @@ class MemorySource:
     def _ends_of(self, part: Part) -> tuple[int, int]:
         held = self._parts.get(part)
         return (held[0].offset, held[-1].offset + 1) if held else (0, 0)
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        held = self._parts.get(part, ())
+        found = (message.offset for message in held if message.timestamp * 1000 >= time_us)
+        return next(found, self._ends_of(part)[1])
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         held = [m for m in self._parts.get(part, ()) if start <= m.offset < end]

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.readable import iso_time, readable
+from streams.blocks import Source
 from streams.config.document import Config
 from streams.sessions import Calendar, xnys
 from tape.explain.describe import details, headline, new_york, utc
-from tape.explain.lookup import Found, Lookup, TimedSource
+from tape.explain.lookup import Found, Lookup
 from tape.explain.reevaluate import Check, Reevaluator, Verdict
 from tape.explain.roots import find_roots
 from tape.explain.tree import Node, Walker
@@ -152,7 +153,7 @@ class Explanation:
 
 
 def explain_from(
-    source: TimedSource,
+    source: Source,
     config: Config,
     asked: str,
     *,

@@ -6,16 +6,16 @@ have been written, by its bytes; only what matches is decoded.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from schemas.codec import decode
 from schemas.errors import DeadLetter
-from streams.blocks import Block, Ints, MemorySource, Source
+from streams.blocks import Block, Source
 from streams.contract import MINUTE_US, Message
 from streams.merge import Part
 from streams.watermarks import readable_label
@@ -31,37 +31,6 @@ _PAGE = 1024
 _SMALL = 4 * _PAGE
 """A partition with no more records than this is always searched whole."""
 _PAGES_KEPT = 512
-
-
-class TimedSource(Source, Protocol):
-    """Recorded topics with a time index."""
-
-    def offset_at(self, part: Part, time_us: int) -> int:
-        """The first offset of ``part`` whose timestamp is at or after ``time_us``; its end where none is."""
-        ...
-
-
-class MemoryTape(MemorySource):
-    """Recorded messages in memory with a time index: what a simulated run left, or a test's."""
-
-    def __init__(self, layout: Layout, messages: Iterable[Message]) -> None:
-        super().__init__(layout, messages)
-        self._times: dict[Part, tuple[Ints, Ints]] = {}
-
-    def offset_at(self, part: Part, time_us: int) -> int:
-        """As ``TimedSource.offset_at``."""
-        if part not in self._times:
-            blocks = list(self.stream(part, 0, self._end(part)))
-            none = np.empty(0, dtype=np.int64)
-            times = np.concatenate([none, *(block.timestamps for block in blocks)])
-            offsets = np.concatenate([none, *(block.offsets for block in blocks)])
-            self._times[part] = (np.maximum.accumulate(times), offsets)
-        newest_so_far, offsets = self._times[part]
-        at = int(np.searchsorted(newest_so_far, -(-time_us // 1000)))
-        return int(offsets[at]) if at < len(offsets) else self._end(part)
-
-    def _end(self, part: Part) -> int:
-        return self.ends([part[0]])[part][1]
 
 
 class Found(NamedTuple):
@@ -100,7 +69,7 @@ class Found(NamedTuple):
 class Lookup:
     """Reads windows of recorded partitions, as they were when each was first asked for."""
 
-    def __init__(self, source: TimedSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self.layout: Layout = source.layout
         self._ends: dict[Part, tuple[int, int]] = {}

@@ -6,11 +6,12 @@ from typing import Any
 
 from schemas.errors import Fatal
 from schemas.readable import iso_time
+from streams.blocks import Source
 from streams.config.document import Config
 from streams.contract import MINUTE_US
 from streams.sessions import Calendar, Session, iso_date, xnys
 from tape.explain.describe import clock
-from tape.explain.lookup import Lookup, TimedSource
+from tape.explain.lookup import Lookup
 from tape.why.misses import Miss
 from tape.why.outcome import STAGES, Outcome
 from tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol
@@ -93,7 +94,7 @@ class Why:
 
 
 def why_from(
-    source: TimedSource,
+    source: Source,
     config: Config,
     symbol: str,
     *,

@@ -12,6 +12,7 @@ import pytest
 
 from schemas.codec import decode, encode
 from schemas.errors import TapeError
+from streams.blocks import MemorySource
 from streams.config.document import Config
 from streams.config.examples import EXAMPLE_ACCOUNTS
 from streams.contract import MINUTE_US, Message
@@ -21,7 +22,7 @@ from streams.sim.log import MemoryLog
 from streams.sim.task import drain, tasks_of
 from streams.topology import make_stage, spec_of
 from tape.explain.explanation import Explanation, explain_from
-from tape.explain.lookup import DAY_US, Lookup, MemoryTape
+from tape.explain.lookup import DAY_US, Lookup
 from tape.explain.reevaluate import Verdict
 from tests.sim.paths import CONFIG, bodies, whole_day
 from topics.catalogue import CATALOGUE, Layout
@@ -32,8 +33,8 @@ def recorded(log: MemoryLog) -> list[Message]:
 
 
 @cache
-def day() -> MemoryTape:
-    return MemoryTape(Layout(), recorded(whole_day().log))
+def day() -> MemorySource:
+    return MemorySource(Layout(), recorded(whole_day().log))
 
 
 @cache
@@ -45,7 +46,7 @@ def explained(asked: str, **options: Any) -> Explanation:
     return explain_from(day(), CONFIG, asked, **options)
 
 
-def changed(name: str, event_id: str, **fields: Any) -> MemoryTape:
+def changed(name: str, event_id: str, **fields: Any) -> MemorySource:
     """The day with one record's fields changed, its event_id left as it was."""
 
     def maybe(message: Message) -> Message:
@@ -56,7 +57,7 @@ def changed(name: str, event_id: str, **fields: Any) -> MemoryTape:
             return message
         return message._replace(value=encode(name, body | fields))
 
-    return MemoryTape(Layout(), map(maybe, recorded(whole_day().log)))
+    return MemorySource(Layout(), map(maybe, recorded(whole_day().log)))
 
 
 def topics_of(found: Iterable[Any]) -> list[str]:
@@ -208,7 +209,7 @@ def test_a_beginning_of_several_ids_lists_them() -> None:
 
 def test_an_input_that_the_log_does_not_hold_any_more_is_said_to_be_away() -> None:
     kept = [m for m in recorded(whole_day().log) if m.topic != "bars"]
-    found = explain_from(MemoryTape(Layout(), kept), CONFIG, order_ids()[0])
+    found = explain_from(MemorySource(Layout(), kept), CONFIG, order_ids()[0])
     assert "is not on the log" in found.text()
     assert found.verdict is Verdict.DIFFERENT, "a feature whose bars are away does not come out again"
 
@@ -225,7 +226,7 @@ def test_the_json_and_the_notebook_form_hold_what_the_text_holds() -> None:
     assert repr(found) == found.text()
 
 
-class CountingTape(MemoryTape):
+class CountingTape(MemorySource):
     """Counts the records that were read of each topic."""
 
     def __init__(self, layout: Layout, messages: Iterable[Message]) -> None:
@@ -302,7 +303,7 @@ def test_a_feature_comes_out_again_from_two_of_many_sessions() -> None:
         session = calendar.next(session.date)
     drain(tasks_of(spec_of("features"), make_stage("features", CONFIG, calendar), log))
     newest = bodies(log, "features")[-1]
-    found = explain_from(MemoryTape(Layout(), recorded(log)), CONFIG, newest["event_id"])
+    found = explain_from(MemorySource(Layout(), recorded(log)), CONFIG, newest["event_id"])
     assert found.verdict is Verdict.SAME
     assert found.windows[newest["event_id"]].listed == 400
 

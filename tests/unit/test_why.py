@@ -5,6 +5,7 @@ import pytest
 from connectors.dead_letters import dead_letter
 from schemas.codec import decode
 from schemas.errors import DeadLetter, Fatal
+from streams.blocks import MemorySource
 from streams.config.document import Config
 from streams.config.examples import EXAMPLE_ACCOUNTS
 from streams.contract import MINUTE_US, Message
@@ -13,7 +14,6 @@ from streams.sessions import xnys
 from streams.watermarks import readable_label
 from tape.cli.why import time_of
 from tape.docs import REASONS
-from tape.explain.lookup import MemoryTape
 from tape.why.report import why_from
 from tape.why.words import Missing, has_words
 from tests.sim.paths import CONFIG, bodies, morning
@@ -237,7 +237,7 @@ def test_one_account_is_shown_alone_and_an_unknown_one_is_refused() -> None:
 
 
 def test_a_symbol_outside_the_universe_is_said_first_with_the_nearest_name() -> None:
-    found = why_from(MemoryTape(Layout(), recorded()), CONFIG, "amdd")
+    found = why_from(MemorySource(Layout(), recorded()), CONFIG, "amdd")
     assert found.text().splitlines()[0].startswith("AMDD is not in the universe (version 1")
     assert "the nearest name is AMD" in found.text().splitlines()[0]
 

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from schemas.codec import decode, encode
+from streams.blocks import MemorySource
 from streams.config.document import Config
 from streams.contract import Message
-from tape.explain.lookup import MemoryTape
 from tape.why.report import Why, why_from
 from tests.sim.paths import CONFIG, bodies, morning
 from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
@@ -38,7 +38,7 @@ def recorded() -> tuple[Message, ...]:
 
 
 def told(messages: Iterable[Message], config: Config = CONFIG, **options: Any) -> Why:
-    return why_from(MemoryTape(Layout(), messages), config, SYMBOL, **options)
+    return why_from(MemorySource(Layout(), messages), config, SYMBOL, **options)
 
 
 def changed(changes: dict[str, Change]) -> list[Message]:
