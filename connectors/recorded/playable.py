@@ -21,7 +21,7 @@ def playable(tape: RecordedTape, calendar: Calendar) -> Tape:
     Raises Fatal for a window over more than one session, or in none.
     """
     start, end = (micros(datetime.fromisoformat(text)) for text in (tape.manifest.start, tape.manifest.end))
-    day = _session(start, end, calendar)
+    day = session_of(start, end, calendar)
     gathered = _Gathered(tape, start, day, calendar)
     feed, origin = tape.config.bars.feed, ", ".join(tape.manifest.origins)
     arrivals = [(label, bar) for label, bars in gathered.bars.items() for bar in bars]
@@ -82,13 +82,15 @@ class _Gathered:
                 self.unreadable += 1
 
 
-def _session(start: int, end: int, calendar: Calendar) -> int:
-    """The one session date of the window."""
+def session_of(start: int, end: int, calendar: Calendar) -> int:
+    """The one session date of [start, end). Raises Fatal where that is none, or more than one."""
     day, last = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
     if day != last or calendar.session_on(day) is None:
         sessions = f"{iso_date(day)} to {iso_date(last)}"
         raise Fatal(
-            "a tape to play lies inside one session", value=sessions, remedy="record a window of one session"
+            "a paper exchange serves the market of one session",
+            value=sessions,
+            remedy="choose a window inside one",
         )
     return day
 

@@ -73,6 +73,9 @@ COMMANDS: dict[str, Entry] = {
         "Record a window as a regression tape, or check the tapes that are there.",
         wire=True,
     ),
+    "replay": Entry(
+        "tape.cli.replay:replay", "Play a recorded window through live agents beside production.", wire=True
+    ),
     "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
     "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres.", wire=True),
 }

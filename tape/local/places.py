@@ -30,6 +30,11 @@ def snapshots_folder() -> Path:
     return stack_folder(None) / "snapshots"
 
 
+def replays_folder() -> Path:
+    """Where the worker processes of replays keep their state and logs."""
+    return stack_folder(None) / "replays"
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on ``port`` of the loopback address now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -37,6 +37,21 @@ def record(
     Raises Fatal for a symbol without a bar, ConfigInvalid for an account that is not configured, Fatal for
     one whose inbox is empty.
     """
+    found = cut(source, window, config, name=name, note=note, symbols=symbols, accounts=accounts)
+    return with_digests(found, calendar)
+
+
+def cut(
+    source: Source,
+    window: Window,
+    config: Config,
+    *,
+    name: str,
+    note: str = "",
+    symbols: Sequence[str] = (),
+    accounts: Sequence[str] = (),
+) -> RecordedTape:
+    """What ``record`` makes, without digests."""
     wanted = frozenset(symbols) or None
     messages = [_bare(m) for each in stretch(source, window, wanted) for m in each.messages]
     found = {(m.key or b"").decode(errors="replace") for m in _records(messages) if m.topic == "bars"}
@@ -71,7 +86,7 @@ def record(
         tables={},
         config=tomllib.loads(config.to_toml()),
     )
-    return with_digests(RecordedTape(manifest, renumbered(messages)), calendar)
+    return RecordedTape(manifest, renumbered(messages))
 
 
 def with_digests(tape: RecordedTape, calendar: Calendar) -> RecordedTape:

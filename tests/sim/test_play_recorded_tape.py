@@ -70,7 +70,7 @@ def test_a_tape_without_quotes_gets_made_ones_that_say_so():
 
 def test_a_window_of_two_sessions_is_no_tape_to_play():
     tape = _with(load(FOLDER), start="2026-02-13T15:00:00Z")
-    with pytest.raises(Fatal, match="inside one session; got '2026-02-13 to 2026-02-17'"):
+    with pytest.raises(Fatal, match="market of one session; got '2026-02-13 to 2026-02-17'"):
         playable(tape, xnys())
 
 

@@ -1,0 +1,159 @@
+"""``tape replay``: a recorded window through live agents beside production, under a prefix of its own."""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from schemas.errors import Fatal
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir, replays_folder, say, stack_folder
+from tape.local.state import running
+
+if TYPE_CHECKING:
+    from tape.cli.cluster import Cluster
+    from tape.replay.run import Wanted
+
+DIFFERENT = 1
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def replay(
+    *,
+    since: Annotated[
+        str, typer.Option("--from", help="2026-02-17T09:30-05:00, a date, or 2h before the newest record.")
+    ] = "",
+    until: Annotated[str, typer.Option("--to", help="The window's end, exclusive; the same forms.")] = "",
+    into: Annotated[str, typer.Option(metavar="PREFIX", help="An empty topic prefix to play into.")],
+    speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
+    sessions_before: Annotated[
+        int, typer.Option(min=0, help="Sessions of history before the window's day, to warm up.")
+    ] = 1,
+    accounts: Annotated[
+        bool, typer.Option("--accounts/--no-accounts", help="Run a shadow dispatcher for each account.")
+    ] = True,
+    database: Annotated[
+        str, typer.Option(envvar="DATABASE_URL", help="Where dispatchers keep leases.", show_default=False)
+    ] = "",
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Remove the prefix at the end; without --from, of an earlier replay."),
+    ] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Play a recorded window through live agents in PREFIX; accounts decide and never send.
+
+    Exit code 1 where decisions are not the recorded ones. The topics stay until --purge.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    cluster = cluster_of(bootstrap, prefix)
+    database = database or _database(bootstrap)
+    if not since and not until and purge:
+        _purge(cluster, into, database)
+        return
+    if not since or not until:
+        remedy = "`tape replay --from TIME --to TIME --into PREFIX`"
+        raise Fatal("--from and --to are needed to replay a window", remedy=remedy)
+    wanted = _wanted(
+        cluster, since=since, until=until, into=into, speed=speed, sessions_before=sessions_before,
+        database=database if accounts else "",
+    )  # fmt: skip
+    if accounts and wanted.config.accounts and not database:
+        remedy = "set DATABASE_URL, or leave the accounts out with --no-accounts"
+        raise Fatal("no database is named, and dispatchers keep their leases in one", remedy=remedy)
+    from tape.replay.run import Replay  # noqa: PLC0415 - see above
+
+    for number in _STOPS:
+        signal.signal(number, _interrupt)
+    say(f"starting workers for the prefix {into}, their logs are in {wanted.folder / 'logs'}")
+    with Replay(wanted) as running_replay:
+        summary = running_replay.run()
+        say("stopping the workers")
+    print(summary)
+    if purge:
+        _purge(cluster, into, database)
+    else:
+        print(f"look with `tape topics --prefix {into}`, remove with `tape replay --purge --into {into}`")
+    if not summary.agrees:
+        raise typer.Exit(DIFFERENT)
+
+
+def _wanted(
+    cluster: "Cluster",
+    *,
+    since: str,
+    until: str,
+    into: str,
+    speed: str,
+    sessions_before: int,
+    database: str,
+) -> "Wanted":
+    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
+    from connectors.tapes.player import Pace  # noqa: PLC0415 - see above
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tape.replay.run import Wanted  # noqa: PLC0415 - see above
+    from topics.catalogue import Layout  # noqa: PLC0415 - see above
+
+    live, pace = cluster.layout, Pace.parse(speed)
+    target = Layout(into, live.symbol_partitions, live.account_partitions)
+    with KafkaSource(cluster.bootstrap, live) as source:
+        start, end = (
+            moment(text, option, lambda: kept(source).last)
+            for text, option in ((since, "--from"), (until, "--to"))
+        )
+        window = window_of(source, start, end, sessions_before=sessions_before, calendar=xnys())
+    return Wanted(
+        bootstrap=cluster.bootstrap,
+        live=live,
+        into=target,
+        config=load(cluster.config) if cluster.config else Config(),
+        window=window,
+        pace=pace,
+        folder=_folder(into),
+        database_url=database,
+    )
+
+
+def _folder(into: str) -> Path:
+    if not into:
+        raise Fatal("a replay needs a prefix of its own", remedy="name it with --into")
+    return replays_folder() / into
+
+
+def _database(bootstrap: str) -> str:
+    """The local stack's database where its broker is used too."""
+    return "" if bootstrap else running(stack_folder(None)).database_url
+
+
+def _purge(cluster: "Cluster", into: str, database: str) -> None:
+    """Remove what a replay from this folder left: its topics, groups, schema and files."""
+    import shutil  # noqa: PLC0415 - only here
+
+    from streams.config.document import load  # noqa: PLC0415 - see above
+    from tape.local.state import only_stack  # noqa: PLC0415 - see above
+    from tape.replay.prefix import purge  # noqa: PLC0415 - see above
+    from tape.replay.run import CONFIG  # noqa: PLC0415 - see above
+    from topics.catalogue import Layout  # noqa: PLC0415 - see above
+
+    folder = _folder(into)
+    if not (folder / CONFIG).is_file():
+        remedy = "name a prefix that `tape replay --into` has made from here"
+        raise Fatal("no replay was made into this prefix", value=into, remedy=remedy)
+    live = cluster.layout
+    with only_stack(folder):
+        accounts = [each.account_id for each in load(folder / CONFIG).accounts]
+        target = Layout(into, live.symbol_partitions, live.account_partitions)
+        gone = purge(cluster.bootstrap, target, accounts, database if accounts else "")
+        shutil.rmtree(folder)
+    print(f"removed the prefix {into}: {gone} topics, and {folder}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""A recorded window through live agents beside production: own prefix and groups, shadow accounts."""

@@ -1,0 +1,271 @@
+"""One replay: workers under a prefix, the history at full speed, then the window minute by minute."""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.settings import code_version, group_name
+from connectors.bulk.source import KafkaSource
+from connectors.controls import EVERY_ACCOUNT, control, write_control
+from connectors.groups import KafkaGroups
+from connectors.log import KafkaLogWriter
+from connectors.postgres.database import upgrade
+from connectors.reading import read_topic
+from connectors.recorded.format import save
+from connectors.recorded.playable import session_of
+from connectors.recorded.window import Slice, Window, stretch
+from connectors.tapes.marks import Follower
+from connectors.tapes.player import Pace
+from schemas.codec import Body, decode
+from schemas.errors import Retry
+from streams.config.document import Config
+from streams.contract import MINUTE_US
+from streams.rules.gate_types import KillState
+from streams.sessions import Phase, xnys
+from streams.topology import MARKET_STAGES, spec_of, watermarked
+from streams.wire import Origin
+from tape.cli.play import mover
+from tape.local import plan
+from tape.local.places import LOOPBACK, cache_dir, free_port, say
+from tape.local.state import EXCHANGE_URL, only_stack
+from tape.local.supervisor import DRAIN_S, Supervisor, Worker
+from tape.rebuild.progress import Told
+from tape.record.recording import cut
+from tape.replay.compare import Summary, bodies, decisions
+from tape.replay.prefix import dispatcher_group, make
+from tape.replay.shadow import demand_nothing_sent, shadowed
+from topics.catalogue import Layout
+
+CONFIG, MARKET = "tapedeck.toml", "market"
+MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
+_GROUP_S = 30.0
+_AGAIN_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to replay, and where to. ``config`` is the one in force; its accounts become shadows. Without a
+    ``database_url`` no dispatcher runs."""
+
+    bootstrap: str
+    live: Layout
+    into: Layout
+    config: Config
+    window: Window
+    pace: Pace
+    folder: Path
+    database_url: str = ""
+
+
+class Replay:
+    """As a context it makes the prefix and starts workers; leaving stops them, the topics stay."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Raises Fatal where accounts are to trade a window of more than one session."""
+        self.wanted = wanted
+        accounts = wanted.config.accounts if wanted.database_url else ()
+        self.config = shadowed(wanted.config.model_copy(update={"accounts": accounts}))
+        if accounts:
+            session_of(wanted.window.start, wanted.window.end, xnys())
+        self.exchange = f"http://{LOOPBACK}:{free_port()}" if accounts else None
+        self._supervisor = Supervisor(wanted.folder, self.environment, lambda: None)
+        self._writer: KafkaLogWriter | None = None
+        self._open = ExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every worker process is told: nothing of it is production's but the servers."""
+        wanted = self.wanted
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": wanted.bootstrap,
+            "DATABASE_URL": wanted.database_url,
+            "TAPE_CONFIG": str(wanted.folder / CONFIG),
+            "TAPE_PREFIX": wanted.into.prefix,
+            "TAPE_SYMBOL_PARTITIONS": str(wanted.into.symbol_partitions),
+            "TAPE_ACCOUNT_PARTITIONS": str(wanted.into.account_partitions),
+            EXCHANGE_URL: self.exchange or "",
+            "TAPE_EXCHANGE_TAPE": str(wanted.folder / MARKET),
+            "TAPE_EXCHANGE_SESSION": "",
+            "TAPE_EXCHANGE_SPEED": "max",
+            "TAPE_HOME": str(wanted.folder),
+            "TAPE_CACHE": str(cache_dir()),
+            "NUMBA_CACHE_DIR": str(cache_dir() / "numba"),
+        }
+
+    def __enter__(self) -> "Replay":
+        wanted = self.wanted
+        with ExitStack() as opening:
+            opening.enter_context(only_stack(wanted.folder))
+            make(wanted.bootstrap, wanted.live, wanted.into)
+            self._lay_out()
+            opening.callback(self._supervisor.drain, DRAIN_S)
+            self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
+            origin = Origin("replay", code_version(), self.config.digest)
+            self._writer = opening.enter_context(
+                closing(KafkaLogWriter(wanted.bootstrap, wanted.into, origin, linger_ms=5))
+            )
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def run(self) -> Summary:
+        """Replay the window and find out what came of it.
+
+        Raises Fatal where the pipeline stands still, where a worker keeps dying, and where anything was sent.
+        """
+        wanted = self.wanted
+        with KafkaSource(wanted.bootstrap, wanted.live) as source:
+            slices = stretch(source, wanted.window)
+            say("writing the history at full speed")
+            first = self._warm_up(slices)
+            if self.exchange:
+                self._start_dispatchers()
+            say(f"replaying {wanted.window}")
+            minutes = self._play(first, slices)
+            return self._summary(source, minutes)
+
+    def _lay_out(self) -> None:
+        """The folder of the workers, without what an earlier replay of this prefix left in it."""
+        wanted = self.wanted
+        for name in ("state", "ready", MARKET):
+            shutil.rmtree(wanted.folder / name, ignore_errors=True)
+        (wanted.folder / CONFIG).write_text(self.config.to_toml())
+        if self.exchange:
+            with KafkaSource(wanted.bootstrap, wanted.live) as source:
+                tape = cut(source, wanted.window, self.config, name=f"replay into {wanted.into.prefix}")
+            save(wanted.folder / MARKET, tape)
+            upgrade(wanted.database_url, wanted.into.prefix)
+
+    def _workers(self) -> list[Worker]:
+        """The local stack's plan without its sink; without accounts also without an exchange."""
+        left_out = {"sink"} if self.exchange else {"sink", "exchange"}
+        return [each for each in plan.workers(self.config) if each.name not in left_out]
+
+    def _warm_up(self, slices: Iterator[Slice]) -> Slice:
+        """Write everything before the window and wait until the market stages have it; the first minute."""
+        label = None
+        for each in slices:
+            if each.label >= self.wanted.window.start:
+                break
+            self._write(each)
+            label = each.label
+        assert label is not None
+        self._flush()
+        with self._following(()) as wait_for:
+            wait_for(label)
+        return each
+
+    def _start_dispatchers(self) -> None:
+        """They begin at the window: what the history signalled was never theirs to trade."""
+        wanted = self.wanted
+        with KafkaSource(wanted.bootstrap, wanted.into) as source:
+            ends = {part: end for part, (_, end) in source.ends(["signals"]).items()}
+        groups = KafkaGroups(wanted.bootstrap, wanted.into)
+        for account in self.config.accounts:
+            _commit(groups, group_name(wanted.into, dispatcher_group(account.account_id)), ends)
+        armed = control(
+            EVERY_ACCOUNT,
+            KillState.ACTIVE,
+            person="tape replay",
+            reason="shadow accounts",
+            now=wanted.window.start,
+        )
+        assert self._writer is not None
+        write_control(self._writer, armed)
+        self._supervisor.start([each for each in self._workers() if _is_dispatcher(each)])
+
+    def _play(self, first: Slice, rest: Iterator[Slice]) -> int:
+        """The window's minutes at the pace; at max each regular one waits for stages and dispatchers."""
+        wanted, count, label = self.wanted, 0, first.label
+        stages = tuple(dispatcher_group(each.account_id) for each in self.config.accounts)
+        move = mover(self.exchange) if self.exchange else _stay
+        total = (wanted.window.end - wanted.window.start) // MINUTE_US
+        began = time.monotonic()
+        with self._following(stages) as wait_for, Told(total, "replay", unit="minutes") as told:
+            for each in _chained(first, rest):
+                count, label = count + 1, each.label
+                if wanted.pace.speed is not None:
+                    self._rest_until(began + count * 60.0 / wanted.pace.speed)
+                move(label)
+                self._write(each)
+                self._flush()
+                if wanted.pace.speed is None and xnys().phase(label) is Phase.REGULAR:
+                    wait_for(label)
+                told.advance(1)
+            wait_for(label)
+        return count
+
+    def _summary(self, source: KafkaSource, minutes: int) -> Summary:
+        wanted = self.wanted
+        orders = list(self._bodies("orders"))
+        executions = sum(1 for _ in self._bodies("executions"))
+        demand_nothing_sent(orders, executions, self.exchange)
+        with KafkaSource(wanted.bootstrap, wanted.into) as replayed:
+            return Summary(
+                window=wanted.window,
+                minutes=minutes,
+                signals=len({body["signal_id"] for body in bodies(replayed, "signals", wanted.window)}),
+                verdicts=Counter(body["verdict"] for body in self._bodies("proposals")),
+                replayed=decisions(replayed, wanted.window),
+                recorded=decisions(source, wanted.window),
+            )
+
+    def _bodies(self, name: str) -> Iterator[Body]:
+        """The records of an account topic of the replay, each once."""
+        seen = {}
+        for message in read_topic(self.wanted.bootstrap, self.wanted.into, name):
+            body = decode(name, message.value)
+            seen[body["event_id"]] = body
+        yield from seen.values()
+
+    @contextmanager
+    def _following(self, stages: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
+        """Waits for minutes of the replay, and looks after the workers meanwhile."""
+        with Follower(
+            self.wanted.bootstrap, self.wanted.into, MARKED, stages=stages, meanwhile=self._supervisor.watch
+        ) as follower:
+            yield follower.wait_for
+
+    def _rest_until(self, due: float) -> None:
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, _AGAIN_S))
+            self._supervisor.watch()
+
+    def _write(self, each: Slice) -> None:
+        assert self._writer is not None
+        self._writer.write_messages(each.messages)
+
+    def _flush(self) -> None:
+        assert self._writer is not None
+        self._writer.flush()
+
+
+def _is_dispatcher(worker: Worker) -> bool:
+    return worker.name.startswith("dispatch-")
+
+
+def _stay(label: int) -> None:
+    pass
+
+
+def _chained(first: Slice, rest: Iterator[Slice]) -> Iterator[Slice]:
+    yield first
+    yield from rest
+
+
+def _commit(groups: KafkaGroups, group: str, ends: dict[tuple[str, int], int]) -> None:
+    """Set where a group begins; the broker may still look for its coordinator."""
+    until = time.monotonic() + _GROUP_S
+    while True:
+        try:
+            return groups.commit(group, ends)
+        except Retry:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)

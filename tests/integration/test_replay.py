@@ -1,0 +1,141 @@
+"""``tape replay`` beside a recorded run: the same decisions again, in shadow, and production untouched."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from connectors.bulk.source import KafkaSource
+from connectors.groups import KafkaGroups
+from connectors.reading import ends, new_consumer
+from streams.bulk.task import tasks_of
+from streams.merge import Part
+from streams.rules.orders import OrderState
+from streams.sessions import iso_utc
+from streams.topology import TOPOLOGY, spec_of
+from tape.rebuild.live import group_of
+from tests.conftest import Database
+from tests.integration.conftest import Recorded
+from tests.live import bodies
+from tests.sim.paths import CONFIG, ORDERED_AT, morning
+from tests.sim.tapes import small_tape
+from tests.support import REPOSITORY
+from topics.admin import describe
+from topics.catalogue import CATALOGUE, Layout
+
+pytestmark = pytest.mark.integration
+LABELS = [minute.label for minute in small_tape().minutes]
+FROM, TO = (iso_utc(LABELS[at]) for at in (ORDERED_AT - 8, ORDERED_AT + 4))
+REPLAY_S = 300.0
+NAMES = tuple(each.name for each in CATALOGUE)
+
+
+class Desk:
+    """Runs ``tape replay`` as a person would, in a folder of its own."""
+
+    def __init__(self, recorded: Recorded, database: Database, folder: Path) -> None:
+        (folder / "tape.toml").write_text(CONFIG.to_toml())
+        self.environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": recorded.bootstrap,
+            "DATABASE_URL": database.url,
+            "TAPE_PREFIX": recorded.layout.prefix,
+            "TAPE_CONFIG": str(folder / "tape.toml"),
+            "TAPE_HOME": str(folder / "home"),
+        }
+
+    def replay(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tape", "replay", *words],
+            cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=REPLAY_S,
+            check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def desk(recorded: Recorded, postgres: Database, tmp_path: Path) -> Desk:
+    return Desk(recorded, postgres, tmp_path)
+
+
+def production(recorded: Recorded) -> tuple[Mapping[Part, tuple[int, int]], list[object]]:
+    """Every topic's ends, and what every group of the pipeline has committed and who is in it."""
+    consumer = new_consumer(recorded.bootstrap)
+    try:
+        bounds = ends(consumer, recorded.layout, NAMES)
+    finally:
+        consumer.close()
+    groups, found = KafkaGroups(recorded.bootstrap, recorded.layout), list[object]()
+    for task in tasks_of([spec.name for spec in TOPOLOGY], recorded.layout, CONFIG):
+        parts = [part for part in bounds if part[0] in spec_of(task.stage).inputs]
+        group = group_of(task, recorded.layout)
+        found.append((group, groups.committed(group, parts), groups.members(group)))
+    return bounds, found
+
+
+def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
+    desk: Desk, recorded: Recorded, prefix: str
+) -> None:
+    before = production(recorded)
+    done = desk.replay("--from", FROM, "--to", TO, "--into", prefix)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert production(recorded) == before
+    assert any(offset for _, committed, _ in before[1] for offset in committed.values())
+
+    into = Layout(prefix)
+    signals = [s for s in bodies(recorded.bootstrap, into, "signals") if s["bar_t"] >= LABELS[ORDERED_AT - 8]]
+    assert "EQUAL: all " in done.stdout and f"signals {len(signals)}," in done.stdout
+    assert len(signals) == 1
+    proposals = bodies(recorded.bootstrap, into, "proposals")
+    assert {body["account_id"] for body in proposals} == {"large", "tiny"}
+    assert {body["symbol"] for body in proposals} == {signals[0]["symbol"]}
+    assert "SHADOWED" in {body["verdict"] for body in proposals}
+    states = {body["state"] for body in bodies(recorded.bootstrap, into, "orders")}
+    assert states == {str(OrderState.INTENT), str(OrderState.NOT_SENT)}
+    assert not bodies(recorded.bootstrap, into, "executions")
+    assert {body["mode"] for body in bodies(recorded.bootstrap, into, "accounts")} == {"SHADOW"}
+
+    again = desk.replay("--from", FROM, "--to", TO, "--into", prefix)
+    assert again.returncode == 2
+    assert f"the prefix {prefix} is not empty" in again.stderr and f"{prefix}.bars" in again.stderr
+
+    gone = desk.replay("--purge", "--into", prefix)
+    assert gone.returncode == 0, gone.stderr
+    assert not describe(recorded.bootstrap, into)
+    assert production(recorded) == before
+
+
+def test_what_cannot_be_replayed_is_refused_before_anything_starts(
+    desk: Desk, recorded: Recorded, prefix: str
+) -> None:
+    early = desk.replay("--from", "2026-02-17T03:00-05:00", "--to", TO, "--into", prefix)
+    assert early.returncode == 2
+    assert (
+        f"does not reach back to --from; got '2026-02-17T08:00:00Z'; kept is {iso_utc(LABELS[0])}"
+        in early.stderr
+    )
+    own = desk.replay("--from", FROM, "--to", TO, "--into", recorded.layout.prefix)
+    assert own.returncode == 2
+    assert "this prefix is read from" in own.stderr
+    strange = desk.replay("--purge", "--into", recorded.layout.prefix)
+    assert strange.returncode == 2
+    assert "no replay was made into this prefix" in strange.stderr
+    assert describe(recorded.bootstrap, recorded.layout)
+    assert not describe(recorded.bootstrap, Layout(prefix))
+
+
+def test_the_window_read_from_a_cluster_is_the_one_in_memory(recorded: Recorded) -> None:
+    from connectors.recorded.window import stretch, window_of
+    from streams.blocks import MemorySource
+    from streams.sessions import xnys
+
+    memory = MemorySource(Layout(), (m for name in NAMES for m in morning().log.messages(name)))
+    start, end = LABELS[ORDERED_AT - 8], LABELS[ORDERED_AT + 4]
+    with KafkaSource(recorded.bootstrap, recorded.layout) as source:
+        found = [
+            list(stretch(each, window_of(each, start, end, sessions_before=1, calendar=xnys())))
+            for each in (source, memory)
+        ]
+    assert found[0] == found[1]
