@@ -1,0 +1,94 @@
+"""The market stages over recorded topics under another configuration, in memory."""
+
+from collections.abc import Iterator, Mapping
+
+from streams.blocks import Source
+from streams.bulk.job import Job, TaskId
+from streams.bulk.shell import run_in_shell
+from streams.bulk.task import run_task, tasks_of
+from streams.config.document import Config
+from streams.contract import Batch, Row, Step, Values
+from streams.sessions import Calendar
+from streams.stages.watchlist import WatchlistStage
+from streams.topology import spec_of
+from streams.wire import Origin
+from tape.whatif.chained import Chained
+
+_ORIGIN = "whatif"
+
+
+def run_stages(stages: list[str], config: Config, calendar: Calendar, source: Chained) -> None:
+    """Run ``stages`` in the topology's order; what they write takes the place of what was recorded."""
+    for stage in stages:
+        for name in spec_of(stage).outputs:
+            source.replace(name)
+        for task in tasks_of([stage], source.layout, config):
+            origin = Origin(_ORIGIN, "", config.digest)
+            run_task(task, config, calendar, source, sink=source.take, origin=origin)
+
+
+class PinnedList:
+    """The watchlist stage with the list before each evaluation laid down: what one evaluation does alone.
+
+    ``before``: the list by watermark. With None it is the stage's own, and ``seen`` keeps it for others.
+    """
+
+    dead_letter_reasons: frozenset[str] = frozenset()
+
+    def __init__(self, stage: WatchlistStage, before: Mapping[int, bytes | None] | None = None) -> None:
+        self._stage, self._before = stage, before
+        self.seen: dict[int, bytes | None] = {}
+
+    def key(self, row: Row) -> bytes:
+        return self._stage.key(row)
+
+    def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
+        return self._stage.step(key, state, batch)
+
+    def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
+        if self._before is None:
+            self.seen[watermark] = values.own
+            return self._stage.at_watermark(watermark, part, values)
+        return self._stage.at_watermark(watermark, part, _Pinned(self._before.get(watermark), values))
+
+
+class _Pinned:
+    def __init__(self, own: bytes | None, values: Values) -> None:
+        self.own, self._values = own, values
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._values.items()
+
+
+def lists_before(config: Config, calendar: Calendar, source: Source) -> Mapping[int, bytes | None]:
+    """The list before each watermark, by its label, from the recorded scores."""
+    stage = PinnedList(WatchlistStage(config, calendar))
+    made = Chained(source, spec_of("watchlist").outputs)
+    _run_list(stage, made, config)
+    return stage.seen
+
+
+def run_pinned_list(
+    config: Config, calendar: Calendar, source: Chained, before: Mapping[int, bytes | None]
+) -> None:
+    """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
+    for name in spec_of("watchlist").outputs:
+        source.replace(name)
+    _run_list(PinnedList(WatchlistStage(config, calendar), before), source, config)
+
+
+def _run_list(stage: PinnedList, source: Chained, config: Config) -> None:
+    job = Job(
+        TaskId("watchlist", 0),
+        source,
+        cut=None,
+        start=None,
+        sink=source.take,
+        progress=None,
+        origin=Origin(_ORIGIN, "", config.digest),
+        ingest_us=0,
+    )
+    run_in_shell(job, stage)

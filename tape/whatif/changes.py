@@ -1,0 +1,158 @@
+"""What differs between two configurations, and the configurations between them: with only some changes made."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.errors import ConfigInvalid
+from streams.config.document import Config
+
+ABSENT = "not configured"
+_ACCOUNTS = "accounts"
+_WHOSE = ("broker_account_id", "base_url")
+"""They say whose account it is. The recorded broker answers are another account's under any other."""
+
+_FIRST_STAGE = {"bars": "features", "feature": "features", "watchlist": "scores", "signal": "signals",
+                "gap_fade": "signals"}  # fmt: skip
+_UNREAD_BY_MARKET = {"contract", "gate", "regime", "sizing", "order", _ACCOUNTS}
+_ORDER = ("features", "scores", "signals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One parameter: its dotted path (``accounts.ID.NAME`` for an account's), as recorded and as changed."""
+
+    path: str
+    was: Any
+    now: Any
+
+    @property
+    def group(self) -> str:
+        return self.path.partition(".")[0]
+
+    @property
+    def account(self) -> str | None:
+        """The account that the parameter is of; None for one of the document."""
+        return self.path.split(".")[1] if self.group == _ACCOUNTS else None
+
+    @property
+    def first_stage(self) -> str | None:
+        """The first market stage that may read it; None where only accounts do."""
+        return None if self.group in _UNREAD_BY_MARKET else _FIRST_STAGE.get(self.group, "features")
+
+    def __str__(self) -> str:
+        return f"{self.path} {_shown(self.was)} -> {_shown(self.now)}"
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def first_stage(changes: Iterable[Change]) -> str | None:
+    """The first market stage that any of ``changes`` may touch."""
+    touched = {change.first_stage for change in changes}
+    return next((stage for stage in _ORDER if stage in touched), None)
+
+
+def changes_between(base: Config, changed: Config) -> list[Change]:
+    """Every parameter that is not the same, in the document's order; a whole account where one side lacks it.
+
+    Raises ConfigInvalid where an account is another one at the broker: no recorded answer is its own.
+    """
+    was, now = _leaves(base), _leaves(changed)
+    known = {account.account_id for account in base.accounts} & {a.account_id for a in changed.accounts}
+    found: dict[str, Change] = {}
+    for path in dict.fromkeys([*was, *now]):
+        before, after = was.get(path, ABSENT), now.get(path, ABSENT)
+        if before == after:
+            continue
+        change = Change(path=path, was=before, now=after)
+        if change.account is not None and change.account not in known:
+            whole = f"{_ACCOUNTS}.{change.account}"
+            change = Change(path=whole, was=_standing(base, whole), now=_standing(changed, whole))
+        elif change.account is not None and path.rpartition(".")[2] in _WHOSE:
+            raise ConfigInvalid(
+                f"{path} says whose account it is: what its broker answered was recorded for the other",
+                value=after,
+                remedy=f"keep {before!r}; what-if tries rules, not accounts",
+            )
+        found[change.path] = change
+    return list(found.values())
+
+
+def _standing(config: Config, path: str) -> str:
+    return "configured" if path.split(".")[1] in {a.account_id for a in config.accounts} else ABSENT
+
+
+def _leaves(config: Config) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for group, content in config.model_dump(mode="python").items():
+        if group == _ACCOUNTS:
+            for account in content:
+                name = account["account_id"]
+                found |= {f"{group}.{name}.{key}": value for key, value in account.items()}
+        elif isinstance(content, dict):
+            found |= {f"{group}.{key}": value for key, value in content.items()}
+        else:
+            found[group] = content
+    return found
+
+
+class Between:
+    """The configurations from ``base`` to ``changed``: with only some of the changes made.
+
+    ``units``: the changes that can be made alone, by name. Parameters that are only valid together, such as
+    the watchlist's four weights, are one unit.
+    """
+
+    def __init__(self, base: Config, changed: Config) -> None:
+        self.base, self.changed = base, changed
+        self.changes = changes_between(base, changed)
+        self.units = self._units()
+
+    def with_only(self, names: Collection[str]) -> Config:
+        """The recorded configuration with the units ``names`` changed."""
+        return self._made([change for name in names for change in self.units[name]])
+
+    def _made(self, changes: Iterable[Change]) -> Config:
+        document = self.base.model_dump(mode="python")
+        accounts = {account["account_id"]: account for account in document[_ACCOUNTS]}
+        for change in changes:
+            group, _, name = change.path.partition(".")
+            if group != _ACCOUNTS:
+                document[group] = document[group] | {name: change.now} if name else change.now
+            elif "." in name:
+                account, _, key = name.partition(".")
+                accounts[account] = accounts[account] | {key: change.now}
+            elif change.now == ABSENT:
+                del accounts[name]
+            else:
+                accounts[name] = self.changed.account(name).model_dump(mode="python")
+        return Config.model_validate(document | {_ACCOUNTS: tuple(accounts.values())})
+
+    def _valid(self, changes: Iterable[Change]) -> bool:
+        try:
+            self._made(changes)
+        except ValidationError:
+            return False
+        return True
+
+    def _units(self) -> dict[str, list[Change]]:
+        bound: dict[str, list[Change]] = {}
+        found: list[list[Change]] = []
+        for change in self.changes:
+            if self._valid([change]):
+                found.append([change])
+            elif change.group in bound:
+                bound[change.group].append(change)
+            else:
+                bound[change.group] = [change]
+                found.append(bound[change.group])
+        for place, unit in enumerate(found):
+            if not self._valid(unit):  # what they need of their group is valid alone: the whole group then
+                found[place] = [change for change in self.changes if change.group == unit[0].group]
+        taken = {change.path for unit in found if len(unit) > 1 for change in unit}
+        kept = [unit for unit in found if len(unit) > 1 or unit[0].path not in taken]
+        return {" + ".join(change.path for change in unit): unit for unit in kept}
