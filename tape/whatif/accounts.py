@@ -1,0 +1,198 @@
+"""The account part of a what-if: an inbox folded again, and each proposal decided alone on the recorded state."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from schemas.errors import DeadLetter
+from streams.config.document import Config
+from streams.contract import Row
+from streams.rules.gate_types import Rules
+from streams.rules.money import at_scale
+from streams.sessions import Calendar
+from streams.stages import account_fills as fills
+from streams.stages import account_signals as signals
+from streams.stages.account import HANDLERS
+from streams.stages.account_state import AccountState, Asked, Evaluation, pack, unpack
+from streams.stages.account_turn import Turn
+from streams.stages.base import Body
+from tape.whatif.inbox import payload_of
+from tape.whatif.outcomes import ProposalOutcome
+
+_SIGNAL = "InboxSignal"
+
+
+def outcome_of(body: Body) -> ProposalOutcome:
+    """A proposal's fields that runs are compared by."""
+    refused = tuple((gate["gate"], gate["reason"]) for gate in body["gates"] if not gate["passed"])
+    names = (
+        "action", "verdict", "primary_reason", "sizing_reason", "instrument", "quantity", "limit_price",
+        "worst_price",
+    )  # fmt: skip
+    return ProposalOutcome(*(body[name] for name in names), refused)
+
+
+@dataclass
+class Folded:
+    """One fold of an inbox. ``proposals`` by signal_id; ``orders``: client ids, by signal_id; ``waiting``:
+    signals that were never decided."""
+
+    proposals: dict[str, Body] = field(default_factory=dict)
+    orders: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+    def take(self, turn: Turn) -> None:
+        """Keep what one record gave."""
+        for out in turn.outs:
+            if out.topic == "proposals":
+                self.proposals.setdefault(out.body["signal_id"], out.body)
+            elif out.topic == "orders":
+                self.orders.setdefault(out.body["signal_id"], out.body["client_order_id"])
+
+
+class AccountFold:
+    """One account under one configuration, record by record, each decision apart.
+
+    It does what ``AccountStage`` does with a batch of one; the stage itself cannot be stopped between two
+    decisions that one record brings.
+    """
+
+    def __init__(self, config: Config, account_id: str, calendar: Calendar) -> None:
+        self._rules, self._calendar = Rules(config.account(account_id), config), calendar
+
+    def turn(self, state: AccountState, row: Row) -> Turn:
+        turn = Turn(self._rules, self._calendar, state)
+        turn.at(0, row)
+        return turn
+
+    def take(self, state: AccountState, row: Row) -> Turn | None:
+        """Fold one record but for the decisions that it brings; None for a record that live put aside."""
+        turn = self.turn(state, row)
+        name, fields = payload_of(row)
+        handler = HANDLERS.get(name)
+        if handler is None:
+            return None
+        fills.turn_session(turn)
+        try:
+            handler(turn, at_scale(fields))
+        except DeadLetter:
+            return None
+        if "request_id" in fields:
+            signals.answered(turn, fields["request_id"])
+        return turn
+
+    def decide_first(self, turn: Turn) -> bool:
+        """Decide the first signal that waits, as far as its answers are in."""
+        state = turn.state
+        first, *rest = state.pending
+        known = dict(state.outstanding)
+        state.pending = [first]
+        signals.advance(turn)
+        decided = not state.pending
+        state.pending += rest
+        for other in rest if decided else ():
+            state.outstanding |= {each: known[each] for each in other.waiting if each in known}
+        return decided
+
+
+Correct = Callable[[Row, AccountState], Row | None]
+
+
+def refold(fold: AccountFold, rows: Sequence[Row], correct: Correct) -> Folded:
+    """The whole inbox under one configuration; ``correct`` makes each record what it would have been."""
+    state, found = AccountState(), Folded()
+    for recorded in rows:
+        row = correct(recorded, state)
+        turn = None if row is None else fold.take(state, row)
+        if turn is None:
+            continue
+        while state.pending and fold.decide_first(turn):
+            pass
+        found.take(turn)
+    found.waiting = [evaluation.signal.signal_id for evaluation in state.pending]
+    return found
+
+
+@dataclass
+class _Alone:
+    """The signals on their way under one configuration, beside the recorded account."""
+
+    fold: AccountFold
+    pending: list[Evaluation] = field(default_factory=list)
+    outstanding: dict[str, Asked] = field(default_factory=dict)
+    found: Folded = field(default_factory=Folded)
+
+    def keep(self, state: AccountState) -> None:
+        """What its own signals wait for."""
+        mine = {each for evaluation in self.pending for each in evaluation.waiting}
+        known = {**self.outstanding, **state.outstanding}
+        self.outstanding = {each: known[each] for each in mine if each in known}
+
+
+def decide_alone(
+    base: AccountFold, folds: Sequence[AccountFold], rows: Sequence[Row]
+) -> tuple[Folded, list[Folded]]:
+    """(the recorded fold, what each of ``folds`` makes of every signal on the recorded account's state).
+
+    A signal is that fold's own from its arrival to its decision: what it asks, which contract it chooses.
+    The account beside it, its orders, positions and limits used, is as recorded when the signal was decided.
+    """
+    state, recorded = AccountState(), Folded()
+    alone = [_Alone(fold) for fold in folds]
+    for row in rows:
+        begins = payload_of(row)[0] == _SIGNAL
+        watched = [each for each in alone if begins or each.pending]
+        before = pack(state) if watched else b""
+        turn = base.take(state, row)
+        if turn is None:
+            continue
+        deciding: dict[str, bytes] = {}
+        while state.pending:
+            first = state.pending[0].signal.signal_id
+            at = pack(state) if watched else b""
+            if not base.decide_first(turn):
+                break
+            deciding[first] = at
+        recorded.take(turn)
+        after = pack(state) if watched else b""
+        for each in watched:
+            _take_alone(each, row, before)
+            _decide_alone(each, row, deciding, after)
+    recorded.waiting = [evaluation.signal.signal_id for evaluation in state.pending]
+    return recorded, [each.found for each in alone]
+
+
+def _take_alone(alone: _Alone, row: Row, before: bytes) -> None:
+    state = unpack(before)
+    state.pending, state.outstanding = alone.pending, state.outstanding | alone.outstanding
+    alone.fold.take(state, row)
+    alone.pending = state.pending
+    alone.keep(state)
+
+
+def _decide_alone(alone: _Alone, row: Row, deciding: Mapping[str, bytes], after: bytes) -> None:
+    for evaluation in list(alone.pending):
+        signal_id = evaluation.signal.signal_id
+        state = unpack(deciding.get(signal_id, after))
+        # where it is decided later than recorded, its own recorded order must not stand in its way
+        state.orders = {i: order for i, order in state.orders.items() if order.signal_id != signal_id}
+        state.pending = [evaluation]
+        state.outstanding |= alone.outstanding
+        turn = alone.fold.turn(state, row)
+        if not alone.fold.decide_first(turn):
+            alone.keep(state)
+            return
+        alone.pending.remove(evaluation)
+        alone.found.take(turn)
+
+
+def recorded_rows(row: Row, state: AccountState) -> Row:
+    """The inbox as it is."""
+    return row
+
+
+def signals_in(rows: Sequence[Row]) -> Iterator[Body]:
+    """The signals that reached the account."""
+    for row in rows:
+        name, fields = payload_of(row)
+        if name == _SIGNAL:
+            yield fields

@@ -1,0 +1,129 @@
+"""An account's recorded inbox: read, and as it would read had other orders been sent.
+
+What the broker said about an order that the changed run did not send is left out, and what it said about
+positions and open orders is corrected by that. An order of another size is filled with at most its own
+quantity; what is missing of a larger one, or of one that was never sent, stays reserved: the tape does not
+know whether it would have been filled.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from schemas.codec import decode
+from schemas.errors import DeadLetter
+from streams.blocks import Source
+from streams.contract import Row
+from streams.rules.money import ZERO
+from streams.rules.orders import Side
+from streams.stages.account_state import AccountState
+from tape.whatif.outcomes import DecisionOutcome
+
+INBOX = "account_inbox"
+_STOCK = ("BUY_STOCK", "SELL_STOCK")
+
+
+def payload_of(row: Row) -> tuple[str, dict[str, Any]]:
+    """(the record's name, its fields)."""
+    name, fields = row.body["payload"]
+    return name.rpartition(".")[2], fields
+
+
+def records_of(source: Source, name: str, account_id: str) -> list[dict[str, Any]]:
+    """The records that one account has on an account topic, in log order, each event once."""
+    part = name, source.layout.partition(name, {"account_id": account_id})
+    own, found = account_id.encode(), {}
+    for block in source.stream(part, *source.ends([name])[part]):
+        for place in range(len(block)):
+            key, value = block.key(place), block.value(place)
+            if key is None or value is None or key.split(b"|")[0] != own:
+                continue
+            try:
+                body = decode(name, value)
+            except DeadLetter:
+                continue  # a record that live put aside as well
+            found.setdefault(body["event_id"], body)
+    return list(found.values())
+
+
+def inbox_of(source: Source, account_id: str) -> list[Row]:
+    """The account's inbox as its stage sees it."""
+    key = account_id.encode()
+    bodies = records_of(source, INBOX, account_id)
+    return [Row(INBOX, key, body, body["event_time"], body["event_time"]) for body in bodies]
+
+
+def with_payload(row: Row, **fields: Any) -> Row:
+    """``row`` with some of its payload's fields changed."""
+    name, content = row.body["payload"]
+    return row._replace(body=row.body | {"payload": (name, content | fields)})
+
+
+class Corrected:
+    """The recorded inbox of an account whose orders came out otherwise.
+
+    ``recorded_orders``: the client ids of the orders that were sent. ``signals``: what the market part made
+    of the signals at (symbol, bar), where it differs; ``unanswered`` counts those that need other answers.
+    """
+
+    def __init__(
+        self, recorded_orders: frozenset[str], signals: Mapping[tuple[str, int], DecisionOutcome | None]
+    ) -> None:
+        self._recorded, self._signals = recorded_orders, signals
+        self._not_done: Counter[str] = Counter()
+        self.unanswered: list[tuple[str, int]] = []
+
+    def row(self, row: Row, state: AccountState) -> Row | None:
+        """``row`` as it would read for an account that is in ``state``; None where it would not be there."""
+        name, _ = payload_of(row)
+        correct: dict[str, Callable[[Row, AccountState], Row | None]] = {
+            "InboxSignal": self._signal,
+            "InboxOrder": self._order,
+            "InboxExecution": self._execution,
+            "InboxBroker": self._broker,
+        }
+        return correct[name](row, state) if name in correct else row
+
+    def _signal(self, row: Row, state: AccountState) -> Row | None:
+        fields = payload_of(row)[1]
+        key = fields["symbol"], fields["bar_t"]
+        if key not in self._signals:
+            return row
+        now = self._signals[key]
+        if now is None or not now.acts:
+            return None
+        same = now.action == fields["action"] and now.strategy == fields["strategy"]
+        if not same and not (now.action in _STOCK and fields["action"] in _STOCK):
+            self.unanswered.append(key)  # the recorded chain is another window's
+            return None
+        names = ("action", "strategy", "reason", "confidence", "direction")
+        return with_payload(row, **{name: getattr(now, name) for name in names})
+
+    def _order(self, row: Row, state: AccountState) -> Row | None:
+        fields = payload_of(row)[1]
+        order = state.orders.get(fields["client_order_id"])
+        if order is None:
+            return None if fields["client_order_id"] in self._recorded else row
+        filled = fields["filled_qty"]
+        return row if filled is None or filled <= order.qty else with_payload(row, filled_qty=order.qty)
+
+    def _execution(self, row: Row, state: AccountState) -> Row | None:
+        fields = payload_of(row)[1]
+        identity, qty = fields["client_order_id"], fields["qty"]
+        order = state.orders.get(identity)
+        if order is None and identity not in self._recorded:
+            return row
+        done = ZERO if order is None else min(qty, max(order.qty - order.executed, ZERO))
+        sign = 1 if fields["side"] == Side.BUY.value else -1
+        self._not_done[fields["instrument"]] += sign * (qty - done)  # type: ignore[assignment]
+        return with_payload(row, qty=done) if done else None
+
+    def _broker(self, row: Row, state: AccountState) -> Row | None:
+        fields = payload_of(row)[1]
+        held: dict[str, dict[str, Any]] = {each["instrument"]: each for each in fields["positions"]}
+        for instrument, qty in sorted(self._not_done.items()):
+            known = held.get(instrument, {"instrument": instrument, "qty": ZERO})
+            held[instrument] = known | {"qty": known["qty"] - Decimal(qty)}
+        listed = [i for i in fields["open_orders"] if i in state.orders or i not in self._recorded]
+        return with_payload(row, positions=list(held.values()), open_orders=listed)
