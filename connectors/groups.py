@@ -77,5 +77,6 @@ def occupied(group: str, members: list[str]) -> Fatal:
     return Fatal(
         f"the consumer group {group} has members: nothing was changed",
         value=", ".join(members) or "a member that has just left",
-        remedy="stop them (`tape down`, or scale the workers to 0) and wait for the session time-out of 6 s",
+        remedy="stop them and wait for the session time-out of 6 s: scale the workers to 0, or `tape down`, "
+        "then `tape up --servers-only` where the broker is the stack's own",
     )

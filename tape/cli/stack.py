@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,6 +18,10 @@ from tape.local.process import Identity, end
 from tape.local.process import in_words as exit_in_words
 from tape.local.purge import purge as purge_folder
 from tape.local.state import Phase, StackState
+
+if TYPE_CHECKING:
+    from streams.config.document import Config
+    from tape.local.supervisor import Worker
 
 _LOOK_S = 0.25
 _DETACHED_S = 600.0
@@ -34,22 +39,27 @@ def up(
     ] = None,
     prefix: Annotated[str, typer.Option(envvar="TAPE_PREFIX", help="Prefix of all topics.")] = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the stack is ready.")] = False,
+    servers_only: Annotated[
+        bool, typer.Option("--servers-only", help="No workers: for `tape rebuild --apply` and the like.")
+    ] = False,
 ) -> None:
     """Start Kafka, Postgres, the topics and all workers; Ctrl-C drains them within ten seconds."""
     folder = stack_folder(name)
     if detach:
-        _up_detached(folder, config, prefix)
+        _up_detached(folder, config, prefix, servers_only)
     else:
-        _up_here(folder, config, prefix)
+        _up_here(folder, config, prefix, servers_only)
 
 
-def _up_here(folder: Path, config: Path | None, prefix: str) -> None:
+def _up_here(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
+    from tape.local.plan import workers  # noqa: PLC0415 - see below
     from tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
     for number in _STOPS:
         signal.signal(number, _interrupt)
     try:
-        with LocalStack(folder, config=config, prefix=prefix) as stack:
+        plan = _nobody if servers_only else workers
+        with LocalStack(folder, config=config, prefix=prefix, workers=plan) as stack:
             _describe(folder, state.running(folder))
             print("Ctrl-C stops it; `tape status` and `tape logs NAME` look at it", flush=True)
             try:
@@ -65,17 +75,22 @@ def _up_here(folder: Path, config: Path | None, prefix: str) -> None:
     say(f"stopped; {folder} holds {in_words(size_of(folder))}, `tape down --purge` removes it")
 
 
+def _nobody(config: "Config") -> "Sequence[Worker]":
+    return ()
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _up_detached(folder: Path, config: Path | None, prefix: str) -> None:
+def _up_detached(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
     """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
     log = folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "tape", "up", "--prefix", prefix]
     argv += ["--name", folder.name] if folder == stack_folder(folder.name) else []
     argv += ["--config", str(config)] if config else []
+    argv += ["--servers-only"] if servers_only else []
     with log.open("wb") as stream:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True

@@ -20,6 +20,7 @@ import numpy as np
 
 from connectors.groups import occupied
 from schemas.errors import Fatal
+from schemas.readable import iso_time
 from streams.blocks import Block, Source
 from streams.bulk.arrays import UNREADABLE, labels_of
 from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
@@ -58,13 +59,14 @@ class Target(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """The table to put in place. ``offsets``: where the group goes on per input partition; ``label``: the
-    watermark that it stands at; ``repairs``: how the live table differs."""
+    watermark that it stands at; ``repairs``: how the live table differs; ``whence``: for the logs."""
 
     task: TaskId
     values: Values
     offsets: Mapping[Part, int]
     label: int | None
     repairs: Sequence[Difference]
+    whence: str = "rebuild"
 
 
 def plan_task(
@@ -239,7 +241,8 @@ def _switch(plan: Plan, epoch: int, now_ms: int) -> Wire:
         key = task.account_id.encode()
         value = unpack(plan.values.get((task.home, key), pack(0, {}, b"")))
         return Wire(name, task.home, key, pack(epoch, value.cursors, value.body), now_ms, [])
-    commit = commit_of(plan.values, epoch, task.home, f"rebuilt at watermark {plan.label}")
+    at = iso_time(plan.label) if plan.label is not None else "no watermark"
+    commit = commit_of(plan.values, epoch, task.home, f"{plan.whence} at {at}")
     return Wire(name, task.home, APPLIED_KEY, commit.packed(), now_ms, [])
 
 

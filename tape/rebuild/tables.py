@@ -90,7 +90,8 @@ def restore(
     for table in snapshot.tables(place.layout):
         if table.task in wanted:
             _refuse_ahead(snapshot, table, place)
-            plans.append(Plan(table.task, table.values, table.offsets, table.label, ()))
+            whence = f"snapshot {snapshot.name}"
+            plans.append(Plan(table.task, table.values, table.offsets, table.label, (), whence))
     if not plans:
         held = ", ".join(snapshot.manifest["digests"])
         raise Fatal(f"the snapshot {snapshot.name} holds none of these stages", remedy=f"it holds {held}")
