@@ -19,7 +19,7 @@ from streams.frame import unpack
 from streams.sessions import xnys
 from streams.sim.crash import Point
 from streams.sim.log import MemoryLog
-from streams.sim.schedule import Faults, run_schedule
+from streams.sim.schedule import Faults, renew_owners, run_schedule
 from streams.sim.task import MemoryStore, SimTask, drain, tasks_of
 from streams.topology import MARKET_STAGES, TOPOLOGY, make_account, make_stage, spec_of
 from streams.watermarks import readable_label
@@ -31,7 +31,7 @@ SHORT = "short"
 RECORDS = tuple((n, p) for spec in TOPOLOGY for n in spec.outputs for p in range(LAYOUT.partitions(n)))
 DEAD_LETTERS = "dead_letters"
 STAGE_POINTS = tuple(point for point in Point if point is not Point.EFFECT)
-_CRASH_SHARE = 0.3
+_CRASH_SHARE = 0.25
 _WRITER_RESTARTS = 0.08
 _REPEATS = 0.03
 
@@ -110,9 +110,7 @@ class Schedules:
         tasks = self._started(log, self._task_type)
         try:
             outcome.faults += run_schedule(tasks, rng.getrandbits(32), crash_share=_CRASH_SHARE)
-            for task in tasks:  # long after: other owners, and only the newest record per key is left
-                task.restart(empty_disk=True)
-                outcome.faults.compacted += task.compact()
+            outcome.faults += renew_owners(tasks, rng.getrandbits(32))
             drain(tasks)
             differing = differences(self.clean, self._found(log, tasks))
         except Exception as error:

@@ -25,14 +25,14 @@ SOURCES = ("bars", "universe")
 _SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA")
 _SEED = 7
 LAYOUT = Layout(symbol_partitions=3)
-_BEFORE = 3
+_BEFORE = 2
 """Minutes of the session before, played live."""
-_UNTIL = 18
+_UNTIL = 16
 """Minutes of the session itself, five of them before the open."""
 _WARM = 390
 """Bars of each symbol before the first minute."""
 _AROUND_AN_ORDER = slice(90, 113)
-_REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 12, 16
+_REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11, 14
 """Minutes of the session at which something happens."""
 
 

@@ -16,15 +16,16 @@ _MAX_BATCH = (3, 40, 200, 200)
 _CRASH_SHARE = 0.15
 _RECOVERY_CRASH_SHARE = 0.3
 _MAX_FUSE = (8, 60)
-_MAX_FUSE_AT_POINT = 4
+_MAX_FUSE_AT_POINT = 2
 _AT_WORK = (Point.OUTPUT, Point.DEAD_LETTER, Point.CHANGELOG, Point.TABLE, Point.ACK, Point.DONE)
 _COMING_BACK = (Point.RECOVERY, Point.REWRITE)
 _MAX_REWIND = 12
+_EMPTY_SHARE = 0.4
 _ZOMBIE_SHARE = 0.5
 _ZOMBIE_WAKES = 0.05
 _MAX_LATE = 40
 _SKIP_SHARE = 0.3
-_GO_ON_SHARE = 0.7
+_GO_ON_SHARE = 0.8
 _KEEP_DISK_SHARE = 0.05
 _COMPACT_SHARE = 0.05
 _MAX_TURNS = 20_000
@@ -69,6 +70,17 @@ def run_schedule(tasks: Sequence[SimTask], seed: int, *, crash_share: float = _C
     raise Stuck(f"seed {seed}: after {_MAX_TURNS} turns the tasks are still not at rest")
 
 
+def renew_owners(tasks: Sequence[SimTask], seed: int) -> Faults:
+    """Long after a schedule: each task gets an owner with an empty disk, who may die while it comes back, and
+    its changelog is compacted. What is left must restore the same state.
+    """
+    schedule = _Schedule(tasks, random.Random(seed), 0.0)
+    for at, task in enumerate(tasks):
+        schedule.restart(at, task, rewind=0, empty_share=1.0)
+        schedule.faults.compacted += task.compact()
+    return schedule.faults
+
+
 class _Schedule:
     def __init__(self, tasks: Sequence[SimTask], rng: random.Random, crash_share: float) -> None:
         self._tasks, self._rng, self._crash_share = tasks, rng, crash_share
@@ -94,7 +106,7 @@ class _Schedule:
                 pass
         except Crash as crash:
             self._bury(task, crash)
-            self._restart(at, task)
+            self.restart(at, task, rewind=self._rng.randint(0, _MAX_REWIND), empty_share=_EMPTY_SHARE)
         return True
 
     def _next(self) -> int | None:
@@ -134,10 +146,10 @@ class _Schedule:
         if unwritten and self._rng.random() < _ZOMBIE_SHARE:
             self._zombies.append((task, deque(unwritten)))
 
-    def _restart(self, at: int, task: SimTask) -> None:
-        rewind = self._rng.randint(0, _MAX_REWIND)
+    def restart(self, at: int, task: SimTask, *, rewind: int, empty_share: float) -> None:
+        """Start until a start succeeds, each time on an empty disk, an old one or the last one."""
         while True:
-            disk, empty = self._disks.get(at), self._rng.random() < 0.4
+            disk, empty = self._disks.get(at), self._rng.random() < empty_share
             if empty or self._rng.random() < 0.5:
                 disk = None
             before = sum(task.committed.values())
