@@ -67,11 +67,12 @@ def replay(
         raise Fatal("no database is named, and dispatchers keep their leases in one", remedy=remedy)
     from tape.replay.run import Replay  # noqa: PLC0415 - see above
 
+    replayed = Replay(wanted)
     for number in _STOPS:
         signal.signal(number, _interrupt)
     say(f"starting workers for the prefix {into}, their logs are in {wanted.folder / 'logs'}")
-    with Replay(wanted) as running_replay:
-        summary = running_replay.run()
+    with replayed:
+        summary = replayed.run()
         say("stopping the workers")
     print(summary)
     if purge:

@@ -17,13 +17,11 @@ from topics.catalogue import CATALOGUE, Layout
 _ANSWER_S = 20.0
 
 
-def make(bootstrap: str, live: Layout, into: Layout) -> None:
+def make(bootstrap: str, into: Layout) -> None:
     """Create the topics of a prefix that holds nothing.
 
-    Raises Fatal for the prefix of the log that is read, and for one with records, naming what is there.
+    Raises Fatal for one with records, naming what is there.
     """
-    if into.prefix == live.prefix:
-        raise Fatal("this prefix is read from", value=into.prefix, remedy="name another with --into")
     ensure(bootstrap, into)
     with KafkaSource(bootstrap, into) as source:
         ends = source.ends([each.name for each in CATALOGUE])

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from connectors.recorded.window import Slice, Window, stretch
 from connectors.tapes.marks import Follower
 from connectors.tapes.player import Pace
 from schemas.codec import Body, decode
-from schemas.errors import Retry
+from schemas.errors import Fatal, Retry
 from streams.config.document import Config
 from streams.contract import MINUTE_US
 from streams.rules.gate_types import KillState
@@ -65,7 +65,10 @@ class Replay:
     """As a context it makes the prefix and starts workers; leaving stops them, the topics stay."""
 
     def __init__(self, wanted: Wanted) -> None:
-        """Raises Fatal where accounts are to trade a window of more than one session."""
+        """Raises Fatal for the prefix that is read, and for accounts in a window of more than one session."""
+        if wanted.into.prefix == wanted.live.prefix:
+            remedy = "name another with --into"
+            raise Fatal("this prefix is the one that is read", value=wanted.into.prefix, remedy=remedy)
         self.wanted = wanted
         accounts = wanted.config.accounts if wanted.database_url else ()
         self.config = shadowed(wanted.config.model_copy(update={"accounts": accounts}))
@@ -100,7 +103,7 @@ class Replay:
         wanted = self.wanted
         with ExitStack() as opening:
             opening.enter_context(only_stack(wanted.folder))
-            make(wanted.bootstrap, wanted.live, wanted.into)
+            make(wanted.bootstrap, wanted.into)
             self._lay_out()
             opening.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
@@ -260,12 +263,12 @@ def _chained(first: Slice, rest: Iterator[Slice]) -> Iterator[Slice]:
 
 
 def _commit(groups: KafkaGroups, group: str, ends: dict[tuple[str, int], int]) -> None:
-    """Set where a group begins; the broker may still look for its coordinator."""
+    """Set where a group begins, and see that it is so: the broker may still look for its coordinator."""
     until = time.monotonic() + _GROUP_S
-    while True:
-        try:
-            return groups.commit(group, ends)
-        except Retry:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_AGAIN_S)
+    while time.monotonic() < until:
+        with suppress(Retry):
+            groups.commit(group, ends)
+            if groups.committed(group, ends) == ends:
+                return
+        time.sleep(_AGAIN_S)
+    raise Retry("the broker does not keep a group's offsets", value=group, remedy="replay once more")

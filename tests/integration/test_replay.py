@@ -7,15 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from connectors.bulk.source import KafkaSource
 from connectors.groups import KafkaGroups
 from connectors.reading import ends, new_consumer
+from connectors.recorded.window import stretch, window_of
+from schemas.errors import Fatal
+from streams.blocks import MemorySource
 from streams.bulk.task import tasks_of
 from streams.merge import Part
 from streams.rules.orders import OrderState
-from streams.sessions import iso_utc
+from streams.sessions import iso_utc, xnys
 from streams.topology import TOPOLOGY, spec_of
+from tape.cli.main import app
 from tape.rebuild.live import group_of
 from tests.conftest import Database
 from tests.integration.conftest import Recorded
@@ -29,6 +34,7 @@ from topics.catalogue import CATALOGUE, Layout
 pytestmark = pytest.mark.integration
 LABELS = [minute.label for minute in small_tape().minutes]
 FROM, TO = (iso_utc(LABELS[at]) for at in (ORDERED_AT - 8, ORDERED_AT + 4))
+ACCOUNT = "large"
 REPLAY_S = 300.0
 NAMES = tuple(each.name for each in CATALOGUE)
 
@@ -37,7 +43,8 @@ class Desk:
     """Runs ``tape replay`` as a person would, in a folder of its own."""
 
     def __init__(self, recorded: Recorded, database: Database, folder: Path) -> None:
-        (folder / "tape.toml").write_text(CONFIG.to_toml())
+        config = CONFIG.model_copy(update={"accounts": (CONFIG.account(ACCOUNT),)})
+        (folder / "tape.toml").write_text(config.to_toml())
         self.environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": recorded.bootstrap,
@@ -89,7 +96,7 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
     assert "EQUAL: all " in done.stdout and f"signals {len(signals)}," in done.stdout
     assert len(signals) == 1
     proposals = bodies(recorded.bootstrap, into, "proposals")
-    assert {body["account_id"] for body in proposals} == {"large", "tiny"}
+    assert {body["account_id"] for body in proposals} == {ACCOUNT}
     assert {body["symbol"] for body in proposals} == {signals[0]["symbol"]}
     assert "SHADOWED" in {body["verdict"] for body in proposals}
     states = {body["state"] for body in bodies(recorded.bootstrap, into, "orders")}
@@ -107,30 +114,35 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
     assert production(recorded) == before
 
 
+@pytest.mark.parametrize(
+    "words, refusal",
+    [
+        (("--from", "2026-02-17T03:00-05:00", "--to", TO, "--into", "{free}"),
+         f"does not reach back to --from; got '2026-02-17T08:00:00Z'; kept is {iso_utc(LABELS[0])} to "),
+        (("--from", FROM, "--to", "2026-02-17T20:00-05:00", "--into", "{free}"), "does not reach to --to"),
+        (("--from", FROM, "--to", TO, "--into", "{live}"), "this prefix is the one that is read"),
+        (("--purge", "--into", "{live}"), "no replay was made into this prefix"),
+        (("--into", "{free}"), "--from and --to are needed"),
+        (("--from", FROM, "--to", TO, "--into", "a b"), "cannot stand in a topic's name"),
+        (("--from", FROM, "--to", TO, "--into", "{free}", "--speed", "fast"), "not a speed; got 'fast'"),
+    ],
+)  # fmt: skip
 def test_what_cannot_be_replayed_is_refused_before_anything_starts(
-    desk: Desk, recorded: Recorded, prefix: str
-) -> None:
-    early = desk.replay("--from", "2026-02-17T03:00-05:00", "--to", TO, "--into", prefix)
-    assert early.returncode == 2
-    assert (
-        f"does not reach back to --from; got '2026-02-17T08:00:00Z'; kept is {iso_utc(LABELS[0])}"
-        in early.stderr
-    )
-    own = desk.replay("--from", FROM, "--to", TO, "--into", recorded.layout.prefix)
-    assert own.returncode == 2
-    assert "this prefix is read from" in own.stderr
-    strange = desk.replay("--purge", "--into", recorded.layout.prefix)
-    assert strange.returncode == 2
-    assert "no replay was made into this prefix" in strange.stderr
+    words: tuple[str, ...], refusal: str, desk: Desk, recorded: Recorded, prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    named = [each.format(free=prefix, live=recorded.layout.prefix) for each in words]
+    result = CliRunner().invoke(app, ["replay", *named])
+    assert isinstance(result.exception, Fatal)
+    assert refusal in str(result.exception)
+    assert result.exception.remedy
     assert describe(recorded.bootstrap, recorded.layout)
     assert not describe(recorded.bootstrap, Layout(prefix))
 
 
 def test_the_window_read_from_a_cluster_is_the_one_in_memory(recorded: Recorded) -> None:
-    from connectors.recorded.window import stretch, window_of
-    from streams.blocks import MemorySource
-    from streams.sessions import xnys
-
     memory = MemorySource(Layout(), (m for name in NAMES for m in morning().log.messages(name)))
     start, end = LABELS[ORDERED_AT - 8], LABELS[ORDERED_AT + 4]
     with KafkaSource(recorded.bootstrap, recorded.layout) as source:
