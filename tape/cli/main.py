@@ -60,6 +60,9 @@ COMMANDS: dict[str, Entry] = {
     "snapshot": Entry(
         "tape.cli.snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
     ),
+    "whatif": Entry(
+        "tape.cli.whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
+    ),
     "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
     "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),

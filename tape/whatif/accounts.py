@@ -1,4 +1,4 @@
-"""The account part of a what-if: an inbox folded again, and each proposal decided alone on the recorded state."""
+"""The account part of a what-if: an inbox folded again, and each proposal decided on the recorded state."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,16 +19,13 @@ from tape.whatif.inbox import payload_of
 from tape.whatif.outcomes import ProposalOutcome
 
 _SIGNAL = "InboxSignal"
+_COMPARED = tuple(name for name in ProposalOutcome._fields if name != "refused")
 
 
 def outcome_of(body: Body) -> ProposalOutcome:
     """A proposal's fields that runs are compared by."""
     refused = tuple((gate["gate"], gate["reason"]) for gate in body["gates"] if not gate["passed"])
-    names = (
-        "action", "verdict", "primary_reason", "sizing_reason", "instrument", "quantity", "limit_price",
-        "worst_price",
-    )  # fmt: skip
-    return ProposalOutcome(*(body[name] for name in names), refused)
+    return ProposalOutcome(**{name: body[name] for name in _COMPARED}, refused=refused)
 
 
 @dataclass

@@ -18,8 +18,16 @@ def causes_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str
     alone = tuple(each for each in whole if outcome(frozenset((each,))) == now)
     if alone:
         return alone
+    return (" + ".join(needed_of(whole, now, outcome)),)
+
+
+def needed_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str, ...]:
+    """The fewest of the parameters that still give ``now``, where all of them do; else none."""
+    whole = tuple(units)
     left = frozenset(whole)
+    if outcome(left) != now:
+        return ()
     for each in whole:
         if outcome(left - {each}) == now:
             left -= {each}
-    return (" + ".join(each for each in whole if each in left),)
+    return tuple(each for each in whole if each in left)

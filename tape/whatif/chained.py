@@ -1,4 +1,4 @@
-"""A source over two: the topics that this run has made, and the recorded ones beneath them."""
+"""Sources for one run: the recording as it is at one moment, and above it the topics that the run makes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,6 +7,34 @@ import numpy as np
 from streams.blocks import Block, Source
 from streams.merge import Part
 from topics.catalogue import Layout
+
+
+class Still:
+    """Recorded topics up to where they ended when this was made, while others go on writing.
+
+    ``first`` are looked at before all others: the inputs of what is compared, so that nothing that was
+    decided already lacks the records that it was decided on.
+    """
+
+    def __init__(self, recorded: Source, first: Iterable[str]) -> None:
+        self._recorded = recorded
+        self._ends = recorded.ends(first)
+
+    @property
+    def layout(self) -> Layout:
+        return self._recorded.layout
+
+    def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
+        names = list(names)
+        known = {name for name, _ in self._ends}
+        self._ends |= self._recorded.ends([name for name in names if name not in known])
+        return {part: ends for part, ends in self._ends.items() if part[0] in names}
+
+    def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
+        return self._recorded.stream(part, start, end)
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        return min(self._recorded.offset_at(part, time_us), self.ends([part[0]])[part][1])
 
 
 class Chained:
@@ -44,3 +72,12 @@ class Chained:
             low, high = np.searchsorted(block.offsets, (start, end)).tolist()
             if high > low:
                 yield block.part_of(low, high)
+
+    def offset_at(self, part: Part, time_us: int) -> int:
+        if part not in self._made:
+            return self._recorded.offset_at(part, time_us)
+        for block in self._made[part]:
+            late = np.flatnonzero(block.timestamps >= -(-time_us // 1000))
+            if len(late):
+                return int(block.offsets[late[0]])
+        return sum(map(len, self._made[part]))

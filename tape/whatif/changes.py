@@ -1,4 +1,4 @@
-"""What differs between two configurations, and the configurations between them: with only some changes made."""
+"""What differs between two configurations, and those between them, with only some of the changes made."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

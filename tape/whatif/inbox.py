@@ -6,7 +6,7 @@ quantity; what is missing of a larger one, or of one that was never sent, stays 
 know whether it would have been filled.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -33,7 +33,8 @@ def payload_of(row: Row) -> tuple[str, dict[str, Any]]:
 def records_of(source: Source, name: str, account_id: str) -> list[dict[str, Any]]:
     """The records that one account has on an account topic, in log order, each event once."""
     part = name, source.layout.partition(name, {"account_id": account_id})
-    own, found = account_id.encode(), {}
+    own = account_id.encode()
+    found: dict[str, dict[str, Any]] = {}
     for block in source.stream(part, *source.ends([name])[part]):
         for place in range(len(block)):
             key, value = block.key(place), block.value(place)
@@ -71,7 +72,7 @@ class Corrected:
         self, recorded_orders: frozenset[str], signals: Mapping[tuple[str, int], DecisionOutcome | None]
     ) -> None:
         self._recorded, self._signals = recorded_orders, signals
-        self._not_done: Counter[str] = Counter()
+        self._not_done: dict[str, Decimal] = defaultdict(Decimal)
         self.unanswered: list[tuple[str, int]] = []
 
     def row(self, row: Row, state: AccountState) -> Row | None:
@@ -116,7 +117,7 @@ class Corrected:
             return row
         done = ZERO if order is None else min(qty, max(order.qty - order.executed, ZERO))
         sign = 1 if fields["side"] == Side.BUY.value else -1
-        self._not_done[fields["instrument"]] += sign * (qty - done)  # type: ignore[assignment]
+        self._not_done[fields["instrument"]] += sign * (qty - done)
         return with_payload(row, qty=done) if done else None
 
     def _broker(self, row: Row, state: AccountState) -> Row | None:
@@ -124,6 +125,6 @@ class Corrected:
         held: dict[str, dict[str, Any]] = {each["instrument"]: each for each in fields["positions"]}
         for instrument, qty in sorted(self._not_done.items()):
             known = held.get(instrument, {"instrument": instrument, "qty": ZERO})
-            held[instrument] = known | {"qty": known["qty"] - Decimal(qty)}
+            held[instrument] = known | {"qty": known["qty"] - qty}
         listed = [i for i in fields["open_orders"] if i in state.orders or i not in self._recorded]
         return with_payload(row, positions=list(held.values()), open_orders=listed)

@@ -27,7 +27,7 @@ class Variant:
 
 
 class Market:
-    """Recorded and re-decided market topics, and the configurations in between, made when they are asked for."""
+    """Recorded and re-decided market topics, and what lies in between, made when it is asked for."""
 
     def __init__(self, source: Source, between: Between, calendar: Calendar) -> None:
         self._source, self._between, self._calendar = source, between, calendar
@@ -38,7 +38,7 @@ class Market:
         self.again, self.again_places = self.recorded, self.recorded_places
 
     def run(self) -> None:
-        """Decide the whole recording again; without a change from the bars on, to see that nothing differs."""
+        """Decide the whole recording again, without a change from the bars on: nothing should differ."""
         stage = first_stage(self._between.changes) if self._between.changes else "features"
         if stage is None:
             return
@@ -51,12 +51,17 @@ class Market:
         """What the evaluation at ``at`` says of a symbol, on the recorded list before it."""
         return self._variant(units).places.outcome(symbol, at)
 
-    def decide_alone(self, units: frozenset[str], key: Key) -> DecisionOutcome | None:
+    def decide_alone(self, key: Key, units: frozenset[str]) -> DecisionOutcome | None:
         """What one bar comes to, on the recorded signals and the recorded list before it."""
         if not units:
             return self.recorded.outcome(key)
         variant = self._variant(units)
         return self._decide(variant.config, variant.features, variant.places, key, self.recorded)
+
+    def decide_after(self, key: Key, units: frozenset[str]) -> DecisionOutcome | None:
+        """What one bar comes to on the signals and the list of the changed run."""
+        variant = self._variant(units)
+        return self._decide(variant.config, variant.features, self.again_places, key, self.again)
 
     def decide_listed(self, key: Key) -> DecisionOutcome | None:
         """What one bar comes to under all changes, listed as in the changed run, on the recorded signals."""
@@ -66,7 +71,8 @@ class Market:
     def _decide(
         self, config: Config, features: Features, places: Places, key: Key, signals: Decisions
     ) -> DecisionOutcome | None:
-        feature, context = features.row(key), signals.context(key) or self.again.context(key)
+        other = self.again if signals is self.recorded else self.recorded
+        feature, context = features.row(key), signals.context(key) or other.context(key)
         if feature is None or context is None:
             return None
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.columns import NULL, Columns, symbols
 from streams.blocks import Ints, Source
-from streams.bulk.arrays import RECORD, Interner, labels_of
+from streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
 from streams.bulk.reading import bodies_of, read_columns
 from streams.sessions import Calendar
 from tape.whatif.outcomes import HOLD, DecisionOutcome, MembershipOutcome
@@ -52,11 +52,22 @@ class Names:
         return self.words.texts[number].decode() if number else None
 
 
-def columns_in(source: Source, name: str) -> Iterator[Columns]:
-    """The records of a topic, watermarks apart, partition after partition in log order."""
+class Piece(NamedTuple):
+    """Records of one partition in log order, and the newest watermark among them, NULL without one."""
+
+    partition: int
+    columns: Columns
+    label: int
+
+
+def pieces_of(source: Source, name: str) -> Iterator[Piece]:
+    """The records of a topic, watermarks apart, partition after partition."""
     for part, (start, end) in sorted(source.ends([name]).items()):
         for block in source.stream(part, start, end):
-            yield read_columns(block, np.flatnonzero(labels_of(block) == RECORD), Counter())[0]
+            labels = labels_of(block)
+            columns = read_columns(block, np.flatnonzero(labels == RECORD), Counter())[0]
+            marks = labels[labels > UNREADABLE]
+            yield Piece(part[1], columns, int(marks.max(initial=NULL)))
 
 
 def _joined(pieces: Sequence[Any], dtype: type[np.generic] = np.int64) -> Any:
@@ -108,7 +119,9 @@ class Decisions(Table):
     def __init__(self, names: Names, source: Source, calendar: Calendar) -> None:
         series, times, codes, confidence = [], [], [], []
         self._digests = Interner([_NO_TEXT])
-        for columns in columns_in(source, "decisions"):
+        labels = dict.fromkeys(range(source.layout.partitions("decisions")), NULL)
+        for partition, columns, label in pieces_of(source, "decisions"):
+            labels[partition] = max(labels[partition], label)
             ints = columns.ints
             series.append(names.series(columns))
             times.append(np.stack([ints["bar_t"], ints["event_time"], ints["now"]], axis=1))
@@ -116,6 +129,8 @@ class Decisions(Table):
             digest = self._digests.ids_of(columns.data, columns.spans["config_digest"])
             codes.append(np.stack([ints["action"], ints["direction"], *words, digest], axis=1))
             confidence.append(columns.floats["confidence"])
+        self.complete = min(labels.values())
+        """The last minute that is whole: its left edge; NULL where a partition has no watermark."""
         found, moments = _joined(codes).reshape(-1, 5), _joined(times).reshape(-1, 3)
         super().__init__(names, _joined(series), moments[:, 0])
         self.event_times, self._now = moments[self.rows, 1], moments[self.rows, 2]
@@ -169,6 +184,11 @@ class Decisions(Table):
         inside = (self.event_times >= since) & (self.event_times < until)
         return {self._digests.texts[k].decode() for k in np.unique(self._digest[inside]).tolist()}
 
+    def counts(self, since: int, until: int) -> tuple[int, int]:
+        """(decisions, those that act) about bars that closed in [since, until)."""
+        inside = (self.event_times >= since) & (self.event_times < until)
+        return int(inside.sum()), int((self.codes[inside, 0] != _HOLD).sum())
+
     def differing(self, other: "Decisions") -> list[Key]:
         """The bars that the two decide otherwise, or that only one decides."""
         mine = np.stack([self.series, self.times], axis=1)
@@ -204,7 +224,7 @@ class Features(Table):
 
     def __init__(self, names: Names, source: Source) -> None:
         series, times, ints, floats = [], [], [], []
-        for columns in columns_in(source, "features"):
+        for _, columns, _ in pieces_of(source, "features"):
             series.append(names.series(columns))
             times.append(columns.ints["t"].copy())
             ints.append(np.stack([columns.ints[name] for name in _INTS], axis=1))
@@ -229,7 +249,7 @@ class Places:
 
     def __init__(self, source: Source) -> None:
         self._found: dict[str, dict[int, MembershipOutcome]] = {}
-        for columns in columns_in(source, "memberships"):
+        for _, columns, _ in pieces_of(source, "memberships"):
             for body in bodies_of(columns, ("symbol", "event_time", "on_watchlist", "reason")):
                 mine = self._found.setdefault(body["symbol"], {})
                 mine.setdefault(body["event_time"], MembershipOutcome(body["on_watchlist"], body["reason"]))
@@ -249,8 +269,14 @@ class Places:
         found = self.in_force(symbol, now)
         return found is not None and found[1].on_watchlist
 
+    def counts(self, since: int, until: int) -> tuple[int, int]:
+        """(places, those on the list) of evaluations in [since, until)."""
+        found = [p for mine in self._found.values() for at, p in mine.items() if since <= at < until]
+        return len(found), sum(place.on_watchlist for place in found)
+
     def differing(self, other: "Places") -> list[tuple[str, int]]:
         """(symbol, evaluation) of what the two do not have alike, by time."""
-        keys = {(symbol, at) for each in (self, other) for symbol, times in each._times.items() for at in times}
+        both = (pair for each in (self, other) for pair in each._times.items())
+        keys = {(symbol, at) for symbol, times in both for at in times}
         unlike = (key for key in keys if self.outcome(*key) != other.outcome(*key))
         return sorted(unlike, key=lambda key: (key[1], key[0]))

@@ -1,0 +1,67 @@
+"""``tape whatif``: the recorded window decided again under another configuration, and what differs."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import Fatal
+from tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tape.local.places import cache_dir
+
+_ROWS = 20
+
+
+def whatif(
+    *,
+    config: Annotated[Path, typer.Option("--config", help="The changed configuration document.")],
+    base: Annotated[
+        Path | None, typer.Option("--base", help="The document of the run; by default the one in force.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="A date in New York, or ISO 8601 with its zone.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="As --from; exclusive.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Only this account's proposals.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML page there as well.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many differences of a list.")] = _ROWS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Decide the recorded window again under --config, and print which decisions differ and why.
+
+    What a changed parameter does by itself is listed apart from what follows from an earlier difference.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from connectors.clock import SystemClock  # noqa: PLC0415 - see above
+    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tape.whatif.report import as_html  # noqa: PLC0415 - see above
+    from tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
+    from tape.whatif.text import as_text  # noqa: PLC0415 - see above
+
+    changed = load(config)
+    start = None if since is None else moment(since, "--from", lambda: None)
+    end = None if until is None else moment(until, "--to", lambda: None)
+    cluster = cluster_of(bootstrap, prefix)
+    chosen = base or cluster.config
+    document = load(chosen) if chosen else Config()
+    with KafkaSource(cluster.bootstrap, cluster.layout) as source:
+        found = whatif_from(source, document, changed, since=start, until=end, account=account)
+    if report is not None:
+        _write(report, as_html(found, made_us=SystemClock().now()))
+    print(json.dumps(found.as_dict(), indent=1) if as_json else as_text(found, rows=rows))
+    if report is not None and not as_json:
+        print(f"report: {report}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise Fatal(f"the report cannot be written: {error.strerror}", value=str(path),
+                    remedy="name a file in a folder that is there") from None  # fmt: skip
