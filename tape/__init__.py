@@ -7,6 +7,7 @@
     tape.tap("features", symbols=["AAPL"], since="2h")                  # records as a polars frame
     tape.asof("positions", at="2026-03-10T15:59-04:00")                 # newest per key as of a moment
     tape.explain("sg_3f1c9a77")                                         # why an order or a signal is there
+    tape.why("AAPL")                                                    # why there was no trade in a symbol
 
 Nothing heavy is imported before one of these is used.
 """
@@ -17,7 +18,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["asof", "connect", "explain", "schema", "tap", "topics"]
+__all__ = ["asof", "connect", "explain", "schema", "tap", "topics", "why"]
 
 if TYPE_CHECKING:
     from tape.notebook.connection import default as _default
@@ -39,18 +40,20 @@ def _notebook() -> Any:
     return import_module("tape.notebook.connection").default
 
 
+def _kept(name: str) -> property:
+    """A function whose name a folder beside this file has as well.
+
+    The import system binds the folder's module to the name as soon as somebody imports it; it stays in
+    ``sys.modules``, where ``from tape.explain.tree import ...`` finds it, and the name stays the function's.
+    """
+    return property(lambda self: getattr(_notebook().connection, name), lambda self, module: None)
+
+
 class _Tape(ModuleType):
-    """The package itself. ``explain`` is a function here and a folder beside this file: the import system
-    binds the folder's module to the name as soon as somebody imports it, and that must not take the
-    function away. ``from tape.explain.tree import ...`` does not look at the name."""
+    """The package itself: its public names are made when they are asked for."""
 
-    @property
-    def explain(self) -> Any:
-        return _notebook().connection.explain
-
-    @explain.setter
-    def explain(self, module: ModuleType) -> None:
-        """The folder's module stays in ``sys.modules``."""
+    explain = _kept("explain")
+    why = _kept("why")
 
     def __getattr__(self, name: str) -> Any:
         if name == "connect":

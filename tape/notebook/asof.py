@@ -8,11 +8,11 @@ import polars as pl
 
 from schemas.codec import decode
 from schemas.errors import DeadLetter
-from streams.blocks import ABSENT, Block, Ints
+from streams.blocks import ABSENT, Block, Ints, Source
 from streams.contract import Message
 from streams.watermarks import readable_label
 from tape.notebook import frames, times
-from tape.notebook.query import NotKept, Query, TimedSource, spans
+from tape.notebook.query import NotKept, Query, spans
 from tape.notebook.reading import Reader
 from tape.notebook.spans import numbered
 from topics.catalogue import Topic
@@ -25,7 +25,7 @@ class Newest(NamedTuple):
     whole: bool
 
 
-def by_record_key(source: TimedSource, query: Query) -> Newest:
+def by_record_key(source: Source, query: Query) -> Newest:
     """The newest record of each record key inside the bounds of ``query``."""
     found: dict[bytes, Message] = {}
     whole = True

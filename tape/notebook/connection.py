@@ -10,10 +10,11 @@ import polars as pl
 
 from connectors.clock import SystemClock
 from schemas.errors import Fatal
+from streams.blocks import Source
 from tape.notebook import asof, audit, place, times, views
 from tape.notebook.follow import follow as following
 from tape.notebook.place import Place
-from tape.notebook.query import NotKept, Query, TimedSource, ask, chosen_columns, newest_us
+from tape.notebook.query import NotKept, Query, ask, chosen_columns, newest_us
 from tape.notebook.raw import raw_frame
 from tape.notebook.reading import Reader
 from tape.notebook.times import When
@@ -21,6 +22,7 @@ from topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
     from tape.explain.explanation import Explanation
+    from tape.why.report import Why
 
 Names = str | Iterable[str]
 LATE = timedelta(days=7)
@@ -40,7 +42,7 @@ class Connection:
         bootstrap: str | None = None,
         prefix: str | None = None,
         database: str | None = None,
-        source: TimedSource | None = None,
+        source: Source | None = None,
     ) -> None:
         self._bootstrap, self._prefix, self._database, self._source = bootstrap, prefix, database, source
 
@@ -134,7 +136,7 @@ class Connection:
                 return reader.whole()
             if until is not None:
                 raise Fatal("following has no end", value=until, remedy="leave until or follow out")
-            return following(at.source, reader, _POLL_S)
+            return following(at.source, reader, at.close, _POLL_S)
 
     def asof(
         self,
@@ -204,6 +206,30 @@ class Connection:
         with self._opened() as at:
             return explain_from(at.source, at.document(), id, depth=depth, everything=everything)
 
+    def why(self, symbol: str, *, at: When | None = None, account: str | None = None) -> "Why":
+        """Why there was no trade in ``symbol``: where each minute ended on its way, and how far it was off.
+
+        ``at``: one minute, by the left edge of its bar; without it the newest session. ``account``: only its
+        gates.
+
+        >>> tape.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
+        """
+        from tape.why.report import why_from  # noqa: PLC0415 - costs every stage's import
+
+        with self._opened() as where:
+            source = where.source
+            moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
+            return why_from(source, where.document(), symbol, at=moment, account=account)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which a command of ``tape`` finds the same cluster, prefix and database.
+
+        >>> where = os.environ | tape.connect().environment()  # doctest: +SKIP
+        >>> subprocess.run(["tape", "digest"], env=where)  # doctest: +SKIP
+        """
+        with self._opened() as at:
+            return at.environment()
+
     @contextmanager
     def _opened(self, keep: bool = False) -> Iterator[Place]:
         """The place, closed in the end; ``keep``: only where something went wrong."""
@@ -217,7 +243,7 @@ class Connection:
             done = True
         finally:
             if not (keep and done):
-                at.source.close()
+                at.close()
 
 
 def _refuse_with_raw(**given: object) -> None:
@@ -259,7 +285,7 @@ class Default:
         prefix: str | None = None,
         database: str | None = None,
         *,
-        source: TimedSource | None = None,
+        source: Source | None = None,
     ) -> Connection:
         """Name the cluster, topic prefix and database that ``tape.tap`` and the others read from now on.
 

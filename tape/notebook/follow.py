@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from tape.notebook.query import TimedSource, spans
+from streams.blocks import Source
+from tape.notebook.query import spans
 from tape.notebook.reading import Reader
 
 _REMEMBERED = 100_000
@@ -13,11 +14,15 @@ _REMEMBERED = 100_000
 
 
 def follow(
-    source: TimedSource, reader: Reader, poll_s: float, wait: Callable[[float], None] = time.sleep
+    source: Source,
+    reader: Reader,
+    close: Callable[[], None],
+    poll_s: float,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[pl.DataFrame]:
     """Frames of what ``reader`` asks for, from ``since`` on or from now, until the generator is closed.
 
-    No frame is empty. The source is closed at the end, also where a notebook interrupts.
+    No frame is empty. ``close`` is called at the end, also where a notebook interrupts.
     """
     query = reader.query
     name, seen = query.topic.name, pl.Series(dtype=pl.String)
@@ -42,4 +47,4 @@ def follow(
             if not found:
                 wait(poll_s)
     finally:
-        source.close()
+        close()

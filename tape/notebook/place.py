@@ -1,7 +1,7 @@
 """Where a notebook's records are: what it names, what the environment names, or the stack that runs here."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from connectors.bulk.source import KafkaSource
 from connectors.registry import use_registry
 from schemas.errors import Fatal
+from streams.blocks import Source
 from streams.config.document import Config, load
 from tape.local.kafka import check_cluster, cluster_id_of
 from tape.local.places import stack_folder
 from tape.local.state import StackState, read
-from tape.notebook.query import TimedSource
 from topics.admin import describe
 from topics.catalogue import Layout
 
@@ -21,10 +21,15 @@ _STACKS = ("local", "demo")
 _LAG = "min.compaction.lag.ms"
 
 
+def _leave() -> None:
+    """A source that was given is its giver's to close."""
+
+
 class Place(NamedTuple):
     """An open way to the records. ``bootstrap`` is empty where the source is no cluster."""
 
-    source: TimedSource
+    source: Source
+    close: Callable[[], None] = _leave
     bootstrap: str = ""
     database: str | None = None
     config: Path | None = None
@@ -39,6 +44,18 @@ class Place(NamedTuple):
             return int(self.layout.topic_config(name)[_LAG])
         text = describe(self.bootstrap, self.layout)[self.layout.wire_name(name)].config.get(_LAG, "")
         return int(text) if text.isdecimal() else None
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which a command of ``tape`` finds the same cluster."""
+        told = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "TAPE_PREFIX": self.layout.prefix,
+            "TAPE_SYMBOL_PARTITIONS": str(self.layout.symbol_partitions),
+            "TAPE_ACCOUNT_PARTITIONS": str(self.layout.account_partitions),
+            "TAPE_CONFIG": str(self.config or ""),
+            "DATABASE_URL": self.database or "",
+        }
+        return {name: value for name, value in told.items() if value}
 
     def document(self) -> Config:
         """The configuration in force, the default one where none is named."""
@@ -65,7 +82,8 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
     layout = Layout.described(wanted or "", told)
     if url := told.get("SCHEMA_REGISTRY_URL"):
         _registered(url, layout.prefix)
-    return Place(KafkaSource(named, layout), named, database or None, Path(config) if config else None)
+    source = KafkaSource(named, layout)
+    return Place(source, source.close, named, database or None, Path(config) if config else None)
 
 
 @cache

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.errors import Fatal
 from streams.blocks import Source
@@ -22,16 +22,6 @@ _DAY_US = 86_400_000_000
 
 class NotKept(Fatal):
     """The log no longer holds what was true at that moment."""
-
-
-class TimedSource(Source, Protocol):
-    """A source that finds offsets by time. ``close`` lets its connections go."""
-
-    def offset_at(self, part: Part, time_us: int) -> int:
-        """The first offset whose record's time is ``time_us`` or later; the end where none is."""
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +137,7 @@ def late_us(given: timedelta | str | None) -> int | None:
     return None if given is None else times.duration(given, "late") // timedelta(microseconds=1)
 
 
-def newest_us(source: TimedSource, name: str) -> int | None:
+def newest_us(source: Source, name: str) -> int | None:
     """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
     found = []
     for part, (low, end) in source.ends([name]).items():
@@ -157,7 +147,7 @@ def newest_us(source: TimedSource, name: str) -> int | None:
     return max(found, default=None)
 
 
-def spans(source: TimedSource, query: Query) -> dict[Part, tuple[int, int]]:
+def spans(source: Source, query: Query) -> dict[Part, tuple[int, int]]:
     """The offsets of each partition that may hold what is asked for, by the broker's time index.
 
     Raises Fatal for a time before what is kept.
@@ -176,7 +166,7 @@ def spans(source: TimedSource, query: Query) -> dict[Part, tuple[int, int]]:
     return found
 
 
-def _refuse_forgotten(source: TimedSource, query: Query, ends: dict[Part, tuple[int, int]]) -> None:
+def _refuse_forgotten(source: Source, query: Query, ends: dict[Part, tuple[int, int]]) -> None:
     asked = query.since if query.since is not None else query.until
     if asked is None or not any(low for low, _ in ends.values()):
         return
@@ -191,7 +181,7 @@ def _refuse_forgotten(source: TimedSource, query: Query, ends: dict[Part, tuple[
         )
 
 
-def kept_from(source: TimedSource, ends: dict[Part, tuple[int, int]]) -> int | None:
+def kept_from(source: Source, ends: dict[Part, tuple[int, int]]) -> int | None:
     """From when on the partitions hold everything, in microseconds; None where nothing was deleted yet."""
     found = []
     for part, (low, end) in ends.items():
@@ -203,7 +193,7 @@ def kept_from(source: TimedSource, ends: dict[Part, tuple[int, int]]) -> int | N
 
 
 def ask(
-    source: TimedSource,
+    source: Source,
     name: str,
     *,
     symbols: Any,
@@ -235,7 +225,7 @@ def ask(
     return query.between(*bounds(source, name, since, until))
 
 
-def bounds(source: TimedSource, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
+def bounds(source: Source, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
     """(since, until) in microseconds. Raises Fatal where nothing lies between them."""
 
     def newest() -> int | None:

@@ -4,13 +4,12 @@ from typing import Any
 
 import polars as pl
 
+from streams.blocks import Source
 from tape.notebook import frames, times
-from tape.notebook.query import Query, TimedSource, bounds, late_us, one_topic, spans
+from tape.notebook.query import Query, bounds, late_us, one_topic, spans
 
 
-def raw_frame(
-    source: TimedSource, name: str, *, since: Any, until: Any, zone: str, late: Any
-) -> pl.DataFrame:
+def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: str, late: Any) -> pl.DataFrame:
     """Time, key, value and headers of every record between two moments, in the order of their time."""
     chosen = one_topic(name)
     low, high = bounds(source, name, since, until)

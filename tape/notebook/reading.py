@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from schemas.codec import decode
 from schemas.columns import decode_columns, supports
 from schemas.errors import DeadLetter, Fatal
-from streams.blocks import ABSENT, Block
+from streams.blocks import ABSENT, Block, Source
 from streams.merge import Part
 from tape.notebook import frames
-from tape.notebook.query import Query, TimedSource, nearest, spans
+from tape.notebook.query import Query, nearest, spans
 from tape.notebook.spans import numbered
 
 _SHOWN = 3
@@ -28,7 +28,7 @@ class RecordsLeftOut(UserWarning):
 class Reader:
     """Reads one query from a source. ``bad`` lists the records that could not be decoded."""
 
-    def __init__(self, source: TimedSource, query: Query) -> None:
+    def __init__(self, source: Source, query: Query) -> None:
         self._source, self.query = source, query
         self.bad: list[tuple[Part, int, str]] = []
 
@@ -156,7 +156,7 @@ def _of_keys(block: Block, keys: frozenset[bytes]) -> Mask:
     return found
 
 
-def refuse_unknown_symbols(source: TimedSource, query: Query, frame: pl.DataFrame) -> None:
+def refuse_unknown_symbols(source: Source, query: Query, frame: pl.DataFrame) -> None:
     """Raises Fatal for a symbol that has no rows and is in no universe, with the nearest that is."""
     if query.symbols is None:
         return
@@ -168,7 +168,7 @@ def refuse_unknown_symbols(source: TimedSource, query: Query, frame: pl.DataFram
             raise Fatal("no such symbol in the universe", value=symbol, remedy=nearest(symbol, listed))
 
 
-def universe(source: TimedSource) -> set[str]:
+def universe(source: Source) -> set[str]:
     """The symbols of every universe that the log holds."""
     found: set[str] = set()
     for part, (low, end) in source.ends(["universe"]).items():

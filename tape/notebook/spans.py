@@ -24,7 +24,7 @@ def _same(data: Any, one: int, other: int, size: int) -> bool:
     unlike = np.uint8(0)
     for k in range(np.uint64(size)):  # unsigned places and no way out: so it is vectorised
         unlike |= data[first + k] ^ data[second + k]
-    return unlike == 0
+    return bool(unlike == 0)
 
 
 @njit(cache=True, nogil=True)

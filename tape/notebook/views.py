@@ -8,8 +8,9 @@ import polars as pl
 
 from schemas.codec import load_schema
 from schemas.errors import Fatal
+from streams.blocks import Source
 from streams.merge import Part
-from tape.notebook.query import TimedSource, nearest, one_topic
+from tape.notebook.query import nearest, one_topic
 from tape.notebook.types import UTC, Kind, columns_of, dtype
 from topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
@@ -110,7 +111,7 @@ _LISTED: dict[str, Kind] = {
 }
 
 
-def listed(source: TimedSource) -> pl.DataFrame:
+def listed(source: Source) -> pl.DataFrame:
     """The catalogue's topics beside what the cluster holds; a topic that is not there has null records.
 
     ``records`` counts offsets, watermarks included; ``first`` and ``last`` are the Kafka times at both ends.
@@ -122,7 +123,7 @@ def listed(source: TimedSource) -> pl.DataFrame:
     )
 
 
-def _held(source: TimedSource, name: str) -> tuple[int | None, int | None, int | None]:
+def _held(source: Source, name: str) -> tuple[int | None, int | None, int | None]:
     try:
         ends = source.ends([name])
     except Fatal:
@@ -134,7 +135,7 @@ def _held(source: TimedSource, name: str) -> tuple[int | None, int | None, int |
     return sum(end - low for low, end in ends.values()), min(firsts, default=None), max(lasts, default=None)
 
 
-def _times(source: TimedSource, part: Part, first: int, end: int) -> list[int]:
+def _times(source: Source, part: Part, first: int, end: int) -> list[int]:
     return [int(block.timestamps.max()) for block in source.stream(part, first, end)] if end > first else []
 
 

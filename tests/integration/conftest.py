@@ -1,20 +1,27 @@
 """One recorded run on the broker, for every test that only reads."""
 
 import uuid
+from collections import defaultdict
 from typing import NamedTuple
 
 import pytest
 
+from connectors.groups import KafkaGroups
 from connectors.log import KafkaLogWriter
+from schemas.errors import Retry
+from streams.bulk.job import TaskId
+from streams.merge import Part
 from streams.wire import Origin
+from tape.rebuild.live import group_of
 from tests.conftest import Broker
+from tests.live import eventually
 from tests.sim.paths import morning
 from topics.admin import ensure
 from topics.catalogue import CATALOGUE, Layout
 
 
 class Recorded(NamedTuple):
-    """Where the simulated morning of two accounts lies: all topics, each record as the run left it."""
+    """Where the simulated morning of two accounts lies: topics and offsets, as if workers had stopped."""
 
     bootstrap: str
     layout: Layout
@@ -29,4 +36,28 @@ def recorded(kafka: Broker) -> Recorded:
     writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""), linger_ms=5)
     writer.write_messages(message for each in CATALOGUE for message in log.messages(each.name))
     writer.close()
+    _commit(KafkaGroups(kafka.bootstrap, layout), layout)
     return Recorded(kafka.bootstrap, layout)
+
+
+def _commit(groups: KafkaGroups, layout: Layout) -> None:
+    """Commit what the run's tasks had committed."""
+    run, offsets = morning(), defaultdict[str, dict[Part, int]](dict)
+    for task in run.stages:
+        offsets[group_of(TaskId(task.spec.name, task.home), layout)] |= task.committed
+    for each in run.dispatchers:
+        home = layout.partition("account_inbox", {"account_id": each.account_id})
+        offsets[group_of(TaskId("account", home, each.account_id), layout)] |= each.task.committed
+    for group, at in offsets.items():
+        eventually(
+            lambda group=group, at=at: _committed(groups, group, at), f"the offsets of {group} are set"
+        )
+
+
+def _committed(groups: KafkaGroups, group: str, at: dict[Part, int]) -> bool:
+    """Whether the broker has the offsets: one that has just started may still load its coordinator."""
+    try:
+        groups.commit(group, at)
+        return groups.committed(group, at) == at
+    except Retry:
+        return False

@@ -23,7 +23,7 @@ from tape.notebook import place
 from tape.notebook.connection import Connection, default
 from tape.notebook.memory import MemoryTape
 from tape.notebook.query import NotKept
-from tests.sim.paths import morning
+from tests.sim.paths import CONFIG, morning
 from tests.unit.tap_support import START, at, bar, minutes, played
 from topics.admin import ensure
 from topics.catalogue import CATALOGUE, Layout
@@ -32,8 +32,11 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def tapped(recorded, monkeypatch) -> Connection:
+def tapped(recorded, monkeypatch, tmp_path) -> Connection:
     """The recorded run, through the functions of the package."""
+    config = tmp_path / "tape.toml"
+    config.write_text(CONFIG.to_toml())
+    monkeypatch.setenv("TAPE_CONFIG", str(config))
     monkeypatch.setattr(default, "connection", default.connection)
     return tape.connect(bootstrap=recorded.bootstrap, prefix=recorded.layout.prefix)
 
@@ -87,6 +90,7 @@ def test_no_consumer_group_is_made_or_changed(tapped):
         return {each.group_id for each in admin.list_consumer_groups().result(10).valid}
 
     before = groups()
+    assert {f"{tapped._prefix}-features", f"{tapped._prefix}-signals"} <= before
     tape.tap("features", symbols=["AMD"], since="1h")
     tape.asof("positions", at="0s")
     tape.topics()
@@ -205,6 +209,19 @@ def test_an_order_is_explained_through_the_package(tapped):
     text = repr(tape.explain(order))
     assert order in text
     assert "bars/" in text
+
+
+def test_why_there_was_no_trade_is_said_through_the_package(tapped):
+    assert "TRADED" in repr(tape.why("AMD"))
+    assert "OPTIONS_CONFIDENCE_TOO_LOW" in repr(tape.why("WMT", at="2026-02-17T11:14-05:00"))
+
+
+def test_commands_find_the_same_cluster_by_the_environment_of_a_connection(tapped, recorded, monkeypatch):
+    monkeypatch.setenv("TAPE_CONFIG", "tape.toml")
+    told = tapped.environment()
+    assert told["KAFKA_BOOTSTRAP_SERVERS"] == recorded.bootstrap
+    assert told["TAPE_PREFIX"] == recorded.layout.prefix
+    assert (told["TAPE_CONFIG"], told["TAPE_SYMBOL_PARTITIONS"]) == ("tape.toml", "4")
 
 
 def test_a_frame_becomes_pandas_with_zoned_times(tapped):

@@ -29,11 +29,15 @@ def minutes(frame: pl.DataFrame) -> list[int]:
 
 
 class Watched(MemoryTape):
-    """Remembers which partitions were streamed."""
+    """Remembers which partitions were streamed, and whether it was closed."""
 
     def __init__(self, layout: Layout, messages: Iterable[Message], size: int = 1000) -> None:
         super().__init__(layout, messages, size)
         self.streamed: list[Part] = []
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         self.streamed.append(part)

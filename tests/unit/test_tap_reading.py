@@ -10,9 +10,11 @@ import pytest
 import tape
 from schemas.errors import Fatal
 from streams.contract import Message
+from tape.notebook import place
 from tape.notebook.connection import Connection, default
 from tape.notebook.follow import follow
 from tape.notebook.memory import MemoryTape
+from tape.notebook.place import Place
 from tape.notebook.query import NotKept, ask
 from tape.notebook.reading import Reader, RecordsLeftOut
 from tape.notebook.times import shown
@@ -166,10 +168,11 @@ UNASKABLE = {
 
 
 @pytest.mark.parametrize("asked, what", UNASKABLE.values(), ids=UNASKABLE)
-def test_what_cannot_be_asked_is_refused_with_the_remedy_and_the_source_is_closed(asked, what):
+def test_what_cannot_be_asked_is_refused_with_the_remedy_and_the_source_is_closed(monkeypatch, asked, what):
     source = played()
+    monkeypatch.setattr(place, "find", lambda *_: Place(source, source.close))
     with pytest.raises(Fatal, match=what):
-        asked(Connection(source=source))
+        asked(Connection())
     assert not source.is_open
 
 
@@ -186,7 +189,7 @@ def test_a_time_that_is_no_longer_kept_is_refused_with_what_is():
     assert len(tapped(messages, since=at(2))) == 3
 
 
-class Growing(MemoryTape):
+class Growing(Watched):
     """A log to which ``later`` is appended, one list each time that somebody waits."""
 
     def __init__(self, messages, later):
@@ -205,7 +208,7 @@ def followed(source, **asked):
         source, "bars", **{"symbols": None, "since": None, "until": None, "columns": None, "zone": "UTC",
                            "late": None, "repeats": False} | asked,
     )  # fmt: skip
-    return follow(source, Reader(source, query), 0.1, source.wait)
+    return follow(source, Reader(source, query), source.close, 0.1, source.wait)
 
 
 def test_following_gives_what_comes_once_and_an_interrupt_closes_the_source():
@@ -229,12 +232,22 @@ def test_following_from_a_moment_gives_what_is_there_first():
     assert not source.is_open
 
 
-def test_the_default_connection_follows_without_a_thread_and_closes_with_the_generator():
+def test_a_connection_closes_what_it_opened_when_an_answer_is_there_or_following_ends(monkeypatch):
     source = played()
-    frames = Connection(source=source).tap("bars", since="5min", follow=True)
-    assert len(next(frames))
+    monkeypatch.setattr(place, "find", lambda *_: Place(source, source.close))
+    frames = Connection().tap("bars", since="5min", follow=True)
+    assert len(next(frames)) and source.is_open
     frames.close()
     assert not source.is_open
+    source.is_open = True
+    assert len(Connection().tap("bars", since="5min"))
+    assert not source.is_open
+
+
+def test_a_source_that_was_given_is_its_givers_to_close():
+    source = played()
+    assert len(Connection(source=source).tap("bars", since="5min"))
+    assert source.is_open
 
 
 def test_the_list_of_topics_counts_records_and_says_how_they_are_kept():
@@ -302,16 +315,17 @@ def test_importing_tape_imports_nothing_heavy():
 
 
 def test_the_names_that_are_public_are_the_ones_that_are_listed():
-    assert {"asof", "connect", "explain", "schema", "tap", "topics"} <= set(dir(tape))
+    assert {"asof", "connect", "explain", "schema", "tap", "topics", "why"} <= set(dir(tape))
     assert all(callable(getattr(tape, name)) for name in tape.__all__)
     with pytest.raises(AttributeError, match="there are: asof"):
         tape.tapp  # noqa: B018 - looking is what is tested
 
 
-def test_explain_stays_a_function_when_its_folder_is_imported():
+def test_explain_and_why_stay_functions_when_their_folders_are_imported():
     code = (
-        "import tape, tape.explain.tree; from tape.explain.tree import named_inputs; "
-        "from tape import explain; print(callable(tape.explain), callable(explain), callable(named_inputs))"
+        "import tape, tape.explain.tree, tape.why.report; from tape.explain.tree import named_inputs; "
+        "from tape import explain; "
+        "print(*map(callable, (tape.explain, explain, named_inputs, tape.why)))"
     )
     found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert found.stdout == "True True True\n", found.stderr
+    assert found.stdout == "True True True True\n", found.stderr
