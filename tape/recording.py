@@ -118,6 +118,10 @@ class Recording:
         """The records of ``part`` with offsets in [start, end)."""
         return self._source.stream(part, start, end)
 
+    def offset_at(self, part: Part, time_us: int) -> int:
+        """The first offset whose record's time is ``time_us`` or later."""
+        return self._source.offset_at(part, time_us)
+
 
 def bounds_now(bootstrap: str, layout: Layout) -> Bounds:
     """(first, end) offset of every partition of every fact topic and changelog."""

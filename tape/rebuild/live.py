@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,13 +25,6 @@ from streams.topology import spec_of
 from topics.catalogue import WATERMARK_KEY, Layout, topic
 
 CAUSE = "tape-cause"
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """A source with a time index."""
-
-    def offset_at(self, part: Part, time_us: int) -> int: ...
 
 
 def group_of(task: TaskId, layout: Layout) -> str:
@@ -75,9 +68,8 @@ def _add(found: Changelog, block: Block, place: int, key: bytes | None) -> None:
 def position_of(source: Source, part: Part, label: int) -> int | None:
     """The offset of the first watermark at or above ``label`` in ``part``; None where there is none."""
     first, end = source.ends([part[0]])[part]
-    if isinstance(source, Timed):
-        first = max(first, source.offset_at(part, label + MINUTE_US))
-    for block in source.stream(part, first, end):
+    start = max(first, source.offset_at(part, label + MINUTE_US))
+    for block in source.stream(part, start, end):
         found = np.flatnonzero(labels_of(block) >= label)
         if len(found):
             return int(block.offsets[found[0]])

@@ -171,4 +171,3 @@ def test_every_single_corruption_is_found(kind: Callable[[random.Random], Case])
         assert found, f"{kind.__name__} {seed} on {case.task} was not found"
         assert found[0].kind in case.kinds, (seed, case.task, found[0])
         assert found[0].detail
-
