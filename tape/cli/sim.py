@@ -21,7 +21,7 @@ from topics.catalogue import CATALOGUE
 
 def sim(
     tape: Annotated[
-        str, typer.Argument(help="Parquet or CSV, synthetic, synthetic:SEED, or short: seeded schedules.")
+        str, typer.Argument(help="A file, a recorded folder, synthetic[:SEED], or short: seeded schedules.")
     ] = "synthetic",
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD.")] = None,
