@@ -19,6 +19,7 @@ WRITTEN = (
     "docs/records.md",
     "docs/explain.md",
     "docs/rebuild.md",
+    "docs/tap.md",
     "docs/replay.md",
 )
 
