@@ -95,11 +95,9 @@ def _reasons() -> str:
 
 
 def _words() -> str:
-    rows = (
-        (stage, f"`{reason}`", words(reason))
-        for stage, enum in (*((stage, enum) for stage, enum, _ in REASONS), ("nothing is there", Missing))
-        for reason in enum
-    )
+    by_stage: list[tuple[str, type[StrEnum]]] = [(stage, enum) for stage, enum, _ in REASONS]
+    by_stage.append(("nothing is there", Missing))
+    rows = ((stage, f"`{reason}`", words(reason)) for stage, enum in by_stage for reason in enum)
     return _table(("stage", "reason", "in words"), rows)
 
 
