@@ -8,6 +8,7 @@ Times stay UTC microseconds and dates stay days since the epoch (plain ``int``);
 import io
 import json
 import struct
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple, cast
@@ -105,6 +106,23 @@ def prefix_of(name: str, ids: IdMap | None = None) -> bytes:
     chosen = ids or _wire_ids
     wire_id = chosen.to_wire[name] if chosen else current_id(name)
     return PREFIX.pack(MAGIC, wire_id)
+
+
+def with_log_id(value: bytes | None) -> bytes | None:
+    """``value`` with the id log's id in its prefix instead of a registry's: what a file should hold."""
+    return _renamed(value, _wire_ids.to_log) if _wire_ids else value
+
+
+def with_wire_id(value: bytes | None) -> bytes | None:
+    """``value`` as this process reads it: the other way."""
+    return _renamed(value, {log: wire for wire, log in _wire_ids.to_log.items()}) if _wire_ids else value
+
+
+def _renamed(value: bytes | None, ids: Mapping[int, int]) -> bytes | None:
+    if value is None or len(value) < PREFIX.size or value[0] != MAGIC:
+        return value
+    known = int.from_bytes(value[1 : PREFIX.size])
+    return PREFIX.pack(MAGIC, ids[known]) + value[PREFIX.size :] if known in ids else value
 
 
 def _write(name: str, body: Body, prefix: bytes) -> bytes:

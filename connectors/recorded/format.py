@@ -1,8 +1,7 @@
-"""Regression tapes: a folder with ``records.avro`` and ``manifest.json``, and a check of every byte.
-
-``records.avro`` is an Avro object container, deflated: topic, partition, time in ms, key, value and headers
-of each record, each partition's in log order. ``manifest.json`` says where they come from, under which
-configuration they are decided, and the digest of every topic and table that they lead to.
+"""Regression tapes: a folder with ``records.avro`` is an Avro object container, deflated: topic, partition, time in ms, key, value and headers
+of each record, each partition's in log order, with the id log's schema ids. ``manifest.json`` says where they
+come from, under which configuration they are decided, and the digest of every topic and table that they lead
+to.
 """
 
 import json
@@ -17,6 +16,7 @@ from typing import Any
 import fastavro
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from schemas.codec import with_log_id, with_wire_id
 from schemas.errors import Fatal
 from streams.blocks import MemorySource
 from streams.config.document import Config, from_dict
@@ -139,7 +139,7 @@ def to_avro(messages: Iterable[Message]) -> bytes:
             "partition": m.partition,
             "timestamp": m.timestamp,
             "key": m.key,
-            "value": m.value,
+            "value": with_log_id(m.value),
             "headers": [{"name": name, "content": content} for name, content in m.headers],
         }
         for m in messages
@@ -161,7 +161,7 @@ def from_avro(content: bytes) -> tuple[Message, ...]:
             0,
             row["timestamp"],
             row["key"],
-            row["value"],
+            with_wire_id(row["value"]),
             tuple((each["name"], each["content"]) for each in row["headers"]),
         )
         for row in rows

@@ -14,6 +14,7 @@ from streams.sessions import xnys
 from tape.record.recording import check, record, with_digests
 from tests.sim.paths import CONFIG, OUTPUTS, morning
 from tests.tapes import FOLDERS, HERE
+from tests.tapes.make import TAPES
 from tests.unit.test_recorded_window import messages_of, source, window
 
 MORNING = HERE / "signal_morning_of_two_accounts"
@@ -70,3 +71,11 @@ def test_what_the_window_does_not_have_is_refused():
     )
     with pytest.raises(Fatal, match="inbox is empty; got 'large'"):
         record(market, window(), CONFIG, xnys(), name="x", accounts=("large",))
+
+
+def test_the_maker_gives_the_tape_that_stands_here():
+    assert TAPES.keys() <= {folder.name for folder in FOLDERS}
+    folder = HERE / "revisions_and_inserted_bars"
+    made, kept_one = TAPES[folder.name](), load(folder)
+    assert made.messages == kept_one.messages
+    assert made.manifest.topics == kept_one.manifest.topics

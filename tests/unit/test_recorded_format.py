@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.recorded.format import MANIFEST, RECORDS, from_avro, load, renumbered, to_avro
+from schemas import codec
 from schemas.errors import Fatal
+from schemas.ids import IdMap, current_id
 from streams.contract import Message
 from tests.tapes import FOLDERS, HERE
 
@@ -46,6 +48,23 @@ def test_records_are_numbered_in_each_partition_by_their_order():
     assert [(m.topic, m.partition, m.offset, m.timestamp) for m in held] == [
         ("bars", 0, 0, 1), ("bars", 1, 0, 0), ("bars", 1, 1, 2), ("quotes", 1, 0, 3),
     ]  # fmt: skip
+
+
+def test_a_tape_holds_the_id_logs_ids_whatever_registry_its_cluster_had(folder):
+    ours = load(folder)
+    stamped = {log_id: 1000 + log_id for log_id in range(1, 100)}
+    codec.use_ids(IdMap(to_wire={}, to_log={wire: log_id for log_id, wire in stamped.items()}))
+    try:
+        theirs = load(folder)
+        values = [m.value for m in theirs.messages if m.value is not None]
+        assert {int.from_bytes(value[1:5]) for value in values} == {
+            stamped[current_id(name)] for name in ("bars", "quotes", "universe")
+        }
+        assert codec.decode("bars", next(m.value for m in theirs.messages if m.topic == "bars" and m.value))
+        assert to_avro(theirs.messages) == (folder / RECORDS).read_bytes()
+    finally:
+        codec.use_ids(None)
+    assert load(folder) == ours
 
 
 @pytest.fixture
