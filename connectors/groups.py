@@ -1,9 +1,11 @@
 """Consumer groups from outside: who is in one, what it has committed, and offsets set while it is empty."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, cast
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
 from schemas.errors import Fatal, Retry
 from streams.merge import Part
@@ -14,6 +16,15 @@ _OCCUPIED = (
     KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.ILLEGAL_GENERATION,
 )  # fmt: skip
+_NOT_YET = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT,
+)  # fmt: skip
+"""What a broker says that has just started, or whose group has just moved: it is asked again."""
+_PATIENCE_S = 30.0
+_AGAIN_S = 0.2
+
+T = TypeVar("T")
 
 
 class KafkaGroups:
@@ -27,8 +38,13 @@ class KafkaGroups:
 
     def members(self, group: str) -> list[str]:
         """The members, as client id and host. Raises Retry where the broker does not answer."""
+
+        def ask() -> ConsumerGroupDescription:
+            answer = self._admin.describe_consumer_groups([group], request_timeout=_ANSWER_S)
+            return cast(ConsumerGroupDescription, answer[group].result())
+
         try:
-            found = self._admin.describe_consumer_groups([group], request_timeout=_ANSWER_S)[group].result()
+            found = _patiently(ask)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return []
@@ -40,14 +56,18 @@ class KafkaGroups:
         parts = list(parts)
         asked = [TopicPartition(self._layout.wire_name(name), partition) for name, partition in parts]
         request = [ConsumerGroupTopicPartitions(group, asked)]
-        try:
+
+        def ask() -> list[TopicPartition]:
             answer = self._admin.list_consumer_group_offsets(request, request_timeout=_ANSWER_S)
-            found = answer[group].result().topic_partitions
+            return _each(answer[group].result())
+
+        try:
+            found = _patiently(ask)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return dict.fromkeys(parts)
             raise self._silent(error) from error
-        by_wire = {(each.topic, each.partition): each.offset for each in found or ()}
+        by_wire = {(each.topic, each.partition): each.offset for each in found}
         offsets = (by_wire.get((each.topic, each.partition), -1) for each in asked)
         return {part: at if at >= 0 else None for part, at in zip(parts, offsets, strict=True)}
 
@@ -55,9 +75,13 @@ class KafkaGroups:
         """Set the offsets of an empty group. Raises Fatal, setting none, where it has members."""
         wire = [TopicPartition(self._layout.wire_name(n), p, at) for (n, p), at in sorted(offsets.items())]
         request = [ConsumerGroupTopicPartitions(group, wire)]
-        try:
+
+        def ask() -> list[TopicPartition]:
             answer = self._admin.alter_consumer_group_offsets(request, request_timeout=_ANSWER_S)
-            answer[group].result()
+            return _each(answer[group].result())
+
+        try:
+            _patiently(ask)
         except KafkaException as error:
             if error.args[0].code() in _OCCUPIED:
                 raise occupied(group, self.members(group)) from error
@@ -70,6 +94,27 @@ class KafkaGroups:
             value=self._bootstrap,
             remedy=remedy,
         )
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """The answer, asked for again while the broker is not ready to give it."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_YET or time.monotonic() > until:
+                raise
+        time.sleep(_AGAIN_S)
+
+
+def _each(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
+    """The partitions of an answer. Raises the first error of any: the answer as a whole knows of none."""
+    found = list(answer.topic_partitions or ())
+    for each in found:
+        if each.error is not None:
+            raise KafkaException(each.error)
+    return found
 
 
 def occupied(group: str, members: list[str]) -> Fatal:

@@ -8,13 +8,11 @@ import pytest
 
 from connectors.groups import KafkaGroups
 from connectors.log import KafkaLogWriter
-from schemas.errors import Retry
 from streams.bulk.job import TaskId
 from streams.merge import Part
 from streams.wire import Origin
 from tape.rebuild.live import group_of
 from tests.conftest import Broker
-from tests.live import eventually
 from tests.sim.paths import morning
 from topics.admin import ensure
 from topics.catalogue import CATALOGUE, Layout
@@ -49,15 +47,4 @@ def _commit(groups: KafkaGroups, layout: Layout) -> None:
         home = layout.partition("account_inbox", {"account_id": each.account_id})
         offsets[group_of(TaskId("account", home, each.account_id), layout)] |= each.task.committed
     for group, at in offsets.items():
-        eventually(
-            lambda group=group, at=at: _committed(groups, group, at), f"the offsets of {group} are set"
-        )
-
-
-def _committed(groups: KafkaGroups, group: str, at: dict[Part, int]) -> bool:
-    """Whether the broker has the offsets: one that has just started may still load its coordinator."""
-    try:
         groups.commit(group, at)
-        return groups.committed(group, at) == at
-    except Retry:
-        return False
