@@ -1,4 +1,6 @@
-"""Regression tapes: a folder with ``records.avro`` is an Avro object container, deflated: topic, partition, time in ms, key, value and headers
+"""Regression tapes: a folder with ``records.avro`` and ``manifest.json``, and a check of every byte.
+
+``records.avro`` is an Avro object container, deflated: topic, partition, time in ms, key, value and headers
 of each record, each partition's in log order, with the id log's schema ids. ``manifest.json`` says where they
 come from, under which configuration they are decided, and the digest of every topic and table that they lead
 to.
