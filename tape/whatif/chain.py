@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-from streams.blocks import Source
 from streams.bulk.job import Job, TaskId
 from streams.bulk.shell import run_in_shell
 from streams.bulk.task import run_task, tasks_of
@@ -63,11 +62,10 @@ class _Pinned:
         return self._values.items()
 
 
-def lists_before(config: Config, calendar: Calendar, source: Source) -> Mapping[int, bytes | None]:
-    """The list before each watermark, by its label, from the recorded scores."""
+def lists_before(config: Config, calendar: Calendar, source: Chained) -> Mapping[int, bytes | None]:
+    """The list before each watermark, by its label, from the recorded scores; ``source`` takes the places."""
     stage = PinnedList(WatchlistStage(config, calendar))
-    made = Chained(source, spec_of("watchlist").outputs)
-    _run_list(stage, made, config)
+    _run_list(stage, source, config)
     return stage.seen
 
 
@@ -75,12 +73,12 @@ def run_pinned_list(
     config: Config, calendar: Calendar, source: Chained, before: Mapping[int, bytes | None]
 ) -> None:
     """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
-    for name in spec_of("watchlist").outputs:
-        source.replace(name)
     _run_list(PinnedList(WatchlistStage(config, calendar), before), source, config)
 
 
 def _run_list(stage: PinnedList, source: Chained, config: Config) -> None:
+    for name in spec_of("watchlist").outputs:
+        source.replace(name)
     job = Job(
         TaskId("watchlist", 0),
         source,

@@ -38,13 +38,11 @@ class Still:
 
 
 class Chained:
-    """Topics named in ``made`` are what was given to ``take``; every other is the recorded one."""
+    """Topics that were replaced are what was given to ``take``; every other is the recorded one."""
 
-    def __init__(self, recorded: Source, made: Iterable[str] = ()) -> None:
+    def __init__(self, recorded: Source) -> None:
         self._recorded = recorded
         self._made: dict[Part, list[Block]] = {}
-        for name in made:
-            self.replace(name)
 
     @property
     def layout(self) -> Layout:

@@ -47,14 +47,13 @@ class Market:
         self.again = Decisions(self._names, made, self._calendar)
         self.again_places = Places(made)
 
-    def place_alone(self, units: frozenset[str], symbol: str, at: int) -> MembershipOutcome | None:
+    def place_alone(self, symbol: str, at: int, units: frozenset[str]) -> MembershipOutcome | None:
         """What the evaluation at ``at`` says of a symbol, on the recorded list before it."""
-        return self._variant(units).places.outcome(symbol, at)
+        places = self._variant(units).places if units else self._lists[1]
+        return places.outcome(symbol, at)
 
     def decide_alone(self, key: Key, units: frozenset[str]) -> DecisionOutcome | None:
         """What one bar comes to, on the recorded signals and the recorded list before it."""
-        if not units:
-            return self.recorded.outcome(key)
         variant = self._variant(units)
         return self._decide(variant.config, variant.features, variant.places, key, self.recorded)
 
@@ -117,7 +116,7 @@ class Market:
             return Variant(config, self._features, self.recorded_places)
         made = Chained(self._source)
         run_stages(_STAGES[_FIRST[stage] : 2], config, self._calendar, made)
-        run_pinned_list(config, self._calendar, made, self._lists)
+        run_pinned_list(config, self._calendar, made, self._lists[0])
         features = Features(self._names, made) if stage == "features" else self._features
         return Variant(config, features, Places(made))
 
@@ -126,8 +125,10 @@ class Market:
         return Features(self._names, self._source)
 
     @cached_property
-    def _lists(self) -> Mapping[int, bytes | None]:
-        return lists_before(self._between.base, self._calendar, self._source)
+    def _lists(self) -> tuple[Mapping[int, bytes | None], Places]:
+        """The recorded list before each watermark, and the places that the recorded configuration gives."""
+        made = Chained(self._source)
+        return lists_before(self._between.base, self._calendar, made), Places(made)
 
 
 def _outcome(made: Decision) -> DecisionOutcome:

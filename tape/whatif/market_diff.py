@@ -29,7 +29,7 @@ class MarketDiff:
         for symbol, at in market.recorded_places.differing(market.again_places):
             was = market.recorded_places.outcome(symbol, at)
             now = market.again_places.outcome(symbol, at)
-            causes = causes_of(self._units, now, partial(self._place_alone, symbol, at))
+            causes = causes_of(self._units, now, partial(market.place_alone, symbol, at))
             if last is not None and last.at < at:
                 earlier = last
             # a place lost or won may be another symbol's, where the list has a cap
@@ -38,11 +38,6 @@ class MarketDiff:
                 part=Part.WATCHLIST, at=at, symbol=symbol, was=was, now=now, causes=causes, follows=follows
             )
             self.places[symbol, at] = newest[symbol] = last = made
-
-    def _place_alone(self, symbol: str, at: int, units: frozenset[str]) -> object:
-        if not units:
-            return self._market.recorded_places.outcome(symbol, at)
-        return self._market.place_alone(units, symbol, at)
 
     def _compare_decisions(self) -> None:
         market = self._market
@@ -64,26 +59,31 @@ class MarketDiff:
             self._of_symbol[key.symbol].append(made)
 
     def _followed(self, key: Key) -> Difference | None:
-        """The earlier difference that changed the state that ``key`` is decided on."""
+        """The earlier difference that changed the state that ``key`` is decided on, None where none did."""
         market = self._market
-        if self._units and market.decide_listed(key) == market.again.outcome(key):
-            return self._place_before(key)
-        before, after = market.recorded.context(key), market.again.context(key)
-        bars = {each.last_signal for each in (before, after) if each and each.last_signal is not None}
-        signals = [self.decisions.get(key._replace(t=t)) for t in sorted(bars, reverse=True)]
-        changed = [each for each in signals if each is not None]
-        if changed and (before is None or after is None or before.last_signal != after.last_signal):
-            return changed[0]
-        earlier = self._of_symbol[key.symbol]
-        return earlier[0] if earlier else self._place_before(key)
+        before = market.recorded.context(key) or market.again.context(key)
+        after = market.again.context(key) or before
+        if before is None or after is None:
+            return None
+        moved = self._is_moved(key.symbol, before.now)
+        if moved and market.decide_listed(key) == market.again.outcome(key):
+            return self._place_before(key.symbol, before.now)
+        if before != after:
+            bars = sorted({c.last_signal for c in (before, after) if c.last_signal is not None}, reverse=True)
+            signals = (self.decisions.get(key._replace(t=t)) for t in bars)
+            earlier = self._of_symbol[key.symbol]
+            return next((each for each in signals if each), earlier[0] if earlier else None)
+        return self._place_before(key.symbol, before.now) if moved else None
 
-    def _place_before(self, key: Key) -> Difference | None:
-        """The newest difference in the symbol's place that the decision saw."""
-        context = self._market.again.context(key) or self._market.recorded.context(key)
-        until = context.now if context else key.t
+    def _is_moved(self, symbol: str, now: int) -> bool:
+        market = self._market
+        return market.recorded_places.is_listed(symbol, now) != market.again_places.is_listed(symbol, now)
+
+    def _place_before(self, symbol: str, now: int) -> Difference | None:
+        """The newest difference in the symbol's place that a decision at ``now`` saw."""
         for places in (self._market.again_places, self._market.recorded_places):
-            found = places.in_force(key.symbol, until)
-            if found is not None and (key.symbol, found[0]) in self.places:
-                return self.places[key.symbol, found[0]]
-        mine = [each for (symbol, at), each in self.places.items() if symbol == key.symbol and at <= until]
+            found = places.in_force(symbol, now)
+            if found is not None and (symbol, found[0]) in self.places:
+                return self.places[symbol, found[0]]
+        mine = [each for (name, at), each in self.places.items() if name == symbol and at <= now]
         return mine[-1] if mine else None

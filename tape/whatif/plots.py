@@ -9,7 +9,9 @@ from tape.explain.describe import new_york
 from tape.whatif.diff import Diff, Difference, Part, Standing
 from tape.whatif.outcomes import Kind, ProposalOutcome
 
-_WIDTH, _LEFT, _RIGHT = 960, 150, 20
+_WIDTH, _LEFT, _RIGHT = 960, 150, 40
+_LONGEST = 44
+"""Characters of a name beside its bar: what is longer is cut, and whole in the tables."""
 _ROW, _TOP, _BOTTOM = 22, 10, 30
 _TICKS = 6
 _RANK = {Kind.ADDED: "added", Kind.REMOVED: "removed", Kind.CHANGED: "changed"}
@@ -63,7 +65,8 @@ def parameters(diff: Diff) -> str:
     shapes = []
     for place, (name, direct, after) in enumerate(rows):
         y = _TOP + place * _ROW
-        shapes.append(_text(left - 8, y + 14, name, "end"))
+        shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        shapes.append(_text(left - 8, y + 14, shown, "end"))
         wide = direct / most * inner
         shapes.append(_bar(left, y, wide, _ROW - 6, Standing.DIRECT, f"{direct} direct"))
         more = after / most * inner

@@ -51,6 +51,7 @@ class _Run:
     def __init__(self, source: Source, base: Config, changed: Config, calendar: Calendar) -> None:
         self._source, self._calendar = Still(source, _INPUTS), calendar
         self._between = Between(base, changed)
+        self._before: list[str] = []
 
     def diff(self, since: int | None, until: int | None, account: str | None) -> Diff:
         between = self._between
@@ -120,6 +121,7 @@ class _Run:
         digests = recorded.digests(since, until)
         inside = (body for each in proposals for body in each if since <= body["event_time"] < until)
         digests |= {body["config_digest"] for body in inside}
+        self._before = sorted(recorded.digests(0, since) - {self._between.base.digest})
         other = sorted(digests - {self._between.base.digest})
         if other:
             raise ConfigInvalid(
@@ -175,6 +177,11 @@ class _Run:
             yield (
                 f"{not_again} recorded proposals do not come out again under the recorded configuration: "
                 "`tape rebuild account --verify` says where."
+            )
+        if self._before:
+            yield (
+                f"Before the window it was decided under {', '.join(self._before)}: the state that it begins "
+                "with differs by that, too."
             )
         trimmed = [name for name in _TRIMMED if self._trimmed(name)]
         if trimmed:
