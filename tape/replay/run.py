@@ -4,7 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from connectors.recorded.window import Slice, Window, stretch
 from connectors.tapes.marks import Follower
 from connectors.tapes.player import Pace
 from schemas.codec import Body, decode
-from schemas.errors import Fatal, Retry
+from schemas.errors import Fatal
 from streams.config.document import Config
 from streams.contract import MINUTE_US
 from streams.rules.gate_types import KillState
@@ -42,7 +42,6 @@ from topics.catalogue import Layout
 
 CONFIG, MARKET = "tapedeck.toml", "market"
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
-_GROUP_S = 30.0
 _AGAIN_S = 0.2
 
 
@@ -171,7 +170,7 @@ class Replay:
             ends = {part: end for part, (_, end) in source.ends(["signals"]).items()}
         groups = KafkaGroups(wanted.bootstrap, wanted.into)
         for account in self.config.accounts:
-            _commit(groups, group_name(wanted.into, dispatcher_group(account.account_id)), ends)
+            groups.commit(group_name(wanted.into, dispatcher_group(account.account_id)), ends)
         armed = control(
             EVERY_ACCOUNT,
             KillState.ACTIVE,
@@ -260,15 +259,3 @@ def _stay(label: int) -> None:
 def _chained(first: Slice, rest: Iterator[Slice]) -> Iterator[Slice]:
     yield first
     yield from rest
-
-
-def _commit(groups: KafkaGroups, group: str, ends: dict[tuple[str, int], int]) -> None:
-    """Set where a group begins, and see that it is so: the broker may still look for its coordinator."""
-    until = time.monotonic() + _GROUP_S
-    while time.monotonic() < until:
-        with suppress(Retry):
-            groups.commit(group, ends)
-            if groups.committed(group, ends) == ends:
-                return
-        time.sleep(_AGAIN_S)
-    raise Retry("the broker does not keep a group's offsets", value=group, remedy="replay once more")
