@@ -67,7 +67,8 @@ FIGURES: dict[str, Any] = {
     "vol_ratio": ANY | st.floats(0, 3) | near(0.8, 1, 1.2, 1.24, 1.3, 1.6),
     "volume_ratio": ANY | st.floats(0, 7) | near(0.1, 0.5, 1, 1.5, 2, 2.5, 3, 5),
     "since_signal": WHOLE | st.sampled_from([m * MINUTE_US + d for m in (1, 15) for d in (-1, 0, 1)]),
-    "sentiment_n": st.integers(0, 10) | st.integers(-(10**30), 10**30),
+    # a float holds a count exactly up to 2**53; more than full_count counts as full, however many
+    "sentiment_n": st.integers(0, 10) | st.integers(-(2**53), 10**30),
     "sentiment_avg": st.floats(-1, 1) | near(0, 1),
     "gap": st.none() | GAPS,
 }
