@@ -75,6 +75,7 @@ class _Run:
             everything += folded[-1].differences
         inside = [each for each in everything if since <= each.at < until]
         compared, acted = self._compared(market, proposals.values(), since, until)
+        unpriced = tuple(self._unpriced(found, folded, since, until))
         return Diff(
             since=since,
             until=until,
@@ -84,8 +85,8 @@ class _Run:
             compared=compared,
             acted=acted,
             differences=tuple(sorted(inside, key=lambda each: (list(Part).index(each.part), each.at))),
-            unpriced=tuple(self._unpriced(found, folded, since, until)),
-            notes=tuple(self._notes(inside, folded)),
+            unpriced=unpriced,
+            notes=tuple(self._notes(inside, folded, unpriced)),
         )
 
     def _accounts(self, account: str | None) -> list[str]:
@@ -159,7 +160,9 @@ class _Run:
                         quote=quote,
                     )
 
-    def _notes(self, differences: Sequence[Difference], accounts: Sequence[AccountDiff]) -> Iterable[str]:
+    def _notes(
+        self, differences: Sequence[Difference], accounts: Sequence[AccountDiff], unpriced: Sequence[Unpriced]
+    ) -> Iterable[str]:
         proposals = [each for each in differences if each.part is Part.PROPOSAL]
         if any(each.now is not None and each.now.acts for each in proposals):
             yield (
@@ -171,6 +174,8 @@ class _Run:
                 "Readings of the broker account stay as recorded: equity and buying power include what the "
                 "recorded orders did."
             )
+        if unpriced:
+            yield "Accounts are folded without the signals that cannot be priced."
         yield from _notes_of(self._between.changes)
         not_again = sum(each.not_again for each in accounts)
         if not_again:

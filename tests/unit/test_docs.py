@@ -21,6 +21,7 @@ WRITTEN = (
     "docs/rebuild.md",
     "docs/tap.md",
     "docs/replay.md",
+    "docs/whatif.md",
 )
 
 
