@@ -57,13 +57,15 @@ def quix() -> list[str]:
 
 
 def _made(name: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """The cache's folder for these sources. A folder that is not whole has no mark and is made again."""
+    """The cache's folder for these sources; one that is not whole has no mark, and is made again as an older
+    version's is removed."""
     told = sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     home = cache_dir() / "bench"
     folder = home / f"{name}-{told}"
     with only_one(home, name):
         if not (folder / ".whole").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+            for old in home.glob(f"{name}-*"):
+                shutil.rmtree(old, ignore_errors=True)
             folder.mkdir()
             make(folder)
             (folder / ".whole").touch()
