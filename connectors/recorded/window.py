@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from schemas.codec import decode
 from schemas.errors import DeadLetter, Fatal
@@ -25,13 +25,6 @@ INBOX = "account_inbox"
 _QUOTES, _UNIVERSE = "quotes", "universe"
 _LOOK_BACK = 500
 _WIDER = 8
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """A source with a time index."""
-
-    def offset_at(self, part: Part, time_us: int) -> int: ...
 
 
 class Slice(NamedTuple):
@@ -109,7 +102,7 @@ def slices(source: Source, names: tuple[str, ...], start: int, end: int) -> Iter
     """The minutes of ``names`` with labels in [start, end), in order. Nothing before ``start`` is read but
     what the broker's time index leaves open."""
     groups = {
-        part: _groups(source, part, (_first_offset(source, part, start, low), end))
+        part: _groups(source, part, (max(low, source.offset_at(part, start)), end))
         for part, (low, end) in source.ends(names).items()
     }
     heads = {part: next(found, None) for part, found in groups.items()}
@@ -195,10 +188,6 @@ def _groups(source: Source, part: Part, offsets: tuple[int, int]) -> Iterator[tu
         if label is not None and (last is None or label > last):
             yield label, waiting
             last, waiting = label, []
-
-
-def _first_offset(source: Source, part: Part, start: int, low: int) -> int:
-    return max(low, source.offset_at(part, start)) if isinstance(source, Timed) else low
 
 
 def _labels(source: Source, part: Part, start: int, end: int) -> Iterator[int]:
