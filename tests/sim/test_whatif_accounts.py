@@ -1,5 +1,6 @@
 """``whatif`` and accounts: changed limits, orders that were never sent, and how a diff is shown."""
 
+import random
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -11,7 +12,7 @@ from streams.config.examples import example_account
 from streams.sessions import xnys
 from tape.whatif.account_diff import AccountDiff
 from tape.whatif.accounts import AccountFold, recorded_rows, refold
-from tape.whatif.changes import Between
+from tape.whatif.changes import Between, changes_between
 from tape.whatif.diff import Part, Standing
 from tape.whatif.inbox import Corrected, inbox_of, payload_of, records_of
 from tape.whatif.outcomes import Kind, ProposalOutcome
@@ -53,6 +54,36 @@ def test_a_smaller_risk_sizes_smaller_and_what_it_does_not_lose_is_open_to_later
     assert Kind.ADDED in {each.kind for each in after}, "the loss limit is not reached any more"
     assert all(each.follows in (first, *rest, *after) for each in after)
     assert any("counts as reserved" in note for note in found.notes)
+
+
+LIMITS: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    ("max_contracts", (1, 20)),
+    ("max_exposure", (Decimal(300), Decimal(99_999))),
+    ("max_positions", (1, 9)),
+    ("max_daily_loss", (Decimal(5), Decimal(5000))),
+    ("risk_day", (Decimal("0.001"), Decimal("0.5"))),
+    ("risk_swing", (Decimal("0.001"), Decimal("0.5"))),
+    ("confidence_threshold", (0.57, 0.99)),
+    ("max_trades_per_ticker_per_day", (1, 9)),
+    ("last_entry_swing_min", (60, 300)),
+    ("mode", ("SHADOW",)),
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_several_limits_at_once_leave_nothing_unexplained_and_blame_nothing_that_is_as_it_was(
+    seed: int,
+) -> None:
+    rng = random.Random(seed)
+    account = rng.choice(("large", "tiny"))
+    limits = {name: rng.choice(values) for name, values in rng.sample(LIMITS, 3)}
+    document = {"sizing": {"equity_s": rng.choice((1, 60, 600))}, "gate": {"quote_s": rng.choice((1, 15))}}
+    config = changed(account, limits=limits, **document)
+    found = diff_of(day(), config)
+    paths = {change.path for change in changes_between(CONFIG, config)}
+    assert {part for name in names(list(found.differences)) for part in name.split(" + ")} <= paths
+    assert found.of(Part.PROPOSAL) and not found.of(Part.PROPOSAL, Standing.UNEXPLAINED), (account, limits)
+    assert all(each.root.standing is Standing.DIRECT for each in found.differences)
 
 
 def test_an_order_that_is_not_sent_leaves_no_position_and_no_difference_with_the_broker() -> None:
