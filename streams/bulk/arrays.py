@@ -105,7 +105,7 @@ def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any
     n_fresh = 0
     last = -1
     for row in range(len(spans)):
-        start, length = spans[row, 0], spans[row, 1]
+        start, length = spans[row, 0], max(spans[row, 1], 0)
         found = -1
         if last >= 0 and _same(data, start, length, known[bounds[last] : bounds[last + 1]]):
             found = last
