@@ -73,21 +73,14 @@ class Columns:
         """
         data = bytearray()
         made = cls.empty(name, len(bodies), np.empty(0, dtype=np.uint8))
-        known: dict[bytes, tuple[int, int]] = {}
+        known: dict[Any, tuple[int, int]] = {}
         for field in made.layout.fields:
-            column = made.column(field)
-            for row, body in enumerate(bodies):
-                value = _at(body, field)
-                if value is None:
-                    continue
-                raw = _packed(field, value, f"{name}.{field.name}")
-                if isinstance(raw, bytes):
-                    if raw not in known:
-                        known[raw] = len(data), len(raw)
-                        data += raw
-                    column[row] = known[raw]
-                else:
-                    column[row] = raw
+            values = _of_field(bodies, field)
+            if field.kind in (kernel.STRING, kernel.STRINGS):
+                made.spans[field.name][:] = _gathered(field, values, data, known)
+                continue
+            numbers = _numbers(field, values)
+            made.column(field)[:] = _singly(field, values, name) if numbers is None else numbers
         made.data = np.frombuffer(bytes(data), dtype=np.uint8)
         return made
 
@@ -167,19 +160,60 @@ def _views(fields: Sequence[Field], block: NDArray[Any], n: int) -> Mapping[str,
     return MappingProxyType({field.name: block[field.slot, :n] for field in fields})
 
 
-def _at(body: Body, field: Field) -> Any:
-    value: Any = body
-    for key in field.path:
-        value = value[key]
-    return value
+def _of_field(bodies: Sequence[Body], field: Field) -> list[Any]:
+    """The values of one field, None for null."""
+    *outer, last = field.path
+    inside: Sequence[Any] = bodies
+    for key in outer:
+        inside = [body[key] for body in inside]
+    return [body[last] for body in inside]
 
 
-def _packed(field: Field, value: Any, path: str) -> int | float | bytes:
+def _gathered(
+    field: Field, values: list[Any], data: bytearray, known: dict[Any, tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The spans of texts, or of arrays of them, in ``data``, where each different text stands once."""
+    spans = []
+    for value in values:
+        if value is None:
+            spans.append((0, ABSENT))
+            continue
+        text = value if field.kind == kernel.STRING else tuple(value)
+        span = known.get(text)
+        if span is None:
+            raw = value.encode() if field.kind == kernel.STRING else pack_strings(value)
+            span = known[text] = (len(data), len(raw))
+            data += raw
+        spans.append(span)
+    return spans
+
+
+def _numbers(field: Field, values: list[Any]) -> NDArray[Any] | None:
+    """A column of plain numbers at once; None where one of them does not fit, or it takes more than that."""
+    nulls = values.count(None)
+    try:
+        if field.kind == kernel.DOUBLE:
+            floats = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+            return floats if int(np.isfinite(floats).sum()) == len(values) - nulls else None
+        if field.kind == kernel.DECIMAL:
+            return None
+        if field.kind == kernel.ENUM:
+            places = {symbol: place for place, symbol in enumerate(field.symbols)}
+            values = [None if value is None else places[value] for value in values]
+        integers = np.array([kernel.NULL if value is None else value for value in values], dtype=np.int64)
+    except (TypeError, ValueError, OverflowError, KeyError):
+        return None
+    return integers if int((integers == kernel.NULL).sum()) == nulls else None
+
+
+def _singly(field: Field, values: list[Any], name: str) -> list[int | float]:
+    """A column record by record: decimals, and what says which value does not fit."""
+    null = np.nan if field.kind == kernel.DOUBLE else kernel.NULL
+    return [null if v is None else _packed(field, v, f"{name}.{field.name}") for v in values]
+
+
+def _packed(field: Field, value: Any, path: str) -> int | float:
     match field.kind:
-        case kernel.STRING:
-            return bytes(value.encode())
-        case kernel.STRINGS:
-            return pack_strings(value)
         case kernel.DOUBLE:
             packed = float(value)
             fits = isfinite(packed)

@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from schemas.codec import encode
 from schemas.columns import NULL, Columns, symbols
-from streams.blocks import Block, Bytes, Ints
+from streams.blocks import Block, Ints
 from streams.bulk.arrays import event_ids
 from streams.bulk.members import Piece
-from streams.bulk.outs import Outs, encoded
+from streams.bulk.outs import Outs, encoded, one_by_one
 from streams.bulk.reading import bodies_of
-from streams.bulk.rows import raw_id
 from streams.bulk.texts import Texts
 from streams.contract import Out, Row
 from streams.identity import RULES_VERSION
@@ -172,27 +170,3 @@ def _named(texts: Texts, members: tuple[Any, ...], codes: Ints) -> Ints:
     """The spans of enum members' names by code; NONE is the last place: null."""
     spans = [*(texts.constant(str(member)) for member in members), (0, -1)]
     return np.array(spans, dtype=np.int64)[codes]
-
-
-def one_by_one(outs: list[Out], partition: int) -> Outs:
-    """Outputs of one topic, encoded record by record."""
-    name, size = outs[0].topic, 0
-    parts: list[bytes] = []
-    keys, values = [], []
-    for out in outs:
-        value = encode(name, out.body)
-        keys.append((size, len(out.record_key)))
-        values.append((size + len(out.record_key), len(value)))
-        parts += [out.record_key, value]
-        size += len(out.record_key) + len(value)
-    ids: Bytes = np.frombuffer(b"".join(raw_id(out.event_id) for out in outs), dtype=np.uint8).reshape(-1, 16)
-    return Outs(
-        name,
-        partition,
-        np.frombuffer(b"".join(parts), dtype=np.uint8),
-        np.array(keys, dtype=np.int64),
-        np.array(values, dtype=np.int64),
-        np.array([out.body["event_time"] for out in outs], dtype=np.int64),
-        ids,
-        np.array([out.cause for out in outs], dtype=np.int64),
-    )

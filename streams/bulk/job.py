@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-import numpy as np
-
-from schemas.codec import PREFIX, encode
 from streams.blocks import Block, Source
-from streams.bulk.outs import Outs
+from streams.bulk.outs import Outs, in_columns, one_by_one
 from streams.bulk.records import Records
-from streams.bulk.rows import WIDTH, Rows, row_of
-from streams.contract import Message
+from streams.bulk.rows import Rows
+from streams.contract import Message, Out
 from streams.frame import Value, pack, unpack
 from streams.merge import Part, parts_of
-from streams.shell import Effects, Forward
+from streams.shell import Effects, Forward, Produced
 from streams.topology import spec_of
 from streams.wire import Origin, Wires
 from topics.catalogue import WATERMARK_KEY, Layout, topic
+
+_TOGETHER = 5000
+"""Outputs and watermarks of a period stage that are encoded together."""
 
 Sink = Callable[[Block], None]
 """Takes records to append: blocks of one topic partition in order, their offsets counted from 0."""
@@ -110,6 +110,7 @@ class Job:
         self._ends = {part: min((cut or ends).get(part, end), end) for part, end in ends.items()}
         self._firsts = {part: self.start.offsets.get(part, known[part][0]) for part in self.inputs}
         self._written: dict[Part, int] = {}
+        self._waiting: list[Produced | Forward] = []
         self.result = Result(task, applied=dict(self._firsts))
         for part in outputs_of(task, source.layout):
             self.result.outputs[part] = Rows(TemporaryFile)
@@ -144,27 +145,43 @@ class Job:
 
     def perform(self, effects: Effects) -> None:
         """Take what the shell, or a stage's step, wants written."""
-        self._add_rows(effects)
-        if self.sink is not None:
-            self._write(effects)
         self.result.counts.update(effects.counts)
         self.result.watermark = effects.watermark or self.result.watermark
+        if self.spec.period is None:
+            self._add_rows(effects)
+            if self.sink is not None:
+                self._write(effects)
+            return
+        self._waiting += effects.outputs
+        if len(self._waiting) >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode what a period stage gave, many watermarks' outputs together: no input caused any of them."""
+        waiting, self._waiting = self._waiting, []
+        outs: dict[Part, list[Out]] = defaultdict(list)
+        marks = [(place, each.label) for place, each in enumerate(waiting) if isinstance(each, Forward)]
+        for place, each in enumerate(waiting):
+            if not isinstance(each, Forward):
+                part = each.out.topic, self.layout.partition(each.out.topic, each.out.body)
+                outs[part].append(each.out._replace(cause=place))
+        for name, partition in self.result.outputs:
+            mine, schema = outs.get((name, partition)), topic(name).schema
+            assert schema is not None
+            made = in_columns(mine, schema, partition) if mine else Outs.none(name, partition)
+            self.result.outputs[name, partition].add(made.rows())
+            forwarded = marks if topic(name).watermarked else []
+            if self._records is not None and (len(made) or forwarded):
+                self.append(self._records.block(made, None, forwarded))
 
     def _add_rows(self, effects: Effects) -> None:
         """The outputs as rows of their topic partition."""
-        rows: dict[Part, list[bytes]] = defaultdict(list)
+        outs: dict[Part, list[Out]] = defaultdict(list)
         for each in effects.outputs:
-            if isinstance(each, Forward):
-                continue
-            out = each.out
-            schema = topic(out.topic).schema
-            assert schema is not None
-            part = out.topic, self.layout.partition(out.topic, out.body)
-            body = encode(schema, out.body)[PREFIX.size :]
-            rows[part].append(row_of(out.record_key, out.event_id, body))
-        for part, mine in rows.items():
-            joined = np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(-1, WIDTH)
-            self.result.outputs[part].add(joined)
+            if not isinstance(each, Forward):
+                outs[each.out.topic, self.layout.partition(each.out.topic, each.out.body)].append(each.out)
+        for part, mine in outs.items():
+            self.result.outputs[part].add(one_by_one(mine, part[1]).rows())
 
     def _write(self, effects: Effects) -> None:
         """The outputs as records, watermarks between, for the sink."""
@@ -193,6 +210,7 @@ class Job:
         own: bytes = b"",
     ) -> Result:
         """The result: the table's values, and the ``~watermark`` value of ``labels`` by (rank, partition)."""
+        self.flush()
         found = {place: pack(v.epoch, v.cursors, v.body) for place, v in values.items()}
         if labels:
             found[self.task.home, WATERMARK_KEY] = pack(self.epoch, labels, own)

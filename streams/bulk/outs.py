@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.codec import PREFIX
-from schemas.columns import Columns, encode_columns
+from schemas.codec import PREFIX, encode
+from schemas.columns import Columns, encode_columns, supports
 from streams.blocks import Bytes, Ints
 from streams.bulk.arrays import moved, rows_of
+from streams.bulk.rows import raw_id
+from streams.contract import Out
 from streams.merge import Part
+from topics.catalogue import topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,53 @@ def encoded(part: Part, columns: Columns, key: str, ids: Bytes, causes: Ints) ->
     data = np.concatenate([columns.data, values])
     times = columns.ints["event_time"]
     return Outs(*part, data, columns.spans[key], moved(spans, shift), times, ids, causes)
+
+
+def in_columns(outs: list[Out], schema: str, partition: int) -> Outs:
+    """Outputs of one topic partition, encoded together where their schema has columns."""
+    if not supports(schema):
+        return one_by_one(outs, partition)
+    made = Columns.of(schema, [out.body for out in outs])
+    keys = b"".join(out.record_key for out in outs)
+    lengths = np.array([len(out.record_key) for out in outs], dtype=np.int64)
+    values, spans = encode_columns(schema, made)
+    return Outs(
+        outs[0].topic,
+        partition,
+        np.concatenate([np.frombuffer(keys, dtype=np.uint8), values]),
+        np.stack([np.cumsum(lengths) - lengths, lengths], axis=1),
+        moved(spans, len(keys)),
+        made.ints["event_time"],
+        _ids_of(outs),
+        np.array([out.cause for out in outs], dtype=np.int64),
+    )
+
+
+def one_by_one(outs: list[Out], partition: int) -> Outs:
+    """Outputs of one topic, encoded record by record."""
+    name, size = outs[0].topic, 0
+    schema = topic(name).schema
+    assert schema is not None
+    parts: list[bytes] = []
+    keys, values = [], []
+    for out in outs:
+        value = encode(schema, out.body)
+        keys.append((size, len(out.record_key)))
+        values.append((size + len(out.record_key), len(value)))
+        parts += [out.record_key, value]
+        size += len(out.record_key) + len(value)
+    return Outs(
+        name,
+        partition,
+        np.frombuffer(b"".join(parts), dtype=np.uint8),
+        np.array(keys, dtype=np.int64),
+        np.array(values, dtype=np.int64),
+        np.array([out.body["event_time"] for out in outs], dtype=np.int64),
+        _ids_of(outs),
+        np.array([out.cause for out in outs], dtype=np.int64),
+    )
+
+
+def _ids_of(outs: list[Out]) -> Bytes:
+    raw = b"".join(raw_id(out.event_id) for out in outs)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, 16)

@@ -92,6 +92,23 @@ def _headers(
     return at
 
 
+@njit(cache=True, nogil=True)
+def _uncaused(ids: Any, pieces: Any, bounds: Any, out: Any, spans: Any) -> int:
+    """As ``_headers`` for outputs that a watermark caused: the trace is their own, and no cause is named."""
+    at = 0
+    for row in range(len(ids)):
+        start = at
+        at = put_text(out, at, pieces[bounds[0] : bounds[1]])
+        at = put_hex(out, at, ids[row])
+        at = put_text(out, at, pieces[bounds[1] : bounds[2]])
+        at = put_hex(out, at, ids[row])
+        out[at] = 45
+        put_hex(out, at + 1, ids[row])
+        at = put_text(out, at + 17, pieces[bounds[2] : bounds[3]])
+        spans[row, 0], spans[row, 1] = start, at - start
+    return at
+
+
 class Records:
     """Turns outputs into log records with the headers that live's have. ``ingest_us``: when, UTC micros."""
 
@@ -99,8 +116,11 @@ class Records:
         self._static = [*origin.static(), ("tape-ingest-time", str(ingest_us).encode())]
         self._trace = np.frombuffer(TRACE.encode(), dtype=np.uint8)
 
-    def block(self, outs: Outs, source: Block, marks: list[tuple[int, int]]) -> Block:
-        """``outs`` with watermarks between: (places in ``source``, label) in order; offsets from 0."""
+    def block(self, outs: Outs, source: Block | None, marks: list[tuple[int, int]]) -> Block:
+        """``outs`` with watermarks between: (place, label) in order; offsets from 0.
+
+        Places are those of the causes in ``source``, or an order of their own where watermarks caused all.
+        """
         headers, spans = self._headers(outs, source)
         base = len(outs.data)
         keys, values = [outs.keys], [outs.values]
@@ -132,27 +152,33 @@ class Records:
             np.concatenate(all_spans)[order],
         )
 
-    def _headers(self, outs: Outs, source: Block) -> tuple[Bytes, Ints]:
+    def _headers(self, outs: Outs, source: Block | None) -> tuple[Bytes, Ints]:
         if not len(outs):
             return np.empty(0, dtype=np.uint8), _NONE
-        pieces, bounds = self._pieces(outs.topic, f"{source.topic}/{source.partition}@")
+        pieces, bounds = self._pieces(outs.topic, source)
         out = np.empty(len(outs) * (len(pieces) + 32 + 32 + 17 + 24), dtype=np.uint8)
         spans = np.empty((len(outs), 2), dtype=np.int64)
-        size = _headers(
-            readonly(source.data), source.headers, source.offsets, outs.causes, outs.ids, pieces, bounds,
-            self._trace, out, spans,
-        )  # fmt: skip
+        if source is None:
+            size = _uncaused(outs.ids, pieces, bounds, out, spans)
+        else:
+            size = _headers(
+                readonly(source.data), source.headers, source.offsets, outs.causes, outs.ids, pieces, bounds,
+                self._trace, out, spans,
+            )  # fmt: skip
         return out[:size], spans
 
-    def _pieces(self, topic: str, cause: str) -> tuple[Bytes, Ints]:
+    def _pieces(self, topic: str, source: Block | None) -> tuple[Bytes, Ints]:
         """The bytes before the id, before the trace, after it, before the cause's offset; their bounds."""
         of_type = ("ce_type", f"tapedeck.{topic}".encode())
+        count = len(self._static) + (3 if source is None else 4)
         pieces = [
-            _packed([*self._static, ("ce_id", bytes(_ID))], len(self._static) + 4)[:-_ID],
+            _packed([*self._static, ("ce_id", bytes(_ID))], count)[:-_ID],
             _packed([of_type, (TRACE, bytes(_TRACE))])[:-_TRACE] + b"00-",
-            b"-01" + _packed([("tape-cause", b"")])[:-1],
-            cause.encode(),
+            b"-01",
         ]
+        if source is not None:
+            pieces[-1] += _packed([("tape-cause", b"")])[:-1]
+            pieces.append(f"{source.topic}/{source.partition}@".encode())
         bounds = np.cumsum([0, *map(len, pieces)]).astype(np.int64)
         return np.frombuffer(b"".join(pieces), dtype=np.uint8), bounds
 

@@ -44,6 +44,7 @@ class _ShellRun:
                 else:
                     self._job.result.applied[block.part] = message.offset + 1
             self._work()
+        self._job.flush()
         self._job.result.values = self._store.values
         return self._job.result
 
