@@ -76,7 +76,9 @@ def _stages(lines: list[StageLine], now: int) -> Table:
     table = Table("stage", "partitions", "last watermark", "heartbeat", "lag", "records", title="Stages")
     for line in lines:
         mark = "[red]none[/red]" if line.watermark is None else _instant(line.watermark)
-        table.add_row(line.stage, str(line.partitions), mark, f"{_age(now - line.at)} ago", str(line.records))
+        lag = "-" if line.lag is None else str(line.lag)
+        age = f"{_age(now - line.at)} ago"
+        table.add_row(line.stage, str(line.partitions), mark, age, lag, str(line.records))
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from schemas.errors import Fatal
 
 LOOPBACK = "127.0.0.1"
+STACKS_FOLDER = ".tape"
 # Below the range that systems lend to outgoing connections: a port found free stays free longer.
 _PORTS = range(20_000, 32_000)
 _GIB = 1 << 30
@@ -22,7 +23,7 @@ def cache_dir() -> Path:
 def stack_folder(name: str | None) -> Path:
     """The folder of one local stack: ``.tape/NAME`` here; without a name TAPE_HOME, else ``.tape/local``."""
     home = os.environ.get("TAPE_HOME")
-    return Path(home if home and not name else Path(".tape", name or "local")).expanduser().absolute()
+    return Path(home if home and not name else Path(STACKS_FOLDER, name or "local")).expanduser().absolute()
 
 
 def snapshots_folder() -> Path:

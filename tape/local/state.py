@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import Fatal
+from tape.local.places import STACKS_FOLDER
 from tape.local.process import Identity, end, is_running
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
@@ -101,11 +102,26 @@ def read(folder: Path) -> StackState | None:
 
 
 def running(folder: Path) -> StackState:
-    """The stack that runs in ``folder``. Raises Fatal where none does."""
+    """The stack that runs in ``folder``. Raises Fatal where none does, naming those that run beside it."""
     state = read(folder)
     if state is None or not state.is_running:
-        raise Fatal("no stack runs there", value=str(folder), remedy="start one with `tape up`")
+        remedy = "start one with `tape up`"
+        if beside := _running_beside(folder):
+            remedy += f", or take the one that runs: export TAPE_HOME={' or '.join(map(str, beside))}"
+        raise Fatal("no stack runs there", value=str(folder), remedy=remedy)
     return state
+
+
+def _running_beside(folder: Path) -> list[Path]:
+    """The folders next to ``folder`` in the same ``.tape`` in which a stack runs."""
+    if folder.parent.name != STACKS_FOLDER:
+        return []
+    found = []
+    for path in sorted(folder.parent.glob(f"*/{STATE_FILE}")):
+        with contextlib.suppress(Fatal):
+            if (state := read(path.parent)) is not None and state.is_running:
+                found.append(path.parent)
+    return found
 
 
 @contextlib.contextmanager

@@ -131,6 +131,17 @@ def test_status_without_a_stack_says_how_to_start_one(folder: Path) -> None:
     assert "no stack runs there" in str(result.exception) and "tape up" in str(result.exception)
 
 
+def test_status_without_a_stack_names_one_that_runs_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TAPE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tape" / "demo" / "logs").mkdir(parents=True)
+    stack_at(Broker("127.0.0.1:1", "mine"), tmp_path / ".tape" / "demo", "")
+    result = CliRunner().invoke(app, ["status"])
+    assert f"export TAPE_HOME={tmp_path / '.tape' / 'demo'}" in str(result.exception)
+
+
 def test_logs_prints_the_end_and_names_the_others(kafka: Broker, folder: Path, prefix: str) -> None:
     stack_at(kafka, folder, prefix)
     assert CliRunner().invoke(app, ["logs", "features", "-n", "1"]).output == "last line\n"
