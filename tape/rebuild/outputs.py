@@ -46,8 +46,7 @@ class Outputs:
                 continue
             if each.theirs is None and live is not None:
                 if self._is_due(live):
-                    at = f"live wrote it at offset {live.message.offset}, a rebuild does not"
-                    yield _difference(Kind.EXTRA, part, each.event_id, live, at)
+                    yield _difference(Kind.EXTRA, part, each.event_id, live, self._extra(live))
             elif live is None:
                 yield _difference(Kind.MISSING, part, each.event_id, other, "only the rebuild has it")
             else:
@@ -72,6 +71,14 @@ class Outputs:
     def _counts(self, each: Located | None) -> bool:
         """Whether a difference at this record is asked for."""
         return each is None or each.message.timestamp * 1000 >= self.since
+
+    def _extra(self, live: Located) -> str:
+        """Where live wrote what the rebuild does not give. Another configuration makes other event ids."""
+        at, made = f"live wrote it at offset {live.message.offset}", live.body.get("config_digest")
+        if made is None or made == self._basis.config.digest:
+            return f"{at}, a rebuild does not"
+        ours = self._basis.config.digest
+        return f"{at} under configuration {made}, the rebuild is under {ours}: name the run's with --config"
 
     def _is_due(self, live: Located) -> bool:
         """Whether a rebuild to the cut should have given what live wrote."""

@@ -24,7 +24,7 @@ from tape.rebuild.pool import Work, run_all
 from tape.rebuild.progress import Told
 from tape.rebuild.verdict import STATE, Difference
 from tape.rebuild.work import Place, Prepare, Report
-from topics.catalogue import Layout
+from topics.catalogue import WATERMARK_KEY, Layout
 
 EVERY_STAGE = tuple(spec.name for spec in TOPOLOGY)
 A = TypeVar("A")
@@ -64,9 +64,12 @@ def spooled(place: Place) -> Iterator[Place]:
 
 def tasks_for(stages: Sequence[str], layout: Layout, config: Config, account: str | None) -> list[TaskId]:
     """The tasks of ``stages``, by default all, of every account or one. Raises Fatal for unknown names."""
+    wanted = tuple(stages) or (("account",) if account else EVERY_STAGE)
+    if account is not None and "account" not in wanted:
+        remedy = "add the stage account, or leave --account out"
+        raise Fatal("--account has no say in these stages", value=", ".join(wanted), remedy=remedy)
     if account is not None:
         config.account(account)
-    wanted = tuple(stages) or (("account",) if account else EVERY_STAGE)
     found = tasks_of(wanted, layout, config)
     if account is not None:
         found = [task for task in found if task.account_id in (None, account)]
@@ -102,7 +105,7 @@ def lines_of(reports: Sequence[Report]) -> Iterator[Line]:
         for name, rows in outputs.items():
             yield Line(stage=stage, what=name, records=len(rows), digest=rows.hexdigest())
         values = {key: value for report in mine for (_, key), value in report.values.items()}
-        keys = {key for report in mine for _, key in report.values if not key.startswith(b"~")}
+        keys = {key for report in mine for _, key in report.values if key != WATERMARK_KEY}
         yield Line(stage=stage, what=STATE, records=len(keys), digest=of_state(values))
 
 

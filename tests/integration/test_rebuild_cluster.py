@@ -95,6 +95,7 @@ def test_bad_commands_say_what_to_do(workers: Workers) -> None:
     for words, told in (
         (("rebuild", "feature"), "no such stage"),
         (("rebuild", "--account", "nobody"), "nobody"),
+        (("rebuild", "features", "--account", "large"), "has no say in these stages"),
         (("rebuild", "features", "--verify", "--apply"), "exclude each other"),
         (("rebuild", "features", "--from", "noon"), "--from is no time"),
         (("rebuild", "features", "--into", "a/b"), "cannot stand in a topic's name"),

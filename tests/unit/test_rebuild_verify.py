@@ -8,12 +8,14 @@ import pytest
 
 from schemas.codec import decode, encode
 from streams.bulk.job import TaskId, inputs_of, outputs_of
+from streams.config.document import Config
 from streams.contract import Message
 from streams.frame import pack, unpack
 from streams.merge import Part
 from streams.topology import spec_of
 from tape.rebuild.live import table_partitions
 from tape.rebuild.verdict import Kind
+from tape.rebuild.verify import verify_task
 from tests.unit.rebuild_support import LAYOUT, TASKS, Recorded, recorded
 from topics.catalogue import WATERMARK_KEY, topic
 
@@ -171,3 +173,16 @@ def test_every_single_corruption_is_found(kind: Callable[[random.Random], Case])
         assert found, f"{kind.__name__} {seed} on {case.task} was not found"
         assert found[0].kind in case.kinds, (seed, case.task, found[0])
         assert found[0].detail
+
+
+def test_under_another_configuration_what_live_has_more_names_both_documents() -> None:
+    task = next(each for each in TASKS if each.stage == "signals" and newest_values(each, False))
+    basis = recorded().basis()
+    document = basis.config.model_dump(mode="python")
+    document["signal"] |= {"cooldown_min": 77}
+    changed = Config.model_validate(document)
+    committed = recorded().committed[task]
+    found = verify_task(task, basis._replace(config=changed), committed=committed).differences
+    extra = [each.detail for each in found if each.kind is Kind.EXTRA]
+    assert extra and all("name the run's with --config" in each for each in extra)
+    assert all(basis.config.digest in each and changed.digest in each for each in extra)
