@@ -28,7 +28,9 @@ def save(
     verify: Annotated[
         bool, typer.Option("--verify", help="Rebuild first, and save only where live is equal.")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, show_default=False)] = os.cpu_count() or 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes; by default one per core.", show_default=False)
+    ] = os.cpu_count() or 1,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
@@ -53,6 +55,8 @@ def every() -> None:
 
     for each in snapshot.listed(snapshots_folder()):
         print(snapshot.told(each))
+    for wrong in snapshot.unreadable(snapshots_folder()):
+        say(str(wrong))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,7 @@ from topics.catalogue import Layout
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_DAMAGED = "restore the file, or remove the snapshot's folder and take a new one"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CURSOR = pl.Struct({"rank": pl.UInt8, "partition": pl.UInt16, "position": pl.Int64})
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -90,6 +91,11 @@ class Snapshot:
         labels = [task["watermark"] for task in self.manifest["tasks"] if task["watermark"] is not None]
         return min(labels, default=None)
 
+    @property
+    def held(self) -> set[str]:
+        """The tasks whose tables it holds."""
+        return {str(_task_of(told)) for told in self.manifest["tasks"]}
+
     def refuse_unless(self, fits: Fits) -> None:
         """Raise Fatal, naming what differs, where it belongs to something else."""
         for name, wanted in fits.fields().items():
@@ -111,7 +117,11 @@ class Snapshot:
                 frame = pl.read_parquet(path)
                 found = _values(frame)
             except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
-                raise Fatal(f"{path.name} of snapshot {self.name} cannot be read: {error}") from error
+                raise Fatal(
+                    f"{path.name} of snapshot {self.name} cannot be read: {error}",
+                    value=str(path),
+                    remedy=_DAMAGED,
+                ) from error
             if _digest(found) != digest:
                 raise Fatal(
                     f"{path.name} of snapshot {self.name} is not what was saved",
@@ -120,7 +130,7 @@ class Snapshot:
                 )
             rows |= found
         for told in self.manifest["tasks"]:
-            task = TaskId(told["stage"], told["home"], told["account"])
+            task = _task_of(told)
             offsets = {part: told["offsets"][_told(part)] for part in inputs_of(task, layout)}
             yield Table(task, rows.get(str(task), {}), offsets, told["watermark"])
 
@@ -161,7 +171,8 @@ def load(folder: Path, name: str) -> Snapshot:
         known = ", ".join(each.name for each in listed(folder)) or "none"
         raise Fatal("there is no such snapshot", value=name, remedy=f"snapshots: {known}") from None
     except ValueError as error:
-        raise Fatal(f"the manifest of snapshot {name} cannot be read: {error}", value=str(path)) from error
+        what = f"the manifest of snapshot {name} cannot be read: {error}"
+        raise Fatal(what, value=str(path / MANIFEST), remedy=_DAMAGED) from error
     if manifest.get("format") != FORMAT:
         raise Fatal(
             f"the snapshot {name} is of another format version",
@@ -182,13 +193,30 @@ def listed(folder: Path) -> list[Snapshot]:
     return sorted(found, key=lambda each: (each.label or 0, each.name))
 
 
-def newest_before(folder: Path, time_us: int, fits: Fits) -> Snapshot | None:
-    """The newest snapshot that fits and stands at or before ``time_us``; None where there is none."""
-    for each in reversed(listed(folder)):
-        same = all(each.manifest[name] == wanted for name, wanted in fits.fields().items())
-        if same and each.label is not None and each.label <= time_us:
-            return each
-    return None
+def unreadable(folder: Path) -> list[Fatal]:
+    """What is wrong with each snapshot under ``folder`` that ``listed`` leaves out."""
+    found = []
+    for path in sorted(folder.glob(f"*/{MANIFEST}")):
+        try:
+            load(folder, path.parent.name)
+        except Fatal as error:
+            found.append(error)
+    return found
+
+
+def newest_before(folder: Path, time_us: int, fits: Fits, tasks: Collection[TaskId]) -> Snapshot | None:
+    """The newest snapshot that fits and stands at or before ``time_us``; None where there is none.
+
+    Of several at one watermark the one that holds most of ``tasks``; one that holds none does not count.
+    """
+    wanted = {str(task) for task in tasks}
+    found: list[tuple[int, int, str, Snapshot]] = []
+    for each in listed(folder):
+        same = all(each.manifest[name] == value for name, value in fits.fields().items())
+        held = len(wanted & each.held)
+        if same and held and each.label is not None and each.label <= time_us:
+            found.append((each.label, held, each.name, each))
+    return max(found)[-1] if found else None
 
 
 def told(snapshot: Snapshot) -> str:
@@ -206,6 +234,10 @@ def _manifest_of(table: Table) -> dict[str, Any]:
         "stage": task.stage, "home": task.home, "account": task.account_id, "watermark": table.label,
         "keys": len(table.values), "offsets": {_told(part): at for part, at in sorted(table.offsets.items())},
     }  # fmt: skip
+
+
+def _task_of(told: Mapping[str, Any]) -> TaskId:
+    return TaskId(told["stage"], told["home"], told["account"])
 
 
 def _told(part: Part) -> str:

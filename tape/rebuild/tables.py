@@ -43,12 +43,13 @@ def begun_at(
     place: Place, tasks: Sequence[TaskId], time_us: int, folder: Path, say: Callable[[str], None]
 ) -> Place:
     """``place`` with the newest snapshot at or before ``time_us`` to begin at, where there is one."""
-    found = newest_before(folder, time_us, fits_of(place))
+    found = newest_before(folder, time_us, fits_of(place), tasks)
     if found is None:
-        say(f"no snapshot stands at or before {iso_time(time_us)}: state is built from the first record on")
+        at = iso_time(time_us)
+        say(f"no snapshot of these stages stands at or before {at}: state is built from the first record on")
         return replace(place, since=time_us)
     begins = {table.task: table.begin for table in found.tables(place.layout) if table.task in tasks}
-    say(f"beginning at the snapshot {told(found)}")
+    say(f"beginning at the snapshot {' '.join(told(found).split())}")
     for task in tasks:
         if task not in begins:
             say(f"it does not hold {task}, which is built from the first record on")

@@ -10,7 +10,17 @@ import pytest
 from schemas.errors import Fatal
 from streams.bulk.task import run_task
 from tape.rebuild.live import applied_by, read_changelog
-from tape.rebuild.snapshot import MANIFEST, Fits, Snapshot, Table, listed, load, newest_before, save
+from tape.rebuild.snapshot import (
+    MANIFEST,
+    Fits,
+    Snapshot,
+    Table,
+    listed,
+    load,
+    newest_before,
+    save,
+    unreadable,
+)
 from tape.rebuild.tables import label_of
 from tape.rebuild.verify import state_differences, verify_task
 from tests.sim.tapes import CONFIG
@@ -66,9 +76,22 @@ def test_the_newest_snapshot_before_a_time_is_found(tmp_path: Path) -> None:
         save(tmp_path, f"at{label}", [replace(t, label=label) for t in tables()], FITS, "0.1.0")
     save(tmp_path, "other", [replace(t, label=1_900_000) for t in tables()],
          replace(FITS, cluster="another"), "0.1.0")  # fmt: skip
-    found = newest_before(tmp_path, 2_500_000, FITS)
+    found = newest_before(tmp_path, 2_500_000, FITS, TASKS)
     assert found is not None and found.name == "at2000000"
-    assert newest_before(tmp_path, 999_999, FITS) is None
+    assert newest_before(tmp_path, 999_999, FITS, TASKS) is None
+
+
+def test_of_snapshots_at_one_watermark_the_one_with_most_of_the_tasks_is_begun_at(tmp_path: Path) -> None:
+    whole = [replace(t, label=1_000_000) for t in tables()]
+    features = [t for t in whole if t.task.stage == "features"]
+    save(tmp_path, "whole", whole, FITS, "0.1.0")
+    save(tmp_path, "with-features-only", features, FITS, "0.1.0")
+    found = newest_before(tmp_path, 2_000_000, FITS, TASKS)
+    assert found is not None and found.name == "whole"
+    save(tmp_path, "later", [replace(t, label=1_500_000) for t in features], FITS, "0.1.0")
+    others = [task for task in TASKS if task.stage != "features"]
+    found = newest_before(tmp_path, 2_000_000, FITS, others)
+    assert found is not None and found.name == "whole"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +114,7 @@ def test_a_snapshot_of_another_format_version_is_refused(saved: Snapshot, tmp_pa
     with pytest.raises(Fatal, match=r"another format version; got 9; this release reads version 1"):
         load(tmp_path, "noon")
     assert listed(tmp_path) == []
+    assert "another format version" in str(unreadable(tmp_path)[0])
 
 
 def test_a_file_that_is_not_what_was_saved_is_refused(saved: Snapshot, tmp_path: Path) -> None:
@@ -100,8 +124,15 @@ def test_a_file_that_is_not_what_was_saved_is_refused(saved: Snapshot, tmp_path:
     with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
         list(load(tmp_path, "noon").tables(LAYOUT))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(Fatal, match="cannot be read"):
+    with pytest.raises(Fatal, match=r"cannot be read.*features.parquet'; restore the file, or remove"):
         list(load(tmp_path, "noon").tables(LAYOUT))
+
+
+def test_a_manifest_that_is_no_json_is_refused_and_named(saved: Snapshot, tmp_path: Path) -> None:
+    (saved.folder / MANIFEST).write_text("{")
+    with pytest.raises(Fatal, match=r"manifest of snapshot noon cannot be read.*restore the file"):
+        load(tmp_path, "noon")
+    assert len(unreadable(tmp_path)) == 1
 
 
 def test_names_are_checked(saved: Snapshot, tmp_path: Path) -> None:
