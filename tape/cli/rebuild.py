@@ -53,6 +53,7 @@ def rebuild(
     Exit code 1 where --verify finds a difference.
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    from connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
@@ -71,7 +72,9 @@ def rebuild(
     tasks = tasks_for(stages or (), cluster.layout, document, account)
     here = Place(cluster.bootstrap, cluster.layout, document, Path())
     if since is not None:
-        here = begun_at(here, tasks, moment(since, "--from", lambda: None), snapshots_folder(), say)
+        source = here.basis.source
+        at = moment(since, "--from", lambda: kept(source).last)
+        here = begun_at(here, tasks, at, snapshots_folder(), say)
     with spooled(here) as place:
         if apply:
             for plan in put_in_force(place, tasks, workers, say):

@@ -21,7 +21,8 @@ def whatif(
         Path | None, typer.Option("--base", help="The document of the run; by default the one in force.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--from", help="A date in New York, or ISO 8601 with its zone.")
+        str | None,
+        typer.Option("--from", help="A date in New York, ISO 8601 with its zone, or 2h: before the newest."),
     ] = None,
     until: Annotated[str | None, typer.Option("--to", help="As --from; exclusive.")] = None,
     account: Annotated[str | None, typer.Option("--account", help="Only this account's proposals.")] = None,
@@ -38,6 +39,7 @@ def whatif(
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from connectors.clock import SystemClock  # noqa: PLC0415 - see above
+    from connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.whatif.report import as_html  # noqa: PLC0415 - see above
@@ -45,12 +47,14 @@ def whatif(
     from tape.whatif.text import as_text  # noqa: PLC0415 - see above
 
     changed = load(config)
-    start = None if since is None else moment(since, "--from", lambda: None)
-    end = None if until is None else moment(until, "--to", lambda: None)
     cluster = cluster_of(bootstrap, prefix)
     chosen = base or cluster.config
     document = load(chosen) if chosen else Config()
     with KafkaSource(cluster.bootstrap, cluster.layout) as source:
+        start, end = (
+            None if text is None else moment(text, option, lambda: kept(source).last)
+            for text, option in ((since, "--from"), (until, "--to"))
+        )
         found = whatif_from(source, document, changed, since=start, until=end, account=account)
     if report is not None:
         _write(report, as_html(found, made_us=SystemClock().now()))

@@ -2,15 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable
-from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.errors import Fatal
-from streams.sessions import NEW_YORK, Session, iso_date, micros
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
 from tape.local.places import cache_dir
 
@@ -38,7 +34,7 @@ def why(
     from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from streams.sessions import xnys  # noqa: PLC0415 - see above
     from tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
-    from tape.why.reading import newest_session  # noqa: PLC0415 - see above
+    from tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
     from tape.why.report import why_from  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
@@ -48,20 +44,3 @@ def why(
         moment = None if at is None else time_of(at, lambda: newest_session(Lookup(source), xnys()))
         found = why_from(source, document, symbol, at=moment, account=account)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
-
-
-def time_of(text: str, newest: Callable[[], Session]) -> int:
-    """``text`` in UTC microseconds: ISO 8601 with its zone, or a New York time of day on the newest session.
-
-    Raises Fatal for anything else.
-    """
-    try:
-        if len(text) <= len("10:42:00"):
-            of_day = time.fromisoformat(text)
-            return micros(datetime.combine(iso_date(newest().date), of_day, tzinfo=NEW_YORK))
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Fatal("this is no time", value=text, remedy="write 10:42 or 2026-02-17T15:42:00Z")
-    return micros(moment)

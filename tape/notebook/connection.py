@@ -209,16 +209,23 @@ class Connection:
     def why(self, symbol: str, *, at: When | None = None, account: str | None = None) -> "Why":
         """Why there was no trade in ``symbol``: where each minute ended on its way, and how far it was off.
 
-        ``at``: one minute, by the left edge of its bar; without it the newest session. ``account``: only its
-        gates.
+        ``at``: one minute, by the left edge of its bar; "11:14" is New York's on the newest session. Without
+        it the newest session. ``account``: only its gates.
 
+        >>> tape.why("AMD", at="11:14")  # doctest: +SKIP
         >>> tape.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
         """
-        from tape.why.report import why_from  # noqa: PLC0415 - costs every stage's import
+        from streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
+        from tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
+        from tape.why.reading import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
+        from tape.why.report import why_from  # noqa: PLC0415 - see above
 
         with self._opened() as where:
             source = where.source
-            moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
+            if isinstance(at, str) and is_of_day(at):
+                moment: int | None = time_of(at, lambda: newest_session(Lookup(source), xnys()))
+            else:
+                moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
             return why_from(source, where.document(), symbol, at=moment, account=account)
 
     def environment(self) -> dict[str, str]:

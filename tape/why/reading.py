@@ -1,13 +1,16 @@
 """What the log holds of one symbol's session: read by the time index, whatever the length of the tape."""
 
 import difflib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Any
 
 from schemas.errors import Fatal
 from streams.config.document import Config
 from streams.contract import MINUTE_US, Message
-from streams.sessions import Calendar, Session
+from streams.sessions import NEW_YORK, Calendar, Session, iso_date, micros
 from tape.explain.lookup import Lookup
 from tape.recording import Recording, of_messages
 from topics.catalogue import Spread, topic
@@ -18,6 +21,8 @@ _SYMBOL_TOPICS = ("bars", "bars.late", "features", "memberships", "decisions", "
 _ACCOUNT_TOPICS = ("account_inbox", "proposals", "orders", "executions", "positions")
 _AFTER_US = 60 * MINUTE_US
 """What an account still does after a session's end."""
+
+_OF_DAY = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
 
 Body = dict[str, Any]
 
@@ -65,6 +70,29 @@ def newest_session(lookup: Lookup, calendar: Calendar) -> Session:
     if session is None:
         raise Fatal("the tape lies before the calendar", value=max(labels))
     return session
+
+
+def is_of_day(text: str) -> bool:
+    """Whether ``text`` has the form of a time of day, such as 10:42."""
+    return _OF_DAY.fullmatch(text) is not None
+
+
+def time_of(text: str, newest: Callable[[], Session]) -> int:
+    """``text`` in UTC microseconds: ISO 8601 with its zone, or a New York time of day on the newest session.
+
+    Raises Fatal for anything else.
+    """
+    remedy = "write 10:42 for New York on the newest session, or 2026-02-17T10:42-05:00"
+    try:
+        if is_of_day(text):
+            of_day = time.fromisoformat(text if text[2] == ":" else f"0{text}")
+            return micros(datetime.combine(iso_date(newest().date), of_day, tzinfo=NEW_YORK))
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Fatal("this is no time", value=text, remedy=remedy) from None
+    if moment.tzinfo is None:
+        raise Fatal("this time has no zone, so it is no moment", value=text, remedy=remedy)
+    return micros(moment)
 
 
 def read_symbol(

@@ -57,6 +57,8 @@ def test_the_same_configuration_gives_no_difference_and_another_its_causes_and_a
     proposals = [each for each in found["differences"] if each["part"] == "PROPOSAL"]
     assert proposals and {each["account"] for each in proposals} == {"tiny"}
     assert found["from"].startswith("2026-02-17T05:00")
+    late = json.loads(whatif("--config", other, "--from", "10min", "--json"))
+    assert found["from"] < late["from"] < late["to"]
 
 
 def test_documents_and_windows_that_cannot_be_are_refused_by_name(

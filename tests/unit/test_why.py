@@ -12,8 +12,8 @@ from streams.contract import MINUTE_US, Message
 from streams.rules.reasons import SignalReason, WatchlistReason
 from streams.sessions import xnys
 from streams.watermarks import readable_label
-from tape.cli.why import time_of
 from tape.docs import REASONS
+from tape.why.reading import time_of
 from tape.why.report import why_from
 from tape.why.words import Missing, has_words
 from tests.sim.paths import CONFIG, bodies, morning
@@ -265,9 +265,12 @@ def test_a_time_is_new_yorks_on_the_newest_session_or_iso_8601() -> None:
     assert session is not None
     assert time_of("09:30", lambda: session) == session.open
     assert time_of("2026-02-17T14:30:00Z", lambda: session) == 1_771_338_600_000_000
-    for wrong in ("soon", "2026-02-17T14:30:00", "25:00"):
+    assert time_of("9:30", lambda: session) == session.open
+    for wrong in ("soon", "25:00", "10:4"):
         with pytest.raises(Fatal, match="this is no time"):
             time_of(wrong, lambda: session)
+    with pytest.raises(Fatal, match=r"has no zone.*2026-02-17T14:30:00"):
+        time_of("2026-02-17T14:30:00", lambda: session)
 
 
 def test_the_json_form_holds_what_the_text_holds() -> None:
