@@ -70,7 +70,6 @@ def replay(
     replayed = Replay(wanted)
     for number in _STOPS:
         signal.signal(number, _interrupt)
-    say(f"starting workers for the prefix {into}, their logs are in {wanted.folder / 'logs'}")
     with replayed:
         summary = replayed.run()
         say("stopping the workers")

@@ -19,7 +19,7 @@ from tape.local.places import in_words, size_of
 _SHOWN = 4
 _DIGEST_SHOWN = 12
 _FILE_WIDTH = 110
-_COMMANDS = ("status", "tail orders", "tail decisions --key NVDA", "digest --rebuild", "logs features")
+_COMMANDS = ("status", "tail orders", "why NVDA", "digest --rebuild", "rebuild --verify", "logs features")
 
 
 def report(summary: Summary, folder: Path, *, kept: bool) -> None:

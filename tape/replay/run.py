@@ -103,6 +103,7 @@ class Replay:
         with ExitStack() as opening:
             opening.enter_context(only_stack(wanted.folder))
             make(wanted.bootstrap, wanted.into)
+            say(f"starting workers for the prefix {wanted.into.prefix}, logs are in {wanted.folder / 'logs'}")
             self._lay_out()
             opening.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
