@@ -43,6 +43,16 @@ def stream_url(base_url: str) -> str:
     return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/stream", "", ""))
 
 
+async def _heard(line: ClientConnection, within_s: float) -> str | bytes:
+    """The next frame. Raises TimeoutError where none comes in time.
+
+    Not ``asyncio.wait_for``: in Python 3.11 it drops a cancellation that comes together with the frame, and
+    the reader would never end.
+    """
+    async with asyncio.timeout(within_s):
+        return await line.recv()
+
+
 class TradeUpdates:
     """Reads one account's updates until cancelled.
 
@@ -99,7 +109,7 @@ class TradeUpdates:
             heard = self._monotonic()
             while True:
                 try:
-                    frame = await asyncio.wait_for(line.recv(), min(_LOOK_S, self._max_silence_s))
+                    frame = await _heard(line, min(_LOOK_S, self._max_silence_s))
                 except TimeoutError:
                     if not self._working():
                         heard = self._monotonic()
@@ -115,7 +125,7 @@ class TradeUpdates:
     async def _authenticate(self, line: ClientConnection) -> None:
         keys = {"key_id": self._credentials.key, "secret_key": self._credentials.secret}
         await line.send(json.dumps({"action": "authenticate", "data": keys}))
-        answer = json.loads(await asyncio.wait_for(line.recv(), _ANSWER_S))
+        answer = json.loads(await _heard(line, _ANSWER_S))
         if answer.get("data", {}).get("status") != "authorized":
             raise Fatal(
                 "the broker refused the credentials of the trade-update stream",
@@ -123,7 +133,7 @@ class TradeUpdates:
                 remedy="check the variables that key_ref and secret_ref name",
             )
         await line.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
-        answer = json.loads(await asyncio.wait_for(line.recv(), _ANSWER_S))
+        answer = json.loads(await _heard(line, _ANSWER_S))
         if "trade_updates" not in answer.get("data", {}).get("streams", []):
             raise StreamLost("the broker did not confirm that it will send trade updates")
 

@@ -183,6 +183,35 @@ def test_silence_without_a_working_order_is_no_fault(url: str) -> None:
     assert len(listening(url, body, working=lambda: False, max_silence_s=0.1).health) == 1
 
 
+def test_a_reader_that_is_cancelled_as_a_frame_comes_ends() -> None:
+    class Line:
+        """A line whose frames come when the test says."""
+
+        frame: asyncio.Future[str]
+
+        async def recv(self) -> str:
+            self.frame = asyncio.get_running_loop().create_future()
+            return await self.frame
+
+    async def listen(line: Line) -> None:
+        while True:
+            await stream._heard(line, 5.0)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        for turns in range(4):  # one of them is the turn in which a cancellation could be taken for the frame
+            line = Line()
+            reader = asyncio.create_task(listen(line))
+            await asyncio.sleep(0.01)
+            line.frame.set_result("frame")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            reader.cancel()
+            await asyncio.wait([reader], timeout=1)
+            assert reader.cancelled(), f"the reader goes on after {turns} turns"
+
+    asyncio.run(main())
+
+
 def test_server_that_is_away_is_tried_again_with_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     sleep = asyncio.sleep
