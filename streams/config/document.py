@@ -3,6 +3,7 @@
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
@@ -47,16 +48,20 @@ class Config(groups.Group):
         """First 16 hex of SHA-256 over the canonical JSON of the document."""
         return digest(self.model_dump(mode="python"))
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Config":
+        """A copy, changed without validation, that does not keep the digest of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("digest", None)
+        return copied
+
     def account(self, account_id: str) -> Account:
         """The account called ``account_id``. Raises ConfigInvalid where there is none."""
         for account in self.accounts:
             if account.account_id == account_id:
                 return account
-        raise ConfigInvalid(
-            "no such account in the configuration",
-            value=account_id,
-            remedy=f"known: {', '.join(a.account_id for a in self.accounts) or 'none'}",
-        )
+        known = ", ".join(a.account_id for a in self.accounts)
+        remedy = f"known: {known}" if known else "it has none: is this the run's document (TAPE_CONFIG)?"
+        raise ConfigInvalid("no such account in the configuration", value=account_id, remedy=remedy)
 
     def to_toml(self) -> str:
         """The whole document with its defaults, as TOML."""

@@ -49,6 +49,12 @@ def test_the_spelling_of_a_number_does_not_change_the_digest():
     assert from_dict(document(feature__surge=3)).digest != DEFAULT.digest
 
 
+def test_a_changed_copy_has_a_digest_of_its_own():
+    assert DEFAULT.digest != DEFAULT.model_copy(update={"accounts": ()}).digest
+    assert DEFAULT.model_copy(update={"accounts": ()}).digest == Config().digest
+    assert DEFAULT.model_copy().digest == DEFAULT.digest
+
+
 money = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-2))
 share = st.integers(0, 10**6).map(lambda n: Decimal(n).scaleb(-6))
 accounts = st.builds(
