@@ -34,7 +34,7 @@ def summary(diff: Diff) -> str:
     if not diff.differences:
         return f"NO DIFFERENCE: {compared} come out as recorded"
     direct, after, odd = (sum(each.standing is s for each in diff.differences) for s in Standing)
-    found = f"{direct} differences with {after} consequences, of {compared}"
+    found = f"{direct} direct differences and {after} consequences, of {compared}"
     return (
         f"{found}; {odd} UNEXPLAINED: `tape rebuild --verify` says where the recording is off"
         if odd

@@ -211,7 +211,7 @@ def test_the_text_and_the_json_hold_the_same_differences() -> None:
     found = diff_of(day(), changed("tiny", limits={"max_daily_loss": Decimal(1000)}))
     text = as_text(found, rows=1)
     assert "Caused by accounts.tiny.max_daily_loss" in text and "Consequences" in text
-    assert "and 3 more" in text and "1 differences with 4 consequences" in text
+    assert "and 3 more" in text and "1 direct differences and 4 consequences" in text
     whole = found.as_dict()
     assert [each["standing"] for each in whole["differences"]].count("CONSEQUENCE") == 4
     first = next(each for each in whole["differences"] if each["standing"] == "DIRECT")
