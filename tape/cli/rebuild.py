@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +95,7 @@ def rebuild(
 
 def _print(reports: "Sequence[Report]", *, as_json: bool, compared: bool) -> None:
     from tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - after the cache is named
+    from tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
 
     lines, found = list(lines_of(reports)), differences_of(reports)
     if as_json:
@@ -109,7 +111,9 @@ def _print(reports: "Sequence[Report]", *, as_json: bool, compared: bool) -> Non
     for line in lines:
         print(f"{line.stage:<16}{line.what:<16}{line.records:>10}  {line.digest}")
     if found:
-        print(f"DIFFERENT: the first stage that differs is {stage_of(found[0][0])}; {len(found)} differences")
+        kept = Counter((each.what, each.partition) for _, each in found)
+        count = f"{'at least ' if max(kept.values()) >= MOST else ''}{len(found)}"
+        print(f"DIFFERENT: the first stage that differs is {stage_of(found[0][0])}; {count} differences")
         _differences([(stage_of(task), each) for task, each in found])
     elif compared:
         print("EQUAL: live has every output and every table that a rebuild from the topics gives")
