@@ -33,6 +33,8 @@ class Heartbeat:
         while True:
             await asyncio.sleep(PERIOD_S)
             idle += 1
+            if idle >= IDLE_PERIODS:
+                self._runner.open_tasks()
             moved = [
                 task for home, task in self._runner.tasks.items() if self._written.get(home) != task.records
             ]

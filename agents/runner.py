@@ -321,6 +321,12 @@ class StageRunner:
         parts = ((self._layout.catalogue_name(tp.topic), tp.partition) for tp in starts)
         return [part for part in parts if part[0] in self.spec.inputs]
 
+    def open_tasks(self) -> None:
+        """Have a task for every partition, also where nothing has arrived yet: an idle worker beats too."""
+        for part in self.parts():
+            if part[0] == self.spec.trigger:
+                self._task_of(*part)
+
     async def read_again(self, part: Part, offset: int) -> None:
         """Have ``part`` fetched from ``offset`` on: what was fetched of it never arrived."""
         await self._consumer.go_back(TP(self._layout.wire_name(part[0]), part[1]), offset)

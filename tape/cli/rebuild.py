@@ -70,6 +70,7 @@ def rebuild(
     cluster = cluster_of(bootstrap, prefix)
     named = config or cluster.config
     document = load(named) if named else Config()
+    say(f"configuration {document.digest[:12]} of {named or 'no document: the built-in defaults'}")
     tasks = tasks_for(stages or (), cluster.layout, document, account)
     here = Place(cluster.bootstrap, cluster.layout, document, Path())
     if since is not None:
@@ -88,19 +89,25 @@ def rebuild(
         else:
             work = Verify(place) if verify else Compute(place)
             reports = run(work, place, tasks, workers, "verifying" if verify else "rebuilding")
-        _print(reports, as_json=as_json, compared=verify)
+        _print(reports, document.digest, as_json=as_json, compared=verify)
     if any(report.differences for report in reports):
         raise typer.Exit(DIFFERENT)
 
 
-def _print(reports: "Sequence[Report]", *, as_json: bool, compared: bool) -> None:
-    from tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - after the cache is named
+def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> None:
+    from streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
+    from tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - see above
     from tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
 
     lines, found = list(lines_of(reports)), differences_of(reports)
+    marks = [report.watermark for report in reports if report.watermark is not None]
+    until = iso_utc(min(marks)) if marks else None
     if as_json:
         told = [{"task": str(task), "kind": str(each.kind)} | each._asdict() for task, each in found]
         document = {
+            "verdict": ("DIFFERENT" if found else "EQUAL") if compared else None,
+            "watermark": until,
+            "config_digest": digest,
             "lines": [vars(line) for line in lines],
             "differences": told,
             "cpu_s": round(sum(report.cpu_s for report in reports), 3),
@@ -117,6 +124,7 @@ def _print(reports: "Sequence[Report]", *, as_json: bool, compared: bool) -> Non
         _differences([(stage_of(task), each) for task, each in found])
     elif compared:
         print("EQUAL: live has every output and every table that a rebuild from the topics gives")
+        print(f"compared up to watermark {until or 'none: these topics have no watermarks'}")
 
 
 def _differences(found: "Sequence[tuple[str, Difference]]") -> None:

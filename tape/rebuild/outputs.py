@@ -22,7 +22,6 @@ class Outputs:
         self._basis, self._source = basis, basis.source
         self.found, self.since = found, since
         self.own = found.task.account_id.encode() if found.task.account_id else None
-        self._done = False
 
     def differences(self, part: Part, held: TopicRows) -> Iterator[Difference]:
         """Where the rows of ``part`` are not the rebuilt ones."""
@@ -53,10 +52,9 @@ class Outputs:
                 yield _difference(Kind.CHANGED, part, each.event_id, live, _told(name, live, other))
 
     def _find(self, part: Part, wanted: set[str]) -> dict[str, Located]:
-        """The rebuilt records of ``part`` by row id; without ``since`` for the first partition only."""
-        if not wanted or (self._done and not self.since):
+        """The rebuilt records of ``part`` by row id."""
+        if not wanted:
             return {}
-        self._done = True
         located: dict[str, Located] = {}
 
         def look(block: Block) -> None:

@@ -32,8 +32,8 @@ def make(bootstrap: str, into: Layout) -> None:
         raise Fatal(
             f"the prefix {into.prefix} is not empty",
             value=f"{', '.join(there[:3])}{', ...' if len(there) > 3 else ''}",
-            remedy=f"name another with --into, or remove what a replay left with"
-            f" `tape replay --purge --into {into.prefix}`",
+            remedy="name another with --into; what a replay left is removed with `tape replay --purge --into "
+            f"{into.prefix}`, what `tape rebuild --into` wrote by deleting its topics",
         )
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.chaos.clean import a_log, check_clean
-from tests.live import Workers, end_of, eventually
+from tests.live import Workers, bodies, end_of, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -22,3 +22,19 @@ def test_a_worker_told_to_stop_in_the_middle_drains_and_the_next_one_goes_on(wor
     assert "Traceback" not in workers.log_of("features")
     workers.start("features")
     check_clean(workers)
+
+
+def test_a_worker_that_starts_with_nothing_to_do_beats(workers: Workers) -> None:
+    workers.write(a_log())
+    first = workers.start("features")
+    check_clean(workers)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(15) == 0
+    before = len(beats(workers))
+    workers.start("features")
+    eventually(lambda: len(beats(workers)) >= before + 2, "an idle worker's heartbeats", 30)
+    assert beats(workers)[-1]["last_watermark"] == beats(workers)[before - 1]["last_watermark"]
+
+
+def beats(workers: Workers) -> list[dict[str, object]]:
+    return bodies(workers.bootstrap, workers.layout, "heartbeats")
