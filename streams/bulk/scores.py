@@ -16,7 +16,7 @@ from streams.blocks import Block, Ints
 from streams.bulk.arrays import Interner
 from streams.bulk.job import Job, Result
 from streams.bulk.reading import NEVER, bodies_of, minutes_of, placed, read_columns
-from streams.contract import MINUTE_US, Row
+from streams.contract import MINUTE_US, Out
 from streams.frame import Value
 from streams.shell import Effects, Forward, Produced
 from streams.stages.base import Body
@@ -53,6 +53,15 @@ class _Input:
     ended: bool = False
 
 
+@dataclass
+class _Held:
+    """One key of the table: its newest feature, its cursors by (input rank, partition), its epoch."""
+
+    newest: Body | None
+    cursors: dict[tuple[int, int], int]
+    epoch: int
+
+
 class _News(NamedTuple):
     """The newest feature of a key in one stretch, and the offset of the last."""
 
@@ -68,7 +77,11 @@ class ScoresFold:
     def __init__(self, stage: ScoresStage, job: Job) -> None:
         self._stage, self._job = stage, job
         self._counts = job.result.counts
-        self._values: dict[Key, Value] = {k: v for k, v in job.stored().items() if k[1] != WATERMARK_KEY}
+        self._held = {
+            at: _Held(stage.open(value.body), dict(value.cursors), value.epoch)
+            for at, value in job.stored().items()
+            if at[1] != WATERMARK_KEY
+        }
         self._keys, self._feeds = Interner(), Interner([stage.feed.encode()])
         known = job.labels()
         self._labels = {part: known.get((0, part), NEVER) for _, part in job.inputs}
@@ -85,7 +98,7 @@ class ScoresFold:
         (rest,) = self._stretches(self._complete + 1, [])  # of the minute that no watermark has ended yet
         self._step(rest)
         labels = {(0, part): label for part, label in self._labels.items() if label != NEVER}
-        return self._job.finish(self._values, labels)
+        return self._job.finish(self._table(), labels)
 
     def _behind(self) -> _Input | None:
         """The input to read next: none where all have ended, or one that has ended holds the others."""
@@ -134,9 +147,9 @@ class ScoresFold:
         effects = Effects(watermark=labels[-1])
         effects.outputs += [Forward(label) for label in labels]
         if is_due:
-            step = self._stage.at_watermark(labels[-1], self._job.task.home, _Values(self._values))
-            effects.outputs[-1:] = [*(Produced(out, None) for out in step.outs), Forward(labels[-1])]
-            effects.counts["OUT:scores"] += len(step.outs)
+            outs = self._scores(labels[-1])
+            effects.outputs[-1:] = [*(Produced(out, None) for out in outs), Forward(labels[-1])]
+            effects.counts["OUT:scores"] += len(outs)
         self._job.perform(effects)
 
     def _reach(self, source: _Input) -> None:
@@ -191,30 +204,28 @@ class ScoresFold:
         return -np.minimum(feeds, 1) + 1
 
     def _step(self, news: list[_News]) -> None:
-        for each in news:
-            self._step_key(*each)
+        for partition, key, cursor, body in news:
+            at = partition, key
+            held = self._held.get(at)
+            if held is None:
+                held = self._held[at] = _Held(None, {}, self._job.epoch)
+            if cursor <= held.cursors.get((0, partition), -1):
+                self._counts["DUPLICATE"] += 1
+                continue
+            held.cursors[0, partition] = cursor
+            reason = self._stage.refuses(body, held.newest)
+            if reason is None:
+                held.newest = {name: body[name] for name in KEPT}
+            else:
+                self._counts[reason] += 1
 
-    def _step_key(self, partition: int, key: bytes, cursor: int, body: Body) -> None:
-        stored = self._values.get((partition, key), Value(self._job.epoch, {}, b""))
-        if cursor <= stored.cursors.get((0, partition), -1):
-            self._counts["DUPLICATE"] += 1
-            return
-        minute = body["event_time"] - MINUTE_US
-        step = self._stage.step(key, stored.body or None, [Row("features", key, body, minute, minute)])
-        cursors = stored.cursors | {(0, partition): cursor}
-        self._values[partition, key] = Value(stored.epoch, cursors, step.state)
+    def _scores(self, label: int) -> list[Out]:
+        """The scores that are due at ``label``, by symbol."""
+        known = sorted((key, held.newest) for (_, key), held in self._held.items() if held.newest)
+        return [self._stage.score(key.decode(), newest, label + MINUTE_US) for key, newest in known]
 
-
-class _Values:
-    """What the stage reads at an evaluation."""
-
-    def __init__(self, values: dict[Key, Value]) -> None:
-        self.own: bytes | None = None
-        self._found = values
-
-    def get(self, key: bytes) -> bytes | None:
-        found = self._found.get((0, key))
-        return found.body if found is not None else None
-
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from sorted((key, value.body) for (_, key), value in self._found.items() if value.body)
+    def _table(self) -> dict[Key, Value]:
+        return {
+            at: Value(held.epoch, held.cursors, self._stage.close(held.newest))
+            for at, held in self._held.items()
+        }

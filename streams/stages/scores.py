@@ -3,14 +3,12 @@
 State per symbol: the newest feature of the selected feed, as far as the score needs it.
 """
 
-from typing import Any
-
 from streams.config.document import Config
 from streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
 from streams.rules.reasons import ScoreReason
 from streams.rules.watch_score import NO_NEWS_AGE_S, watch_score
 from streams.sessions import Calendar
-from streams.stages.base import derived, pack_state, unpack_state
+from streams.stages.base import Body, derived, pack_state, unpack_state
 
 STATE_VERSION = 1
 KEPT = (
@@ -33,17 +31,26 @@ class ScoresStage:
         return row.key
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
-        newest: dict[str, Any] | None = unpack_state(STATE_VERSION, state) if state else None
+        newest = self.open(state)
         drops = []
         for cause, row in enumerate(batch):
-            reason = self._refuse(row.body, newest)
+            reason = self.refuses(row.body, newest)
             if reason is None:
                 newest = {field: row.body[field] for field in KEPT}
             else:
                 drops.append(Drop(cause, reason))
-        return Step(pack_state(STATE_VERSION, newest) if newest else b"", [], drops)
+        return Step(self.close(newest), [], drops)
 
-    def _refuse(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
+    def open(self, state: bytes | None) -> Body | None:
+        """The newest feature in a state value, None where there is none yet."""
+        return unpack_state(STATE_VERSION, state) if state else None
+
+    def close(self, newest: Body | None) -> bytes:
+        """The state value of ``newest``."""
+        return pack_state(STATE_VERSION, newest) if newest else b""
+
+    def refuses(self, body: Body, newest: Body | None) -> ScoreReason | None:
+        """Why ``body`` does not become a symbol's newest feature; None where it does."""
         if body["feed"] != self.feed:
             return ScoreReason.FEED_NOT_SELECTED
         if newest is None:
@@ -64,13 +71,14 @@ class ScoresStage:
         if not self.evaluates(watermark):
             return Step(own, [], [])
         outs = [
-            self._score(key.decode(), unpack_state(STATE_VERSION, body), evaluation)
+            self.score(key.decode(), unpack_state(STATE_VERSION, body), evaluation)
             for key, body in values.items()
             if body
         ]
         return Step(own, outs, [])
 
-    def _score(self, symbol: str, feature: dict[str, Any], evaluation: int) -> Out:
+    def score(self, symbol: str, feature: Body, evaluation: int) -> Out:
+        """The record of one symbol at ``evaluation``, micros."""
         result = watch_score(
             self._config.watchlist,
             n=0,
