@@ -24,6 +24,8 @@ SILENT_S = 15.0
 """How long a broker may be silent."""
 
 _PAUSE_S = 0.1
+_NEW_S = 1.0
+_UNKNOWN, _INVALID = 3, 17
 _MOST_BYTES = 1 << 30
 _CLIENT_ID = "tapedeck-bulk"
 _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
@@ -199,11 +201,11 @@ class Cluster:
 
     def learn(self, names: Iterable[str]) -> dict[str, int]:
         """Ask for the leaders of topics; returns their partition counts. Raises Fatal for one not there."""
-        answer = self.ask_any(MetadataRequest(list(names), False))
+        answer = self._described(list(names))
         self._addresses = {node: (host, port) for node, host, port, *_ in answer.brokers}
         counts = {}
         for code, name, _, partitions in answer.topics:
-            if code in (3, 17):
+            if code in (_UNKNOWN, _INVALID):
                 remedy = "create the topics with `tape topics --create`, or check the prefix"
                 raise Fatal(f"topic {name} cannot be read: the cluster does not have it", remedy=remedy)
             demand(code, f"asking for the leaders of {name}")
@@ -213,6 +215,16 @@ class Cluster:
                 if leader >= 0:
                     self._leaders[name, partition] = leader
         return counts
+
+    def _described(self, names: list[str]) -> Any:
+        """What a broker says of topics; one made a moment ago may not have reached every broker yet."""
+        until = time.monotonic() + _NEW_S
+        while True:
+            answer = self.ask_any(MetadataRequest(names, False))
+            codes = {code for code, *_ in answer.topics}
+            if _UNKNOWN not in codes or time.monotonic() > until:
+                return answer
+            time.sleep(_PAUSE_S)
 
     def ask_any(self, request: Any) -> Any:
         """The answer of the first broker that answers."""

@@ -86,8 +86,8 @@ class CursorsIgnored(SimTask):
 
 
 class _ForgetfulScores(ScoresStage):
-    def _refuse(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
-        return super()._refuse(body, None)
+    def refuses(self, body: dict[str, Any], newest: dict[str, Any] | None) -> ScoreReason | None:
+        return super().refuses(body, None)
 
 
 class NoIdentity(SimTask):
