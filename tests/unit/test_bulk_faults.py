@@ -52,6 +52,8 @@ NO_LEADER, NOT_LEADER, TOO_FEW_REPLICAS, DUPLICATE, UNKNOWN_PRODUCER, TOO_LARGE,
     2,
 )
 
+UNKNOWN_TOPIC = 3
+
 
 class Raw(NamedTuple):
     """Instead of an answer: these bytes."""
@@ -196,6 +198,19 @@ def test_an_election_is_waited_for_where_ends_are_asked(broker):
     broker.answers[OFFSETS] = [offsets(-1, NOT_LEADER), offsets(2), offsets(6)]
     assert KafkaSource(broker.bootstrap, LAYOUT, 3).ends(["bars"]) == {PART: (2, 6)}
     assert len(broker.asked[METADATA]) > 4 and len(broker.asked[OFFSETS]) == 3
+
+
+def test_a_topic_made_a_moment_ago_is_waited_for(broker):
+    broker.answers[METADATA] = [broker.metadata(code=UNKNOWN_TOPIC), broker.metadata()]
+    broker.answers[OFFSETS] = [offsets(0), offsets(6)]
+    assert KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"]) == {PART: (0, 6)}
+    assert len(broker.asked[METADATA]) == 2
+
+
+def test_a_topic_that_is_not_there_is_fatal_within_seconds(broker):
+    broker.answers[METADATA] = [broker.metadata(code=UNKNOWN_TOPIC)]
+    with pytest.raises(Fatal, match=r"p.bars cannot be read: the cluster does not have it"):
+        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
 
 
 def test_an_election_without_end_is_a_retry(broker):
