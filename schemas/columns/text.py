@@ -35,8 +35,9 @@ def put_decimal(out: Any, at: int, value: Any) -> int:
 @jit
 def put_hex(out: Any, at: int, raw: Any) -> int:
     """Write bytes (uint8; the 16 of an event id) as lower-case hexadecimal: two bytes for each."""
-    for k in range(len(raw)):
-        for half in range(2):
-            digit = np.int64(raw[k] >> 4 if half == 0 else raw[k] & 15)
-            out[at + 2 * k + half] = digit + (48 if digit < 10 else 87)
+    to, two = np.uint64(at), np.uint64(2)
+    for k in range(np.uint64(len(raw))):  # unsigned places: no look at negative ones, so it is vectorised
+        high, low = raw[k] >> 4, raw[k] & 15
+        out[to + two * k] = high + (48 if high < 10 else 87)
+        out[to + two * k + np.uint64(1)] = low + (48 if low < 10 else 87)
     return at + 2 * len(raw)

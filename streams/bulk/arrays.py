@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from schemas.columns.text import put_bytes, put_decimal, put_hex
 from streams.blocks import Block, Bytes, Ints
 from streams.bulk.sha256 import sha256_of
 from streams.identity import RULES_VERSION
@@ -37,7 +38,8 @@ def moved(spans: Ints, shift: int) -> Ints:
 
 
 @njit(inline="always")
-def _varint(data: Any, at: int) -> tuple[int, int]:
+def get_varint(data: Any, at: int) -> tuple[int, int]:
+    """(number, next place) of a zigzag varint in the headers of a record."""
     shift, result = 0, 0
     while True:
         byte = int(data[at])
@@ -61,11 +63,11 @@ def _same(data: Any, start: int, length: int, other: Any) -> bool:
 
 @njit
 def _label(data: Any, at: int, name: Any) -> int:
-    count, at = _varint(data, at)
+    count, at = get_varint(data, at)
     for _ in range(count):
-        size, at = _varint(data, at)
+        size, at = get_varint(data, at)
         matches = _same(data, at, size, name)
-        size, at = _varint(data, at + size)
+        size, at = get_varint(data, at + size)
         if size < 0:
             continue
         if matches:
@@ -150,48 +152,6 @@ class Interner:
         self._bounds = np.cumsum([0, *map(len, self.texts)]).astype(np.int64)
 
 
-@njit(inline="always")
-def put_text(out: Any, at: int, text: Any) -> int:
-    to = np.uint64(at)
-    for k in range(np.uint64(len(text))):
-        out[to + k] = text[k]
-    return at + len(text)
-
-
-@njit(inline="always")
-def put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
-    to, begin = np.uint64(at), np.uint64(start)
-    for k in range(np.uint64(length)):  # unsigned places: no look at negative ones, so it is vectorised
-        out[to + k] = data[begin + k]
-    return at + length
-
-
-@njit
-def put_number(out: Any, at: int, number: int) -> int:
-    if number < 0:
-        out[at] = 45
-        at += 1
-        number = -number
-    digits, left = 1, number
-    while left >= 10:
-        left //= 10
-        digits += 1
-    for k in range(digits - 1, -1, -1):
-        out[at + k] = 48 + number % 10
-        number //= 10
-    return at + digits
-
-
-@njit
-def put_hex(out: Any, at: int, raw: Any) -> int:
-    to = np.uint64(at)
-    for k in range(np.uint64(16)):
-        high, low = raw[k] >> 4, raw[k] & 15
-        out[to + np.uint64(2) * k] = high + (48 if high < 10 else 87)
-        out[to + np.uint64(2) * k + np.uint64(1)] = low + (48 if low < 10 else 87)
-    return at + 32
-
-
 @njit(cache=True, nogil=True)
 def _identity_texts(
     head: Any, tail: Any, data: Any, parts: Any, time: Any, revision: Any, inputs: Any, out: Any, spans: Any
@@ -200,22 +160,22 @@ def _identity_texts(
     at = 0
     for row in range(len(time)):
         start = at
-        at = put_text(out, at, head)
+        at = put_bytes(out, at, head, 0, len(head))
         for k in range(parts.shape[1]):
             if parts[row, k, 1] >= 0:
-                at = put_span(out, at, data, parts[row, k, 0], parts[row, k, 1])
+                at = put_bytes(out, at, data, parts[row, k, 0], parts[row, k, 1])
                 out[at] = 124
                 at += 1
-        at = put_number(out, at, time[row])
+        at = put_decimal(out, at, time[row])
         out[at] = 124
-        at = put_number(out, at + 1, revision[row])
-        at = put_text(out, at, tail)
+        at = put_decimal(out, at + 1, revision[row])
+        at = put_bytes(out, at, tail, 0, len(tail))
         for k in range(inputs.shape[1]):
             if inputs[row, k, 1] >= 0:
                 if k:
                     out[at] = 44
                     at += 1
-                at = put_span(out, at, data, inputs[row, k, 0], inputs[row, k, 1])
+                at = put_bytes(out, at, data, inputs[row, k, 0], inputs[row, k, 1])
         spans[row, 0], spans[row, 1] = start, at - start
 
 
@@ -258,8 +218,8 @@ def _row_texts(data: Any, keys: Any, values: Any, prefix: int, out: Any, spans: 
         start, length = at, max(keys[row, 1], 0)
         for k in range(4):
             out[at + k] = (length >> (24 - 8 * k)) & 0xFF
-        at = put_span(out, at + 4, data, keys[row, 0], length)
-        at = put_span(out, at, data, values[row, 0] + prefix, values[row, 1] - prefix)
+        at = put_bytes(out, at + 4, data, keys[row, 0], length)
+        at = put_bytes(out, at, data, values[row, 0] + prefix, values[row, 1] - prefix)
         spans[row, 0], spans[row, 1] = start, at - start
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from schemas.columns.text import put_bytes, put_decimal, put_hex
 from streams.blocks import Block, Bytes, Ints, pack_headers
-from streams.bulk.arrays import moved, put_hex, put_number, put_span, put_text, readonly
+from streams.bulk.arrays import get_varint, moved, readonly
 from streams.bulk.outs import Outs
 from streams.contract import MINUTE_US
 from streams.watermarks import headers_for
@@ -21,29 +22,19 @@ _ID, _TRACE = 32, 55
 
 
 @njit
+def _put_piece(out: Any, at: int, pieces: Any, bounds: Any, number: int) -> Any:
+    return put_bytes(out, at, pieces, bounds[number], bounds[number + 1] - bounds[number])
+
+
+@njit
 def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
     """Where the trace id of a record's trace context begins, -1 where it has none that can be read."""
     if size <= 0:
         return -1
     end = at + size
-    count, shift = 0, 0
-    while True:  # a count of headers, then names and contents with their lengths, all zigzag varints
-        byte = int(data[at])
-        at += 1
-        count |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    for _ in range((count >> 1) * 2):
-        length, shift = 0, 0
-        while True:
-            byte = int(data[at])
-            at += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        length = (length >> 1) ^ -(length & 1)
+    count, at = get_varint(data, at)
+    for _ in range(2 * count):  # names and contents
+        length, at = get_varint(data, at)
         if length == len(name) and at + length < end:
             same = True
             for k in range(length):
@@ -76,17 +67,17 @@ def _headers(
     at = 0
     for row in range(len(causes)):
         start, cause = at, causes[row]
-        at = put_text(out, at, pieces[bounds[0] : bounds[1]])
+        at = _put_piece(out, at, pieces, bounds, 0)
         at = put_hex(out, at, ids[row])
-        at = put_text(out, at, pieces[bounds[1] : bounds[2]])
+        at = _put_piece(out, at, pieces, bounds, 1)
         trace = _trace_of(cause_data, cause_headers[cause, 0], cause_headers[cause, 1], name)
-        at = put_span(out, at, cause_data, trace, 32) if trace >= 0 else put_hex(out, at, ids[row])
+        at = put_bytes(out, at, cause_data, trace, 32) if trace >= 0 else put_hex(out, at, ids[row])
         out[at] = 45
         put_hex(out, at + 1, ids[row])
-        at = put_text(out, at + 17, pieces[bounds[2] : bounds[3]])
+        at = _put_piece(out, at + 17, pieces, bounds, 2)
         length_at = at
-        at = put_text(out, at + 1, pieces[bounds[3] : bounds[4]])
-        at = put_number(out, at, offsets[cause])
+        at = _put_piece(out, at + 1, pieces, bounds, 3)
+        at = put_decimal(out, at, offsets[cause])
         out[length_at] = (at - length_at - 1) << 1
         spans[row, 0], spans[row, 1] = start, at - start
     return at
@@ -98,13 +89,13 @@ def _uncaused(ids: Any, pieces: Any, bounds: Any, out: Any, spans: Any) -> int:
     at = 0
     for row in range(len(ids)):
         start = at
-        at = put_text(out, at, pieces[bounds[0] : bounds[1]])
+        at = _put_piece(out, at, pieces, bounds, 0)
         at = put_hex(out, at, ids[row])
-        at = put_text(out, at, pieces[bounds[1] : bounds[2]])
+        at = _put_piece(out, at, pieces, bounds, 1)
         at = put_hex(out, at, ids[row])
         out[at] = 45
         put_hex(out, at + 1, ids[row])
-        at = put_text(out, at + 17, pieces[bounds[2] : bounds[3]])
+        at = _put_piece(out, at + 17, pieces, bounds, 2)
         spans[row, 0], spans[row, 1] = start, at - start
     return at
 

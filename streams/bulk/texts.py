@@ -5,19 +5,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from schemas.columns.text import put_bytes, put_varint
 from streams.blocks import Bytes, Ints
-from streams.bulk.arrays import hex_of, moved, put_span, readonly
-
-
-@njit
-def _put_long(out: Any, at: int, number: int) -> Any:
-    left = number << 1
-    while left >= 0x80:
-        out[at] = (left & 0x7F) | 0x80
-        left >>= 7
-        at += 1
-    out[at] = left
-    return at + 1
+from streams.bulk.arrays import hex_of, moved, readonly
 
 
 @njit(cache=True, nogil=True)
@@ -28,11 +18,11 @@ def _arrays(data: Any, ids: Any, out: Any, spans: Any) -> Any:
         for k in range(ids.shape[1]):
             count += ids[row, k, 1] >= 0
         if count:
-            at = _put_long(out, at, count)
+            at = put_varint(out, at, count)
             for k in range(ids.shape[1]):
                 if ids[row, k, 1] >= 0:
-                    at = _put_long(out, at, ids[row, k, 1])
-                    at = put_span(out, at, data, ids[row, k, 0], ids[row, k, 1])
+                    at = put_varint(out, at, ids[row, k, 1])
+                    at = put_bytes(out, at, data, ids[row, k, 0], ids[row, k, 1])
         out[at] = 0
         at += 1
         spans[row, 0], spans[row, 1] = start, at - start

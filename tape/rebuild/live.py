@@ -16,7 +16,7 @@ from streams.blocks import Block, Bytes, Ints, Source
 from streams.bulk.arrays import RECORD, labels_of, rows_of
 from streams.bulk.job import TaskId, inputs_of
 from streams.bulk.reading import ids_in, read_columns
-from streams.bulk.rows import Rows
+from streams.bulk.rows import WIDTH, Rows, row_of
 from streams.changelog import Changelog, Values
 from streams.contract import MINUTE_US, Message
 from streams.frame import unpack
@@ -130,7 +130,7 @@ def read_block(block: Block, own: bytes | None = None) -> Read:
 
 
 def _read_singly(block: Block, places: Ints, name: str) -> Read:
-    found, good, bad = Rows(), [], []
+    rows, good, bad = [], [], []
     for place in places.tolist():
         value = block.value(place)
         try:
@@ -139,10 +139,10 @@ def _read_singly(block: Block, places: Ints, name: str) -> Read:
             bad.append(place)
             continue
         assert value is not None
-        found.add_one(block.key(place) or b"", body["event_id"], value[PREFIX.size :])
+        rows.append(row_of(block.key(place) or b"", body["event_id"], value[PREFIX.size :]))
         good.append(place)
-    rows = np.concatenate([np.empty((0, 32), dtype=np.uint8), *found._fresh])
-    return Read(rows, np.array(good, dtype=np.int64), np.array(bad, dtype=np.int64))
+    made = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, WIDTH)
+    return Read(made, np.array(good, dtype=np.int64), np.array(bad, dtype=np.int64))
 
 
 @dataclass
