@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from schemas.columns.text import put_bytes, put_varint
+
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 
 HEADER = 61
@@ -164,25 +166,6 @@ def _varint_size(number: int) -> int:
     return size
 
 
-@_jit
-def _put_varint(out: Any, at: int, number: int) -> int:
-    left = np.uint64((number << 1) ^ (number >> 63))
-    while left > np.uint64(0x7F):
-        out[at] = np.uint8((left & np.uint64(0x7F)) | np.uint64(0x80))
-        left >>= np.uint64(7)
-        at += 1
-    out[at] = np.uint8(left)
-    return at + 1
-
-
-@_jit
-def _put_span(out: Any, at: int, data: Any, start: int, length: int) -> int:
-    to, of = np.uint64(at), np.uint64(start)  # as above: eight times as fast
-    for k in range(np.uint64(max(length, 0))):
-        out[to + k] = data[of + k]
-    return at + max(length, 0)
-
-
 @njit(cache=True, error_model="numpy")
 def fill(
     data: Any, times: Any, keys: Any, values: Any, headers: Any, row: int, out: Any, limit: int, filling: Any
@@ -203,14 +186,14 @@ def fill(
         at = filling[F_AT]
         if at + _varint_size(size) + size > limit:
             break
-        at = _put_varint(out, at, size)
+        at = put_varint(out, at, size)
         out[at] = 0
-        at = _put_varint(out, at + 1, time)
-        at = _put_varint(out, at, count)
-        at = _put_span(out, _put_varint(out, at, key), data, keys[row, 0], key)
-        at = _put_span(out, _put_varint(out, at, value), data, values[row, 0], value)
+        at = put_varint(out, at + 1, time)
+        at = put_varint(out, at, count)
+        at = put_bytes(out, put_varint(out, at, key), data, keys[row, 0], max(key, 0))
+        at = put_bytes(out, put_varint(out, at, value), data, values[row, 0], max(value, 0))
         if header > 0:
-            at = _put_span(out, at, data, headers[row, 0], header)
+            at = put_bytes(out, at, data, headers[row, 0], header)
         else:
             out[at] = 0
             at += 1
