@@ -12,7 +12,6 @@
 Nothing heavy is imported before one of these is used.
 """
 
-import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 
 
 def _notebook() -> Any:
-    from tape.local.places import cache_dir  # noqa: PLC0415 - `tape --help` needs none of this
+    from tape.local.places import share_kernels  # noqa: PLC0415 - `tape --help` needs none of this
 
     # Before the kernels are imported: they are compiled once per machine.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
+    share_kernels()
     return import_module("tape.notebook.connection").default
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -10,6 +10,9 @@ from tape.local.kafka import check_cluster, cluster_id_of
 from tape.local.places import stack_folder
 from tape.local.state import read, running
 from topics.catalogue import Layout
+
+if TYPE_CHECKING:
+    from streams.config.document import Config
 
 Bootstrap = Annotated[
     str,
@@ -25,6 +28,10 @@ Prefix = Annotated[
     typer.Option("--prefix", envvar="TAPE_PREFIX", help="The topic prefix.", show_default=False),
 ]
 
+RunConfig = Annotated[
+    Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
+]
+
 
 class Cluster(NamedTuple):
     """A broker, how the catalogue lies on it; configuration and paper exchange where they are known."""
@@ -33,6 +40,16 @@ class Cluster(NamedTuple):
     layout: Layout
     config: Path | None
     exchange: str | None = None
+
+    def document(self, named: Path | None = None) -> "Config":
+        """The configuration in ``named``, else the one in force here, else the built-in defaults.
+
+        Raises ConfigInvalid where the document is not valid.
+        """
+        from streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
+
+        chosen = named or self.config
+        return load(chosen) if chosen else Config()
 
 
 def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:

@@ -1,6 +1,5 @@
 """``tape demo``: one market session through a fresh local stack, and the proof of what happened."""
 
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -10,7 +9,7 @@ import typer
 
 from connectors.tapes.source import TapeSource, session_date
 from schemas.errors import Fatal
-from tape.local.places import cache_dir, say, stack_folder
+from tape.local.places import say, share_kernels, stack_folder
 
 FAILED = 1
 _NAME = "demo"
@@ -30,7 +29,7 @@ def demo(
 ) -> None:
     """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
     # Before the kernel is imported: it is compiled once per machine, for the workers and for the rebuild.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
+    share_kernels()
     from tape.demo.report import report  # noqa: PLC0415 - see above
     from tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
 

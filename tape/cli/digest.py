@@ -1,13 +1,12 @@
 """``tape digest``: digests of outputs and state of a running stack, beside a rebuild if wanted."""
 
 import json
-import os
 from typing import Annotated
 
 import typer
 
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir
+from tape.local.places import share_kernels
 
 DIFFERENT = 1
 _SHOWN = 16
@@ -23,14 +22,13 @@ def digest(
     prefix: Prefix = None,
 ) -> None:
     """Print SHA-256 of every stage's outputs and table; exit code 1 where a rebuild, or a repeat, differs."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernel is imported
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    share_kernels()  # before the kernels are imported
     from streams.sessions import xnys  # noqa: PLC0415 - see above
     from tape.digests import digest_lines  # noqa: PLC0415 - see above
     from tape.recording import read_recording  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
-    config = load(cluster.config) if cluster.config else Config()
+    config = cluster.document()
     recording = read_recording(cluster.bootstrap, cluster.layout)
     lines = list(digest_lines(recording, config, xnys(), rebuild=rebuild))
     if as_json:

@@ -1,14 +1,12 @@
 """``tape explain``: why an order, a signal or any record is there, each part of it computed again."""
 
 import json
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir
+from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tape.local.places import share_kernels
 
 NOT_SAME = 1
 
@@ -22,9 +20,7 @@ def explain(
         ),
     ],
     *,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
-    ] = None,
+    config: RunConfig = None,
     depth: Annotated[int | None, typer.Option("--depth", min=0, help="Show so many levels.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Open what is folded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
@@ -35,15 +31,13 @@ def explain(
 
     Exit code 1 where a record came out different, or could not be computed again.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
     from tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
-    chosen = config or cluster.config
-    document = load(chosen) if chosen else Config()
+    document = cluster.document(config)
     with KafkaSource(cluster.bootstrap, cluster.layout) as source:
         found = explain_from(source, document, id, depth=depth, everything=everything)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())

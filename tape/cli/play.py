@@ -28,7 +28,6 @@ from connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expire
 from connectors.tapes.source import TapeSource, session_date
 from connectors.tapes.tape import Tape
 from schemas.errors import Fatal
-from streams.config.document import Config, load
 from streams.sessions import NEW_YORK, Phase, xnys
 from streams.topology import MARKET_STAGES, spec_of, watermarked
 from streams.wire import Origin
@@ -70,7 +69,7 @@ def play(
     pace = Pace.parse(speed)
     tape_name = _named(file, synthetic, seed)
     cluster = cluster_of(bootstrap, prefix)
-    config = load(cluster.config) if cluster.config else Config()
+    config = cluster.document()
     moved = exchange or cluster.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     source = TapeSource(tape=tape_name, session=session_date(session), quotes=quotes, feed=config.bars.feed)

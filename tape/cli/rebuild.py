@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import Fatal
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir, say, snapshots_folder
+from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
     from tape.rebuild.verdict import Difference
@@ -42,9 +42,7 @@ def rebuild(
         typer.Option("--from", metavar="TIME", help="Begin at the newest snapshot at or before TIME."),
     ] = None,
     account: Annotated[str | None, typer.Option("--account", help="One account only.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
-    ] = None,
+    config: RunConfig = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
@@ -53,9 +51,8 @@ def rebuild(
 
     Exit code 1 where --verify finds a difference.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     from connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
     from tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
@@ -68,9 +65,9 @@ def rebuild(
     if into is not None and since is not None:
         raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
     cluster = cluster_of(bootstrap, prefix)
-    named = config or cluster.config
-    document = load(named) if named else Config()
-    say(f"configuration {document.digest[:12]} of {named or 'no document: the built-in defaults'}")
+    document = cluster.document(config)
+    whence = config or cluster.config or "no document: the built-in defaults"
+    say(f"configuration {document.digest[:12]} of {whence}")
     tasks = tasks_for(stages or (), cluster.layout, document, account)
     here = Place(cluster.bootstrap, cluster.layout, document, Path())
     if since is not None:

@@ -1,6 +1,5 @@
 """``tape record``: a window of the source topics as a small tape with its digests, and the check of one."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from schemas.errors import Fatal
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir
+from tape.local.places import share_kernels
 
 DIFFERENT = 1
 
@@ -42,7 +41,7 @@ def record(
 
     --check and --update work on tapes that are there, without a cluster; exit code 1 where digests differ.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     if check or update:
         _on_folders(check or [], update or [])
         return
@@ -54,13 +53,12 @@ def record(
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from connectors.recorded.format import save  # noqa: PLC0415 - see above
     from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from streams.sessions import xnys  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.record.recording import record as make  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
-    config = load(cluster.config) if cluster.config else Config()
+    config = cluster.document()
     with KafkaSource(cluster.bootstrap, cluster.layout) as source:
         start, end = (
             moment(text, option, lambda: kept(source).last)

@@ -1,6 +1,5 @@
 """``tape replay``: a recorded window through live agents beside production, under a prefix of its own."""
 
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -10,7 +9,7 @@ import typer
 
 from schemas.errors import Fatal
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir, replays_folder, say, stack_folder
+from tape.local.places import replays_folder, say, share_kernels, stack_folder
 from tape.local.state import running
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def replay(
 
     Exit code 1 where decisions are not the recorded ones. The topics stay until --purge.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     cluster = cluster_of(bootstrap, prefix)
     database = database or _database(bootstrap)
     if not since and not until and purge:
@@ -95,7 +94,6 @@ def _wanted(
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from connectors.tapes.player import Pace  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from streams.sessions import xnys  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.replay.run import Wanted  # noqa: PLC0415 - see above
@@ -113,7 +111,7 @@ def _wanted(
         bootstrap=cluster.bootstrap,
         live=live,
         into=target,
-        config=load(cluster.config) if cluster.config else Config(),
+        config=cluster.document(),
         window=window,
         pace=pace,
         folder=_folder(into),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir, say, snapshots_folder
+from tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
     from streams.bulk.job import TaskId
@@ -92,12 +92,11 @@ def restore(
 
 
 def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tuple[Place, list[TaskId]]":
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    share_kernels()  # before the kernels are imported
     from tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
     from tape.rebuild.work import Place  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
-    config = load(cluster.config) if cluster.config else Config()
+    config = cluster.document()
     tasks = tasks_for(stages or (), cluster.layout, config, None)
     return Place(cluster.bootstrap, cluster.layout, config, Path()), tasks

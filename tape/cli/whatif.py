@@ -1,7 +1,6 @@
 """``tape whatif``: the recorded window decided again under another configuration, and what differs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from schemas.errors import Fatal
 from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir
+from tape.local.places import share_kernels
 
 _ROWS = 20
 
@@ -36,11 +35,11 @@ def whatif(
 
     What a changed parameter does by itself is listed apart from what follows from an earlier difference.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from connectors.clock import SystemClock  # noqa: PLC0415 - see above
     from connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
+    from streams.config.document import load  # noqa: PLC0415 - see above
     from tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tape.whatif.report import as_html  # noqa: PLC0415 - see above
     from tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
@@ -48,8 +47,7 @@ def whatif(
 
     changed = load(config)
     cluster = cluster_of(bootstrap, prefix)
-    chosen = base or cluster.config
-    document = load(chosen) if chosen else Config()
+    document = cluster.document(base)
     with KafkaSource(cluster.bootstrap, cluster.layout) as source:
         start, end = (
             None if text is None else moment(text, option, lambda: kept(source).last)

@@ -1,14 +1,12 @@
 """``tape why``: why there was no trade in a symbol, over a session or in one minute."""
 
 import json
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import cache_dir
+from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tape.local.places import share_kernels
 
 
 def why(
@@ -21,25 +19,21 @@ def why(
         ),
     ] = None,
     account: Annotated[str | None, typer.Option("--account", help="Only this account's gates.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
-    ] = None,
+    config: RunConfig = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
     """Print where each minute of SYMBOL ended on its way to a trade, why, and how far it was from passing."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))  # before the kernels are imported
+    share_kernels()  # before the kernels are imported
     from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from streams.config.document import Config, load  # noqa: PLC0415 - see above
     from streams.sessions import xnys  # noqa: PLC0415 - see above
     from tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
     from tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
     from tape.why.report import why_from  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
-    chosen = config or cluster.config
-    document = load(chosen) if chosen else Config()
+    document = cluster.document(config)
     with KafkaSource(cluster.bootstrap, cluster.layout) as source:
         moment = None if at is None else time_of(at, lambda: newest_session(Lookup(source), xnys()))
         found = why_from(source, document, symbol, at=moment, account=account)

@@ -20,6 +20,16 @@ def cache_dir() -> Path:
     return Path(os.environ.get("TAPE_CACHE") or Path.home() / ".cache" / "tapedeck").expanduser().absolute()
 
 
+def share_kernels() -> None:
+    """Compile once per machine, not once per checkout. To be called before a compiled kernel is imported."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels_folder()))
+
+
+def kernels_folder() -> Path:
+    """Where compiled kernels are kept."""
+    return cache_dir() / "numba"
+
+
 def stack_folder(name: str | None) -> Path:
     """The folder of one local stack: ``.tape/NAME`` here; without a name TAPE_HOME, else ``.tape/local``."""
     home = os.environ.get("TAPE_HOME")

@@ -21,7 +21,7 @@ from streams.rules.gate_types import KillState
 from streams.wire import Origin
 from tape.local import aot, plan, state
 from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
-from tape.local.places import LOOPBACK, cache_dir, free_port, say
+from tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tape.local.postgres import EmbeddedPostgres, check_database
 from tape.local.process import identity
 from tape.local.process import in_words as exit_in_words
@@ -97,7 +97,7 @@ class LocalStack:
         return self._state().environment() | {
             "TAPE_HOME": str(self.folder),
             "TAPE_CACHE": str(cache_dir()),
-            "NUMBA_CACHE_DIR": str(cache_dir() / "numba"),
+            "NUMBA_CACHE_DIR": str(kernels_folder()),
         }
 
     def watch(self) -> None:

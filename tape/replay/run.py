@@ -30,7 +30,7 @@ from streams.topology import MARKET_STAGES, spec_of, watermarked
 from streams.wire import Origin
 from tape.cli.play import mover
 from tape.local import plan
-from tape.local.places import LOOPBACK, cache_dir, free_port, say
+from tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tape.local.state import EXCHANGE_URL, only_stack
 from tape.local.supervisor import DRAIN_S, Supervisor, Worker
 from tape.rebuild.progress import Told
@@ -95,7 +95,7 @@ class Replay:
             "TAPE_EXCHANGE_SPEED": "max",
             "TAPE_HOME": str(wanted.folder),
             "TAPE_CACHE": str(cache_dir()),
-            "NUMBA_CACHE_DIR": str(cache_dir() / "numba"),
+            "NUMBA_CACHE_DIR": str(kernels_folder()),
         }
 
     def __enter__(self) -> "Replay":
