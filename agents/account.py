@@ -18,29 +18,29 @@ from typing import Any
 
 from faust.types import EventT
 
-from agents.app import StageApp
-from agents.ending import Ending
-from agents.newest import NewestView
-from agents.runner import as_message
-from agents.settings import Settings
-from agents.signal_router import SignalRouter
-from connectors.alpaca.trading import AlpacaBroker
-from connectors.alpaca.updates import TradeUpdates
-from connectors.broker import TradeUpdate
-from connectors.clock import TapeClock
-from connectors.controls import EVERY_ACCOUNT
-from connectors.credentials import credentials
-from connectors.dead_letters import dead_letter
-from connectors.dispatch.dispatcher import Dispatcher
-from connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases
-from connectors.dispatch.router import Minute
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Retry
-from streams.contract import SECOND_US, Message, Out
-from streams.shell import Effects
-from streams.topology import make_account, spec_of
-from streams.wire import Wire, record_wire
-from topics.catalogue import topic
+from tapedeck.agents.app import StageApp
+from tapedeck.agents.ending import Ending
+from tapedeck.agents.newest import NewestView
+from tapedeck.agents.runner import as_message
+from tapedeck.agents.settings import Settings
+from tapedeck.agents.signal_router import SignalRouter
+from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.alpaca.updates import TradeUpdates
+from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT
+from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases
+from tapedeck.connectors.dispatch.router import Minute
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Retry
+from tapedeck.streams.contract import SECOND_US, Message, Out
+from tapedeck.streams.shell import Effects
+from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.wire import Wire, record_wire
+from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.dispatch")
 lease_log = logging.getLogger("tapedeck.lease")

@@ -9,16 +9,16 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Transport
 from mode.utils.queues import ThrowableQueue
 
-from agents.assignor import SoleOwner
-from agents.consumer import use_in
-from agents.heartbeat import Heartbeat
-from agents.liveness import Liveness
-from agents.runner import Probe, StageRunner
-from agents.settings import Settings
-from agents.table import ShellStore, ShellTable
-from connectors.producer import Outbox
-from streams.contract import Scale, Stage, StageSpec
-from streams.topology import make_stage, spec_of
+from tapedeck.agents.assignor import SoleOwner
+from tapedeck.agents.consumer import use_in
+from tapedeck.agents.heartbeat import Heartbeat
+from tapedeck.agents.liveness import Liveness
+from tapedeck.agents.runner import Probe, StageRunner
+from tapedeck.agents.settings import Settings
+from tapedeck.agents.table import ShellStore, ShellTable
+from tapedeck.connectors.producer import Outbox
+from tapedeck.streams.contract import Scale, Stage, StageSpec
+from tapedeck.streams.topology import make_stage, spec_of
 
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_S = 1.0

@@ -1,7 +1,7 @@
 """bars -> features -> features, bars.late."""
 
-from agents.app import StageApp, market_app
-from agents.settings import Settings
+from tapedeck.agents.app import StageApp, market_app
+from tapedeck.agents.settings import Settings
 
 
 def agent(settings: Settings) -> StageApp:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from connectors.dead_letters import dead_letter
-from connectors.reading import ends, new_consumer, read_parts
-from schemas.errors import DeadLetter
-from streams.contract import Message
-from streams.merge import Part
-from streams.wire import Wire
-from topics.catalogue import Cleanup, Layout, topic
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.reading import ends, new_consumer, read_parts
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Cleanup, Layout, topic
 
 
 @dataclass(frozen=True)

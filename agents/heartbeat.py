@@ -2,14 +2,14 @@
 
 import asyncio
 
-from agents.runner import StageRunner, Task
-from agents.settings import Settings, code_version
-from connectors.clock import SystemClock
-from connectors.producer import Outbox
-from schemas.codec import encode
-from schemas.errors import Retry
-from streams.wire import Wire
-from topics.catalogue import topic
+from tapedeck.agents.runner import StageRunner, Task
+from tapedeck.agents.settings import Settings, code_version
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.producer import Outbox
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import Retry
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import topic
 
 PERIOD_S = 1.0
 IDLE_PERIODS = 5

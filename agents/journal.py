@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 
-from schemas.errors import TapeError
+from tapedeck.schemas.errors import TapeError
 
 EVERY_S = 10.0
 _LIBRARIES = ("aiokafka", "faust", "mode", "agents")

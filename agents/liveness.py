@@ -11,11 +11,11 @@ import os
 
 from confluent_kafka import KafkaException
 
-from agents.gaps import reread
-from agents.runner import StageRunner
-from agents.settings import Settings
-from schemas.errors import TapeError
-from streams.merge import Part
+from tapedeck.agents.gaps import reread
+from tapedeck.agents.runner import StageRunner
+from tapedeck.agents.settings import Settings
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.merge import Part
 
 log = logging.getLogger("tapedeck.liveness")
 

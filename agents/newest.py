@@ -7,13 +7,13 @@ import threading
 
 from confluent_kafka import TopicPartition
 
-from connectors.dispatch.inbox import Newest
-from connectors.dispatch.newest import NAMES, NewestSeen
-from connectors.reading import ends, new_consumer, to_message
-from schemas.errors import DeadLetter
-from streams.contract import Message
-from streams.watermarks import label_of
-from topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
+from tapedeck.connectors.reading import ends, new_consumer, to_message
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
+from tapedeck.streams.watermarks import label_of
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 _BACK = 300
 

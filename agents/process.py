@@ -15,10 +15,10 @@ from typing import Any
 
 from faust.worker import Worker
 
-from agents import journal
-from agents.app import SESSION_TIMEOUT_S, StageApp
-from agents.settings import Settings, tell_ready
-from topics.admin import check
+from tapedeck.agents import journal
+from tapedeck.agents.app import SESSION_TIMEOUT_S, StageApp
+from tapedeck.agents.settings import Settings, tell_ready
+from tapedeck.topics.admin import check
 
 log = logging.getLogger("tapedeck.worker")
 

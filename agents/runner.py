@@ -13,21 +13,21 @@ from typing import Any, cast
 
 from faust.types import TP, AppT, EventT
 
-from agents.consumer import TapeConsumer
-from agents.ending import Ending
-from agents.gaps import is_contiguous, reread
-from agents.settings import Settings
-from agents.settling import Settler
-from agents.table import PartitionedStore, ShellStore
-from connectors.clock import SystemClock
-from connectors.dead_letters import dead_letter
-from connectors.producer import Batch, Outbox
-from schemas.errors import Retry, TapeError
-from streams.contract import Message, Stage, StageSpec
-from streams.merge import Merge, Part, parts_of
-from streams.shell import Dead, Effects, Shell, Write
-from streams.wire import Wire, Wires
-from topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.agents.consumer import TapeConsumer
+from tapedeck.agents.ending import Ending
+from tapedeck.agents.gaps import is_contiguous, reread
+from tapedeck.agents.settings import Settings
+from tapedeck.agents.settling import Settler
+from tapedeck.agents.table import PartitionedStore, ShellStore
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.producer import Batch, Outbox
+from tapedeck.schemas.errors import Retry, TapeError
+from tapedeck.streams.contract import Message, Stage, StageSpec
+from tapedeck.streams.merge import Merge, Part, parts_of
+from tapedeck.streams.shell import Dead, Effects, Shell, Write
+from tapedeck.streams.wire import Wire, Wires
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 log = logging.getLogger("tapedeck.runner")
 

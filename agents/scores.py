@@ -1,7 +1,7 @@
 """features -> scores -> scores, at every five-minute boundary."""
 
-from agents.app import StageApp, market_app
-from agents.settings import Settings
+from tapedeck.agents.app import StageApp, market_app
+from tapedeck.agents.settings import Settings
 
 
 def agent(settings: Settings) -> StageApp:

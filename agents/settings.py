@@ -6,12 +6,12 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.errors import Fatal
-from streams.config.accounts import EMBEDDED
-from streams.config.document import Config, load
-from streams.sessions import Calendar, xnys
-from streams.wire import Origin
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import EMBEDDED
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.wire import Origin
+from tapedeck.topics.catalogue import Layout
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from agents.table import ShellStore
-from connectors.clock import SystemClock
-from connectors.producer import Batch
-from streams.contract import StageSpec
-from streams.shell import Write
-from streams.wire import Wire
-from topics.catalogue import Layout
+from tapedeck.agents.table import ShellStore
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.producer import Batch
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.shell import Write
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Layout
 
 log = logging.getLogger("tapedeck.settling")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from faust.types import AppT, EventT
 
-from agents.ending import Ending
-from agents.runner import as_message
-from agents.settings import Settings
-from connectors.dispatch.router import TOPIC, Minute, MinuteRouter
-from streams.contract import Message
+from tapedeck.agents.ending import Ending
+from tapedeck.agents.runner import as_message
+from tapedeck.agents.settings import Settings
+from tapedeck.connectors.dispatch.router import TOPIC, Minute, MinuteRouter
+from tapedeck.streams.contract import Message
 
 OnMinute = Callable[[Minute], Awaitable[None]]
 

@@ -18,9 +18,9 @@ import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
 from faust.types import EventT
 
-from schemas.errors import Fatal
-from streams.changelog import Settled, is_control, settle, wins
-from streams.shell import Write
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.changelog import Settled, is_control, settle, wins
+from tapedeck.streams.shell import Write
 
 BLOCK_CACHE_BYTES = 8 * 1024 * 1024
 WRITE_BUFFER_BYTES = 4 * 1024 * 1024

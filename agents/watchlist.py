@@ -1,7 +1,7 @@
 """scores joined with universe -> watchlist -> watchlist, memberships."""
 
-from agents.app import StageApp, market_app
-from agents.settings import Settings
+from tapedeck.agents.app import StageApp, market_app
+from tapedeck.agents.settings import Settings
 
 
 def agent(settings: Settings) -> StageApp:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from schemas.errors import Retry, TapeError
-from streams.rules.occ import Right
-from streams.rules.orders import OrderState, PositionIntent, Side
+from tapedeck.schemas.errors import Retry, TapeError
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import OrderState, PositionIntent, Side
 
 NOT_UNIQUE = "client_order_id must be unique"
 

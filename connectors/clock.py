@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US, SECOND_US
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
 
 _WITHIN_MINUTE_US = MINUTE_US - 1_000  # the next minute begins with its label, never by elapsed time
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from connectors.log import LogWriter
-from schemas.errors import Fatal
-from streams.identity import event_id
-from streams.rules.gate_types import KillState
+from tapedeck.connectors.log import LogWriter
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.rules.gate_types import KillState
 
 EVERY_ACCOUNT = "*"
 

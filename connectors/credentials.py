@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can
 own: the reason code and the original key.
 """
 
-from schemas.errors import TapeError
-from streams.contract import Message
-from streams.wire import Headers, Wire
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Headers, Wire
+from tapedeck.topics.catalogue import Layout
 
 TOPIC = "dead_letters"
 ERRORS = "__connect.errors."

@@ -7,9 +7,9 @@ from typing import TypeVar, cast
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
-from schemas.errors import Fatal, Retry
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 _ANSWER_S = 10.0
 _OCCUPIED = (

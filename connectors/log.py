@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from connectors.producer import Batch, Outbox
-from streams.contract import Message
-from streams.wire import Headers, Origin, Wire, record_wire, watermark_wires
-from topics.catalogue import Layout, topic
+from tapedeck.connectors.producer import Batch, Outbox
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Headers, Origin, Wire, record_wire, watermark_wires
+from tapedeck.topics.catalogue import Layout, topic
 
 
 class LogWriter(Protocol):

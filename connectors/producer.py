@@ -17,9 +17,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import Fatal, Retry
-from streams.wire import Wire
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Layout
 
 log = logging.getLogger("tapedeck.outbox")
 

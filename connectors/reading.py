@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from schemas.errors import Fatal, Retry
-from streams.contract import Message
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 _CHUNK = 10_000
 _POLL_S = 1.0

@@ -9,10 +9,10 @@ from typing import Any
 
 import requests
 
-from schemas.codec import use_ids
-from schemas.errors import Fatal, Retry
-from schemas.ids import IdMap, versions
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.schemas.codec import use_ids
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.schemas.ids import IdMap, versions
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 URL_VARIABLE = "SCHEMA_REGISTRY_URL"
 _TIMEOUT_S = 10.0
@@ -73,6 +73,6 @@ def _post(session: requests.Session, url: str, subject: str, document: dict[str,
         raise Fatal(
             f"the schema registry refused the schema of {subject}",
             value=f"{answer.status_code} {answer.text[:200]}",
-            remedy="set the subject's compatibility to what `python -m schemas.compat` holds it to",
+            remedy="set the subject's compatibility to what `python -m tapedeck.schemas.compat` holds it to",
         )
     return wire_id

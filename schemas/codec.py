@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, cast
 import fastavro
 from fastavro.types import Schema
 
-from schemas.errors import DeadLetter, Fatal
-from schemas.guard import Guard, compile_guard, explain, has_record_union
-from schemas.ids import IdMap, current_id, schema_of
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.guard import Guard, compile_guard, explain, has_record_union
+from tapedeck.schemas.ids import IdMap, current_id, schema_of
 
 MAGIC = 0
 PREFIX = struct.Struct(">bI")
@@ -41,7 +41,7 @@ def use_ids(ids: IdMap | None) -> None:
 @cache
 def load_schema(name: str) -> dict[str, Any]:
     """The ``.avsc`` document of one record, as written."""
-    path = resources.files("schemas") / "avsc" / f"{name}.avsc"
+    path = resources.files("tapedeck.schemas") / "avsc" / f"{name}.avsc"
     if not path.is_file():
         raise Fatal("no schema file for this record", value=name, remedy=f"add schemas/avsc/{name}.avsc")
     return cast(dict[str, Any], json.loads(path.read_text()))

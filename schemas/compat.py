@@ -5,7 +5,7 @@ FULL_TRANSITIVE: any version reads any other, because an older process may take 
 top, because generic checkers pass them: logical types, scale and precision never change, enum symbols keep
 their order (new ones go to the end), and no record, enum or field ever gets another name.
 
-``python -m schemas.compat`` prints each fault and exits with 1 where there is one.
+``python -m tapedeck.schemas.compat`` prints each fault and exits with 1 where there is one.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.schema import parse
 
-from schemas.ids import names, versions
+from tapedeck.schemas.ids import names, versions
 
 FULL = frozenset(
     {

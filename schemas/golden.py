@@ -1,6 +1,6 @@
 """Golden bytes: samples of every schema version, kept for ever, so that later readers are held to them.
 
-``python -m schemas.ids`` adds the file of each version that has none; no old one is ever touched.
+``python -m tapedeck.schemas.ids`` adds the file of each version that has none; no old one is ever touched.
 A file is ``{"id", "name", "schema_sha256", "samples": [{"body", "wire"}]}``; ``wire`` is hexadecimal,
 ``body`` is the decoded record with decimals as text.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import fastavro
 
-from schemas.codec import MAGIC, PREFIX, without_times
-from schemas.guard import is_record_union
-from schemas.ids import names, versions
+from tapedeck.schemas.codec import MAGIC, PREFIX, without_times
+from tapedeck.schemas.guard import is_record_union
+from tapedeck.schemas.ids import names, versions
 
 FOLDER = Path(__file__).parent / "golden"
 

@@ -1,7 +1,8 @@
 """The append-only id log ``schemas/ids.jsonl``: one line per schema version ever written.
 
-A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m schemas.ids`` (with the golden bytes of
-the new version) and never changed, so that a reader needs no registry to decode what an older writer left.
+A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m tapedeck.schemas.ids`` (with the golden
+bytes of the new version) and never changed, so that a reader needs no registry to decode what an older writer
+left.
 """
 
 import json
@@ -12,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 LOG_NAME = "ids.jsonl"
 
@@ -21,7 +22,7 @@ LOG_NAME = "ids.jsonl"
 def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
     by_id: dict[int, tuple[str, dict[str, Any]]] = {}
     newest: dict[str, int] = {}
-    path = resources.files("schemas") / LOG_NAME
+    path = resources.files("tapedeck.schemas") / LOG_NAME
     for line in path.read_text().splitlines():
         row = json.loads(line)
         by_id[row["id"]] = (row["name"], row["schema"])
@@ -44,7 +45,8 @@ def current_id(name: str) -> int:
     try:
         return _log()[1][name]
     except KeyError:
-        raise Fatal("no schema id for this record", value=name, remedy="run python -m schemas.ids") from None
+        remedy = "run python -m tapedeck.schemas.ids"
+        raise Fatal("no schema id for this record", value=name, remedy=remedy) from None
 
 
 def versions(name: str) -> list[tuple[int, dict[str, Any]]]:
@@ -85,6 +87,6 @@ def append_changed(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    from schemas.golden import add_missing
+    from tapedeck.schemas.golden import add_missing
 
     print("\n".join(append_changed(Path(__file__).parent) + add_missing()) or "nothing changed")

@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from schemas.codec import Body, load_schema
-from schemas.guard import is_record_union
+from tapedeck.schemas.codec import Body, load_schema
+from tapedeck.schemas.guard import is_record_union
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

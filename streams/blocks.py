@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contract import Message
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

@@ -22,9 +22,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from schemas.errors import Fatal
-from streams.frame import Cursors, pack, precedence, unpack
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.frame import Cursors, pack, precedence, unpack
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 STAGED = b"~staged\0"
 APPLIED_KEY = b"~applied"

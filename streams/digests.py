@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from schemas.codec import PREFIX, decode
-from streams.bulk.rows import Rows, raw_id, row_of
-from streams.contract import Message
-from streams.frame import unpack
-from topics.catalogue import WATERMARK_KEY, topic
+from tapedeck.schemas.codec import PREFIX, decode
+from tapedeck.streams.bulk.rows import Rows, raw_id, row_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import unpack
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 
 class OutputDigest:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 _HEAD = struct.Struct("<2sBIB")
 _CURSOR = struct.Struct("<BHq")

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.errors import DeadLetter
-from streams.contract import Message, StageSpec
-from streams.watermarks import label_of
-from topics.catalogue import RANK, topic
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.watermarks import label_of
+from tapedeck.topics.catalogue import RANK, topic
 
 Part = tuple[str, int]
 

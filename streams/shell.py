@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal, TapeError
-from streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
-from streams.frame import Value, pack, unpack
-from streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
-from streams.watermarks import label_of
-from topics.catalogue import WATERMARK_KEY, topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal, TapeError
+from tapedeck.streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
+from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
+from tapedeck.streams.watermarks import label_of
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 DUPLICATE = "DUPLICATE"
 NO_WATERMARK = "NO_WATERMARK"

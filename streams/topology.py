@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.contract import Stage, StageSpec
-from streams.sessions import Calendar
-from streams.stages.account import AccountStage
-from streams.stages.features import FeaturesStage
-from streams.stages.scores import ScoresStage
-from streams.stages.signals import SignalsStage
-from streams.stages.watchlist import WatchlistStage
-from topics.catalogue import topic
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage, StageSpec
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account import AccountStage
+from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.stages.scores import ScoresStage
+from tapedeck.streams.stages.signals import SignalsStage
+from tapedeck.streams.stages.watchlist import WatchlistStage
+from tapedeck.topics.catalogue import topic
 
 TOPOLOGY: tuple[StageSpec, ...] = (
     StageSpec(

@@ -5,9 +5,9 @@ Other Kafka tools see a tombstone and skip it.
 
 from collections.abc import Sequence
 
-from schemas.errors import DeadLetter
-from streams.contract import Message
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 LABEL_HEADER = "tape-watermark"
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.codec import encode
-from streams.contract import StageSpec
-from streams.shell import Effects, Forward, Produced
-from streams.watermarks import headers_for
-from topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.schemas.codec import encode
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.shell import Effects, Forward, Produced
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Headers = list[tuple[str, bytes]]
 TRACE = "traceparent"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from streams.config.document import Config
-from streams.digests import OutputDigest, first_difference, of_messages, of_state
-from streams.sessions import Calendar
-from streams.topology import MARKET_STAGES, spec_of
-from tape.rebuild.whole import Rebuilt, rebuild_account, rebuild_stage
-from tape.recording import Recording
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.digests import OutputDigest, first_difference, of_messages, of_state
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.tape.rebuild.whole import Rebuilt, rebuild_account, rebuild_stage
+from tapedeck.tape.recording import Recording
 
 STATE = "state"
 

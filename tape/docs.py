@@ -1,4 +1,4 @@
-"""The parts of the documentation that are made from the code: ``python -m tape.docs`` writes them again.
+"""The parts of the documentation made from the code: ``python -m tapedeck.tape.docs`` writes them again.
 
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``; what is around it is
 written by hand.
@@ -9,19 +9,25 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import GateReason
-from streams.rules.gates import GATES
-from streams.rules.orders import OrderReason, OrderState
-from streams.rules.reasons import ScoreReason, SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
-from streams.rules.sizing import SizeReason
-from streams.stages.account_decide import Verdict
-from streams.stages.account_state import AccountDrop
-from streams.stages.features import FeatureReason
-from streams.topology import as_mermaid
-from tape.demo.line import FunnelReason
-from tape.why.words import Missing, words
-from topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import GateReason
+from tapedeck.streams.rules.gates import GATES
+from tapedeck.streams.rules.orders import OrderReason, OrderState
+from tapedeck.streams.rules.reasons import (
+    ScoreReason,
+    SignalDrop,
+    SignalReason,
+    WatchlistDrop,
+    WatchlistReason,
+)
+from tapedeck.streams.rules.sizing import SizeReason
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account_state import AccountDrop
+from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.streams.topology import as_mermaid
+from tapedeck.tape.demo.line import FunnelReason
+from tapedeck.tape.why.words import Missing, words
+from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
 DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
-from connectors import dead_letters
-from connectors.postgres.mapping import Builder, maps
-from connectors.reading import ends, new_consumer, read_parts
-from schemas.codec import PREFIX, decode
-from schemas.errors import DeadLetter
-from streams.blocks import Block, MemorySource
-from streams.changelog import Changelog
-from streams.contract import Message
-from streams.digests import OutputDigest
-from streams.merge import Part
-from streams.topology import TOPOLOGY, spec_of
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.postgres.mapping import Builder, maps
+from tapedeck.connectors.reading import ends, new_consumer, read_parts
+from tapedeck.schemas.codec import PREFIX, decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Block, MemorySource
+from tapedeck.streams.changelog import Changelog
+from tapedeck.streams.contract import Message
+from tapedeck.streams.digests import OutputDigest
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
 
 Body = dict[str, Any]
 Bounds = Mapping[Part, tuple[int, int]]

@@ -14,18 +14,18 @@ from itertools import chain
 from multiprocessing import get_context
 from typing import Any
 
-from streams.contract import Message
-from streams.frame import unpack
-from streams.sessions import xnys
-from streams.sim.crash import Point
-from streams.sim.log import MemoryLog
-from streams.sim.schedule import Faults, renew_owners, run_schedule
-from streams.sim.task import MemoryStore, SimTask, drain, tasks_of
-from streams.topology import MARKET_STAGES, TOPOLOGY, make_account, make_stage, spec_of
-from streams.watermarks import readable_label
-from streams.wire import Wire
-from tape.short import CONFIG, INBOX, LAYOUT, short_tape
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import unpack
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.crash import Point
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.schedule import Faults, renew_owners, run_schedule
+from tapedeck.streams.sim.task import MemoryStore, SimTask, drain, tasks_of
+from tapedeck.streams.topology import MARKET_STAGES, TOPOLOGY, make_account, make_stage, spec_of
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.short import CONFIG, INBOX, LAYOUT, short_tape
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 SHORT = "short"
 RECORDS = tuple((n, p) for spec in TOPOLOGY for n in spec.outputs for p in range(LAYOUT.partitions(n)))

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from connectors.tapes.generator import generate
-from connectors.tapes.tape import Body, Tape
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import MINUTE_US
-from streams.identity import event_id
-from streams.wire import Wire, record_wire, watermark_wires
-from tape.sim import Simulation
-from topics.catalogue import Layout, topic
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.tape import Body, Tape
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.wire import Wire, record_wire, watermark_wires
+from tapedeck.tape.sim import Simulation
+from tapedeck.topics.catalogue import Layout, topic
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"

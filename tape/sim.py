@@ -10,25 +10,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from connectors.controls import EVERY_ACCOUNT, control, write_control
-from connectors.dispatch.lease import MemoryLeases
-from connectors.dispatch.simulated import SimDispatcher
-from connectors.paper.book import TIER_CASH, PaperAccount
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Faults as PaperFaults
-from connectors.tapes.player import Pace, Player
-from connectors.tapes.tape import Tape
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.digests import OutputDigest, of_messages, of_state
-from streams.rules.gate_types import KillState
-from streams.sessions import Calendar, xnys
-from streams.sim.crash import Crash, Fuse
-from streams.sim.log import MemoryLog
-from streams.sim.schedule import Faults, run_schedule
-from streams.sim.task import SimTask, drain, market_tasks
-from streams.topology import TOPOLOGY
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.dispatch.lease import MemoryLeases
+from tapedeck.connectors.dispatch.simulated import SimDispatcher
+from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Faults as PaperFaults
+from tapedeck.connectors.tapes.player import Pace, Player
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.digests import OutputDigest, of_messages, of_state
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.sim.crash import Crash, Fuse
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.schedule import Faults, run_schedule
+from tapedeck.streams.sim.task import SimTask, drain, market_tasks
+from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 _CRASH_SHARE = 0.5
 _MAX_FUSE = 60

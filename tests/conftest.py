@@ -8,10 +8,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-from tape.local import aot
-from tape.local.kafka import EmbeddedKafka, cluster_id_of
-from tape.local.places import cache_dir
-from tape.local.postgres import EmbeddedPostgres, check_database
+from tapedeck.tape.local import aot
+from tapedeck.tape.local.kafka import EmbeddedKafka, cluster_id_of
+from tapedeck.tape.local.places import cache_dir
+from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tapedeck", deadline=None)

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from connectors.log import KafkaLogWriter
-from connectors.reading import ends, new_consumer, read_topic
-from connectors.tapes.tape import Tape
-from schemas.codec import decode
-from streams.config.document import Config
-from streams.contract import Message
-from streams.sim.log import MemoryLog
-from streams.wire import Origin
-from tape.local.process import tail
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.local.process import tail
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.support import REPOSITORY
-from topics.admin import ensure
-from topics.catalogue import WATERMARK_KEY, Layout
 
 KILLED = -signal.SIGKILL
 

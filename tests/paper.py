@@ -10,14 +10,14 @@ from typing import Any
 
 import requests
 
-from connectors.credentials import Credentials
-from connectors.paper.book import PaperAccount
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.fills import Fees
-from connectors.paper.server import PaperServer
-from connectors.tapes.market import ContractQuote, StockQuote
-from streams.rules import occ
-from streams.sessions import day_number, micros, xnys
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.book import PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.fills import Fees
+from tapedeck.connectors.paper.server import PaperServer
+from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
+from tapedeck.streams.rules import occ
+from tapedeck.streams.sessions import day_number, micros, xnys
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from schemas.errors import CatalogueMismatch, Retry
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.schemas.errors import CatalogueMismatch, Retry
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 TIMEOUT_S = 20.0
 # Lets the cluster choose: 1 on the embedded broker, what its operators set elsewhere.

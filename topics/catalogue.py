@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from schemas.errors import Fatal
-from topics.partitioning import murmur2_partition
+from tapedeck.schemas.errors import Fatal
+from tapedeck.topics.partitioning import murmur2_partition
 
 DAY_MS = 86_400_000
 FOREVER = -1

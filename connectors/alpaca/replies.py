@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.broker import (
+from tapedeck.connectors.broker import (
     AccountReply,
     ChainQuery,
     ChainReply,
@@ -18,10 +18,10 @@ from connectors.broker import (
     SessionReply,
     TradeUpdate,
 )
-from streams.rules.occ import Right
-from streams.rules.orders import OrderState, Side
-from streams.sessions import NEW_YORK, day_number
-from streams.sessions import micros as instant
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import OrderState, Side
+from tapedeck.streams.sessions import NEW_YORK, day_number
+from tapedeck.streams.sessions import micros as instant
 
 Json = dict[str, Any]
 

@@ -27,8 +27,8 @@ from alpaca.trading.requests import (
 )
 from requests.adapters import HTTPAdapter
 
-from connectors.alpaca import replies
-from connectors.broker import (
+from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.broker import (
     AccountReply,
     ChainQuery,
     ChainReply,
@@ -44,12 +44,12 @@ from connectors.broker import (
     Refused,
     SessionReply,
 )
-from connectors.credentials import Credentials
-from schemas.errors import Fatal
-from streams.config.accounts import is_loopback
-from streams.rules import occ
-from streams.rules.orders import PositionIntent, Side
-from streams.sessions import iso_date
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.rules import occ
+from tapedeck.streams.rules.orders import PositionIntent, Side
+from tapedeck.streams.sessions import iso_date
 
 T = TypeVar("T")
 

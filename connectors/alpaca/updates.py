@@ -17,11 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from connectors.alpaca import replies
-from connectors.alpaca.trading import require_loopback
-from connectors.broker import TradeUpdate
-from connectors.credentials import Credentials
-from schemas.errors import Fatal
+from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.alpaca.trading import require_loopback
+from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.schemas.errors import Fatal
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 _ANSWER_S = 5.0

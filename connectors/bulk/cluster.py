@@ -17,8 +17,8 @@ from aiokafka.conn import collect_hosts
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from schemas.errors import Fatal, Retry
-from streams.blocks import Bytes
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.blocks import Bytes
 
 SILENT_S = 15.0
 """How long a broker may be silent."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from schemas.columns.text import put_bytes, put_varint
+from tapedeck.schemas.columns.text import put_bytes, put_varint
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 

@@ -11,10 +11,10 @@ import numpy as np
 from aiokafka import codec
 from aiokafka.record.util import calc_crc32c
 
-from connectors.bulk import kernel as K
-from schemas.errors import Fatal
-from streams.blocks import Block, Bytes, Ints
-from streams.merge import Part
+from tapedeck.connectors.bulk import kernel as K
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Block, Bytes, Ints
+from tapedeck.streams.merge import Part
 
 CRC_START = 21
 """Where the bytes begin that a batch's CRC-32C covers."""

@@ -10,13 +10,13 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
-from connectors.bulk import kernel as K
-from connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
-from connectors.bulk.records import batches_of, blocks_of, check
-from schemas.errors import Fatal
-from streams.blocks import Block, Bytes
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk import kernel as K
+from tapedeck.connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
+from tapedeck.connectors.bulk.records import batches_of, blocks_of, check
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Block, Bytes
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 FETCH_BYTES = 4 << 20
 """What one fetch asks for: a stream holds one answer, and the next one waits in the socket."""

@@ -16,13 +16,13 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from connectors.bulk import kernel as K
-from connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
-from connectors.bulk.records import contiguous, seal
-from schemas.errors import Fatal, Retry
-from streams.blocks import Block, Bytes
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk import kernel as K
+from tapedeck.connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
+from tapedeck.connectors.bulk.records import contiguous, seal
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.blocks import Block, Bytes
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 BATCH_BYTES = 512 << 10
 QUEUE_BYTES = 16 << 20

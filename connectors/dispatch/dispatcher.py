@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any, TypeVar
 
-from connectors.broker import (
+from tapedeck.connectors.broker import (
     Broker,
     BrokerError,
     ChainQuery,
@@ -21,16 +21,16 @@ from connectors.broker import (
     Refused,
     TradeUpdate,
 )
-from connectors.clock import Clock
-from connectors.dispatch.inbox import Body, Inbox, Newest
-from connectors.dispatch.lease import Lease
-from connectors.dispatch.selftest import Check, self_test
-from schemas.errors import Fatal
-from streams.config.accounts import Account
-from streams.config.document import Config
-from streams.rules.occ import Right
-from streams.rules.orders import TERMINAL, OrderState, PositionIntent, Side
-from streams.sessions import Calendar
+from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.dispatch.inbox import Body, Inbox, Newest
+from tapedeck.connectors.dispatch.lease import Lease
+from tapedeck.connectors.dispatch.selftest import Check, self_test
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import TERMINAL, OrderState, PositionIntent, Side
+from tapedeck.streams.sessions import Calendar
 
 T = TypeVar("T")
 

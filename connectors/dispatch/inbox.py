@@ -8,7 +8,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from connectors.broker import (
+from tapedeck.connectors.broker import (
     AccountReply,
     ChainReply,
     FillReply,
@@ -17,10 +17,10 @@ from connectors.broker import (
     QuoteReply,
     TradeUpdate,
 )
-from streams.config.document import digest
-from streams.contract import SECOND_US
-from streams.identity import event_id
-from streams.rules.orders import OrderState
+from tapedeck.streams.config.document import digest
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.rules.orders import OrderState
 
 Body = dict[str, Any]
 _SCALE = Decimal("0.000001")

@@ -11,8 +11,8 @@ from typing import Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
-from connectors.postgres.database import connect
-from schemas.errors import Fatal, Retry
+from tapedeck.connectors.postgres.database import connect
+from tapedeck.schemas.errors import Fatal, Retry
 
 TTL_S = 10.0
 LEAST_LEFT_S = 3.0

@@ -1,8 +1,8 @@
 """The newest bar and feature of each symbol, as seen on the topics: what freshness gates are judged on."""
 
-from connectors.dispatch.inbox import Newest
-from streams.contract import MINUTE_US, Message
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 NAMES = ("bars", "features")
 

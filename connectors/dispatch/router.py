@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.contract import Message, StageSpec
-from streams.merge import Mark, Merge, Record, Unreadable
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.merge import Mark, Merge, Record, Unreadable
 
 TOPIC = "signals"
 SPEC = StageSpec(name="router", trigger=TOPIC, outputs=(), scale="single", doc="signals to the inbox")

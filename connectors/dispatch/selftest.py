@@ -4,9 +4,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-from connectors.broker import Broker, BrokerError, ChainQuery
-from streams.config.accounts import Account
-from streams.sessions import Calendar
+from tapedeck.connectors.broker import Broker, BrokerError, ChainQuery
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.sessions import Calendar
 
 _DAYS_AHEAD = 7
 _FURTHEST_EXPIRY = 30

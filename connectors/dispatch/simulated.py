@@ -10,27 +10,27 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
-from connectors.broker import TradeUpdate
-from connectors.controls import EVERY_ACCOUNT
-from connectors.dead_letters import dead_letter
-from connectors.dispatch.dispatcher import Dispatcher
-from connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
-from connectors.dispatch.newest import NAMES, NewestSeen
-from connectors.dispatch.router import TOPIC as SIGNALS
-from connectors.dispatch.router import Minute, MinuteRouter
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.inprocess import InProcessBroker
-from schemas.codec import decode
-from streams.config.document import Config
-from streams.contract import SECOND_US, Message
-from streams.merge import Part
-from streams.sessions import Calendar
-from streams.sim.crash import Fuse
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask
-from streams.topology import make_account, spec_of
-from streams.wire import record_wire
-from topics.catalogue import topic
+from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.controls import EVERY_ACCOUNT
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
+from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
+from tapedeck.connectors.dispatch.router import TOPIC as SIGNALS
+from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.inprocess import InProcessBroker
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import SECOND_US, Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.sim.crash import Fuse
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask
+from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.wire import record_wire
+from tapedeck.topics.catalogue import topic
 
 INBOX = "account_inbox"
 CONTROLS = "controls"

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from connectors.paper.ledger import Ledger
-from connectors.paper.orders import Execution, Order
+from tapedeck.connectors.paper.ledger import Ledger
+from tapedeck.connectors.paper.orders import Execution, Order
 
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from connectors.broker import NOT_UNIQUE
-from connectors.paper.book import Book
-from connectors.paper.market import Listing
-from connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
-from streams.contract import MINUTE_US
-from streams.rules.orders import Side
-from streams.sessions import Calendar
+from tapedeck.connectors.broker import NOT_UNIQUE
+from tapedeck.connectors.paper.book import Book
+from tapedeck.connectors.paper.market import Listing
+from tapedeck.connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.sessions import Calendar
 
 _EXPIRY_DAY_STOP_US = 30 * MINUTE_US
 _LONGEST_CLIENT_ID = 128

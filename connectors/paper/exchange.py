@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from connectors.paper import checks, fills, wire
-from connectors.paper.book import Book, PaperAccount
-from connectors.paper.faults import Fault, Faults
-from connectors.paper.ledger import Ledger
-from connectors.paper.market import Board, Listing
-from connectors.paper.orders import (
+from tapedeck.connectors.paper import checks, fills, wire
+from tapedeck.connectors.paper.book import Book, PaperAccount
+from tapedeck.connectors.paper.faults import Fault, Faults
+from tapedeck.connectors.paper.ledger import Ledger
+from tapedeck.connectors.paper.market import Board, Listing
+from tapedeck.connectors.paper.orders import (
     NOT_FOUND,
     UNPROCESSABLE,
     Execution,
@@ -22,10 +22,10 @@ from connectors.paper.orders import (
     Refusal,
     stable_uuid,
 )
-from connectors.tapes.market import Market
-from streams.contract import MINUTE_US
-from streams.rules.orders import Side
-from streams.sessions import Calendar, Session
+from tapedeck.connectors.tapes.market import Market
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.sessions import Calendar, Session
 
 Json = dict[str, Any]
 Listener = Callable[[str, Json], None]

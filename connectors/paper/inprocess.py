@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from connectors.alpaca import replies
-from connectors.alpaca.trading import is_option, position_intent
-from connectors.broker import (
+from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.alpaca.trading import is_option, position_intent
+from tapedeck.connectors.broker import (
     AccountReply,
     ChainQuery,
     ChainReply,
@@ -22,12 +22,12 @@ from connectors.broker import (
     SessionReply,
     TradeUpdate,
 )
-from connectors.paper import wire
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault, UpdateGate
-from connectors.paper.market import Board
-from connectors.paper.orders import Refusal
-from connectors.tapes.market import ContractQuote, StockQuote
+from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault, UpdateGate
+from tapedeck.connectors.paper.market import Board
+from tapedeck.connectors.paper.orders import Refusal
+from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
 
 T = TypeVar("T")
 _FEEDS = ("iex", "indicative")

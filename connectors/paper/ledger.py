@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from connectors.paper.market import Listing
-from connectors.paper.orders import Execution
-from streams.rules.orders import Side
+from tapedeck.connectors.paper.market import Listing
+from tapedeck.connectors.paper.orders import Execution
+from tapedeck.streams.rules.orders import Side
 
 ZERO = Decimal(0)
 

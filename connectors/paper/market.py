@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
-from streams.rules import occ
+from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
+from tapedeck.streams.rules import occ
 
 
 class Listing(NamedTuple):

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
 
-from connectors.paper.market import Listing
-from streams.rules.orders import Side
+from tapedeck.connectors.paper.market import Listing
+from tapedeck.streams.rules.orders import Side
 
 _TERMINAL = frozenset({"filled", "canceled", "expired", "rejected"})
 

@@ -16,15 +16,15 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from connectors.alpaca.replies import micros
-from connectors.paper import wire
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault
-from connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, TOO_MANY, Refusal
-from connectors.paper.stream import UpdateHub
-from connectors.tapes.market import ContractQuote
-from schemas.errors import Fatal
-from streams.sessions import day_number
+from tapedeck.connectors.alpaca.replies import micros
+from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, TOO_MANY, Refusal
+from tapedeck.connectors.paper.stream import UpdateHub
+from tapedeck.connectors.tapes.market import ContractQuote
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.sessions import day_number
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault, UpdateGate
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault, UpdateGate
 
 Json = dict[str, Any]
 

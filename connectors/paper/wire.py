@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.paper.ledger import Position
-from connectors.paper.market import Listing
-from connectors.paper.orders import Execution, Order, stable_uuid
-from connectors.tapes.market import ContractQuote, StockQuote
-from streams.sessions import Session, iso_date
+from tapedeck.connectors.paper.ledger import Position
+from tapedeck.connectors.paper.market import Listing
+from tapedeck.connectors.paper.orders import Execution, Order, stable_uuid
+from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
+from tapedeck.streams.sessions import Session, iso_date
 
 Json = dict[str, Any]
 _NEW_YORK = ZoneInfo("America/New_York")

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from connectors.postgres.database import connect
-from connectors.postgres.mapping import maps
-from connectors.postgres.models import AUDITED, table_name
-from connectors.postgres.reading import read_events
-from schemas.errors import DeadLetter
-from topics.catalogue import Layout
+from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.mapping import maps
+from tapedeck.connectors.postgres.models import AUDITED, table_name
+from tapedeck.connectors.postgres.reading import read_events
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.topics.catalogue import Layout
 
 ALL_AUDITED = tuple(topic.name for topic in AUDITED)
 

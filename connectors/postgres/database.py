@@ -17,7 +17,7 @@ from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from schemas.errors import Fatal, Retry
+from tapedeck.schemas.errors import Fatal, Retry
 
 SINK_ROLE = "tape_sink"
 READ_ROLE = "tape_read"

@@ -14,13 +14,13 @@ import orjson
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
-from connectors import dead_letters
-from connectors.postgres.models import COMMON_COLUMNS, TABLES, table_name
-from schemas.codec import PREFIX, Body, decode
-from schemas.errors import Fatal
-from streams.contract import Message
-from streams.identity import event_id
-from topics.catalogue import topic
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.postgres.models import COMMON_COLUMNS, TABLES, table_name
+from tapedeck.schemas.codec import PREFIX, Body, decode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import Message
+from tapedeck.streams.identity import event_id
+from tapedeck.topics.catalogue import topic
 
 Row = tuple[Any, ...]
 Builder = Callable[[Message], Row]

@@ -18,8 +18,8 @@ from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary,
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from schemas.codec import load_schema
-from topics.catalogue import CATALOGUE
+from tapedeck.schemas.codec import load_schema
+from tapedeck.topics.catalogue import CATALOGUE
 
 Long = Annotated[int, mapped_column(BigInteger)]
 NAMING = {"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_name)s_idx"}

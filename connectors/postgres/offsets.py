@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from connectors.postgres.database import connect
-from connectors.postgres.models import AUDITED
-from connectors.postgres.reading import bounds, check_topics, open_consumer
-from connectors.postgres.store import Connection
-from schemas.errors import Fatal, Retry
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.models import AUDITED
+from tapedeck.connectors.postgres.reading import bounds, check_topics, open_consumer
+from tapedeck.connectors.postgres.store import Connection
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 DEFAULT_GROUP = "sink"
 _WAIT_S = 0.2

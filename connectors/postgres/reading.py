@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaException
 
-from connectors.reading import ends, new_consumer, read_parts
-from schemas.errors import CatalogueMismatch, Fatal, Retry
-from streams.contract import Message
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.connectors.reading import ends, new_consumer, read_parts
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 ANSWER_S = 10.0
 

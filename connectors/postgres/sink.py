@@ -24,28 +24,28 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as WireMessage
 
-from connectors import dead_letters
-from connectors.clock import Clock
-from connectors.postgres.database import connect, require_head
-from connectors.postgres.mapping import maps
-from connectors.postgres.models import AUDITED
-from connectors.postgres.offsets import DEFAULT_GROUP, Offsets
-from connectors.postgres.reading import (
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.postgres.database import connect, require_head
+from tapedeck.connectors.postgres.mapping import maps
+from tapedeck.connectors.postgres.models import AUDITED
+from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
+from tapedeck.connectors.postgres.reading import (
     bounds,
     check_topics,
     is_punctuation,
     open_consumer,
 )
-from connectors.postgres.store import Bad, Store, Written
-from connectors.producer import Batch, Outbox
-from connectors.reading import to_message
-from schemas.codec import encode
-from schemas.errors import DeadLetter, Fatal, Retry
-from streams.contract import Message
-from streams.merge import Part
-from streams.watermarks import label_of
-from streams.wire import Origin, Wire
-from topics.catalogue import Layout, topic
+from tapedeck.connectors.postgres.store import Bad, Store, Written
+from tapedeck.connectors.producer import Batch, Outbox
+from tapedeck.connectors.reading import to_message
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import label_of
+from tapedeck.streams.wire import Origin, Wire
+from tapedeck.topics.catalogue import Layout, topic
 
 BATCH_RECORDS = 5_000
 BATCH_S = 0.2

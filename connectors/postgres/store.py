@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.mapping import TopicMap
-from schemas.errors import DeadLetter
-from streams.contract import Message
+from tapedeck.connectors.postgres.mapping import TopicMap
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
 
 # A row that can never be stored, as seen by the server or by the client's own encoding.
 _REFUSED = (

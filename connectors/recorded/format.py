@@ -18,13 +18,13 @@ from typing import Any
 import fastavro
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.codec import with_log_id, with_wire_id
-from schemas.errors import Fatal
-from streams.blocks import MemorySource
-from streams.config.document import Config, from_dict
-from streams.contract import Message
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.schemas.codec import with_log_id, with_wire_id
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 FORMAT = 1
 RECORDS, MANIFEST = "records.avro", "manifest.json"

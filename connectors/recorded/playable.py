@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from connectors.recorded.format import RecordedTape
-from connectors.recorded.window import slices
-from connectors.tapes.files import QUOTES_MADE, made_quotes, market_over
-from connectors.tapes.market import StockQuote
-from connectors.tapes.tape import Body, Minute, Tape, universe_body
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
-from streams.contract import MINUTE_US, Message
-from streams.sessions import Calendar, iso_date, micros
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.recorded.format import RecordedTape
+from tapedeck.connectors.recorded.window import slices
+from tapedeck.connectors.tapes.files import QUOTES_MADE, made_quotes, market_over
+from tapedeck.connectors.tapes.market import StockQuote
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.sessions import Calendar, iso_date, micros
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 def playable(tape: RecordedTape, calendar: Calendar) -> Tape:

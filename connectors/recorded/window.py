@@ -10,15 +10,15 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
-from streams.blocks import Source
-from streams.contract import MINUTE_US, Message
-from streams.merge import Part
-from streams.sessions import NEW_YORK, Calendar, iso_date, iso_utc, micros
-from streams.watermarks import readable_label
-from streams.wire import watermark_wires
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import NEW_YORK, Calendar, iso_date, iso_utc, micros
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import watermark_wires
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 SOURCES = ("bars", "quotes", "universe")
 INBOX = "account_inbox"

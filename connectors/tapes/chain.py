@@ -9,9 +9,9 @@ from statistics import NormalDist
 from typing import NamedTuple
 from zlib import crc32
 
-from connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
-from streams.rules import occ
-from streams.sessions import Calendar, Session, iso_date
+from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
+from tapedeck.streams.rules import occ
+from tapedeck.streams.sessions import Calendar, Session, iso_date
 
 ORIGIN = "synthetic/chain"
 _NORMAL = NormalDist()

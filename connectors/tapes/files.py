@@ -12,14 +12,14 @@ from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from connectors.tapes.chain import ORIGIN as CHAIN_ORIGIN
-from connectors.tapes.chain import SyntheticChain, Underlying
-from connectors.tapes.market import StockQuote, TapeMarket, quote_time
-from connectors.tapes.table import Table, read_table
-from connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
-from streams.sessions import Calendar, day_number, iso_date, xnys
+from tapedeck.connectors.tapes.chain import ORIGIN as CHAIN_ORIGIN
+from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying
+from tapedeck.connectors.tapes.market import StockQuote, TapeMarket, quote_time
+from tapedeck.connectors.tapes.table import Table, read_table
+from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys
 
 _PRICES = ("open", "high", "low", "close")
 _BAR_NUMBERS = (*_PRICES, "volume")

@@ -10,14 +10,14 @@ from zlib import crc32
 
 import numpy as np
 
-from connectors.tapes.chain import SyntheticChain, Underlying
-from connectors.tapes.market import StockQuote, TapeMarket, quote_time
-from connectors.tapes.plants import Floats, Plant, plan, shape_returns, shape_volume
-from connectors.tapes.profiles import PROFILES, Profile, profile
-from connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
-from streams.sessions import Calendar, Session, day_number, xnys
+from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying
+from tapedeck.connectors.tapes.market import StockQuote, TapeMarket, quote_time
+from tapedeck.connectors.tapes.plants import Floats, Plant, plan, shape_returns, shape_volume
+from tapedeck.connectors.tapes.profiles import PROFILES, Profile, profile
+from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Calendar, Session, day_number, xnys
 
 DEFAULT_SEED = 7
 DEFAULT_SESSION = date(2026, 2, 17)

@@ -6,13 +6,13 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, TopicPartition
 
-from connectors.reading import ends, new_consumer, read_parts, to_message
-from schemas.codec import decode
-from schemas.errors import Fatal
-from streams.contract import Message
-from streams.merge import Part
-from streams.watermarks import readable_label
-from topics.catalogue import Layout
+from tapedeck.connectors.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.topics.catalogue import Layout
 
 PATIENCE_S = 60.0
 _LOOK_BACK = 500

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from connectors.log import LogWriter
-from connectors.tapes.tape import Minute, Tape
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
+from tapedeck.connectors.log import LogWriter
+from tapedeck.connectors.tapes.tape import Minute, Tape
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
 
 SOURCES = ("bars", "quotes", "universe")
 LastWatermarks = Mapping[tuple[str, int], int | None]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 
 class Profile(NamedTuple):

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from connectors.recorded.format import is_recorded, load
-from connectors.recorded.playable import playable
-from connectors.tapes.files import DEFAULT_FEED, read_tape
-from connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate
-from connectors.tapes.tape import Tape
-from schemas.errors import Fatal
-from streams.sessions import xnys
+from tapedeck.connectors.recorded.format import is_recorded, load
+from tapedeck.connectors.recorded.playable import playable
+from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.sessions import xnys
 
 _SYNTHETIC = "synthetic"
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 _TEXT = ("symbol", "feed")
 _ISO_WITH_ZONE = r"(Z|[+-]\d{2}:?\d{2})$"

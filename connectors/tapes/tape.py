@@ -7,10 +7,10 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
 
-from connectors.tapes.market import Market, StockQuote
-from schemas.codec import encode_body
-from streams.contract import MINUTE_US
-from streams.identity import event_id
+from tapedeck.connectors.tapes.market import Market, StockQuote
+from tapedeck.schemas.codec import encode_body
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import event_id
 
 _MICRO = Decimal("0.000001")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec import load_schema, without_times
-from schemas.columns import kernel
-from schemas.errors import Fatal
+from tapedeck.schemas.codec import load_schema, without_times
+from tapedeck.schemas.columns import kernel
+from tapedeck.schemas.errors import Fatal
 
 SCALE = 6
 _PLAIN = {

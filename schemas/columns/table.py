@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec import Body
-from schemas.columns import kernel
-from schemas.columns.layout import SCALE, Field, Layout, layout_of
-from schemas.errors import DeadLetter
+from tapedeck.schemas.codec import Body
+from tapedeck.schemas.columns import kernel
+from tapedeck.schemas.columns.layout import SCALE, Field, Layout, layout_of
+from tapedeck.schemas.errors import DeadLetter
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.columns.kernel import jit, put_bytes, put_varint
+from tapedeck.schemas.columns.kernel import jit, put_bytes, put_varint
 
 __all__ = ["put_bytes", "put_decimal", "put_hex", "put_varint"]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from schemas.codec import prefix_of
-from schemas.columns import kernel
-from schemas.columns.layout import Field
-from schemas.columns.table import ABSENT, Bytes, Columns, Ints, frozen
-from schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.codec import prefix_of
+from tapedeck.schemas.columns import kernel
+from tapedeck.schemas.columns.layout import Field
+from tapedeck.schemas.columns.table import ABSENT, Bytes, Columns, Ints, frozen
+from tapedeck.schemas.errors import DeadLetter, Fatal
 
 
 def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:

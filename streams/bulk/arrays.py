@@ -7,12 +7,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from schemas.columns.text import put_bytes, put_decimal, put_hex
-from streams.blocks import Block, Bytes, Ints
-from streams.bulk.sha256 import sha256_of
-from streams.identity import RULES_VERSION
-from streams.watermarks import LABEL_HEADER
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
+from tapedeck.streams.blocks import Block, Bytes, Ints
+from tapedeck.streams.bulk.sha256 import sha256_of
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 

@@ -5,21 +5,29 @@ from typing import Any
 
 import numpy as np
 
-from schemas.columns import NULL, Columns, symbols
-from streams.blocks import Block, Ints
-from streams.bulk.arrays import event_ids
-from streams.bulk.members import Piece
-from streams.bulk.outs import Outs, encoded, one_by_one
-from streams.bulk.reading import bodies_of
-from streams.bulk.texts import Texts
-from streams.contract import Out, Row
-from streams.identity import RULES_VERSION
-from streams.rules.signal import ACTIONS, DIRECTIONS, REASONS, STRATEGIES, Action, Factors, from_codes
-from streams.rules.signal_kernel import NONE
-from streams.stages import signals_kernel as kernel
-from streams.stages.base import Body
-from streams.stages.signals import MEMBERSHIP, SNAPSHOT, SignalsStage
-from streams.stages.signals_fold import Answers
+from tapedeck.schemas.columns import NULL, Columns, symbols
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import event_ids
+from tapedeck.streams.bulk.members import Piece
+from tapedeck.streams.bulk.outs import Outs, encoded, one_by_one
+from tapedeck.streams.bulk.reading import bodies_of
+from tapedeck.streams.bulk.texts import Texts
+from tapedeck.streams.contract import Out, Row
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.rules.signal import (
+    ACTIONS,
+    DIRECTIONS,
+    REASONS,
+    STRATEGIES,
+    Action,
+    Factors,
+    from_codes,
+)
+from tapedeck.streams.rules.signal_kernel import NONE
+from tapedeck.streams.stages import signals_kernel as kernel
+from tapedeck.streams.stages.base import Body
+from tapedeck.streams.stages.signals import MEMBERSHIP, SNAPSHOT, SignalsStage
+from tapedeck.streams.stages.signals_fold import Answers
 
 _HOLD = ACTIONS.index(Action.HOLD)
 _ACTION = np.array([symbols("decisions", "action").index(str(each)) for each in ACTIONS])

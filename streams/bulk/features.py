@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from schemas.columns import NULL, Columns
-from schemas.columns.layout import symbols
-from streams.blocks import Block, Ints
-from streams.bulk.arrays import Interner, event_ids
-from streams.bulk.job import Job, Result
-from streams.bulk.outs import Outs, encoded
-from streams.bulk.reading import NEVER, ids_in, minutes_of, placed, read_columns
-from streams.bulk.texts import Texts
-from streams.contract import MINUTE_US
-from streams.frame import Value
-from streams.identity import RULES_VERSION
-from streams.stages.features import NUMBERS, PRICES, REASONS, FeaturesStage, Window
-from streams.windows import layout as L
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.columns import NULL, Columns
+from tapedeck.schemas.columns.layout import symbols
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import Interner, event_ids
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.bulk.outs import Outs, encoded
+from tapedeck.streams.bulk.reading import NEVER, ids_in, minutes_of, placed, read_columns
+from tapedeck.streams.bulk.texts import Texts
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.frame import Value
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.stages.features import NUMBERS, PRICES, REASONS, FeaturesStage, Window
+from tapedeck.streams.windows import layout as L
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _STATES = symbols("features", "or_state")
 _OR_STATE = np.array([_STATES.index(state) for state in L.OR_STATES], dtype=np.int64)

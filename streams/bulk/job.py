@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from streams.blocks import Block, Source
-from streams.bulk.outs import Outs, in_columns, one_by_one
-from streams.bulk.records import Records
-from streams.bulk.rows import Rows
-from streams.contract import Message, Out
-from streams.frame import Value, pack, unpack
-from streams.merge import Part, parts_of
-from streams.shell import Effects, Forward, Produced
-from streams.topology import spec_of
-from streams.wire import Origin, Wires
-from topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.bulk.outs import Outs, in_columns, one_by_one
+from tapedeck.streams.bulk.records import Records
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.contract import Message, Out
+from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.merge import Part, parts_of
+from tapedeck.streams.shell import Effects, Forward, Produced
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.wire import Origin, Wires
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 _TOGETHER = 5000
 """Outputs and watermarks of a period stage that are encoded together."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.columns import Columns
-from streams.blocks import Block, Ints
-from streams.bulk.arrays import Interner
-from streams.bulk.reading import NEVER, minutes_of, read_columns
+from tapedeck.schemas.columns import Columns
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import Interner
+from tapedeck.streams.bulk.reading import NEVER, minutes_of, read_columns
 
 
 @dataclass(frozen=True)

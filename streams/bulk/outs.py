@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.codec import PREFIX, encode
-from schemas.columns import Columns, encode_columns, supports
-from streams.blocks import Bytes, Ints
-from streams.bulk.arrays import moved, rows_of
-from streams.bulk.rows import raw_id
-from streams.contract import Out
-from streams.merge import Part
-from topics.catalogue import topic
+from tapedeck.schemas.codec import PREFIX, encode
+from tapedeck.schemas.columns import Columns, encode_columns, supports
+from tapedeck.streams.blocks import Bytes, Ints
+from tapedeck.streams.bulk.arrays import moved, rows_of
+from tapedeck.streams.bulk.rows import raw_id
+from tapedeck.streams.contract import Out
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import topic
 
 
 @dataclass(frozen=True, slots=True)

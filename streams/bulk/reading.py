@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from schemas.codec import decode
-from schemas.columns import NULL, Columns, decode_columns
-from schemas.columns.kernel import BOOLEAN
-from schemas.errors import DeadLetter
-from streams.blocks import Block, Bytes, Ints
-from streams.bulk.arrays import RECORD, UNREADABLE, labels_of, raw_ids
-from streams.bulk.rows import raw_id
-from streams.shell import NO_WATERMARK
-from topics.catalogue import topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.columns import NULL, Columns, decode_columns
+from tapedeck.schemas.columns.kernel import BOOLEAN
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Block, Bytes, Ints
+from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, labels_of, raw_ids
+from tapedeck.streams.bulk.rows import raw_id
+from tapedeck.streams.shell import NO_WATERMARK
+from tapedeck.topics.catalogue import topic
 
 NEVER = RECORD
 """The log minute of what stands before the first watermark of its partition."""

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from schemas.columns.text import put_bytes, put_decimal, put_hex
-from streams.blocks import Block, Bytes, Ints, pack_headers
-from streams.bulk.arrays import get_varint, moved, readonly
-from streams.bulk.outs import Outs
-from streams.contract import MINUTE_US
-from streams.watermarks import headers_for
-from streams.wire import TRACE, Origin
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
+from tapedeck.streams.blocks import Block, Bytes, Ints, pack_headers
+from tapedeck.streams.bulk.arrays import get_varint, moved, readonly
+from tapedeck.streams.bulk.outs import Outs
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.streams.wire import TRACE, Origin
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 

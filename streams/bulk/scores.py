@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemas.columns import Columns
-from streams.blocks import Block, Ints
-from streams.bulk.arrays import Interner
-from streams.bulk.job import Job, Result
-from streams.bulk.reading import NEVER, bodies_of, minutes_of, placed, read_columns
-from streams.contract import MINUTE_US, Out
-from streams.frame import Value
-from streams.shell import Effects, Forward, Produced
-from streams.stages.base import Body
-from streams.stages.scores import KEPT, ScoresStage
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.columns import Columns
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import Interner
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.bulk.reading import NEVER, bodies_of, minutes_of, placed, read_columns
+from tapedeck.streams.contract import MINUTE_US, Out
+from tapedeck.streams.frame import Value
+from tapedeck.streams.shell import Effects, Forward, Produced
+from tapedeck.streams.stages.base import Body
+from tapedeck.streams.stages.scores import KEPT, ScoresStage
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _FIELDS = (*KEPT, "feed")
 Key = tuple[int, bytes]

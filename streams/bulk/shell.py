@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from streams.blocks import Block
-from streams.bulk.job import Job, Result
-from streams.contract import Stage
-from streams.merge import Merge, Part
-from streams.shell import Shell
-from streams.sim.task import MemoryStore
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.merge import Merge, Part
+from tapedeck.streams.shell import Shell
+from tapedeck.streams.sim.task import MemoryStore
 
 _BATCH = 20_000
 

@@ -4,23 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.columns import Columns
-from streams.blocks import Block, Ints
-from streams.bulk.arrays import Interner
-from streams.bulk.decisions import Answered, Decisions
-from streams.bulk.job import Job, Result
-from streams.bulk.members import Members, Piece
-from streams.bulk.outs import Outs
-from streams.bulk.reading import NEVER, minutes_of, placed, read_columns
-from streams.contract import MINUTE_US
-from streams.frame import Value
-from streams.rules.reasons import SignalDrop
-from streams.rules.signal_kernel import Floats
-from streams.stages import signals_kernel as kernel
-from streams.stages.base import Body
-from streams.stages.signals import NUMBERS, SignalsStage
-from streams.stages.signals_fold import SignalsState
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.columns import Columns
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import Interner
+from tapedeck.streams.bulk.decisions import Answered, Decisions
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.bulk.members import Members, Piece
+from tapedeck.streams.bulk.outs import Outs
+from tapedeck.streams.bulk.reading import NEVER, minutes_of, placed, read_columns
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.frame import Value
+from tapedeck.streams.rules.reasons import SignalDrop
+from tapedeck.streams.rules.signal_kernel import Floats
+from tapedeck.streams.stages import signals_kernel as kernel
+from tapedeck.streams.stages.base import Body
+from tapedeck.streams.stages.signals import NUMBERS, SignalsStage
+from tapedeck.streams.stages.signals_fold import SignalsState
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _DROPS = (
     (kernel.SAME_ACTION, SignalDrop.SAME_ACTION),

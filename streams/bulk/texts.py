@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from schemas.columns.text import put_bytes, put_varint
-from streams.blocks import Bytes, Ints
-from streams.bulk.arrays import hex_of, moved, readonly
+from tapedeck.schemas.columns.text import put_bytes, put_varint
+from tapedeck.streams.blocks import Bytes, Ints
+from tapedeck.streams.bulk.arrays import hex_of, moved, readonly
 
 
 @njit(cache=True, nogil=True)

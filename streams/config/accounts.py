@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from streams.config.groups import Group, Money, Positive, Share
+from tapedeck.streams.config.groups import Group, Money, Positive, Share
 
 EMBEDDED = "embedded"
 """Base URL of an account at the stack's own paper exchange, whatever port that has today: an address would

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from schemas.errors import ConfigInvalid
-from streams.config import groups
-from streams.config.accounts import Account
+from tapedeck.schemas.errors import ConfigInvalid
+from tapedeck.streams.config import groups
+from tapedeck.streams.config.accounts import Account
 
 
 class Config(groups.Group):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from streams.config.accounts import EMBEDDED, Account
+from tapedeck.streams.config.accounts import EMBEDDED, Account
 
 
 def example_account(account_id: str, tier: str, base_url: str = EMBEDDED) -> Account:

@@ -7,10 +7,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from streams.config.groups import Contract
-from streams.contract import SECOND_US
-from streams.rules.money import mid, spread, usable
-from streams.rules.occ import OccError, Right, parse
+from tapedeck.streams.config.groups import Contract
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.rules.money import mid, spread, usable
+from tapedeck.streams.rules.occ import OccError, Right, parse
 
 STANDARD_SIZE = 100
 _FULL_VOLUME = 1000

@@ -6,12 +6,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from schemas.errors import TapeError
-from streams.config.accounts import Account, Action
-from streams.config.document import Config
-from streams.rules.contracts import ContractReason
-from streams.rules.orders import Purpose
-from streams.rules.positions import Kind
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.config.accounts import Account, Action
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.orders import Purpose
+from tapedeck.streams.rules.positions import Kind
 
 Strategy = Literal["day_trade", "swing_trade", "gap_fade"]
 

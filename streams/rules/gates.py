@@ -6,9 +6,9 @@ Every gate is evaluated and recorded; nothing stops at the first failure.
 from collections.abc import Iterable
 from decimal import Decimal
 
-from streams.rules import gates_limits as limits
-from streams.rules import gates_market as market
-from streams.rules.gate_types import Gate, GateInputs, GateResult, Rules, run_gate
+from tapedeck.streams.rules import gates_limits as limits
+from tapedeck.streams.rules import gates_market as market
+from tapedeck.streams.rules.gate_types import Gate, GateInputs, GateResult, Rules, run_gate
 
 GATES: tuple[Gate, ...] = (
     Gate("account_identity", True, market.account_identity),

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from streams.config.accounts import Action
-from streams.contract import MINUTE_US
-from streams.rules.gate_types import (
+from tapedeck.streams.config.accounts import Action
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.gate_types import (
     NOT_APPLICABLE,
     Check,
     GateInputs,
@@ -14,9 +14,9 @@ from streams.rules.gate_types import (
     Reservation,
     Rules,
 )
-from streams.rules.money import ZERO, money
-from streams.rules.orders import Purpose
-from streams.rules.positions import Kind
+from tapedeck.streams.rules.money import ZERO, money
+from tapedeck.streams.rules.orders import Purpose
+from tapedeck.streams.rules.positions import Kind
 
 R = GateReason
 _BULLISH = {Action.BUY_CALL: True, Action.BUY_STOCK: True, Action.BUY_PUT: False, Action.SELL_STOCK: False}

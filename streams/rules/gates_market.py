@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from streams.contract import MINUTE_US, SECOND_US
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import (
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import (
     NOT_APPLICABLE,
     Check,
     GateInputs,
@@ -14,8 +14,8 @@ from streams.rules.gate_types import (
     Reason,
     Rules,
 )
-from streams.rules.money import money, spread, usable
-from streams.rules.orders import Purpose
+from tapedeck.streams.rules.money import money, spread, usable
+from tapedeck.streams.rules.orders import Purpose
 
 R = GateReason
 

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from schemas.errors import TapeError
+from tapedeck.schemas.errors import TapeError
 
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _TAIL = 15  # YYMMDD, right, strike

@@ -7,9 +7,9 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
 
-from streams.rules.money import ZERO
-from streams.rules.occ import OccError, Right, parse
-from streams.rules.orders import Side
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.rules.occ import OccError, Right, parse
+from tapedeck.streams.rules.orders import Side
 
 OPTION_MULTIPLIER = 100
 

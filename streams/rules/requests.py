@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from streams.identity import event_id
-from streams.rules.occ import Right
-from streams.rules.orders import PositionIntent, Side
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import PositionIntent, Side
 
 
 @dataclass(frozen=True, kw_only=True)

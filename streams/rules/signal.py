@@ -9,9 +9,9 @@ from enum import StrEnum
 from math import isnan, nan
 from typing import NamedTuple
 
-from streams.config.document import Config
-from streams.rules import signal_kernel as kernel
-from streams.rules.reasons import SignalReason
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules import signal_kernel as kernel
+from tapedeck.streams.rules.reasons import SignalReason
 
 
 class Action(StrEnum):

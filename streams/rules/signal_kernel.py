@@ -11,10 +11,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, SECOND_US
-from streams.rules.reasons import SignalReason
-from streams.windows.rounding import round6
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.windows.rounding import round6
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 

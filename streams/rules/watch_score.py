@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from streams.config.groups import Watchlist
+from tapedeck.streams.config.groups import Watchlist
 
 NO_NEWS_AGE_S = 3600.0
 _SENTIMENT_DEAD_ZONE = 0.05

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from streams.config.groups import Watchlist
-from streams.contract import MINUTE_US
-from streams.rules.reasons import WatchlistReason
+from tapedeck.streams.config.groups import Watchlist
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import WatchlistReason
 
 SCORED = "SCORED"
 BACKFILL = "BACKFILL"

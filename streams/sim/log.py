@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from streams.contract import Message
-from streams.wire import Headers, Wire, record_wire, watermark_wires
-from topics.catalogue import Layout, topic
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Headers, Wire, record_wire, watermark_wires
+from tapedeck.topics.catalogue import Layout, topic
 
 _OFFSET = attrgetter("offset")
 

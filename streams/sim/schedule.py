@@ -8,9 +8,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streams.sim.crash import Crash, Fuse, Point
-from streams.sim.task import MemoryStore, SimTask
-from streams.wire import Wire
+from tapedeck.streams.sim.crash import Crash, Fuse, Point
+from tapedeck.streams.sim.task import MemoryStore, SimTask
+from tapedeck.streams.wire import Wire
 
 _MAX_BATCH = (3, 40, 200, 200)
 _CRASH_SHARE = 0.15

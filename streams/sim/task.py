@@ -5,17 +5,17 @@ The order of effects is the live driver's: outputs, changelog, table on disk, ac
 
 from collections.abc import Iterator
 
-from streams.changelog import is_control, settle, wins
-from streams.config.document import Config
-from streams.contract import Message, Out, Stage, StageSpec
-from streams.merge import Merge, Part, parts_of
-from streams.sessions import Calendar
-from streams.shell import Effects, Shell, Write
-from streams.sim.crash import Crash, Fuse, Point
-from streams.sim.log import MemoryLog
-from streams.topology import MARKET_STAGES, make_stage, spec_of
-from streams.wire import Origin, Wire, Wires
-from topics.catalogue import topic
+from tapedeck.streams.changelog import is_control, settle, wins
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message, Out, Stage, StageSpec
+from tapedeck.streams.merge import Merge, Part, parts_of
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.shell import Effects, Shell, Write
+from tapedeck.streams.sim.crash import Crash, Fuse, Point
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.topology import MARKET_STAGES, make_stage, spec_of
+from tapedeck.streams.wire import Origin, Wire, Wires
+from tapedeck.topics.catalogue import topic
 
 
 class MemoryStore:

@@ -7,20 +7,20 @@ So the account can be rebuilt, and every decision taken again, from its inbox al
 from collections.abc import Callable
 from typing import Any
 
-from schemas.errors import DeadLetter, Fatal
-from streams.config.accounts import Account
-from streams.config.document import Config
-from streams.contract import Batch, Row, Step
-from streams.rules.gate_types import Rules
-from streams.rules.money import at_scale
-from streams.sessions import Calendar
-from streams.stages import account_broker as broker
-from streams.stages import account_fills as fills
-from streams.stages import account_orders as orders
-from streams.stages import account_signals as signals
-from streams.stages.account_state import pack, unpack
-from streams.stages.account_turn import Turn
-from streams.stages.base import WithoutPeriod
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Batch, Row, Step
+from tapedeck.streams.rules.gate_types import Rules
+from tapedeck.streams.rules.money import at_scale
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages import account_broker as broker
+from tapedeck.streams.stages import account_fills as fills
+from tapedeck.streams.stages import account_orders as orders
+from tapedeck.streams.stages import account_signals as signals
+from tapedeck.streams.stages.account_state import pack, unpack
+from tapedeck.streams.stages.account_turn import Turn
+from tapedeck.streams.stages.base import WithoutPeriod
 
 Handler = Callable[[Turn, dict[str, Any]], None]
 

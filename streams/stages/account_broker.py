@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from streams.rules.gate_types import Identity, KillState
-from streams.rules.positions import describe
-from streams.rules.requests import FetchAccount, FetchBroker
-from streams.stages import account_fills as fills
-from streams.stages import account_orders as orders
-from streams.stages.account_state import BALANCES, AccountDrop, Snapshot
-from streams.stages.account_turn import Turn
+from tapedeck.streams.rules.gate_types import Identity, KillState
+from tapedeck.streams.rules.positions import describe
+from tapedeck.streams.rules.requests import FetchAccount, FetchBroker
+from tapedeck.streams.stages import account_fills as fills
+from tapedeck.streams.stages import account_orders as orders
+from tapedeck.streams.stages.account_state import BALANCES, AccountDrop, Snapshot
+from tapedeck.streams.stages.account_turn import Turn
 
 EVERY_SYMBOL = "*"
 # an unasked snapshot may have been taken this long before it was appended

@@ -5,21 +5,21 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from streams.config.accounts import Action, Mode
-from streams.contract import SECOND_US
-from streams.rules.gate_types import GateInputs, GateReason, GateResult, Ledger, Priced, Reservation
-from streams.rules.gates import evaluate, first_failure, regime_size
-from streams.rules.gates_limits import bullish
-from streams.rules.money import bar_price, mid, usable
-from streams.rules.orders import IN_DOUBT, PositionIntent, Purpose, Side, client_order_id
-from streams.rules.positions import Kind
-from streams.rules.pricing import buy_ladder, sell_ladder
-from streams.rules.sizing import Size, SizeReason, size_option, size_stock
-from streams.stages import account_fills as fills
-from streams.stages import account_orders as orders
-from streams.stages.account_broker import needs_reconcile
-from streams.stages.account_state import Evaluation, Order, Quoted
-from streams.stages.account_turn import Turn
+from tapedeck.streams.config.accounts import Action, Mode
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.rules.gate_types import GateInputs, GateReason, GateResult, Ledger, Priced, Reservation
+from tapedeck.streams.rules.gates import evaluate, first_failure, regime_size
+from tapedeck.streams.rules.gates_limits import bullish
+from tapedeck.streams.rules.money import bar_price, mid, usable
+from tapedeck.streams.rules.orders import IN_DOUBT, PositionIntent, Purpose, Side, client_order_id
+from tapedeck.streams.rules.positions import Kind
+from tapedeck.streams.rules.pricing import buy_ladder, sell_ladder
+from tapedeck.streams.rules.sizing import Size, SizeReason, size_option, size_stock
+from tapedeck.streams.stages import account_fills as fills
+from tapedeck.streams.stages import account_orders as orders
+from tapedeck.streams.stages.account_broker import needs_reconcile
+from tapedeck.streams.stages.account_state import Evaluation, Order, Quoted
+from tapedeck.streams.stages.account_turn import Turn
 
 KINDS = {Action.BUY_CALL: Kind.CALL, Action.BUY_PUT: Kind.PUT}
 

@@ -3,11 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
-from streams.contract import SECOND_US
-from streams.rules.gate_types import Holding
-from streams.rules.money import ZERO, mid, money, usable
-from streams.rules.orders import Purpose, Side
-from streams.rules.positions import (
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.rules.gate_types import Holding
+from tapedeck.streams.rules.money import ZERO, mid, money, usable
+from tapedeck.streams.rules.orders import Purpose, Side
+from tapedeck.streams.rules.positions import (
     Execution,
     Fold,
     Kind,
@@ -19,8 +19,8 @@ from streams.rules.positions import (
     fold,
     session_pnl,
 )
-from streams.stages.account_state import AccountDrop, Book, Mark, Spent
-from streams.stages.account_turn import Turn
+from tapedeck.streams.stages.account_state import AccountDrop, Book, Mark, Spent
+from tapedeck.streams.stages.account_turn import Turn
 
 DAY_US = 86_400 * SECOND_US
 MARK_S = 60  # domain section 17: an older quote is no mark

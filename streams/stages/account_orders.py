@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from streams.config.accounts import Mode
-from streams.rules.money import ZERO
-from streams.rules.orders import OrderReason, OrderState, may_move
-from streams.rules.requests import FetchOrder, Submit
-from streams.stages.account_state import AccountDrop, Order
-from streams.stages.account_turn import Turn
+from tapedeck.streams.config.accounts import Mode
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.rules.orders import OrderReason, OrderState, may_move
+from tapedeck.streams.rules.requests import FetchOrder, Submit
+from tapedeck.streams.stages.account_state import AccountDrop, Order
+from tapedeck.streams.stages.account_turn import Turn
 
 _AT_BROKER = frozenset(OrderState) - {OrderState.INTENT, OrderState.UNKNOWN, OrderState.NOT_SENT}
 WORKING = frozenset(

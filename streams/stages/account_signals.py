@@ -8,19 +8,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.errors import DeadLetter
-from streams.contract import SECOND_US
-from streams.rules.contracts import ContractQuote, Moment, Window, choose, window
-from streams.rules.money import bar_price
-from streams.rules.occ import Right
-from streams.rules.positions import describe
-from streams.rules.requests import FetchAccount, FetchBroker, FetchChain, FetchQuote
-from streams.sessions import CalendarUnknown
-from streams.stages import account_fills as fills
-from streams.stages.account_broker import needs_reconcile
-from streams.stages.account_decide import KINDS, decide, equity
-from streams.stages.account_state import AccountDrop, Candidate, Evaluation, Quoted, Signal
-from streams.stages.account_turn import Turn
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.rules.contracts import ContractQuote, Moment, Window, choose, window
+from tapedeck.streams.rules.money import bar_price
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.positions import describe
+from tapedeck.streams.rules.requests import FetchAccount, FetchBroker, FetchChain, FetchQuote
+from tapedeck.streams.sessions import CalendarUnknown
+from tapedeck.streams.stages import account_fills as fills
+from tapedeck.streams.stages.account_broker import needs_reconcile
+from tapedeck.streams.stages.account_decide import KINDS, decide, equity
+from tapedeck.streams.stages.account_state import AccountDrop, Candidate, Evaluation, Quoted, Signal
+from tapedeck.streams.stages.account_turn import Turn
 
 # The shell answers every request, also with an error; this is for an answer that was lost. It is longer
 # than a minute because a tape played at full speed moves the clock by whole minutes.

@@ -11,14 +11,14 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from streams.config.accounts import Action
-from streams.rules.contracts import ContractQuote, ContractReason
-from streams.rules.gate_types import Identity, KillState, Strategy
-from streams.rules.money import ZERO
-from streams.rules.orders import TERMINAL, OrderState, PositionIntent, Purpose, Side
-from streams.rules.positions import Execution, Kind
-from streams.rules.requests import Read
-from streams.stages.base import pack_state, unpack_state
+from tapedeck.streams.config.accounts import Action
+from tapedeck.streams.rules.contracts import ContractQuote, ContractReason
+from tapedeck.streams.rules.gate_types import Identity, KillState, Strategy
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.rules.orders import TERMINAL, OrderState, PositionIntent, Purpose, Side
+from tapedeck.streams.rules.positions import Execution, Kind
+from tapedeck.streams.rules.requests import Read
+from tapedeck.streams.stages.base import pack_state, unpack_state
 
 STATE_VERSION = 1
 BALANCES = ("broker_account_id", "status", "equity", "cash", "buying_power", "options_buying_power")

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from streams.config.accounts import Account
-from streams.config.document import Config
-from streams.contract import REQUESTS, Drop, Out, Row
-from streams.rules.gate_types import Hours, KillState, Rules
-from streams.rules.money import at_scale
-from streams.rules.requests import FetchOrder, FetchQuote, Read, Request, Submit, body, request_id
-from streams.sessions import Calendar, CalendarUnknown
-from streams.stages.account_state import BALANCES, AccountDrop, AccountState, Asked
-from streams.stages.base import derived
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import REQUESTS, Drop, Out, Row
+from tapedeck.streams.rules.gate_types import Hours, KillState, Rules
+from tapedeck.streams.rules.money import at_scale
+from tapedeck.streams.rules.requests import FetchOrder, FetchQuote, Read, Request, Submit, body, request_id
+from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.streams.stages.account_state import BALANCES, AccountDrop, AccountState, Asked
+from tapedeck.streams.stages.base import derived
 
 _STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
 

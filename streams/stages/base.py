@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import orjson
 
-from schemas.errors import Fatal
-from streams.contract import Out, Step, Values
-from streams.identity import RULES_VERSION, event_id
-from topics.catalogue import topic
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import Out, Step, Values
+from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.topics.catalogue import topic
 
 Body = dict[str, Any]
 

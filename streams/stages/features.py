@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step, Values
-from streams.identity import RULES_VERSION, event_id
-from streams.sessions import Calendar, Phase
-from streams.windows import kernel
-from streams.windows import layout as L
-from topics.catalogue import topic
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step, Values
+from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.streams.sessions import Calendar, Phase
+from tapedeck.streams.windows import kernel
+from tapedeck.streams.windows import layout as L
+from tapedeck.topics.catalogue import topic
 
 _DAY_US = 24 * 60 * MINUTE_US
 FEATURES = topic("features")

@@ -3,12 +3,12 @@
 State per symbol: the newest feature of the selected feed, as far as the score needs it.
 """
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
-from streams.rules.reasons import ScoreReason
-from streams.rules.watch_score import NO_NEWS_AGE_S, watch_score
-from streams.sessions import Calendar
-from streams.stages.base import Body, derived, pack_state, unpack_state
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
+from tapedeck.streams.rules.reasons import ScoreReason
+from tapedeck.streams.rules.watch_score import NO_NEWS_AGE_S, watch_score
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.base import Body, derived, pack_state, unpack_state
 
 STATE_VERSION = 1
 KEPT = (

@@ -9,16 +9,16 @@ from math import nan
 
 import numpy as np
 
-from streams.config.document import Config
-from streams.contract import Batch, Drop, Out, Row, Step
-from streams.identity import signal_id
-from streams.rules.reasons import SignalDrop
-from streams.rules.signal import ACTIONS, Action, Decision, from_codes
-from streams.rules.signal_kernel import NULL, Floats, Ints
-from streams.sessions import Calendar, iso_utc
-from streams.stages import signals_kernel as kernel
-from streams.stages.base import Body, WithoutPeriod, derived
-from streams.stages.signals_fold import SignalsFold, SignalsState
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Batch, Drop, Out, Row, Step
+from tapedeck.streams.identity import signal_id
+from tapedeck.streams.rules.reasons import SignalDrop
+from tapedeck.streams.rules.signal import ACTIONS, Action, Decision, from_codes
+from tapedeck.streams.rules.signal_kernel import NULL, Floats, Ints
+from tapedeck.streams.sessions import Calendar, iso_utc
+from tapedeck.streams.stages import signals_kernel as kernel
+from tapedeck.streams.stages.base import Body, WithoutPeriod, derived
+from tapedeck.streams.stages.signals_fold import SignalsFold, SignalsState
 
 SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")
 NUMBERS = (

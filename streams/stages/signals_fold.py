@@ -10,14 +10,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams.config.document import Config
-from streams.rules import signal_kernel as rule
-from streams.rules.signal import ACTIONS
-from streams.rules.signal_kernel import NONE, NULL, Floats, Ints
-from streams.sessions import NEW_YORK, Calendar, iso_date, micros
-from streams.stages import signals_kernel as kernel
-from streams.stages.base import Body, pack_state, unpack_state
-from streams.stages.signals_kernel import ANSWER, CONFIDENCES, DECIDED_BAR, FLOATS, HEAD, INTS, MEMBER
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules import signal_kernel as rule
+from tapedeck.streams.rules.signal import ACTIONS
+from tapedeck.streams.rules.signal_kernel import NONE, NULL, Floats, Ints
+from tapedeck.streams.sessions import NEW_YORK, Calendar, iso_date, micros
+from tapedeck.streams.stages import signals_kernel as kernel
+from tapedeck.streams.stages.base import Body, pack_state, unpack_state
+from tapedeck.streams.stages.signals_kernel import (
+    ANSWER,
+    CONFIDENCES,
+    DECIDED_BAR,
+    FLOATS,
+    HEAD,
+    INTS,
+    MEMBER,
+)
 
 STATE_VERSION = 1
 ALLOWED_LATENESS_BARS = 16

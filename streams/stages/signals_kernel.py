@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from streams.contract import MINUTE_US
-from streams.rules import signal_kernel as rule
-from streams.rules.signal_kernel import NONE, NULL
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules import signal_kernel as rule
+from tapedeck.streams.rules.signal_kernel import NONE, NULL
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 
-COMPILED_WITH = 4046309038
+COMPILED_WITH = 1853414320
 """Checksum of the sources elsewhere that are compiled into ``fold``: a test computes it.
 
 numba keys its disk cache on this file alone: a change elsewhere must touch it, or an old kernel is loaded.

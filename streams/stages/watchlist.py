@@ -7,12 +7,22 @@ the task's own value, which only ``at_watermark`` writes.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, SECOND_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
-from streams.rules.reasons import WatchlistDrop
-from streams.rules.watchlist import Evaluation, Member, Place, Scored, evaluate
-from streams.sessions import Calendar
-from streams.stages.base import derived, pack_state, unpack_state
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import (
+    MINUTE_US,
+    SECOND_US,
+    WATERMARK_CAUSE,
+    Batch,
+    Drop,
+    Out,
+    Row,
+    Step,
+    Values,
+)
+from tapedeck.streams.rules.reasons import WatchlistDrop
+from tapedeck.streams.rules.watchlist import Evaluation, Member, Place, Scored, evaluate
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.base import derived, pack_state, unpack_state
 
 STATE_VERSION = 1
 UNIVERSE_KEY = b"~universe"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from streams.contract import MINUTE_US
-from streams.windows import layout as L
-from streams.windows.rounding import round10
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.windows import layout as L
+from tapedeck.streams.windows.rounding import round10
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 

@@ -22,9 +22,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.contract import MINUTE_US
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
 
 FORMAT = 1
 SLOT_BYTES = 8

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tape.local.kafka import check_cluster, cluster_id_of
-from tape.local.places import stack_folder
-from tape.local.state import read, running
-from topics.catalogue import Layout
+from tapedeck.tape.local.kafka import check_cluster, cluster_id_of
+from tapedeck.tape.local.places import stack_folder
+from tapedeck.tape.local.state import read, running
+from tapedeck.topics.catalogue import Layout
 
 if TYPE_CHECKING:
-    from streams.config.document import Config
+    from tapedeck.streams.config.document import Config
 
 Bootstrap = Annotated[
     str,
@@ -46,7 +46,7 @@ class Cluster(NamedTuple):
 
         Raises ConfigInvalid where the document is not valid.
         """
-        from streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
+        from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
 
         chosen = named or self.config
         return load(chosen) if chosen else Config()

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from streams.config.document import Config, load
-from streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Show the default configuration document, or check one."

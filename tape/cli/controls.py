@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from agents.settings import code_version
-from connectors.clock import SystemClock
-from connectors.controls import EVERY_ACCOUNT, control, write_control
-from connectors.log import KafkaLogWriter
-from schemas.errors import Fatal
-from streams.config.document import Config, load
-from streams.rules.gate_types import KillState
-from streams.wire import Origin
-from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
+from tapedeck.agents.settings import code_version
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
 
 ALL = "all"
 Who = Annotated[str, typer.Argument(metavar="ACCOUNT|all", help="An account id, or `all`.")]

@@ -7,9 +7,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from connectors.tapes.source import TapeSource, session_date
-from schemas.errors import Fatal
-from tape.local.places import say, share_kernels, stack_folder
+from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.places import say, share_kernels, stack_folder
 
 FAILED = 1
 _NAME = "demo"
@@ -30,8 +30,8 @@ def demo(
     """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
     # Before the kernel is imported: it is compiled once per machine, for the workers and for the rebuild.
     share_kernels()
-    from tape.demo.report import report  # noqa: PLC0415 - see above
-    from tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
+    from tapedeck.tape.demo.report import report  # noqa: PLC0415 - see above
+    from tapedeck.tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
 
     folder = stack_folder(_NAME)
     source = TapeSource(tape=_tape_name(tape, seed), session=session_date(session))

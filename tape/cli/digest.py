@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import share_kernels
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.local.places import share_kernels
 
 DIFFERENT = 1
 _SHOWN = 16
@@ -23,9 +23,9 @@ def digest(
 ) -> None:
     """Print SHA-256 of every stage's outputs and table; exit code 1 where a rebuild, or a repeat, differs."""
     share_kernels()  # before the kernels are imported
-    from streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tape.digests import digest_lines  # noqa: PLC0415 - see above
-    from tape.recording import read_recording  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tapedeck.tape.digests import digest_lines  # noqa: PLC0415 - see above
+    from tapedeck.tape.recording import read_recording  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
     config = cluster.document()

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from agents.account import agent
-from agents.process import run
-from agents.settings import from_environment
+from tapedeck.agents.account import agent
+from tapedeck.agents.process import run
+from tapedeck.agents.settings import from_environment
 
 
 def dispatch(

@@ -9,19 +9,19 @@ from urllib.parse import urlsplit
 
 import typer
 
-from agents.settings import from_environment, tell_ready
-from connectors.clock import TapeClock
-from connectors.credentials import credentials
-from connectors.paper.book import TIER_CASH, PaperAccount
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.server import PaperServer
-from connectors.tapes.player import Pace
-from connectors.tapes.source import TapeSource, session_date
-from schemas.errors import Fatal
-from streams.config.accounts import EMBEDDED
-from streams.config.document import Config
-from streams.sessions import xnys
-from tape.local.state import EXCHANGE_URL
+from tapedeck.agents.settings import from_environment, tell_ready
+from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.server import PaperServer
+from tapedeck.connectors.tapes.player import Pace
+from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import EMBEDDED
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.local.state import EXCHANGE_URL
 
 
 def exchange(

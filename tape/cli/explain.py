@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
-from tape.local.places import share_kernels
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tapedeck.tape.local.places import share_kernels
 
 NOT_SAME = 1
 
@@ -32,9 +32,9 @@ def explain(
     Exit code 1 where a record came out different, or could not be computed again.
     """
     share_kernels()  # before the kernels are imported
-    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
-    from tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
+    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
+    from tapedeck.tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
     document = cluster.document(config)

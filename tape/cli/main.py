@@ -9,14 +9,14 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from schemas.errors import TapeError
+from tapedeck.schemas.errors import TapeError
 
 USER_ERROR = 2
 INTERRUPTED = 130
 
 
 class Entry(NamedTuple):
-    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its line of help.
+    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its help.
 
     ``wire``: it reads or writes records on a cluster, so a registry's schema ids are asked for first.
     """
@@ -28,59 +28,59 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "demo": Entry(
-        "tape.cli.demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
+        "demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
     ),
     "up": Entry(
-        "tape.cli.stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True
+        "stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True
     ),
-    "down": Entry("tape.cli.stack:down", "Stop the local stack."),
+    "down": Entry("stack:down", "Stop the local stack."),
     "status": Entry(
-        "tape.cli.status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True
+        "status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True
     ),
-    "logs": Entry("tape.cli.status:logs", "Print the end of one process's log."),
-    "topics": Entry("tape.cli.topics:topics", "List the catalogue beside what the cluster has."),
+    "logs": Entry("status:logs", "Print the end of one process's log."),
+    "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
     "play": Entry(
-        "tape.cli.play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True
+        "play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True
     ),
-    "tail": Entry("tape.cli.tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
+    "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
     "digest": Entry(
-        "tape.cli.digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
+        "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
     ),
     "explain": Entry(
-        "tape.cli.explain:explain",
+        "explain:explain",
         "Explain an order, signal, proposal or any event, and check it.",
         wire=True,
     ),
     "rebuild": Entry(
-        "tape.cli.rebuild:rebuild",
+        "rebuild:rebuild",
         "Compute stages again from their topics: digests, --verify, --apply or --into PREFIX.",
         wire=True,
     ),
-    "why": Entry("tape.cli.why:why", "Say why there was no trade in a symbol.", wire=True),
+    "why": Entry("why:why", "Say why there was no trade in a symbol.", wire=True),
     "snapshot": Entry(
-        "tape.cli.snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
+        "snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
     ),
     "whatif": Entry(
-        "tape.cli.whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
+        "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
     ),
-    "config": Entry("tape.cli.config:app", "Show the default configuration document, or check one."),
-    "step": Entry("tape.cli.step:app", "Run one stage over JSON lines, to try a rule on a case."),
-    "pause": Entry("tape.cli.controls:pause", "Stop an account, or all, from opening positions.", wire=True),
-    "resume": Entry("tape.cli.controls:resume", "Let an account, or all, open positions again.", wire=True),
-    "worker": Entry("tape.cli.worker:worker", "Run the agents of some stages in this process.", wire=True),
-    "dispatch": Entry("tape.cli.dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
-    "topology": Entry("tape.cli.topology:topology", "Print the stages, and what they read and write."),
-    "sim": Entry("tape.cli.sim:sim", "Run a tape through the whole path in memory and print digests."),
+    "config": Entry("config:app", "Show the default configuration document, or check one."),
+    "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
+    "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
+    "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
+    "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
+    "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
+    "topology": Entry("topology:topology", "Print the stages, and what they read and write."),
+    "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
     "record": Entry(
-        "tape.cli.record:record",
+        "record:record",
         "Record a window as a regression tape, or check the tapes that are there.",
         wire=True,
     ),
     "replay": Entry(
-        "tape.cli.replay:replay", "Play a recorded window through live agents beside production.", wire=True
+        "replay:replay", "Play a recorded window through live agents beside production.", wire=True
     ),
-    "exchange": Entry("tape.cli.exchange:exchange", "Serve the paper exchange over a tape's market."),
-    "sink": Entry("tape.cli.sink:sink", "Copy every audited topic into Postgres.", wire=True),
+    "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
+    "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
 }
 """The one table of sub-commands, in the order of the help page."""
 
@@ -88,7 +88,7 @@ COMMANDS: dict[str, Entry] = {
 def load(name: str) -> Any:
     """The command object of one table entry."""
     module, attribute = COMMANDS[name].path.split(":")
-    target = getattr(import_module(module), attribute)
+    target = getattr(import_module(f"tapedeck.tape.cli.{module}"), attribute)
     if not isinstance(target, typer.Typer):
         single = typer.Typer(add_completion=False)
         single.command(name)(target)
@@ -120,7 +120,7 @@ class LazyGroup(TyperGroup):
 def _use_registry() -> None:
     url = os.environ.get("SCHEMA_REGISTRY_URL")
     if url:
-        registry = import_module("connectors.registry")
+        registry = import_module("tapedeck.connectors.registry")
         registry.use_registry(url, os.environ.get("TAPE_PREFIX", ""))
 
 

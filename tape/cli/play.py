@@ -21,19 +21,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from connectors.clock import SystemClock
-from connectors.log import KafkaLogWriter
-from connectors.tapes.marks import Follower, last_watermarks
-from connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expired
-from connectors.tapes.source import TapeSource, session_date
-from connectors.tapes.tape import Tape
-from schemas.errors import Fatal
-from streams.sessions import NEW_YORK, Phase, xnys
-from streams.topology import MARKET_STAGES, spec_of, watermarked
-from streams.wire import Origin
-from tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
-from topics.admin import describe
-from topics.catalogue import FOREVER, Cleanup, Layout, topic
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.tapes.marks import Follower, last_watermarks
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expired
+from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.sessions import NEW_YORK, Phase, xnys
+from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
+from tapedeck.topics.admin import describe
+from tapedeck.topics.catalogue import FOREVER, Cleanup, Layout, topic
 
 _TELL_S = 10.0
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))

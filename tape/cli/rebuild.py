@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.errors import Fatal
-from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
-from tape.local.places import say, share_kernels, snapshots_folder
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
-    from tape.rebuild.verdict import Difference
-    from tape.rebuild.work import Report
+    from tapedeck.tape.rebuild.verdict import Difference
+    from tapedeck.tape.rebuild.work import Report
 
 DIFFERENT = 1
 _SHOWN = 5
@@ -52,13 +52,13 @@ def rebuild(
     Exit code 1 where --verify finds a difference.
     """
     share_kernels()  # before the kernels are imported
-    from connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
-    from tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
-    from tape.rebuild.run import run, spooled, tasks_for  # noqa: PLC0415 - see above
-    from tape.rebuild.tables import begun_at  # noqa: PLC0415 - see above
-    from tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
+    from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.run import run, spooled, tasks_for  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.tables import begun_at  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
 
     if sum((verify, apply, into is not None)) > 1:
         raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
@@ -92,9 +92,9 @@ def rebuild(
 
 
 def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> None:
-    from streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
-    from tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - see above
-    from tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
 
     lines, found = list(lines_of(reports)), differences_of(reports)
     marks = [report.watermark for report in reports if report.watermark is not None]

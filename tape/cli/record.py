@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import Fatal
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import share_kernels
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.local.places import share_kernels
 
 DIFFERENT = 1
 
@@ -50,12 +50,12 @@ def record(
         raise Fatal("--from, --to and --out are needed to record a window", remedy=remedy)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Fatal("there is something at --out already", value=str(out), remedy="name another folder")
-    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from connectors.recorded.format import save  # noqa: PLC0415 - see above
-    from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
-    from streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tape.record.recording import record as make  # noqa: PLC0415 - see above
+    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.format import save  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tapedeck.tape.record.recording import record as make  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
     config = cluster.document()
@@ -76,9 +76,9 @@ def record(
 
 
 def _on_folders(check: list[Path], update: list[Path]) -> None:
-    from connectors.recorded.format import load  # noqa: PLC0415 - see above
-    from streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tape.record import recording  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.format import load  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tapedeck.tape.record import recording  # noqa: PLC0415 - see above
 
     for folder in update:
         changed = recording.update(folder, xnys())

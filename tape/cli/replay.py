@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from schemas.errors import Fatal
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import replays_folder, say, share_kernels, stack_folder
-from tape.local.state import running
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.local.places import replays_folder, say, share_kernels, stack_folder
+from tapedeck.tape.local.state import running
 
 if TYPE_CHECKING:
-    from tape.cli.cluster import Cluster
-    from tape.replay.run import Wanted
+    from tapedeck.tape.cli.cluster import Cluster
+    from tapedeck.tape.replay.run import Wanted
 
 DIFFERENT = 1
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,7 +64,7 @@ def replay(
     if accounts and wanted.config.accounts and not database:
         remedy = "set DATABASE_URL, or leave the accounts out with --no-accounts"
         raise Fatal("no database is named, and dispatchers keep their leases in one", remedy=remedy)
-    from tape.replay.run import Replay  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.run import Replay  # noqa: PLC0415 - see above
 
     replayed = Replay(wanted)
     for number in _STOPS:
@@ -91,13 +91,13 @@ def _wanted(
     sessions_before: int,
     database: str,
 ) -> "Wanted":
-    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
-    from connectors.tapes.player import Pace  # noqa: PLC0415 - see above
-    from streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tape.replay.run import Wanted  # noqa: PLC0415 - see above
-    from topics.catalogue import Layout  # noqa: PLC0415 - see above
+    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
+    from tapedeck.connectors.tapes.player import Pace  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.run import Wanted  # noqa: PLC0415 - see above
+    from tapedeck.topics.catalogue import Layout  # noqa: PLC0415 - see above
 
     live, pace = cluster.layout, Pace.parse(speed)
     target = Layout(into, live.symbol_partitions, live.account_partitions)
@@ -134,11 +134,11 @@ def _purge(cluster: "Cluster", into: str, database: str) -> None:
     """Remove what a replay from this folder left: its topics, groups, schema and files."""
     import shutil  # noqa: PLC0415 - only here
 
-    from streams.config.document import load  # noqa: PLC0415 - see above
-    from tape.local.state import only_stack  # noqa: PLC0415 - see above
-    from tape.replay.prefix import purge  # noqa: PLC0415 - see above
-    from tape.replay.run import CONFIG  # noqa: PLC0415 - see above
-    from topics.catalogue import Layout  # noqa: PLC0415 - see above
+    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
+    from tapedeck.tape.local.state import only_stack  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.prefix import purge  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.run import CONFIG  # noqa: PLC0415 - see above
+    from tapedeck.topics.catalogue import Layout  # noqa: PLC0415 - see above
 
     folder = _folder(into)
     if not (folder / CONFIG).is_file():

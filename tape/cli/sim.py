@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.tapes.source import TapeSource, session_date
-from schemas.codec import decode
-from streams.config.document import Config, load
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from tape.schedules import SHORT, run_seeds
-from tape.sim import Chaos, Simulation
-from topics.catalogue import CATALOGUE
+from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.schedules import SHORT, run_seeds
+from tapedeck.tape.sim import Chaos, Simulation
+from tapedeck.topics.catalogue import CATALOGUE
 
 
 def sim(

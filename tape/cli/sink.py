@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from agents import journal
-from agents.settings import from_environment, tell_ready
-from connectors.clock import SystemClock
-from connectors.postgres.database import upgrade
-from connectors.postgres.models import AUDITED
-from connectors.postgres.sink import Sink, SinkSettings
-from connectors.producer import Outbox
+from tapedeck.agents import journal
+from tapedeck.agents.settings import from_environment, tell_ready
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.connectors.postgres.models import AUDITED
+from tapedeck.connectors.postgres.sink import Sink, SinkSettings
+from tapedeck.connectors.producer import Outbox
 
 
 def sink(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import say, share_kernels, snapshots_folder
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
-    from streams.bulk.job import TaskId
-    from tape.rebuild.work import Place
+    from tapedeck.streams.bulk.job import TaskId
+    from tapedeck.tape.rebuild.work import Place
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(help="The snapshot.", show_default=False)]
@@ -36,9 +36,9 @@ def save(
 ) -> None:
     """Save the live tables, at rest, under NAME."""
     place, tasks = _place(bootstrap, prefix, stages)
-    from agents.settings import code_version  # noqa: PLC0415 - after the cache is named
-    from tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
-    from tape.rebuild.run import spooled  # noqa: PLC0415 - see above
+    from tapedeck.agents.settings import code_version  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.run import spooled  # noqa: PLC0415 - see above
 
     with spooled(place) as here:
         read = tables.verified_tables if verify else tables.live_tables
@@ -51,7 +51,7 @@ def save(
 @app.command(name="list")
 def every() -> None:
     """List the snapshots, oldest first."""
-    from tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
+    from tapedeck.tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
 
     for each in snapshot.listed(snapshots_folder()):
         print(snapshot.told(each))
@@ -62,7 +62,7 @@ def every() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show what a snapshot holds and what it belongs to."""
-    from tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
+    from tapedeck.tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
 
     found = snapshot.load(snapshots_folder(), name)
     print(snapshot.told(found))
@@ -84,7 +84,7 @@ def restore(
 ) -> None:
     """Put the tables of NAME in force; the workers must be stopped, and go on from there."""
     place, tasks = _place(bootstrap, prefix, stages)
-    from tape.rebuild import snapshot, tables  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - after the cache is named
 
     found = snapshot.load(snapshots_folder(), name)
     for plan in tables.restore(found, place, tasks, say):
@@ -93,8 +93,8 @@ def restore(
 
 def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tuple[Place, list[TaskId]]":
     share_kernels()  # before the kernels are imported
-    from tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
-    from tape.rebuild.work import Place  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
     config = cluster.document()

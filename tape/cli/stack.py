@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from schemas.errors import Fatal
-from tape.local import state
-from tape.local.places import in_words, say, size_of, stack_folder
-from tape.local.process import Identity, end
-from tape.local.process import in_words as exit_in_words
-from tape.local.purge import purge as purge_folder
-from tape.local.state import Phase, StackState
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local import state
+from tapedeck.tape.local.places import in_words, say, size_of, stack_folder
+from tapedeck.tape.local.process import Identity, end
+from tapedeck.tape.local.process import in_words as exit_in_words
+from tapedeck.tape.local.purge import purge as purge_folder
+from tapedeck.tape.local.state import Phase, StackState
 
 if TYPE_CHECKING:
-    from streams.config.document import Config
-    from tape.local.supervisor import Worker
+    from tapedeck.streams.config.document import Config
+    from tapedeck.tape.local.supervisor import Worker
 
 _LOOK_S = 0.25
 _DETACHED_S = 600.0
@@ -52,8 +52,8 @@ def up(
 
 
 def _up_here(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
-    from tape.local.plan import workers  # noqa: PLC0415 - see below
-    from tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
+    from tapedeck.tape.local.plan import workers  # noqa: PLC0415 - see below
+    from tapedeck.tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
     for number in _STOPS:
         signal.signal(number, _interrupt)
@@ -87,7 +87,7 @@ def _up_detached(folder: Path, config: Path | None, prefix: str, servers_only: b
     """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
     log = folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "tape", "up", "--prefix", prefix]
+    argv = [sys.executable, "-m", "tapedeck", "up", "--prefix", prefix]
     argv += ["--name", folder.name] if folder == stack_folder(folder.name) else []
     argv += ["--config", str(config)] if config else []
     argv += ["--servers-only"] if servers_only else []

@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from connectors.clock import SystemClock
-from schemas.errors import Fatal
-from tape.cli.stack import Name
-from tape.local import state, status
-from tape.local.places import in_words, size_of, stack_folder
-from tape.local.process import tail
-from tape.local.status import LagLine, ProcessLine, StageLine
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.stack import Name
+from tapedeck.tape.local import state, status
+from tapedeck.tape.local.places import in_words, size_of, stack_folder
+from tapedeck.tape.local.process import tail
+from tapedeck.tape.local.status import LagLine, ProcessLine, StageLine
 
 _POLL_S = 0.3
 _SHOWN_REASONS = 3

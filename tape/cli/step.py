@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from schemas.errors import Fatal
-from streams.config.document import Config, load
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config, load
 
 STAGES = {
     "features": "Fold bars into feature records.",
@@ -51,7 +51,7 @@ def step() -> None:
 
 
 def _command(stage: str) -> Any:
-    adapter = import_module(f"tape.step.{stage}")
+    adapter = import_module(f"tapedeck.tape.step.{stage}")
 
     def run_stage(
         file: Annotated[str, typer.Option("--in", help="JSON lines; - reads standard input.")],

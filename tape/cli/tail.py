@@ -8,16 +8,16 @@ from typing import Annotated, Any
 import typer
 from confluent_kafka import TopicPartition
 
-from connectors.reading import ends, new_consumer, read_parts, to_message
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from schemas.readable import iso_time, readable
-from streams.contract import Message
-from streams.merge import Part
-from streams.watermarks import readable_label
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from topics.catalogue import Layout, Topic, topic
-from topics.partitioning import murmur2_partition
+from tapedeck.connectors.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.schemas.readable import iso_time, readable
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.topics.catalogue import Layout, Topic, topic
+from tapedeck.topics.partitioning import murmur2_partition
 
 _FIRST_LOOK = 64
 _FURTHER = 16

@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from schemas.errors import CatalogueMismatch
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of, is_named
-from topics.admin import Difference, Found, compare, describe, ensure
-from topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
+from tapedeck.schemas.errors import CatalogueMismatch
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of, is_named
+from tapedeck.topics.admin import Difference, Found, compare, describe, ensure
+from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
 

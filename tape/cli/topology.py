@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from streams.topology import as_mermaid, as_text
+from tapedeck.streams.topology import as_mermaid, as_text
 
 
 def topology(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from schemas.errors import Fatal
-from tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tape.local.places import share_kernels
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.local.places import share_kernels
 
 _ROWS = 20
 
@@ -36,14 +36,14 @@ def whatif(
     What a changed parameter does by itself is listed apart from what follows from an earlier difference.
     """
     share_kernels()  # before the kernels are imported
-    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from connectors.clock import SystemClock  # noqa: PLC0415 - see above
-    from connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from streams.config.document import load  # noqa: PLC0415 - see above
-    from tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tape.whatif.report import as_html  # noqa: PLC0415 - see above
-    from tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
-    from tape.whatif.text import as_text  # noqa: PLC0415 - see above
+    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
+    from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
+    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
+    from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tapedeck.tape.whatif.report import as_html  # noqa: PLC0415 - see above
+    from tapedeck.tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
+    from tapedeck.tape.whatif.text import as_text  # noqa: PLC0415 - see above
 
     changed = load(config)
     cluster = cluster_of(bootstrap, prefix)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
-from tape.local.places import share_kernels
+from tapedeck.tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tapedeck.tape.local.places import share_kernels
 
 
 def why(
@@ -26,11 +26,11 @@ def why(
 ) -> None:
     """Print where each minute of SYMBOL ended on its way to a trade, why, and how far it was from passing."""
     share_kernels()  # before the kernels are imported
-    from connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
-    from streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
-    from tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
-    from tape.why.report import why_from  # noqa: PLC0415 - see above
+    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
+    from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
+    from tapedeck.tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
+    from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
 
     cluster = cluster_of(bootstrap, prefix)
     document = cluster.document(config)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from agents.process import run
-from agents.settings import from_environment
-from schemas.errors import Fatal
-from streams.topology import MARKET_STAGES
+from tapedeck.agents.process import run
+from tapedeck.agents.settings import from_environment
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.topology import MARKET_STAGES
 
 
 def worker(

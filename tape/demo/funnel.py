@@ -20,17 +20,17 @@ executions orders that the broker took          orders whose executions come to 
 
 from collections import Counter, defaultdict
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.rules.reasons import SignalDrop, WatchlistDrop, WatchlistReason
-from streams.rules.signal import Action
-from streams.sessions import Calendar, CalendarUnknown, Phase
-from streams.stages.features import FeatureReason
-from streams.stages.signals_fold import ALLOWED_LATENESS_BARS
-from streams.watermarks import label_of
-from tape.demo.funnel_accounts import account_lines
-from tape.demo.line import FunnelLine, FunnelReason, lost_on_arrival, told
-from tape.recording import Body, Recording
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import SignalDrop, WatchlistDrop, WatchlistReason
+from tapedeck.streams.rules.signal import Action
+from tapedeck.streams.sessions import Calendar, CalendarUnknown, Phase
+from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS
+from tapedeck.streams.watermarks import label_of
+from tapedeck.tape.demo.funnel_accounts import account_lines
+from tapedeck.tape.demo.line import FunnelLine, FunnelReason, lost_on_arrival, told
+from tapedeck.tape.recording import Body, Recording
 
 
 def funnel(recording: Recording, config: Config, calendar: Calendar) -> list[FunnelLine]:

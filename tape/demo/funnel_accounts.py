@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from streams.config.document import Config
-from streams.rules.money import ZERO
-from streams.rules.orders import OrderState
-from streams.stages.account_decide import Verdict
-from tape.demo.line import FunnelLine, lost_on_arrival, told
-from tape.recording import Body, Recording
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.tape.demo.line import FunnelLine, lost_on_arrival, told
+from tapedeck.tape.recording import Body, Recording
 
 
 def account_lines(recording: Recording, config: Config) -> Iterator[FunnelLine]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tape.recording import TopicRecords
+from tapedeck.tape.recording import TopicRecords
 
 
 class FunnelReason(StrEnum):

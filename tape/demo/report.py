@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tape.demo.line import FunnelLine
-from tape.demo.run import SUMMARY
-from tape.demo.summary import AccountTold, Summary, is_synthetic
-from tape.local.places import in_words, size_of
+from tapedeck.tape.demo.line import FunnelLine
+from tapedeck.tape.demo.run import SUMMARY
+from tapedeck.tape.demo.summary import AccountTold, Summary, is_synthetic
+from tapedeck.tape.local.places import in_words, size_of
 
 _SHOWN = 4
 _DIGEST_SHOWN = 12

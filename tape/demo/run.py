@@ -12,28 +12,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agents.settings import code_version
-from connectors.postgres.counts import rows_per_table
-from connectors.postgres.offsets import lag
-from connectors.tapes.player import Pace
-from connectors.tapes.source import TapeSource
-from connectors.tapes.tape import Tape
-from schemas.errors import Fatal, Retry, TapeError
-from streams.config.document import Config, load
-from streams.sessions import iso_date, xnys
-from streams.wire import Origin
-from tape.cli.cluster import Cluster
-from tape.cli.play import play_tape
-from tape.demo.funnel import funnel
-from tape.demo.summary import Summary, account_told, failures, synthetic_records
-from tape.digests import digest_lines
-from tape.local import plan, state
-from tape.local.places import say, size_of
-from tape.local.purge import purge
-from tape.local.stack import LocalStack
-from tape.local.status import log_files
-from tape.local.supervisor import Worker
-from tape.recording import Bounds, bounds_now, read_recording
+from tapedeck.agents.settings import code_version
+from tapedeck.connectors.postgres.counts import rows_per_table
+from tapedeck.connectors.postgres.offsets import lag
+from tapedeck.connectors.tapes.player import Pace
+from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.errors import Fatal, Retry, TapeError
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.sessions import iso_date, xnys
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.cluster import Cluster
+from tapedeck.tape.cli.play import play_tape
+from tapedeck.tape.demo.funnel import funnel
+from tapedeck.tape.demo.summary import Summary, account_told, failures, synthetic_records
+from tapedeck.tape.digests import digest_lines
+from tapedeck.tape.local import plan, state
+from tapedeck.tape.local.places import say, size_of
+from tapedeck.tape.local.purge import purge
+from tapedeck.tape.local.stack import LocalStack
+from tapedeck.tape.local.status import log_files
+from tapedeck.tape.local.supervisor import Worker
+from tapedeck.tape.recording import Bounds, bounds_now, read_recording
 
 SUMMARY = "summary.json"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

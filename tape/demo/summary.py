@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors.postgres.models import table_name
-from streams.config.accounts import Account
-from streams.rules.orders import OrderState
-from streams.rules.positions import Kind, describe
-from tape.demo.funnel_accounts import AccountBook
-from tape.demo.line import FunnelLine, told
-from tape.digests import DigestLine
-from tape.recording import Recording
+from tapedeck.connectors.postgres.models import table_name
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.rules.positions import Kind, describe
+from tapedeck.tape.demo.funnel_accounts import AccountBook
+from tapedeck.tape.demo.line import FunnelLine, told
+from tapedeck.tape.digests import DigestLine
+from tapedeck.tape.recording import Recording
 
 _SYNTHETIC = "synthetic"
 

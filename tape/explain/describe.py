@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas.readable import readable
-from streams.contract import SECOND_US
-from streams.sessions import NEW_YORK
-from tape.explain.lookup import Body, Found
-from tape.explain.window import Window
-from topics.catalogue import topic
+from tapedeck.schemas.readable import readable
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.sessions import NEW_YORK
+from tapedeck.tape.explain.lookup import Body, Found
+from tapedeck.tape.explain.window import Window
+from tapedeck.topics.catalogue import topic
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDENTITY = {"event_id", "event_time", "config_digest", "rules_version", "inputs", "feed"}

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.readable import iso_time, readable
-from streams.blocks import Source
-from streams.config.document import Config
-from streams.sessions import Calendar, xnys
-from tape.explain.describe import details, headline, new_york, utc
-from tape.explain.lookup import Found, Lookup
-from tape.explain.reevaluate import Check, Reevaluator, Verdict
-from tape.explain.roots import find_roots
-from tape.explain.tree import Node, Walker
-from tape.explain.window import Window
-from topics.catalogue import topic
+from tapedeck.schemas.readable import iso_time, readable
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.tape.explain.describe import details, headline, new_york, utc
+from tapedeck.tape.explain.lookup import Found, Lookup
+from tapedeck.tape.explain.reevaluate import Check, Reevaluator, Verdict
+from tapedeck.tape.explain.roots import find_roots
+from tapedeck.tape.explain.tree import Node, Walker
+from tapedeck.tape.explain.window import Window
+from tapedeck.topics.catalogue import topic
 
 
 @dataclass(frozen=True, repr=False)

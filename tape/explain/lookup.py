@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.blocks import Block, Source
-from streams.contract import MINUTE_US, Message
-from streams.merge import Part
-from streams.watermarks import readable_label
-from topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Body = dict[str, Any]
 DAY_US = 24 * 60 * MINUTE_US

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from schemas.codec import decode, encode
-from streams.config.document import Config
-from streams.contract import MINUTE_US, Message, Out, Row, Stage, StageSpec
-from streams.identity import RULES_VERSION
-from streams.merge import Merge, Part
-from streams.sessions import Calendar, CalendarUnknown
-from streams.shell import Produced, Shell
-from streams.sim.task import MemoryStore
-from streams.stages.features import FeaturesStage
-from streams.topology import TOPOLOGY, make_account, make_stage, spec_of
-from tape.explain.lookup import DAY_US, Found, Lookup, opened
-from tape.explain.window import Window, window_of
-from topics.catalogue import topic
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, Message, Out, Row, Stage, StageSpec
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.merge import Merge, Part
+from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.streams.shell import Produced, Shell
+from tapedeck.streams.sim.task import MemoryStore
+from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.topology import TOPOLOGY, make_account, make_stage, spec_of
+from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
+from tapedeck.tape.explain.window import Window, window_of
+from tapedeck.topics.catalogue import topic
 
 _ACCOUNT_TOPICS = spec_of("account").outputs
 _PRE_MARKET_US = 6 * 60 * MINUTE_US

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.errors import TapeError
-from streams.merge import Part
-from tape.explain.lookup import DAY_US, Found, Lookup, opened
-from topics.catalogue import CATALOGUE, Spread
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.merge import Part
+from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
+from tapedeck.topics.catalogue import CATALOGUE, Spread
 
 LEAST = 8
 """Characters of an id that must be given."""

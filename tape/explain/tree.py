@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams import identity
-from streams.merge import Part
-from streams.topology import TOPOLOGY
-from tape.explain.lookup import Found, Lookup
-from topics.catalogue import CATALOGUE, topic
+from tapedeck.streams import identity
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.tape.explain.lookup import Found, Lookup
+from tapedeck.topics.catalogue import CATALOGUE, topic
 
 FEW = 8
 """Up to so many inputs of one record are all shown."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from streams.config.document import Config
-from streams.windows import layout as L
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.windows import layout as L
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from schemas.errors import Fatal
-from tape.local import jars
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import say
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local import jars
+from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.places import say
 
 _DUMP_S = 90.0
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from schemas.errors import Fatal
-from tape.local.places import in_words, say, size_of
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.places import in_words, say, size_of
 
 KAFKA_VERSION = "4.3.1"
 COORDINATES = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")

@@ -10,10 +10,10 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import Fatal
-from tape.local import jars
-from tape.local.places import LOOPBACK, accepts, free_port, need_free
-from tape.local.process import STOP_S, Child, Launch, tail
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local import jars
+from tapedeck.tape.local.places import LOOPBACK, accepts, free_port, need_free
+from tapedeck.tape.local.process import STOP_S, Child, Launch, tail
 
 START_S = 60.0
 ANSWER_S = 5.0

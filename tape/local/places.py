@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 LOOPBACK = "127.0.0.1"
 STACKS_FOLDER = ".tape"

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from streams.config.document import Config
-from tape.local.supervisor import Worker
+from tapedeck.streams.config.document import Config
+from tapedeck.tape.local.supervisor import Worker
 
-_TAPE = (sys.executable, "-m", "tape")
+_TAPE = (sys.executable, "-m", "tapedeck")
 
 
 def workers(config: Config) -> tuple[Worker, ...]:

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from schemas.errors import Fatal
-from tape.local.places import LOOPBACK, accepts, free_port, need_free
-from tape.local.process import STOP_S, Child, Launch
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.places import LOOPBACK, accepts, free_port, need_free
+from tapedeck.tape.local.process import STOP_S, Child, Launch
 
 USER = "tapedeck"
 DATABASE = "tapedeck"

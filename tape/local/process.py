@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 
 STOP_S = 10.0
 _KILL_S = 5.0

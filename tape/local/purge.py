@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from tape.local.places import size_of
-from tape.local.postgres import EmbeddedPostgres
-from tape.local.state import only_stack
+from tapedeck.tape.local.places import size_of
+from tapedeck.tape.local.postgres import EmbeddedPostgres
+from tapedeck.tape.local.state import only_stack
 
 
 def purge(folder: Path) -> int:

@@ -8,27 +8,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agents.settings import code_version
-from connectors.clock import SystemClock
-from connectors.controls import EVERY_ACCOUNT, control, write_control
-from connectors.log import KafkaLogWriter
-from connectors.postgres.database import upgrade
-from connectors.reading import read_topic
-from schemas.errors import Fatal
-from streams.config.document import Config, load
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.rules.gate_types import KillState
-from streams.wire import Origin
-from tape.local import aot, plan, state
-from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
-from tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
-from tape.local.postgres import EmbeddedPostgres, check_database
-from tape.local.process import identity
-from tape.local.process import in_words as exit_in_words
-from tape.local.state import Phase, ProcessState, StackState
-from tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
-from topics.admin import ensure
-from topics.catalogue import Layout
+from tapedeck.agents.settings import code_version
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.connectors.reading import read_topic
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.local import aot, plan, state
+from tapedeck.tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
+from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
+from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
+from tapedeck.tape.local.process import identity
+from tapedeck.tape.local.process import in_words as exit_in_words
+from tapedeck.tape.local.state import Phase, ProcessState, StackState
+from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 
 _LOOK_S = 15.0
 _SERVICES_S = 1.5

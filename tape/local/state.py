@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import Fatal
-from tape.local.places import STACKS_FOLDER
-from tape.local.process import Identity, end, is_running
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.places import STACKS_FOLDER
+from tapedeck.tape.local.process import Identity, end, is_running
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
 STATE_FILE = "stack.json"

@@ -10,13 +10,13 @@ import psutil
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from connectors.reading import read_topic
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
-from tape.local.kafka import ANSWER_S, check_cluster
-from tape.local.process import is_running
-from tape.local.state import ProcessState, StackState
-from topics.catalogue import Layout
+from tapedeck.connectors.reading import read_topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.tape.local.kafka import ANSWER_S, check_cluster
+from tapedeck.tape.local.process import is_running
+from tapedeck.tape.local.state import ProcessState, StackState
+from tapedeck.topics.catalogue import Layout
 
 _IN = "IN"
 _OUT = "OUT:"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tape.local.places import say
-from tape.local.process import Child, Launch, in_words, tail
-from tape.local.state import ProcessState
+from tapedeck.tape.local.places import say
+from tapedeck.tape.local.process import Child, Launch, in_words, tail
+from tapedeck.tape.local.state import ProcessState
 
 READY_S = 90.0
 DRAIN_S = 10.0

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.blocks import ABSENT, Block, Ints, Source
-from streams.contract import Message
-from streams.watermarks import readable_label
-from tape.notebook import frames, times
-from tape.notebook.query import NotKept, Query, spans
-from tape.notebook.reading import Reader
-from tape.notebook.spans import numbered
-from topics.catalogue import Topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
+from tapedeck.streams.contract import Message
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.notebook import frames, times
+from tapedeck.tape.notebook.query import NotKept, Query, spans
+from tapedeck.tape.notebook.reading import Reader
+from tapedeck.tape.notebook.spans import numbered
+from tapedeck.topics.catalogue import Topic
 
 
 class Newest(NamedTuple):

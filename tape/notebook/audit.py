@@ -8,14 +8,14 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.database import connect
-from connectors.postgres.models import table_name
-from schemas.codec import load_schema
-from schemas.errors import Fatal
-from schemas.guard import is_record_union
-from tape.notebook import frames, times
-from tape.notebook.query import Query
-from tape.notebook.types import logical, without_null
+from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.models import table_name
+from tapedeck.schemas.codec import load_schema
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.guard import is_record_union
+from tapedeck.tape.notebook import frames, times
+from tapedeck.tape.notebook.query import Query
+from tapedeck.tape.notebook.types import logical, without_null
 
 
 def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:

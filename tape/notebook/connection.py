@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import polars as pl
 
-from connectors.clock import SystemClock
-from schemas.errors import Fatal
-from streams.blocks import Source
-from tape.notebook import asof, audit, place, times, views
-from tape.notebook.follow import follow as following
-from tape.notebook.place import Place
-from tape.notebook.query import NotKept, Query, ask, chosen_columns, newest_us
-from tape.notebook.raw import raw_frame
-from tape.notebook.reading import Reader
-from tape.notebook.times import When
-from topics.catalogue import Cleanup
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.tape.notebook import asof, audit, place, times, views
+from tapedeck.tape.notebook.follow import follow as following
+from tapedeck.tape.notebook.place import Place
+from tapedeck.tape.notebook.query import NotKept, Query, ask, chosen_columns, newest_us
+from tapedeck.tape.notebook.raw import raw_frame
+from tapedeck.tape.notebook.reading import Reader
+from tapedeck.tape.notebook.times import When
+from tapedeck.topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
-    from tape.explain.explanation import Explanation
-    from tape.why.report import Why
+    from tapedeck.tape.explain.explanation import Explanation
+    from tapedeck.tape.why.report import Why
 
 Names = str | Iterable[str]
 LATE = timedelta(days=7)
@@ -50,7 +50,7 @@ class Connection:
         given = {"bootstrap": self._bootstrap, "prefix": self._prefix}
         said = [f"{name}={value!r}" for name, value in given.items() if value is not None]
         said += [f"source={type(self._source).__name__}"] if self._source is not None else []
-        return f"tape.connect({', '.join(said)})"
+        return f"td.connect({', '.join(said)})"
 
     @overload
     def tap(
@@ -97,13 +97,13 @@ class Connection:
     ) -> pl.DataFrame | Iterator[pl.DataFrame]:
         """The records of one topic as a polars frame, in the order of their time.
 
-        >>> frame = tape.tap("features", symbols=["AMD", "WMT"], since="2h", columns=["symbol", "t", "rsi14"])
+        >>> frame = td.tap("features", symbols=["AMD", "WMT"], since="2h", columns=["symbol", "t", "rsi14"])
         >>> frame.schema["t"]
         Datetime(time_unit='us', time_zone='UTC')
-        >>> bars = tape.tap("bars", since="2026-03-10", until="2026-03-11", zone="America/New_York")
+        >>> bars = td.tap("bars", since="2026-03-10", until="2026-03-11", zone="America/New_York")
         >>> bars.to_pandas()  # needs the extra `notebook`  # doctest: +SKIP
 
-        Columns are those of ``tape.schema(name)``, then ``_partition`` and ``_offset``: times are
+        Columns are those of ``td.schema(name)``, then ``_partition`` and ``_offset``: times are
         Datetime("us", zone), dates Date, decimals Decimal(scale=6), enums Enum, nested records Struct.
 
         symbols: only these; other partitions are not read, and other records are not decoded.
@@ -150,11 +150,11 @@ class Connection:
     ) -> pl.DataFrame:
         """The newest record of each key with a time of ``at`` or before: what a compacted topic held then.
 
-        >>> tape.asof("positions", at="1h").select("account_id", "instrument", "qty")  # doctest: +SKIP
-        >>> newest = tape.asof("features", at="2026-03-10T10:00-04:00", columns=["symbol", "t", "close"])
+        >>> td.asof("positions", at="1h").select("account_id", "instrument", "qty")  # doctest: +SKIP
+        >>> newest = td.asof("features", at="2026-03-10T10:00-04:00", columns=["symbol", "t", "close"])
 
-        at: as ``since`` of ``tape.tap``, but inclusive.
-        key: columns that name the key, where it is not the record key that ``tape.topics()`` shows.
+        at: as ``since`` of ``td.tap``, but inclusive.
+        key: columns that name the key, where it is not the record key that ``td.topics()`` shows.
         since: how far back to look, where only keys that were written since then matter.
 
         Before a topic's compaction lag or retention the answer comes from Postgres where a database is named
@@ -178,7 +178,7 @@ class Connection:
     def topics(self) -> pl.DataFrame:
         """The topics: how many records, from when to when, keyed by what, how long kept, by whom written.
 
-        >>> tape.topics().filter(pl.col("records") > 0).select("topic", "key").row(0)
+        >>> td.topics().filter(pl.col("records") > 0).select("topic", "key").row(0)
         ('bars', 'symbol')
         """
         with self._opened() as at:
@@ -187,7 +187,7 @@ class Connection:
     def schema(self, name: str) -> views.Schema:
         """The columns of one topic: type and meaning. Needs no cluster.
 
-        >>> tape.schema("bars")["t"].doc
+        >>> td.schema("bars")["t"].doc
         'left edge of the minute'
         """
         return views.Schema(name)
@@ -199,9 +199,9 @@ class Connection:
             its first characters are enough.
         depth, everything: how many levels are shown, and whether what is folded is opened.
 
-        >>> tape.explain(tape.tap("signals")["signal_id"][0])  # doctest: +SKIP
+        >>> td.explain(td.tap("signals")["signal_id"][0])  # doctest: +SKIP
         """
-        from tape.explain.explanation import explain_from  # noqa: PLC0415 - costs every stage's import
+        from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - costs every stage's import
 
         with self._opened() as at:
             return explain_from(at.source, at.document(), id, depth=depth, everything=everything)
@@ -212,13 +212,13 @@ class Connection:
         ``at``: one minute, by the left edge of its bar; "11:14" is New York's on the newest session. Without
         it the newest session. ``account``: only its gates.
 
-        >>> tape.why("AMD", at="11:14")  # doctest: +SKIP
-        >>> tape.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
+        >>> td.why("AMD", at="11:14")  # doctest: +SKIP
+        >>> td.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
         """
-        from streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
-        from tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
-        from tape.why.reading import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
-        from tape.why.report import why_from  # noqa: PLC0415 - see above
+        from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
+        from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
+        from tapedeck.tape.why.reading import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
+        from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
 
         with self._opened() as where:
             source = where.source
@@ -231,7 +231,7 @@ class Connection:
     def environment(self) -> dict[str, str]:
         """The variables by which a command of ``tape`` finds the same cluster, prefix and database.
 
-        >>> where = os.environ | tape.connect().environment()  # doctest: +SKIP
+        >>> where = os.environ | td.connect().environment()  # doctest: +SKIP
         >>> subprocess.run(["tape", "digest"], env=where)  # doctest: +SKIP
         """
         with self._opened() as at:
@@ -281,7 +281,7 @@ def _newest_by(where: Place, query: Query, key: Names) -> pl.DataFrame:
 
 
 class Default:
-    """The connection that ``tape.tap`` and the others use: the one made last by ``tape.connect``."""
+    """The connection that ``td.tap`` and the others use: the one made last by ``td.connect``."""
 
     def __init__(self) -> None:
         self.connection = Connection()
@@ -294,13 +294,13 @@ class Default:
         *,
         source: Source | None = None,
     ) -> Connection:
-        """Name the cluster, topic prefix and database that ``tape.tap`` and the others read from now on.
+        """Name the cluster, topic prefix and database that ``td.tap`` and the others read from now on.
 
         Without arguments: what KAFKA_BOOTSTRAP_SERVERS, TAPE_PREFIX and DATABASE_URL name, else the local
         stack that runs in this folder or one above it. ``source`` takes the place of a cluster. The
         connection has the same methods, so that two can be compared:
 
-        >>> live, trial = tape.connect(), tape.connect(prefix="trial")  # doctest: +SKIP
+        >>> live, trial = td.connect(), td.connect(prefix="trial")  # doctest: +SKIP
         >>> live.tap("signals").join(trial.tap("signals"), on="signal_id", how="anti")  # doctest: +SKIP
         """
         self.connection = Connection(bootstrap, prefix, database, source)

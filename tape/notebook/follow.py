@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from streams.blocks import Source
-from tape.notebook.query import spans
-from tape.notebook.reading import Reader
+from tapedeck.streams.blocks import Source
+from tapedeck.tape.notebook.query import spans
+from tapedeck.tape.notebook.reading import Reader
 
 _REMEMBERED = 100_000
 """A repeat comes soon after its first or not at all: so many event_ids are remembered."""

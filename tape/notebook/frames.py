@@ -8,12 +8,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from schemas.codec import Body
-from schemas.columns import NULL, Columns
-from streams.blocks import Block
-from streams.contract import Message
-from tape.notebook.spans import lists, texts
-from tape.notebook.types import SCALE, UTC, Kind, columns_of, dtype, logical, plain, schema_of, stored
+from tapedeck.schemas.codec import Body
+from tapedeck.schemas.columns import NULL, Columns
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.tape.notebook.spans import lists, texts
+from tapedeck.tape.notebook.types import (
+    SCALE,
+    UTC,
+    Kind,
+    columns_of,
+    dtype,
+    logical,
+    plain,
+    schema_of,
+    stored,
+)
 
 PARTITION, OFFSET = "_partition", "_offset"
 LOG_COLUMNS: dict[str, Kind] = {PARTITION: pl.Int32(), OFFSET: pl.Int64()}

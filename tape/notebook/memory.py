@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from streams.blocks import Block, MemorySource
-from streams.contract import Message
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.streams.blocks import Block, MemorySource
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 
 class MemoryTape(MemorySource):

@@ -6,16 +6,16 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from connectors.bulk.source import KafkaSource
-from connectors.registry import use_registry
-from schemas.errors import Fatal
-from streams.blocks import Source
-from streams.config.document import Config, load
-from tape.local.kafka import check_cluster, cluster_id_of
-from tape.local.places import stack_folder
-from tape.local.state import StackState, read
-from topics.admin import describe
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.registry import use_registry
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config, load
+from tapedeck.tape.local.kafka import check_cluster, cluster_id_of
+from tapedeck.tape.local.places import stack_folder
+from tapedeck.tape.local.state import StackState, read
+from tapedeck.topics.admin import describe
+from tapedeck.topics.catalogue import Layout
 
 _STACKS = ("local", "demo")
 _LAG = "min.compaction.lag.ms"
@@ -100,7 +100,7 @@ def _running_stack() -> StackState:
         "no cluster is named and no local stack runs here",
         value=str(stack_folder(None)),
         remedy="start one with `tape up` (or `make demo`), set KAFKA_BOOTSTRAP_SERVERS, or call "
-        'tape.connect(bootstrap="host:9092")',
+        'td.connect(bootstrap="host:9092")',
     )
 
 

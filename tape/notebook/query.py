@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from schemas.errors import Fatal
-from streams.blocks import Source
-from streams.merge import Part
-from tape.notebook import times
-from tape.notebook.frames import LOG_COLUMNS
-from tape.notebook.types import columns_of, time_field
-from topics.catalogue import Layout, Topic, topic
-from topics.partitioning import murmur2_partition
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook import times
+from tapedeck.tape.notebook.frames import LOG_COLUMNS
+from tapedeck.tape.notebook.types import columns_of, time_field
+from tapedeck.topics.catalogue import Layout, Topic, topic
+from tapedeck.topics.partitioning import murmur2_partition
 
 _SYMBOL_FIELDS = ("symbol", "underlying")
 _LOOK_BACK = 16
@@ -100,7 +100,7 @@ class Query:
 def one_topic(name: str) -> Topic:
     """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, where there is none."""
     if not isinstance(name, str):
-        raise Fatal("a topic is named by a text", value=name, remedy='as in tape.tap("features")')
+        raise Fatal("a topic is named by a text", value=name, remedy='as in td.tap("features")')
     return topic(name)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import polars as pl
 
-from streams.blocks import Source
-from tape.notebook import frames, times
-from tape.notebook.query import Query, bounds, late_us, one_topic, spans
+from tapedeck.streams.blocks import Source
+from tapedeck.tape.notebook import frames, times
+from tapedeck.tape.notebook.query import Query, bounds, late_us, one_topic, spans
 
 
 def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: str, late: Any) -> pl.DataFrame:

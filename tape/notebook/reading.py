@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from schemas.codec import decode
-from schemas.columns import decode_columns, supports
-from schemas.errors import DeadLetter, Fatal
-from streams.blocks import ABSENT, Block, Source
-from streams.merge import Part
-from tape.notebook import frames
-from tape.notebook.query import Query, nearest, spans
-from tape.notebook.spans import numbered
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.columns import decode_columns, supports
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import ABSENT, Block, Source
+from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook import frames
+from tapedeck.tape.notebook.query import Query, nearest, spans
+from tapedeck.tape.notebook.spans import numbered
 
 _SHOWN = 3
 Mask = NDArray[np.bool_]
@@ -80,7 +80,7 @@ class Reader:
         name = self.query.topic.name
         warnings.warn(
             f"{len(self.bad)} records of {name} could not be decoded and are left out: {where}{more};"
-            f' tape.tap("{name}", raw=True) shows their bytes',
+            f' td.tap("{name}", raw=True) shows their bytes',
             RecordsLeftOut,
             stacklevel=4,
         )

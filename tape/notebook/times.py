@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from schemas.errors import Fatal
-from streams.sessions import NEW_YORK
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.sessions import NEW_YORK
 
 When = datetime | date | timedelta | str
 """A moment: an aware datetime, a session's date, an ISO 8601 text with a zone, or how long before the newest

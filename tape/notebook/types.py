@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from schemas.codec import load_schema
-from schemas.guard import is_record_union
+from tapedeck.schemas.codec import load_schema
+from tapedeck.schemas.guard import is_record_union
 
 UTC = "UTC"
 SCALE = 6
@@ -60,7 +60,7 @@ def logical(node: Any) -> str | None:
 
 
 def dtype(node: Any, zone: str = UTC) -> Kind:
-    """The polars type of a schema's node: what ``tape.tap`` gives.
+    """The polars type of a schema's node: what ``td.tap`` gives.
 
     Times are Datetime("us", zone), dates Date, decimals Decimal(38, 6), enums Enum, integers Int64, nested
     records Struct, arrays List, maps List of Struct(key, value). A union of records is a Struct: ``kind``

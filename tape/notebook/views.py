@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from schemas.codec import load_schema
-from schemas.errors import Fatal
-from streams.blocks import Source
-from streams.merge import Part
-from tape.notebook.query import nearest, one_topic
-from tape.notebook.types import UTC, Kind, columns_of, dtype
-from topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
+from tapedeck.schemas.codec import load_schema
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook.query import nearest, one_topic
+from tapedeck.tape.notebook.types import UTC, Kind, columns_of, dtype
+from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 
 class Field(NamedTuple):
@@ -54,7 +54,7 @@ class Schema:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns, as ``tape.tap(..., columns=[...])`` takes them."""
+        """The names of the columns, as ``td.tap(..., columns=[...])`` takes them."""
         return [field.name for field in self.fields]
 
     def _heading(self) -> str:

@@ -18,19 +18,19 @@ from typing import Protocol
 
 import numpy as np
 
-from connectors.groups import occupied
-from schemas.errors import Fatal
-from schemas.readable import iso_time
-from streams.blocks import Block, Source
-from streams.bulk.arrays import UNREADABLE, labels_of
-from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
-from streams.bulk.task import run_task
-from streams.changelog import APPLIED_KEY, Changelog, Values, commit_of, settle, staged_records
-from streams.frame import pack, unpack
-from streams.merge import Part
-from streams.topology import spec_of
-from streams.wire import Wire
-from tape.rebuild.live import (
+from tapedeck.connectors.groups import occupied
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
+from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.changelog import APPLIED_KEY, Changelog, Values, commit_of, settle, staged_records
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.rebuild.live import (
     Applied,
     applied_by,
     locate,
@@ -39,9 +39,9 @@ from tape.rebuild.live import (
     read_rows,
     table_partitions,
 )
-from tape.rebuild.verdict import Basis, Begin, Difference, Verdict
-from tape.rebuild.verify import output_differences, table_differences
-from topics.catalogue import topic
+from tapedeck.tape.rebuild.verdict import Basis, Begin, Difference, Verdict
+from tapedeck.tape.rebuild.verify import output_differences, table_differences
+from tapedeck.topics.catalogue import topic
 
 
 class Target(Protocol):

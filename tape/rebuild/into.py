@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from agents.settings import code_version
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from connectors.clock import SystemClock
-from schemas.errors import Fatal
-from streams.bulk.job import Progress, TaskId
-from streams.bulk.task import run_task
-from streams.merge import Part
-from streams.topology import TOPOLOGY, spec_of
-from streams.wire import Origin, Wire
-from tape.rebuild.pool import run_all
-from tape.rebuild.progress import Told
-from tape.rebuild.run import KafkaTarget, run
-from tape.rebuild.work import Place, Report
-from topics.admin import ensure
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.agents.settings import code_version
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.bulk.job import Progress, TaskId
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.wire import Origin, Wire
+from tapedeck.tape.rebuild.pool import run_all
+from tapedeck.tape.rebuild.progress import Told
+from tapedeck.tape.rebuild.run import KafkaTarget, run
+from tapedeck.tape.rebuild.work import Place, Report
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 ROUTED = ("signals", "controls")
 _LEFT_OUT = ("heartbeats", "dead_letters")

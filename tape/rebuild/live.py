@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.settings import group_name
-from schemas.codec import PREFIX, Body, decode
-from schemas.columns import supports
-from schemas.errors import DeadLetter, Fatal
-from streams.blocks import Block, Bytes, Ints, Source
-from streams.bulk.arrays import RECORD, labels_of, rows_of
-from streams.bulk.job import TaskId, inputs_of
-from streams.bulk.reading import ids_in, read_columns
-from streams.bulk.rows import WIDTH, Rows, row_of
-from streams.changelog import Changelog, Values
-from streams.contract import MINUTE_US, Message
-from streams.frame import unpack
-from streams.merge import Part
-from streams.topology import spec_of
-from topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.agents.settings import group_name
+from tapedeck.schemas.codec import PREFIX, Body, decode
+from tapedeck.schemas.columns import supports
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import Block, Bytes, Ints, Source
+from tapedeck.streams.bulk.arrays import RECORD, labels_of, rows_of
+from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.bulk.reading import ids_in, read_columns
+from tapedeck.streams.bulk.rows import WIDTH, Rows, row_of
+from tapedeck.streams.changelog import Changelog, Values
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.frame import unpack
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import spec_of
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 CAUSE = "tape-cause"
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from schemas.readable import readable
-from streams.bulk.job import TaskId
-from streams.frame import unpack
-from streams.topology import spec_of
-from streams.windows import layout as L
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.schemas.readable import readable
+from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.frame import unpack
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.windows import layout as L
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _SHOWN = 60
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from streams.blocks import Block, Source
-from streams.bulk.task import run_task
-from streams.merge import Part
-from tape.rebuild.live import Located, TopicRows, locate
-from tape.rebuild.naming import record_difference
-from tape.rebuild.verdict import MOST, Basis, Difference, Kind, Verdict
-from topics.catalogue import topic
+from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.merge import Part
+from tapedeck.tape.rebuild.live import Located, TopicRows, locate
+from tapedeck.tape.rebuild.naming import record_difference
+from tapedeck.tape.rebuild.verdict import MOST, Basis, Difference, Kind, Verdict
+from tapedeck.topics.catalogue import topic
 
 
 class Outputs:

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from schemas.errors import Fatal, TapeError
-from streams.bulk.job import Progress
+from tapedeck.schemas.errors import Fatal, TapeError
+from tapedeck.streams.bulk.job import Progress
 
 T = TypeVar("T")
 A = TypeVar("A")

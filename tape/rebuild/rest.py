@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from schemas.errors import Fatal, Retry
-from streams.blocks import Source
-from streams.bulk.job import TaskId, inputs_of
-from streams.changelog import Values
-from streams.merge import Part
-from tape.rebuild.live import applied_by, read_changelog
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.merge import Part
+from tapedeck.tape.rebuild.live import applied_by, read_changelog
 
 PATIENCE_S = 30.0
 _LOOK_S = 0.5

@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from connectors.clock import SystemClock
-from connectors.groups import KafkaGroups, occupied
-from connectors.producer import Outbox
-from schemas.errors import Fatal
-from streams.bulk.job import TaskId, inputs_of
-from streams.bulk.rows import Rows
-from streams.bulk.task import tasks_of
-from streams.config.document import Config
-from streams.digests import of_state
-from streams.topology import TOPOLOGY
-from streams.wire import Wire
-from tape.rebuild.apply import Plan, apply_group
-from tape.rebuild.pool import Work, run_all
-from tape.rebuild.progress import Told
-from tape.rebuild.verdict import STATE, Difference
-from tape.rebuild.work import Place, Prepare, Report
-from topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.groups import KafkaGroups, occupied
+from tapedeck.connectors.producer import Outbox
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.digests import of_state
+from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.rebuild.apply import Plan, apply_group
+from tapedeck.tape.rebuild.pool import Work, run_all
+from tapedeck.tape.rebuild.progress import Told
+from tapedeck.tape.rebuild.verdict import STATE, Difference
+from tapedeck.tape.rebuild.work import Place, Prepare, Report
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 EVERY_STAGE = tuple(spec.name for spec in TOPOLOGY)
 A = TypeVar("A")

@@ -17,15 +17,15 @@ from typing import Any
 
 import polars as pl
 
-from schemas.errors import Fatal
-from schemas.readable import iso_time
-from streams.bulk.job import Start, TaskId, inputs_of
-from streams.changelog import Values
-from streams.frame import pack, unpack
-from streams.identity import RULES_VERSION
-from streams.merge import Part
-from tape.rebuild.verdict import Begin
-from topics.catalogue import Layout
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.bulk.job import Start, TaskId, inputs_of
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.merge import Part
+from tapedeck.tape.rebuild.verdict import Begin
+from tapedeck.topics.catalogue import Layout
 
 FORMAT = 1
 MANIFEST = "manifest.json"

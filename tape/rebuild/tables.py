@@ -5,21 +5,21 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from connectors.clock import SystemClock
-from connectors.groups import occupied
-from schemas.errors import Fatal
-from schemas.readable import iso_time
-from streams.bulk.job import Progress, TaskId
-from streams.changelog import Values
-from streams.frame import unpack
-from tape.local.kafka import cluster_id_of
-from tape.rebuild.apply import Plan, apply_group, last_watermark
-from tape.rebuild.live import applied_by
-from tape.rebuild.rest import at_rest
-from tape.rebuild.run import KafkaTarget, differences_of, run
-from tape.rebuild.snapshot import Fits, Snapshot, Table, newest_before, told
-from tape.rebuild.work import Place, Verify
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.groups import occupied
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.bulk.job import Progress, TaskId
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.frame import unpack
+from tapedeck.tape.local.kafka import cluster_id_of
+from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
+from tapedeck.tape.rebuild.live import applied_by
+from tapedeck.tape.rebuild.rest import at_rest
+from tapedeck.tape.rebuild.run import KafkaTarget, differences_of, run
+from tapedeck.tape.rebuild.snapshot import Fits, Snapshot, Table, newest_before, told
+from tapedeck.tape.rebuild.work import Place, Verify
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from streams.blocks import Source
-from streams.bulk.job import Result, Start, TaskId
-from streams.bulk.rows import Rows
-from streams.changelog import Values
-from streams.config.document import Config
-from streams.digests import of_state
-from streams.merge import Part
-from streams.sessions import Calendar
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.job import Result, Start, TaskId
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.digests import of_state
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import Calendar
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 STATE = "state"
 OFFSET = "offset"

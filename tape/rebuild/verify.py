@@ -11,19 +11,19 @@
 
 from collections.abc import Iterator, Mapping
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.blocks import Source
-from streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
-from streams.bulk.task import run_task
-from streams.changelog import Values
-from streams.merge import Part
-from streams.watermarks import readable_label
-from tape.rebuild.live import applied_by, position_of, read_changelog, read_rows
-from tape.rebuild.naming import value_difference
-from tape.rebuild.outputs import Outputs
-from tape.rebuild.verdict import MOST, OFFSET, STATE, Basis, Begin, Difference, Kind, Verdict
-from topics.catalogue import topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.rebuild.live import applied_by, position_of, read_changelog, read_rows
+from tapedeck.tape.rebuild.naming import value_difference
+from tapedeck.tape.rebuild.outputs import Outputs
+from tapedeck.tape.rebuild.verdict import MOST, OFFSET, STATE, Basis, Begin, Difference, Kind, Verdict
+from tapedeck.topics.catalogue import topic
 
 
 def verify_task(

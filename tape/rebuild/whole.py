@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 
-from streams.blocks import Source
-from streams.bulk.job import Result, TaskId
-from streams.bulk.rows import Rows
-from streams.bulk.task import run_task, tasks_of
-from streams.changelog import Changelog
-from streams.config.document import Config
-from streams.digests import OutputDigest, of_messages, of_state
-from streams.sessions import Calendar
-from streams.topology import spec_of
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.job import Result, TaskId
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.changelog import Changelog
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.digests import OutputDigest, of_messages, of_state
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.topology import spec_of
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 @dataclass

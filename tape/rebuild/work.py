@@ -7,21 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from connectors.bulk.source import KafkaSource
-from connectors.groups import KafkaGroups
-from streams.bulk.job import Progress, Result, TaskId, inputs_of
-from streams.bulk.rows import Rows
-from streams.bulk.task import run_task
-from streams.changelog import Values
-from streams.config.document import Config
-from streams.merge import Part
-from streams.sessions import xnys
-from tape.rebuild.apply import Plan, plan_task
-from tape.rebuild.live import group_of
-from tape.rebuild.rest import at_rest
-from tape.rebuild.verdict import Basis, Begin, Difference
-from tape.rebuild.verify import verify_task
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.streams.bulk.job import Progress, Result, TaskId, inputs_of
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.rebuild.apply import Plan, plan_task
+from tapedeck.tape.rebuild.live import group_of
+from tapedeck.tape.rebuild.rest import at_rest
+from tapedeck.tape.rebuild.verdict import Basis, Begin, Difference
+from tapedeck.tape.rebuild.verify import verify_task
+from tapedeck.topics.catalogue import Layout
 
 
 class Saved(NamedTuple):

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.recorded.format import Digest, RecordedTape
-from streams.blocks import Block, MemorySource
-from streams.bulk.rows import Rows
-from streams.bulk.task import ACCOUNT, run_task, tasks_of
-from streams.contract import Message
-from streams.digests import of_messages, of_state
-from streams.sessions import Calendar
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask, drain, market_tasks
-from streams.topology import MARKET_STAGES, make_account, spec_of
-from streams.wire import Wire
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.recorded.format import Digest, RecordedTape
+from tapedeck.streams.blocks import Block, MemorySource
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import ACCOUNT, run_task, tasks_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask, drain, market_tasks
+from tapedeck.streams.topology import MARKET_STAGES, make_account, spec_of
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 @dataclass

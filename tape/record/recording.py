@@ -5,18 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from connectors.recorded.format import FORMAT, Manifest, RecordedTape, load, renumbered, save
-from connectors.recorded.window import Window, inbox, stretch
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
-from streams.blocks import Source
-from streams.config.document import Config
-from streams.contract import Message
-from streams.identity import RULES_VERSION
-from streams.sessions import Calendar, iso_utc
-from streams.watermarks import LABEL_HEADER
-from tape.record.digests import Differs, differences, expected, rebuilt, simulated
-from topics.catalogue import WATERMARK_KEY, topic
+from tapedeck.connectors.recorded.format import FORMAT, Manifest, RecordedTape, load, renumbered, save
+from tapedeck.connectors.recorded.window import Window, inbox, stretch
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message
+from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.sessions import Calendar, iso_utc
+from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.tape.record.digests import Differs, differences, expected, rebuilt, simulated
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 _UPDATE = "if the rules changed on purpose, make its digests again with `tape record --update`"
 

@@ -4,12 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.recorded.window import Window, slices
-from schemas.codec import Body, decode
-from schemas.errors import DeadLetter
-from streams.blocks import Source
-from streams.sessions import iso_utc
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.recorded.window import Window, slices
+from tapedeck.schemas.codec import Body, decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.sessions import iso_utc
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _SHOWN = 5
 

@@ -6,13 +6,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
-from agents.settings import group_name
-from connectors.bulk.source import KafkaSource
-from connectors.postgres.database import DEFAULT_SCHEMA, connect, schema_name
-from schemas.errors import Fatal, Retry
-from streams.topology import MARKET_STAGES
-from topics.admin import describe, ensure
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.agents.settings import group_name
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.postgres.database import DEFAULT_SCHEMA, connect, schema_name
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.topology import MARKET_STAGES
+from tapedeck.topics.admin import describe, ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 _ANSWER_S = 20.0
 

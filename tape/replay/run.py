@@ -8,37 +8,37 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.settings import code_version, group_name
-from connectors.bulk.source import KafkaSource
-from connectors.controls import EVERY_ACCOUNT, control, write_control
-from connectors.groups import KafkaGroups
-from connectors.log import KafkaLogWriter
-from connectors.postgres.database import upgrade
-from connectors.reading import read_topic
-from connectors.recorded.format import save
-from connectors.recorded.playable import session_of
-from connectors.recorded.window import Slice, Window, stretch
-from connectors.tapes.marks import Follower
-from connectors.tapes.player import Pace
-from schemas.codec import Body, decode
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.rules.gate_types import KillState
-from streams.sessions import Phase, xnys
-from streams.topology import MARKET_STAGES, spec_of, watermarked
-from streams.wire import Origin
-from tape.cli.play import mover
-from tape.local import plan
-from tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
-from tape.local.state import EXCHANGE_URL, only_stack
-from tape.local.supervisor import DRAIN_S, Supervisor, Worker
-from tape.rebuild.progress import Told
-from tape.record.recording import cut
-from tape.replay.compare import Summary, bodies, decisions
-from tape.replay.prefix import dispatcher_group, make
-from tape.replay.shadow import demand_nothing_sent, shadowed
-from topics.catalogue import Layout
+from tapedeck.agents.settings import code_version, group_name
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.recorded.format import save
+from tapedeck.connectors.recorded.playable import session_of
+from tapedeck.connectors.recorded.window import Slice, Window, stretch
+from tapedeck.connectors.tapes.marks import Follower
+from tapedeck.connectors.tapes.player import Pace
+from tapedeck.schemas.codec import Body, decode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.sessions import Phase, xnys
+from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.play import mover
+from tapedeck.tape.local import plan
+from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
+from tapedeck.tape.local.state import EXCHANGE_URL, only_stack
+from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker
+from tapedeck.tape.rebuild.progress import Told
+from tapedeck.tape.record.recording import cut
+from tapedeck.tape.replay.compare import Summary, bodies, decisions
+from tapedeck.tape.replay.prefix import dispatcher_group, make
+from tapedeck.tape.replay.shadow import demand_nothing_sent, shadowed
+from tapedeck.topics.catalogue import Layout
 
 CONFIG, MARKET = "tapedeck.toml", "market"
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import requests
 
-from schemas.codec import Body
-from schemas.errors import Fatal
-from streams.config.accounts import EMBEDDED, Mode
-from streams.config.document import Config
-from streams.rules.orders import OrderState
+from tapedeck.schemas.codec import Body
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import EMBEDDED, Mode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.orders import OrderState
 
 _QUIET = {str(OrderState.INTENT), str(OrderState.NOT_SENT)}
 _SENDING = ("submit", "cancel")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from schemas.errors import TapeError
-from streams.sessions import micros
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.sessions import micros
 
 Line = Mapping[str, Any]
 T = TypeVar("T")

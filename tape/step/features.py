@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, Row
-from streams.identity import event_id
-from streams.sessions import iso_date, iso_utc, xnys
-from streams.stages.features import FeaturesStage
-from tape.step.common import BadLine, Line, judged, number, required, text, time, whole
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.sessions import iso_date, iso_utc, xnys
+from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.tape.step.common import BadLine, Line, judged, number, required, text, time, whole
 
 HELP = """Fold bars, one a line and in the order given, and print the feature record that each gives.
 

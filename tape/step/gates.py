@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from streams.config.accounts import Account, Action
-from streams.config.document import Config
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import (
+from tapedeck.streams.config.accounts import Account, Action
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import (
     GateInputs,
     GateResult,
     Holding,
@@ -24,12 +24,12 @@ from streams.rules.gate_types import (
     Rules,
     Strategy,
 )
-from streams.rules.gates import evaluate, first_failure
-from streams.rules.orders import Purpose
-from streams.rules.positions import Kind
-from streams.sessions import CalendarUnknown, day_number, micros, xnys
-from tape.step.common import BadLine, Line, judged
-from tape.step.shaped import shaped
+from tapedeck.streams.rules.gates import evaluate, first_failure
+from tapedeck.streams.rules.orders import Purpose
+from tapedeck.streams.rules.positions import Kind
+from tapedeck.streams.sessions import CalendarUnknown, day_number, micros, xnys
+from tapedeck.tape.step.common import BadLine, Line, judged
+from tapedeck.tape.step.shaped import shaped
 
 HELP = """Evaluate the risk gates on one case a line; each line is judged alone.
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tape.step.common import BadLine, Line
+from tapedeck.tape.step.common import BadLine, Line
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.rules.reasons import SignalReason
-from streams.rules.signal import Case, Decision, GapCase, decide
-from streams.sessions import Session, xnys
-from tape.step.common import BadLine, Line, flag, judged, number, time, whole
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.rules.signal import Case, Decision, GapCase, decide
+from tapedeck.streams.sessions import Session, xnys
+from tapedeck.tape.step.common import BadLine, Line, flag, judged, number, time, whole
 
 HELP = """Judge one bar a line with the decision rule; each line is judged alone.
 

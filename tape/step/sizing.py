@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streams.config.accounts import Tier, tier_defaults
-from streams.config.document import Config
-from streams.rules.sizing import Size, size_option, size_stock
-from tape.step.common import BadLine, Line, judged
-from tape.step.shaped import shaped
+from tapedeck.streams.config.accounts import Tier, tier_defaults
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.sizing import Size, size_option, size_stock
+from tapedeck.tape.step.common import BadLine, Line, judged
+from tapedeck.tape.step.shaped import shaped
 
 HELP = """Size one order a line; each line is judged alone.
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from streams.config.document import Config
-from streams.rules.watch_score import watch_score
-from tape.step.common import BadLine, Line, judged, number, whole
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.watch_score import watch_score
+from tapedeck.tape.step.common import BadLine, Line, judged, number, whole
 
 HELP = """Compute the watch score of one symbol a line, with its components.
 

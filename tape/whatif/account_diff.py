@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from streams.config.document import Config
-from streams.contract import Row
-from streams.sessions import Calendar
-from streams.stages.base import Body
-from tape.whatif.accounts import (
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Row
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.base import Body
+from tapedeck.tape.whatif.accounts import (
     AccountFold,
     Folded,
     decide_alone,
@@ -15,11 +15,11 @@ from tape.whatif.accounts import (
     refold,
     signals_in,
 )
-from tape.whatif.causes import causes_of
-from tape.whatif.changes import Between
-from tape.whatif.diff import Difference, Part
-from tape.whatif.inbox import Corrected
-from tape.whatif.outcomes import DecisionOutcome, ProposalOutcome
+from tapedeck.tape.whatif.causes import causes_of
+from tapedeck.tape.whatif.changes import Between
+from tapedeck.tape.whatif.diff import Difference, Part
+from tapedeck.tape.whatif.inbox import Corrected
+from tapedeck.tape.whatif.outcomes import DecisionOutcome, ProposalOutcome
 
 Signals = Mapping[tuple[str, int], Difference]
 """The decisions that came out otherwise, by (symbol, left edge of the bar)."""

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.errors import DeadLetter
-from streams.config.document import Config
-from streams.contract import Row
-from streams.rules.gate_types import Rules
-from streams.rules.money import at_scale
-from streams.sessions import Calendar
-from streams.stages import account_fills as fills
-from streams.stages import account_signals as signals
-from streams.stages.account import HANDLERS
-from streams.stages.account_state import AccountState, Asked, Evaluation, pack, unpack
-from streams.stages.account_turn import Turn
-from streams.stages.base import Body
-from tape.whatif.inbox import payload_of
-from tape.whatif.outcomes import ProposalOutcome
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Row
+from tapedeck.streams.rules.gate_types import Rules
+from tapedeck.streams.rules.money import at_scale
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages import account_fills as fills
+from tapedeck.streams.stages import account_signals as signals
+from tapedeck.streams.stages.account import HANDLERS
+from tapedeck.streams.stages.account_state import AccountState, Asked, Evaluation, pack, unpack
+from tapedeck.streams.stages.account_turn import Turn
+from tapedeck.streams.stages.base import Body
+from tapedeck.tape.whatif.inbox import payload_of
+from tapedeck.tape.whatif.outcomes import ProposalOutcome
 
 _SIGNAL = "InboxSignal"
 _COMPARED = tuple(name for name in ProposalOutcome._fields if name != "refused")

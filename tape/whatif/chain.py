@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from streams.bulk.job import Job, TaskId
-from streams.bulk.shell import run_in_shell
-from streams.bulk.task import run_task, tasks_of
-from streams.config.document import Config
-from streams.contract import Batch, Row, Step, Values
-from streams.sessions import Calendar
-from streams.stages.watchlist import WatchlistStage
-from streams.topology import spec_of
-from streams.wire import Origin
-from tape.whatif.chained import Chained
+from tapedeck.streams.bulk.job import Job, TaskId
+from tapedeck.streams.bulk.shell import run_in_shell
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Batch, Row, Step, Values
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.watchlist import WatchlistStage
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.whatif.chained import Chained
 
 _ORIGIN = "whatif"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from streams.blocks import Block, Source
-from streams.merge import Part
-from topics.catalogue import Layout
+from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import Layout
 
 
 class Still:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.errors import ConfigInvalid
-from streams.config.document import Config
+from tapedeck.schemas.errors import ConfigInvalid
+from tapedeck.streams.config.document import Config
 
 ABSENT = "not configured"
 _ACCOUNTS = "accounts"

@@ -7,9 +7,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from schemas.readable import iso_time
-from tape.whatif.changes import Change
-from tape.whatif.outcomes import Kind, Outcome, kind_of
+from tapedeck.schemas.readable import iso_time
+from tapedeck.tape.whatif.changes import Change
+from tapedeck.tape.whatif.outcomes import Kind, Outcome, kind_of
 
 
 class Part(StrEnum):

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.blocks import Source
-from streams.contract import Row
-from streams.rules.money import ZERO
-from streams.rules.orders import Side
-from streams.stages.account_state import AccountState
-from tape.whatif.outcomes import DecisionOutcome
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.contract import Row
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.stages.account_state import AccountState
+from tapedeck.tape.whatif.outcomes import DecisionOutcome
 
 INBOX = "account_inbox"
 _STOCK = ("BUY_STOCK", "SELL_STOCK")

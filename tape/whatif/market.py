@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from functools import cached_property
 
-from streams.blocks import Source
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.rules.reasons import SignalReason
-from streams.rules.signal import Action, Case, Decision, GapCase, decide
-from streams.sessions import Calendar, CalendarUnknown
-from tape.whatif.chain import lists_before, run_pinned_list, run_stages
-from tape.whatif.chained import Chained
-from tape.whatif.changes import Between, first_stage
-from tape.whatif.outcomes import DecisionOutcome, MembershipOutcome
-from tape.whatif.tables import Decisions, Features, Key, Names, Places
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.rules.signal import Action, Case, Decision, GapCase, decide
+from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.tape.whatif.chain import lists_before, run_pinned_list, run_stages
+from tapedeck.tape.whatif.chained import Chained
+from tapedeck.tape.whatif.changes import Between, first_stage
+from tapedeck.tape.whatif.outcomes import DecisionOutcome, MembershipOutcome
+from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names, Places
 
 _STAGES = ["features", "scores", "watchlist", "signals"]
 _FIRST = {"features": 0, "scores": 1, "signals": 3}

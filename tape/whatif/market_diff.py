@@ -3,11 +3,11 @@
 from collections import defaultdict
 from functools import partial
 
-from tape.whatif.causes import causes_of, needed_of
-from tape.whatif.changes import Between
-from tape.whatif.diff import Difference, Part
-from tape.whatif.market import Market
-from tape.whatif.tables import Key
+from tapedeck.tape.whatif.causes import causes_of, needed_of
+from tapedeck.tape.whatif.changes import Between
+from tapedeck.tape.whatif.diff import Difference, Part
+from tapedeck.tape.whatif.market import Market
+from tapedeck.tape.whatif.tables import Key
 
 
 class MarketDiff:

@@ -5,8 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from streams.stages.account_decide import Verdict
-from tape.explain.describe import number
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.tape.explain.describe import number
 
 HOLD = "HOLD"
 

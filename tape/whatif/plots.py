@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from streams.contract import MINUTE_US
-from tape.explain.describe import new_york
-from tape.whatif.diff import Diff, Difference, Part, Standing
-from tape.whatif.outcomes import Kind, ProposalOutcome
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.tape.explain.describe import new_york
+from tapedeck.tape.whatif.diff import Diff, Difference, Part, Standing
+from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome
 
 _WIDTH, _LEFT, _RIGHT = 960, 150, 40
 _LONGEST = 44

@@ -5,11 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
-from schemas.readable import iso_time
-from streams.blocks import Ints, Source
-from streams.bulk.arrays import RECORD, labels_of
-from streams.bulk.reading import read_columns
-from tape.explain.describe import number
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.blocks import Ints, Source
+from tapedeck.streams.bulk.arrays import RECORD, labels_of
+from tapedeck.streams.bulk.reading import read_columns
+from tapedeck.tape.explain.describe import number
 
 _SCALE = 1_000_000
 

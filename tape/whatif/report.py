@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from tape.explain.describe import new_york
-from tape.whatif import plots
-from tape.whatif.diff import Diff, Difference, Part, Standing
-from tape.whatif.outcomes import Kind
-from tape.whatif.text import ordered, origin, plural, summary, told
+from tapedeck.tape.explain.describe import new_york
+from tapedeck.tape.whatif import plots
+from tapedeck.tape.whatif.diff import Diff, Difference, Part, Standing
+from tapedeck.tape.whatif.outcomes import Kind
+from tapedeck.tape.whatif.text import ordered, origin, plural, summary, told
 
 ROWS = 2000
 """Rows of one table: more make a page that no browser scrolls. The counts above it are of all."""

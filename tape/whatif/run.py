@@ -3,24 +3,24 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from schemas.columns import NULL
-from schemas.errors import ConfigInvalid, Fatal
-from schemas.readable import iso_time
-from streams.blocks import Source
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.sessions import Calendar, xnys
-from tape.whatif.account_diff import AccountDiff
-from tape.whatif.accounts import outcome_of
-from tape.whatif.chained import Still
-from tape.whatif.changes import ABSENT, Between, Change
-from tape.whatif.diff import Diff, Difference, Part, Unpriced
-from tape.whatif.inbox import INBOX, inbox_of, records_of
-from tape.whatif.market import Market
-from tape.whatif.market_diff import MarketDiff
-from tape.whatif.outcomes import DecisionOutcome
-from tape.whatif.quotes import StockQuotes
-from tape.whatif.tables import Decisions
+from tapedeck.schemas.columns import NULL
+from tapedeck.schemas.errors import ConfigInvalid, Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.tape.whatif.account_diff import AccountDiff
+from tapedeck.tape.whatif.accounts import outcome_of
+from tapedeck.tape.whatif.chained import Still
+from tapedeck.tape.whatif.changes import ABSENT, Between, Change
+from tapedeck.tape.whatif.diff import Diff, Difference, Part, Unpriced
+from tapedeck.tape.whatif.inbox import INBOX, inbox_of, records_of
+from tapedeck.tape.whatif.market import Market
+from tapedeck.tape.whatif.market_diff import MarketDiff
+from tapedeck.tape.whatif.outcomes import DecisionOutcome
+from tapedeck.tape.whatif.quotes import StockQuotes
+from tapedeck.tape.whatif.tables import Decisions
 
 _INPUTS = ("bars", "universe", INBOX)
 _TRIMMED = ("bars", "universe", "decisions")

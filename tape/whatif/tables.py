@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemas.columns import NULL, Columns, symbols
-from streams.blocks import Ints, Source
-from streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
-from streams.bulk.reading import bodies_of, read_columns
-from streams.sessions import Calendar
-from tape.whatif.outcomes import HOLD, DecisionOutcome, MembershipOutcome
+from tapedeck.schemas.columns import NULL, Columns, symbols
+from tapedeck.streams.blocks import Ints, Source
+from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
+from tapedeck.streams.bulk.reading import bodies_of, read_columns
+from tapedeck.streams.sessions import Calendar
+from tapedeck.tape.whatif.outcomes import HOLD, DecisionOutcome, MembershipOutcome
 
 _ACTIONS, _DIRECTIONS = symbols("decisions", "action"), symbols("decisions", "direction")
 _HOLD = _ACTIONS.index(HOLD)

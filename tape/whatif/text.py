@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tape.explain.describe import new_york
-from tape.whatif.diff import Diff, Difference, Part, Standing
-from tape.whatif.outcomes import Kind, Outcome
+from tapedeck.tape.explain.describe import new_york
+from tapedeck.tape.whatif.diff import Diff, Difference, Part, Standing
+from tapedeck.tape.whatif.outcomes import Kind, Outcome
 
 _NEVER = {Part.WATCHLIST: "not evaluated", Part.DECISION: "not decided", Part.PROPOSAL: "not proposed"}
 _FIRST = (Kind.ADDED, Kind.REMOVED, Kind.CHANGED)

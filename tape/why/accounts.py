@@ -3,16 +3,16 @@
 from functools import partial
 from typing import Any
 
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import GateReason
-from streams.rules.orders import TERMINAL, OrderReason, OrderState
-from streams.rules.sizing import SizeReason
-from streams.stages.account_decide import Verdict
-from tape.demo.funnel_accounts import AccountBook
-from tape.explain.describe import headline
-from tape.why.misses import gate_miss
-from tape.why.outcome import Outcome, ended, named
-from tape.why.words import Missing
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import GateReason
+from tapedeck.streams.rules.orders import TERMINAL, OrderReason, OrderState
+from tapedeck.streams.rules.sizing import SizeReason
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.tape.demo.funnel_accounts import AccountBook
+from tapedeck.tape.explain.describe import headline
+from tapedeck.tape.why.misses import gate_miss
+from tapedeck.tape.why.outcome import Outcome, ended, named
+from tapedeck.tape.why.words import Missing
 
 Body = dict[str, Any]
 

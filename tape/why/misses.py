@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from streams.config.document import Config
-from streams.config.groups import Watchlist
-from streams.contract import MINUTE_US, SECOND_US
-from streams.rules.reasons import SignalReason, WatchlistReason
-from tape.explain.describe import number
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Watchlist
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.rules.reasons import SignalReason, WatchlistReason
+from tapedeck.tape.explain.describe import number
 
 Body = dict[str, Any]
 _INPUTS = ("close", "sma20", "sma50", "distance_sma20", "trend_state", "vol_ratio")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tape.why.misses import Miss
-from tape.why.words import words
+from tapedeck.tape.why.misses import Miss
+from tapedeck.tape.why.words import words
 
 STAGES = ("bars", "features", "scores", "watchlist", "decisions", "proposals", "orders", "executions")
 """Where a minute can end, in order."""

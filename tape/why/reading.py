@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.contract import MINUTE_US, Message
-from streams.sessions import NEW_YORK, Calendar, Session, iso_date, micros
-from tape.explain.lookup import Lookup
-from tape.recording import Recording, of_messages
-from topics.catalogue import Spread, topic
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.sessions import NEW_YORK, Calendar, Session, iso_date, micros
+from tapedeck.tape.explain.lookup import Lookup
+from tapedeck.tape.recording import Recording, of_messages
+from tapedeck.topics.catalogue import Spread, topic
 
 PIPELINE = ("bars", "features", "scores", "watchlist", "memberships", "decisions")
 """The topics whose watermarks say how far each stage is, in the order in which they wait for each other."""

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.errors import Fatal
-from schemas.readable import iso_time
-from streams.blocks import Source
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.sessions import Calendar, Session, iso_date, xnys
-from tape.explain.describe import clock
-from tape.explain.lookup import Lookup
-from tape.why.misses import Miss
-from tape.why.outcome import STAGES, Outcome
-from tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol
-from tape.why.trace import Passed, Tracer
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Calendar, Session, iso_date, xnys
+from tapedeck.tape.explain.describe import clock
+from tapedeck.tape.explain.lookup import Lookup
+from tapedeck.tape.why.misses import Miss
+from tapedeck.tape.why.outcome import STAGES, Outcome
+from tapedeck.tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol
+from tapedeck.tape.why.trace import Passed, Tracer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from streams.config.document import Config
-from streams.rules.reasons import SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
-from streams.rules.signal import Action
-from streams.sessions import Calendar
-from streams.stages.features import FeatureReason
-from tape.demo.funnel import bar_reasons, feature_reasons
-from tape.demo.funnel_accounts import AccountBook
-from tape.demo.line import FunnelReason
-from tape.explain.describe import clock, headline, new_york
-from tape.why.accounts import of_signal
-from tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
-from tape.why.outcome import STAGES, Outcome, ended, named
-from tape.why.reading import SymbolTape
-from tape.why.words import Missing
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.reasons import SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
+from tapedeck.streams.rules.signal import Action
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.tape.demo.funnel import bar_reasons, feature_reasons
+from tapedeck.tape.demo.funnel_accounts import AccountBook
+from tapedeck.tape.demo.line import FunnelReason
+from tapedeck.tape.explain.describe import clock, headline, new_york
+from tapedeck.tape.why.accounts import of_signal
+from tapedeck.tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
+from tapedeck.tape.why.outcome import STAGES, Outcome, ended, named
+from tapedeck.tape.why.reading import SymbolTape
+from tapedeck.tape.why.words import Missing
 
 Body = dict[str, Any]
 

@@ -5,15 +5,21 @@ One table beside the enums of ``tape.docs.REASONS``; a test holds that no reason
 
 from enum import StrEnum
 
-from streams.rules.contracts import ContractReason as C
-from streams.rules.gate_types import GateReason as G
-from streams.rules.orders import OrderReason, OrderState
-from streams.rules.reasons import ScoreReason, SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
-from streams.rules.sizing import SizeReason
-from streams.stages.account_decide import Verdict
-from streams.stages.account_state import AccountDrop
-from streams.stages.features import FeatureReason
-from tape.demo.line import FunnelReason
+from tapedeck.streams.rules.contracts import ContractReason as C
+from tapedeck.streams.rules.gate_types import GateReason as G
+from tapedeck.streams.rules.orders import OrderReason, OrderState
+from tapedeck.streams.rules.reasons import (
+    ScoreReason,
+    SignalDrop,
+    SignalReason,
+    WatchlistDrop,
+    WatchlistReason,
+)
+from tapedeck.streams.rules.sizing import SizeReason
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account_state import AccountDrop
+from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.tape.demo.line import FunnelReason
 
 
 class Missing(StrEnum):

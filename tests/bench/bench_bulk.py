@@ -17,17 +17,17 @@ import numpy as np
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from connectors.producer import Outbox
-from connectors.reading import new_consumer, read_parts
-from streams.blocks import Block
-from streams.contract import Message
-from streams.merge import Part
-from streams.wire import Wire
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.reading import new_consumer, read_parts
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
-from topics.catalogue import Layout
 
 NAME = "bars"
 PARTITIONS = 4

@@ -9,9 +9,9 @@ turn; it is CPU time.
 
 import numpy as np
 
-from schemas import codec
-from schemas.columns import Columns, decode_columns, encode_columns
-from schemas.columns.layout import layout_of
+from tapedeck.schemas import codec
+from tapedeck.schemas.columns import Columns, decode_columns, encode_columns
+from tapedeck.schemas.columns.layout import layout_of
 from tests.bench.bench_kernel import Work, median_ns
 from tests.bench.report import Row, Table
 

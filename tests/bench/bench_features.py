@@ -23,22 +23,22 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.producer import Outbox
-from connectors.reading import new_consumer
-from connectors.tapes.tape import bar_body
-from streams.config.document import Config
-from streams.config.groups import DEFAULT_SYMBOLS
-from streams.contract import MINUTE_US
-from streams.wire import Wire, record_wire, watermark_wires
-from tape.local.process import Child, Launch
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.reading import new_consumer
+from tapedeck.connectors.tapes.tape import bar_body
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.wire import Wire, record_wire, watermark_wires
+from tapedeck.tape.local.process import Child, Launch
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.bench_kernel import bars
 from tests.bench.peer import Told
 from tests.bench.plain_faust import OUTPUT
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
 from tests.support import REPOSITORY
-from topics.admin import ensure
-from topics.catalogue import Layout, topic
 
 AIM = 1 / 3
 _LOOK_S = 0.1

@@ -18,11 +18,11 @@ import talib
 from talipp.indicators import ATR, BB, MACD, RSI, SMA
 from talipp.ohlcv import OHLCV
 
-from streams.config.document import from_dict
-from streams.contract import MINUTE_US
-from streams.sessions import xnys
-from streams.windows import kernel
-from streams.windows import layout as L
+from tapedeck.streams.config.document import from_dict
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.windows import kernel
+from tapedeck.streams.windows import layout as L
 from tests.bench.report import Row, Table
 
 SYMBOLS = 28

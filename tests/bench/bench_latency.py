@@ -23,23 +23,23 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import TopicPartition
 
-from connectors.log import KafkaLogWriter
-from connectors.reading import ends, new_consumer
-from connectors.tapes.generator import DEFAULT_SEED, generate
-from connectors.tapes.marks import Follower, last_watermarks
-from connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
-from connectors.tapes.tape import Minute, Tape
-from schemas.codec import decode
-from streams.config.document import Config, from_dict
-from streams.config.examples import example_account
-from streams.rules.orders import OrderState
-from streams.wire import Origin
-from tape.cli.play import MARKED, mover
-from tape.local import plan
-from tape.local.stack import LocalStack
-from tape.local.supervisor import Worker
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.reading import ends, new_consumer
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
+from tapedeck.connectors.tapes.marks import Follower, last_watermarks
+from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
+from tapedeck.connectors.tapes.tape import Minute, Tape
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.play import MARKED, mover
+from tapedeck.tape.local import plan
+from tapedeck.tape.local.stack import LocalStack
+from tapedeck.tape.local.supervisor import Worker
+from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table, percentile
-from topics.catalogue import Layout
 
 FIRST, WARM_UP = 60, 10
 HISTORY = 150

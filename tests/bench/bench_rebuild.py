@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.source import KafkaSource
 from tests.bench import our_features, peers
 from tests.bench.race import NO_DIGEST, Cost, Entrant, Race
 from tests.bench.report import Row, Table

@@ -18,20 +18,20 @@ from typing import Any, NamedTuple
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import insert
 
-from connectors.clock import SystemClock
-from connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
-from connectors.postgres.mapping import TopicMap, maps
-from connectors.postgres.models import COMMON_COLUMNS, TABLES
-from connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
-from connectors.postgres.store import Store, Written
-from connectors.producer import Outbox
-from schemas.codec import decode, encode, load_schema
-from streams.contract import Message
-from streams.wire import Origin, Wire
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
+from tapedeck.connectors.postgres.mapping import TopicMap, maps
+from tapedeck.connectors.postgres.models import COMMON_COLUMNS, TABLES
+from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
+from tapedeck.connectors.postgres.store import Store, Written
+from tapedeck.connectors.producer import Outbox
+from tapedeck.schemas.codec import decode, encode, load_schema
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Origin, Wire
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka, postgres
-from topics.admin import ensure
-from topics.catalogue import Layout
 
 AIM = 5.0
 TIME = types.DateTime(timezone=True)

@@ -20,22 +20,22 @@ import numpy as np
 import polars as pl
 from confluent_kafka import TopicPartition
 
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from connectors.reading import new_consumer
-from schemas.codec import PREFIX, load_schema
-from schemas.columns import Columns, encode_columns
-from streams.blocks import Block, Ints, pack_headers
-from streams.config.groups import DEFAULT_SYMBOLS
-from streams.contract import MINUTE_US
-from streams.merge import Part
-from streams.wire import TRACE, Origin
-from tape.notebook.connection import Connection
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.reading import new_consumer
+from tapedeck.schemas.codec import PREFIX, load_schema
+from tapedeck.schemas.columns import Columns, encode_columns
+from tapedeck.streams.blocks import Block, Ints, pack_headers
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.merge import Part
+from tapedeck.streams.wire import TRACE, Origin
+from tapedeck.tape.notebook.connection import Connection
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 from tests.bench.bench_columns import bodies
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
-from topics.admin import ensure
-from topics.catalogue import Layout
 
 NAME = "features"
 AIM = 300_000

@@ -23,16 +23,16 @@ from typing import NamedTuple
 
 import psutil
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from tape.local.places import cache_dir, say
-from tape.local.process import tail
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.tape.local.places import cache_dir, say
+from tapedeck.tape.local.process import tail
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
 from tests.bench.year_tape import YEAR, write_year
 from tests.support import REPOSITORY
-from topics.admin import ensure
-from topics.catalogue import Layout
 
 STAGES = ("features", "scores", "watchlist", "signals")
 AIM_WRITTEN_S, AIM_VERIFIED_S, AIM_MB = 180.0, 60.0, 1024.0
@@ -118,7 +118,7 @@ def measure(bootstrap: str, sessions: int = MONTH, workers: Sequence[int] = WORK
             "TAPE_PREFIX": layout.prefix,
             "TAPE_CONFIG": str(folder / "tape.toml"),
         }
-        rebuild = [sys.executable, "-m", "tape", "rebuild", *STAGES, "--workers"]
+        rebuild = [sys.executable, "-m", "tapedeck", "rebuild", *STAGES, "--workers"]
         most, into = workers[-1], f"{layout.prefix}.whole"
         say("rebuilding with outputs written")
         written = used_by([*rebuild, str(most), "--into", into], folder, environment)

@@ -8,13 +8,13 @@ is taken in both groups, because a rebuild always has it.
 
 import time
 
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from streams.bulk.job import Sink
-from streams.bulk.rows import Rows
-from streams.bulk.task import run_task, tasks_of
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.streams.bulk.job import Sink
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.peer import Told, rules, tell
-from topics.catalogue import Layout, topic
 
 STAGE = "features"
 _WARM_RECORDS = 100

@@ -13,9 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.codec import PREFIX
-from streams.config.document import Config, from_dict
-from streams.sessions import Calendar, xnys
+from tapedeck.schemas.codec import PREFIX
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.sessions import Calendar, xnys
 
 _HALF = 16
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from tape.local.jars import only_one
-from tape.local.places import cache_dir, say
+from tapedeck.tape.local.jars import only_one
+from tapedeck.tape.local.places import cache_dir, say
 from tests.support import REPOSITORY
 
 _HERE = REPOSITORY / "tests" / "bench"

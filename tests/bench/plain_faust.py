@@ -14,9 +14,9 @@ from typing import Any
 
 import faust
 
-from schemas.codec import decode, encode
-from streams.contract import MINUTE_US, Row
-from streams.stages.features import FeaturesStage
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.stages.features import FeaturesStage
 from tests.bench.peer import Progress, Told, rules
 
 OUTPUT = "plain.features"

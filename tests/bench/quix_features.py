@@ -10,9 +10,9 @@ from typing import Any
 
 from quixstreams import Application, State
 
-from schemas.codec import decode, encode
-from streams.contract import MINUTE_US, Row
-from streams.stages.features import FeaturesStage
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.stages.features import FeaturesStage
 from tests.bench.peer import Progress, Told, rules
 
 

@@ -16,18 +16,18 @@ import psutil
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.producer import Outbox
-from connectors.reading import new_consumer
-from schemas.ids import current_id
-from streams.config.groups import DEFAULT_SYMBOLS
-from streams.sessions import xnys
-from tape.local.places import cache_dir
-from tape.local.process import Child, Launch
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.reading import new_consumer
+from tapedeck.schemas.ids import current_id
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.local.places import cache_dir
+from tapedeck.tape.local.process import Child, Launch
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 from tests.bench.bench_features import Walks, cpu_of, records
 from tests.bench.peer import Told, rules
 from tests.support import REPOSITORY
-from topics.admin import ensure
-from topics.catalogue import Layout
 
 _LOOK_S = 0.05
 _SILENCE_S = 120.0
@@ -114,7 +114,7 @@ class Race:
             "PEER_FEATURES_ID": str(current_id("features")),
             "PEER_CONFIG_DIGEST": rules()[0].digest,
             "NUMBA_CACHE_DIR": str(cache_dir() / "numba"),
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'src'}",
         }
         env = os.environ | shared | told.environment() | entrant.extra
         log = told.folder / "entrant.log"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tape.local import aot
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import cache_dir
-from tape.local.postgres import EmbeddedPostgres
+from tapedeck.tape.local import aot
+from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.places import cache_dir
+from tapedeck.tape.local.postgres import EmbeddedPostgres
 
 
 @contextmanager

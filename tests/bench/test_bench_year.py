@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal
 from tests.bench import bench_year
 from tests.conftest import Broker
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.codec import PREFIX
-from streams.bulk.rows import Rows
+from tapedeck.schemas.codec import PREFIX
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.topics.catalogue import Layout
 from tests.bench import bench_rebuild, peers, race
 from tests.bench.bench_rebuild import Contest, Results
 from tests.bench.peer import Progress, Told
 from tests.bench.report import Table
-from topics.catalogue import Layout
 
 TOLD = Told("host:1", "group", "p.bars", "", "at-least-once", Path("here"), 2, 4)
 

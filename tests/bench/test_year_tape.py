@@ -2,13 +2,13 @@
 
 from itertools import islice
 
-from connectors.tapes.tape import bar_body
-from schemas.codec import decode
-from streams.contract import MINUTE_US
-from streams.wire import record_wire, watermark_wires
+from tapedeck.connectors.tapes.tape import bar_body
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.wire import record_wire, watermark_wires
+from tapedeck.topics.catalogue import Layout
 from tests.bench import year_tape
 from tests.bench.year_tape import FEED, ORIGIN, SYMBOLS
-from topics.catalogue import Layout
 
 
 def test_a_session_of_the_year_is_byte_for_byte_what_the_player_writes() -> None:

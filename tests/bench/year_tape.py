@@ -12,16 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.bulk.writer import BulkWriter
-from connectors.tapes.profiles import PROFILES
-from connectors.tapes.tape import universe_body
-from schemas.codec import encode
-from schemas.columns import Columns, encode_columns
-from streams.blocks import Block, pack_headers
-from streams.contract import MINUTE_US, Message
-from streams.sessions import xnys
-from streams.watermarks import headers_for
-from topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.tapes.profiles import PROFILES
+from tapedeck.connectors.tapes.tape import universe_body
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.columns import Columns, encode_columns
+from tapedeck.streams.blocks import Block, pack_headers
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 SYMBOLS = tuple(sorted(PROFILES))
 YEAR = 252

@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from connectors.bulk.source import KafkaSource
-from streams.digests import of_messages, of_state
-from streams.sim.log import MemoryLog
-from tape.rebuild.whole import live_outputs, live_state
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.live import Workers, eventually, last_minute, until_label
 from tests.sim.tapes import run_clean, small_tape, written
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import cache_dir
+from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.places import cache_dir
 from tests.conftest import Broker
 from tests.live import Workers
 from tests.sim.tapes import CONFIG

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from agents.app import SESSION_TIMEOUT_S
-from connectors.bulk.source import KafkaSource
-from connectors.producer import Outbox
-from streams.bulk.job import TaskId
-from streams.contract import Message
-from streams.frame import pack, unpack
-from streams.merge import Part
-from streams.sim.log import MemoryLog
-from streams.watermarks import readable_label
-from streams.wire import Wire
-from tape.rebuild.apply import apply_group
-from tape.rebuild.live import read_changelog
-from tape.rebuild.run import KafkaTarget, run, tasks_for
-from tape.rebuild.work import Place, Prepare
+from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.producer import Outbox
+from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.rebuild.apply import apply_group
+from tapedeck.tape.rebuild.live import read_changelog
+from tapedeck.tape.rebuild.run import KafkaTarget, run, tasks_for
+from tapedeck.tape.rebuild.work import Place, Prepare
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, eventually, last_minute, until_label
 from tests.sim.tapes import CONFIG, small_tape

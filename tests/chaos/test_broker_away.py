@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.app import SESSION_TIMEOUT_S
-from connectors.postgres.counts import distinct_events, rows_per_table
-from connectors.postgres.database import downgrade
-from connectors.postgres.offsets import wait_until_caught_up
-from schemas.errors import Fatal
-from tape.local.kafka import EmbeddedKafka, cluster_id_of
-from tape.local.places import cache_dir
+from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
+from tapedeck.connectors.postgres.database import downgrade
+from tapedeck.connectors.postgres.offsets import wait_until_caught_up
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.kafka import EmbeddedKafka, cluster_id_of
+from tapedeck.tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Database
 from tests.live import Workers, end_of, eventually

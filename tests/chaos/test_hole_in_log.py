@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors import dead_letters
-from connectors.reading import ends, new_consumer, read_topic
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.reading import ends, new_consumer, read_topic
 from tests.chaos.clean import MINUTES, a_log
 from tests.live import Workers, bodies, eventually, last_minute, until_label
 from tests.sim.tapes import small_tape

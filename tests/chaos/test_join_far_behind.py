@@ -2,9 +2,9 @@
 
 import pytest
 
-from connectors.bulk.source import KafkaSource
-from streams.digests import of_messages
-from tape.rebuild.whole import live_outputs
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.streams.digests import of_messages
+from tapedeck.tape.rebuild.whole import live_outputs
 from tests.live import Workers, eventually, last_minute, until_label
 from tests.sim.tapes import run_clean, small_tape, written
 

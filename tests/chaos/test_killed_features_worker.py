@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from agents.app import SESSION_TIMEOUT_S
-from agents.process import STALLED_EXIT
+from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.agents.process import STALLED_EXIT
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, end_of, eventually, last_minute, until_label
 from tests.sim.tapes import small_tape

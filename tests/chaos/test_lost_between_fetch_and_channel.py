@@ -4,11 +4,11 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from agents.settings import group_name
-from connectors.log import KafkaLogWriter
-from connectors.reading import read_topic
-from schemas.codec import decode
-from streams.wire import Origin
+from tapedeck.agents.settings import group_name
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.reading import read_topic
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.wire import Origin
 from tests.chaos.clean import a_log, check_clean
 from tests.chaos.test_hole_in_log import committed, delete_up_to
 from tests.live import Workers, end_of, eventually

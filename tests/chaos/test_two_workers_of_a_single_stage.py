@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.bulk.source import KafkaSource
-from streams.sessions import xnys
-from tape.rebuild.whole import live_outputs, rebuild_stage
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.rebuild.whole import live_outputs, rebuild_stage
 from tests.chaos.clean import MINUTES, a_log
 from tests.conftest import Broker
 from tests.live import Workers, end_of, eventually, last_minute, until_label

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.process import FAILED_EXIT
+from tapedeck.agents.process import FAILED_EXIT
 from tests.chaos.clean import a_log, check_clean
 from tests.live import Workers
 

@@ -14,11 +14,11 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from agents import consumer, runner
-from agents.app import StageApp
-from agents.consumer import TapeConsumer
-from agents.process import run
-from agents.settings import Settings, from_environment
+from tapedeck.agents import consumer, runner
+from tapedeck.agents.app import StageApp
+from tapedeck.agents.consumer import TapeConsumer
+from tapedeck.agents.process import run
+from tapedeck.agents.settings import Settings, from_environment
 
 
 def _kill() -> None:
@@ -76,7 +76,7 @@ class _Losing(TapeConsumer):
 
 
 def _agent(stage: str, settings: Settings) -> StageApp:
-    app: StageApp = import_module(f"agents.{stage}").agent(settings)
+    app: StageApp = import_module(f"tapedeck.agents.{stage}").agent(settings)
     for name, act in (("TAPE_TEST_KILL", _kill), ("TAPE_TEST_FAIL", _fail)):
         if order := os.environ.get(name):
             _arm(app, order, act)

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from connectors.alpaca.trading import AlpacaBroker
-from connectors.broker import Broker, ChainQuery, Doubt, NewOrder, NotFound, RateLimited, Refused
-from connectors.paper.faults import Fault
-from connectors.paper.inprocess import InProcessBroker
-from streams.rules.occ import Right
-from streams.rules.orders import OrderState, PositionIntent, Side
-from streams.sessions import xnys
+from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.broker import Broker, ChainQuery, Doubt, NewOrder, NotFound, RateLimited, Refused
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.inprocess import InProcessBroker
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import OrderState, PositionIntent, Side
+from tapedeck.streams.sessions import xnys
 from tests.paper import (
     CALL,
     DAY,

@@ -10,15 +10,15 @@ from typing import Any
 from confluent_kafka import Producer
 from psycopg import sql
 
-from connectors.clock import ManualClock
-from connectors.postgres.database import connect
-from connectors.postgres.models import table_name
-from connectors.postgres.offsets import wait_until_caught_up
-from connectors.postgres.sink import Sink, SinkSettings
-from connectors.producer import Outbox
-from schemas.codec import encode
-from streams.wire import Origin
-from topics.catalogue import Layout, topic
+from tapedeck.connectors.clock import ManualClock
+from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.models import table_name
+from tapedeck.connectors.postgres.offsets import wait_until_caught_up
+from tapedeck.connectors.postgres.sink import Sink, SinkSettings
+from tapedeck.connectors.producer import Outbox
+from tapedeck.schemas.codec import encode
+from tapedeck.streams.wire import Origin
+from tapedeck.topics.catalogue import Layout, topic
 
 MINUTE = 60_000_000
 T0 = 1_700_000_040_000_000

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import pytest
 
-from connectors.groups import KafkaGroups
-from connectors.log import KafkaLogWriter
-from streams.bulk.job import TaskId
-from streams.merge import Part
-from streams.wire import Origin
-from tape.rebuild.live import group_of
+from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.merge import Part
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.rebuild.live import group_of
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Broker
 from tests.sim.paths import morning
-from topics.admin import ensure
-from topics.catalogue import CATALOGUE, Layout
 
 
 class Recorded(NamedTuple):

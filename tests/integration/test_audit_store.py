@@ -13,13 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import ENUM
 
-from connectors.postgres.database import READ_ROLE, connect, downgrade, sqlalchemy_connection, upgrade
-from connectors.postgres.mapping import maps
-from connectors.postgres.models import AUDITED, MUTABLE, TABLES, Base, table_name
-from connectors.postgres.store import Store, Written
-from schemas.codec import encode, load_schema
-from schemas.errors import Fatal, Retry
-from streams.contract import Message
+from tapedeck.connectors.postgres.database import (
+    READ_ROLE,
+    connect,
+    downgrade,
+    sqlalchemy_connection,
+    upgrade,
+)
+from tapedeck.connectors.postgres.mapping import maps
+from tapedeck.connectors.postgres.models import AUDITED, MUTABLE, TABLES, Base, table_name
+from tapedeck.connectors.postgres.store import Store, Written
+from tapedeck.schemas.codec import encode, load_schema
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.contract import Message
 from tests.avro import bodies
 
 pytestmark = pytest.mark.integration

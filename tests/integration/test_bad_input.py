@@ -10,22 +10,22 @@ import polars as pl
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from agents import journal
-from connectors import dead_letters
-from connectors.controls import control
-from connectors.reading import read_topic
-from schemas.codec import PREFIX, decode, encode
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import Message
-from streams.rules.gate_types import KillState
-from tape.cli import main
+from tapedeck.agents import journal
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.controls import control
+from tapedeck.connectors.reading import read_topic
+from tapedeck.schemas.codec import PREFIX, decode, encode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import Message
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.tape.cli import main
+from tapedeck.topics.admin import Difference, compare, describe, ensure
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Broker
 from tests.live import Workers, bodies, end_of, eventually
 from tests.sim.tapes import CONFIG
-from topics.admin import Difference, compare, describe, ensure
-from topics.catalogue import WATERMARK_KEY, Layout
 
 pytestmark = pytest.mark.integration
 Body = dict[str, Any]

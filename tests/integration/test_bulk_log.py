@@ -8,19 +8,19 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.bulk import source as bulk_source
-from connectors.bulk.cluster import Connection, Passing
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from connectors.producer import Outbox
-from connectors.reading import new_consumer, read_topic
-from schemas.errors import Fatal, Retry
-from streams.blocks import Block
-from streams.contract import Message
-from streams.wire import Wire
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import cache_dir
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk import source as bulk_source
+from tapedeck.connectors.bulk.cluster import Connection, Passing
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.reading import new_consumer, read_topic
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.places import cache_dir
+from tapedeck.topics.catalogue import Layout
 
 pytestmark = pytest.mark.integration
 

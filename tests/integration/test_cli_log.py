@@ -6,16 +6,16 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from connectors.log import KafkaLogWriter
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.identity import event_id
-from streams.wire import Origin
-from tape.cli import tail
-from tape.cli.main import app
-from topics.admin import ensure
-from topics.catalogue import Layout
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli import tail
+from tapedeck.tape.cli.main import app
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout
 
 pytestmark = pytest.mark.integration
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tape.local import state
-from tape.local.process import is_running
-from tape.local.purge import purge
+from tapedeck.tape.local import state
+from tapedeck.tape.local.process import is_running
+from tapedeck.tape.local.purge import purge
 from tests.conftest import Broker
 
 pytestmark = pytest.mark.integration
 
-DEMO = (sys.executable, "-m", "tape", "demo")
+DEMO = (sys.executable, "-m", "tapedeck", "demo")
 MINUTES = 12
 OURS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX")
 

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 import requests
 
-from agents.process import FAILED_EXIT
-from connectors.clock import TapeClock
-from connectors.controls import EVERY_ACCOUNT, control
-from connectors.log import KafkaLogWriter
-from connectors.paper.book import PaperAccount
-from connectors.paper.exchange import PaperExchange
-from connectors.postgres.database import downgrade, upgrade
-from connectors.producer import Outbox
-from connectors.tapes.marks import Follower
-from streams.config.document import Config
-from streams.config.examples import example_account
-from streams.rules.gate_types import KillState
-from streams.sessions import xnys
-from streams.wire import Origin
-from tape.local.places import free_port
+from tapedeck.agents.process import FAILED_EXIT
+from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.paper.book import PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.postgres.database import downgrade, upgrade
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.tapes.marks import Follower
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.local.places import free_port
 from tests.conftest import Broker, Database
 from tests.live import Workers, bodies, eventually
 from tests.paper import serving

@@ -5,16 +5,16 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from connectors.log import KafkaLogWriter
-from schemas.errors import TapeError
-from schemas.readable import iso_time
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.wire import Origin
-from tape.cli.main import app
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.schemas.errors import TapeError
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.main import app
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import bodies, morning
-from topics.admin import ensure
-from topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
 

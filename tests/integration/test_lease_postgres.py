@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, PostgresLeases
-from connectors.postgres.database import upgrade
-from schemas.errors import Retry
+from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, PostgresLeases
+from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.schemas.errors import Retry
 
 pytestmark = pytest.mark.integration
 

@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 import requests
 
-from connectors.bulk.source import KafkaSource
-from connectors.clock import TapeClock
-from connectors.controls import EVERY_ACCOUNT, control
-from connectors.log import KafkaLogWriter
-from connectors.paper.book import PaperAccount
-from connectors.paper.exchange import PaperExchange
-from connectors.postgres.database import upgrade
-from connectors.producer import Outbox
-from connectors.reading import read_topic
-from connectors.tapes.marks import Follower
-from streams.digests import OutputDigest, of_messages, of_state
-from streams.rules.gate_types import KillState
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import drain
-from streams.wire import Origin
-from tape.rebuild.whole import live_state, rebuild_account
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.paper.book import PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.tapes.marks import Follower
+from tapedeck.streams.digests import OutputDigest, of_messages, of_state
+from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import drain
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database
 from tests.live import Workers, bodies, eventually
 from tests.paper import serving

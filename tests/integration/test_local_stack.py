@@ -13,22 +13,22 @@ import psutil
 import psycopg
 import pytest
 
-from connectors.reading import read_topic
-from schemas.codec import decode
-from schemas.errors import Fatal
-from streams.config.document import Config
-from tape.local import state, status
-from tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
-from tape.local.places import cache_dir
-from tape.local.postgres import EmbeddedPostgres
-from tape.local.process import Identity, identity, is_running
-from tape.local.purge import purge
-from tape.local.stack import LocalStack
-from tape.local.state import Phase, ProcessState, StackState
-from tape.local.supervisor import Supervisor, Worker
+from tapedeck.connectors.reading import read_topic
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.tape.local import state, status
+from tapedeck.tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
+from tapedeck.tape.local.places import cache_dir
+from tapedeck.tape.local.postgres import EmbeddedPostgres
+from tapedeck.tape.local.process import Identity, identity, is_running
+from tapedeck.tape.local.purge import purge
+from tapedeck.tape.local.stack import LocalStack
+from tapedeck.tape.local.state import Phase, ProcessState, StackState
+from tapedeck.tape.local.supervisor import Supervisor, Worker
+from tapedeck.topics.admin import describe
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Broker
-from topics.admin import describe
-from topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -125,7 +125,7 @@ def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(folder:
 def test_stack_killed_outright_leaves_nothing_and_starts_again(folder: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
-        "from tape.local.stack import LocalStack\n"
+        "from tapedeck.tape.local.stack import LocalStack\n"
         "with LocalStack(pathlib.Path(sys.argv[1]), workers=lambda config: ()):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(600)\n"
@@ -154,7 +154,7 @@ def test_stale_lock_and_leftovers_of_a_killed_supervisor_are_recovered(tmp_path:
     folder.mkdir()
     code = (
         "import os, pathlib, sys, time\n"
-        "from tape.local import state\n"
+        "from tapedeck.tape.local import state\n"
         "with state.only_stack(pathlib.Path(sys.argv[1])):\n"
         "    print('locked', flush=True)\n"
         "    time.sleep(600)\n"
@@ -349,7 +349,7 @@ def test_child_that_ignores_sigterm_is_killed_at_the_deadline(tmp_path: Path) ->
 def test_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
-        "from tape.local.supervisor import Supervisor, Worker\n"
+        "from tapedeck.tape.local.supervisor import Supervisor, Worker\n"
         "s = Supervisor(pathlib.Path(sys.argv[1]), {}, lambda: None)\n"
         "s.start([Worker(name='sleeper', argv=[sys.executable, '-c', 'import time; time.sleep(600)'])])\n"
         "print(s.processes()[0].pid, flush=True)\n"

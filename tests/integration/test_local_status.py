@@ -8,17 +8,17 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from connectors.producer import Outbox
-from schemas.codec import encode
-from schemas.errors import Fatal
-from streams.wire import Wire, watermark_wires
-from tape.cli.main import app
-from tape.local import state, status
-from tape.local.process import identity
-from tape.local.state import Phase, ProcessState, StackState
+from tapedeck.connectors.producer import Outbox
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.wire import Wire, watermark_wires
+from tapedeck.tape.cli.main import app
+from tapedeck.tape.local import state, status
+from tapedeck.tape.local.process import identity
+from tapedeck.tape.local.state import Phase, ProcessState, StackState
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
-from topics.admin import ensure
-from topics.catalogue import Layout, topic
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tests.integration.conftest import Recorded
 from tests.support import REPOSITORY
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from connectors.bulk.source import KafkaSource
-from schemas.errors import TapeError
-from streams.topology import MARKET_STAGES, spec_of
-from tape.cli.main import USER_ERROR, app
-from tape.rebuild.whole import live_outputs, live_state
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.tape.cli.main import USER_ERROR, app
+from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.conftest import Broker
 from tests.live import Workers, last_minute, until_label
 from tests.sim.tapes import CONFIG, small_tape, written

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from connectors.recorded.format import load, save
-from schemas.errors import Fatal
-from streams.sessions import iso_utc, xnys
-from tape.cli.main import app
-from tape.record.recording import record
+from tapedeck.connectors.recorded.format import load, save
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.tape.cli.main import app
+from tapedeck.tape.record.recording import record
 from tests.integration.conftest import Recorded
 from tests.sim.paths import CONFIG
 from tests.tapes import HERE

@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from connectors.bulk.source import KafkaSource
-from connectors.groups import KafkaGroups
-from connectors.reading import ends, new_consumer
-from connectors.recorded.window import stretch, window_of
-from schemas.errors import Fatal
-from streams.blocks import MemorySource
-from streams.bulk.task import tasks_of
-from streams.merge import Part
-from streams.rules.orders import OrderState
-from streams.sessions import iso_utc, xnys
-from streams.topology import TOPOLOGY, spec_of
-from tape.cli.main import app
-from tape.rebuild.live import group_of
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.connectors.reading import ends, new_consumer
+from tapedeck.connectors.recorded.window import stretch, window_of
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.merge import Part
+from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.tape.cli.main import app
+from tapedeck.tape.rebuild.live import group_of
+from tapedeck.topics.admin import describe
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Database
 from tests.integration.conftest import Recorded
 from tests.live import bodies
 from tests.sim.paths import CONFIG, ORDERED_AT, morning
 from tests.sim.tapes import small_tape
 from tests.support import REPOSITORY
-from topics.admin import describe
-from topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
 LABELS = [minute.label for minute in small_tape().minutes]
@@ -56,7 +56,7 @@ class Desk:
 
     def replay(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "tape", "replay", *words],
+            [sys.executable, "-m", "tapedeck", "replay", *words],
             cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=REPLAY_S,
             check=False,
         )  # fmt: skip

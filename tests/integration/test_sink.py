@@ -14,20 +14,20 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors.postgres.counts import distinct_events, rows_per_table
-from connectors.postgres.database import connect, downgrade, upgrade
-from connectors.postgres.offsets import Offsets, lag
-from connectors.postgres.reading import read_events
-from schemas.codec import decode, encode
-from schemas.errors import CatalogueMismatch, Fatal, Retry
-from streams.config.document import Config
-from streams.watermarks import headers_for
-from tape.local.kafka import EmbeddedKafka
-from tape.local.places import cache_dir, free_port
-from tape.local.postgres import EmbeddedPostgres
+from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
+from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
+from tapedeck.connectors.postgres.offsets import Offsets, lag
+from tapedeck.connectors.postgres.reading import read_events
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.places import cache_dir, free_port
+from tapedeck.tape.local.postgres import EmbeddedPostgres
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.integration.audit_support import MINUTE, ORIGIN, T0, TOPICS, Pipeline, bar, eventually
-from topics.admin import ensure
-from topics.catalogue import WATERMARK_KEY, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -88,11 +88,11 @@ def test_killed_between_copy_and_commit_loses_and_doubles_nothing(
     pipeline.send("bars", [bar(n) for n in range(200)])
     child = f"""
 import os, signal, threading
-from connectors.clock import SystemClock
-from connectors.postgres import offsets, sink
-from connectors.producer import Outbox
-from streams.wire import Origin
-from topics.catalogue import Layout
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.postgres import offsets, sink
+from tapedeck.connectors.producer import Outbox
+from tapedeck.streams.wire import Origin
+from tapedeck.topics.catalogue import Layout
 sink.BATCH_RECORDS, moves, move = 30, [0], offsets.Offsets.move
 def killed(self, to):
     moves[0] += 1
@@ -371,7 +371,7 @@ def test_the_command_copies_until_sigterm_and_ends_clean(pipeline: Pipeline, tmp
         "TAPE_READY_FILE": str(ready),
     }
     pipeline.send("bars", [bar(n) for n in range(25)])
-    process = subprocess.Popen([sys.executable, "-m", "tape", "sink"], env=env, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "tapedeck", "sink"], env=env, stderr=subprocess.PIPE)
     try:
         eventually("ready", ready.exists, 30)
         pipeline.wait()

@@ -10,23 +10,23 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-import tape
-from connectors.bulk.source import KafkaSource
-from connectors.log import KafkaLogWriter
-from connectors.postgres.database import connect, upgrade
-from connectors.postgres.mapping import TopicMap
-from connectors.postgres.store import Store, Written
-from schemas.errors import Fatal
-from streams.wire import Origin
-from tape.local.state import Phase, ProcessState, StackState, write
-from tape.notebook import place
-from tape.notebook.connection import Connection, default
-from tape.notebook.memory import MemoryTape
-from tape.notebook.query import NotKept
+import tapedeck as td
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.postgres.database import connect, upgrade
+from tapedeck.connectors.postgres.mapping import TopicMap
+from tapedeck.connectors.postgres.store import Store, Written
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.local.state import Phase, ProcessState, StackState, write
+from tapedeck.tape.notebook import place
+from tapedeck.tape.notebook.connection import Connection, default
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.query import NotKept
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, morning
 from tests.unit.tap_support import START, at, bar, minutes, played
-from topics.admin import ensure
-from topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -38,26 +38,26 @@ def tapped(recorded, monkeypatch, tmp_path) -> Connection:
     config.write_text(CONFIG.to_toml())
     monkeypatch.setenv("TAPE_CONFIG", str(config))
     monkeypatch.setattr(default, "connection", default.connection)
-    return tape.connect(bootstrap=recorded.bootstrap, prefix=recorded.layout.prefix)
+    return td.connect(bootstrap=recorded.bootstrap, prefix=recorded.layout.prefix)
 
 
 def test_every_topic_gives_the_same_frame_as_out_of_memory(tapped):
     in_memory = Connection(source=played())
     for each in CATALOGUE:
         if each.schema:
-            assert tape.tap(each.name).equals(in_memory.tap(each.name)), each.name
-    assert tape.tap("bars", raw=True).equals(in_memory.tap("bars", raw=True))
-    assert len(tape.tap("dead_letters", raw=True)) == 0
+            assert td.tap(each.name).equals(in_memory.tap(each.name)), each.name
+    assert td.tap("bars", raw=True).equals(in_memory.tap("bars", raw=True))
+    assert len(td.tap("dead_letters", raw=True)) == 0
 
 
 def test_topics_and_asof_are_as_out_of_memory(tapped):
     in_memory = Connection(source=played())
     # The simulated log gives changelogs no time, so the broker gave them its own.
     facts = pl.col("key") != "bytes"
-    assert tape.topics().filter(facts).equals(in_memory.topics().filter(facts))
+    assert td.topics().filter(facts).equals(in_memory.topics().filter(facts))
     for name in ("positions", "memberships", "universe", "watchlist"):
         moment = in_memory.tap(name)["event_time"].sort()[-1]
-        assert tape.asof(name, at=moment).equals(in_memory.asof(name, at=moment)), name
+        assert td.asof(name, at=moment).equals(in_memory.asof(name, at=moment)), name
 
 
 class Counting(KafkaSource):
@@ -74,11 +74,11 @@ class Counting(KafkaSource):
 def test_a_few_minutes_are_found_through_the_brokers_time_index(tapped, monkeypatch):
     monkeypatch.setattr(place, "KafkaSource", Counting)
     monkeypatch.setattr(Counting, "read", 0)
-    whole = len(tape.tap("features", raw=True))
+    whole = len(td.tap("features", raw=True))
     assert Counting.read == whole
-    newest = tape.tap("features")["event_time"].max()
+    newest = td.tap("features")["event_time"].max()
     Counting.read = 0
-    frame = tape.tap("features", since="10min", until=newest, late="1min")
+    frame = td.tap("features", since="10min", until=newest, late="1min")
     assert frame["event_time"].max() < newest
     assert 0 < len(frame) <= Counting.read < whole / 10
 
@@ -91,10 +91,10 @@ def test_no_consumer_group_is_made_or_changed(tapped):
 
     before = groups()
     assert {f"{tapped._prefix}-features", f"{tapped._prefix}-signals"} <= before
-    tape.tap("features", symbols=["AMD"], since="1h")
-    tape.asof("positions", at="0s")
-    tape.topics()
-    next(tape.tap("bars", since="5min", follow=True))
+    td.tap("features", symbols=["AMD"], since="1h")
+    td.asof("positions", at="0s")
+    td.topics()
+    next(td.tap("bars", since="5min", follow=True))
     assert groups() == before
 
 
@@ -205,15 +205,15 @@ def test_the_local_stack_is_found_from_a_folder_below_it(recorded, kafka, monkey
 
 
 def test_an_order_is_explained_through_the_package(tapped):
-    order = tape.tap("orders")["client_order_id"][0]
-    text = repr(tape.explain(order))
+    order = td.tap("orders")["client_order_id"][0]
+    text = repr(td.explain(order))
     assert order in text
     assert "bars/" in text
 
 
 def test_why_there_was_no_trade_is_said_through_the_package(tapped):
-    assert "TRADED" in repr(tape.why("AMD"))
-    assert "OPTIONS_CONFIDENCE_TOO_LOW" in repr(tape.why("WMT", at="2026-02-17T11:14-05:00"))
+    assert "TRADED" in repr(td.why("AMD"))
+    assert "OPTIONS_CONFIDENCE_TOO_LOW" in repr(td.why("WMT", at="2026-02-17T11:14-05:00"))
 
 
 def test_commands_find_the_same_cluster_by_the_environment_of_a_connection(tapped, recorded, monkeypatch):
@@ -225,7 +225,7 @@ def test_commands_find_the_same_cluster_by_the_environment_of_a_connection(tappe
 
 
 def test_a_frame_becomes_pandas_with_zoned_times(tapped):
-    frame = tape.tap("decisions", since="30min", zone="America/New_York")
+    frame = td.tap("decisions", since="30min", zone="America/New_York")
     pandas = frame.to_pandas()
     assert str(pandas["bar_t"].dtype) == "datetime64[us, America/New_York]"
     assert len(pandas) == len(frame)

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from connectors.log import KafkaLogWriter
-from connectors.reading import read_topic
-from connectors.tapes.generator import generate
-from connectors.tapes.marks import Follower, last_watermarks
-from connectors.tapes.player import SOURCES, Pace, Player
-from connectors.tapes.tape import Tape
-from schemas.codec import decode, encode
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
-from streams.wire import Origin, Wire
-from tape.cli.main import app
+from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.marks import Follower, last_watermarks
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.wire import Origin, Wire
+from tapedeck.tape.cli.main import app
+from tapedeck.topics.admin import ensure
+from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
-from topics.admin import ensure
-from topics.catalogue import Layout, topic
 
 pytestmark = pytest.mark.integration
 ORIGIN = Origin("test", "test", "")

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from agents.table import read_disk
-from connectors.bulk.source import KafkaSource
-from connectors.recorded.format import RecordedTape, load
-from connectors.recorded.window import SOURCES
-from connectors.tapes.marks import Follower
-from connectors.tapes.source import TapeSource
-from connectors.tapes.tape import Tape
-from streams.contract import Message
-from streams.digests import of_messages, of_state
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.topology import MARKET_STAGES, spec_of, watermarked
-from streams.watermarks import label_of, readable_label
-from tape.rebuild.whole import live_outputs, live_state, rebuild_stage
+from tapedeck.agents.table import read_disk
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.recorded.format import RecordedTape, load
+from tapedeck.connectors.recorded.window import SOURCES
+from tapedeck.connectors.tapes.marks import Follower
+from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.contract import Message
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.watermarks import label_of, readable_label
+from tapedeck.tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
 from tests.live import Workers, eventually, last_minute
 from tests.sim.paths import wire

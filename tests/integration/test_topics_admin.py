@@ -5,9 +5,9 @@ import time
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from schemas.errors import CatalogueMismatch
-from topics.admin import Kind, check, compare, describe, ensure
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.schemas.errors import CatalogueMismatch
+from tapedeck.topics.admin import Kind, check, compare, describe, ensure
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from schemas.errors import ConfigInvalid, Fatal
-from streams.config.document import Config
-from tape.cli.main import app
+from tapedeck.schemas.errors import ConfigInvalid, Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.tape.cli.main import app
 from tests.integration.conftest import Recorded
 from tests.sim.paths import CONFIG
 

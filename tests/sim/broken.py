@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from streams.contract import Message, Stage, StageSpec
-from streams.merge import Item, Merge, Part
-from streams.rules.reasons import ScoreReason
-from streams.sessions import xnys
-from streams.shell import Effects, Shell
-from streams.sim.crash import Fuse, Point
-from streams.sim.task import Effect, SimTask
-from streams.stages.scores import ScoresStage
-from tape.short import CONFIG
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.contract import Message, Stage, StageSpec
+from tapedeck.streams.merge import Item, Merge, Part
+from tapedeck.streams.rules.reasons import ScoreReason
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.shell import Effects, Shell
+from tapedeck.streams.sim.crash import Fuse, Point
+from tapedeck.streams.sim.task import Effect, SimTask
+from tapedeck.streams.stages.scores import ScoresStage
+from tapedeck.tape.short import CONFIG
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 def _sorted(order: list[Effect], *points: Point) -> list[Effect]:

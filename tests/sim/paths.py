@@ -6,21 +6,21 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from connectors.tapes.generator import generate
-from connectors.tapes.tape import Tape
-from schemas.codec import decode
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import Message
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask
-from streams.topology import make_account, spec_of
-from streams.watermarks import label_of
-from streams.wire import Wire
-from tape.sim import Simulation
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import Message
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask
+from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.watermarks import label_of
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.sim import Simulation
+from tapedeck.topics.catalogue import Layout
 from tests.sim.tapes import small_tape
-from topics.catalogue import Layout
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)

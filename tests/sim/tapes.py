@@ -2,13 +2,13 @@
 
 from functools import cache
 
-from connectors.tapes.generator import generate
-from connectors.tapes.tape import Tape
-from streams.config.document import Config, from_dict
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask, drain, market_tasks
-from topics.catalogue import Layout
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask, drain, market_tasks
+from tapedeck.topics.catalogue import Layout
 
 SOURCES = ("bars", "quotes", "universe")
 CONFIG: Config = from_dict({})

@@ -6,21 +6,21 @@ from functools import cache
 
 import pytest
 
-from schemas.codec import PREFIX, encode
-from streams.blocks import MemorySource
-from streams.bulk.job import Job, Result, TaskId
-from streams.bulk.shell import run_in_shell
-from streams.bulk.task import run_task, tasks_of
-from streams.contract import MINUTE_US, Message
-from streams.merge import Part
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.topology import make_stage
-from streams.watermarks import headers_for
-from streams.wire import Origin
+from tapedeck.schemas.codec import PREFIX, encode
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.job import Job, Result, TaskId
+from tapedeck.streams.bulk.shell import run_in_shell
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.topology import make_stage
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.streams.wire import Origin
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.sim.paths import CONFIG
 from tests.sim.tapes import run_clean, small_tape, written
-from topics.catalogue import WATERMARK_KEY, Layout
 
 COLUMNAR = ("features", "scores", "signals")
 NAMES = ("bars", "features", "memberships")
@@ -91,7 +91,7 @@ class OddLog:
         return message._replace(value=None, headers=())
 
     def _another(self, message: Message) -> Message:
-        from schemas.codec import decode
+        from tapedeck.schemas.codec import decode
 
         body = decode(message.topic, message.value)
         if message.topic == "memberships":

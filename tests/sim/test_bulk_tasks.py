@@ -5,21 +5,21 @@ from functools import cache
 
 import pytest
 
-from schemas.codec import PREFIX, decode
-from streams.blocks import Block, MemorySource
-from streams.bulk.job import Result, Start, TaskId
-from streams.bulk.rows import Rows
-from streams.bulk.task import run_task, tasks_of
-from streams.contract import Message
-from streams.frame import unpack
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask
-from streams.topology import MARKET_STAGES, TOPOLOGY
-from streams.watermarks import label_of
+from tapedeck.schemas.codec import PREFIX, decode
+from tapedeck.streams.blocks import Block, MemorySource
+from tapedeck.streams.bulk.job import Result, Start, TaskId
+from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import unpack
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask
+from tapedeck.streams.topology import MARKET_STAGES, TOPOLOGY
+from tapedeck.streams.watermarks import label_of
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 from tests.sim.paths import CONFIG, morning
 from tests.sim.tapes import run_clean, small_tape, written
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 
 MINUTES = slice(0, 200)
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from connectors.dispatch.simulated import SimDispatcher
-from connectors.paper.faults import Fault
-from connectors.paper.faults import Faults as PaperFaults
-from streams.contract import MINUTE_US
-from streams.digests import of_messages, of_state
-from streams.rules.orders import IN_DOUBT, TERMINAL, OrderState
-from streams.sim.crash import Fuse
-from streams.sim.task import drain
-from tape.sim import Chaos, Simulation
+from tapedeck.connectors.dispatch.simulated import SimDispatcher
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.faults import Faults as PaperFaults
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.rules.orders import IN_DOUBT, TERMINAL, OrderState
+from tapedeck.streams.sim.crash import Fuse
+from tapedeck.streams.sim.task import drain
+from tapedeck.tape.sim import Chaos, Simulation
 from tests.sim.paths import (
     ACCOUNTS,
     CONFIG,

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode, encode
-from schemas.errors import TapeError
-from streams.blocks import MemorySource
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import MINUTE_US, Message
-from streams.identity import event_id
-from streams.sessions import day_number, xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import drain, tasks_of
-from streams.topology import make_stage, spec_of
-from tape.explain.explanation import Explanation, explain_from
-from tape.explain.lookup import DAY_US, Lookup
-from tape.explain.reevaluate import Verdict
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.sessions import day_number, xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import drain, tasks_of
+from tapedeck.streams.topology import make_stage, spec_of
+from tapedeck.tape.explain.explanation import Explanation, explain_from
+from tapedeck.tape.explain.lookup import DAY_US, Lookup
+from tapedeck.tape.explain.reevaluate import Verdict
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, bodies, whole_day
-from topics.catalogue import CATALOGUE, Layout
 
 
 def recorded(log: MemoryLog) -> list[Message]:

@@ -5,14 +5,14 @@ from datetime import date
 
 import pytest
 
-from connectors.recorded.format import RecordedTape, load, renumbered
-from connectors.recorded.playable import playable
-from connectors.tapes.source import TapeSource
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.sessions import xnys
-from tape.sim import Simulation
+from tapedeck.connectors.recorded.format import RecordedTape, load, renumbered
+from tapedeck.connectors.recorded.playable import playable
+from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.sim import Simulation
 from tests.sim.paths import CONFIG, UNTIL, cut, morning
 from tests.sim.tapes import small_tape
 from tests.tapes import HERE

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.recorded.format import RecordedTape, load
-from schemas.codec import decode, encode
-from schemas.errors import Fatal
-from streams.blocks import MemorySource
-from streams.contract import Message
-from streams.digests import of_messages
-from streams.sessions import xnys
-from tape.record.recording import check, record, with_digests
+from tapedeck.connectors.recorded.format import RecordedTape, load
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.contract import Message
+from tapedeck.streams.digests import of_messages
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.record.recording import check, record, with_digests
 from tests.sim.paths import CONFIG, OUTPUTS, morning
 from tests.tapes import FOLDERS, HERE
 from tests.tapes.make import TAPES

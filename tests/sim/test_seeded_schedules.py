@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from schemas.codec import decode
-from streams.digests import of_messages, of_state
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.schedule import run_schedule
-from streams.sim.task import SimTask, market_tasks
-from streams.topology import MARKET_STAGES, spec_of
-from tape.schedules import DEAD_LETTERS, RECORDS, Schedules, run_seeds
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.schedule import run_schedule
+from tapedeck.streams.sim.task import SimTask, market_tasks
+from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.tape.schedules import DEAD_LETTERS, RECORDS, Schedules, run_seeds
 from tests.sim.broken import BROKEN
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
 from tests.support import REPOSITORY
@@ -43,7 +43,7 @@ def test_a_shell_that_breaks_one_rule_is_found_and_the_command_is_named(broken: 
 
 
 def test_the_named_command_runs_the_same_schedule_in_a_process_of_its_own() -> None:
-    command = [sys.executable, "-m", "tape", "sim", "short", "--seed", "7", "--json"]
+    command = [sys.executable, "-m", "tapedeck", "sim", "short", "--seed", "7", "--json"]
     environment = os.environ | {"PYTHONHASHSEED": "5"}
     told = json.loads(subprocess.check_output(command, cwd=REPOSITORY, env=environment, timeout=120))
     assert told["faults"] == Schedules().run(7).counts()

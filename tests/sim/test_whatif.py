@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode, encode
-from schemas.errors import ConfigInvalid, Fatal
-from streams.blocks import MemorySource
-from streams.contract import MINUTE_US, Message
-from streams.sim.log import MemoryLog
-from tape.whatif.causes import causes_of
-from tape.whatif.changes import Between, changes_between
-from tape.whatif.diff import Part, Standing
-from tape.whatif.outcomes import DecisionOutcome, Kind
-from tape.whatif.text import as_text
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import ConfigInvalid, Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.tape.whatif.causes import causes_of
+from tapedeck.tape.whatif.changes import Between, changes_between
+from tapedeck.tape.whatif.diff import Part, Standing
+from tapedeck.tape.whatif.outcomes import DecisionOutcome, Kind
+from tapedeck.tape.whatif.text import as_text
+from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, bodies, copied, morning, whole_day
 from tests.sim.tapes import run_clean
 from tests.sim.whatif_support import SOURCES, changed, day, diff_of, hours, names, recorded
-from topics.catalogue import Layout
 
 
 def decided(log: MemoryLog) -> dict[tuple[str, int], DecisionOutcome]:

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from streams.config.document import Config
-from streams.config.examples import example_account
-from streams.sessions import xnys
-from tape.whatif.account_diff import AccountDiff
-from tape.whatif.accounts import AccountFold, recorded_rows, refold
-from tape.whatif.changes import Between, changes_between
-from tape.whatif.diff import Part, Standing
-from tape.whatif.inbox import Corrected, inbox_of, payload_of, records_of
-from tape.whatif.outcomes import Kind, ProposalOutcome
-from tape.whatif.report import as_html
-from tape.whatif.text import as_text
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.whatif.account_diff import AccountDiff
+from tapedeck.tape.whatif.accounts import AccountFold, recorded_rows, refold
+from tapedeck.tape.whatif.changes import Between, changes_between
+from tapedeck.tape.whatif.diff import Part, Standing
+from tapedeck.tape.whatif.inbox import Corrected, inbox_of, payload_of, records_of
+from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome
+from tapedeck.tape.whatif.report import as_html
+from tapedeck.tape.whatif.text import as_text
 from tests.sim.paths import CONFIG
 from tests.sim.whatif_support import changed, day, diff_of, hours, names
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from streams.digests import of_messages, of_state
-from streams.sim.schedule import run_schedule
-from streams.sim.task import drain
-from streams.topology import MARKET_STAGES, spec_of
-from tape.sim import Simulation
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sim.schedule import run_schedule
+from tapedeck.streams.sim.task import drain
+from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.tape.sim import Simulation
 from tests.sim.paths import (
     ACCOUNTS,
     CONFIG,
@@ -73,7 +73,7 @@ def test_the_minute_by_minute_run_gives_what_one_run_over_the_whole_log_gives() 
 
 def test_one_seed_gives_one_run_whatever_the_order_of_hashes() -> None:
     """``tape sim`` in two processes with different hash seeds: equal digests of everything."""
-    command = [sys.executable, "-m", "tape", "sim", "--minutes", "115", "--json"]
+    command = [sys.executable, "-m", "tapedeck", "sim", "--minutes", "115", "--json"]
     runs = [
         subprocess.Popen(
             command, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE

@@ -3,14 +3,14 @@
 from functools import cache
 from typing import Any
 
-from streams.blocks import MemorySource
-from streams.config.document import Config
-from streams.contract import Message
-from streams.sim.log import MemoryLog
-from tape.whatif.diff import Diff, Difference
-from tape.whatif.run import whatif_from
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.tape.whatif.diff import Diff, Difference
+from tapedeck.tape.whatif.run import whatif_from
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, morning, whole_day
-from topics.catalogue import CATALOGUE, Layout
 
 SOURCES = ("bars", "quotes", "universe")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from connectors.recorded.format import is_recorded
+from tapedeck.connectors.recorded.format import is_recorded
 
 HERE = Path(__file__).parent
 FOLDERS = sorted(path for path in HERE.iterdir() if is_recorded(path))

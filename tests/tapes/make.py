@@ -9,20 +9,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from connectors.recorded.format import RecordedTape, save
-from connectors.recorded.window import kept, window_of
-from connectors.tapes.generator import generate
-from connectors.tapes.tape import Body, Minute, Tape
-from streams.blocks import MemorySource
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.identity import event_id
-from streams.sessions import xnys
-from tape.record.recording import record
-from tape.sim import Simulation
+from tapedeck.connectors.recorded.format import RecordedTape, save
+from tapedeck.connectors.recorded.window import kept, window_of
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.record.recording import record
+from tapedeck.tape.sim import Simulation
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.sim.paths import ACCOUNTS, CONFIG, morning
 from tests.tapes import HERE
-from topics.catalogue import CATALOGUE
 
 
 def session_edge_with_a_gap() -> RecordedTape:

@@ -4,15 +4,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from schemas.codec import decode, encode
-from streams.config.accounts import Account
-from streams.config.document import Config
-from streams.contract import MINUTE_US, REQUESTS, Drop, Out, Row
-from streams.identity import event_id
-from streams.rules.occ import Occ, Right, build
-from streams.sessions import day_number, micros, xnys
-from streams.stages.account import AccountStage
-from topics.catalogue import topic
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, REQUESTS, Drop, Out, Row
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.rules.occ import Occ, Right, build
+from tapedeck.streams.sessions import day_number, micros, xnys
+from tapedeck.streams.stages.account import AccountStage
+from tapedeck.topics.catalogue import topic
 
 SECOND = 1_000_000
 NUMBER = "PA0000001"

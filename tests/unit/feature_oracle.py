@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from streams.config.document import Config
-from streams.contract import MINUTE_US, Row
-from streams.sessions import Session
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.sessions import Session
 
 
 class Bar(NamedTuple):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from schemas.codec import encode_body
-from streams.contract import MINUTE_US, Drop, Out, Row, Stage
-from streams.sessions import day_number, xnys
-from topics.catalogue import topic
+from tapedeck.schemas.codec import encode_body
+from tapedeck.streams.contract import MINUTE_US, Drop, Out, Row, Stage
+from tapedeck.streams.sessions import day_number, xnys
+from tapedeck.topics.catalogue import topic
 
 _DAY = day_number(date(2026, 1, 29))
 SESSION = next(session for session in [xnys().session_on(_DAY)] if session)

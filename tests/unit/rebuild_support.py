@@ -3,18 +3,18 @@
 from dataclasses import dataclass, replace
 from functools import cache
 
-from streams.blocks import MemorySource
-from streams.bulk.job import TaskId
-from streams.bulk.task import tasks_of
-from streams.contract import Message
-from streams.merge import Part
-from streams.sessions import xnys
-from streams.sim.task import drain, market_tasks
-from streams.topology import MARKET_STAGES
-from tape.rebuild.verdict import Basis, Verdict
-from tape.rebuild.verify import verify_task
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.task import drain, market_tasks
+from tapedeck.streams.topology import MARKET_STAGES
+from tapedeck.tape.rebuild.verdict import Basis, Verdict
+from tapedeck.tape.rebuild.verify import verify_task
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.tapes import CONFIG, small_tape, written
-from topics.catalogue import CATALOGUE, Layout
 
 LAYOUT = Layout()
 TASKS = tasks_of(MARKET_STAGES, LAYOUT, CONFIG)

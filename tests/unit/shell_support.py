@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from connectors.tapes.tape import bar_body
-from schemas.codec import encode
-from schemas.errors import DeadLetter, Fatal
-from streams.contract import REQUESTS, Batch, Drop, Message, Out, Row, StageSpec, Step, Values
-from streams.merge import Item, Mark, Record
-from streams.shell import Effects, Forward, Produced, Shell
-from streams.sim.task import MemoryStore
-from streams.watermarks import headers_for
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.tapes.tape import bar_body
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import REQUESTS, Batch, Drop, Message, Out, Row, StageSpec, Step, Values
+from tapedeck.streams.merge import Item, Mark, Record
+from tapedeck.streams.shell import Effects, Forward, Produced, Shell
+from tapedeck.streams.sim.task import MemoryStore
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
 T0 = 1_700_000_040_000_000

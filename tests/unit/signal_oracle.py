@@ -4,12 +4,12 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
-from streams.config import groups
-from streams.config.document import Config
-from streams.contract import MINUTE_US, SECOND_US
-from streams.rules.reasons import SignalReason
-from streams.rules.signal import Action, Case, Decision, Direction, Factors, Strategy
-from streams.rules.watch_score import clamp, round6
+from tapedeck.streams.config import groups
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.rules.signal import Action, Case, Decision, Direction, Factors, Strategy
+from tapedeck.streams.rules.watch_score import clamp, round6
 
 _WEIGHT_TREND, _WEIGHT_NEARNESS, _WEIGHT_VOL, _BASE_FLOOR = 0.35, 0.25, 0.20, 0.20
 _TREND_DISAGREES = 0.5

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from schemas.codec import encode
-from streams.blocks import Block
-from streams.contract import Message
-from streams.merge import Part
-from tape.notebook.memory import MemoryTape
-from tape.notebook.times import shown
+from tapedeck.schemas.codec import encode
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.times import shown
+from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
 from tests.sim.paths import morning
-from topics.catalogue import CATALOGUE, Layout, topic
 
 MINUTE = 60_000_000
 START = 1_709_908_200_000_000

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from connectors.clock import ManualClock
-from connectors.dispatch.dispatcher import Dispatcher
-from connectors.dispatch.inbox import Newest
-from connectors.dispatch.lease import Lease, MemoryLeases
-from connectors.paper.faults import Fault
-from connectors.paper.inprocess import InProcessBroker
-from schemas.codec import decode, encode
-from streams.config.document import Config
-from streams.config.examples import example_account
-from streams.contract import REQUESTS, Row
-from streams.sessions import xnys
-from streams.stages.account import AccountStage
+from tapedeck.connectors.clock import ManualClock
+from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.connectors.dispatch.lease import Lease, MemoryLeases
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.inprocess import InProcessBroker
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.contract import REQUESTS, Row
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.account import AccountStage
 from tests.paper import LARGE, MINUTE, SECOND, TEN, TODAY_CALL, TinyMarket, exchange
 from tests.unit.account_support import check_schemas
 

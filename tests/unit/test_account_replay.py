@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contract import REQUESTS, Out
-from streams.stages.account_state import pack, unpack
+from tapedeck.streams.contract import REQUESTS, Out
+from tapedeck.streams.stages.account_state import pack, unpack
 from tests.unit.account_support import Inbox, make_stage
 
 

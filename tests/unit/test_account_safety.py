@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from streams.contract import REQUESTS
+from tapedeck.streams.contract import REQUESTS
 from tests.unit.account_support import D, Inbox, at, contract, failed, gates_of
 
 

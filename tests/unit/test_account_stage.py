@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from schemas.errors import DeadLetter, Fatal
-from streams.contract import REQUESTS
-from streams.rules.orders import client_order_id
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import REQUESTS
+from tapedeck.streams.rules.orders import client_order_id
 from tests.unit.account_support import ELEVEN, SECOND, Inbox, failed, gates_of
 
 D = Decimal

@@ -10,15 +10,15 @@ import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 
-from connectors.alpaca import trading
-from connectors.alpaca.trading import AlpacaBroker
-from connectors.broker import ChainQuery, Doubt, NewOrder, Refused
-from connectors.credentials import Credentials
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault
-from schemas.errors import Fatal
-from streams.config.accounts import is_loopback
-from streams.rules.orders import PositionIntent, Side
+from tapedeck.connectors.alpaca import trading
+from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.broker import ChainQuery, Doubt, NewOrder, Refused
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.rules.orders import PositionIntent, Side
 from tests.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, StepClock, exchange, serving, state
 
 
@@ -58,7 +58,7 @@ def test_every_client_of_the_adapter_repeats_nothing_and_is_bounded(url: str) ->
 
 
 def test_write_fits_into_the_shortest_rest_of_a_lease() -> None:
-    from connectors.dispatch.lease import LEAST_LEFT_S
+    from tapedeck.connectors.dispatch.lease import LEAST_LEFT_S
 
     assert trading.CONNECT_S + trading.WRITE_S < LEAST_LEFT_S
 

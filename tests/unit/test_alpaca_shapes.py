@@ -11,9 +11,9 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.models import Order, TradeActivity, TradeUpdate
 from alpaca.trading.requests import GetCalendarRequest, GetOptionContractsRequest, LimitOrderRequest
 
-from connectors.alpaca import replies
-from connectors.paper import wire
-from streams.rules.orders import OrderState, Side
+from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.paper import wire
+from tapedeck.streams.rules.orders import OrderState, Side
 from tests.paper import CALL, LARGE, MINUTE, TEN, StepClock, exchange, order, serving
 from tests.support import shared
 
@@ -104,7 +104,7 @@ def test_recorded_quotes_are_read_with_nanoseconds_cut_off() -> None:
 
 
 def test_recorded_chain_is_read_with_what_it_lacks_as_unknown() -> None:
-    from connectors.broker import ChainQuery
+    from tapedeck.connectors.broker import ChainQuery
 
     snapshots = payload("historical_option_data__get_option_chain")["snapshots"]
     listed = payload("option_routes__get_option_contract") | {"symbol": "AAPL240503P00155000", "type": "put"}

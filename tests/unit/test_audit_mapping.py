@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM
 
-from connectors.dead_letters import dead_letter
-from connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
-from connectors.postgres.models import AUDITED, COMMON_COLUMNS, TABLES, avro_enum
-from connectors.postgres.reading import is_punctuation
-from schemas.codec import encode, load_schema
-from schemas.errors import DeadLetter, Fatal
-from streams.contract import Message
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
+from tapedeck.connectors.postgres.models import AUDITED, COMMON_COLUMNS, TABLES, avro_enum
+from tapedeck.connectors.postgres.reading import is_punctuation
+from tapedeck.schemas.codec import encode, load_schema
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import Message
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic
 from tests.avro import bodies
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic
 
 RECORD_TOPICS = [topic for topic in AUDITED if topic.schema is not None]
 AVRO_TO_SQL: dict[str, type[types.TypeEngine[Any]]] = {

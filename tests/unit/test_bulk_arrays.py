@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.blocks import Block
-from streams.bulk.arrays import RECORD, UNREADABLE, Interner, event_ids, hex_of, labels_of, raw_ids
-from streams.contract import Message
-from streams.identity import event_id
-from streams.watermarks import LABEL_HEADER
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, event_ids, hex_of, labels_of, raw_ids
+from tapedeck.streams.contract import Message
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 TEXTS = st.lists(st.none() | st.binary(max_size=6), min_size=1, max_size=30)
 LABELS = st.integers(-(10**17), 10**17)

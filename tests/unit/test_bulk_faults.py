@@ -17,14 +17,14 @@ from aiokafka.protocol.offset import OffsetResponse_v3
 from aiokafka.protocol.produce import ProduceResponse_v7
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
-from connectors.bulk import kernel as K
-from connectors.bulk.records import contiguous, seal
-from connectors.bulk.source import KafkaSource
-from connectors.bulk.writer import BulkWriter
-from schemas.errors import Fatal, Retry
-from streams.blocks import Block
-from streams.contract import Message
-from topics.catalogue import Layout
+from tapedeck.connectors.bulk import kernel as K
+from tapedeck.connectors.bulk.records import contiguous, seal
+from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.topics.catalogue import Layout
 
 LAYOUT = Layout("p", symbol_partitions=1)
 PART = ("bars", 0)

@@ -10,11 +10,11 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.bulk import kernel as K
-from connectors.bulk.records import batches_of, blocks_of, check, seal
-from schemas.errors import Fatal
-from streams.blocks import Block
-from streams.contract import Message
+from tapedeck.connectors.bulk import kernel as K
+from tapedeck.connectors.bulk.records import batches_of, blocks_of, check, seal
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
 
 PART = ("bars", 2)
 FAR = 2**62

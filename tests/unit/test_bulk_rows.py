@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bulk import rows as module
-from streams.bulk.rows import Difference, Rows, raw_id, row_of
-from streams.bulk.sha256 import sha256_of
-from streams.digests import OutputDigest
+from tapedeck.streams.bulk import rows as module
+from tapedeck.streams.bulk.rows import Difference, Rows, raw_id, row_of
+from tapedeck.streams.bulk.sha256 import sha256_of
+from tapedeck.streams.digests import OutputDigest
 
 Record = tuple[bytes, str, bytes]
 IDS = st.integers(0, 40).map(lambda n: sha256(str(n).encode()).hexdigest()[:32])

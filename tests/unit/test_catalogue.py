@@ -5,10 +5,10 @@ from aiokafka.partitioner import murmur2 as java_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import load_schema
-from schemas.errors import Fatal
-from topics.catalogue import CATALOGUE, DAY_MS, NEVER_MS, RANK, Cleanup, Layout, Spread, topic
-from topics.partitioning import murmur2, murmur2_partition
+from tapedeck.schemas.codec import load_schema
+from tapedeck.schemas.errors import Fatal
+from tapedeck.topics.catalogue import CATALOGUE, DAY_MS, NEVER_MS, RANK, Cleanup, Layout, Spread, topic
+from tapedeck.topics.partitioning import murmur2, murmur2_partition
 
 DELETE, COMPACT = "delete", "compact"
 DOMAIN = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import Fatal
-from streams.changelog import (
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.changelog import (
     APPLIED_KEY,
     STAGED,
     Changelog,
@@ -19,8 +19,8 @@ from streams.changelog import (
     settle,
     staged_records,
 )
-from streams.frame import pack, unpack
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 HOME = 0
 KEYS = (b"AMD", b"BAC", b"MSFT")

@@ -8,9 +8,9 @@ from importlib import import_module
 import pytest
 from typer.testing import CliRunner
 
-from schemas.errors import Fatal
-from streams.config.document import from_dict
-from tape.cli import main
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import from_dict
+from tapedeck.tape.cli import main
 
 
 def invoke(*arguments):
@@ -25,14 +25,14 @@ def test_help_lists_every_command_of_the_table():
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_entry_of_the_table_points_at_a_command_with_help(name):
     module, attribute = main.COMMANDS[name].path.split(":")
-    assert hasattr(import_module(module), attribute)
+    assert hasattr(import_module(f"tapedeck.tape.cli.{module}"), attribute)
     assert invoke(name, "--help").exit_code == 0
 
 
 def test_help_imports_no_sub_command_and_no_heavy_library():
     script = (
         "import sys\nsys.argv = ['tape', '--help']\n"
-        "from tape.cli.main import app\n"
+        "from tapedeck.tape.cli.main import app\n"
         "try:\n    app()\nexcept SystemExit:\n    pass\n"
         "heavy = {'confluent_kafka', 'faust', 'pandas', 'numba', 'polars', 'alpaca', 'sqlalchemy'}\n"
         "sys.exit(bool(heavy & set(sys.modules)))"

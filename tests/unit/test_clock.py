@@ -2,9 +2,9 @@
 
 import pytest
 
-from connectors.clock import ManualClock, SystemClock, TapeClock
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
+from tapedeck.connectors.clock import ManualClock, SystemClock, TapeClock
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
 
 LABEL = 1_771_338_600_000_000
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import codec, ids
-from schemas.errors import DeadLetter, Fatal
-from schemas.golden import samples_of
+from tapedeck.schemas import codec, ids
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.golden import samples_of
 from tests.avro import bodies
 
 NAMES = ids.names()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import codec, columns, golden, ids
-from schemas.columns import NULL, Columns, decode_columns, encode_columns, kernel, layout, supports
-from schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas import codec, columns, golden, ids
+from tapedeck.schemas.columns import NULL, Columns, decode_columns, encode_columns, kernel, layout, supports
+from tapedeck.schemas.errors import DeadLetter, Fatal
 from tests.avro import bodies
 
 _FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

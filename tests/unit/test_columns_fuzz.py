@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas import codec, golden, ids
-from schemas.columns import NULL, decode_columns, encode_columns, supports
-from schemas.columns.table import Columns
-from schemas.errors import DeadLetter
+from tapedeck.schemas import codec, golden, ids
+from tapedeck.schemas.columns import NULL, decode_columns, encode_columns, supports
+from tapedeck.schemas.columns.table import Columns
+from tapedeck.schemas.errors import DeadLetter
 
 NAMES = [name for name in ids.names() if supports(name)]
 MUTANTS = 300

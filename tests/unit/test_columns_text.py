@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from schemas.columns import text
-from schemas.columns.table import unpack_strings
+from tapedeck.schemas.columns import text
+from tapedeck.schemas.columns.table import unpack_strings
 
 
 def written(size, put, *args):

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from schemas import compat
-from schemas.codec import load_schema
-from topics.catalogue import CATALOGUE, Cleanup
+from tapedeck.schemas import compat
+from tapedeck.schemas.codec import load_schema
+from tapedeck.topics.catalogue import CATALOGUE, Cleanup
 
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 28, "scale": 6}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import ConfigInvalid
-from streams.config.accounts import Account, Mode, is_loopback, tier_defaults
-from streams.config.document import Config, canonical_json, digest, from_dict, load
-from streams.config.examples import EXAMPLE_ACCOUNTS, example_account
+from tapedeck.schemas.errors import ConfigInvalid
+from tapedeck.streams.config.accounts import Account, Mode, is_loopback, tier_defaults
+from tapedeck.streams.config.document import Config, canonical_json, digest, from_dict, load
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS, example_account
 
 DEFAULT = Config(accounts=EXAMPLE_ACCOUNTS)
 

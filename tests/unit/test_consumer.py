@@ -8,7 +8,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 from pytest import MonkeyPatch
 
-from agents.consumer import TapeConsumer, Wanted
+from tapedeck.agents.consumer import TapeConsumer, Wanted
 
 BARS, STATE = TP("bars", 0), TP("features.changelog", 0)
 

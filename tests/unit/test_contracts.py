@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.groups import Contract
-from streams.rules.contracts import ContractQuote, ContractReason, Moment, choose, refusal, score, window
-from streams.rules.money import spread
-from streams.rules.occ import Occ, Right, build
+from tapedeck.streams.config.groups import Contract
+from tapedeck.streams.rules.contracts import (
+    ContractQuote,
+    ContractReason,
+    Moment,
+    choose,
+    refusal,
+    score,
+    window,
+)
+from tapedeck.streams.rules.money import spread
+from tapedeck.streams.rules.occ import Occ, Right, build
 from tests.unit.account_support import ELEVEN, SECOND, TODAY, at
 
 D = Decimal

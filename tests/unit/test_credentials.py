@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.credentials import credentials, resolve
-from schemas.errors import Fatal
+from tapedeck.connectors.credentials import credentials, resolve
+from tapedeck.schemas.errors import Fatal
 
 
 def test_environment_variable_is_read_by_its_name() -> None:

@@ -2,11 +2,18 @@
 
 import pytest
 
-from connectors.dead_letters import HEADERS_LEFT_OUT, LEFT_OUT, MESSAGE_CHARS, REASON, SOURCE_KEY, dead_letter
-from schemas.errors import DeadLetter
-from streams.contract import Message
-from streams.wire import Wire
-from topics.catalogue import Layout
+from tapedeck.connectors.dead_letters import (
+    HEADERS_LEFT_OUT,
+    LEFT_OUT,
+    MESSAGE_CHARS,
+    REASON,
+    SOURCE_KEY,
+    dead_letter,
+)
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Layout
 
 BROKER_LIMIT = 1_000_000
 

@@ -5,18 +5,18 @@ from functools import cache
 
 import pytest
 
-from connectors.dead_letters import dead_letter
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.contract import Message
-from streams.sessions import xnys
-from streams.wire import Wire, record_wire
-from tape.demo.funnel import funnel
-from tape.demo.line import FunnelLine
-from tape.demo.report import why_none
-from tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Message
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.wire import Wire, record_wire
+from tapedeck.tape.demo.funnel import funnel
+from tapedeck.tape.demo.line import FunnelLine
+from tapedeck.tape.demo.report import why_none
+from tapedeck.tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.topics.catalogue import Layout, topic
 from tests.sim.paths import CONFIG, morning, wire
-from topics.catalogue import Layout, topic
 
 MARKET = ["bars", "features", "scores", "watchlist", "decisions", "signals"]
 PER_ACCOUNT = ["proposals", "orders", "executions"]

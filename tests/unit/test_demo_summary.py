@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from connectors.tapes.source import TapeSource
-from streams.config.document import Config
-from streams.config.groups import Signal
-from streams.frame import Value, pack, unpack
-from streams.sessions import xnys
-from tape.demo.funnel import funnel
-from tape.demo.report import report
-from tape.demo.run import Wanted
-from tape.demo.summary import Summary, account_told, failures, synthetic_records
-from tape.digests import DigestLine, digest_lines
-from tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Signal
+from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.demo.funnel import funnel
+from tapedeck.tape.demo.report import report
+from tapedeck.tape.demo.run import Wanted
+from tapedeck.tape.demo.summary import Summary, account_told, failures, synthetic_records
+from tapedeck.tape.digests import DigestLine, digest_lines
+from tapedeck.tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, morning
-from topics.catalogue import Layout
 
 
 @cache

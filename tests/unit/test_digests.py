@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import PREFIX
-from streams.contract import Message
-from streams.digests import OutputDigest, of_messages, of_state
-from streams.frame import pack
+from tapedeck.schemas.codec import PREFIX
+from tapedeck.streams.contract import Message
+from tapedeck.streams.digests import OutputDigest, of_messages, of_state
+from tapedeck.streams.frame import pack
+from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.unit.shell_support import T0, bar, mark_message, message
-from topics.catalogue import WATERMARK_KEY
 
 ROWS = st.lists(
     st.tuples(st.binary(max_size=4), st.text("0123abcd", min_size=1, max_size=4), st.binary(max_size=6)),

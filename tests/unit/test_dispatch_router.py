@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from connectors.dispatch.inbox import Newest
-from connectors.dispatch.newest import NewestSeen
-from connectors.dispatch.router import MinuteRouter
-from schemas.codec import encode, load_schema
-from schemas.golden import samples_of
-from streams.contract import Message
-from streams.watermarks import headers_for
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.connectors.dispatch.newest import NewestSeen
+from tapedeck.connectors.dispatch.router import MinuteRouter
+from tapedeck.schemas.codec import encode, load_schema
+from tapedeck.schemas.golden import samples_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.watermarks import headers_for
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
 

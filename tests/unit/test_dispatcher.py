@@ -6,22 +6,30 @@ from typing import Any
 
 import pytest
 
-from connectors.broker import ChainQuery, ChainReply
-from connectors.clock import ManualClock
-from connectors.dispatch.dispatcher import Dispatcher
-from connectors.dispatch.inbox import Newest
-from connectors.dispatch.lease import Lease, LeaseShort, MemoryLeases
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault
-from connectors.paper.inprocess import InProcessBroker
-from schemas.codec import decode, encode
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.config.examples import example_account
-from streams.rules.occ import Right
-from streams.rules.orders import PositionIntent, Side
-from streams.rules.requests import FetchAccount, FetchBroker, FetchChain, FetchOrder, FetchQuote, Submit, body
-from streams.sessions import xnys
+from tapedeck.connectors.broker import ChainQuery, ChainReply
+from tapedeck.connectors.clock import ManualClock
+from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.connectors.dispatch.lease import Lease, LeaseShort, MemoryLeases
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.inprocess import InProcessBroker
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.orders import PositionIntent, Side
+from tapedeck.streams.rules.requests import (
+    FetchAccount,
+    FetchBroker,
+    FetchChain,
+    FetchOrder,
+    FetchQuote,
+    Submit,
+    body,
+)
+from tapedeck.streams.sessions import xnys
 from tests.paper import CALL, DAY, LARGE, MINUTE, SECOND, TEN, TINY, at, exchange, order
 
 URL = "http://127.0.0.1:8765"

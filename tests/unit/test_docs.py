@@ -5,12 +5,12 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from streams.rules.gate_types import GateReason
-from streams.rules.reasons import SignalReason
-from tape.cli.main import COMMANDS, app
-from tape.docs import DOCUMENTS, REASONS, render
+from tapedeck.streams.rules.gate_types import GateReason
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.tape.cli.main import COMMANDS, app
+from tapedeck.tape.docs import DOCUMENTS, REASONS, render
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.support import REPOSITORY
-from topics.catalogue import CATALOGUE
 
 WRITTEN = (
     "README.md",
@@ -28,7 +28,7 @@ WRITTEN = (
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_generated_parts_are_current(name: str) -> None:
     text = (REPOSITORY / name).read_text()
-    assert render(text) == text, "run python -m tape.docs"
+    assert render(text) == text, "run python -m tapedeck.tape.docs"
 
 
 def test_the_readme_has_the_topology_as_the_command_prints_it() -> None:

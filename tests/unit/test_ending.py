@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from faust.types import AppT
 
-from agents.ending import Ending
+from tapedeck.agents.ending import Ending
 
 
 class Crashed:

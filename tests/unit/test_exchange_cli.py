@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from connectors.alpaca.trading import AlpacaBroker
-from connectors.credentials import Credentials
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from tape.cli.exchange import open_accounts
+from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.cli.exchange import open_accounts
 
 KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}
 
@@ -47,7 +47,7 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
-    command = [sys.executable, "-m", "tape", "exchange", "--port", "0"]
+    command = [sys.executable, "-m", "tapedeck", "exchange", "--port", "0"]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 import talib
 
-from streams.config.document import from_dict
-from streams.sessions import day_number, xnys
-from streams.stages.features import FeaturesStage
+from tapedeck.streams.config.document import from_dict
+from tapedeck.streams.sessions import day_number, xnys
+from tapedeck.streams.stages.features import FeaturesStage
 from tests.support import shared
 from tests.unit.feature_oracle import Bar
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from streams.config.document import Config, from_dict
-from streams.contract import MINUTE_US
-from streams.sessions import Session, day_number, xnys
-from streams.stages.features import FeaturesStage
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Session, day_number, xnys
+from tapedeck.streams.stages.features import FeaturesStage
 from tests.unit.feature_oracle import Bar, assert_agrees, compute
 
 SMALL = {

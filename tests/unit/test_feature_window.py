@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import Fatal
-from streams.config.document import Config, from_dict
-from streams.contract import MINUTE_US, Out, Step
-from streams.sessions import Session, day_number, xnys
-from streams.stages.features import FeaturesStage
-from streams.windows import layout as L
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.contract import MINUTE_US, Out, Step
+from tapedeck.streams.sessions import Session, day_number, xnys
+from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.windows import layout as L
 from tests.unit.feature_oracle import Bar, assert_agrees, compute
 from tests.unit.test_feature_vectors import SMALL
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode, encode
-from streams.config.document import from_dict
-from streams.contract import MINUTE_US
-from streams.identity import RULES_VERSION, event_id
-from streams.sessions import Calendar, day_number, xnys
-from streams.stages.features import FeatureReason, FeaturesStage
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.config.document import from_dict
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.streams.sessions import Calendar, day_number, xnys
+from tapedeck.streams.stages.features import FeatureReason, FeaturesStage
 from tests.unit.feature_oracle import Bar
 
 CONFIG = from_dict({})

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import Fatal
-from streams.frame import VERSION, Value, pack, precedence, unpack
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.frame import VERSION, Value, pack, precedence, unpack
 
 CURSORS = st.dictionaries(
     st.tuples(st.integers(0, 255), st.integers(0, 65_535)), st.integers(-(2**63), 2**63 - 1), max_size=20

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from streams.config.accounts import Action
-from streams.config.document import Config
-from streams.contract import MINUTE_US
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import (
+from tapedeck.streams.config.accounts import Action
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import (
     GateInputs,
     GateReason,
     GateResult,
@@ -25,10 +25,10 @@ from streams.rules.gate_types import (
     Rules,
     run_gate,
 )
-from streams.rules.gates import GATES, evaluate, first_failure, regime_size
-from streams.rules.orders import Purpose
-from streams.rules.positions import Kind
-from streams.sessions import CalendarUnknown, xnys
+from tapedeck.streams.rules.gates import GATES, evaluate, first_failure, regime_size
+from tapedeck.streams.rules.orders import Purpose
+from tapedeck.streams.rules.positions import Kind
+from tapedeck.streams.sessions import CalendarUnknown, xnys
 from tests.unit.account_support import SECOND, at, make_account
 
 D = Decimal

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 
-from connectors import groups as module
-from connectors.groups import KafkaGroups
-from schemas.errors import Fatal, Retry
-from topics.catalogue import Layout
+from tapedeck.connectors import groups as module
+from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.topics.catalogue import Layout
 
 BARS = ("bars", 0)
 LOADING = KafkaError.COORDINATOR_LOAD_IN_PROGRESS

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from agents.journal import EVERY_S, Sparing
-from schemas.errors import Fatal
+from tapedeck.agents.journal import EVERY_S, Sparing
+from tapedeck.schemas.errors import Fatal
 
 
 class Hand:

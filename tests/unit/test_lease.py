@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, MemoryLeases, uptime
+from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, MemoryLeases, uptime
 
 
 class Uptime:

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
-from agents import liveness as module
-from agents.liveness import CURES, STUCK_EXIT, Liveness
-from agents.runner import StageRunner
-from agents.settings import Settings
-from topics.catalogue import Layout
+from tapedeck.agents import liveness as module
+from tapedeck.agents.liveness import CURES, STUCK_EXIT, Liveness
+from tapedeck.agents.runner import StageRunner
+from tapedeck.agents.settings import Settings
+from tapedeck.topics.catalogue import Layout
 
 PART = ("features", 0)
 

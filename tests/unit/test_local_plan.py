@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from tape.local import jars
-from tape.local.places import cache_dir, in_words, size_of, stack_folder
-from tape.local.plan import paper_credentials, workers
-from tape.local.process import tail
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.local import jars
+from tapedeck.tape.local.places import cache_dir, in_words, size_of, stack_folder
+from tapedeck.tape.local.plan import paper_credentials, workers
+from tapedeck.tape.local.process import tail
 
 
 def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:

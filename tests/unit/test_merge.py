@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contract import Message
-from streams.merge import Item, JoinMark, Mark, Merge, Record, Skip, Unreadable
-from streams.topology import spec_of
-from streams.watermarks import LABEL_HEADER, headers_for
-from topics.catalogue import WATERMARK_KEY
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Record, Skip, Unreadable
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.watermarks import LABEL_HEADER, headers_for
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import load_schema
-from streams.rules.orders import TERMINAL, OrderState, Purpose, client_order_id, may_move
+from tapedeck.schemas.codec import load_schema
+from tapedeck.streams.rules.orders import TERMINAL, OrderState, Purpose, client_order_id, may_move
 
 SIGNAL = "sg_19973963b7c0a9311077e46f"
 

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from connectors.producer import Batch
-from schemas.errors import Retry
+from tapedeck.connectors.producer import Batch
+from tapedeck.schemas.errors import Retry
 
 
 class Delivered:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.paper.fills import Fees
-from connectors.paper.orders import Refusal
+from tapedeck.connectors.paper.fills import Fees
+from tapedeck.connectors.paper.orders import Refusal
 from tests.paper import (
     CALL,
     CLOSE,
@@ -305,7 +305,7 @@ def test_fees_round_up_to_the_cent() -> None:
 
 
 def _side(name: str) -> Any:
-    from streams.rules.orders import Side
+    from tapedeck.streams.rules.orders import Side
 
     return Side(name)
 

@@ -5,11 +5,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from connectors.tapes.generator import generate
-from streams.contract import MINUTE_US
-from streams.sessions import Phase, xnys
-from tape.cli import play
-from tape.cli.play import _in_session, _teller
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import Phase, xnys
+from tapedeck.tape.cli import play
+from tapedeck.tape.cli.play import _in_session, _teller
 
 
 def test_only_regular_minutes_and_the_last_one_are_waited_for() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.rules.money import money
-from streams.rules.orders import Side
-from streams.rules.positions import (
+from tapedeck.streams.rules.money import money
+from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.rules.positions import (
     Execution,
     Kind,
     Marked,

@@ -1,19 +1,19 @@
 """An account is verified and applied like a stage: its inbox is its input, one value its table."""
 
-from streams.blocks import MemorySource
-from streams.bulk.job import TaskId, inputs_of
-from streams.bulk.task import tasks_of
-from streams.contract import Message
-from streams.frame import pack, unpack
-from streams.sessions import xnys
-from tape.rebuild.apply import plan_task
-from tape.rebuild.live import applied_by, read_changelog
-from tape.rebuild.verdict import Basis, Kind
-from tape.rebuild.verify import verify_task
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.sessions import xnys
+from tapedeck.tape.rebuild.apply import plan_task
+from tapedeck.tape.rebuild.live import applied_by, read_changelog
+from tapedeck.tape.rebuild.verdict import Basis, Kind
+from tapedeck.tape.rebuild.verify import verify_task
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.sim.paths import CONFIG, morning
 from tests.unit.rebuild_support import LAYOUT, Recorded
 from tests.unit.test_rebuild_apply import MemoryTarget, applied
-from topics.catalogue import CATALOGUE
 
 
 def recorded() -> Recorded:

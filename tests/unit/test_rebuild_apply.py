@@ -6,25 +6,25 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import Fatal
-from streams.blocks import MemorySource
-from streams.bulk.job import TaskId
-from streams.bulk.task import tasks_of
-from streams.frame import pack, unpack
-from streams.merge import Part
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import SimTask, drain
-from streams.topology import make_stage, spec_of
-from streams.wire import Wire
-from tape.rebuild.apply import Plan, apply_group, last_watermark, plan_task
-from tape.rebuild.live import read_changelog
-from tape.rebuild.verdict import Basis
-from tape.rebuild.verify import verify_task
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask, drain
+from tapedeck.streams.topology import make_stage, spec_of
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark, plan_task
+from tapedeck.tape.rebuild.live import read_changelog
+from tapedeck.tape.rebuild.verdict import Basis
+from tapedeck.tape.rebuild.verify import verify_task
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY
 from tests.sim.paths import wire
 from tests.sim.tapes import CONFIG
 from tests.unit.rebuild_support import LAYOUT, Recorded, recorded
-from topics.catalogue import CATALOGUE, WATERMARK_KEY
 
 GROUP = "tapedeck-test"
 POINTS = 20

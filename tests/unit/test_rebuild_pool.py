@@ -9,10 +9,10 @@ from multiprocessing import active_children
 import pytest
 from rich.console import Console
 
-from schemas.errors import Fatal, Retry
-from streams.bulk.job import Progress
-from tape.rebuild.pool import run_all
-from tape.rebuild.progress import Told
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.bulk.job import Progress
+from tapedeck.tape.rebuild.pool import run_all
+from tapedeck.tape.rebuild.progress import Told
 
 
 def doubled(task: int, progress: Progress) -> int:

@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 import pytest
 
-from schemas.codec import decode, encode
-from streams.bulk.job import TaskId, inputs_of, outputs_of
-from streams.config.document import Config
-from streams.contract import Message
-from streams.frame import pack, unpack
-from streams.merge import Part
-from streams.topology import spec_of
-from tape.rebuild.live import table_partitions
-from tape.rebuild.verdict import Kind
-from tape.rebuild.verify import verify_task
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.bulk.job import TaskId, inputs_of, outputs_of
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import spec_of
+from tapedeck.tape.rebuild.live import table_partitions
+from tapedeck.tape.rebuild.verdict import Kind
+from tapedeck.tape.rebuild.verify import verify_task
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 from tests.unit.rebuild_support import LAYOUT, TASKS, Recorded, recorded
-from topics.catalogue import WATERMARK_KEY, topic
 
 CORRUPTIONS = 200
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.recorded.format import MANIFEST, RECORDS, from_avro, load, renumbered, to_avro
-from schemas import codec
-from schemas.errors import Fatal
-from schemas.ids import IdMap, current_id
-from streams.contract import Message
+from tapedeck.connectors.recorded.format import MANIFEST, RECORDS, from_avro, load, renumbered, to_avro
+from tapedeck.schemas import codec
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.ids import IdMap, current_id
+from tapedeck.streams.contract import Message
 from tests.tapes import FOLDERS, HERE
 
 TAPE = HERE / "revisions_and_inserted_bars"

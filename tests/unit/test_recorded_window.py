@@ -5,19 +5,19 @@ from functools import cache
 
 import pytest
 
-from connectors.recorded.window import SOURCES, Window, inbox, kept, slices, stretch, window_of
-from schemas.codec import decode
-from schemas.errors import Fatal
-from streams.blocks import Block, MemorySource
-from streams.contract import MINUTE_US, Message
-from streams.merge import Part
-from streams.sessions import iso_utc, xnys
-from streams.sim.log import MemoryLog
-from streams.watermarks import readable_label
-from tape.notebook.times import moment
+from tapedeck.connectors.recorded.window import SOURCES, Window, inbox, kept, slices, stretch, window_of
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Block, MemorySource
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.notebook.times import moment
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 from tests.sim.paths import bodies, inbox_of, morning
 from tests.sim.tapes import small_tape, written
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 
 FIRST = small_tape().first_live
 START, END = FIRST + 60 * MINUTE_US, FIRST + 90 * MINUTE_US

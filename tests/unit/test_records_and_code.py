@@ -4,10 +4,10 @@ from enum import StrEnum
 
 import pytest
 
-from schemas.codec import load_schema
-from streams.config import accounts
-from streams.rules import gate_types, occ, orders, positions, signal
-from streams.stages.account_decide import Verdict
+from tapedeck.schemas.codec import load_schema
+from tapedeck.streams.config import accounts
+from tapedeck.streams.rules import gate_types, occ, orders, positions, signal
+from tapedeck.streams.stages.account_decide import Verdict
 
 ENUMS = {
     "account_inbox.payload.contracts.right": occ.Right,

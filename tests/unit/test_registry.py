@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
-from connectors.registry import register, use_registry
-from schemas import codec, ids
-from schemas.errors import DeadLetter, Fatal, Retry
-from schemas.golden import samples_of
-from tape.cli.main import app
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.connectors.registry import register, use_registry
+from tapedeck.schemas import codec, ids
+from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.schemas.golden import samples_of
+from tapedeck.tape.cli.main import app
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 FIRST_ID = 5001
 

@@ -4,20 +4,20 @@ from collections import Counter
 
 import pytest
 
-from connectors.recorded.window import Window
-from schemas.errors import Fatal
-from streams.blocks import MemorySource
-from streams.config.accounts import EMBEDDED, Mode
-from streams.config.document import Config, load
-from streams.config.examples import example_account
-from streams.contract import MINUTE_US
-from tape.replay import shadow
-from tape.replay.compare import Decision, Summary, decisions
-from tape.replay.prefix import purge
-from tape.replay.shadow import demand_nothing_sent, shadowed
+from tapedeck.connectors.recorded.window import Window
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.accounts import EMBEDDED, Mode
+from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.examples import example_account
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.tape.replay import shadow
+from tapedeck.tape.replay.compare import Decision, Summary, decisions
+from tapedeck.tape.replay.prefix import purge
+from tapedeck.tape.replay.shadow import demand_nothing_sent, shadowed
+from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, ORDERED_AT, bodies, morning
 from tests.sim.tapes import small_tape
-from topics.catalogue import Layout
 
 START = small_tape().first_live
 WINDOW = Window(START, START, START + 160 * MINUTE_US)

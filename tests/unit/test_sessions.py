@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.sessions import (
+from tapedeck.streams.sessions import (
     NEW_YORK,
     CalendarUnknown,
     Phase,

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode
-from schemas.errors import DeadLetter, Fatal
-from streams.contract import Message
-from streams.frame import pack, unpack
-from streams.merge import Item, JoinMark, Record, Skip, Unreadable
-from streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Produced
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import Message
+from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.merge import Item, JoinMark, Record, Skip, Unreadable
+from tapedeck.streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Produced
+from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.unit.shell_support import (
     MINUTE,
     PERIODIC,
@@ -22,7 +23,6 @@ from tests.unit.shell_support import (
     record,
     shown,
 )
-from topics.catalogue import WATERMARK_KEY
 
 
 def body_of(bench: Bench, key: bytes, partition: int = 0) -> bytes:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.config.document import Config
-from streams.config.groups import GapFade, Signal
-from streams.contract import MINUTE_US, SECOND_US
-from streams.rules.reasons import SignalReason
-from streams.rules.signal import Action, Case, Decision, GapCase, decide
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import GapFade, Signal
+from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.rules.signal import Action, Case, Decision, GapCase, decide
 from tests.unit import signal_oracle
 
 FADE = Config(gap_fade=GapFade(enabled=True))

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import Fatal
-from streams.config.document import Config
-from streams.config.groups import GapFade
-from streams.contract import MINUTE_US, Row
-from streams.identity import signal_id
-from streams.sessions import iso_utc, xnys
-from streams.stages.signals import SignalsStage
-from streams.stages.signals_fold import ALLOWED_LATENESS_BARS
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import GapFade
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.identity import signal_id
+from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.streams.stages.signals import SignalsStage
+from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS
 from tests.unit.market_bodies import OPEN, SESSION, Table, bodies, feature_row, membership_row, minute
 
 CONFIG = Config()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.document import Config
-from streams.config.groups import GapFade, Signal
-from streams.contract import MINUTE_US
-from streams.rules.reasons import SignalReason as R
-from streams.rules.signal import ENTRY_CHECKS, Action, Case, Direction, GapCase, Strategy, decide
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import GapFade, Signal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import SignalReason as R
+from tapedeck.streams.rules.signal import ENTRY_CHECKS, Action, Case, Direction, GapCase, Strategy, decide
 
 CONFIG = Config()
 SECOND = 1_000_000

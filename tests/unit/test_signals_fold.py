@@ -9,14 +9,14 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from streams.config.document import Config
-from streams.config.groups import Bars, GapFade, Signal
-from streams.contract import MINUTE_US, Row
-from streams.rules import signal_kernel
-from streams.sessions import xnys
-from streams.stages import signals_kernel as kernel
-from streams.stages.signals import SignalsStage
-from streams.stages.signals_fold import ALLOWED_LATENESS_BARS, SignalsFold
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Bars, GapFade, Signal
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.rules import signal_kernel
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages import signals_kernel as kernel
+from tapedeck.streams.stages.signals import SignalsStage
+from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS, SignalsFold
 from tests.unit.market_bodies import OPEN, SESSION, feature_row, membership_row, minute
 from tests.unit.signal_stage_oracle import PlainSignalsStage
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.accounts import tier_defaults
-from streams.config.groups import Order, Sizing
-from streams.rules.pricing import buy_ladder, round_down_to_tick, sell_ladder
-from streams.rules.sizing import Size, SizeReason, size_option, size_stock
+from tapedeck.streams.config.accounts import tier_defaults
+from tapedeck.streams.config.groups import Order, Sizing
+from tapedeck.streams.rules.pricing import buy_ladder, round_down_to_tick, sell_ladder
+from tapedeck.streams.rules.sizing import Size, SizeReason, size_option, size_stock
 
 D = Decimal
 SIZES = {

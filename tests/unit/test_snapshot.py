@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.errors import Fatal
-from streams.bulk.task import run_task
-from tape.rebuild.live import applied_by, read_changelog
-from tape.rebuild.snapshot import (
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.bulk.task import run_task
+from tapedeck.tape.rebuild.live import applied_by, read_changelog
+from tapedeck.tape.rebuild.snapshot import (
     MANIFEST,
     Fits,
     Snapshot,
@@ -21,8 +21,8 @@ from tape.rebuild.snapshot import (
     save,
     unreadable,
 )
-from tape.rebuild.tables import label_of
-from tape.rebuild.verify import state_differences, verify_task
+from tapedeck.tape.rebuild.tables import label_of
+from tapedeck.tape.rebuild.verify import state_differences, verify_task
 from tests.sim.tapes import CONFIG
 from tests.unit.rebuild_support import LAYOUT, TASKS, recorded
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from streams.config.document import Config
-from streams.rules.gates import GATES
-from tape.cli.step import app
-from tape.step import gates, sizing
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.rules.gates import GATES
+from tapedeck.tape.cli.step import app
+from tapedeck.tape.step import gates, sizing
 
 NOW = "2026-02-17T16:00:00Z"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from schemas.errors import ConfigInvalid, Fatal
-from tape.cli.main import app
+from tapedeck.schemas.errors import ConfigInvalid, Fatal
+from tapedeck.tape.cli.main import app
 from tests.unit.test_signals import VECTORS
 
 GOOD = {

@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors.tapes.generator import DEFAULT_SEED, generate
-from connectors.tapes.market import ContractQuote as Listed
-from connectors.tapes.plants import RUN, plan
-from connectors.tapes.player import Pace, Player
-from connectors.tapes.tape import Tape
-from schemas.codec import decode
-from streams.config.accounts import Account
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import MINUTE_US
-from streams.rules.contracts import ContractQuote, Moment, choose, window
-from streams.rules.occ import Right
-from streams.rules.sizing import size_option
-from streams.sessions import xnys
-from streams.sim.log import MemoryLog
-from streams.sim.task import drain, tasks_of
-from streams.topology import MARKET_STAGES, make_stage, spec_of
-from topics.catalogue import Layout
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
+from tapedeck.connectors.tapes.market import ContractQuote as Listed
+from tapedeck.connectors.tapes.plants import RUN, plan
+from tapedeck.connectors.tapes.player import Pace, Player
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.contracts import ContractQuote, Moment, choose, window
+from tapedeck.streams.rules.occ import Right
+from tapedeck.streams.rules.sizing import size_option
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import drain, tasks_of
+from tapedeck.streams.topology import MARKET_STAGES, make_stage, spec_of
+from tapedeck.topics.catalogue import Layout
 
 SEEDS = (DEFAULT_SEED, 2, 9)
 EQUITY = {"large": Decimal(100_000), "tiny": Decimal(5_000)}

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.app import new_app
-from agents.settings import Settings
-from agents.table import PartitionedStore, ShellStore, ShellTable
-from streams.changelog import Values
-from streams.frame import pack
-from streams.shell import Write
+from tapedeck.agents.app import new_app
+from tapedeck.agents.settings import Settings
+from tapedeck.agents.table import PartitionedStore, ShellStore, ShellTable
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.frame import pack
+from tapedeck.streams.shell import Write
+from tapedeck.topics.catalogue import Layout
 from tests.unit.test_changelog import KEYS, Entry, applied, as_log, owner, restored, tables
-from topics.catalogue import Layout
 
 PARTITIONS = [0, 1]
 

@@ -3,12 +3,12 @@
 import polars as pl
 import pytest
 
-from tape.notebook.connection import Connection
-from tape.notebook.memory import MemoryTape
-from tape.notebook.query import NotKept
-from tape.notebook.times import shown
+from tapedeck.tape.notebook.connection import Connection
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.query import NotKept
+from tapedeck.tape.notebook.times import shown
+from tapedeck.topics.catalogue import Layout
 from tests.unit.tap_support import MINUTE, START, at, bar, log_of, minutes, played
-from topics.catalogue import Layout
 
 
 def test_asof_gives_the_newest_record_of_each_key_up_to_and_with_that_moment():

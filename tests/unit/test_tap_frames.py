@@ -7,17 +7,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.codec import decode, encode, load_schema
-from schemas.columns import decode_columns, supports
-from schemas.guard import is_record_union
-from streams.blocks import Block
-from streams.contract import Message
-from tape.notebook import connection, frames
-from tape.notebook.memory import MemoryTape
-from tape.notebook.spans import FEW, lists, texts
-from tape.notebook.types import columns_of, dtype
+from tapedeck.schemas.codec import decode, encode, load_schema
+from tapedeck.schemas.columns import decode_columns, supports
+from tapedeck.schemas.guard import is_record_union
+from tapedeck.streams.blocks import Block
+from tapedeck.streams.contract import Message
+from tapedeck.tape.notebook import connection, frames
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.spans import FEW, lists, texts
+from tapedeck.tape.notebook.types import columns_of, dtype
+from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
 from tests.unit.tap_support import bar, log_of, played
-from topics.catalogue import CATALOGUE, Layout, topic
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WITH_SCHEMA = [each.name for each in CATALOGUE if each.schema]

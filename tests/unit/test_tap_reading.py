@@ -7,19 +7,19 @@ import sys
 import polars as pl
 import pytest
 
-import tape
-from schemas.errors import Fatal
-from streams.contract import Message
-from tape.notebook import place
-from tape.notebook.connection import Connection, default
-from tape.notebook.follow import follow
-from tape.notebook.memory import MemoryTape
-from tape.notebook.place import Place
-from tape.notebook.query import NotKept, ask
-from tape.notebook.reading import Reader, RecordsLeftOut
-from tape.notebook.times import shown
+import tapedeck as td
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import Message
+from tapedeck.tape.notebook import place
+from tapedeck.tape.notebook.connection import Connection, default
+from tapedeck.tape.notebook.follow import follow
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.place import Place
+from tapedeck.tape.notebook.query import NotKept, ask
+from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
+from tapedeck.tape.notebook.times import shown
+from tapedeck.topics.catalogue import Layout
 from tests.unit.tap_support import MINUTE, START, Watched, at, bar, log_of, minutes, played
-from topics.catalogue import Layout
 
 DAY = 86_400_000_000
 DAYS = 40
@@ -259,28 +259,28 @@ def test_the_list_of_topics_counts_records_and_says_how_they_are_kept():
 
 
 def test_a_schema_shows_type_and_meaning_as_text_and_as_a_page():
-    schema = tape.schema("positions")
+    schema = td.schema("positions")
     assert "Decimal, scale 6" in repr(schema) and "Enum(CALL, PUT, STOCK)" in repr(schema)
     assert schema["qty"].type == pl.Decimal(38, 6) and not schema["qty"].nullable
     assert schema.columns == [field.name for field in schema] and len(schema) == len(schema.columns)
-    page = tape.schema("features")._repr_html_()
+    page = td.schema("features")._repr_html_()
     assert "<td" in page and "left edge of the newest bar" in page and page.count("<tr>") == 45
 
 
 def test_a_schema_that_is_not_there_is_refused_with_the_nearest():
     with pytest.raises(Fatal, match="did you mean 'features'"):
-        tape.schema("feature")
+        td.schema("feature")
     with pytest.raises(Fatal, match="did you mean 'rsi14'"):
-        tape.schema("features")["rsi"]
+        td.schema("features")["rsi"]
     with pytest.raises(Fatal, match="raw=True"):
-        tape.schema("dead_letters")
+        td.schema("dead_letters")
 
 
 def test_the_examples_of_the_docstrings_are_true(monkeypatch):
     monkeypatch.setattr(default, "connection", Connection(source=played()))
     ran = 0
     for each in (Connection.tap, Connection.asof, Connection.topics, Connection.schema):
-        for test in doctest.DocTestFinder().find(each, each.__name__, globs={"tape": tape, "pl": pl}):
+        for test in doctest.DocTestFinder().find(each, each.__name__, globs={"td": td, "pl": pl}):
             result = doctest.DocTestRunner().run(test)
             assert result.failed == 0
             ran += result.attempted
@@ -290,11 +290,11 @@ def test_the_examples_of_the_docstrings_are_true(monkeypatch):
 def test_connect_names_what_the_functions_read_from_now_on(monkeypatch):
     monkeypatch.setattr(default, "connection", default.connection)
     source = played()
-    connected = tape.connect(source=source)
-    assert repr(connected) == "tape.connect(source=Watched)"
-    assert tape.tap("bars").equals(connected.tap("bars"))
-    assert tape.asof("bars", at="1h").equals(connected.asof("bars", at="1h"))
-    assert len(tape.topics()) == len(connected.topics())
+    connected = td.connect(source=source)
+    assert repr(connected) == "td.connect(source=Watched)"
+    assert td.tap("bars").equals(connected.tap("bars"))
+    assert td.asof("bars", at="1h").equals(connected.asof("bars", at="1h"))
+    assert len(td.topics()) == len(connected.topics())
 
 
 def test_without_a_cluster_the_error_says_how_to_start_one(monkeypatch, tmp_path):
@@ -307,7 +307,7 @@ def test_without_a_cluster_the_error_says_how_to_start_one(monkeypatch, tmp_path
 
 def test_importing_tape_imports_nothing_heavy():
     code = (
-        "import sys, tape, tape.cli.main; dir(tape); "
+        "import sys, tapedeck as td, tapedeck.tape.cli.main; dir(td); "
         "print([m for m in ('polars', 'numba', 'numpy', 'confluent_kafka') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
@@ -315,17 +315,26 @@ def test_importing_tape_imports_nothing_heavy():
 
 
 def test_the_names_that_are_public_are_the_ones_that_are_listed():
-    assert {"asof", "connect", "explain", "schema", "tap", "topics", "why"} <= set(dir(tape))
-    assert all(callable(getattr(tape, name)) for name in tape.__all__)
+    assert {"asof", "connect", "explain", "schema", "tap", "topics", "why"} <= set(dir(td))
+    assert all(callable(getattr(td, name)) for name in td.__all__)
     with pytest.raises(AttributeError, match="there are: asof"):
-        tape.tapp  # noqa: B018 - looking is what is tested
+        td.tapp  # noqa: B018 - looking is what is tested
 
 
-def test_explain_and_why_stay_functions_when_their_folders_are_imported():
+def test_the_room_of_topics_is_also_the_function_that_lists_them():
     code = (
-        "import tape, tape.explain.tree, tape.why.report; from tape.explain.tree import named_inputs; "
-        "from tape import explain; "
-        "print(*map(callable, (tape.explain, explain, named_inputs, tape.why)))"
+        "import tapedeck as td; from tapedeck.topics.catalogue import Layout; from tapedeck import topics; "
+        "from unittest.mock import patch; patch('tapedeck.topics.catalogue.Layout').start(); "
+        "print(*map(callable, (td.topics, topics)), td.topics.catalogue.Layout is not Layout)"
     )
     found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert found.stdout == "True True True True\n", found.stderr
+    assert found.stdout == "True True True\n", found.stderr
+
+
+def test_the_import_alone_brings_in_nothing_heavy():
+    code = (
+        "import sys; import tapedeck; "
+        "print(*({'polars', 'numpy', 'numba', 'confluent_kafka', 'pydantic', 'fastavro'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert found.stdout == "\n", found.stderr

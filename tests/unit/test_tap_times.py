@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.errors import Fatal
-from tape.notebook import times
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.notebook import times
 
 NY = ZoneInfo("America/New_York")
 NEWEST = times.micros(datetime(2024, 3, 12, 20, tzinfo=UTC))

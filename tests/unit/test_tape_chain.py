@@ -6,13 +6,13 @@ from functools import cache
 
 import pytest
 
-from connectors.tapes.chain import SyntheticChain, Underlying, black_scholes, expiries
-from connectors.tapes.generator import DEFAULT_SEED, generate
-from connectors.tapes.market import ContractQuote, StockQuote, TapeMarket, quote_time
-from connectors.tapes.tape import Tape
-from streams.contract import MINUTE_US
-from streams.rules import occ
-from streams.sessions import Session, day_number, iso_date, xnys
+from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying, black_scholes, expiries
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
+from tapedeck.connectors.tapes.market import ContractQuote, StockQuote, TapeMarket, quote_time
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules import occ
+from tapedeck.streams.sessions import Session, day_number, iso_date, xnys
 
 DAY = day_number(date(2026, 2, 17))
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from connectors.tapes.files import read_tape
-from connectors.tapes.generator import generate
-from connectors.tapes.source import TapeSource, session_date
-from connectors.tapes.tape import Body, Tape
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
-from streams.sessions import day_number, xnys
+from tapedeck.connectors.tapes.files import read_tape
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.connectors.tapes.tape import Body, Tape
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import day_number, xnys
 from tests.support import shared
 
 DAY = datetime(2026, 2, 17, 14, 30, tzinfo=UTC)

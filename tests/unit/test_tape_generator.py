@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.tapes.generator import DEFAULT_SEED, generate
-from connectors.tapes.plants import plan
-from connectors.tapes.profiles import PROFILES
-from connectors.tapes.tape import Body, Tape
-from schemas.errors import Fatal
-from streams.config.groups import DEFAULT_SYMBOLS
-from streams.contract import MINUTE_US
-from streams.sessions import day_number, xnys
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
+from tapedeck.connectors.tapes.plants import plan
+from tapedeck.connectors.tapes.profiles import PROFILES
+from tapedeck.connectors.tapes.tape import Body, Tape
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import day_number, xnys
 
 SESSION = xnys().session_on(day_number(date(2026, 2, 17)))
 DEFAULT_DIGEST = "683d2250fc3e9b7be060509a323ba571fa4507120e2aa9594000f1984b312b4a"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.tapes.chain import SyntheticChain
-from connectors.tapes.market import StockQuote, TapeMarket
-from connectors.tapes.player import SOURCES, Pace, Player, refuse_expired
-from connectors.tapes.tape import Body, Minute, Tape, bar_body, quote_body, universe_body
-from schemas.errors import Fatal
-from streams.contract import MINUTE_US
-from streams.sessions import xnys
-from topics.catalogue import Layout, topic
+from tapedeck.connectors.tapes.chain import SyntheticChain
+from tapedeck.connectors.tapes.market import StockQuote, TapeMarket
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, refuse_expired
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, quote_body, universe_body
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import xnys
+from tapedeck.topics.catalogue import Layout, topic
 
 FIRST = 1_771_338_600_000_000  # 2026-02-17 09:30 in New York
 LAYOUT = Layout()

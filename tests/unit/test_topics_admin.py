@@ -2,9 +2,9 @@
 
 import pytest
 
-from schemas.errors import CatalogueMismatch, Retry
-from topics.admin import Found, Kind, compare, describe, refuse
-from topics.catalogue import CATALOGUE, Layout
+from tapedeck.schemas.errors import CatalogueMismatch, Retry
+from tapedeck.topics.admin import Found, Kind, compare, describe, refuse
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 LAYOUT = Layout("p")
 

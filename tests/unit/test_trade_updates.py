@@ -12,14 +12,14 @@ import pytest
 import websockets
 from alpaca.trading.stream import TradingStream
 
-from connectors.alpaca import updates as stream
-from connectors.alpaca.updates import TradeUpdates, stream_url
-from connectors.broker import TradeUpdate
-from connectors.credentials import Credentials
-from connectors.paper.exchange import PaperExchange
-from connectors.paper.faults import Fault
-from schemas.errors import Fatal
-from streams.rules.orders import OrderState
+from tapedeck.connectors.alpaca import updates as stream
+from tapedeck.connectors.alpaca.updates import TradeUpdates, stream_url
+from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.rules.orders import OrderState
 from tests.paper import LARGE, LARGE_KEYS, TEN, TINY, StepClock, arm, exchange, order, serving, state
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.groups import Watchlist
-from streams.rules.watch_score import WatchScore, watch_score
+from tapedeck.streams.config.groups import Watchlist
+from tapedeck.streams.rules.watch_score import WatchScore, watch_score
 
 VECTORS = [
     ("W1", 0, 0.0, None, 0.0, 1.0, 0, 0.425),

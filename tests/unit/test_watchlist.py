@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.groups import Watchlist
-from streams.contract import MINUTE_US
-from streams.rules.reasons import WatchlistReason as R
-from streams.rules.watchlist import BACKFILL, SCORED, Evaluation, Member, Scored, evaluate
+from tapedeck.streams.config.groups import Watchlist
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.reasons import WatchlistReason as R
+from tapedeck.streams.rules.watchlist import BACKFILL, SCORED, Evaluation, Member, Scored, evaluate
 
 OUT, IN = False, True
 NO_BACKFILL = Watchlist(backfill_enabled=False)

@@ -5,12 +5,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.config.document import Config
-from streams.config.groups import Watchlist
-from streams.contract import MINUTE_US, Row
-from streams.sessions import xnys
-from streams.stages.scores import ScoresStage
-from streams.stages.watchlist import WatchlistStage
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Watchlist
+from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.scores import ScoresStage
+from tapedeck.streams.stages.watchlist import WatchlistStage
 from tests.unit.market_bodies import (
     OPEN,
     SESSION,

@@ -2,20 +2,21 @@
 
 import pytest
 
-from connectors.dead_letters import dead_letter
-from schemas.codec import decode
-from schemas.errors import DeadLetter, Fatal
-from streams.blocks import MemorySource
-from streams.config.document import Config
-from streams.config.examples import EXAMPLE_ACCOUNTS
-from streams.contract import MINUTE_US, Message
-from streams.rules.reasons import SignalReason, WatchlistReason
-from streams.sessions import xnys
-from streams.watermarks import readable_label
-from tape.docs import REASONS
-from tape.why.reading import time_of
-from tape.why.report import why_from
-from tape.why.words import Missing, has_words
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.rules.reasons import SignalReason, WatchlistReason
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.docs import REASONS
+from tapedeck.tape.why.reading import time_of
+from tapedeck.tape.why.report import why_from
+from tapedeck.tape.why.words import Missing, has_words
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, bodies, morning
 from tests.unit.why_support import (
     SYMBOL,
@@ -30,7 +31,6 @@ from tests.unit.why_support import (
     told,
     without_minute,
 )
-from topics.catalogue import CATALOGUE, Layout
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from streams.rules.contracts import ContractReason
-from streams.rules.gate_types import GateReason
-from streams.rules.orders import OrderReason, OrderState
-from streams.rules.sizing import SizeReason
-from streams.stages.account_decide import Verdict
-from tape.why.words import Missing
+from tapedeck.streams.rules.contracts import ContractReason
+from tapedeck.streams.rules.gate_types import GateReason
+from tapedeck.streams.rules.orders import OrderReason, OrderState
+from tapedeck.streams.rules.sizing import SizeReason
+from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.tape.why.words import Missing
 from tests.sim.paths import bodies, morning
 from tests.unit.why_support import SYMBOL, Body, Change, at, changed, first, nothing, signal, told
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from connectors.tapes.tape import bar_body
-from schemas.codec import decode
-from schemas.errors import DeadLetter
-from streams.contract import Out, StageSpec
-from streams.shell import Effects, Forward, Produced
-from streams.topology import spec_of
-from streams.watermarks import label_of
-from streams.wire import Origin, Wire, Wires, record_wire, watermark_wires
+from tapedeck.connectors.tapes.tape import bar_body
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.contract import Out, StageSpec
+from tapedeck.streams.shell import Effects, Forward, Produced
+from tapedeck.streams.topology import spec_of
+from tapedeck.streams.watermarks import label_of
+from tapedeck.streams.wire import Origin, Wire, Wires, record_wire, watermark_wires
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.unit.shell_support import COUNTER, MINUTE, T0, bar, message
-from topics.catalogue import WATERMARK_KEY, Layout
 
 LAYOUT = Layout()
 ORIGIN = Origin("features", "1.2.3", "cafe")

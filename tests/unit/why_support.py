@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from schemas.codec import decode, encode
-from streams.blocks import MemorySource
-from streams.config.document import Config
-from streams.contract import Message
-from tape.why.report import Why, why_from
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Message
+from tapedeck.tape.why.report import Why, why_from
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 from tests.sim.paths import CONFIG, bodies, morning
-from topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 
 SYMBOL = "AMD"
 _LISTS = ("universe", "watchlist", *(each.name for each in CATALOGUE if each.part == "account_id"))

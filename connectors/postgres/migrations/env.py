@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from connectors.postgres.models import Base
+from tapedeck.connectors.postgres.models import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
 with context.begin_transaction():
