@@ -86,7 +86,7 @@ class DispatchApp:
         self.dispatcher = Dispatcher(
             settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
         )
-        self._newest = NewestView(settings.bootstrap, self._layout)
+        self._newest = NewestView(settings.cluster)
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()

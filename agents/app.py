@@ -16,7 +16,7 @@ from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.contract import Scale, Stage, StageSpec
 from tapedeck.streams.topology import make_stage, spec_of
 
@@ -47,7 +47,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> faust.
     home.mkdir(parents=True, exist_ok=True)
     return TapeApp(
         group,
-        broker=f"kafka://{settings.bootstrap.replace(',', ';')}",
+        broker=settings.cluster.faust_broker(),
         datadir=str(home),
         store="rocksdb://",
         topic_allow_declare=False,
@@ -87,7 +87,7 @@ class StageApp:
         self.spec, self.settings = spec, settings
         self.recovered = asyncio.Event()
         self.app = new_app(settings.group(name), settings, name, spec.scale)
-        self.outbox = Outbox(settings.bootstrap, layout, client_id=settings.group(name))
+        self.outbox = Outbox(settings.cluster, settings.group(name))
         self.table = self._new_table(only_key)
         self.runner = StageRunner(
             self.app, spec, stage, settings, store=self._store, outbox=self.outbox,

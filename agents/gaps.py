@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapedeck.connectors.dead_letters import dead_letter
-from tapedeck.connectors.reading import ends, new_consumer, read_parts
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -38,16 +39,16 @@ def is_contiguous(name: str) -> bool:
     return topic(name).cleanup is Cleanup.DELETE
 
 
-def reread(bootstrap: str, layout: Layout, part: Part, offsets: range) -> tuple[list[Message], Hole | None]:
+def reread(cluster: Cluster, part: Part, offsets: range) -> tuple[list[Message], Hole | None]:
     """Read ``offsets`` once more with a plain consumer: what is there, and the hole if some is not."""
     (name, partition), start, end = part, offsets.start, offsets.stop
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        low, _ = ends(consumer, layout, (name,))[part]
+        low, _ = ends(consumer, cluster.layout, (name,))[part]
     finally:
         consumer.close()
     wanted = {part: (max(start, low), end)}
-    found = [message for chunk in read_parts(bootstrap, layout, wanted) for message in chunk]
+    found = [message for chunk in read_parts(cluster, wanted) for message in chunk]
     if len(found) == end - start:
         return found, None
     return found, Hole(name, partition, start, end, "RETENTION" if low > start else "HOLE_IN_LOG")

@@ -5,7 +5,7 @@ import asyncio
 from tapedeck.agents.runner import StageRunner, Task
 from tapedeck.agents.settings import Settings, code_version
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.wire import Wire

@@ -78,9 +78,7 @@ class Liveness:
 
     def _is_there(self, part: Part, offset: int) -> bool:
         try:
-            found, _ = reread(
-                self._settings.bootstrap, self._settings.layout, part, range(offset, offset + 1)
-            )
+            found, _ = reread(self._settings.cluster, part, range(offset, offset + 1))
         except (TapeError, KafkaException):
             return False
         return bool(found)

@@ -9,11 +9,12 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
-from tapedeck.connectors.reading import ends, new_consumer, to_message
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, to_message
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 from tapedeck.streams.watermarks import label_of
-from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _BACK = 300
 
@@ -21,8 +22,8 @@ _BACK = 300
 class NewestView:
     """A thread that follows the two topics; ``of`` may be called from any thread."""
 
-    def __init__(self, bootstrap: str, layout: Layout) -> None:
-        self._bootstrap, self._layout = bootstrap, layout
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._layout = cluster, cluster.layout
         self._seen = NewestSeen()
         self._labels: dict[int, int] = {}
         self._open = True
@@ -45,7 +46,7 @@ class NewestView:
         self._thread.join(timeout=5)
 
     def _follow(self) -> None:
-        consumer = new_consumer(self._bootstrap, **{"fetch.min.bytes": 16_384, "fetch.wait.max.ms": 100})
+        consumer = new_consumer(self._cluster, **{"fetch.min.bytes": 16_384, "fetch.wait.max.ms": 100})
         try:
             bounds = ends(consumer, self._layout, NAMES)
             consumer.assign(

@@ -18,7 +18,8 @@ from faust.worker import Worker
 from tapedeck.agents import journal
 from tapedeck.agents.app import SESSION_TIMEOUT_S, StageApp
 from tapedeck.agents.settings import Settings, tell_ready
-from tapedeck.topics.admin import check
+from tapedeck.connectors.kafka.admin import check
+from tapedeck.connectors.kafka.identity import cluster_id_of
 
 log = logging.getLogger("tapedeck.worker")
 
@@ -82,7 +83,8 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
     where the broker does not answer.
     """
     journal.set_up()
-    check(settings.bootstrap, settings.layout)
+    cluster_id_of(settings.cluster)
+    check(settings.cluster)
     stages = [agent(settings) for agent in agents]
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(SESSION_TIMEOUT_S).run)

@@ -21,7 +21,7 @@ from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
-from tapedeck.connectors.producer import Batch, Outbox
+from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.schemas.errors import Retry, TapeError
 from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.merge import Merge, Part, parts_of
@@ -212,7 +212,7 @@ class StageRunner:
         if expected is None or message.offset <= expected or not is_contiguous(message.topic):
             return [message]
         found, hole = await asyncio.to_thread(
-            reread, self._settings.bootstrap, self._layout, part, range(expected, message.offset)
+            reread, self._settings.cluster, part, range(expected, message.offset)
         )
         counts = self._task_of(*part).counts
         counts["REREAD"] += len(found)

@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config, load
@@ -16,14 +17,17 @@ from tapedeck.topics.catalogue import Layout
 
 @dataclass(frozen=True)
 class Settings:
-    """Broker, prefix, configuration and folders of one process."""
+    """Cluster, configuration and folders of one process."""
 
-    bootstrap: str
+    cluster: Cluster
     config_path: Path
     home: Path
-    layout: Layout
     database_url: str = ""
     exchange_url: str = ""
+
+    @property
+    def layout(self) -> Layout:
+        return self.cluster.layout
 
     @property
     def prefix(self) -> str:
@@ -76,10 +80,9 @@ def code_version() -> str:
 def from_environment() -> Settings:
     """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
     settings = Settings(
-        bootstrap=_required("KAFKA_BOOTSTRAP_SERVERS"),
+        cluster=Cluster.described(_required(BOOTSTRAP), os.environ.get("TAPE_PREFIX", ""), os.environ),
         config_path=Path(_required("TAPE_CONFIG")),
         home=Path(os.environ.get("TAPE_HOME", ".tape")),
-        layout=Layout.described(os.environ.get("TAPE_PREFIX", ""), os.environ),
         database_url=os.environ.get("DATABASE_URL", ""),
         exchange_url=os.environ.get("TAPE_EXCHANGE_URL", ""),
     )

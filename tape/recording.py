@@ -6,8 +6,9 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from tapedeck.connectors import dead_letters
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
 from tapedeck.connectors.postgres.mapping import Builder, maps
-from tapedeck.connectors.reading import ends, new_consumer, read_parts
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, MemorySource
@@ -123,19 +124,19 @@ class Recording:
         return self._source.offset_at(part, time_us)
 
 
-def bounds_now(bootstrap: str, layout: Layout) -> Bounds:
+def bounds_now(cluster: Cluster) -> Bounds:
     """(first, end) offset of every partition of every fact topic and changelog."""
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        return ends(consumer, layout, EVERYTHING)
+        return ends(consumer, cluster.layout, EVERYTHING)
     finally:
         consumer.close()
 
 
-def read_recording(bootstrap: str, layout: Layout, bounds: Bounds | None = None) -> Recording:
+def read_recording(cluster: Cluster, bounds: Bounds | None = None) -> Recording:
     """Everything up to ``bounds``, by default up to now. Raises Retry where the broker goes silent."""
-    bounds = bounds_now(bootstrap, layout) if bounds is None else bounds
-    return of_messages(layout, read_parts(bootstrap, layout, dict(bounds)))
+    bounds = bounds_now(cluster) if bounds is None else bounds
+    return of_messages(cluster.layout, read_parts(cluster, dict(bounds)))
 
 
 def of_messages(layout: Layout, chunks: Iterable[Iterable[Message]]) -> Recording:

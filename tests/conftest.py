@@ -8,8 +8,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.tape.local import aot
-from tapedeck.tape.local.kafka import EmbeddedKafka, cluster_id_of
+from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 
@@ -35,7 +37,7 @@ class Database(NamedTuple):
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one. Keep tests apart by ``prefix``."""
     if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        yield Broker(named, cluster_id_of(named))
+        yield Broker(named, cluster_id_of(Cluster(named)))
         return
     aot.prepare(cache_dir())
     broker = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), cache_dir())

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tapedeck.connectors.log import KafkaLogWriter
-from tapedeck.connectors.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
@@ -18,7 +20,6 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local.process import tail
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.support import REPOSITORY
 
@@ -29,11 +30,15 @@ class Workers:
     """Worker processes of one test, on one prefix; all are dead when the test ends."""
 
     def __init__(self, bootstrap: str, prefix: str, folder: Path, config: Config) -> None:
-        self.bootstrap, self.layout, self.folder = bootstrap, Layout(prefix), folder
+        self.cluster, self.folder = Cluster(bootstrap, Layout(prefix)), folder
         self.config_path = folder / "tape.toml"
         self.config_path.write_text(config.to_toml())
         self._started: list[subprocess.Popen[bytes]] = []
-        ensure(bootstrap, self.layout)
+        ensure(self.cluster)
+
+    @property
+    def layout(self) -> Layout:
+        return self.cluster.layout
 
     def start(
         self,
@@ -48,7 +53,7 @@ class Workers:
 
     def tape(self, *words: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Run a command of ``tape``."""
-        return self._launch(words, ("tape", *words), "disk", extra, None)
+        return self._launch(words, ("tapedeck", *words), "disk", extra, None)
 
     def _launch(
         self,
@@ -60,8 +65,7 @@ class Workers:
     ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
-            "TAPE_PREFIX": self.layout.prefix,
+            **self.cluster.environment(),
             "TAPE_CONFIG": str(self.config_path),
             "TAPE_HOME": str(self.folder / disk),
             **(extra or {}),
@@ -92,7 +96,7 @@ class Workers:
 
     def put(self, messages: Iterable[Message]) -> None:
         """Append messages as they are, each to its partition."""
-        writer = KafkaLogWriter(self.bootstrap, self.layout, Origin("test", "test", ""), linger_ms=5)
+        writer = KafkaLogWriter(self.cluster, Origin("test", "test", ""), linger_ms=5)
         writer.write_messages(messages)
         writer.close()
 
@@ -112,13 +116,13 @@ def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) ->
         time.sleep(0.1)
 
 
-def last_label(bootstrap: str, layout: Layout, name: str) -> int | None:
+def last_label(cluster: Cluster, name: str) -> int | None:
     """The lowest over partitions of the last watermark in topic ``name``; None where one has none."""
     labels = []
-    for partition in range(layout.partitions(name)):
+    for partition in range(cluster.layout.partitions(name)):
         marks = [
             int(dict(m.headers)["tape-watermark"])
-            for m in read_topic(bootstrap, layout, name)
+            for m in read_topic(cluster, name)
             if m.partition == partition and m.key == WATERMARK_KEY
         ]
         labels.append(max(marks, default=None))
@@ -129,25 +133,25 @@ def last_label(bootstrap: str, layout: Layout, name: str) -> int | None:
     )
 
 
-def end_of(bootstrap: str, layout: Layout, name: str) -> int:
+def end_of(cluster: Cluster, name: str) -> int:
     """Records in topic ``name``, all partitions."""
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        return sum(high for _, high in ends(consumer, layout, (name,)).values())
+        return sum(high for _, high in ends(consumer, cluster.layout, (name,)).values())
     finally:
         consumer.close()
 
 
-def bodies(bootstrap: str, layout: Layout, name: str) -> list[dict[str, object]]:
+def bodies(cluster: Cluster, name: str) -> list[dict[str, object]]:
     """Every decoded record of a topic."""
-    return [decode(name, m.value) for m in read_topic(bootstrap, layout, name) if m.value is not None]
+    return [decode(name, m.value) for m in read_topic(cluster, name) if m.value is not None]
 
 
 def until_label(workers: Workers, name: str, label: int, timeout_s: float = 90.0) -> None:
     """Wait until watermark(label) stands in every partition of topic ``name``; a failure shows the logs."""
     try:
         eventually(
-            lambda: (last_label(workers.bootstrap, workers.layout, name) or 0) >= label,
+            lambda: (last_label(workers.cluster, name) or 0) >= label,
             f"watermark {label} in {name}",
             timeout_s,
         )

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import AUDITED, table_name
 from tapedeck.connectors.postgres.reading import read_events
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.topics.catalogue import Layout
 
 ALL_AUDITED = tuple(topic.name for topic in AUDITED)
 
@@ -32,9 +32,7 @@ def rows_per_table(url: str, prefix: str = "", topics: Sequence[str] = ALL_AUDIT
         return dict(connection.execute(statement).fetchall())
 
 
-def distinct_events(
-    bootstrap: str, layout: Layout, topics: Sequence[str] = ALL_AUDITED
-) -> dict[str, Distinct]:
+def distinct_events(cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Distinct]:
     """Distinct event_ids per topic by reading every record, marks left out.
 
     Raises Retry where Kafka is away.
@@ -42,7 +40,7 @@ def distinct_events(
     targets = maps(topics)
     seen: dict[str, set[str]] = {name: set() for name in topics}
     undecodable = dict.fromkeys(topics, 0)
-    for message in read_events(bootstrap, layout, topics):
+    for message in read_events(cluster, topics):
         try:
             seen[message.topic].add(targets[message.topic].row(message)[0])
         except DeadLetter:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.reading import bounds, check_topics, open_consumer
 from tapedeck.connectors.postgres.store import Connection
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.merge import Part
-from tapedeck.topics.catalogue import Layout
 
 DEFAULT_GROUP = "sink"
 _WAIT_S = 0.2
@@ -73,8 +73,7 @@ def _columns(where: Iterable[Part]) -> tuple[list[str], list[int]]:
 
 def lag(
     url: str,
-    bootstrap: str,
-    layout: Layout,
+    cluster: Cluster,
     *,
     group: str = DEFAULT_GROUP,
     topics: Sequence[str] | None = None,
@@ -84,13 +83,13 @@ def lag(
     Raises Retry where one of the two does not answer, CatalogueMismatch for missing topics.
     """
     names = list(topics) if topics is not None else [topic.name for topic in AUDITED]
-    consumer = open_consumer(bootstrap, "lag")
+    consumer = open_consumer(cluster, "lag")
     try:
-        cluster_id = check_topics(consumer, layout, names)
+        cluster_id = check_topics(consumer, cluster.layout, names)
         # Offsets before ends: what the sink itself writes meanwhile (dead letters) must count as behind.
-        with connect(url, layout.prefix) as connection:
+        with connect(url, cluster.prefix) as connection:
             done = Offsets(connection, group, cluster_id).next
-        ends = bounds(consumer, layout, names)
+        ends = bounds(consumer, cluster.layout, names)
     finally:
         consumer.close()
     behind = dict.fromkeys(names, 0)
@@ -101,8 +100,7 @@ def lag(
 
 def wait_until_caught_up(
     url: str,
-    bootstrap: str,
-    layout: Layout,
+    cluster: Cluster,
     *,
     timeout_s: float,
     group: str = DEFAULT_GROUP,
@@ -116,7 +114,7 @@ def wait_until_caught_up(
     while True:
         behind: dict[str, int] | str
         try:
-            found = lag(url, bootstrap, layout, group=group, topics=topics)
+            found = lag(url, cluster, group=group, topics=topics)
             behind = {name: n for name, n in found.items() if n}
             if not behind:
                 return

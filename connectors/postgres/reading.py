@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaException
 
-from tapedeck.connectors.reading import ends, new_consumer, read_parts
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -13,12 +14,12 @@ from tapedeck.topics.catalogue import Layout
 ANSWER_S = 10.0
 
 
-def open_consumer(bootstrap: str, name: str) -> Consumer:
+def open_consumer(cluster: Cluster, name: str) -> Consumer:
     """A consumer for manual assignment that never resets an offset by itself. Give it a short life."""
     return new_consumer(
-        bootstrap,
+        cluster,
         **{
-            "client.id": f"tapedeck-{name}",
+            "client.id": f"{cluster.client_id}-{name}",
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
             "queued.max.messages.kbytes": 65_536,
@@ -74,16 +75,16 @@ def is_punctuation(key: bytes | None, value: bytes | None) -> bool:
     return value is None and key is not None and key.startswith(b"~")
 
 
-def read_events(bootstrap: str, layout: Layout, names: Sequence[str]) -> Iterator[Message]:
+def read_events(cluster: Cluster, names: Sequence[str]) -> Iterator[Message]:
     """Every event that these topics hold now, marks left out, per partition in log order.
 
     Raises Retry where the broker stops answering before the end.
     """
-    consumer = open_consumer(bootstrap, "reader")
+    consumer = open_consumer(cluster, "reader")
     try:
-        check_topics(consumer, layout, names)
-        spans = bounds(consumer, layout, names)
+        check_topics(consumer, cluster.layout, names)
+        spans = bounds(consumer, cluster.layout, names)
     finally:
         consumer.close()
-    for chunk in read_parts(bootstrap, layout, spans):
+    for chunk in read_parts(cluster, spans):
         yield from (each for each in chunk if not is_punctuation(each.key, each.value))

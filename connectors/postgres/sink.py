@@ -26,6 +26,9 @@ from confluent_kafka import Message as WireMessage
 
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Batch, Outbox
+from tapedeck.connectors.kafka.reading import to_message
 from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import AUDITED
@@ -37,8 +40,6 @@ from tapedeck.connectors.postgres.reading import (
     open_consumer,
 )
 from tapedeck.connectors.postgres.store import Bad, Store, Written
-from tapedeck.connectors.producer import Batch, Outbox
-from tapedeck.connectors.reading import to_message
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.contract import Message
@@ -88,11 +89,14 @@ class SinkStats:
 class SinkSettings:
     """What one sink process reads and where it writes."""
 
-    bootstrap: str
+    cluster: Cluster
     url: str
-    layout: Layout
     group: str = DEFAULT_GROUP
     topics: tuple[str, ...] = tuple(topic.name for topic in AUDITED)
+
+    @property
+    def layout(self) -> Layout:
+        return self.cluster.layout
 
 
 class Sink:
@@ -133,7 +137,7 @@ class Sink:
     def _session(self) -> Iterator["_Session"]:
         """A connection and a consumer that start where Postgres says. Turns lost ones into Retry."""
         settings = self._settings
-        consumer = open_consumer(settings.bootstrap, settings.group)
+        consumer = open_consumer(settings.cluster, settings.group)
         try:
             cluster_id = check_topics(consumer, settings.layout, settings.topics)
             with connect(settings.url, settings.layout.prefix) as connection:
@@ -287,7 +291,7 @@ class Sink:
         if self._beat is not None and not self._beat.done.done():
             log.warning(
                 "the broker at %s has not acknowledged since the last heartbeat: the sink waits for it",
-                self._settings.bootstrap,
+                self._settings.cluster.bootstrap,
             )
             return
         now = self._clock.now()

@@ -6,13 +6,13 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, TopicPartition
 
-from tapedeck.connectors.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.topics.catalogue import Layout
 
 PATIENCE_S = 60.0
 _LOOK_BACK = 500
@@ -25,21 +25,21 @@ def _nothing() -> None:
     pass
 
 
-def last_watermarks(bootstrap: str, layout: Layout, names: tuple[str, ...]) -> dict[Part, int | None]:
+def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int | None]:
     """The label of the last watermark in every partition of ``names``; None where there is none.
 
     Raises Fatal for a missing topic, Retry where the broker goes silent.
     """
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        bounds = ends(consumer, layout, names)
+        bounds = ends(consumer, cluster.layout, names)
     finally:
         consumer.close()
     found: dict[Part, int | None] = dict.fromkeys(bounds)
     back, left = _LOOK_BACK, dict(bounds)
     while left:
         window = {part: (max(low, end - back), end) for part, (low, end) in left.items()}
-        for chunk in read_parts(bootstrap, layout, window):
+        for chunk in read_parts(cluster, window):
             for message in chunk:
                 label = readable_label(message)
                 part = (message.topic, message.partition)
@@ -60,8 +60,7 @@ class Follower:
 
     def __init__(
         self,
-        bootstrap: str,
-        layout: Layout,
+        cluster: Cluster,
         names: tuple[str, ...],
         *,
         stages: tuple[str, ...] = (),
@@ -69,18 +68,18 @@ class Follower:
         meanwhile: Callable[[], None] = _nothing,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._layout = layout
+        self._layout = cluster.layout
         self._meanwhile = meanwhile
         self._patience_s = patience_s
         self._monotonic = monotonic
-        self._consumer: Consumer = new_consumer(bootstrap)
+        self._consumer: Consumer = new_consumer(cluster)
         followed = (*names, _HEARTBEATS) if stages else names
-        bounds = ends(self._consumer, layout, followed)
-        self._marks = last_watermarks(bootstrap, layout, names)
+        bounds = ends(self._consumer, self._layout, followed)
+        self._marks = last_watermarks(cluster, names)
         self._beats: dict[str, int | None] = dict.fromkeys(stages)
         self._consumer.assign(
             [
-                TopicPartition(layout.wire_name(name), partition, low if name == _HEARTBEATS else end)
+                TopicPartition(self._layout.wire_name(name), partition, low if name == _HEARTBEATS else end)
                 for (name, partition), (low, end) in bounds.items()
             ]
         )

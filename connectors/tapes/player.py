@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tapedeck.connectors.log import LogWriter
+from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.tape import Minute, Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US

@@ -8,12 +8,12 @@ import typer
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 
 ALL = "all"
 Who = Annotated[str, typer.Argument(metavar="ACCOUNT|all", help="An account id, or `all`.")]
@@ -25,14 +25,14 @@ def pause(
     account: Who, person: Person, reason: Reason, bootstrap: Bootstrap = "", prefix: Prefix = None
 ) -> None:
     """Stop opening positions. Closing them stays allowed."""
-    _change(account, KillState.REDUCING, person, reason, cluster_of(bootstrap, prefix))
+    _change(account, KillState.REDUCING, person, reason, pipeline_of(bootstrap, prefix))
 
 
 def resume(
     account: Who, person: Person, reason: Reason, bootstrap: Bootstrap = "", prefix: Prefix = None
 ) -> None:
     """Allow opening positions again. A pause of `all` and one of the account must both be lifted."""
-    _change(account, KillState.ACTIVE, person, reason, cluster_of(bootstrap, prefix))
+    _change(account, KillState.ACTIVE, person, reason, pipeline_of(bootstrap, prefix))
 
 
 def scope_of(account: str, config: Config | None) -> str:
@@ -46,12 +46,12 @@ def scope_of(account: str, config: Config | None) -> str:
     return account
 
 
-def _change(account: str, state: KillState, person: str, reason: str, cluster: Cluster) -> None:
-    config = load(cluster.config) if cluster.config else None
+def _change(account: str, state: KillState, person: str, reason: str, pipeline: Pipeline) -> None:
+    config = load(pipeline.config) if pipeline.config else None
     scope = scope_of(account, config)
     body = control(scope, state, person=person, reason=reason, now=SystemClock().now())
     origin = Origin("operators", code_version(), config.digest if config else "")
-    writer = KafkaLogWriter(cluster.bootstrap, cluster.layout, origin)
+    writer = KafkaLogWriter(pipeline.cluster, origin)
     try:
         write_control(writer, body)
     finally:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import share_kernels
 
 DIFFERENT = 1
@@ -27,9 +27,9 @@ def digest(
     from tapedeck.tape.digests import digest_lines  # noqa: PLC0415 - see above
     from tapedeck.tape.recording import read_recording  # noqa: PLC0415 - see above
 
-    cluster = cluster_of(bootstrap, prefix)
-    config = cluster.document()
-    recording = read_recording(cluster.bootstrap, cluster.layout)
+    pipeline = pipeline_of(bootstrap, prefix)
+    config = pipeline.document()
+    recording = read_recording(pipeline.cluster)
     lines = list(digest_lines(recording, config, xnys(), rebuild=rebuild))
     if as_json:
         print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))

@@ -27,21 +27,13 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "demo": Entry(
-        "demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
-    ),
-    "up": Entry(
-        "stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True
-    ),
+    "demo": Entry("demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True),
+    "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
     "down": Entry("stack:down", "Stop the local stack."),
-    "status": Entry(
-        "status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True
-    ),
+    "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
     "logs": Entry("status:logs", "Print the end of one process's log."),
     "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
-    "play": Entry(
-        "play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True
-    ),
+    "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
     "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
     "digest": Entry(
         "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
@@ -57,9 +49,7 @@ COMMANDS: dict[str, Entry] = {
         wire=True,
     ),
     "why": Entry("why:why", "Say why there was no trade in a symbol.", wire=True),
-    "snapshot": Entry(
-        "snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
-    ),
+    "snapshot": Entry("snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True),
     "whatif": Entry(
         "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
     ),

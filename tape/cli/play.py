@@ -22,7 +22,9 @@ from rich.progress import (
 )
 
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import describe
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expired
 from tapedeck.connectors.tapes.source import TapeSource, session_date
@@ -31,9 +33,8 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import NEW_YORK, Phase, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.cluster import Bootstrap, Cluster, Prefix, cluster_of
-from tapedeck.topics.admin import describe
-from tapedeck.topics.catalogue import FOREVER, Cleanup, Layout, topic
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
+from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
 _TELL_S = 10.0
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
@@ -68,15 +69,15 @@ def play(
     """Play FILE, or a synthetic session, into the bars, quotes and universe topics."""
     pace = Pace.parse(speed)
     tape_name = _named(file, synthetic, seed)
-    cluster = cluster_of(bootstrap, prefix)
-    config = cluster.document()
-    moved = exchange or cluster.exchange
+    pipeline = pipeline_of(bootstrap, prefix)
+    config = pipeline.document()
+    moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     source = TapeSource(tape=tape_name, session=session_date(session), quotes=quotes, feed=config.bars.feed)
     play_tape(
         source.load(),
         pace,
-        cluster,
+        pipeline,
         Origin("play", version("tapedeck"), config.digest),
         exchange=moved,
         stages=tuple(wait_for or dispatchers),
@@ -86,7 +87,7 @@ def play(
 def play_tape(
     tape: Tape,
     pace: Pace,
-    cluster: Cluster,
+    pipeline: Pipeline,
     origin: Origin,
     *,
     exchange: str | None = None,
@@ -100,15 +101,15 @@ def play_tape(
     exchange whose clock goes with the tape. ``meanwhile`` is called during waits and may raise. Raises Fatal
     for an expired tape, a stall, or topics that are past it.
     """
-    bootstrap, layout = cluster.bootstrap, cluster.layout
-    refuse_expired(tape, _retention(bootstrap, layout), SystemClock().now())
+    cluster = pipeline.cluster
+    refuse_expired(tape, _retention(cluster), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):
         console.print(line, highlight=False, markup=False)
-    with closing(KafkaLogWriter(bootstrap, layout, origin)) as writer, ExitStack() as while_playing:
+    with closing(KafkaLogWriter(cluster, origin)) as writer, ExitStack() as while_playing:
         wait_for: Callable[[int], None] = _no_wait
         if pace.speed is None:
-            follower = Follower(bootstrap, layout, MARKED, stages=stages, meanwhile=meanwhile)
+            follower = Follower(cluster, MARKED, stages=stages, meanwhile=meanwhile)
             wait_for = _in_session(tape, while_playing.enter_context(follower).wait_for)
         bar = while_playing.enter_context(_bar(console))
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
@@ -122,7 +123,7 @@ def play_tape(
             tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
 
         player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for)
-        played = player.play(lambda: last_watermarks(bootstrap, layout, SOURCES))
+        played = player.play(lambda: last_watermarks(cluster, SOURCES))
         bar.update(minutes, completed=len(tape.minutes))
     resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
     print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{resumed}")
@@ -197,12 +198,12 @@ def _clock_face(label: int) -> str:
     return datetime.fromtimestamp(label / 1e6, tz=NEW_YORK).strftime("%Y-%m-%d %H:%M")
 
 
-def _retention(bootstrap: str, layout: Layout) -> Callable[[str], int]:
+def _retention(cluster: Cluster) -> Callable[[str], int]:
     """Each source topic's retention on this cluster in ms, -1 where it never deletes by time."""
-    found = describe(bootstrap, layout)
+    found = describe(cluster)
 
     def of(name: str) -> int:
-        wire = layout.wire_name(name)
+        wire = cluster.layout.wire_name(name)
         if wire not in found:
             raise Fatal("the topic is not there", value=wire, remedy="create it with `tape topics --create`")
         if topic(name).cleanup is Cleanup.COMPACT:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, RunConfig, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
 from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def rebuild(
         raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
     if into is not None and since is not None:
         raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
-    cluster = cluster_of(bootstrap, prefix)
-    document = cluster.document(config)
-    whence = config or cluster.config or "no document: the built-in defaults"
+    pipeline = pipeline_of(bootstrap, prefix)
+    document = pipeline.document(config)
+    whence = config or pipeline.config or "no document: the built-in defaults"
     say(f"configuration {document.digest[:12]} of {whence}")
-    tasks = tasks_for(stages or (), cluster.layout, document, account)
-    here = Place(cluster.bootstrap, cluster.layout, document, Path())
+    tasks = tasks_for(stages or (), pipeline.cluster.layout, document, account)
+    here = Place(pipeline.cluster, document, Path())
     if since is not None:
         source = here.basis.source
         at = moment(since, "--from", lambda: kept(source).last)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 from tapedeck.tape.local.places import replays_folder, say, share_kernels, stack_folder
 from tapedeck.tape.local.state import running
 
 if TYPE_CHECKING:
-    from tapedeck.tape.cli.cluster import Cluster
     from tapedeck.tape.replay.run import Wanted
 
 DIFFERENT = 1
@@ -49,16 +48,16 @@ def replay(
     Exit code 1 where decisions are not the recorded ones. The topics stay until --purge.
     """
     share_kernels()  # before the kernels are imported
-    cluster = cluster_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix)
     database = database or _database(bootstrap)
     if not since and not until and purge:
-        _purge(cluster, into, database)
+        _purge(pipeline, into, database)
         return
     if not since or not until:
         remedy = "`tape replay --from TIME --to TIME --into PREFIX`"
         raise Fatal("--from and --to are needed to replay a window", remedy=remedy)
     wanted = _wanted(
-        cluster, since=since, until=until, into=into, speed=speed, sessions_before=sessions_before,
+        pipeline, since=since, until=until, into=into, speed=speed, sessions_before=sessions_before,
         database=database if accounts else "",
     )  # fmt: skip
     if accounts and wanted.config.accounts and not database:
@@ -74,7 +73,7 @@ def replay(
         say("stopping the workers")
     print(summary)
     if purge:
-        _purge(cluster, into, database)
+        _purge(pipeline, into, database)
     else:
         print(f"look with `tape topics --prefix {into}`, remove with `tape replay --purge --into {into}`")
     if not summary.agrees:
@@ -82,7 +81,7 @@ def replay(
 
 
 def _wanted(
-    cluster: "Cluster",
+    pipeline: Pipeline,
     *,
     since: str,
     until: str,
@@ -91,27 +90,24 @@ def _wanted(
     sessions_before: int,
     database: str,
 ) -> "Wanted":
-    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from tapedeck.connectors.tapes.player import Pace  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.run import Wanted  # noqa: PLC0415 - see above
-    from tapedeck.topics.catalogue import Layout  # noqa: PLC0415 - see above
 
-    live, pace = cluster.layout, Pace.parse(speed)
-    target = Layout(into, live.symbol_partitions, live.account_partitions)
-    with KafkaSource(cluster.bootstrap, live) as source:
+    live, pace = pipeline.cluster, Pace.parse(speed)
+    with KafkaSource(live) as source:
         start, end = (
             moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))
         )
         window = window_of(source, start, end, sessions_before=sessions_before, calendar=xnys())
     return Wanted(
-        bootstrap=cluster.bootstrap,
         live=live,
-        into=target,
-        config=cluster.document(),
+        into=live.under(into),
+        config=pipeline.document(),
         window=window,
         pace=pace,
         folder=_folder(into),
@@ -130,7 +126,7 @@ def _database(bootstrap: str) -> str:
     return "" if bootstrap else running(stack_folder(None)).database_url
 
 
-def _purge(cluster: "Cluster", into: str, database: str) -> None:
+def _purge(pipeline: Pipeline, into: str, database: str) -> None:
     """Remove what a replay from this folder left: its topics, groups, schema and files."""
     import shutil  # noqa: PLC0415 - only here
 
@@ -138,17 +134,14 @@ def _purge(cluster: "Cluster", into: str, database: str) -> None:
     from tapedeck.tape.local.state import only_stack  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.prefix import purge  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.run import CONFIG  # noqa: PLC0415 - see above
-    from tapedeck.topics.catalogue import Layout  # noqa: PLC0415 - see above
 
     folder = _folder(into)
     if not (folder / CONFIG).is_file():
         remedy = "name a prefix that `tape replay --into` has made from here"
         raise Fatal("no replay was made into this prefix", value=into, remedy=remedy)
-    live = cluster.layout
     with only_stack(folder):
         accounts = [each.account_id for each in load(folder / CONFIG).accounts]
-        target = Layout(into, live.symbol_partitions, live.account_partitions)
-        gone = purge(cluster.bootstrap, target, accounts, database if accounts else "")
+        gone = purge(pipeline.cluster.under(into), accounts, database if accounts else "")
         shutil.rmtree(folder)
     print(f"removed the prefix {into}: {gone} topics, and {folder}")
 

@@ -9,10 +9,10 @@ import typer
 from tapedeck.agents import journal
 from tapedeck.agents.settings import from_environment, tell_ready
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
-from tapedeck.connectors.producer import Outbox
 
 
 def sink(
@@ -31,16 +31,15 @@ def sink(
     if migrate:
         upgrade(url, settings.prefix)
     what = SinkSettings(
-        bootstrap=settings.bootstrap,
+        cluster=settings.cluster,
         url=url,
-        layout=settings.layout,
         group=group,
         topics=tuple(topics or (topic.name for topic in AUDITED)),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    outbox = Outbox(settings.bootstrap, settings.layout, client_id=group)
+    outbox = Outbox(settings.cluster, group)
     try:
         Sink(what, outbox, SystemClock(), settings.origin(group)).run(stop, started=tell_ready)
     finally:

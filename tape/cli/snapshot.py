@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tup
     from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 
-    cluster = cluster_of(bootstrap, prefix)
-    config = cluster.document()
-    tasks = tasks_for(stages or (), cluster.layout, config, None)
-    return Place(cluster.bootstrap, cluster.layout, config, Path()), tasks
+    pipeline = pipeline_of(bootstrap, prefix)
+    config = pipeline.document()
+    tasks = tasks_for(stages or (), pipeline.cluster.layout, config, None)
+    return Place(pipeline.cluster, config, Path()), tasks

@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import typer
 from confluent_kafka import TopicPartition
 
-from tapedeck.connectors.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
-from tapedeck.topics.catalogue import Layout, Topic, topic
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.topics.catalogue import Topic, topic
 from tapedeck.topics.partitioning import murmur2_partition
 
 _FIRST_LOOK = 64
@@ -35,23 +36,22 @@ def tail(
 ) -> None:
     """Print decoded records as JSON lines, oldest first, with partition, offset and time (UTC)."""
     chosen = topic(name)
-    address, layout, *_ = cluster_of(bootstrap, prefix)
+    cluster = pipeline_of(bootstrap, prefix).cluster
 
     def keep(message: Message) -> bool:
         return wanted(message, key, watermarks)
 
-    only = only_partition(chosen, key, layout.partitions(name))
-    spans = {part: span for part, span in ends_of(address, layout, name).items() if only in (None, part[1])}
-    for message in newest(address, layout, spans, count, keep):
+    only = only_partition(chosen, key, cluster.layout.partitions(name))
+    spans = {part: span for part, span in ends_of(cluster, name).items() if only in (None, part[1])}
+    for message in newest(cluster, spans, count, keep):
         print(line(chosen.schema, message))
-    for message in arriving(address, layout, spans) if follow else ():
+    for message in arriving(cluster, spans) if follow else ():
         if keep(message):
             print(line(chosen.schema, message), flush=True)
 
 
 def newest(
-    bootstrap: str,
-    layout: Layout,
+    cluster: Cluster,
     spans: dict[Part, tuple[int, int]],
     count: int,
     keep: Callable[[Message], bool],
@@ -60,7 +60,7 @@ def newest(
     look = count + _FIRST_LOOK
     while count:
         part_of_it = {part: (max(low, end - look), end) for part, (low, end) in spans.items()}
-        chunks = read_parts(bootstrap, layout, part_of_it)
+        chunks = read_parts(cluster, part_of_it)
         found = [message for chunk in chunks for message in chunk if keep(message)]
         per_partition = Counter(message.partition for message in found)
         # A partition is done when nothing older in it could be among the newest.
@@ -70,24 +70,26 @@ def newest(
     return []
 
 
-def arriving(bootstrap: str, layout: Layout, spans: dict[Part, tuple[int, int]]) -> Iterator[Message]:
+def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[Message]:
     """Messages from the ends of ``spans`` on, as they arrive, until the caller stops."""
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        consumer.assign([TopicPartition(layout.wire_name(n), p, end) for (n, p), (_, end) in spans.items()])
+        consumer.assign(
+            [TopicPartition(cluster.layout.wire_name(n), p, end) for (n, p), (_, end) in spans.items()]
+        )
         while True:
             record = consumer.poll(1.0)
             if record is not None and record.error() is None:
-                yield to_message(record, layout)
+                yield to_message(record, cluster.layout)
     finally:
         consumer.close()
 
 
-def ends_of(bootstrap: str, layout: Layout, name: str) -> dict[Part, tuple[int, int]]:
+def ends_of(cluster: Cluster, name: str) -> dict[Part, tuple[int, int]]:
     """(first, end) offset of every partition of topic ``name``. Raises Fatal where it is not there."""
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        return ends(consumer, layout, (name,))
+        return ends(consumer, cluster.layout, (name,))
     finally:
         consumer.close()
 

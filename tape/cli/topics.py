@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tapedeck.connectors.kafka.admin import Difference, Found, compare, describe, ensure
 from tapedeck.schemas.errors import CatalogueMismatch
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of, is_named
-from tapedeck.topics.admin import Difference, Found, compare, describe, ensure
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, is_named, pipeline_of
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
@@ -28,16 +28,16 @@ def topics(
         _show(Layout(prefix or ""), None, [])
         print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
         return
-    address, layout, *_ = cluster_of(bootstrap, prefix)
+    cluster = pipeline_of(bootstrap, prefix).cluster
     if create:
         try:
-            created = ensure(address, layout)
-            print(f"created {len(created)} topics on {address}", file=sys.stderr)
+            created = ensure(cluster)
+            print(f"created {len(created)} topics on {cluster.bootstrap}", file=sys.stderr)
         except CatalogueMismatch:
             print("nothing was altered: topics that exist differ from the catalogue", file=sys.stderr)
-    found = describe(address, layout)
-    differences = compare(found, layout)
-    _show(layout, found, differences)
+    found = describe(cluster)
+    differences = compare(found, cluster.layout)
+    _show(cluster.layout, found, differences)
     for difference in differences:
         print(difference, file=sys.stderr)
     if differences:

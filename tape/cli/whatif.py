@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.cluster import Bootstrap, Prefix, cluster_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import share_kernels
 
 _ROWS = 20
@@ -36,8 +36,8 @@ def whatif(
     What a changed parameter does by itself is listed apart from what follows from an earlier difference.
     """
     share_kernels()  # before the kernels are imported
-    from tapedeck.connectors.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
@@ -46,9 +46,9 @@ def whatif(
     from tapedeck.tape.whatif.text import as_text  # noqa: PLC0415 - see above
 
     changed = load(config)
-    cluster = cluster_of(bootstrap, prefix)
-    document = cluster.document(base)
-    with KafkaSource(cluster.bootstrap, cluster.layout) as source:
+    pipeline = pipeline_of(bootstrap, prefix)
+    document = pipeline.document(base)
+    with KafkaSource(pipeline.cluster) as source:
         start, end = (
             None if text is None else moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))

@@ -22,7 +22,7 @@ from tapedeck.schemas.errors import Fatal, Retry, TapeError
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.sessions import iso_date, xnys
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.cluster import Cluster
+from tapedeck.tape.cli.pipeline import Pipeline
 from tapedeck.tape.cli.play import play_tape
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.summary import Summary, account_told, failures, synthetic_records
@@ -94,7 +94,7 @@ class Demo:
             bounds, rows = self._settle()
         with self._phase("read"):
             say("reading every topic again")
-            recording = read_recording(self.stack.bootstrap, self.stack.layout, bounds)
+            recording = read_recording(self.stack.cluster, bounds)
             lines = funnel(recording, config, xnys())
         with self._phase("rebuild"):
             say("computing every stage again from its source topics")
@@ -155,7 +155,7 @@ class Demo:
         play_tape(
             self.tape,
             Pace.parse("max"),
-            Cluster(stack.bootstrap, stack.layout, stack.config_path, stack.exchange_url),
+            Pipeline(stack.cluster, stack.config_path, stack.exchange_url),
             Origin("play", code_version(), config.digest),
             exchange=stack.exchange_url,
             stages=tuple(f"dispatch-{account.account_id}" for account in config.accounts),
@@ -170,13 +170,13 @@ class Demo:
         stack, until = self.stack, time.monotonic() + _SETTLE_S
         say("waiting until the dispatchers are at rest and Postgres has everything")
         while True:
-            before = bounds_now(stack.bootstrap, stack.layout)
-            found = lag(stack.database_url, stack.bootstrap, stack.layout)
-            rows = rows_per_table(stack.database_url, stack.layout.prefix)
+            before = bounds_now(stack.cluster)
+            found = lag(stack.database_url, stack.cluster)
+            rows = rows_per_table(stack.database_url, stack.cluster.prefix)
             stack.watch()
             time.sleep(_QUIET_S)
             behind = {name: n for name, n in found.items() if n}
-            if not behind and bounds_now(stack.bootstrap, stack.layout) == before:
+            if not behind and bounds_now(stack.cluster) == before:
                 return before, rows
             if time.monotonic() > until:
                 raise Retry(

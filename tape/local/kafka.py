@@ -8,15 +8,15 @@ import uuid
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
+from tapedeck.connectors.kafka.cluster import Cluster, accepts
+from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local import jars
-from tapedeck.tape.local.places import LOOPBACK, accepts, free_port, need_free
+from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
 from tapedeck.tape.local.process import STOP_S, Child, Launch, tail
 
 START_S = 60.0
-ANSWER_S = 5.0
 _ATTEMPTS = 3
 _META = "meta.properties"
 _PORT_TAKEN = "Address already in use"
@@ -56,49 +56,6 @@ num.io.threads=4
 """
 
 
-def cluster_id_of(bootstrap: str, timeout_s: float = ANSWER_S) -> str:
-    """The id of the cluster that answers at ``bootstrap``.
-
-    Raises Fatal: nobody listens (stopped), or a connection is accepted and nothing answers (frozen).
-    """
-    first = bootstrap.split(",", maxsplit=1)[0]
-    remedy = "start it, or check KAFKA_BOOTSTRAP_SERVERS"
-    if not any(accepts(address) for address in bootstrap.split(",")):
-        raise Fatal("no Kafka broker listens there: it is stopped", value=first, remedy=remedy)
-    try:
-        return _ask(bootstrap, timeout_s)
-    except KafkaException as error:
-        if not accepts(first):
-            raise Fatal(
-                "the Kafka broker went away while it was asked", value=first, remedy=remedy
-            ) from error
-        raise Fatal(
-            f"the Kafka broker accepts connections but has not answered within {timeout_s:g} s: "
-            "it is frozen, overloaded or no Kafka",
-            value=first,
-            remedy="look at its process and log, then restart it",
-        ) from error
-
-
-def check_cluster(bootstrap: str, expected: str, timeout_s: float = ANSWER_S) -> None:
-    """Raises Fatal where another cluster than ``expected`` answers at ``bootstrap``."""
-    found = cluster_id_of(bootstrap, timeout_s)
-    if found != expected:
-        raise Fatal(
-            f"another Kafka cluster answers at {bootstrap}: its cluster id is not {expected}",
-            value=found,
-            remedy="nothing was written; stop the other broker or start this stack again on free ports",
-        )
-
-
-def _ask(bootstrap: str, timeout_s: float) -> str:
-    client = AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": max(10, int(timeout_s * 1000))}
-    )
-    description = client.describe_cluster(request_timeout=timeout_s).result(timeout_s + 1)
-    return str(description.cluster_id)
-
-
 class EmbeddedKafka:
     """A broker over ``folder`` (data, log, cluster id). A second start on the folder finds its topics again.
 
@@ -120,6 +77,11 @@ class EmbeddedKafka:
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def cluster(self) -> Cluster:
+        """The broker's cluster, without a prefix."""
+        return Cluster(self.bootstrap, expected_id=self.cluster_id)
 
     @property
     def child(self) -> Child:
@@ -198,11 +160,11 @@ class EmbeddedKafka:
         if not accepts(self.bootstrap):
             return False
         try:
-            found = _ask(self.bootstrap, _ROUND_TRIP_S)
+            found = ask_cluster_id(self.cluster, _ROUND_TRIP_S)
         except KafkaException:
             return False
         if found != self.cluster_id:
-            check_cluster(self.bootstrap, self.cluster_id)
+            cluster_id_of(self.cluster)
         return True
 
     def _flags(self) -> tuple[str, ...]:

@@ -78,16 +78,6 @@ def need_free(port: int, what: str) -> int:
     return port
 
 
-def accepts(address: str, timeout: float = 1.0) -> bool:
-    """Whether ``host:port`` accepts a connection."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
 def size_of(folder: Path) -> int:
     """Bytes on disk under ``folder``: a file with two names counts once, one that vanishes not at all."""
     blocks: dict[int, int] = {}

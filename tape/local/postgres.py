@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import psycopg
 
+from tapedeck.connectors.kafka.cluster import accepts
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.local.places import LOOPBACK, accepts, free_port, need_free
+from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
 from tapedeck.tape.local.process import STOP_S, Child, Launch
 
 USER = "tapedeck"

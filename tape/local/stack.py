@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,23 +12,25 @@ from typing import Self
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.postgres.database import upgrade
-from tapedeck.connectors.reading import read_topic
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import aot, plan, state
-from tapedeck.tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
+from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.tape.local.process import identity
 from tapedeck.tape.local.process import in_words as exit_in_words
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 
 _LOOK_S = 15.0
@@ -52,9 +55,7 @@ class LocalStack:
         workers: WorkerPlan = plan.workers,
     ) -> None:
         self.folder = folder.absolute()
-        self.layout = Layout(prefix)
-        self.bootstrap = ""
-        self.cluster_id = ""
+        self.cluster = Cluster("", Layout(prefix))
         self.database_url = ""
         self.exchange_url = ""
         self._config_path = config
@@ -136,9 +137,9 @@ class LocalStack:
         config = load(self.config_path)
         self._write()
         self._start_servers()
-        say(f"Kafka answers at {self.bootstrap}; making topics and tables")
-        ensure(self.bootstrap, self.layout)
-        upgrade(self.database_url, self.layout.prefix)
+        say(f"Kafka answers at {self.cluster.bootstrap}; making topics and tables")
+        ensure(self.cluster)
+        upgrade(self.database_url, self.cluster.layout.prefix)
         self._arm(config)
         self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
         workers = self._workers(config)
@@ -154,7 +155,8 @@ class LocalStack:
         named_broker = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         named_database = os.environ.get("DATABASE_URL")
         if named_broker:
-            self.bootstrap, self.cluster_id = named_broker, cluster_id_of(named_broker)
+            named = replace(self.cluster, bootstrap=named_broker, expected_id=os.environ.get(CLUSTER_ID, ""))
+            self.cluster = replace(named, expected_id=cluster_id_of(named))
         else:
             aot.prepare(cache_dir())
             self._kafka = EmbeddedKafka(self.folder / "kafka", cache_dir())
@@ -168,36 +170,34 @@ class LocalStack:
         self._write()
         if self._kafka is not None:
             self._kafka.wait_ready()
-            self.bootstrap, self.cluster_id = self._kafka.bootstrap, self._kafka.cluster_id
+            own = self._kafka.cluster
+            self.cluster = replace(self.cluster, bootstrap=own.bootstrap, expected_id=own.expected_id)
         if self._postgres is not None:
             self._postgres.wait_ready()
             self.database_url = self._postgres.url
-        check_cluster(self.bootstrap, self.cluster_id)
+        cluster_id_of(self.cluster)
 
     def _arm(self, config: Config) -> None:
         """Write ACTIVE for all accounts where no such change was ever written; a person's pause stays."""
-        if any(
-            message.key == EVERY_ACCOUNT.encode()
-            for message in read_topic(self.bootstrap, self.layout, "controls")
-        ):
+        if any(message.key == EVERY_ACCOUNT.encode() for message in read_topic(self.cluster, "controls")):
             return
         now = SystemClock().now()
         body = control(EVERY_ACCOUNT, KillState.ACTIVE, person="tape up", reason="first start", now=now)
-        writer = KafkaLogWriter(self.bootstrap, self.layout, Origin("stack", code_version(), config.digest))
+        writer = KafkaLogWriter(self.cluster, Origin("stack", code_version(), config.digest))
         write_control(writer, body)
         writer.close()
 
     def _look_at_broker(self) -> None:
         """Say once that the broker is frozen or another one answers, and once that it is back."""
         try:
-            check_cluster(self.bootstrap, self.cluster_id)
+            cluster_id_of(self.cluster)
         except Fatal as error:
             if not self._broker_was_away:
                 say(str(error))
             self._broker_was_away = True
         else:
             if self._broker_was_away:
-                say(f"the Kafka broker at {self.bootstrap} answers again")
+                say(f"the Kafka broker at {self.cluster.bootstrap} answers again")
             self._broker_was_away = False
 
     def _end_leftovers(self) -> None:
@@ -216,11 +216,11 @@ class LocalStack:
             name=self.folder.name,
             phase=self._phase,
             supervisor=ProcessState(name="supervisor", pid=me.pid, started=me.started, log=""),
-            bootstrap=self.bootstrap,
-            cluster_id=self.cluster_id,
+            bootstrap=self.cluster.bootstrap,
+            cluster_id=self.cluster.expected_id,
             database_url=self.database_url,
             config=str(self._config_path.absolute()) if self._config_path else "",
-            prefix=self.layout.prefix,
+            prefix=self.cluster.layout.prefix,
             exchange_url=self.exchange_url,
             processes=self._processes(),
         )

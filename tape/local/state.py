@@ -4,15 +4,17 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.places import STACKS_FOLDER
 from tapedeck.tape.local.process import Identity, end, is_running
+from tapedeck.topics.catalogue import Layout
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
 STATE_FILE = "stack.json"
@@ -62,13 +64,17 @@ class StackState:
         """Whether the process that supervises it is alive."""
         return is_running(self.supervisor.identity)
 
+    def cluster(self, environment: Mapping[str, str], prefix: str | None = None) -> Cluster:
+        """The stack's cluster, under its own prefix or another; partition counts from ``environment``."""
+        layout = Layout.described(self.prefix if prefix is None else prefix, environment)
+        return Cluster(self.bootstrap, layout, expected_id=self.cluster_id)
+
     def environment(self) -> dict[str, str]:
         """The variables through which any process finds this stack; the cache folder is inherited."""
         return {
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            **self.cluster(os.environ).environment(),
             "DATABASE_URL": self.database_url,
             "TAPE_CONFIG": self.config,
-            "TAPE_PREFIX": self.prefix,
             EXCHANGE_URL: self.exchange_url,
         }
 

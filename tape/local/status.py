@@ -1,5 +1,6 @@
 """What a running stack is doing: processes, lag, watermarks, the funnel; read from the servers themselves."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ import psutil
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.kafka.admin import admin_of
+from tapedeck.connectors.kafka.identity import ANSWER_S, cluster_id_of
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.tape.local.kafka import ANSWER_S, check_cluster
 from tapedeck.tape.local.process import is_running
 from tapedeck.tape.local.state import ProcessState, StackState
 from tapedeck.topics.catalogue import Layout
@@ -86,11 +88,10 @@ def _process_line(process: ProcessState) -> ProcessLine:
 
 def lags(state: StackState) -> list[LagLine]:
     """Lag per consumer group of the stack and topic. Raises Fatal where the broker does not answer."""
-    check_cluster(state.bootstrap, state.cluster_id)
-    layout = Layout(state.prefix)
-    client = AdminClient({"bootstrap.servers": state.bootstrap, "log_level": 0})
+    cluster = state.cluster(os.environ)
+    cluster_id_of(cluster)
     try:
-        return list(_lags(client, layout))
+        return list(_lags(admin_of(cluster), cluster.layout))
     except KafkaException as error:
         raise Fatal(f"the lag cannot be read: {error}", value=state.bootstrap, remedy="try again") from error
 
@@ -116,9 +117,10 @@ def _lags(client: AdminClient, layout: Layout) -> Iterator[LagLine]:
 
 def stages(state: StackState) -> list[StageLine]:
     """The newest heartbeat of every stage, summed over partitions. Raises Fatal as ``lags`` does."""
-    check_cluster(state.bootstrap, state.cluster_id)
+    cluster = state.cluster(os.environ)
+    cluster_id_of(cluster)
     newest: dict[tuple[str, int], dict[str, Any]] = {}
-    for message in read_topic(state.bootstrap, Layout(state.prefix), "heartbeats"):
+    for message in read_topic(cluster, "heartbeats"):
         try:
             beat = decode("heartbeats", message.value)
         except DeadLetter:

@@ -6,15 +6,16 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.admin import describe
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.registry import use_registry
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config, load
-from tapedeck.tape.local.kafka import check_cluster, cluster_id_of
 from tapedeck.tape.local.places import stack_folder
 from tapedeck.tape.local.state import StackState, read
-from tapedeck.topics.admin import describe
 from tapedeck.topics.catalogue import Layout
 
 _STACKS = ("local", "demo")
@@ -26,11 +27,11 @@ def _leave() -> None:
 
 
 class Place(NamedTuple):
-    """An open way to the records. ``bootstrap`` is empty where the source is no cluster."""
+    """An open way to the records. ``cluster`` is None where the source is none."""
 
     source: Source
     close: Callable[[], None] = _leave
-    bootstrap: str = ""
+    cluster: Cluster | None = None
     database: str | None = None
     config: Path | None = None
 
@@ -40,18 +41,15 @@ class Place(NamedTuple):
 
     def compaction_lag(self, name: str) -> int | None:
         """For how many ms the cluster keeps every record of topic ``name``; None where it is unknown."""
-        if not self.bootstrap:
+        if self.cluster is None:
             return int(self.layout.topic_config(name)[_LAG])
-        text = describe(self.bootstrap, self.layout)[self.layout.wire_name(name)].config.get(_LAG, "")
+        text = describe(self.cluster)[self.layout.wire_name(name)].config.get(_LAG, "")
         return int(text) if text.isdecimal() else None
 
     def environment(self) -> dict[str, str]:
         """The variables by which a command of ``tape`` finds the same cluster."""
         told = {
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
-            "TAPE_PREFIX": self.layout.prefix,
-            "TAPE_SYMBOL_PARTITIONS": str(self.layout.symbol_partitions),
-            "TAPE_ACCOUNT_PARTITIONS": str(self.layout.account_partitions),
+            **(self.cluster or Cluster("", self.layout)).environment(),
             "TAPE_CONFIG": str(self.config or ""),
             "DATABASE_URL": self.database or "",
         }
@@ -68,22 +66,21 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
     Raises Fatal where none is named and no local stack runs, and where nobody answers.
     """
     told = os.environ
-    named = bootstrap or told.get("KAFKA_BOOTSTRAP_SERVERS")
+    named = bootstrap or told.get(BOOTSTRAP)
     database = database or told.get("DATABASE_URL")
     wanted = told.get("TAPE_PREFIX") if prefix is None else prefix
     config = told.get("TAPE_CONFIG")
     if named:
-        cluster_id_of(named)
+        cluster = Cluster.described(named, wanted or "", told)
     else:
         stack = _running_stack()
-        check_cluster(stack.bootstrap, stack.cluster_id)
-        named, database, config = stack.bootstrap, database or stack.database_url, config or stack.config
-        wanted = stack.prefix if wanted is None else wanted
-    layout = Layout.described(wanted or "", told)
+        cluster = stack.cluster(told, wanted)
+        database, config = database or stack.database_url, config or stack.config
+    cluster_id_of(cluster)
     if url := told.get("SCHEMA_REGISTRY_URL"):
-        _registered(url, layout.prefix)
-    source = KafkaSource(named, layout)
-    return Place(source, source.close, named, database or None, Path(config) if config else None)
+        _registered(url, cluster.prefix)
+    source = KafkaSource(cluster)
+    return Place(source, source.close, cluster, database or None, Path(config) if config else None)
 
 
 @cache

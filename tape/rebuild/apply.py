@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tapedeck.connectors.groups import occupied
+from tapedeck.connectors.kafka.groups import occupied
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Block, Source

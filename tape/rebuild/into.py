@@ -10,9 +10,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tapedeck.agents.settings import code_version
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.bulk.task import run_task
@@ -23,8 +25,7 @@ from tapedeck.tape.rebuild.pool import run_all
 from tapedeck.tape.rebuild.progress import Told
 from tapedeck.tape.rebuild.run import KafkaTarget, run
 from tapedeck.tape.rebuild.work import Place, Report
-from tapedeck.topics.admin import ensure
-from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tapedeck.topics.catalogue import CATALOGUE
 
 ROUTED = ("signals", "controls")
 _LEFT_OUT = ("heartbeats", "dead_letters")
@@ -39,7 +40,7 @@ class Write:
     def __call__(self, task: TaskId, progress: Progress) -> Report:
         place = self.place
         origin = Origin("rebuild", code_version(), place.config.digest)
-        with BulkWriter(place.bootstrap, place.layout) as writer:
+        with BulkWriter(place.cluster) as writer:
             result = run_task(
                 task, *place.basis, sink=writer.write, progress=progress, origin=origin,
                 ingest_us=SystemClock().now(),
@@ -51,16 +52,15 @@ class Write:
 class Copy:
     """Copy one topic partition from the live pipeline into the prefix."""
 
-    bootstrap: str
-    live: Layout
-    into: Layout
+    live: Cluster
+    into: Cluster
 
     def __call__(self, task: tuple[Part, int, int], progress: Progress) -> int:
         part, first, end = task
         copied = 0
         with (
-            KafkaSource(self.bootstrap, self.live) as source,
-            BulkWriter(self.bootstrap, self.into) as writer,
+            KafkaSource(self.live) as source,
+            BulkWriter(self.into) as writer,
         ):
             for block in source.stream(part, first, end):
                 writer.write(block)
@@ -80,10 +80,10 @@ def rebuild_into(
     live: Place, prefix: str, tasks: Sequence[TaskId], workers: int, say: Callable[[str], None]
 ) -> list[Report]:
     """Make a pipeline under ``prefix``. Raises Fatal for the live one and for topics that hold anything."""
-    place = replace(live, layout=replace(live.layout, prefix=prefix))
+    place = replace(live, cluster=live.cluster.under(prefix))
     if prefix == live.layout.prefix:
         raise Fatal("this is the live pipeline's own prefix", value=prefix, remedy="choose another")
-    ensure(place.bootstrap, place.layout)
+    ensure(place.cluster)
     ends = place.basis.source.ends([each.name for each in CATALOGUE])
     if full := sorted(f"{name}/{part}" for (name, part), (_, end) in ends.items() if end):
         raise Fatal(
@@ -92,14 +92,14 @@ def rebuild_into(
             remedy="choose another prefix, or delete its topics",
         )
     stages = list(dict.fromkeys(task.stage for task in tasks))
-    _copy(live, place.layout, copied_topics(stages), workers)
+    _copy(live, place.cluster, copied_topics(stages), workers)
     say(f"sources copied into {prefix}")
     reports = []
     for stage in stages:
         mine = [task for task in tasks if task.stage == stage]
         reports += run(Write(place), place, mine, workers, stage)
         say(f"{stage} written")
-    with closing(KafkaTarget(place.bootstrap, place.layout)) as target:
+    with closing(KafkaTarget(place.cluster)) as target:
         for report in reports:
             target.write(_table(report))
             target.commit(place.group(report.task), report.applied | _routed(place, report.task))
@@ -113,12 +113,12 @@ def _routed(place: Place, task: TaskId) -> dict[Part, int]:
     return {part: end for part, (_, end) in place.basis.source.ends(ROUTED).items()}
 
 
-def _copy(live: Place, into: Layout, names: Sequence[str], workers: int) -> None:
+def _copy(live: Place, into: Cluster, names: Sequence[str], workers: int) -> None:
     bounds = live.basis.source.ends(names)
     parts = [(part, first, end) for part, (first, end) in bounds.items() if end > first]
     parts.sort(key=lambda each: each[1] - each[2])
     with Told(sum(end - first for _, first, end in parts), "copying") as told:
-        for _ in run_all(Copy(live.bootstrap, live.layout, into), parts, workers, told.advance):
+        for _ in run_all(Copy(live.cluster, into), parts, workers, told.advance):
             pass
 
 

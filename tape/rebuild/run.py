@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.groups import KafkaGroups, occupied
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups, occupied
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.bulk.rows import Rows
@@ -43,9 +44,9 @@ class Line:
 class KafkaTarget(KafkaGroups):
     """The cluster as an apply writes it."""
 
-    def __init__(self, bootstrap: str, layout: Layout) -> None:
-        super().__init__(bootstrap, layout)
-        self._outbox = Outbox(bootstrap, layout, linger_ms=5, client_id="tape-rebuild")
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._outbox = Outbox(cluster, "rebuild", linger_ms=5)
 
     def write(self, wires: Iterable[Wire]) -> None:
         """Append and wait for the acknowledgements. Raises Retry where they do not come."""
@@ -128,7 +129,7 @@ def apply(place: Place, tasks: Sequence[TaskId], workers: int, say: Callable[[st
             raise occupied(group, members)
     plans = run(Prepare(place), place, tasks, workers, "rebuilding")
     now_ms = SystemClock().now() // 1000
-    with closing(KafkaTarget(place.bootstrap, place.layout)) as target:
+    with closing(KafkaTarget(place.cluster)) as target:
         for group in dict.fromkeys(groups.values()):
             mine = [plan for plan in plans if groups[plan.task] == group]
             apply_group(mine, place.basis.source, target, group, now_ms=now_ms, say=say)

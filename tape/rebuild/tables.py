@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.groups import occupied
+from tapedeck.connectors.kafka.groups import occupied
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import unpack
-from tapedeck.tape.local.kafka import cluster_id_of
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
 from tapedeck.tape.rebuild.live import applied_by
 from tapedeck.tape.rebuild.rest import at_rest
@@ -36,7 +36,7 @@ class ReadTable:
 
 def fits_of(place: Place) -> Fits:
     """What snapshots of this place belong to."""
-    return Fits(cluster_id_of(place.bootstrap), place.layout, place.config.digest)
+    return Fits(cluster_id_of(place.cluster), place.layout, place.config.digest)
 
 
 def begun_at(
@@ -101,7 +101,7 @@ def restore(
         if members := place.groups.members(group):
             raise occupied(group, members)
     now_ms = SystemClock().now() // 1000
-    with closing(KafkaTarget(place.bootstrap, place.layout)) as target:
+    with closing(KafkaTarget(place.cluster)) as target:
         for group in dict.fromkeys(groups.values()):
             mine = [plan for plan in plans if groups[plan.task] == group]
             apply_group(mine, source, target, group, now_ms=now_ms, say=say)

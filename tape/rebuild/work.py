@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.streams.bulk.job import Progress, Result, TaskId, inputs_of
 from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.bulk.task import run_task
@@ -53,20 +54,23 @@ class Place:
     """The cluster and what is asked of it. ``spool``: a folder for rows; ``begins``: snapshots by task;
     ``since``: micros, outputs before are not compared."""
 
-    bootstrap: str
-    layout: Layout
+    cluster: Cluster
     config: Config
     spool: Path
     begins: Mapping[TaskId, Begin] = field(default_factory=dict)
     since: int = 0
 
+    @property
+    def layout(self) -> Layout:
+        return self.cluster.layout
+
     @cached_property
     def basis(self) -> Basis:
-        return Basis(self.config, xnys(), KafkaSource(self.bootstrap, self.layout))
+        return Basis(self.config, xnys(), KafkaSource(self.cluster))
 
     @cached_property
     def groups(self) -> KafkaGroups:
-        return KafkaGroups(self.bootstrap, self.layout)
+        return KafkaGroups(self.cluster)
 
     def __getstate__(self) -> dict[str, Any]:
         """Connections stay in the process that made them."""

@@ -3,32 +3,32 @@
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from tapedeck.agents.settings import group_name
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.admin import admin_of, describe, ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import DEFAULT_SCHEMA, connect, schema_name
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.topology import MARKET_STAGES
-from tapedeck.topics.admin import describe, ensure
-from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tapedeck.topics.catalogue import CATALOGUE
 
 _ANSWER_S = 20.0
 
 
-def make(bootstrap: str, into: Layout) -> None:
+def make(into: Cluster) -> None:
     """Create the topics of a prefix that holds nothing.
 
     Raises Fatal for one with records, naming what is there.
     """
-    ensure(bootstrap, into)
-    with KafkaSource(bootstrap, into) as source:
+    ensure(into)
+    with KafkaSource(into) as source:
         ends = source.ends([each.name for each in CATALOGUE])
     held: dict[str, int] = {}
     for (name, _), (_, end) in ends.items():
         held[name] = held.get(name, 0) + end
-    if there := [f"{count} in {into.wire_name(name)}" for name, count in held.items() if count]:
+    if there := [f"{count} in {into.layout.wire_name(name)}" for name, count in held.items() if count]:
         raise Fatal(
             f"the prefix {into.prefix} is not empty",
             value=f"{', '.join(there[:3])}{', ...' if len(there) > 3 else ''}",
@@ -37,17 +37,17 @@ def make(bootstrap: str, into: Layout) -> None:
         )
 
 
-def purge(bootstrap: str, into: Layout, accounts: Iterable[str], database_url: str) -> int:
+def purge(into: Cluster, accounts: Iterable[str], database_url: str) -> int:
     """Delete the topics and consumer groups of the prefix, and its database schema; how many topics went.
 
     Raises Fatal without a prefix, Retry where the broker does not answer.
     """
     if not into.prefix:
         raise Fatal("only a prefix can be removed", remedy="name it with --into")
-    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "tape-replay", "log_level": 2})
-    ours = {into.wire_name(each.name) for each in CATALOGUE}
-    names = sorted(ours & describe(bootstrap, into).keys())
-    groups = {group_name(into, each) for each in (*MARKET_STAGES, *map(dispatcher_group, accounts))}
+    admin = admin_of(into)
+    ours = {into.layout.wire_name(each.name) for each in CATALOGUE}
+    names = sorted(ours & describe(into).keys())
+    groups = {group_name(into.layout, each) for each in (*MARKET_STAGES, *map(dispatcher_group, accounts))}
     try:
         for deleted in (admin.delete_topics(names, operation_timeout=_ANSWER_S) if names else {}).values():
             deleted.result(_ANSWER_S)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapedeck.agents.settings import code_version, group_name
-from tapedeck.connectors.bulk.source import KafkaSource
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
-from tapedeck.connectors.groups import KafkaGroups
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.postgres.database import upgrade
-from tapedeck.connectors.reading import read_topic
 from tapedeck.connectors.recorded.format import save
 from tapedeck.connectors.recorded.playable import session_of
 from tapedeck.connectors.recorded.window import Slice, Window, stretch
@@ -38,7 +39,6 @@ from tapedeck.tape.record.recording import cut
 from tapedeck.tape.replay.compare import Summary, bodies, decisions
 from tapedeck.tape.replay.prefix import dispatcher_group, make
 from tapedeck.tape.replay.shadow import demand_nothing_sent, shadowed
-from tapedeck.topics.catalogue import Layout
 
 CONFIG, MARKET = "tapedeck.toml", "market"
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
@@ -50,9 +50,8 @@ class Wanted:
     """What to replay, and where to. ``config`` is the one in force; its accounts become shadows. Without a
     ``database_url`` no dispatcher runs."""
 
-    bootstrap: str
-    live: Layout
-    into: Layout
+    live: Cluster
+    into: Cluster
     config: Config
     window: Window
     pace: Pace
@@ -83,12 +82,9 @@ class Replay:
         """What every worker process is told: nothing of it is production's but the servers."""
         wanted = self.wanted
         return {
-            "KAFKA_BOOTSTRAP_SERVERS": wanted.bootstrap,
+            **wanted.into.environment(),
             "DATABASE_URL": wanted.database_url,
             "TAPE_CONFIG": str(wanted.folder / CONFIG),
-            "TAPE_PREFIX": wanted.into.prefix,
-            "TAPE_SYMBOL_PARTITIONS": str(wanted.into.symbol_partitions),
-            "TAPE_ACCOUNT_PARTITIONS": str(wanted.into.account_partitions),
             EXCHANGE_URL: self.exchange or "",
             "TAPE_EXCHANGE_TAPE": str(wanted.folder / MARKET),
             "TAPE_EXCHANGE_SESSION": "",
@@ -102,15 +98,13 @@ class Replay:
         wanted = self.wanted
         with ExitStack() as opening:
             opening.enter_context(only_stack(wanted.folder))
-            make(wanted.bootstrap, wanted.into)
+            make(wanted.into)
             say(f"starting workers for the prefix {wanted.into.prefix}, logs are in {wanted.folder / 'logs'}")
             self._lay_out()
             opening.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
             origin = Origin("replay", code_version(), self.config.digest)
-            self._writer = opening.enter_context(
-                closing(KafkaLogWriter(wanted.bootstrap, wanted.into, origin, linger_ms=5))
-            )
+            self._writer = opening.enter_context(closing(KafkaLogWriter(wanted.into, origin, linger_ms=5)))
             self._open = opening.pop_all()
         return self
 
@@ -123,7 +117,7 @@ class Replay:
         Raises Fatal where the pipeline stands still, where a worker keeps dying, and where anything was sent.
         """
         wanted = self.wanted
-        with KafkaSource(wanted.bootstrap, wanted.live) as source:
+        with KafkaSource(wanted.live) as source:
             slices = stretch(source, wanted.window)
             say("writing the history at full speed")
             first = self._warm_up(slices)
@@ -140,7 +134,7 @@ class Replay:
             shutil.rmtree(wanted.folder / name, ignore_errors=True)
         (wanted.folder / CONFIG).write_text(self.config.to_toml())
         if self.exchange:
-            with KafkaSource(wanted.bootstrap, wanted.live) as source:
+            with KafkaSource(wanted.live) as source:
                 tape = cut(source, wanted.window, self.config, name=f"replay into {wanted.into.prefix}")
             save(wanted.folder / MARKET, tape)
             upgrade(wanted.database_url, wanted.into.prefix)
@@ -167,11 +161,11 @@ class Replay:
     def _start_dispatchers(self) -> None:
         """They begin at the window: what the history signalled was never theirs to trade."""
         wanted = self.wanted
-        with KafkaSource(wanted.bootstrap, wanted.into) as source:
+        with KafkaSource(wanted.into) as source:
             ends = {part: end for part, (_, end) in source.ends(["signals"]).items()}
-        groups = KafkaGroups(wanted.bootstrap, wanted.into)
+        groups = KafkaGroups(wanted.into)
         for account in self.config.accounts:
-            groups.commit(group_name(wanted.into, dispatcher_group(account.account_id)), ends)
+            groups.commit(group_name(wanted.into.layout, dispatcher_group(account.account_id)), ends)
         armed = control(
             EVERY_ACCOUNT,
             KillState.ACTIVE,
@@ -209,7 +203,7 @@ class Replay:
         orders = list(self._bodies("orders"))
         executions = sum(1 for _ in self._bodies("executions"))
         demand_nothing_sent(orders, executions, self.exchange)
-        with KafkaSource(wanted.bootstrap, wanted.into) as replayed:
+        with KafkaSource(wanted.into) as replayed:
             return Summary(
                 window=wanted.window,
                 minutes=minutes,
@@ -222,7 +216,7 @@ class Replay:
     def _bodies(self, name: str) -> Iterator[Body]:
         """The records of an account topic of the replay, each once."""
         seen = {}
-        for message in read_topic(self.wanted.bootstrap, self.wanted.into, name):
+        for message in read_topic(self.wanted.into, name):
             body = decode(name, message.value)
             seen[body["event_id"]] = body
         yield from seen.values()
@@ -230,9 +224,7 @@ class Replay:
     @contextmanager
     def _following(self, stages: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
         """Waits for minutes of the replay, and looks after the workers meanwhile."""
-        with Follower(
-            self.wanted.bootstrap, self.wanted.into, MARKED, stages=stages, meanwhile=self._supervisor.watch
-        ) as follower:
+        with Follower(self.wanted.into, MARKED, stages=stages, meanwhile=self._supervisor.watch) as follower:
             yield follower.wait_for
 
     def _rest_until(self, due: float) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
-from tapedeck.connectors.producer import Outbox
-from tapedeck.connectors.reading import new_consumer, read_parts
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.reading import new_consumer, read_parts
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -91,21 +92,23 @@ def blocks(records: int) -> list[Block]:
     ]
 
 
-def read_columns(bootstrap: str, layout: Layout, parts: Parts) -> int:
-    with KafkaSource(bootstrap, layout) as source:
+def read_columns(cluster: Cluster, parts: Parts) -> int:
+    with KafkaSource(cluster) as source:
         return sum(len(block) for part, ends in parts.items() for block in source.stream(part, *ends))
 
 
-def read_messages(bootstrap: str, layout: Layout, parts: Parts) -> int:
-    return sum(len(chunk) for chunk in read_parts(bootstrap, layout, parts))
+def read_messages(cluster: Cluster, parts: Parts) -> int:
+    return sum(len(chunk) for chunk in read_parts(cluster, parts))
 
 
-def consume(bootstrap: str, layout: Layout, parts: Parts) -> int:
+def consume(cluster: Cluster, parts: Parts) -> int:
     """librdkafka's records, each asked for its value and for nothing else."""
-    consumer = new_consumer(bootstrap, **{"queued.max.messages.kbytes": 65_536})
+    consumer = new_consumer(cluster, **{"queued.max.messages.kbytes": 65_536})
     left = total = sum(end - low for low, end in parts.values())
     try:
-        consumer.assign([TopicPartition(layout.wire_name(n), p, low) for (n, p), (low, _) in parts.items()])
+        consumer.assign(
+            [TopicPartition(cluster.layout.wire_name(n), p, low) for (n, p), (low, _) in parts.items()]
+        )
         while left:
             left -= sum(record.value() is not None for record in consumer.consume(min(left, 10_000), 1.0))
     finally:
@@ -113,17 +116,17 @@ def consume(bootstrap: str, layout: Layout, parts: Parts) -> int:
     return total
 
 
-def write_columns(bootstrap: str, layout: Layout, columns: list[Block]) -> int:
-    with BulkWriter(bootstrap, layout) as writer:
+def write_columns(cluster: Cluster, columns: list[Block]) -> int:
+    with BulkWriter(cluster) as writer:
         for block in columns:
             writer.write(block)
         writer.flush()
     return sum(map(len, columns))
 
 
-def write_messages(bootstrap: str, layout: Layout, columns: list[Block]) -> int:
+def write_messages(cluster: Cluster, columns: list[Block]) -> int:
     """What the player does with a recording."""
-    outbox = Outbox(bootstrap, layout, linger_ms=5)
+    outbox = Outbox(cluster, "test", linger_ms=5)
     for block in columns:
         outbox.write(
             Wire(m.topic, m.partition, m.key or b"", m.value, m.timestamp, list(m.headers))
@@ -136,15 +139,17 @@ def write_messages(bootstrap: str, layout: Layout, columns: list[Block]) -> int:
 def measure(bootstrap: str, size: Size = FULL) -> Table:
     """Median cost of each way."""
     columns, layout = blocks(size.records), new_topic(bootstrap)
-    write_columns(bootstrap, layout, columns)
-    parts = KafkaSource(bootstrap, layout).ends([NAME])
-    read_columns(bootstrap, layout, parts)  # compiles, or loads what is compiled
+    write_columns(Cluster(bootstrap, layout), columns)
+    parts = KafkaSource(Cluster(bootstrap, layout)).ends([NAME])
+    read_columns(Cluster(bootstrap, layout), parts)  # compiles, or loads what is compiled
     works: dict[str, Callable[[], int]] = {
-        "read: columns (KafkaSource)": lambda: read_columns(bootstrap, layout, parts),
-        "read: plain consume": lambda: consume(bootstrap, layout, parts),
-        "read: messages (read_parts)": lambda: read_messages(bootstrap, layout, parts),
-        "write: columns (BulkWriter)": lambda: write_columns(bootstrap, new_topic(bootstrap), columns),
-        "write: messages (Outbox)": lambda: write_messages(bootstrap, new_topic(bootstrap), columns),
+        "read: columns (KafkaSource)": lambda: read_columns(Cluster(bootstrap, layout), parts),
+        "read: plain consume": lambda: consume(Cluster(bootstrap, layout), parts),
+        "read: messages (read_parts)": lambda: read_messages(Cluster(bootstrap, layout), parts),
+        "write: columns (BulkWriter)": lambda: write_columns(
+            Cluster(bootstrap, new_topic(bootstrap)), columns
+        ),
+        "write: messages (Outbox)": lambda: write_messages(Cluster(bootstrap, new_topic(bootstrap)), columns),
     }
     found: dict[str, list[Cost]] = {name: [] for name in works}
     for _ in range(size.rounds):

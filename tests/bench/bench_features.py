@@ -23,15 +23,16 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.producer import Outbox
-from tapedeck.connectors.reading import new_consumer
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.reading import new_consumer
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.wire import Wire, record_wire, watermark_wires
 from tapedeck.tape.local.process import Child, Launch
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.bench_kernel import bars
 from tests.bench.peer import Told
@@ -92,15 +93,15 @@ class Run:
         self._bootstrap, self._walks, self._minutes, self._marked = bootstrap, walks, minutes, marked
         self._folder = folder
         self.layout = Layout(f"bench{uuid.uuid4().hex[:8]}")
-        ensure(bootstrap, self.layout)
-        self._outbox = Outbox(bootstrap, self.layout, linger_ms=20)
+        ensure(Cluster(bootstrap, self.layout))
+        self._outbox = Outbox(Cluster(bootstrap, self.layout), "test", linger_ms=20)
 
     def cost_of(self, name: str, module: list[str], output: str) -> Cost:
         """Start the worker, let it prove itself, then give it the whole tape."""
         symbols, partitions = len(DEFAULT_SYMBOLS), self.layout.partitions("features")
         marks = partitions if self._marked else 0
         child = self._start(name, module)
-        consumer = new_consumer(self._bootstrap)
+        consumer = new_consumer(Cluster(self._bootstrap))
         try:
             self._outbox.write(self._walks.wires(self.layout, range(1)))
             self._until(child, consumer, output, symbols + 2 * marks)

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import TopicPartition
 
-from tapedeck.connectors.log import KafkaLogWriter
-from tapedeck.connectors.reading import ends, new_consumer
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import ends, new_consumer
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
@@ -38,7 +39,6 @@ from tapedeck.tape.cli.play import MARKED, mover
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
-from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table, percentile
 
 FIRST, WARM_UP = 60, 10
@@ -116,13 +116,16 @@ class Seen(NamedTuple):
 class Watch:
     """Takes what the stack writes, with the time of its arrival. Use as a context."""
 
-    def __init__(self, bootstrap: str, layout: Layout) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.seen: list[Seen] = []
-        self._layout, self._open = layout, True
-        self._consumer = new_consumer(bootstrap, **{"fetch.wait.max.ms": 500, "fetch.queue.backoff.ms": 1})
-        bounds = ends(self._consumer, layout, WATCHED)
+        self._layout, self._open = cluster.layout, True
+        self._consumer = new_consumer(cluster, **{"fetch.wait.max.ms": 500, "fetch.queue.backoff.ms": 1})
+        bounds = ends(self._consumer, cluster.layout, WATCHED)
         self._consumer.assign(
-            [TopicPartition(layout.wire_name(name), part, end) for (name, part), (_, end) in bounds.items()]
+            [
+                TopicPartition(cluster.layout.wire_name(name), part, end)
+                for (name, part), (_, end) in bounds.items()
+            ]
         )
         self._thread = threading.Thread(target=self._follow, name="watch")
 
@@ -199,13 +202,13 @@ def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
         sent[label] = time.perf_counter()
 
     def marks() -> LastWatermarks:
-        return last_watermarks(local.bootstrap, local.layout, SOURCES)
+        return last_watermarks(local.cluster, SOURCES)
 
     stages = (f"dispatch-{ACCOUNT}",)
     with (
-        closing(KafkaLogWriter(local.bootstrap, local.layout, Origin("bench", "0", ""))) as writer,
-        Follower(local.bootstrap, local.layout, MARKED, stages=stages) as follower,
-        Watch(local.bootstrap, local.layout) as watch,
+        closing(KafkaLogWriter(local.cluster, Origin("bench", "0", ""))) as writer,
+        Follower(local.cluster, MARKED, stages=stages) as follower,
+        Watch(local.cluster) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs
         warm_up = replace(tape, minutes=tape.minutes[:WARM_UP])

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
 from tests.bench import our_features, peers
 from tests.bench.race import NO_DIGEST, Cost, Entrant, Race
 from tests.bench.report import Row, Table
@@ -116,7 +117,7 @@ class Results:
         """The digest of a tape's outputs, rebuilt in this process."""
         prefix = cost.tape.prefix
         if prefix not in self._digests:
-            with KafkaSource(self._race.bootstrap, cost.tape) as source:
+            with KafkaSource(Cluster(self._race.bootstrap, cost.tape)) as source:
                 self._digests[prefix] = our_features.rebuilt(source)
         return self._digests[prefix]
 

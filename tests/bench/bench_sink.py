@@ -19,16 +19,17 @@ from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import insert
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap, maps
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS, TABLES
 from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
 from tapedeck.connectors.postgres.store import Store, Written
-from tapedeck.connectors.producer import Outbox
 from tapedeck.schemas.codec import decode, encode, load_schema
 from tapedeck.streams.contract import Message
 from tapedeck.streams.wire import Origin, Wire
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka, postgres
@@ -128,9 +129,9 @@ def _typed(kind: types.TypeEngine[Any], value: Any) -> Any:
 
 def end_to_end(bootstrap: str, url: str, layout: Layout, names: tuple[str, ...], expected: int) -> float:
     """Seconds in which a sink brings ``expected`` records from Kafka to Postgres."""
-    outbox, stop = Outbox(bootstrap, layout), threading.Event()
+    outbox, stop = Outbox(Cluster(bootstrap, layout), "test"), threading.Event()
     sink = Sink(
-        SinkSettings(bootstrap=bootstrap, url=url, layout=layout, topics=names),
+        SinkSettings(cluster=Cluster(bootstrap, layout), url=url, topics=names),
         outbox,
         SystemClock(),
         Origin("bench", "0", "0"),
@@ -176,11 +177,11 @@ def compare(
     return medians[0], medians[1]
 
 
-def fill(bootstrap: str, layout: Layout, records: dict[str, list[Message]]) -> None:
+def fill(cluster: Cluster, records: dict[str, list[Message]]) -> None:
     """Write the benchmark's records to Kafka."""
-    outbox = Outbox(bootstrap, layout, linger_ms=20)
+    outbox = Outbox(cluster, "test", linger_ms=20)
     for name, held in records.items():
-        count = layout.partitions(name)
+        count = cluster.layout.partitions(name)
         outbox.write(
             Wire(name, each.offset % count, b"k", each.value, each.timestamp, list(each.headers))
             for each in held
@@ -191,13 +192,13 @@ def fill(bootstrap: str, layout: Layout, records: dict[str, list[Message]]) -> N
 def measure(bootstrap: str, url: str, size: Size = FULL) -> Table:
     """Both paths and the way from Kafka, on bars and on features."""
     layout = Layout(f"bench{uuid.uuid4().hex[:8]}")
-    ensure(bootstrap, layout)
+    ensure(Cluster(bootstrap, layout))
     upgrade(url, layout.prefix)
     records = {
         "bars": messages("bars", bar, size.records),
         "features": messages("features", feature, size.records),
     }
-    fill(bootstrap, layout, records)
+    fill(Cluster(bootstrap, layout), records)
     rows = []
     for name, held in records.items():
         copied, executed = compare(url, layout.prefix, maps([name])[name], held, size.runs)

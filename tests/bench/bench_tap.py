@@ -20,9 +20,11 @@ import numpy as np
 import polars as pl
 from confluent_kafka import TopicPartition
 
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
-from tapedeck.connectors.reading import new_consumer
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import new_consumer
 from tapedeck.schemas.codec import PREFIX, load_schema
 from tapedeck.schemas.columns import Columns, encode_columns
 from tapedeck.streams.blocks import Block, Ints, pack_headers
@@ -31,7 +33,6 @@ from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.merge import Part
 from tapedeck.streams.wire import TRACE, Origin
 from tapedeck.tape.notebook.connection import Connection
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 from tests.bench.bench_columns import bodies
 from tests.bench.report import Row, Table
@@ -89,7 +90,7 @@ def headers() -> bytes:
 def fill(bootstrap: str, records: int) -> Layout:
     """A prefix whose features topic holds ``records``."""
     layout = Layout(f"bench{uuid.uuid4().hex[:8]}")
-    ensure(bootstrap, layout)
+    ensure(Cluster(bootstrap, layout))
     columns = features(records)
     values, spans = encode_columns(NAME, columns)
     texts = "".join(DEFAULT_SYMBOLS).encode()
@@ -101,7 +102,7 @@ def fill(bootstrap: str, records: int) -> Layout:
     tail = np.array([len(values) + len(texts), len(headers())])
     homes = np.array([layout.partition(NAME, {"symbol": symbol}) for symbol in DEFAULT_SYMBOLS])[which]
     times: Ints = columns.ints["event_time"] // 1000
-    with BulkWriter(bootstrap, layout) as writer:
+    with BulkWriter(Cluster(bootstrap, layout)) as writer:
         for partition in range(layout.partitions(NAME)):
             rows = np.flatnonzero(homes == partition)
             at = np.ascontiguousarray(np.broadcast_to(tail, (len(rows), 2)))
@@ -111,14 +112,16 @@ def fill(bootstrap: str, records: int) -> Layout:
     return layout
 
 
-def by_hand(bootstrap: str, layout: Layout, most: int) -> int:
+def by_hand(cluster: Cluster, most: int) -> int:
     """What one writes without the tap."""
     schema = fastavro.parse_schema(load_schema(NAME))
-    parts: dict[Part, tuple[int, int]] = KafkaSource(bootstrap, layout).ends([NAME])
-    consumer = new_consumer(bootstrap, **{"queued.max.messages.kbytes": 65_536})
+    parts: dict[Part, tuple[int, int]] = KafkaSource(cluster).ends([NAME])
+    consumer = new_consumer(cluster, **{"queued.max.messages.kbytes": 65_536})
     rows: list[Any] = []
     try:
-        consumer.assign([TopicPartition(layout.wire_name(n), p, low) for (n, p), (low, _) in parts.items()])
+        consumer.assign(
+            [TopicPartition(cluster.layout.wire_name(n), p, low) for (n, p), (low, _) in parts.items()]
+        )
         while len(rows) < most:
             for record in consumer.consume(min(_BATCH, most - len(rows)), 1.0):
                 value = record.value()
@@ -141,14 +144,14 @@ def cost(work: Callable[[], int], expected: int) -> Cost:
 def measure(bootstrap: str, size: Size = FULL) -> Table:
     """Median cost of each way."""
     layout = fill(bootstrap, size.records)
-    connected = Connection(source=KafkaSource(bootstrap, layout))
+    connected = Connection(source=KafkaSource(Cluster(bootstrap, layout)))
     symbols = [symbol for symbol in DEFAULT_SYMBOLS if layout.partition(NAME, {"symbol": symbol}) == 0][:1]
     of_one = size.records // len(DEFAULT_SYMBOLS)
     works: dict[str, tuple[Callable[[], int], int]] = {
         "tap: all 46 columns": (lambda: len(connected.tap(NAME)), size.records),
         "tap: 4 columns": (lambda: len(connected.tap(NAME, columns=FEW)), size.records),
         "tap: one symbol": (lambda: len(connected.tap(NAME, symbols=symbols)), of_one),
-        "by hand: all columns": (lambda: by_hand(bootstrap, layout, size.by_hand), size.by_hand),
+        "by hand: all columns": (lambda: by_hand(Cluster(bootstrap, layout), size.by_hand), size.by_hand),
     }
     for work, _ in works.values():
         work()  # compiles, or loads what is compiled

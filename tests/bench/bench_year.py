@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 import psutil
 
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.tape.local.places import cache_dir, say
 from tapedeck.tape.local.process import tail
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
@@ -105,9 +106,9 @@ def _size(watched: psutil.Process) -> Size:
 def measure(bootstrap: str, sessions: int = MONTH, workers: Sequence[int] = WORKERS) -> Table:
     """Write the tape and do everything with it; the outputs are written with the last of ``workers``."""
     layout = Layout(f"year{uuid.uuid4().hex[:8]}")
-    ensure(bootstrap, layout)
+    ensure(Cluster(bootstrap, layout))
     say(f"writing the bars of {sessions} sessions")
-    size = write_year(bootstrap, layout, sessions)
+    size = write_year(Cluster(bootstrap, layout), sessions)
     rows: list[Row] = []
     whole = sessions >= YEAR
     with tempfile.TemporaryDirectory(prefix="bench-year-") as name:

@@ -8,8 +8,9 @@ is taken in both groups, because a rebuild always has it.
 
 import time
 
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.streams.bulk.job import Sink
 from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.bulk.task import run_task, tasks_of
@@ -36,13 +37,13 @@ def rebuilt(source: KafkaSource, *, sink: Sink | None = None, most: int | None =
 def main() -> None:
     """Warm up, tell, rebuild, tell; then wait to be measured."""
     told = Told.from_environment()
-    source = KafkaSource(told.bootstrap, Layout(told.bars.removesuffix(".bars")))
+    source = KafkaSource(Cluster(told.bootstrap, Layout(told.bars.removesuffix(".bars"))))
     if not told.output:
         rebuilt(source, most=_WARM_RECORDS)
         tell("mark", "-")
         tell("done", rebuilt(source))
     else:
-        with BulkWriter(told.bootstrap, Layout(told.output.removesuffix(f".{STAGE}"))) as writer:
+        with BulkWriter(Cluster(told.bootstrap, Layout(told.output.removesuffix(f".{STAGE}")))) as writer:
             rebuilt(source, most=_WARM_RECORDS, sink=writer.write)
             writer.flush()
             tell("mark", "-")

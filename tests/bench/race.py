@@ -16,14 +16,15 @@ import psutil
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.producer import Outbox
-from tapedeck.connectors.reading import new_consumer
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.reading import new_consumer
 from tapedeck.schemas.ids import current_id
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.process import Child, Launch
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 from tests.bench.bench_features import Walks, cpu_of, records
 from tests.bench.peer import Told, rules
@@ -74,8 +75,8 @@ class Race:
         minutes = self.minutes(bars)
         if minutes not in self._tapes:
             layout = Layout(f"race{uuid.uuid4().hex[:8]}")
-            ensure(self.bootstrap, layout)
-            outbox = Outbox(self.bootstrap, layout, linger_ms=20)
+            ensure(Cluster(self.bootstrap, layout))
+            outbox = Outbox(Cluster(self.bootstrap, layout), "test", linger_ms=20)
             outbox.write(self._walks.wires(layout, range(minutes)))
             outbox.close()
             self._tapes[minutes] = layout
@@ -98,7 +99,7 @@ class Race:
             warm=entrant.warm,
             total=total,
         )
-        child, consumer = self._start(entrant, told), new_consumer(self.bootstrap)
+        child, consumer = self._start(entrant, told), new_consumer(Cluster(self.bootstrap))
         try:
             return self._cost(child, told, consumer, layout)
         finally:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.tapes.profiles import PROFILES
 from tapedeck.connectors.tapes.tape import universe_body
 from tapedeck.schemas.codec import encode
@@ -154,16 +155,16 @@ def _mark_message(name: str, partition: int, label: int) -> Message:
     return Message(name, partition, 0, stamp, WATERMARK_KEY, None, tuple(headers_for(label)))
 
 
-def write_year(bootstrap: str, layout: Layout, sessions: int = YEAR) -> Size:
+def write_year(cluster: Cluster, sessions: int = YEAR) -> Size:
     """Write bars and universe of the last ``sessions`` sessions; their topics are there already."""
-    parts: dict[int, list[int]] = {part: [] for part in range(layout.partitions("bars"))}
+    parts: dict[int, list[int]] = {part: [] for part in range(cluster.layout.partitions("bars"))}
     for number, symbol in enumerate(SYMBOLS):
-        parts[layout.partition("bars", {"symbol": symbol})].append(number)
+        parts[cluster.layout.partition("bars", {"symbol": symbol})].append(number)
     minutes = 0
-    with BulkWriter(bootstrap, layout) as writer:
+    with BulkWriter(cluster) as writer:
         for number, session in enumerate(_sessions(sessions)):
             if number == 0:
-                _begin(writer, layout, int(session.minutes[0]) - MINUTE_US)
+                _begin(writer, cluster.layout, int(session.minutes[0]) - MINUTE_US)
             labels = session.minutes.tolist()
             writer.write(Block.of([_mark_message("universe", 0, label) for label in labels]))
             for part, symbols in parts.items():

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
@@ -32,7 +32,7 @@ def clean_digests() -> dict[str, str]:
 def check_clean(workers: Workers) -> None:
     """Everything arrived, and it is what a clean run leaves."""
     until_label(workers, "features", last_minute(small_tape(), MINUTES))
-    source = KafkaSource(workers.bootstrap, workers.layout)
+    source = KafkaSource(workers.cluster)
     outputs = live_outputs("features", source)
     assert not outputs.conflicts, f"one event_id with two bodies: {outputs.conflicts[:3]}"
     assert outputs.hexdigest() == clean_digests()["features"], (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tapedeck.agents.app import SESSION_TIMEOUT_S
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
@@ -38,7 +38,7 @@ class Dying(KafkaTarget):
     """Dies before the ``nth`` record or commit."""
 
     def __init__(self, workers: Workers, nth: int | None) -> None:
-        super().__init__(workers.bootstrap, workers.layout)
+        super().__init__(workers.cluster)
         self._left = nth
 
     def _effect(self) -> None:
@@ -79,7 +79,7 @@ def worked(workers: Workers) -> None:
 
 
 def applied(workers: Workers, nth: int | None = None) -> None:
-    place = Place(workers.bootstrap, workers.layout, CONFIG, Path())
+    place = Place(workers.cluster, CONFIG, Path())
     tasks = tasks_for(["features"], workers.layout, CONFIG, None)
     plans = run(Prepare(place), place, tasks, 1, "test")
     target, group = Dying(workers, nth), place.group(tasks[0])
@@ -89,12 +89,12 @@ def applied(workers: Workers, nth: int | None = None) -> None:
 
 def damage(workers: Workers) -> str:
     """Change one byte of a stored window, as its newest changelog record; gives its key."""
-    with KafkaSource(workers.bootstrap, workers.layout) as source:
+    with KafkaSource(workers.cluster) as source:
         values = read_changelog(source, TaskId("features", 1)).values()
     (partition, key), value = max((at, v) for at, v in values.items() if at[1] != b"~watermark")
     epoch, cursors, body = unpack(value)
     other = pack(epoch, cursors, body[:-9] + bytes([body[-9] ^ 64]) + body[-8:])
-    outbox = Outbox(workers.bootstrap, workers.layout)
+    outbox = Outbox(workers.cluster, "test")
     outbox.write([Wire("features.changelog", partition, key, other, 0, [])])
     outbox.close()
     return key.decode()

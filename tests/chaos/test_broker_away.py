@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import downgrade
 from tapedeck.connectors.postgres.offsets import wait_until_caught_up
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.local.kafka import EmbeddedKafka, cluster_id_of
+from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Database
@@ -48,14 +49,14 @@ def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     features = workers.start("features", extra={"TAPE_TEST_BATCH": "50"})
     sink = workers.tape("sink", extra={"DATABASE_URL": postgres.url})
     workers.write(a_log())
-    eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
+    eventually(lambda: end_of(workers.cluster, "features") > 50, "the first features")
     began = time.monotonic()
     if fault == "stopped":
         broker.stop()
     else:
         broker.freeze()
     with pytest.raises(Fatal, match=fault):
-        cluster_id_of(broker.bootstrap, 1.0)
+        cluster_id_of(broker.cluster, 1.0)
     for name, line in WAITS.items():
         eventually(lambda name=name, line=line: line in workers.log_of(name), f"{name} says that it waits")
     time.sleep(max(0.0, began + SESSION_TIMEOUT_S + 1 - time.monotonic()))
@@ -66,10 +67,10 @@ def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     try:
         check_clean(workers)
         assert (features.poll(), sink.poll()) == (None, None)
-        where = (postgres.url, workers.bootstrap, workers.layout)
+        where = (postgres.url, workers.cluster)
         wait_until_caught_up(*where, timeout_s=60)
         rows = rows_per_table(postgres.url, workers.layout.prefix)
-        assert rows == {n: d.events for n, d in distinct_events(workers.bootstrap, workers.layout).items()}
+        assert rows == {n: d.events for n, d in distinct_events(workers.cluster).items()}
         assert rows["features"] > 500 and rows["dead_letters"] == 0
         assert "acknowledges again" in workers.log_of("features")
         for process in (features, sink):

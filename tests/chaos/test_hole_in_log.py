@@ -7,7 +7,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
 from tests.chaos.clean import MINUTES, a_log
 from tests.live import Workers, bodies, eventually, last_minute, until_label
 from tests.sim.tapes import small_tape
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 def committed(workers: Workers) -> dict[int, int]:
     """The committed offset of the features group per partition of ``bars``."""
-    consumer = new_consumer(workers.bootstrap, **{"group.id": f"{workers.layout.prefix}-features"})
+    consumer = new_consumer(workers.cluster, **{"group.id": f"{workers.layout.prefix}-features"})
     try:
         wire = workers.layout.wire_name("bars")
         asked = [TopicPartition(wire, partition) for partition in range(workers.layout.partitions("bars"))]
@@ -28,7 +28,7 @@ def committed(workers: Workers) -> dict[int, int]:
 
 def lowest(workers: Workers) -> dict[int, int]:
     """The first offset that the log still has per partition of ``bars``."""
-    consumer = new_consumer(workers.bootstrap)
+    consumer = new_consumer(workers.cluster)
     try:
         found = ends(consumer, workers.layout, ("bars",))
     finally:
@@ -40,14 +40,14 @@ def delete_up_to(workers: Workers, offsets: dict[int, int]) -> None:
     """Let the broker forget records of ``bars``, as retention does."""
     wire = workers.layout.wire_name("bars")
     asked = [TopicPartition(wire, partition, offset) for partition, offset in offsets.items()]
-    admin = AdminClient({"bootstrap.servers": workers.bootstrap})  # held until it has answered
+    admin = AdminClient({"bootstrap.servers": workers.cluster.bootstrap})  # held until it has answered
     for answer in admin.delete_records(asked).values():
         answer.result(30)
 
 
 def letters(workers: Workers) -> list[dict[str, bytes]]:
     """The headers of every dead letter."""
-    found = read_topic(workers.bootstrap, workers.layout, dead_letters.TOPIC)
+    found = read_topic(workers.cluster, dead_letters.TOPIC)
     return [dict(message.headers) for message in found]
 
 
@@ -87,7 +87,5 @@ def test_records_that_retention_took_are_a_dead_letter_with_their_range_and_the_
 
 
 def _counted(workers: Workers, reason: str) -> int:
-    newest = {
-        body["partition"]: body["counts"] for body in bodies(workers.bootstrap, workers.layout, "heartbeats")
-    }
+    newest = {body["partition"]: body["counts"] for body in bodies(workers.cluster, "heartbeats")}
     return sum(counts.get(reason, 0) for counts in newest.values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_messages
 from tapedeck.tape.rebuild.whole import live_outputs
 from tests.live import Workers, eventually, last_minute, until_label
@@ -20,6 +20,6 @@ def test_features_wait_for_memberships_without_a_record_lost(workers: Workers) -
     eventually(lambda: "signals holds features" in workers.log_of("signals"), "the trigger is held back")
     workers.write(log, ("memberships",))
     until_label(workers, "decisions", last_minute(small_tape(), MINUTES))
-    source = KafkaSource(workers.bootstrap, workers.layout)
+    source = KafkaSource(workers.cluster)
     for name in ("decisions", "signals", "revision_audit"):
         assert live_outputs(name, source).hexdigest() == of_messages(name, log.messages(name)).hexdigest()

@@ -50,7 +50,7 @@ def test_a_worker_frozen_longer_than_its_session_exits_and_the_next_one_agrees(
     log = a_log()
     first = workers.start("features", disk="one", extra={"TAPE_TEST_BATCH": "40"})
     workers.write(log)
-    eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
+    eventually(lambda: end_of(workers.cluster, "features") > 50, "the first features")
     first.send_signal(signal.SIGSTOP)
     frozen = time.monotonic()
     second = workers.start("features", disk="two")

@@ -5,8 +5,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tapedeck.agents.settings import group_name
-from tapedeck.connectors.log import KafkaLogWriter
-from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.wire import Origin
 from tests.chaos.clean import a_log, check_clean
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 def forget_offsets(workers: Workers, stage: str) -> None:
     """Delete the group of a stage whose worker is dead, once the broker has noticed that."""
-    admin = AdminClient({"bootstrap.servers": workers.bootstrap})
+    admin = AdminClient({"bootstrap.servers": workers.cluster.bootstrap})
     group = group_name(workers.layout, stage)
 
     def deleted() -> bool:
@@ -40,9 +40,7 @@ def test_what_a_fetch_takes_behind_the_recovery_is_not_lost_where_no_offset_is_c
     half = {p: sum(m.partition == p for m in messages) // 2 for p in range(workers.layout.partitions("bars"))}
     workers.put(m for m in messages if m.offset < half[m.partition])
     first = workers.start("features", disk="one")
-    eventually(
-        lambda: end_of(workers.bootstrap, workers.layout, "features") > 0, "the group has a coordinator"
-    )
+    eventually(lambda: end_of(workers.cluster, "features") > 0, "the group has a coordinator")
     eventually(lambda: committed(workers) == half, "the first half is committed")
     first.kill()
     forget_offsets(workers, "features")
@@ -50,7 +48,7 @@ def test_what_a_fetch_takes_behind_the_recovery_is_not_lost_where_no_offset_is_c
 
     second = workers.start("features", disk="two", extra={"TAPE_TEST_LINGER": "4"})
     rest = sorted((m for m in messages if m.offset >= half[m.partition]), key=lambda m: -m.partition)
-    writer = KafkaLogWriter(workers.bootstrap, workers.layout, Origin("test", "test", ""))
+    writer = KafkaLogWriter(workers.cluster, Origin("test", "test", ""))
     eventually(lambda: "lingering" in workers.log_of("features"), "the recovery has ended")
     writer.write_messages(rest[:20])
     writer.flush()
@@ -74,7 +72,7 @@ def test_a_partition_whose_messages_never_arrive_is_fetched_again_within_seconds
 def _sought_back(workers: Workers) -> int:
     counts = [
         decode("heartbeats", message.value)["counts"]
-        for message in read_topic(workers.bootstrap, workers.layout, "heartbeats")
+        for message in read_topic(workers.cluster, "heartbeats")
         if message.key == b"features|2"
     ]
     return int(counts[-1].get("SOUGHT_BACK", 0)) if counts else 0

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 def test_a_worker_told_to_stop_in_the_middle_drains_and_the_next_one_goes_on(workers: Workers) -> None:
     workers.write(a_log())
     first = workers.start("features", extra={"TAPE_TEST_BATCH": "20"})
-    eventually(lambda: end_of(workers.bootstrap, workers.layout, "features") > 50, "the first features")
+    eventually(lambda: end_of(workers.cluster, "features") > 50, "the first features")
     first.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert first.wait(15) == 0
@@ -37,4 +37,4 @@ def test_a_worker_that_starts_with_nothing_to_do_beats(workers: Workers) -> None
 
 
 def beats(workers: Workers) -> list[dict[str, object]]:
-    return bodies(workers.bootstrap, workers.layout, "heartbeats")
+    return bodies(workers.cluster, "heartbeats")

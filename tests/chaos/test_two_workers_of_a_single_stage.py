@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.rebuild.whole import live_outputs, rebuild_stage
 from tests.chaos.clean import MINUTES, a_log
@@ -31,7 +31,7 @@ def test_the_second_worker_takes_no_partition_and_takes_over_when_the_first_is_k
         half = {m.partition: m.offset // 2 for m in messages}
         pair[0].start("features")
         pair[0].put(m for m in messages if m.offset <= half[m.partition])
-        where = (kafka.bootstrap, pair[0].layout)
+        where = (pair[0].cluster,)
         eventually(lambda: end_of(*where, "scores") > 10, "the first scores")
         (owner,) = [n for n, each in enumerate(pair) if OWNS in each.log_of("scores")]
         processes[owner].kill()

@@ -11,11 +11,12 @@ from confluent_kafka import Producer
 from psycopg import sql
 
 from tapedeck.connectors.clock import ManualClock
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.offsets import wait_until_caught_up
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
-from tapedeck.connectors.producer import Outbox
 from tapedeck.schemas.codec import encode
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout, topic
@@ -46,6 +47,10 @@ class Pipeline:
     topics: tuple[str, ...] = TOPICS
     producer: Producer = field(init=False)
 
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(self.bootstrap, self.layout)
+
     def __post_init__(self) -> None:
         self.producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5})
 
@@ -67,9 +72,8 @@ class Pipeline:
 
     def sink(self, outbox: Outbox, **changes: Any) -> Sink:
         given = {
-            "bootstrap": self.bootstrap,
+            "cluster": self.cluster,
             "url": self.url,
-            "layout": self.layout,
             "topics": self.topics,
         }
         return Sink(SinkSettings(**(given | changes)), outbox, ManualClock(T0), ORIGIN)
@@ -77,7 +81,7 @@ class Pipeline:
     @contextmanager
     def running(self, **changes: Any) -> Iterator[Sink]:
         """A sink that follows the topics while the block runs; its error is raised at the end."""
-        outbox = Outbox(self.bootstrap, self.layout, client_id="sink-test", timeout_s=10)
+        outbox = Outbox(self.cluster, "sink-test", timeout_s=10)
         sink, stop, failed = self.sink(outbox, **changes), threading.Event(), []
 
         def follow() -> None:
@@ -100,7 +104,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Run a sink that is expected to end by itself, with an error."""
-        outbox = Outbox(self.bootstrap, self.layout, client_id="sink-test", timeout_s=10)
+        outbox = Outbox(self.cluster, "sink-test", timeout_s=10)
         try:
             self.sink(outbox).run(threading.Event())
         finally:
@@ -113,7 +117,7 @@ class Pipeline:
         return sink
 
     def wait(self, timeout_s: float = 30) -> None:
-        wait_until_caught_up(self.url, self.bootstrap, self.layout, timeout_s=timeout_s, topics=self.topics)
+        wait_until_caught_up(self.url, self.cluster, timeout_s=timeout_s, topics=self.topics)
 
     def query(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
         with connect(self.url, self.layout.prefix, role=None) as connection:

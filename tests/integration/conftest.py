@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tapedeck.connectors.groups import KafkaGroups
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.merge import Part
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.live import group_of
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Broker
 from tests.sim.paths import morning
@@ -21,21 +22,24 @@ from tests.sim.paths import morning
 class Recorded(NamedTuple):
     """Where the simulated morning of two accounts lies: topics and offsets, as if workers had stopped."""
 
-    bootstrap: str
-    layout: Layout
+    cluster: Cluster
+
+    @property
+    def layout(self) -> Layout:
+        return self.cluster.layout
 
 
 @pytest.fixture(scope="session")
 def recorded(kafka: Broker) -> Recorded:
     """A prefix that holds a run. Tests that write take a prefix of their own."""
     layout = Layout(f"recorded{uuid.uuid4().hex[:8]}")
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     log = morning().log
-    writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""), linger_ms=5)
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), Origin("test", "test", ""), linger_ms=5)
     writer.write_messages(message for each in CATALOGUE for message in log.messages(each.name))
     writer.close()
-    _commit(KafkaGroups(kafka.bootstrap, layout), layout)
-    return Recorded(kafka.bootstrap, layout)
+    _commit(KafkaGroups(Cluster(kafka.bootstrap, layout)), layout)
+    return Recorded(Cluster(kafka.bootstrap, layout))
 
 
 def _commit(groups: KafkaGroups, layout: Layout) -> None:

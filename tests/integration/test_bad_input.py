@@ -13,14 +13,15 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from tapedeck.agents import journal
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.controls import control
-from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.kafka.admin import Difference, compare, describe, ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import PREFIX, decode, encode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import Message
 from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.tape.cli import main
-from tapedeck.topics.admin import Difference, compare, describe, ensure
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Broker
@@ -103,7 +104,7 @@ def test_every_bad_bar_is_a_dead_letter_with_its_bytes_and_the_rest_is_as_if_it_
     workers.put(spoilt(list(a_log().messages("bars"))))
     features = workers.start("features")
     check_clean(workers)
-    where = (workers.bootstrap, workers.layout)
+    where = (workers.cluster,)
     written = {(m.partition, m.offset): m for m in read_topic(*where, "bars")}
     letters = read_topic(*where, dead_letters.TOPIC)
     told: dict[str, list[str]] = {}
@@ -125,9 +126,7 @@ def test_every_bad_bar_is_a_dead_letter_with_its_bytes_and_the_rest_is_as_if_it_
 
 
 def _counted(workers: Workers, reason: str) -> int:
-    newest = {
-        body["partition"]: body["counts"] for body in bodies(workers.bootstrap, workers.layout, "heartbeats")
-    }
+    newest = {body["partition"]: body["counts"] for body in bodies(workers.cluster, "heartbeats")}
     return sum(counts.get(reason, 0) for counts in newest.values())
 
 
@@ -203,7 +202,7 @@ def test_a_worker_with_an_unknown_configuration_key_refuses_to_start(
 def test_a_process_that_needs_a_database_refuses_to_start_without_one(
     told: Callable[..., str], kafka: Broker, prefix: str, words: tuple[str, ...]
 ) -> None:
-    ensure(kafka.bootstrap, Layout(prefix))
+    ensure(Cluster(kafka.bootstrap, Layout(prefix)))
     broker = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "TAPE_PREFIX": prefix}
     keys = {"TAPE_LARGE_KEY": "k", "TAPE_LARGE_SECRET": "s", "TAPE_EXCHANGE_URL": "http://127.0.0.1:1"}
     assert "DATABASE_URL is not set" in told(*words, **broker, **keys, DATABASE_URL=None)
@@ -217,13 +216,13 @@ def test_a_stage_or_an_account_that_does_not_exist_is_named_with_those_that_do(
 ) -> None:
     said = told("worker", "feature")
     assert "'feature'" in said and "features, scores, watchlist, signals" in said
-    ensure(kafka.bootstrap, Layout(prefix))
+    ensure(Cluster(kafka.bootstrap, Layout(prefix)))
     said = told("dispatch", "huge", KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap, TAPE_PREFIX=prefix)
     assert "'huge'" in said and "large, tiny" in said
 
 
 def _differences(kafka: Broker, layout: Layout) -> list[Difference]:
-    return compare(describe(kafka.bootstrap, layout), layout)
+    return compare(describe(Cluster(kafka.bootstrap, layout)), layout)
 
 
 @pytest.mark.parametrize("words", [("worker", "features"), ("dispatch", "large")], ids=" ".join)
@@ -231,7 +230,7 @@ def test_a_missing_topic_is_named_and_nothing_starts(
     told: Callable[..., str], kafka: Broker, prefix: str, words: tuple[str, ...]
 ) -> None:
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     for answer in admin.delete_topics([layout.wire_name("features")]).values():
         answer.result(30)
@@ -247,7 +246,7 @@ def test_a_wrong_partition_count_is_named_with_both_numbers_and_nothing_starts(
     told: Callable[..., str], kafka: Broker, prefix: str, words: tuple[str, ...]
 ) -> None:
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     for answer in admin.create_partitions([NewPartitions(layout.wire_name("bars"), 6)]).values():
         answer.result(30)
@@ -260,9 +259,13 @@ def test_a_tape_with_missing_columns_is_refused_before_anything_is_written(
     told: Callable[..., str], kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     path = tmp_path / "thin.parquet"
     pl.DataFrame({"symbol": ["NVDA"], "ts": [1], "open": [1.0]}).write_parquet(path)
     said = told("play", str(path), KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap, TAPE_PREFIX=prefix)
     assert "thin.parquet lacks the column" in said and "close" in said
-    assert [end_of(kafka.bootstrap, layout, name) for name in ("bars", "quotes", "universe")] == [0, 0, 0]
+    assert [end_of(Cluster(kafka.bootstrap, layout), name) for name in ("bars", "quotes", "universe")] == [
+        0,
+        0,
+        0,
+    ]

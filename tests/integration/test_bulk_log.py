@@ -8,12 +8,13 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.bulk import source as bulk_source
-from tapedeck.connectors.bulk.cluster import Connection, Passing
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
-from tapedeck.connectors.producer import Outbox
-from tapedeck.connectors.reading import new_consumer, read_topic
+from tapedeck.connectors.kafka.bulk import source as bulk_source
+from tapedeck.connectors.kafka.bulk.brokers import Connection, Passing
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.reading import new_consumer, read_topic
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message
@@ -59,10 +60,10 @@ def everything(source):
     ]
 
 
-def produce(bootstrap, layout, messages, **settings):
+def produce(cluster, messages, **settings):
     """By librdkafka, as any producer of the field would."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, **settings})
-    topic = layout.wire_name(NAME)
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "linger.ms": 50, **settings})
+    topic = cluster.layout.wire_name(NAME)
     if transactional := "transactional.id" in settings:
         producer.init_transactions(30)
         producer.begin_transaction()
@@ -78,26 +79,28 @@ def produce(bootstrap, layout, messages, **settings):
 def test_what_the_writer_writes_librdkafka_reads_byte_for_byte(kafka, prefix):
     layout = layout_with_topic(kafka.bootstrap, prefix, partitions=3)
     written = {p: [message(n, p) for n in range(1000 + p)] for p in range(3)}
-    with BulkWriter(kafka.bootstrap, layout, batch_bytes=4000) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout), batch_bytes=4000) as writer:
         for at in range(0, 1100, 100):
             for messages in written.values():
                 if messages[at : at + 100]:
                     writer.write(Block.of(messages[at : at + 100]))
         assert writer.flush() == {(NAME, p): len(messages) - 1 for p, messages in written.items()}
         assert writer.flush() == {(NAME, p): len(messages) - 1 for p, messages in written.items()}
-    read = read_topic(kafka.bootstrap, layout, NAME)
+    read = read_topic(Cluster(kafka.bootstrap, layout), NAME)
     for p, messages in written.items():
         assert [m for m in read if m.partition == p] == messages
-    assert everything(KafkaSource(kafka.bootstrap, layout)) == list(chain.from_iterable(written.values()))
+    assert everything(KafkaSource(Cluster(kafka.bootstrap, layout))) == list(
+        chain.from_iterable(written.values())
+    )
 
 
 def test_what_the_outbox_writes_the_source_reads(kafka, prefix):
     layout = layout_with_topic(kafka.bootstrap, prefix)
     written = [message(n)._replace(key=b"k") for n in range(500)]
-    outbox = Outbox(kafka.bootstrap, layout)
+    outbox = Outbox(Cluster(kafka.bootstrap, layout), "test")
     outbox.write(Wire(NAME, 0, b"k", m.value, m.timestamp, list(m.headers)) for m in written)
     outbox.close()
-    source = pickle.loads(pickle.dumps(KafkaSource(kafka.bootstrap, layout)))
+    source = pickle.loads(pickle.dumps(KafkaSource(Cluster(kafka.bootstrap, layout))))
     assert source.ends([NAME]) == {(NAME, 0): (0, 500)}
     assert messages_of(source, (NAME, 0), 0, 500) == written
     assert messages_of(source, (NAME, 0), 123, 321) == written[123:321]
@@ -109,27 +112,27 @@ def test_the_compression_of_any_producer_is_unpacked(kafka, prefix):
     written = []
     for name in ("none", "lz4", "zstd", "gzip", "snappy"):
         batch = [message(len(written) + n, size=200) for n in range(400)]
-        produce(kafka.bootstrap, layout, batch, **{"compression.type": name})
+        produce(Cluster(kafka.bootstrap, layout), batch, **{"compression.type": name})
         written += batch
-    assert everything(KafkaSource(kafka.bootstrap, layout)) == written
+    assert everything(KafkaSource(Cluster(kafka.bootstrap, layout))) == written
 
 
 def test_many_fetches_give_every_record_once(kafka, prefix, monkeypatch):
     monkeypatch.setattr(bulk_source, "FETCH_BYTES", 5000)
     layout = layout_with_topic(kafka.bootstrap, prefix)
     written = [message(n) for n in range(2000)]
-    with BulkWriter(kafka.bootstrap, layout, batch_bytes=2000) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout), batch_bytes=2000) as writer:
         writer.write(Block.of(written))
-    blocks = list(KafkaSource(kafka.bootstrap, layout).stream((NAME, 0), 0, 2000))
+    blocks = list(KafkaSource(Cluster(kafka.bootstrap, layout)).stream((NAME, 0), 0, 2000))
     assert len(blocks) > 10, "one fetch brought it all"
     assert [m for block in blocks for m in block.messages()] == written
 
 
 def test_the_time_index_gives_the_first_offset_at_a_time(kafka, prefix):
     layout = layout_with_topic(kafka.bootstrap, prefix)
-    with BulkWriter(kafka.bootstrap, layout) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout)) as writer:
         writer.write(Block.of([message(n)._replace(timestamp=T0 + 1000 * n) for n in range(100)]))
-    source = KafkaSource(kafka.bootstrap, layout)
+    source = KafkaSource(Cluster(kafka.bootstrap, layout))
     at = {us: source.offset_at((NAME, 0), us) for us in (-5, 0, T0 * 1000, (T0 + 4000) * 1000)}
     assert at == {-5: 0, 0: 0, T0 * 1000: 0, (T0 + 4000) * 1000: 4}
     assert source.offset_at((NAME, 0), (T0 + 4000) * 1000 + 1) == 5
@@ -138,7 +141,7 @@ def test_the_time_index_gives_the_first_offset_at_a_time(kafka, prefix):
 
 
 def test_an_empty_partition_has_ends_and_no_records(kafka, prefix):
-    source = KafkaSource(kafka.bootstrap, layout_with_topic(kafka.bootstrap, prefix))
+    source = KafkaSource(Cluster(kafka.bootstrap, layout_with_topic(kafka.bootstrap, prefix)))
     assert source.ends([NAME]) == {(NAME, 0): (0, 0)}
     assert messages_of(source, (NAME, 0), 0, 0) == []
     assert source.first_timestamp((NAME, 0)) is None
@@ -149,8 +152,8 @@ def test_offsets_without_records_are_passed_over(kafka, prefix):
     """A transaction's end takes an offset that no reader sees: here in the middle, and as the last."""
     layout = layout_with_topic(kafka.bootstrap, prefix)
     for n in range(2):
-        produce(kafka.bootstrap, layout, [message(n)], **{"transactional.id": prefix})
-    source = KafkaSource(kafka.bootstrap, layout)
+        produce(Cluster(kafka.bootstrap, layout), [message(n)], **{"transactional.id": prefix})
+    source = KafkaSource(Cluster(kafka.bootstrap, layout))
     assert source.ends([NAME]) == {(NAME, 0): (0, 4)}
     started = time.monotonic()
     assert [m.offset for m in messages_of(source, (NAME, 0), 0, 4)] == [0, 2]
@@ -159,13 +162,13 @@ def test_offsets_without_records_are_passed_over(kafka, prefix):
 
 def test_deleted_offsets_are_an_error_that_says_what_is_kept(kafka, prefix):
     layout = layout_with_topic(kafka.bootstrap, prefix)
-    with BulkWriter(kafka.bootstrap, layout) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout)) as writer:
         writer.write(Block.of([message(n) for n in range(100)]))
     gone = TopicPartition(layout.wire_name(NAME), 0, 40)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     for future in admin.delete_records([gone]).values():
         future.result(20)
-    source = KafkaSource(kafka.bootstrap, layout)
+    source = KafkaSource(Cluster(kafka.bootstrap, layout))
     assert source.ends([NAME]) == {(NAME, 0): (40, 100)}
     with pytest.raises(Fatal, match=rf"{prefix}.bars has no offset 39.*offsets 40 to 99 are kept"):
         messages_of(source, (NAME, 0), 39, 100)
@@ -176,11 +179,11 @@ def test_deleted_offsets_are_an_error_that_says_what_is_kept(kafka, prefix):
 def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka, prefix):
     layout = Layout(prefix)
     with pytest.raises(Fatal, match=rf"topic {prefix}.bars cannot be read.*tape topics --create"):
-        KafkaSource(kafka.bootstrap, layout).ends([NAME])
+        KafkaSource(Cluster(kafka.bootstrap, layout)).ends([NAME])
     with pytest.raises(Fatal, match=rf"topic {prefix}.bars cannot be read"):
-        messages_of(KafkaSource(kafka.bootstrap, layout), (NAME, 0), 0, 1)
+        messages_of(KafkaSource(Cluster(kafka.bootstrap, layout)), (NAME, 0), 0, 1)
     with pytest.raises(Fatal, match=rf"topic {prefix}.bars cannot be read"):
-        BulkWriter(kafka.bootstrap, layout).write(Block.of([message(0)]))
+        BulkWriter(Cluster(kafka.bootstrap, layout)).write(Block.of([message(0)]))
     assert (
         f"{prefix}.bars"
         not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics
@@ -190,19 +193,19 @@ def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka, prefix):
 def test_fewer_partitions_than_the_layout_are_an_error(kafka, prefix):
     layout_with_topic(kafka.bootstrap, prefix, partitions=2)
     with pytest.raises(Fatal, match="has 2 partitions, fewer than the layout; got 4"):
-        KafkaSource(kafka.bootstrap, Layout(prefix, symbol_partitions=4)).ends([NAME])
+        KafkaSource(Cluster(kafka.bootstrap, Layout(prefix, symbol_partitions=4))).ends([NAME])
 
 
 def test_batches_keep_below_what_the_topic_takes_and_a_larger_record_is_named(kafka, prefix):
     layout = layout_with_topic(kafka.bootstrap, prefix, max_message_bytes="3000")
     written = [message(n) for n in range(500)]
-    with BulkWriter(kafka.bootstrap, layout) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout)) as writer:
         writer.write(Block.of([*written, message(500)._replace(key=None, value=b"x" * (3000 - FRAME))]))
         with pytest.raises(
             Fatal, match=r"no batch of 3000 bytes and more; got b'BIG'; raise its max.message.bytes"
         ):
             writer.write(Block.of([message(0)._replace(key=b"BIG", value=b"x" * (2998 - FRAME))]))
-    found = everything(KafkaSource(kafka.bootstrap, layout))
+    found = everything(KafkaSource(Cluster(kafka.bootstrap, layout)))
     assert found[:500] == written and len(found) == 501
 
 
@@ -219,13 +222,13 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_and_stands_there_once(kafka
         return found
 
     monkeypatch.setattr(Connection, "answer", forgetful)
-    with BulkWriter(kafka.bootstrap, layout, batch_bytes=2000) as writer:
+    with BulkWriter(Cluster(kafka.bootstrap, layout), batch_bytes=2000) as writer:
         for messages in written.values():
             writer.write(Block.of(messages))
         assert writer.flush() == {(NAME, 0): 299, (NAME, 1): 299}
     assert len(lost) == 5, "no answer was lost"
     assert all(code == 0 for topics in lost for _, parts in topics for _, code, *_ in parts)
-    assert everything(KafkaSource(kafka.bootstrap, layout)) == [*written[0], *written[1]]
+    assert everything(KafkaSource(Cluster(kafka.bootstrap, layout))) == [*written[0], *written[1]]
 
 
 def test_reading_leaves_no_consumer_group_behind(kafka, prefix):
@@ -236,8 +239,8 @@ def test_reading_leaves_no_consumer_group_behind(kafka, prefix):
         return {group.group_id for group in admin.list_consumer_groups().result(20).valid}
 
     before = groups()
-    produce(kafka.bootstrap, layout, [message(0)])
-    assert len(everything(KafkaSource(kafka.bootstrap, layout))) == 1
+    produce(Cluster(kafka.bootstrap, layout), [message(0)])
+    assert len(everything(KafkaSource(Cluster(kafka.bootstrap, layout)))) == 1
     assert groups() == before
 
 
@@ -254,8 +257,8 @@ def own(tmp_path_factory):
 
 def test_a_frozen_broker_is_a_retry_in_time_and_thawed_everything_stands_there_once(own, prefix):
     layout = layout_with_topic(own.bootstrap, prefix)
-    source = KafkaSource(own.bootstrap, layout, SILENT_S)
-    writer = BulkWriter(own.bootstrap, layout, SILENT_S)
+    source = KafkaSource(Cluster(own.bootstrap, layout), SILENT_S)
+    writer = BulkWriter(Cluster(own.bootstrap, layout), SILENT_S)
     written = [message(n) for n in range(3000)]
     writer.write(Block.of(written[:1000]))
     assert writer.flush() == {(NAME, 0): 999}
@@ -277,7 +280,7 @@ def test_a_frozen_broker_is_a_retry_in_time_and_thawed_everything_stands_there_o
         own.thaw()
     assert writer.flush() == {(NAME, 0): 2999}
     assert messages_of(source, (NAME, 0), 0, 3000) == written
-    consumer = new_consumer(own.bootstrap)
+    consumer = new_consumer(Cluster(own.bootstrap))
     assert consumer.get_watermark_offsets(TopicPartition(layout.wire_name(NAME), 0), timeout=10) == (0, 3000)
     consumer.close()
     writer.close()

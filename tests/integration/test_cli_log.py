@@ -6,7 +6,9 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
@@ -14,7 +16,6 @@ from tapedeck.streams.identity import event_id
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli import tail
 from tapedeck.tape.cli.main import app
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout
 
 pytestmark = pytest.mark.integration
@@ -30,12 +31,12 @@ def cluster(kafka, prefix, monkeypatch, tmp_path):
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap)
     monkeypatch.setenv("TAPE_PREFIX", prefix)
     monkeypatch.setenv("TAPE_CONFIG", str(config))
-    return kafka.bootstrap, Layout(prefix)
+    return Cluster(kafka.bootstrap, Layout(prefix))
 
 
 @pytest.fixture
 def made(cluster):
-    ensure(*cluster)
+    ensure(cluster)
     return cluster
 
 
@@ -69,8 +70,8 @@ def bar(symbol, minute):
     }
 
 
-def play(bootstrap, layout, minutes, symbols=("NVDA", "AMD", "META")):
-    writer = KafkaLogWriter(bootstrap, layout, Origin("play", "0", ""))
+def play(cluster, minutes, symbols=("NVDA", "AMD", "META")):
+    writer = KafkaLogWriter(cluster, Origin("play", "0", ""))
     writer.watermark("bars", OPEN - MINUTE)
     for minute in range(minutes):
         for symbol in symbols:
@@ -81,16 +82,15 @@ def play(bootstrap, layout, minutes, symbols=("NVDA", "AMD", "META")):
 
 
 def test_topics_are_listed_missing_then_created_then_as_they_should_be(cluster):
-    _, layout = cluster
     assert "MISSING" in tape("topics", expect=1)
     listed = tape("topics", "--create")
-    assert layout.wire_name("bars") in listed
+    assert cluster.layout.wire_name("bars") in listed
     assert "MISSING" not in listed
     tape("topics")
 
 
 def test_tail_prints_the_newest_records_over_all_partitions_in_time_order(made):
-    play(*made, minutes=120)
+    play(made, minutes=120)
     found = lines("tail", "bars", "-n", "4")
     assert [(row["time"], row["key"]) for row in found][1:] == [
         ("2013-10-11T15:30:00Z", key) for key in [row["key"] for row in found[1:]]
@@ -102,7 +102,7 @@ def test_tail_prints_the_newest_records_over_all_partitions_in_time_order(made):
 
 
 def test_tail_of_one_key_reaches_further_back_than_its_first_look(made):
-    play(*made, minutes=100)
+    play(made, minutes=100)
     found = lines("tail", "bars", "--key", "NVDA", "-n", "95")
     assert len(found) == 95
     assert {row["key"] for row in found} == {"NVDA"}
@@ -111,7 +111,7 @@ def test_tail_of_one_key_reaches_further_back_than_its_first_look(made):
 
 
 def test_watermarks_are_shown_as_such_only_where_asked(made):
-    play(*made, minutes=1)
+    play(made, minutes=1)
     assert len(lines("tail", "bars")) == 3
     marks = [row for row in lines("tail", "bars", "--watermarks", "-n", "20") if "watermark" in row]
     assert len(marks) == 8, "two per partition"
@@ -119,20 +119,18 @@ def test_watermarks_are_shown_as_such_only_where_asked(made):
 
 
 def test_following_starts_where_the_newest_records_ended(made):
-    play(*made, minutes=1)
-    bootstrap, layout = made
-    spans = tail.ends_of(bootstrap, layout, "bars")
-    play(*made, minutes=2)
-    arrived = tail.arriving(bootstrap, layout, spans)
+    play(made, minutes=1)
+    spans = tail.ends_of(made, "bars")
+    play(made, minutes=2)
+    arrived = tail.arriving(made, spans)
     first = next(message for message in arrived if message.value is not None)
     arrived.close()
     assert first.offset >= spans["bars", first.partition][1]
 
 
 def test_a_value_that_cannot_be_decoded_is_shown_as_bytes_with_its_reason(made):
-    bootstrap, layout = made
-    producer = Producer({"bootstrap.servers": bootstrap})
-    producer.produce(layout.wire_name("bars"), value=b"\x01not avro", key=b"NVDA", partition=0)
+    producer = Producer({"bootstrap.servers": made.bootstrap})
+    producer.produce(made.layout.wire_name("bars"), value=b"\x01not avro", key=b"NVDA", partition=0)
     producer.flush(10)
     (row,) = lines("tail", "bars")
     assert (row["error"], row["bytes"]) == ("BAD_PREFIX", b"\x01not avro".hex())
@@ -150,9 +148,9 @@ def test_pause_and_resume_write_controls_of_the_account_and_of_all(made):
     tiny, every, resumed = lines("tail", "controls")
     assert [row["value"]["state"] for row in (tiny, every, resumed)] == ["REDUCING", "REDUCING", "ACTIVE"]
     assert [row["key"] for row in (tiny, every, resumed)] == ["tiny", "*", "*"]
-    _, layout = made
-    assert tiny["partition"] == layout.partition("controls", {"scope": "tiny"})
-    assert every["partition"] == resumed["partition"] == layout.partition("controls", {"scope": "*"})
+    layout = made.layout
+    assert tiny["partition"] == made.layout.partition("controls", {"scope": "tiny"})
+    assert every["partition"] == resumed["partition"] == made.layout.partition("controls", {"scope": "*"})
     assert tiny["value"]["seq"] < every["value"]["seq"] < resumed["value"]["seq"]
     assert (tiny["value"]["person"], tiny["value"]["reason"]) == ("Ada", "odd fills")
     assert tiny["time"][:19] == tiny["value"]["event_time"][:19]

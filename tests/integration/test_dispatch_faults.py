@@ -13,11 +13,12 @@ import requests
 from tapedeck.agents.process import FAILED_EXIT
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.paper.book import PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.postgres.database import downgrade, upgrade
-from tapedeck.connectors.producer import Outbox
 from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
@@ -59,17 +60,17 @@ class Desk:
     def play(self, label: int, *accounts: str) -> None:
         """One minute, until the dispatchers of ``accounts`` have settled it."""
         requests.post(f"{self.url}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
-        outbox = Outbox(self.workers.bootstrap, self.workers.layout)
+        outbox = Outbox(self.workers.cluster, "test")
         for minutes in self._records.values():
             outbox.write(minutes[label])
         outbox.close()
         stages = tuple(f"dispatch-{account}" for account in accounts)
-        where = (self.workers.bootstrap, self.workers.layout, ())
+        where = (self.workers.cluster, ())
         with Follower(*where, stages=stages, patience_s=PATIENCE_S) as follower:
             follower.wait_for(label)
 
     def of(self, name: str, account: str) -> list[dict[str, Any]]:
-        found = bodies(self.workers.bootstrap, self.workers.layout, name)
+        found = bodies(self.workers.cluster, name)
         return [body for body in found if body["account_id"] == account]
 
     def log_of(self, account: str) -> str:
@@ -85,7 +86,7 @@ def desk(kafka: Broker, postgres: Database, prefix: str, tmp_path: Path) -> Iter
     workers = Workers(kafka.bootstrap, prefix, tmp_path, CONFIG)
     upgrade(postgres.url, prefix)
     tape = cut(small_tape(), MINUTES)
-    writer = KafkaLogWriter(kafka.bootstrap, workers.layout, Origin("test", "test", ""))
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, workers.layout), Origin("test", "test", ""))
     change = control(
         EVERY_ACCOUNT, KillState.ACTIVE, person="test", reason="start", now=tape.minutes[0].label
     )

@@ -5,14 +5,15 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.schemas.errors import TapeError
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.main import app
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import bodies, morning
 
@@ -28,8 +29,8 @@ def recorded(kafka, prefix, monkeypatch, tmp_path):
     monkeypatch.setenv("TAPE_PREFIX", prefix)
     monkeypatch.setenv("TAPE_CONFIG", str(config))
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
-    writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""), linger_ms=5)
+    ensure(Cluster(kafka.bootstrap, layout))
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), Origin("test", "test", ""), linger_ms=5)
     log = morning().log
     writer.write_messages(m for each in CATALOGUE if each.schema for m in log.messages(each.name))
     writer.close()

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from tapedeck.connectors.bulk.source import KafkaSource
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.paper.book import PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.postgres.database import upgrade
-from tapedeck.connectors.producer import Outbox
-from tapedeck.connectors.reading import read_topic
 from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
 from tapedeck.streams.rules.gate_types import KillState
@@ -47,7 +47,7 @@ class Floor:
     def __init__(self, workers: Workers, database: Database, paper: PaperExchange, url: str) -> None:
         self.workers, self.paper = workers, paper
         self._url, self._database = url, database
-        self._outbox = Outbox(workers.bootstrap, workers.layout)
+        self._outbox = Outbox(workers.cluster, "test")
         self._records = {name: by_minute(morning().log, name) for name in ("bars", "features", "signals")}
         self.labels = [minute.label for minute in small_tape().minutes[MINUTES]]
 
@@ -68,9 +68,7 @@ class Floor:
 
     def settled(self, label: int) -> None:
         stage = f"dispatch-{ACCOUNT}"
-        with Follower(
-            self.workers.bootstrap, self.workers.layout, (), stages=(stage,), patience_s=PATIENCE_S
-        ) as follower:
+        with Follower(self.workers.cluster, (), stages=(stage,), patience_s=PATIENCE_S) as follower:
             follower.wait_for(label)
 
     def play(self, labels: list[int]) -> None:
@@ -84,20 +82,20 @@ class Floor:
     # what came of it
 
     def live(self) -> dict[str, OutputDigest]:
-        read = (self.workers.bootstrap, self.workers.layout)
+        read = (self.workers.cluster,)
         return {name: of_messages(name, read_topic(*read, name)) for name in OUTPUTS}
 
     def live_digests(self) -> dict[str, str]:
-        state = live_state("account", KafkaSource(self.workers.bootstrap, self.workers.layout))
+        state = live_state("account", KafkaSource(self.workers.cluster))
         return {n: digest.hexdigest() for n, digest in self.live().items()} | {"state": of_state(state)}
 
     def rebuilt_digests(self) -> dict[str, str]:
-        source = KafkaSource(self.workers.bootstrap, self.workers.layout)
+        source = KafkaSource(self.workers.cluster)
         return rebuild_account(ACCOUNT, source, CONFIG, xnys()).digests()
 
     def sim_digests(self) -> dict[str, str]:
         log = MemoryLog(self.workers.layout)
-        for message in read_topic(self.workers.bootstrap, self.workers.layout, INBOX):
+        for message in read_topic(self.workers.cluster, INBOX):
             log.append(wire(message))
         task = account_task(log, ACCOUNT)
         drain([task])
@@ -111,7 +109,7 @@ class Floor:
         assert not any(digest.conflicts for digest in self.live().values())
 
     def of(self, name: str) -> list[dict[str, object]]:
-        return bodies(self.workers.bootstrap, self.workers.layout, name)
+        return bodies(self.workers.cluster, name)
 
     def held(self) -> dict[object, object]:
         return {p["instrument"]: p["qty"] for p in self.of("positions") if p["qty"]}
@@ -127,7 +125,7 @@ class Floor:
 @contextmanager
 def a_floor(workers: Workers, database: Database) -> Iterator[Floor]:
     upgrade(database.url, workers.layout.prefix)
-    writer = KafkaLogWriter(workers.bootstrap, workers.layout, Origin("test", "test", ""))
+    writer = KafkaLogWriter(workers.cluster, Origin("test", "test", ""))
     first = small_tape().minutes[MINUTES][0].label
     writer.send(
         "controls", control(EVERY_ACCOUNT, KillState.ACTIVE, person="test", reason="start", now=first)
@@ -160,7 +158,7 @@ def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floo
     assert [order["status"] for order in floor.sent()] == ["filled"]
     assert {proposal["verdict"] for proposal in floor.of("proposals")} == {"APPROVED"}
     floor.agree()
-    assert list(read_topic(floor.workers.bootstrap, floor.workers.layout, "dead_letters")) == []
+    assert list(read_topic(floor.workers.cluster, "dead_letters")) == []
 
 
 def test_a_dispatcher_killed_at_its_order_comes_back_on_an_empty_disk_and_sends_nothing_twice(

@@ -13,12 +13,15 @@ import psutil
 import psycopg
 import pytest
 
-from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.kafka.admin import describe
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.tape.local import state, status
-from tapedeck.tape.local.kafka import EmbeddedKafka, check_cluster, cluster_id_of
+from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres
 from tapedeck.tape.local.process import Identity, identity, is_running
@@ -26,8 +29,7 @@ from tapedeck.tape.local.purge import purge
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.supervisor import Supervisor, Worker
-from tapedeck.topics.admin import describe
-from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.conftest import Broker
 
 pytestmark = pytest.mark.integration
@@ -89,10 +91,10 @@ def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> Non
         known = state.running(folder)
         assert known.phase is Phase.READY
         assert [process.name for process in known.processes] == ["kafka", "postgres", "sleeper", "prompt"]
-        assert cluster_id_of(stack.bootstrap) == stack.cluster_id == known.cluster_id
+        assert cluster_id_of(stack.cluster) == stack.cluster.expected_id == known.cluster_id
         with psycopg.connect(known.database_url) as connection:
             assert connection.execute("SELECT count(*) FROM t_bars").fetchone() == (0,)
-        assert {topic.name for topic in CATALOGUE} <= set(describe(stack.bootstrap, Layout()))
+        assert {topic.name for topic in CATALOGUE} <= set(describe(stack.cluster))
         stack.watch()
         assert all(line.alive for line in status.processes(known))
         assert status.lags(known) == [] and status.stages(known) == []
@@ -109,12 +111,12 @@ def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(folder:
     ids = []
     for _ in range(2):
         with LocalStack(folder, workers=lambda config: ()) as stack:
-            ids.append(stack.cluster_id)
+            ids.append(stack.cluster.expected_id)
             with psycopg.connect(stack.database_url) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
                 connection.execute("INSERT INTO kept VALUES (1)")
                 rows = connection.execute("SELECT count(*) FROM kept").fetchone()
-            controls = read_topic(stack.bootstrap, Layout(), "controls")
+            controls = read_topic(stack.cluster, "controls")
     assert ids[0] == ids[1]
     assert rows == (2,)
     states = [decode("controls", message.value)["state"] for message in controls]
@@ -138,7 +140,7 @@ def test_stack_killed_outright_leaves_nothing_and_starts_again(folder: Path) -> 
     parent.wait()
     assert eventually(lambda: gone(known.processes))
     with LocalStack(folder, workers=lambda config: ()) as stack:
-        assert stack.cluster_id == known.cluster_id
+        assert stack.cluster.expected_id == known.cluster_id
 
 
 def test_second_up_on_the_folder_is_refused_by_name(folder: Path) -> None:
@@ -205,7 +207,7 @@ def test_recycled_process_id_is_never_ended(tmp_path: Path) -> None:
 
 def test_wrong_cluster_id_is_detected(kafka: Broker) -> None:
     with pytest.raises(Fatal, match="another Kafka cluster answers") as wrong:
-        check_cluster(kafka.bootstrap, "some-other-id")
+        cluster_id_of(Cluster(kafka.bootstrap, expected_id="some-other-id"))
     assert kafka.cluster_id in str(wrong.value)
 
 
@@ -222,12 +224,12 @@ def test_frozen_broker_is_told_from_a_stopped_one(broker: EmbeddedKafka) -> None
     broker.freeze()
     assert psutil.Process(broker.child.pid).status() == psutil.STATUS_STOPPED
     with pytest.raises(Fatal, match="has not answered within 1 s: it is frozen"):
-        check_cluster(broker.bootstrap, broker.cluster_id, 1.0)
+        cluster_id_of(broker.cluster, 1.0)
     broker.thaw()
-    check_cluster(broker.bootstrap, broker.cluster_id)
+    cluster_id_of(broker.cluster)
     broker.kill()
     with pytest.raises(Fatal, match="no Kafka broker listens there: it is stopped"):
-        check_cluster(broker.bootstrap, broker.cluster_id)
+        cluster_id_of(broker.cluster)
 
 
 def test_frozen_broker_still_stops_within_the_deadline(broker: EmbeddedKafka) -> None:

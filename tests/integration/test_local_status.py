@@ -8,7 +8,9 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.wire import Wire, watermark_wires
@@ -16,7 +18,6 @@ from tapedeck.tape.cli.main import app
 from tapedeck.tape.local import state, status
 from tapedeck.tape.local.process import identity
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
 
@@ -70,7 +71,7 @@ def beat(partition: int, watermark: int | None, records: int, counts: dict[str, 
 def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
     """Two signal partitions that have beaten, and a group that has read 1 of 3 feature offsets."""
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     beats = (
         beat(0, NOON, 1, {"IN": 1}),
         beat(0, NOON, 7, {"IN": 7, "OUT:decisions": 7, "NO_TREND": 5, "COOLDOWN": 1}),
@@ -84,7 +85,7 @@ def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
     wires += [
         wire for label in range(3) for wire in watermark_wires("features", label * 60_000_000, range(4))
     ]
-    outbox = Outbox(kafka.bootstrap, layout, client_id="test")
+    outbox = Outbox(Cluster(kafka.bootstrap, layout), "test")
     outbox.write(wires)
     outbox.close()
     group = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": f"{prefix}-signals"})

@@ -39,7 +39,7 @@ def test_a_notebook_runs_on_a_recorded_run(
 ) -> None:
     config = tmp_path / "tape.toml"
     config.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.bootstrap)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.cluster.bootstrap)
     monkeypatch.setenv("TAPE_PREFIX", recorded.layout.prefix)
     monkeypatch.setenv("TAPE_CONFIG", str(config))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

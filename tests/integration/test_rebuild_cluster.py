@@ -4,13 +4,12 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.topology import MARKET_STAGES, spec_of
 from tapedeck.tape.cli.main import USER_ERROR, app
@@ -34,7 +33,7 @@ def workers(kafka: Broker, prefix: str, tmp_path: Path) -> Iterator[Workers]:
 def tape(workers: Workers, *words: str) -> tuple[int, str]:
     """Exit code and what a command of ``tape`` printed, run in this process."""
     environment = {
-        "KAFKA_BOOTSTRAP_SERVERS": workers.bootstrap, "TAPE_PREFIX": workers.layout.prefix,
+        **workers.cluster.environment(),
         "TAPE_CONFIG": str(workers.config_path), "TAPE_HOME": str(workers.folder / "home"),
     }  # fmt: skip
     found = CliRunner().invoke(app, list(words), env=environment)
@@ -44,8 +43,8 @@ def tape(workers: Workers, *words: str) -> tuple[int, str]:
     return found.exit_code, found.output
 
 
-def digests(bootstrap: str, workers: Workers, layout_prefix: str) -> dict[str, object]:
-    with KafkaSource(bootstrap, replace(workers.layout, prefix=layout_prefix)) as source:
+def digests(workers: Workers, layout_prefix: str) -> dict[str, object]:
+    with KafkaSource(workers.cluster.under(layout_prefix)) as source:
         found: dict[str, object] = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
         return found | {stage: live_state(stage, source) for stage in MARKET_STAGES}
 
@@ -65,19 +64,19 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
     assert sum(line["records"] for line in lines if line["what"] == "decisions") > 200
     worker.send_signal(signal.SIGTERM)
     worker.wait(20)
-    live = digests(workers.bootstrap, workers, prefix)
+    live = digests(workers, prefix)
 
     code, told = tape(workers, "snapshot", "save", "noon", *MARKET_STAGES, "--verify", "--workers", "1")
     assert code == 0, told
     assert "noon" in tape(workers, "snapshot", "list")[1]
     code, told = tape(workers, "snapshot", "restore", "noon", "scores", "signals")
     assert code == 0, told
-    assert digests(workers.bootstrap, workers, prefix) != live, "the epoch is raised"
+    assert digests(workers, prefix) != live, "the epoch is raised"
 
     beside = f"{prefix}-b"
     code, told = tape(workers, "rebuild", *MARKET_STAGES, "--into", beside, "--workers", "1")
     assert code == 0, told
-    again = digests(workers.bootstrap, workers, beside)
+    again = digests(workers, beside)
     assert {name: again[name] for name in OUTPUTS} == {name: live[name] for name in OUTPUTS}
     code, told = tape(workers, "rebuild", "features", "--into", beside)
     assert code == 2 and "is not empty" in told, told

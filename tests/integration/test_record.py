@@ -33,7 +33,7 @@ def run(*words: str, expect: int = 0) -> str:
 @pytest.fixture
 def cluster(recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     (tmp_path / "tape.toml").write_text(CONFIG.to_toml())
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.bootstrap)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.cluster.bootstrap)
     monkeypatch.setenv("TAPE_PREFIX", recorded.layout.prefix)
     monkeypatch.setenv("TAPE_CONFIG", str(tmp_path / "tape.toml"))
     return recorded

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.groups import KafkaGroups
-from tapedeck.connectors.reading import ends, new_consumer
+from tapedeck.connectors.kafka.admin import describe
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.groups import KafkaGroups
+from tapedeck.connectors.kafka.reading import ends, new_consumer
 from tapedeck.connectors.recorded.window import stretch, window_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
@@ -22,7 +23,6 @@ from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.topology import TOPOLOGY, spec_of
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.rebuild.live import group_of
-from tapedeck.topics.admin import describe
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Database
 from tests.integration.conftest import Recorded
@@ -47,7 +47,7 @@ class Desk:
         (folder / "tape.toml").write_text(config.to_toml())
         self.environment = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": recorded.bootstrap,
+            "KAFKA_BOOTSTRAP_SERVERS": recorded.cluster.bootstrap,
             "DATABASE_URL": database.url,
             "TAPE_PREFIX": recorded.layout.prefix,
             "TAPE_CONFIG": str(folder / "tape.toml"),
@@ -69,12 +69,12 @@ def desk(recorded: Recorded, postgres: Database, tmp_path: Path) -> Desk:
 
 def production(recorded: Recorded) -> tuple[Mapping[Part, tuple[int, int]], list[object]]:
     """Every topic's ends, and what every group of the pipeline has committed and who is in it."""
-    consumer = new_consumer(recorded.bootstrap)
+    consumer = new_consumer(recorded.cluster)
     try:
         bounds = ends(consumer, recorded.layout, NAMES)
     finally:
         consumer.close()
-    groups, found = KafkaGroups(recorded.bootstrap, recorded.layout), list[object]()
+    groups, found = KafkaGroups(recorded.cluster), list[object]()
     for task in tasks_of([spec.name for spec in TOPOLOGY], recorded.layout, CONFIG):
         parts = [part for part in bounds if part[0] in spec_of(task.stage).inputs]
         group = group_of(task, recorded.layout)
@@ -91,18 +91,18 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
     assert production(recorded) == before
     assert any(offset for _, committed, _ in before[1] for offset in committed.values())
 
-    into = Layout(prefix)
-    signals = [s for s in bodies(recorded.bootstrap, into, "signals") if s["bar_t"] >= LABELS[ORDERED_AT - 8]]
+    into = recorded.cluster.under(prefix)
+    signals = [s for s in bodies(into, "signals") if s["bar_t"] >= LABELS[ORDERED_AT - 8]]
     assert "EQUAL: all " in done.stdout and f"signals {len(signals)}," in done.stdout
     assert len(signals) == 1
-    proposals = bodies(recorded.bootstrap, into, "proposals")
+    proposals = bodies(into, "proposals")
     assert {body["account_id"] for body in proposals} == {ACCOUNT}
     assert {body["symbol"] for body in proposals} == {signals[0]["symbol"]}
     assert "SHADOWED" in {body["verdict"] for body in proposals}
-    states = {body["state"] for body in bodies(recorded.bootstrap, into, "orders")}
+    states = {body["state"] for body in bodies(into, "orders")}
     assert states == {str(OrderState.INTENT), str(OrderState.NOT_SENT)}
-    assert not bodies(recorded.bootstrap, into, "executions")
-    assert {body["mode"] for body in bodies(recorded.bootstrap, into, "accounts")} == {"SHADOW"}
+    assert not bodies(into, "executions")
+    assert {body["mode"] for body in bodies(into, "accounts")} == {"SHADOW"}
 
     again = desk.replay("--from", FROM, "--to", TO, "--into", prefix)
     assert again.returncode == 2
@@ -110,7 +110,7 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
 
     gone = desk.replay("--purge", "--into", prefix)
     assert gone.returncode == 0, gone.stderr
-    assert not describe(recorded.bootstrap, into)
+    assert not describe(into)
     assert production(recorded) == before
 
 
@@ -138,14 +138,14 @@ def test_what_cannot_be_replayed_is_refused_before_anything_starts(
     assert isinstance(result.exception, Fatal)
     assert refusal in str(result.exception)
     assert result.exception.remedy
-    assert describe(recorded.bootstrap, recorded.layout)
-    assert not describe(recorded.bootstrap, Layout(prefix))
+    assert describe(recorded.cluster)
+    assert not describe(recorded.cluster.under(prefix))
 
 
 def test_the_window_read_from_a_cluster_is_the_one_in_memory(recorded: Recorded) -> None:
     memory = MemorySource(Layout(), (m for name in NAMES for m in morning().log.messages(name)))
     start, end = LABELS[ORDERED_AT - 8], LABELS[ORDERED_AT + 4]
-    with KafkaSource(recorded.bootstrap, recorded.layout) as source:
+    with KafkaSource(recorded.cluster) as source:
         found = [
             list(stretch(each, window_of(each, start, end, sessions_before=1, calendar=xnys())))
             for each in (source, memory)

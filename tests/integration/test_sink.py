@@ -14,6 +14,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import Offsets, lag
@@ -25,7 +27,6 @@ from tapedeck.streams.watermarks import headers_for
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir, free_port
 from tapedeck.tape.local.postgres import EmbeddedPostgres
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.integration.audit_support import MINUTE, ORIGIN, T0, TOPICS, Pipeline, bar, eventually
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def pipeline(kafka: Any, postgres: Any, prefix: str) -> Iterator[Pipeline]:
     layout = Layout(prefix, symbol_partitions=2, account_partitions=1)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     upgrade(postgres.url, prefix)
     yield Pipeline(kafka.bootstrap, postgres.url, layout)
     downgrade(postgres.url, prefix)
@@ -54,7 +55,7 @@ def test_every_event_is_stored_once_and_watermarks_are_not(pipeline: Pipeline) -
     sink = pipeline.drain()
     assert pipeline.rows("bars") == 100
     assert (sink.stats.read, sink.stats.inserted, sink.stats.watermarks) == (102, 100, 2)
-    assert lag(pipeline.url, pipeline.bootstrap, pipeline.layout) == pytest.approx(
+    assert lag(pipeline.url, pipeline.cluster) == pytest.approx(
         dict.fromkeys(rows_per_table(pipeline.url, pipeline.layout.prefix), 0)
     )
     (row,) = pipeline.query(
@@ -90,8 +91,9 @@ def test_killed_between_copy_and_commit_loses_and_doubles_nothing(
 import os, signal, threading
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.postgres import offsets, sink
-from tapedeck.connectors.producer import Outbox
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.wire import Origin
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.topics.catalogue import Layout
 sink.BATCH_RECORDS, moves, move = 30, [0], offsets.Offsets.move
 def killed(self, to):
@@ -100,10 +102,9 @@ def killed(self, to):
         os.kill(os.getpid(), signal.SIGKILL)
     move(self, to)
 offsets.Offsets.move = killed
-layout = Layout({pipeline.layout.prefix!r}, 2, 1)
-kafka, url = os.environ["BOOTSTRAP"], os.environ["URL"]
-what = sink.SinkSettings(bootstrap=kafka, url=url, layout=layout, topics={TOPICS!r})
-outbox = Outbox(kafka, layout)
+cluster = Cluster(os.environ["BOOTSTRAP"], Layout({pipeline.layout.prefix!r}, 2, 1))
+what = sink.SinkSettings(cluster=cluster, url=os.environ["URL"], topics={TOPICS!r})
+outbox = Outbox(cluster, "test")
 sink.Sink(what, outbox, SystemClock(), Origin("t", "1", "c")).run(threading.Event())
 """
     env = os.environ | {"BOOTSTRAP": pipeline.bootstrap, "URL": pipeline.url}
@@ -129,7 +130,7 @@ def test_bad_records_go_to_dead_letters_and_the_sink_goes_on(pipeline: Pipeline)
     assert sink.stats.dead_letters == 5
     reasons = ["BAD_PREFIX", "BAD_PREFIX", "MALFORMED", "UNKNOWN_SCHEMA", "WRONG_SCHEMA"]
     assert _letters(pipeline) == [(reason, "bars") for reason in reasons]
-    letters = list(read_events(pipeline.bootstrap, pipeline.layout, ["dead_letters"]))
+    letters = list(read_events(pipeline.cluster, ["dead_letters"]))
     assert {(m.key, m.partition) for m in letters} == {(b"bars", 1)}
     assert letters[0].value == good[:-3]
     assert dict(letters[0].headers)["__connect.errors.offset"] == b"0"
@@ -203,7 +204,7 @@ def test_a_database_that_stops_pauses_the_sink_and_nothing_is_lost(
     server.start()
     try:
         layout = Layout(prefix, 2, 1)
-        ensure(kafka.bootstrap, layout)
+        ensure(Cluster(kafka.bootstrap, layout))
         upgrade(server.url, prefix)
         pipeline = Pipeline(kafka.bootstrap, server.url, layout)
         with pipeline.running() as sink:
@@ -225,7 +226,7 @@ def test_a_frozen_broker_is_waited_for(postgres: Any, prefix: str, tmp_path: Pat
     broker.start()
     try:
         layout = Layout(prefix, 2, 1)
-        ensure(broker.bootstrap, layout)
+        ensure(Cluster(broker.bootstrap, layout))
         upgrade(postgres.url, prefix)
         pipeline = Pipeline(broker.bootstrap, postgres.url, layout)
         with pipeline.running() as sink:
@@ -329,7 +330,7 @@ def test_rows_equal_distinct_events_whatever_was_repeated(pipeline: Pipeline) ->
     pipeline.put("bars", b"junk")
     pipeline.flush()
     pipeline.drain()
-    counted = distinct_events(pipeline.bootstrap, pipeline.layout, TOPICS)
+    counted = distinct_events(pipeline.cluster, TOPICS)
     rows = rows_per_table(pipeline.url, pipeline.layout.prefix, TOPICS)
     assert rows == {name: found.events for name, found in counted.items()}
     assert (rows["bars"], rows["dead_letters"], counted["bars"].undecodable) == (20, 1, 1)
@@ -342,7 +343,7 @@ def test_a_heartbeat_tells_records_lag_and_counts(pipeline: Pipeline) -> None:
     pipeline.drain()
 
     def beats() -> list[dict[str, Any]]:
-        found = read_events(pipeline.bootstrap, pipeline.layout, ["heartbeats"])
+        found = read_events(pipeline.cluster, ["heartbeats"])
         return [decode("heartbeats", message.value) for message in found]
 
     eventually("the last heartbeat", lambda: beats()[-1:] and beats()[-1]["records"] == 4)

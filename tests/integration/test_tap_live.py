@@ -11,8 +11,10 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 import tapedeck as td
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.log import KafkaLogWriter
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.postgres.database import connect, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.connectors.postgres.store import Store, Written
@@ -23,7 +25,6 @@ from tapedeck.tape.notebook import place
 from tapedeck.tape.notebook.connection import Connection, default
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.query import NotKept
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, morning
 from tests.unit.tap_support import START, at, bar, minutes, played
@@ -38,7 +39,7 @@ def tapped(recorded, monkeypatch, tmp_path) -> Connection:
     config.write_text(CONFIG.to_toml())
     monkeypatch.setenv("TAPE_CONFIG", str(config))
     monkeypatch.setattr(default, "connection", default.connection)
-    return td.connect(bootstrap=recorded.bootstrap, prefix=recorded.layout.prefix)
+    return td.connect(bootstrap=recorded.cluster.bootstrap, prefix=recorded.layout.prefix)
 
 
 def test_every_topic_gives_the_same_frame_as_out_of_memory(tapped):
@@ -104,8 +105,8 @@ def connections() -> int:
 
 def test_following_gives_what_arrives_and_its_connections_close_with_it(kafka, prefix):
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
-    writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""))
+    ensure(Cluster(kafka.bootstrap, layout))
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), Origin("test", "test", ""))
     writer.send("bars", bar("AMD", START))
     writer.flush()
     before = connections()
@@ -125,15 +126,15 @@ def test_following_gives_what_arrives_and_its_connections_close_with_it(kafka, p
 
 def test_a_time_that_the_broker_has_deleted_is_refused_with_what_is_kept(kafka, prefix):
     layout = Layout(prefix, symbol_partitions=1)
-    ensure(kafka.bootstrap, layout)
-    writer = KafkaLogWriter(kafka.bootstrap, layout, Origin("test", "test", ""))
+    ensure(Cluster(kafka.bootstrap, layout))
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), Origin("test", "test", ""))
     for minute in range(10):
         writer.send("bars", bar("AMD", START + minute * 60_000_000))
     writer.close()
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     gone = TopicPartition(layout.wire_name("bars"), 0, 4)
     admin.delete_records([gone])[gone].result(10)
-    connected = Connection(source=KafkaSource(kafka.bootstrap, layout))
+    connected = Connection(source=KafkaSource(Cluster(kafka.bootstrap, layout)))
     with pytest.raises(NotKept, match="kept from 2024-03-08T14:34:00Z on"):
         connected.tap("bars", since=at(0))
     assert minutes(connected.tap("bars")) == [4, 5, 6, 7, 8, 9]
@@ -219,7 +220,7 @@ def test_why_there_was_no_trade_is_said_through_the_package(tapped):
 def test_commands_find_the_same_cluster_by_the_environment_of_a_connection(tapped, recorded, monkeypatch):
     monkeypatch.setenv("TAPE_CONFIG", "tape.toml")
     told = tapped.environment()
-    assert told["KAFKA_BOOTSTRAP_SERVERS"] == recorded.bootstrap
+    assert told["KAFKA_BOOTSTRAP_SERVERS"] == recorded.cluster.bootstrap
     assert told["TAPE_PREFIX"] == recorded.layout.prefix
     assert (told["TAPE_CONFIG"], told["TAPE_SYMBOL_PARTITIONS"]) == ("tape.toml", "4")
 

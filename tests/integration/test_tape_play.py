@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.connectors.log import KafkaLogWriter
-from tapedeck.connectors.reading import read_topic
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
@@ -17,7 +19,6 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.cli.main import app
-from tapedeck.topics.admin import ensure
 from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
 
@@ -28,7 +29,7 @@ ORIGIN = Origin("test", "test", "")
 @pytest.fixture
 def layout(kafka: Broker, prefix: str) -> Layout:
     layout = Layout(prefix)
-    ensure(kafka.bootstrap, layout)
+    ensure(Cluster(kafka.bootstrap, layout))
     return layout
 
 
@@ -38,10 +39,10 @@ def short_tape(minutes: int = 6) -> Tape:
 
 
 def play(kafka: Broker, layout: Layout, tape: Tape) -> int:
-    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), ORIGIN)
     try:
         player = Player(tape, writer, Pace(1e6))
-        return player.play(lambda: last_watermarks(kafka.bootstrap, layout, SOURCES)).minutes
+        return player.play(lambda: last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES)).minutes
     finally:
         writer.close()
 
@@ -50,27 +51,27 @@ def test_watermarks_are_read_back_and_a_second_play_goes_on_where_the_first_ende
     kafka: Broker, layout: Layout
 ) -> None:
     tape = short_tape()
-    assert set(last_watermarks(kafka.bootstrap, layout, SOURCES).values()) == {None}
+    assert set(last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES).values()) == {None}
     first_part = replace(tape, minutes=tape.minutes[:4])
     assert play(kafka, layout, first_part) == 4
-    found = last_watermarks(kafka.bootstrap, layout, SOURCES)
+    found = last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES)
     assert set(found) == {(name, p) for name in SOURCES for p in range(layout.partitions(name))}
     assert set(found.values()) == {first_part.minutes[-1].label}
     assert play(kafka, layout, tape) == 2
     assert play(kafka, layout, tape) == 0
-    bars = [decode("bars", m.value) for m in read_topic(kafka.bootstrap, layout, "bars") if m.value]
+    bars = [decode("bars", m.value) for m in read_topic(Cluster(kafka.bootstrap, layout), "bars") if m.value]
     expected = [*tape.history, *(body for minute in tape for body in minute.bars)]
     assert sorted(b["event_id"] for b in bars) == sorted(b["event_id"] for b in expected)
 
 
 def test_the_last_watermark_is_found_behind_many_records(kafka: Broker, layout: Layout) -> None:
     tape = short_tape(1)
-    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), ORIGIN)
     writer.watermark("bars", tape.first_live)
     for body in tape.history:
         writer.send("bars", body)
     writer.close()
-    found = last_watermarks(kafka.bootstrap, layout, ("bars",))
+    found = last_watermarks(Cluster(kafka.bootstrap, layout), ("bars",))
     assert set(found.values()) == {tape.first_live}
 
 
@@ -78,11 +79,11 @@ def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
     kafka: Broker, layout: Layout
 ) -> None:
     label = 1_771_338_600_000_000
-    writer = KafkaLogWriter(kafka.bootstrap, layout, ORIGIN)
+    writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), ORIGIN)
     writer.watermark("features", label - MINUTE_US)
     writer.flush()
     with Follower(
-        kafka.bootstrap, layout, ("features",), stages=("dispatch-tiny",), patience_s=1
+        Cluster(kafka.bootstrap, layout), ("features",), stages=("dispatch-tiny",), patience_s=1
     ) as follower:
         writer.watermark("features", label)
         writer.flush()
@@ -90,7 +91,7 @@ def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
             follower.wait_for(label)
         _beat(writer, "dispatch-tiny", label)
         follower.wait_for(label)
-    with Follower(kafka.bootstrap, layout, ("features", "signals"), patience_s=1) as follower:
+    with Follower(Cluster(kafka.bootstrap, layout), ("features", "signals"), patience_s=1) as follower:
         with pytest.raises(Fatal, match="stands still: signals/0"):
             follower.wait_for(label)
         writer.watermark("signals", label)
@@ -138,7 +139,7 @@ def test_the_command_refuses_a_cluster_without_topics(kafka: Broker) -> None:
 
 def test_the_command_refuses_a_tape_that_the_topics_would_delete(kafka: Broker, prefix: str) -> None:
     kept = Layout(prefix)
-    ensure(kafka.bootstrap, kept)
+    ensure(Cluster(kafka.bootstrap, kept))
     _shorten(kafka.bootstrap, kept.wire_name("quotes"))
     arguments = ["play", "--synthetic", "--bootstrap", kafka.bootstrap, "--prefix", prefix]
     result = CliRunner().invoke(app, arguments)

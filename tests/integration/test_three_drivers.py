@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tapedeck.agents.table import read_disk
-from tapedeck.connectors.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.recorded.format import RecordedTape, load
 from tapedeck.connectors.recorded.window import SOURCES
 from tapedeck.connectors.tapes.marks import Follower
@@ -74,13 +74,13 @@ def live_digests(source: KafkaSource) -> dict[str, str]:
 
 def follow(workers: Workers, label: int, names: tuple[str, ...] = MARKED) -> None:
     """Wait until ``names`` have ended the minute, as long as anything moves."""
-    with Follower(workers.bootstrap, workers.layout, names, patience_s=PATIENCE_S) as follower:
+    with Follower(workers.cluster, names, patience_s=PATIENCE_S) as follower:
         follower.wait_for(label)
 
 
 def check(workers: Workers, log: MemoryLog, label: int) -> None:
     """The three drivers agree. The changelog's last values come a moment after the last watermark."""
-    expected, source = sim_digests(log), KafkaSource(workers.bootstrap, workers.layout)
+    expected, source = sim_digests(log), KafkaSource(workers.cluster)
     follow(workers, label)
     eventually(
         lambda: all(
@@ -130,7 +130,7 @@ def test_live_workers_leave_the_digests_of_the_regression_tapes(
 def agrees_with_its_manifest(tape: RecordedTape, live: Workers) -> None:
     follow(live, max(filter(None, map(readable_label, tape.messages))))
     due, tables = tape.manifest, {stage: tape.manifest.tables[stage].sha256 for stage in MARKET_STAGES}
-    with KafkaSource(live.bootstrap, live.layout) as source:
+    with KafkaSource(live.cluster) as source:
         for name in OUTPUTS:
             assert live_outputs(name, source).hexdigest() == due.topics[name].sha256, (due.name, name)
         eventually(

@@ -5,8 +5,9 @@ import time
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tapedeck.connectors.kafka.admin import Kind, check, compare, describe, ensure
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import CatalogueMismatch
-from tapedeck.topics.admin import Kind, check, compare, describe, ensure
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 pytestmark = pytest.mark.integration
@@ -14,10 +15,12 @@ pytestmark = pytest.mark.integration
 
 def test_topics_are_created_once_as_the_catalogue_says(kafka, prefix):
     layout = Layout(prefix)
-    assert sorted(ensure(kafka.bootstrap, layout)) == sorted(layout.wire_name(t.name) for t in CATALOGUE)
-    assert compare(describe(kafka.bootstrap, layout), layout) == []
-    assert ensure(kafka.bootstrap, layout) == []
-    check(kafka.bootstrap, layout)
+    assert sorted(ensure(Cluster(kafka.bootstrap, layout))) == sorted(
+        layout.wire_name(t.name) for t in CATALOGUE
+    )
+    assert compare(describe(Cluster(kafka.bootstrap, layout)), layout) == []
+    assert ensure(Cluster(kafka.bootstrap, layout)) == []
+    check(Cluster(kafka.bootstrap, layout))
 
 
 def test_a_topic_that_differs_is_reported_and_left_alone(kafka, prefix):
@@ -28,15 +31,15 @@ def test_a_topic_that_differs_is_reported_and_left_alone(kafka, prefix):
     for future in admin.create_topics(new).values():
         future.result(20)
     deadline = time.monotonic() + 20
-    while len(describe(kafka.bootstrap, layout)) < 2:
+    while len(describe(Cluster(kafka.bootstrap, layout))) < 2:
         assert time.monotonic() < deadline, "the topics never showed up"
     with pytest.raises(CatalogueMismatch, match=name):
-        ensure(kafka.bootstrap, layout)
-    found = describe(kafka.bootstrap, layout)
+        ensure(Cluster(kafka.bootstrap, layout))
+    found = describe(Cluster(kafka.bootstrap, layout))
     assert set(found) == {name, f"{prefix}.stray"}, "nothing is created beside a topic that differs"
     assert found[name].partitions == 2
     assert found[name].config["retention.ms"] == "1000"
     kinds = {(d.topic, d.kind) for d in compare(found, layout) if d.kind is not Kind.MISSING}
     assert kinds == {(name, Kind.PARTITIONS), (name, Kind.CONFIG), (f"{prefix}.stray", Kind.UNEXPECTED)}
     with pytest.raises(CatalogueMismatch, match="missing"):
-        check(kafka.bootstrap, layout)
+        check(Cluster(kafka.bootstrap, layout))

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def base(recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.bootstrap)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", recorded.cluster.bootstrap)
     monkeypatch.setenv("TAPE_PREFIX", recorded.layout.prefix)
     path = tmp_path / "tape.toml"
     path.write_text(CONFIG.to_toml())

@@ -17,10 +17,11 @@ from aiokafka.protocol.offset import OffsetResponse_v3
 from aiokafka.protocol.produce import ProduceResponse_v7
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
-from tapedeck.connectors.bulk import kernel as K
-from tapedeck.connectors.bulk.records import contiguous, seal
-from tapedeck.connectors.bulk.source import KafkaSource
-from tapedeck.connectors.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.bulk import kernel as K
+from tapedeck.connectors.kafka.bulk.records import contiguous, seal
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.bulk.writer import BulkWriter
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message
@@ -172,13 +173,13 @@ def produced(offset, code=0):
 
 
 def read(broker, start=0, end=6):
-    source = KafkaSource(broker.bootstrap, LAYOUT, SILENT_S)
+    source = KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     return [m.offset for block in source.stream(PART, start, end) for m in block.messages()]
 
 
 def written(broker, count=3):
     """What ``flush`` gives, then the batches as the broker got them."""
-    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    writer = BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     writer.write(Block.of(messages(count)))
     return writer.flush(), [request[-200:] for request in broker.asked[PRODUCE]]
 
@@ -186,7 +187,7 @@ def written(broker, count=3):
 def test_the_script_serves_a_whole_partition(broker):
     broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3))]
     broker.answers[OFFSETS] = [offsets(0), offsets(6)]
-    assert KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"]) == {PART: (0, 6)}
+    assert KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"]) == {PART: (0, 6)}
     assert read(broker) == [0, 1, 2, 3, 4, 5]
 
 
@@ -196,27 +197,27 @@ def test_an_election_is_waited_for_where_ends_are_asked(broker):
         broker.metadata(),
     ]
     broker.answers[OFFSETS] = [offsets(-1, NOT_LEADER), offsets(2), offsets(6)]
-    assert KafkaSource(broker.bootstrap, LAYOUT, 3).ends(["bars"]) == {PART: (2, 6)}
+    assert KafkaSource(Cluster(broker.bootstrap, LAYOUT), 3).ends(["bars"]) == {PART: (2, 6)}
     assert len(broker.asked[METADATA]) > 4 and len(broker.asked[OFFSETS]) == 3
 
 
 def test_a_topic_made_a_moment_ago_is_waited_for(broker):
     broker.answers[METADATA] = [broker.metadata(code=UNKNOWN_TOPIC), broker.metadata()]
     broker.answers[OFFSETS] = [offsets(0), offsets(6)]
-    assert KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"]) == {PART: (0, 6)}
+    assert KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"]) == {PART: (0, 6)}
     assert len(broker.asked[METADATA]) == 2
 
 
 def test_a_topic_that_is_not_there_is_fatal_within_seconds(broker):
     broker.answers[METADATA] = [broker.metadata(code=UNKNOWN_TOPIC)]
     with pytest.raises(Fatal, match=r"p.bars cannot be read: the cluster does not have it"):
-        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+        KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"])
 
 
 def test_an_election_without_end_is_a_retry(broker):
     broker.answers[METADATA] = [broker.metadata(leader=-1)]
     with pytest.raises(Retry, match=r"gave nothing for 0.6 s while the ends.*p.bars/0 has no leader"):
-        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+        KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"])
 
 
 @pytest.mark.parametrize(
@@ -259,13 +260,13 @@ def test_a_broker_that_falls_silent_in_a_fetch_is_a_retry(broker):
 def test_a_broker_that_does_not_answer_at_all_is_a_retry(broker):
     broker.answers[VERSIONS] = [SILENCE]
     with pytest.raises(Retry, match="gave nothing"):
-        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+        KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"])
 
 
 def test_what_is_no_broker_is_named(broker):
     broker.answers[VERSIONS] = [Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")]
     with pytest.raises(Fatal, match=rf"answers at {broker.bootstrap} does not speak Kafka; got b'HTTP/1.1'"):
-        KafkaSource(broker.bootstrap, LAYOUT, SILENT_S).ends(["bars"])
+        KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"])
 
 
 def test_an_answer_out_of_turn_is_not_taken(broker):
@@ -297,7 +298,7 @@ def test_a_broker_of_before_2_3_is_named_as_too_old(broker):
 
 def test_a_stream_left_early_leaves_no_answer_behind(broker):
     broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3)), fetched(batch(0)), fetched(batch(3))]
-    source = KafkaSource(broker.bootstrap, LAYOUT, SILENT_S)
+    source = KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     stream = source.stream(PART, 0, 6)
     assert next(stream).offsets.tolist() == [0, 1, 2]
     while len(broker.asked[FETCH]) < 2:
@@ -311,7 +312,7 @@ def test_a_stream_left_early_leaves_no_answer_behind(broker):
 )
 def test_a_batch_that_fails_for_the_moment_is_sent_again_as_it_was(broker, fault):
     broker.answers[PRODUCE] = [fault, produced(40)]
-    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    writer = BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     writer.write(Block.of(messages(3)))
     if fault is SILENCE:
         with pytest.raises(Retry, match="gave nothing"):
@@ -323,7 +324,7 @@ def test_a_batch_that_fails_for_the_moment_is_sent_again_as_it_was(broker, fault
 
 def test_sequences_go_on_over_batches(broker):
     broker.answers[PRODUCE] = [produced(0), produced(3)]
-    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S)
+    writer = BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     for _ in range(2):
         writer.write(Block.of(messages(3)))
         writer.flush()
@@ -368,13 +369,13 @@ def test_an_election_is_waited_for_where_records_are_written(broker):
 
 def test_what_waits_is_bounded(broker):
     broker.answers[PRODUCE] = [SILENCE]
-    writer = BulkWriter(broker.bootstrap, LAYOUT, SILENT_S, batch_bytes=1000, queue_bytes=5000)
+    writer = BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S, batch_bytes=1000, queue_bytes=5000)
     with pytest.raises(Retry, match="bytes were written"):
         for _ in range(10):
             writer.write(Block.of(messages(100)))
 
 
 def test_nothing_written_is_nothing_to_flush(broker):
-    with BulkWriter(broker.bootstrap, LAYOUT, SILENT_S) as writer:
+    with BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S) as writer:
         assert writer.flush() == {}
     assert not broker.asked[PRODUCER]

@@ -10,8 +10,8 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.connectors.bulk import kernel as K
-from tapedeck.connectors.bulk.records import batches_of, blocks_of, check, seal
+from tapedeck.connectors.kafka.bulk import kernel as K
+from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check, seal
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 
-from tapedeck.connectors import groups as module
-from tapedeck.connectors.groups import KafkaGroups
+from tapedeck.connectors.kafka import groups as module
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.topics.catalogue import Layout
 
 BARS = ("bars", 0)
 LOADING = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
@@ -48,7 +48,7 @@ class Admin:
 @pytest.fixture
 def groups(monkeypatch: pytest.MonkeyPatch) -> KafkaGroups:
     monkeypatch.setattr(module, "_AGAIN_S", 0.0)
-    return KafkaGroups("127.0.0.1:1", Layout())
+    return KafkaGroups(Cluster("127.0.0.1:1"))
 
 
 def test_a_coordinator_that_still_loads_is_asked_again(

@@ -182,6 +182,52 @@ def test_each_pattern_fires(pattern, line):
     assert pattern.search(line)
 
 
+CLIENTS = re.compile(
+    r"\b(?:Consumer|Producer|AdminClient|SchemaRegistryClient|create_connection)\(|bootstrap: str\b"
+)
+KAFKA_ROOM = "connectors/kafka/"
+
+
+def clients_outside_the_kafka_room(path, text):
+    """Lines that make a Kafka client, or take an address instead of a Cluster. Classes are no clients."""
+    if path.startswith((KAFKA_ROOM, "tests/")):
+        return []
+    return [
+        n for n in lines_with(CLIENTS, text) if not text.splitlines()[n - 1].lstrip().startswith("class ")
+    ]
+
+
+def test_every_kafka_client_is_made_in_the_kafka_room_from_a_cluster():
+    # Where a person's word, the option --bootstrap or an argument, becomes a Cluster; and what stack.json holds.
+    names = (
+        "cli/pipeline",
+        "cli/replay",
+        "cli/snapshot",
+        "notebook/connection",
+        "notebook/place",
+        "local/state",
+    )
+    allowed = {f"tape/{name}.py" for name in names}
+    broken = {
+        p: n for p, t in texts("*.py") if p not in allowed and (n := clients_outside_the_kafka_room(p, t))
+    }
+    assert broken == {}
+
+
+def test_a_client_elsewhere_is_found():
+    assert clients_outside_the_kafka_room("agents/x.py", "a = 1\nc = AdminClient({})\n") == [2]
+    assert clients_outside_the_kafka_room("tape/x.py", "def f(bootstrap: str) -> None: ...\n") == [1]
+    assert clients_outside_the_kafka_room("agents/x.py", "class TapeConsumer(Consumer):\n") == []
+    assert clients_outside_the_kafka_room(f"{KAFKA_ROOM}x.py", "Consumer({})\n") == []
+
+
+def test_the_rooms_have_one_import_name():
+    links = {p.name: p.resolve() for p in (ROOT / "src" / "tapedeck").iterdir() if p.is_symlink()}
+    assert links == {
+        name: ROOT / name for name in ("schemas", "topics", "streams", "agents", "connectors", "tape")
+    }
+
+
 def test_the_import_contracts_are_in_place_for_the_import_linter():
     contracts = (ROOT / "pyproject.toml").read_text()
     assert 'layers = ["tape", "agents : connectors", "streams", "topics", "schemas"]' in contracts

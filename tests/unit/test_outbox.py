@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from tapedeck.connectors.producer import Batch
+from tapedeck.connectors.kafka.outbox import Batch
 from tapedeck.schemas.errors import Retry
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.recorded.window import Window
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
@@ -92,4 +93,4 @@ def test_a_summary_says_equal_different_or_that_there_is_nothing_to_compare():
 
 def test_topics_without_a_prefix_are_never_removed():
     with pytest.raises(Fatal, match="only a prefix can be removed"):
-        purge("127.0.0.1:1", Layout(), (), "")
+        purge(Cluster("127.0.0.1:1"), (), "")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tapedeck.agents.app import new_app
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import PartitionedStore, ShellStore, ShellTable
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import pack
 from tapedeck.streams.shell import Write
-from tapedeck.topics.catalogue import Layout
 from tests.unit.test_changelog import KEYS, Entry, applied, as_log, owner, restored, tables
 
 PARTITIONS = [0, 1]
@@ -22,7 +22,7 @@ PARTITIONS = [0, 1]
 
 @pytest.fixture
 def store(tmp_path: Path) -> ShellStore:
-    settings = Settings("nowhere:9", tmp_path / "tape.toml", tmp_path, Layout())
+    settings = Settings(Cluster("nowhere:9"), tmp_path / "tape.toml", tmp_path)
     app = new_app("test", settings, "scores", "single")
     topic = app.topic("scores.changelog", key_type=bytes, value_type=bytes, partitions=2)
     table = ShellTable(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tapedeck.connectors.kafka.admin import Found, Kind, compare, describe, refuse
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
-from tapedeck.topics.admin import Found, Kind, compare, describe, refuse
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 LAYOUT = Layout("p")
@@ -64,4 +65,4 @@ def test_another_topic_under_the_prefix_is_unexpected():
 
 def test_an_address_without_a_broker_is_named():
     with pytest.raises(Retry, match=r"127\.0\.0\.1:1\b"):
-        describe("127.0.0.1:1", LAYOUT, timeout_s=0.5)
+        describe(Cluster("127.0.0.1:1", LAYOUT), timeout_s=0.5)

@@ -17,9 +17,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.wire import Wire
-from tapedeck.topics.catalogue import Layout
 
 log = logging.getLogger("tapedeck.outbox")
 
@@ -71,37 +71,36 @@ class Batch:
 
 
 class Outbox:
-    """A producer of log records. ``timeout_s`` bounds the blocking waits for acknowledgements."""
+    """A producer of log records. ``role`` names it to the broker; ``timeout_s`` bounds the blocking waits."""
 
     def __init__(
         self,
-        bootstrap: str,
-        layout: Layout,
+        cluster: Cluster,
+        role: str,
         *,
         linger_ms: float = 1,
         timeout_s: float = 30.0,
-        client_id: str = "tapedeck",
     ) -> None:
-        self._layout = layout
+        self._layout = cluster.layout
         self._timeout_s = timeout_s
-        self._bootstrap = bootstrap
+        self._bootstrap = cluster.bootstrap
         self._away = False
         self._quiet_until = 0.0
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "client.id": client_id,
-                "enable.idempotence": True,
-                "linger.ms": linger_ms,
-                "message.timeout.ms": 0,
-                "queue.buffering.max.messages": _MAX_IN_QUEUE,
-                "socket.nagle.disable": True,
-                "log_level": 2,
-                "error_cb": self._on_error,
-            }
+            cluster.librdkafka(
+                role,
+                **{
+                    "enable.idempotence": True,
+                    "linger.ms": linger_ms,
+                    "message.timeout.ms": 0,
+                    "queue.buffering.max.messages": _MAX_IN_QUEUE,
+                    "socket.nagle.disable": True,
+                    "error_cb": self._on_error,
+                },
+            )
         )
         self._open = True
-        self._thread = threading.Thread(target=self._serve, name=f"{client_id}-delivery", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"{role}-delivery", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
@@ -47,12 +48,12 @@ class Difference(NamedTuple):
         return f"{self.topic}: {self.what} is {self.found}, expected {self.expected}; {self.remedy}"
 
 
-def describe(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
+def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
     """Catalogue topics that exist, and everything else under a non-empty prefix, by name on the cluster.
 
     Raises Retry where the broker does not answer.
     """
-    admin = _admin(bootstrap)
+    admin, layout = admin_of(cluster), cluster.layout
     try:
         known = admin.list_topics(timeout=timeout_s).topics
         ours = {layout.wire_name(topic.name) for topic in CATALOGUE}
@@ -63,7 +64,7 @@ def describe(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> di
         futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
         configs = {resource.name: future.result(timeout_s) for resource, future in futures.items()}
     except KafkaException as error:
-        raise _unreachable(bootstrap, error) from error
+        raise _unreachable(cluster, error) from error
     wanted = layout.topic_config(CATALOGUE[0].name)
     return {
         name: Found(
@@ -110,21 +111,21 @@ def _differences(
             yield Difference(name, Kind.CONFIG, key, value, expected, remedy)
 
 
-def ensure(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> list[str]:
+def ensure(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> list[str]:
     """Create the catalogue's missing topics; returns their names on the cluster.
 
     Nothing is created or altered where an existing topic differs: raises CatalogueMismatch naming each
     difference. Raises Retry where the broker does not answer.
     """
-    differences = compare(describe(bootstrap, layout, timeout_s), layout)
+    differences = compare(describe(cluster, timeout_s), cluster.layout)
     refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
     missing = {d.topic for d in differences if d.kind is Kind.MISSING}
-    created = _create(bootstrap, layout, missing, timeout_s)
+    created = _create(cluster, missing, timeout_s)
     deadline = time.monotonic() + timeout_s
     # The broker's metadata follows a creation, by us or by somebody else, with a delay.
     while missing:
         time.sleep(_POLL_S)
-        differences = compare(describe(bootstrap, layout, timeout_s), layout)
+        differences = compare(describe(cluster, timeout_s), cluster.layout)
         refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
         missing = {d.topic for d in differences if d.kind is Kind.MISSING}
         if missing and time.monotonic() > deadline:
@@ -132,7 +133,8 @@ def ensure(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> list
     return created
 
 
-def _create(bootstrap: str, layout: Layout, missing: set[str], timeout_s: float) -> list[str]:
+def _create(cluster: Cluster, missing: set[str], timeout_s: float) -> list[str]:
+    layout = cluster.layout
     new = [
         NewTopic(
             layout.wire_name(topic.name),
@@ -145,7 +147,7 @@ def _create(bootstrap: str, layout: Layout, missing: set[str], timeout_s: float)
     ]
     if not new:
         return []
-    admin = _admin(bootstrap)
+    admin = admin_of(cluster)
     created = []
     try:
         answers = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
@@ -157,13 +159,13 @@ def _create(bootstrap: str, layout: Layout, missing: set[str], timeout_s: float)
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     except KafkaException as error:
-        raise _unreachable(bootstrap, error) from error
+        raise _unreachable(cluster, error) from error
     return created
 
 
-def check(bootstrap: str, layout: Layout, timeout_s: float = TIMEOUT_S) -> None:
+def check(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> None:
     """Raise CatalogueMismatch where the cluster differs from the catalogue: what workers ask at start."""
-    differences = compare(describe(bootstrap, layout, timeout_s), layout)
+    differences = compare(describe(cluster, timeout_s), cluster.layout)
     refuse([d for d in differences if d.kind is not Kind.UNEXPECTED])
 
 
@@ -173,13 +175,15 @@ def refuse(differences: list[Difference]) -> None:
         raise CatalogueMismatch("\n".join(map(str, differences)), reason=differences[0].kind)
 
 
-def _admin(bootstrap: str) -> AdminClient:
-    # One client per call: they are cheap, and long-lived ones outlive the brokers they were made for.
-    # Callers hold it until its futures are done; its end fails them.
-    return AdminClient({"bootstrap.servers": bootstrap, "client.id": "tape-admin", "log_level": 2})
+def admin_of(cluster: Cluster) -> AdminClient:
+    """A client for a few questions: cheap, and long-lived ones outlive the brokers they were made for.
+
+    Hold it until its futures are done; its end fails them.
+    """
+    return AdminClient(cluster.librdkafka("admin"))
 
 
-def _unreachable(bootstrap: str, error: KafkaException) -> Retry:
+def _unreachable(cluster: Cluster, error: KafkaException) -> Retry:
     reason = error.args[0].str() if error.args else "unknown"
     remedy = "check the address and that the broker runs (`tape status`)"
-    return Retry(f"the broker did not answer: {reason}", value=bootstrap, remedy=remedy)
+    return Retry(f"the broker did not answer: {reason}", value=cluster.bootstrap, remedy=remedy)

@@ -7,9 +7,9 @@ from typing import TypeVar, cast
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.merge import Part
-from tapedeck.topics.catalogue import Layout
 
 _ANSWER_S = 10.0
 _OCCUPIED = (
@@ -30,11 +30,9 @@ T = TypeVar("T")
 class KafkaGroups:
     """The groups of one cluster, each by its whole name."""
 
-    def __init__(self, bootstrap: str, layout: Layout) -> None:
-        self._bootstrap, self._layout = bootstrap, layout
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap, "client.id": "tape-groups", "log_level": 2}
-        )
+    def __init__(self, cluster: Cluster) -> None:
+        self._bootstrap, self._layout = cluster.bootstrap, cluster.layout
+        self._admin = AdminClient(cluster.librdkafka("groups"))
 
     def members(self, group: str) -> list[str]:
         """The members, as client id and host. Raises Retry where the broker does not answer."""

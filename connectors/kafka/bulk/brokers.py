@@ -5,7 +5,6 @@ several copies of the records and needs an event loop and a background task in e
 """
 
 import io
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from aiokafka.conn import collect_hosts
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Bytes
 
@@ -27,7 +27,6 @@ _PAUSE_S = 0.1
 _NEW_S = 1.0
 _UNKNOWN, _INVALID = 3, 17
 _MOST_BYTES = 1 << 30
-_CLIENT_ID = "tapedeck-bulk"
 _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
 """Error codes of a cluster that elects leaders, starts or has just created a topic."""
 
@@ -76,13 +75,12 @@ class Patience:
 class Connection:
     """A socket to one broker. What fails raises Passing, and the connection is of no more use."""
 
-    def __init__(self, host: str, port: int, silent_s: float) -> None:
+    def __init__(self, cluster: Cluster, host: str, port: int, silent_s: float) -> None:
         try:
-            self._socket = socket.create_connection((host, port), timeout=silent_s)
+            self._socket = cluster.open_socket(host, port, silent_s)
         except OSError as error:
             raise Passing(f"{host}:{port}: {error}") from None
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._where = f"{host}:{port}"
+        self._where, self._client_id = f"{host}:{port}", f"{cluster.client_id}-bulk"
         self._sent = 0
         self._request: Any = None
         self._versions: dict[int, tuple[int, int]] = {}
@@ -100,7 +98,7 @@ class Connection:
         except NotImplementedError as error:
             raise Fatal(f"the broker at {self._where} is of a version not supported: {error}") from None
         self._sent += 1
-        head = self._request.build_request_header(correlation_id=self._sent, client_id=_CLIENT_ID)
+        head = self._request.build_request_header(correlation_id=self._sent, client_id=self._client_id)
         body = head.encode() + self._request.encode()
         try:
             self._socket.sendall(struct.pack(">i", len(body)) + body)
@@ -159,18 +157,18 @@ class Connection:
         self._socket.close()
 
 
-class Cluster:
+class Brokers:
     """Leaders of partitions, and connections to them. For one thread of one process."""
 
-    def __init__(self, bootstrap: str, silent_s: float = SILENT_S) -> None:
-        self.bootstrap, self.silent_s = bootstrap, silent_s
+    def __init__(self, cluster: Cluster, silent_s: float = SILENT_S) -> None:
+        self._cluster, self.silent_s = cluster, silent_s
         self._addresses: dict[int, tuple[str, int]] = {}
         self._leaders: dict[WirePart, int] = {}
         self._free: dict[int, list[Connection]] = {}
 
     def patience(self, doing: str, limit_s: float | None = None) -> Patience:
         """For attempts at ``doing``; the limit is the silence allowed."""
-        return Patience(self.silent_s if limit_s is None else limit_s, doing, self.bootstrap)
+        return Patience(self.silent_s if limit_s is None else limit_s, doing, self._cluster.bootstrap)
 
     def patiently(self, ask: Callable[[], _Answer], doing: str, limit_s: float | None = None) -> _Answer:
         """What ``ask`` gives, asked again while it raises Passing. Raises Retry when patience is over."""
@@ -231,17 +229,17 @@ class Cluster:
         fault: Passing | None = None
         for host, port in self._known():
             try:
-                connection = Connection(host, port, self.silent_s)
+                connection = Connection(self._cluster, host, port, self.silent_s)
                 try:
                     return connection.ask(request)
                 finally:
                     connection.close()
             except Passing as error:
                 fault = error
-        raise fault or Passing(f"{self.bootstrap} names no broker")
+        raise fault or Passing(f"{self._cluster.bootstrap} names no broker")
 
     def _known(self) -> list[tuple[str, int]]:
-        first = [(host, port) for host, port, _ in collect_hosts(self.bootstrap)]
+        first = [(host, port) for host, port, _ in collect_hosts(self._cluster.bootstrap)]
         return [*self._addresses.values(), *(each for each in first if each not in self._addresses.values())]
 
     def borrow(self, node: int) -> Connection:
@@ -250,7 +248,7 @@ class Cluster:
             return free.pop()
         if node not in self._addresses:
             raise Passing(f"node {node} is not known")
-        return Connection(*self._addresses[node], self.silent_s)
+        return Connection(self._cluster, *self._addresses[node], self.silent_s)
 
     def give_back(self, node: int, connection: Connection) -> None:
         """Keep a connection on which no answer is awaited."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from tapedeck.connectors.producer import Batch, Outbox
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.streams.contract import Message
 from tapedeck.streams.wire import Headers, Origin, Wire, record_wire, watermark_wires
-from tapedeck.topics.catalogue import Layout, topic
+from tapedeck.topics.catalogue import topic
 
 
 class LogWriter(Protocol):
@@ -28,10 +29,10 @@ class LogWriter(Protocol):
 class KafkaLogWriter:
     """The LogWriter onto a cluster."""
 
-    def __init__(self, bootstrap: str, layout: Layout, origin: Origin, *, linger_ms: float = 1) -> None:
-        self._layout = layout
+    def __init__(self, cluster: Cluster, origin: Origin, *, linger_ms: float = 1) -> None:
+        self._layout = cluster.layout
         self._static = origin.static()
-        self._outbox = Outbox(bootstrap, layout, linger_ms=linger_ms, client_id=origin.source)
+        self._outbox = Outbox(cluster, origin.source, linger_ms=linger_ms)
         self._open: list[Batch] = []
 
     def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:

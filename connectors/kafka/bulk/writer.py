@@ -16,13 +16,13 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from tapedeck.connectors.bulk import kernel as K
-from tapedeck.connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
-from tapedeck.connectors.bulk.records import contiguous, seal
+from tapedeck.connectors.kafka.bulk import kernel as K
+from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.records import contiguous, seal
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block, Bytes
 from tapedeck.streams.merge import Part
-from tapedeck.topics.catalogue import Layout
 
 BATCH_BYTES = 512 << 10
 QUEUE_BYTES = 16 << 20
@@ -106,15 +106,14 @@ class BulkWriter:
 
     def __init__(
         self,
-        bootstrap: str,
-        layout: Layout,
+        cluster: Cluster,
         silent_s: float = SILENT_S,
         *,
         batch_bytes: int = BATCH_BYTES,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        self._layout, self._batch_bytes, self._queue_bytes = layout, batch_bytes, queue_bytes
-        self._cluster = Cluster(bootstrap, silent_s)
+        self._layout, self._batch_bytes, self._queue_bytes = cluster.layout, batch_bytes, queue_bytes
+        self._brokers = Brokers(cluster, silent_s)
         self._lanes: dict[WirePart, _Lane] = {}
         self._limits: dict[str, int] = {}
         self._flying: dict[int, tuple[Connection, list[WirePart]]] = {}
@@ -159,22 +158,22 @@ class BulkWriter:
         """Close the connections. What was not flushed may be written or not."""
         for node in list(self._flying):
             self._land(node).close()
-        self._cluster.close()
+        self._brokers.close()
 
     def _known_producer(self) -> tuple[int, int]:
         if self._producer is None:
-            self._producer = self._cluster.patiently(self._new_producer, "a producer id was asked for")
+            self._producer = self._brokers.patiently(self._new_producer, "a producer id was asked for")
         return self._producer
 
     def _new_producer(self) -> tuple[int, int]:
-        answer = self._cluster.ask_any(InitProducerIdRequest(None, 0))
+        answer = self._brokers.ask_any(InitProducerIdRequest(None, 0))
         demand(answer.error_code, "asking for a producer id")
         return answer.producer_id, answer.producer_epoch
 
     def _limit_of(self, topic: str) -> int:
         """The most bytes of a batch that a topic takes. Raises Fatal where the topic is not there."""
-        self._cluster.learn((topic,))
-        answer = self._cluster.ask_any(DescribeConfigsRequest([(_TOPIC, topic, [_LIMIT])]))
+        self._brokers.learn((topic,))
+        answer = self._brokers.ask_any(DescribeConfigsRequest([(_TOPIC, topic, [_LIMIT])]))
         ((code, _, _, _, settings),) = answer.resources
         demand(code, f"asking for {_LIMIT} of {topic}")
         return next(int(value) for name, value, *_ in settings if name == _LIMIT)
@@ -183,7 +182,7 @@ class BulkWriter:
         topic = wire[0]
         if topic not in self._limits:
             doing = f"{_LIMIT} of {topic} was asked for"
-            self._limits[topic] = self._cluster.patiently(lambda: self._limit_of(topic), doing)
+            self._limits[topic] = self._brokers.patiently(lambda: self._limit_of(topic), doing)
         most = self._limits[topic]
         self._lanes[wire] = _Lane(part, min(self._batch_bytes, most), most)
         return self._lanes[wire]
@@ -194,10 +193,10 @@ class BulkWriter:
 
     def _drain(self, most: int) -> None:
         """Return when no more than ``most`` bytes wait."""
-        patience = self._cluster.patience(f"{self._size()} bytes were written")
+        patience = self._brokers.patience(f"{self._size()} bytes were written")
         while (before := self._size()) > most:
             try:
-                self._exchange(self._cluster.silent_s)
+                self._exchange(self._brokers.silent_s)
             except Passing as fault:
                 patience.bear(fault)
             if self._size() < before:
@@ -229,7 +228,7 @@ class BulkWriter:
         by_node: dict[int, list[WirePart]] = defaultdict(list)
         fault: Passing | None = None
         try:
-            leaders = self._cluster.leaders(waiting)
+            leaders = self._brokers.leaders(waiting)
         except Passing as error:
             return error
         for wire in waiting:
@@ -248,7 +247,7 @@ class BulkWriter:
 
     def _fly(self, node: int, parts: list[WirePart]) -> None:
         """Send the oldest batch of each of ``parts``, as many as fit in a request."""
-        connection = self._cluster.borrow(node)
+        connection = self._brokers.borrow(node)
         contents: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
         taken, size = list[WirePart](), 0
         for wire in parts:
@@ -258,7 +257,7 @@ class BulkWriter:
             size += len(content)
             contents[wire[0]].append((wire[1], content))
             taken.append(wire)
-        timeout_ms = int(self._cluster.silent_s * 1000)
+        timeout_ms = int(self._brokers.silent_s * 1000)
         try:
             connection.send(ProduceRequest(None, _ALL_REPLICAS, timeout_ms, list(contents.items())))
         except Passing:
@@ -278,7 +277,7 @@ class BulkWriter:
             connection.close()
             self._forget(parts)
             return error
-        self._cluster.give_back(node, connection)
+        self._brokers.give_back(node, connection)
         fault = None
         for topic, partitions in answer.topics:
             for partition, code, offset, *_ in partitions:
@@ -298,7 +297,7 @@ class BulkWriter:
 
     def _forget(self, parts: Iterable[WirePart]) -> None:
         for wire in parts:
-            self._cluster.forget(wire)
+            self._brokers.forget(wire)
 
     def _settle(self, wire: WirePart, code: int, offset: int) -> None:
         """What the broker said of the oldest batch of a partition."""

@@ -10,9 +10,10 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 
-from tapedeck.connectors.bulk import kernel as K
-from tapedeck.connectors.bulk.cluster import SILENT_S, Cluster, Connection, Passing, WirePart, demand
-from tapedeck.connectors.bulk.records import batches_of, blocks_of, check
+from tapedeck.connectors.kafka.bulk import kernel as K
+from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block, Bytes
 from tapedeck.streams.merge import Part
@@ -64,8 +65,8 @@ def _fetched(frame: Bytes) -> _Fetched:
 class _Stream:
     """The fetches of one partition: one is asked for ahead while the caller computes."""
 
-    def __init__(self, cluster: Cluster, part: WirePart) -> None:
-        self._cluster, self._part = cluster, part
+    def __init__(self, brokers: Brokers, part: WirePart) -> None:
+        self._brokers, self._part = brokers, part
         self._node = -1
         self._connection: Connection | None = None
         self._asked = False
@@ -79,8 +80,8 @@ class _Stream:
 
     def _ask(self, position: int) -> None:
         if self._connection is None:
-            self._node = self._cluster.leader(self._part)
-            self._connection = self._cluster.borrow(self._node)
+            self._node = self._brokers.leader(self._part)
+            self._connection = self._brokers.borrow(self._node)
         topic, partition = self._part
         fetch = [(topic, [(partition, position, FETCH_BYTES)])]
         sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, 0, fetch))
@@ -91,7 +92,7 @@ class _Stream:
 
     def take(self, position: int, end: int) -> Bytes:
         """The batches from ``position`` on; none where the log has no record from there to ``end``."""
-        patience = self._cluster.patience(f"{self._part[0]}/{self._part[1]} was read at offset {position}")
+        patience = self._brokers.patience(f"{self._part[0]}/{self._part[1]} was read at offset {position}")
         while True:
             try:
                 if not self._asked:
@@ -106,7 +107,7 @@ class _Stream:
                 fault = Passing(f"the log ends at offset {found.end}, before offset {end}")
             except Passing as error:
                 self._drop()
-                self._cluster.forget(self._part)
+                self._brokers.forget(self._part)
                 fault = error
             patience.bear(fault)
 
@@ -118,7 +119,7 @@ class _Stream:
 
     def _out_of_range(self, position: int) -> Fatal:
         topic, partition = self._part
-        low, high = ends_of(self._cluster, [self._part])[self._part]
+        low, high = ends_of(self._brokers, [self._part])[self._part]
         return Fatal(
             f"topic {topic} has no offset {position} in partition {partition}",
             value=position,
@@ -135,40 +136,40 @@ class _Stream:
     def close(self) -> None:
         """Give the connection back, or close it where an answer would still come."""
         if self._connection is not None and not self._asked:
-            self._cluster.give_back(self._node, self._connection)
+            self._brokers.give_back(self._node, self._connection)
             self._connection = None
         self._drop()
 
 
-def list_offsets(cluster: Cluster, parts: Iterable[WirePart], time: int) -> dict[WirePart, tuple[int, int]]:
+def list_offsets(brokers: Brokers, parts: Iterable[WirePart], time: int) -> dict[WirePart, tuple[int, int]]:
     """(offset, timestamp ms) per partition of the first record at ``time`` ms or later; -1 where none is.
 
     Raises Passing where a partition has no leader.
     """
     by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for topic, partition in parts:
-        by_node[cluster.leader((topic, partition))][topic].append((partition, time))
+        by_node[brokers.leader((topic, partition))][topic].append((partition, time))
     found = {}
     for node, topics in by_node.items():
-        answer = cluster.ask(node, OffsetRequest(-1, 0, list(topics.items())))
+        answer = brokers.ask(node, OffsetRequest(-1, 0, list(topics.items())))
         for topic, partitions in answer.topics:
             for partition, code, timestamp, offset, *_ in partitions:
                 if code:
-                    cluster.forget((topic, partition))
+                    brokers.forget((topic, partition))
                 demand(code, f"asking for the offsets of {topic}/{partition}")
                 found[topic, partition] = (offset, timestamp)
     return found
 
 
-def ends_of(cluster: Cluster, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
+def ends_of(brokers: Brokers, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
     """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
 
     def ask() -> dict[WirePart, tuple[int, int]]:
-        low, high = (list_offsets(cluster, parts, time) for time in (_EARLIEST, _LATEST))
+        low, high = (list_offsets(brokers, parts, time) for time in (_EARLIEST, _LATEST))
         return {part: (low[part][0], high[part][0]) for part in parts}
 
-    limit_s = min(LED_S, cluster.silent_s)
-    return cluster.patiently(ask, "the ends of topics were asked for", limit_s)
+    limit_s = min(LED_S, brokers.silent_s)
+    return brokers.patiently(ask, "the ends of topics were asked for", limit_s)
 
 
 class KafkaSource:
@@ -178,9 +179,9 @@ class KafkaSource:
     or make one there. ``silent_s``: how long the broker may be silent before Retry.
     """
 
-    def __init__(self, bootstrap: str, layout: Layout, silent_s: float = SILENT_S) -> None:
-        self._layout, self._arguments = layout, (bootstrap, layout, silent_s)
-        self._cluster = Cluster(bootstrap, silent_s)
+    def __init__(self, cluster: Cluster, silent_s: float = SILENT_S) -> None:
+        self._layout, self._arguments = cluster.layout, (cluster, silent_s)
+        self._brokers = Brokers(cluster, silent_s)
 
     def __reduce__(self) -> tuple[type["KafkaSource"], tuple[Any, ...]]:
         return type(self), self._arguments
@@ -197,7 +198,7 @@ class KafkaSource:
 
     def close(self) -> None:
         """Close the connections; the source may be used again."""
-        self._cluster.close()
+        self._brokers.close()
 
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
         """(first, end) offset of every partition of the catalogue's topics ``names``.
@@ -206,9 +207,9 @@ class KafkaSource:
         """
         names = list(names)
         wire = [self._layout.wire_name(name) for name in names]
-        limit_s = min(LED_S, self._cluster.silent_s)
+        limit_s = min(LED_S, self._brokers.silent_s)
         doing = "the ends of topics were asked for"
-        counts = self._cluster.patiently(lambda: self._cluster.learn(wire), doing, limit_s) if wire else {}
+        counts = self._brokers.patiently(lambda: self._brokers.learn(wire), doing, limit_s) if wire else {}
         parts: dict[WirePart, Part] = {}
         for name, on_wire in zip(names, wire, strict=True):
             wanted = self._layout.partitions(name)
@@ -216,7 +217,7 @@ class KafkaSource:
                 what = f"topic {on_wire} has {counts[on_wire]} partitions, fewer than the layout"
                 raise Fatal(what, value=wanted, remedy="set the partition count that it was made with")
             parts |= {(on_wire, partition): (name, partition) for partition in range(wanted)}
-        found = ends_of(self._cluster, list(parts))
+        found = ends_of(self._brokers, list(parts))
         return {part: found[on_wire] for on_wire, part in parts.items()}
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
@@ -225,7 +226,7 @@ class KafkaSource:
         Ends early where the log keeps nothing up to ``end``. Raises Fatal for an offset that is not kept
         and for a damaged log, Retry where the broker is silent.
         """
-        fetches, position = _Stream(self._cluster, self._wire(part)), start
+        fetches, position = _Stream(self._brokers, self._wire(part)), start
         try:
             while position < end:
                 data = fetches.take(position, end)
@@ -253,7 +254,7 @@ class KafkaSource:
 
     def first_timestamp(self, part: Part) -> int | None:
         """The time in ms of the first record that is kept; None where there is none."""
-        low, end = ends_of(self._cluster, [self._wire(part)])[self._wire(part)]
+        low, end = ends_of(self._brokers, [self._wire(part)])[self._wire(part)]
         for block in self.stream(part, low, end):
             return int(block.timestamps[0])
         return None
@@ -263,7 +264,7 @@ class KafkaSource:
 
     def _offsets(self, wire: WirePart, time: int) -> tuple[int, int]:
         def ask() -> tuple[int, int]:
-            return list_offsets(self._cluster, [wire], time)[wire]
+            return list_offsets(self._brokers, [wire], time)[wire]
 
         doing = f"{wire[0]}/{wire[1]} was asked for offsets"
-        return self._cluster.patiently(ask, doing)
+        return self._brokers.patiently(ask, doing)

@@ -1,4 +1,4 @@
-"""Which cluster a command speaks to: what the environment names, else the local stack that runs here."""
+"""Which pipeline a command speaks to: what the environment names, else the local stack that runs here."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tapedeck.tape.local.kafka import check_cluster, cluster_id_of
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.tape.local.places import stack_folder
 from tapedeck.tape.local.state import read, running
-from tapedeck.topics.catalogue import Layout
 
 if TYPE_CHECKING:
     from tapedeck.streams.config.document import Config
@@ -33,11 +33,10 @@ RunConfig = Annotated[
 ]
 
 
-class Cluster(NamedTuple):
-    """A broker, how the catalogue lies on it; configuration and paper exchange where they are known."""
+class Pipeline(NamedTuple):
+    """A cluster under a prefix; configuration and paper exchange where they are known."""
 
-    bootstrap: str
-    layout: Layout
+    cluster: Cluster
     config: Path | None
     exchange: str | None = None
 
@@ -52,25 +51,22 @@ class Cluster(NamedTuple):
         return load(chosen) if chosen else Config()
 
 
-def cluster_of(bootstrap: str, prefix: str | None) -> Cluster:
-    """The cluster to use, which answers now: an operator must not wait half a minute to hear that it is away.
+def pipeline_of(bootstrap: str, prefix: str | None) -> Pipeline:
+    """The pipeline to use; it answers now: an operator must not wait half a minute to hear that it is away.
 
     Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
     than the stack's own does.
     """
     if bootstrap:
-        cluster_id_of(bootstrap)
+        named = Cluster.described(bootstrap, prefix or "", os.environ)
+        cluster_id_of(named)
         config = os.environ.get("TAPE_CONFIG")
-        return Cluster(
-            bootstrap, Layout.described(prefix or "", os.environ), Path(config) if config else None
-        )
+        return Pipeline(named, Path(config) if config else None)
     stack = running(stack_folder(None))
-    check_cluster(stack.bootstrap, stack.cluster_id)
-    chosen = stack.prefix if prefix is None else prefix
+    cluster = stack.cluster(os.environ, prefix)
+    cluster_id_of(cluster)
     config_path = Path(stack.config) if stack.config else None
-    return Cluster(
-        stack.bootstrap, Layout.described(chosen, os.environ), config_path, stack.exchange_url or None
-    )
+    return Pipeline(cluster, config_path, stack.exchange_url or None)
 
 
 def is_named(bootstrap: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -31,18 +32,19 @@ def to_message(record: KafkaMessage, layout: Layout) -> Message:
     )
 
 
-def new_consumer(bootstrap: str, **settings: object) -> Consumer:
+def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
     """A consumer that belongs to no group's work: nothing is committed. Close it soon."""
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "tapedeck-reader",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
-            "log_level": 2,  # a lost connection is told once, by whoever waits for it
-            **settings,
-        }
+        cluster.librdkafka(
+            "reader",
+            **{
+                "group.id": "tapedeck-reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+                **settings,
+            },
+        )
     )
 
 
@@ -83,7 +85,7 @@ def _exists(consumer: Consumer, wire: TopicPartition) -> bool:
     return found is not None and found.error is None and wire.partition in found.partitions
 
 
-def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:
+def read_parts(cluster: Cluster, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:
     """Chunks of messages of ``parts``, each partition from its first offset to its end, then stop.
 
     Raises Retry where the broker goes silent before the ends are reached.
@@ -91,9 +93,9 @@ def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]
     waiting = {part: end for part, (low, end) in parts.items() if end > low}
     if not waiting:
         return
-    consumer = new_consumer(bootstrap, **{"queued.max.messages.kbytes": 65_536})
+    consumer = new_consumer(cluster, **{"queued.max.messages.kbytes": 65_536})
     try:
-        consumer.assign([TopicPartition(layout.wire_name(n), p, parts[n, p][0]) for n, p in waiting])
+        consumer.assign([TopicPartition(cluster.layout.wire_name(n), p, parts[n, p][0]) for n, p in waiting])
         silent, left = 0, sum(end - parts[part][0] for part, end in waiting.items())
         while waiting:
             # Asking for no more than what is left returns at once when it is there.
@@ -103,7 +105,7 @@ def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]
             for record in records:
                 if record.error() is not None:
                     continue
-                message = to_message(record, layout)
+                message = to_message(record, cluster.layout)
                 part = (message.topic, message.partition)
                 if message.offset < parts[part][1]:
                     chunk.append(message)
@@ -121,11 +123,11 @@ def read_parts(bootstrap: str, layout: Layout, parts: dict[Part, tuple[int, int]
         consumer.close()
 
 
-def read_topic(bootstrap: str, layout: Layout, name: str) -> list[Message]:
+def read_topic(cluster: Cluster, name: str) -> list[Message]:
     """Every message of one topic, per partition in log order."""
-    consumer = new_consumer(bootstrap)
+    consumer = new_consumer(cluster)
     try:
-        parts = ends(consumer, layout, (name,))
+        parts = ends(consumer, cluster.layout, (name,))
     finally:
         consumer.close()
-    return [message for chunk in read_parts(bootstrap, layout, parts) for message in chunk]
+    return [message for chunk in read_parts(cluster, parts) for message in chunk]

@@ -11,7 +11,7 @@ import numpy as np
 from aiokafka import codec
 from aiokafka.record.util import calc_crc32c
 
-from tapedeck.connectors.bulk import kernel as K
+from tapedeck.connectors.kafka.bulk import kernel as K
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.merge import Part

@@ -1,0 +1,1 @@
+"""Every client of Kafka: made from one ``Cluster`` value, here and nowhere else."""

@@ -1,0 +1,79 @@
+"""One cluster as every client is told of it: addresses, client id, topic prefix, the id it must have."""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tapedeck.topics.catalogue import Layout
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+CLUSTER_ID = "TAPE_CLUSTER_ID"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Kafka cluster and how the catalogue lies on it. It holds no connection, so it may be pickled.
+
+    ``bootstrap``: ``host:port``, more of them behind commas. ``expected_id``: the cluster id that must answer
+    there, empty where any may.
+    """
+
+    bootstrap: str
+    layout: Layout = field(default_factory=Layout)
+    client_id: str = "tapedeck"
+    expected_id: str = ""
+
+    @classmethod
+    def described(cls, bootstrap: str, prefix: str, environment: Mapping[str, str]) -> "Cluster":
+        """The cluster at ``bootstrap``, with the rest from TAPE_CLUSTER_ID and the variables of a Layout."""
+        layout = Layout.described(prefix, environment)
+        return cls(bootstrap, layout, expected_id=environment.get(CLUSTER_ID, ""))
+
+    @property
+    def prefix(self) -> str:
+        return self.layout.prefix
+
+    def under(self, prefix: str) -> "Cluster":
+        """The pipeline of another prefix on the same cluster."""
+        return replace(self, layout=replace(self.layout, prefix=prefix))
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which another process finds this cluster and prefix."""
+        return {
+            BOOTSTRAP: self.bootstrap,
+            CLUSTER_ID: self.expected_id,
+            "TAPE_PREFIX": self.layout.prefix,
+            "TAPE_SYMBOL_PARTITIONS": str(self.layout.symbol_partitions),
+            "TAPE_ACCOUNT_PARTITIONS": str(self.layout.account_partitions),
+        }
+
+    def librdkafka(self, role: str, **settings: object) -> dict[str, Any]:
+        """The options of a librdkafka client. ``role`` says in the broker's logs what it is for."""
+        quiet = {"log_level": 2}  # a lost connection is told once, by whoever waits for it
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "client.id": f"{self.client_id}-{role}",
+            **quiet,
+            **settings,
+        }
+
+    def faust_broker(self) -> str:
+        """The ``broker`` of a Faust app."""
+        return f"kafka://{self.bootstrap.replace(',', ';')}"
+
+    def open_socket(self, host: str, port: int, timeout_s: float) -> socket.socket:
+        """A connection to one broker. Raises OSError."""
+        opened = socket.create_connection((host, port), timeout=timeout_s)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
+
+
+def accepts(address: str, timeout_s: float = 1.0) -> bool:
+    """Whether somebody listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
