@@ -1,10 +1,17 @@
-"""Which cluster answers: asked before the first write, for two brokers on one machine are easy to mix up."""
+"""What answers: which cluster, and which topics. A name says neither.
 
-from confluent_kafka import KafkaException
+Two brokers on one machine are easy to mix up, and a topic that was deleted and made anew under its name is
+another log: offsets of the old one mean nothing in it.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster, accepts
-from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.errors import Fatal, Retry
 
 ANSWER_S = 5.0
 
@@ -48,3 +55,50 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
             remedy=f"nothing was written; stop the other broker, or correct the address or {CLUSTER_ID}",
         )
     return found
+
+
+UNKNOWN_ID = b""
+"""The id of a topic whose broker gives none."""
+
+
+class Described(NamedTuple):
+    """A topic as the cluster has it now. ``topic_id``: 16 bytes, or UNKNOWN_ID."""
+
+    topic_id: bytes
+    partitions: int
+
+
+def describe_ids(
+    cluster: Cluster, names: Iterable[str], timeout_s: float = ANSWER_S
+) -> dict[str, Described | None]:
+    """Id and partition count of the catalogue's topics ``names``; None for one that is not there.
+
+    Raises Retry where the broker does not answer.
+    """
+    wires = {cluster.layout.wire_name(name): name for name in names}
+    if not wires:
+        return {}
+    admin = AdminClient(cluster.librdkafka("identity"))
+    answers = admin.describe_topics(TopicCollection(list(wires)), request_timeout=timeout_s)
+    found: dict[str, Described | None] = {}
+    for wire, answer in answers.items():
+        try:
+            told = answer.result(timeout_s + 1)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                what = f"the broker did not tell about topic {wire}: {error.args[0].str()}"
+                remedy = "check that it runs (`tape status`)"
+                raise Retry(what, value=cluster.bootstrap, remedy=remedy) from error
+            found[wires[wire]] = None
+        else:
+            found[wires[wire]] = Described(_bytes_of(told.topic_id), len(told.partitions))
+    return found
+
+
+def _bytes_of(topic_id: object) -> bytes:
+    """The 16 bytes of librdkafka's Uuid; one of zeros is what a broker without ids gives."""
+    if topic_id is None:
+        return UNKNOWN_ID
+    halves = (topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits())  # type: ignore[attr-defined]
+    content = b"".join(half.to_bytes(8, "big", signed=True) for half in halves)
+    return content if any(content) else UNKNOWN_ID

@@ -148,7 +148,6 @@ def test_pause_and_resume_write_controls_of_the_account_and_of_all(made):
     tiny, every, resumed = lines("tail", "controls")
     assert [row["value"]["state"] for row in (tiny, every, resumed)] == ["REDUCING", "REDUCING", "ACTIVE"]
     assert [row["key"] for row in (tiny, every, resumed)] == ["tiny", "*", "*"]
-    layout = made.layout
     assert tiny["partition"] == made.layout.partition("controls", {"scope": "tiny"})
     assert every["partition"] == resumed["partition"] == made.layout.partition("controls", {"scope": "*"})
     assert tiny["value"]["seq"] < every["value"]["seq"] < resumed["value"]["seq"]

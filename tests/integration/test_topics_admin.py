@@ -5,8 +5,9 @@ import time
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.kafka.admin import Kind, check, compare, describe, ensure
+from tapedeck.connectors.kafka.admin import Kind, admin_of, check, compare, describe, ensure
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.schemas.errors import CatalogueMismatch
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
@@ -43,3 +44,19 @@ def test_a_topic_that_differs_is_reported_and_left_alone(kafka, prefix):
     assert kinds == {(name, Kind.PARTITIONS), (name, Kind.CONFIG), (f"{prefix}.stray", Kind.UNEXPECTED)}
     with pytest.raises(CatalogueMismatch, match="missing"):
         check(Cluster(kafka.bootstrap, layout))
+
+
+def test_a_topic_that_was_made_anew_has_another_id_and_a_missing_one_has_none(kafka, prefix):
+    cluster = Cluster(kafka.bootstrap, Layout(prefix))
+    ensure(cluster)
+    admin = admin_of(cluster)
+    before = describe_ids(cluster, ["bars", "quotes"])
+    assert {len(each.topic_id) for each in before.values()} == {16}
+    assert before["bars"].topic_id != before["quotes"].topic_id
+    admin.delete_topics([cluster.layout.wire_name("bars")])[cluster.layout.wire_name("bars")].result(10)
+    assert describe_ids(cluster, ["bars"]) == {"bars": None}
+    ensure(cluster)
+    after = describe_ids(cluster, ["bars", "quotes"])
+    assert after["quotes"] == before["quotes"]
+    assert after["bars"].partitions == before["bars"].partitions
+    assert after["bars"].topic_id != before["bars"].topic_id
