@@ -54,7 +54,10 @@ def test_a_topic_that_was_made_anew_has_another_id_and_a_missing_one_has_none(ka
     assert {len(each.topic_id) for each in before.values()} == {16}
     assert before["bars"].topic_id != before["quotes"].topic_id
     admin.delete_topics([cluster.layout.wire_name("bars")])[cluster.layout.wire_name("bars")].result(10)
-    assert describe_ids(cluster, ["bars"]) == {"bars": None}
+    deadline = time.monotonic() + 10  # the broker's metadata follows with a delay
+    while describe_ids(cluster, ["bars"]) != {"bars": None}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     ensure(cluster)
     after = describe_ids(cluster, ["bars", "quotes"])
     assert after["quotes"] == before["quotes"]
