@@ -1,6 +1,7 @@
 """What a worker process is told by its environment."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -79,15 +80,16 @@ def code_version() -> str:
 
 def from_environment() -> Settings:
     """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
-    settings = Settings(
-        cluster=Cluster.described(_required(BOOTSTRAP), os.environ.get("TAPE_PREFIX", ""), os.environ),
-        config_path=Path(_required("TAPE_CONFIG")),
-        home=Path(os.environ.get("TAPE_HOME", ".tape")),
-        database_url=os.environ.get("DATABASE_URL", ""),
-        exchange_url=os.environ.get("TAPE_EXCHANGE_URL", ""),
+    config_path = Path(_required("TAPE_CONFIG", os.environ))
+    # a bad document is refused before anything else is asked
+    told = load(config_path).deployment.under(os.environ)
+    return Settings(
+        cluster=Cluster.described(_required(BOOTSTRAP, told), told.get("TAPE_PREFIX", ""), told),
+        config_path=config_path,
+        home=Path(told.get("TAPE_HOME", ".tape")),
+        database_url=told.get("DATABASE_URL", ""),
+        exchange_url=told.get("TAPE_EXCHANGE_URL", ""),
     )
-    settings.config  # noqa: B018 - a bad document is refused before anything else is asked
-    return settings
 
 
 def tell_ready() -> None:
@@ -96,8 +98,8 @@ def tell_ready() -> None:
         Path(marker).touch()
 
 
-def _required(name: str) -> str:
-    value = os.environ.get(name)
+def _required(name: str, told: Mapping[str, str]) -> str:
+    value = told.get(name)
     if not value:
         raise Fatal(
             f"the environment variable {name} is not set", remedy="start workers with `tape up`, or set it"

@@ -16,10 +16,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config import groups
 from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.deployment import Deployment
+from tapedeck.streams.config.founding import FOUNDING
+
+_ACCOUNTS, _VERSION = "accounts", "version"
 
 
 class Config(groups.Group):
-    """All tunables. ``digest`` is stamped on every decision."""
+    """All tunables. ``digest`` is stamped on every decision; ``deployment`` is no part of it."""
 
     version: Literal[1] = 1
     universe: groups.Universe = groups.Universe()
@@ -34,6 +38,7 @@ class Config(groups.Group):
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
     accounts: tuple[Account, ...] = Field(default=())
+    deployment: Deployment = Field(default=Deployment(), exclude=True)
 
     @model_validator(mode="after")
     def _accounts_are_distinct(self) -> "Config":
@@ -45,8 +50,11 @@ class Config(groups.Group):
 
     @cached_property
     def digest(self) -> str:
-        """First 16 hex of SHA-256 over the canonical JSON of the document."""
-        return digest(self.model_dump(mode="python"))
+        """First 16 hex of SHA-256 over the canonical JSON of the parameters.
+
+        A parameter that is no founding one takes part only where its value is not the default.
+        """
+        return digest(_digested(self))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "Config":
         """A copy, changed without validation, that does not keep the digest of the original."""
@@ -65,7 +73,40 @@ class Config(groups.Group):
 
     def to_toml(self) -> str:
         """The whole document with its defaults, as TOML."""
-        return tomli_w.dumps(_plain(self.model_dump(mode="python")))
+        told = {name: value for name, value in self.deployment.model_dump().items() if value}
+        return tomli_w.dumps(self.parameters() | ({"deployment": told} if told else {}))
+
+    def parameters(self) -> dict[str, Any]:
+        """The document in TOML's own types, without ``deployment``: what belongs to no place."""
+        found: dict[str, Any] = _plain(self.model_dump(mode="python"))
+        return found
+
+
+def _digested(config: Config) -> dict[str, Any]:
+    """What the digest is taken over."""
+    found: dict[str, Any] = {}
+    for name, content in config.model_dump(mode="python").items():
+        group = getattr(config, name)
+        if name == _ACCOUNTS:
+            kept: Any = [
+                _counted(name, account, row) for account, row in zip(config.accounts, content, strict=True)
+            ]
+        elif isinstance(group, groups.Group):
+            kept = _counted(name, group, content)
+        else:
+            kept = content
+        if name in FOUNDING or name == _VERSION or kept:
+            found[name] = kept
+    return found
+
+
+def _counted(name: str, group: groups.Group, content: dict[str, Any]) -> dict[str, Any]:
+    fields, founding = type(group).model_fields, FOUNDING.get(name, ())
+    return {
+        key: value
+        for key, value in content.items()
+        if key in founding or getattr(group, key) != fields[key].get_default(call_default_factory=True)
+    }
 
 
 def _plain(value: Any) -> Any:

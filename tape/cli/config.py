@@ -1,10 +1,12 @@
 """``tape config``: the default document, and the check of one."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 
@@ -13,12 +15,19 @@ app = typer.Typer(
 )
 
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
+_DEPLOYMENT = """
+# Where it runs. No part of the digest; an environment variable of the same meaning has precedence.
+# [deployment]
+"""
 
 
 @app.command()
 def show() -> None:
     """Print the whole default document as TOML, with the example accounts `large` and `tiny`."""
     print(_HEADER + Config(accounts=EXAMPLE_ACCOUNTS).to_toml(), end="")
+    print(_DEPLOYMENT, end="")
+    for name, value in Deployment().model_dump().items():
+        print(f"# {name} = {json.dumps(value)}")
 
 
 @app.command()

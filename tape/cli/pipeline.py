@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.tape.local.places import stack_folder
 from tapedeck.tape.local.state import read, running
@@ -57,13 +57,14 @@ def pipeline_of(bootstrap: str, prefix: str | None) -> Pipeline:
     Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
     than the stack's own does.
     """
-    if bootstrap:
-        named = Cluster.described(bootstrap, prefix or "", os.environ)
-        cluster_id_of(named)
-        config = os.environ.get("TAPE_CONFIG")
-        return Pipeline(named, Path(config) if config else None)
+    config = os.environ.get("TAPE_CONFIG")
+    told = _told(config)
+    if named := bootstrap or told.get(BOOTSTRAP):
+        cluster = Cluster.described(named, told.get("TAPE_PREFIX", "") if prefix is None else prefix, told)
+        cluster_id_of(cluster)
+        return Pipeline(cluster, Path(config) if config else None)
     stack = running(stack_folder(None))
-    cluster = stack.cluster(os.environ, prefix)
+    cluster = stack.cluster(told, prefix)
     cluster_id_of(cluster)
     config_path = Path(stack.config) if stack.config else None
     return Pipeline(cluster, config_path, stack.exchange_url or None)
@@ -71,5 +72,15 @@ def pipeline_of(bootstrap: str, prefix: str | None) -> Pipeline:
 
 def is_named(bootstrap: str) -> bool:
     """Whether there is a cluster to speak to: one is named, or a local stack runs here."""
+    bootstrap = bootstrap or _told(os.environ.get("TAPE_CONFIG")).get(BOOTSTRAP, "")
     stack = None if bootstrap else read(stack_folder(None))
     return bool(bootstrap) or (stack is not None and stack.is_running)
+
+
+def _told(config: str | None) -> dict[str, str]:
+    """The environment, completed by the ``[deployment]`` of the document that TAPE_CONFIG names."""
+    if not config:
+        return dict(os.environ)
+    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
+
+    return load(Path(config)).deployment.under(os.environ)

@@ -13,7 +13,7 @@ from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.admin import ensure
-from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, CLUSTER_ID, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import read_topic
@@ -152,10 +152,10 @@ class LocalStack:
     def _start_servers(self) -> None:
         """Both at once: one boots while the other is prepared."""
         say(f"starting Kafka and Postgres in {self.folder}")
-        named_broker = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        named_database = os.environ.get("DATABASE_URL")
+        told = load(self.config_path).deployment.under(os.environ)
+        named_broker, named_database = told.get(BOOTSTRAP), told.get("DATABASE_URL")
         if named_broker:
-            named = replace(self.cluster, bootstrap=named_broker, expected_id=os.environ.get(CLUSTER_ID, ""))
+            named = replace(self.cluster, bootstrap=named_broker, expected_id=told.get(CLUSTER_ID, ""))
             self.cluster = replace(named, expected_id=cluster_id_of(named))
         else:
             aot.prepare(cache_dir())

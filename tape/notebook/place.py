@@ -65,11 +65,11 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
 
     Raises Fatal where none is named and no local stack runs, and where nobody answers.
     """
-    told = os.environ
+    config = os.environ.get("TAPE_CONFIG")
+    told = load(Path(config)).deployment.under(os.environ) if config else dict(os.environ)
     named = bootstrap or told.get(BOOTSTRAP)
     database = database or told.get("DATABASE_URL")
     wanted = told.get("TAPE_PREFIX") if prefix is None else prefix
-    config = told.get("TAPE_CONFIG")
     if named:
         cluster = Cluster.described(named, wanted or "", told)
     else:

@@ -1,6 +1,5 @@
 """Making a regression tape from a window of a log, and holding it against its digests."""
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -84,7 +83,7 @@ def cut(
         sha256="",
         topics={},
         tables={},
-        config=tomllib.loads(config.to_toml()),
+        config=config.parameters(),
     )
     return RecordedTape(manifest, renumbered(messages))
 
@@ -95,7 +94,7 @@ def with_digests(tape: RecordedTape, calendar: Calendar) -> RecordedTape:
     today = {
         "rules_version": RULES_VERSION,
         "config_digest": tape.config.digest,
-        "config": tomllib.loads(tape.config.to_toml()),
+        "config": tape.config.parameters(),
         "topics": left.topics,
         "tables": left.tables,
     }

@@ -168,7 +168,7 @@ def cpu_of(process: psutil.Process) -> float:
 def live(bootstrap: str, folder: Path, walks: Walks, count: int) -> Cost:
     """The features worker, as the local stack starts it."""
     run = Run(bootstrap, folder, walks, count // len(DEFAULT_SYMBOLS), marked=True)
-    return run.cost_of("features", ["tape", "worker", "features"], run.layout.wire_name("features"))
+    return run.cost_of("features", ["tapedeck", "worker", "features"], run.layout.wire_name("features"))
 
 
 def plain(bootstrap: str, folder: Path, walks: Walks, count: int) -> Cost:

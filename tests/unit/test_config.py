@@ -3,6 +3,7 @@
 import tomllib
 from decimal import Decimal
 from functools import reduce
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config.accounts import Account, Mode, is_loopback, tier_defaults
+from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.document import Config, canonical_json, digest, from_dict, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS, example_account
+from tapedeck.streams.config.founding import FOUNDING
+from tapedeck.streams.config.groups import Bars, Group
 
 DEFAULT = Config(accounts=EXAMPLE_ACCOUNTS)
+FOUNDING_DIGEST = "5ddfe9cc32ebb426"
 
 
 def document(**changes):
@@ -47,6 +52,65 @@ def test_the_spelling_of_a_number_does_not_change_the_digest():
         assert from_dict(document(contract__strike_range=spelling)).digest == DEFAULT.digest
     assert from_dict(document(feature__surge=2)).digest == DEFAULT.digest
     assert from_dict(document(feature__surge=3)).digest != DEFAULT.digest
+
+
+def test_the_digests_of_the_first_day_stand():
+    assert Config().digest == "5dac21d7f8dffb8f"
+    assert Config(accounts=EXAMPLE_ACCOUNTS).digest == "198dbc0e72be4298"
+    listed = "\n".join(f"{group}.{key}" for group, keys in FOUNDING.items() for key in keys)
+    assert sha256(listed.encode()).hexdigest()[:16] == FOUNDING_DIGEST, "the list is closed"
+
+
+class LaterBars(Bars):
+    patience_s: int = 3
+
+
+class LaterAccount(Account):
+    nickname: str = ""
+
+
+class LaterGroup(Group):
+    enabled: bool = False
+
+
+class LaterConfig(Config):
+    """The document of a later release: a key more in a group, in an account, and a group more."""
+
+    bars: LaterBars = LaterBars()
+    accounts: tuple[LaterAccount, ...] = ()
+    later: LaterGroup = LaterGroup()
+
+
+def test_a_parameter_that_is_added_later_changes_no_digest_until_it_is_set():
+    rows = tuple(LaterAccount.model_validate(each.model_dump()) for each in EXAMPLE_ACCOUNTS)
+    config = LaterConfig(accounts=rows)
+    assert config.digest == Config(accounts=EXAMPLE_ACCOUNTS).digest
+    named = (rows[0].model_copy(update={"nickname": "big"}), rows[1])
+    changed = [
+        config.model_copy(update=change)
+        for change in (
+            {"bars": LaterBars(patience_s=4)},
+            {"later": LaterGroup(enabled=True)},
+            {"accounts": named},
+        )
+    ]
+    assert len({each.digest for each in (config, *changed)}) == 4
+
+
+def test_where_it_runs_is_no_part_of_the_digest_and_survives_its_own_toml():
+    there = Deployment(kafka="k1:9092,k2:9092", cluster_id="abc", symbol_partitions=12)
+    config = Config(deployment=there)
+    assert config.digest == Config().digest
+    again = from_dict(tomllib.loads(config.to_toml()))
+    assert again.deployment == there
+    assert "deployment" not in Config().to_toml()
+    assert there.under({"TAPE_CLUSTER_ID": "xyz", "HOME": "h"}) == {
+        "KAFKA_BOOTSTRAP_SERVERS": "k1:9092,k2:9092",
+        "TAPE_CLUSTER_ID": "xyz",
+        "TAPE_SYMBOL_PARTITIONS": "12",
+        "HOME": "h",
+    }
+    assert "deployment.kafak" in refused(tomllib.loads('deployment = { kafak = "x" }'))
 
 
 def test_a_changed_copy_has_a_digest_of_its_own():
