@@ -18,4 +18,4 @@ def worker(
     for name in stages:
         if name not in MARKET_STAGES:
             raise Fatal("no such stage to run here", value=name, remedy=f"stages: {', '.join(MARKET_STAGES)}")
-    run(from_environment(), [import_module(f"agents.{name}").agent for name in stages])
+    run(from_environment(), [import_module(f"tapedeck.agents.{name}").agent for name in stages])

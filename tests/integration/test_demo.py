@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import venv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tapedeck.tape.local import state
 from tapedeck.tape.local.process import is_running
 from tapedeck.tape.local.purge import purge
 from tests.conftest import Broker
+from tests.support import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
@@ -29,6 +33,57 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in OURS}
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the tracked files."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in tracked():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, source / name, follow_symlinks=False)
+    pip("wheel", "--no-deps", "--wheel-dir", folder, source)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def tracked() -> list[str]:
+    """Every file of the checkout that is not ignored; skips the test in a tree without git."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("not a git checkout: what belongs into the wheel is not known")
+    return [name for name in listing.stdout.split("\0") if name and os.path.lexists(REPOSITORY / name)]
+
+
+def pip(*words: object) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def neighbour(folder: Path) -> Path:
+    """The wheel of a tiny distribution that owns a module called ``agents``, as a popular one does."""
+    path = folder / "neighbour-1.0-py3-none-any.whl"
+    about = "neighbour-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("agents/__init__.py", "OWNER = 'neighbour'\n")
+        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: neighbour\nVersion: 1.0\n")
+        file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{about}/RECORD", "")
+    return path
+
+
+def fresh_environment(folder: Path, wheel: Path, other: Path) -> Path:
+    """The Python of a new virtual environment with the wheel, its extra ``local``, and ``other``."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    pinned = REPOSITORY / "constraints.txt"
+    pip("--python", python, "install", "--no-compile", "--constraint", pinned, f"{wheel}[local]", other)
+    return python
+
+
 @pytest.fixture
 def here(kafka: Broker, tmp_path: Path) -> Iterator[Path]:
     """An empty folder to run in; ``kafka`` has filled the cache. The demo's database goes with it."""
@@ -39,12 +94,15 @@ def here(kafka: Broker, tmp_path: Path) -> Iterator[Path]:
     purge(tmp_path / ".tape" / "demo")
 
 
-def test_a_short_demo_runs_the_whole_pipeline_and_proves_it(here: Path, environment: dict[str, str]) -> None:
+def test_a_short_demo_of_the_installed_wheel_runs_the_whole_pipeline_and_proves_it(
+    wheel: Path, here: Path, environment: dict[str, str]
+) -> None:
     earlier = here / ".tape" / "demo" / "left from an earlier demo"
     earlier.parent.mkdir(parents=True)
     earlier.touch()
+    python = fresh_environment(here / "environment", wheel, neighbour(here))
     done = subprocess.run(
-        [*DEMO, "--minutes", str(MINUTES)],
+        [python.with_name("tape"), "demo", "--minutes", str(MINUTES)],
         cwd=here, env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -60,6 +118,14 @@ def test_a_short_demo_runs_the_whole_pipeline_and_proves_it(here: Path, environm
     assert set(document["timings_s"]) == {"tape", "start", "play", "settle", "read", "rebuild", "stop"}
     assert "OK every table has the rows of its topic" in done.stdout
     assert "because" in done.stdout, "the funnel says why there was no order"
+    said = "import agents, tapedeck.agents.app; print(agents.OWNER, tapedeck.__file__)"
+    owner, ours = subprocess.check_output([python, "-c", said], cwd=here, env=environment, text=True).split()
+    assert owner == "neighbour" and Path(ours).is_relative_to(here / "environment")
+
+
+def test_the_wheel_owns_one_name_at_top_level(wheel: Path) -> None:
+    top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"tapedeck"}
 
 
 def test_ctrl_c_stops_everything_within_ten_seconds(here: Path, environment: dict[str, str]) -> None:
