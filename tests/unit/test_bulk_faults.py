@@ -289,13 +289,6 @@ def test_a_refusal_for_good_is_fatal_with_its_name(broker):
         read(broker)
 
 
-def test_a_broker_of_before_2_3_is_named_as_too_old(broker):
-    broker.spoken[FETCH] = 10
-    broker.answers[FETCH] = [SILENCE]
-    with pytest.raises(Fatal, match=r"too old.*fetch v10.*Kafka 2.3"):
-        read(broker)
-
-
 def test_a_stream_left_early_leaves_no_answer_behind(broker):
     broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3)), fetched(batch(0)), fetched(batch(3))]
     source = KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S)

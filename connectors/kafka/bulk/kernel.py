@@ -23,14 +23,15 @@ LENGTH_END = 12
 """Where the bytes begin that a batch's length counts."""
 MAGIC = 2
 
-AT, SIZE, BASE, LAST, ATTRIBUTES, FIRST_TIME, MAX_TIME, COUNT, CRC = range(9)
+AT, SIZE, BASE, LAST, ATTRIBUTES, FIRST_TIME, MAX_TIME, COUNT, CRC, PRODUCER = range(10)
 """Columns of a table of batches: place and size in bytes, offsets, and the header's fields."""
-COLUMNS = 9
+COLUMNS = 10
 
 WHOLE, OLD_FORMAT, DAMAGED = range(3)
 """What stopped a scan: the end of the bytes or a batch cut off there, an old message format, nonsense."""
 
 LOG_APPEND_TIME = 0x08
+TRANSACTIONAL = 0x10
 CONTROL = 0x20
 
 F_AT, F_COUNT, F_FIRST_TIME, F_MAX_TIME = range(4)
@@ -101,6 +102,7 @@ def scan(data: Any, table: Any) -> tuple[int, int]:
             row[ATTRIBUTES] = _number(data, at + 21, 2)
             row[FIRST_TIME] = _number(data, at + 27, 8)
             row[MAX_TIME] = _number(data, at + 35, 8)
+            row[PRODUCER] = _number(data, at + 43, 8)
             row[COUNT] = _number(data, at + 57, 4)
             row[CRC] = _number(data, at + 17, 4)
         found += 1

@@ -1,21 +1,31 @@
 """A cluster's topics as columns: fetches of whole record batches, no consumer group, nothing committed."""
 
-import io
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
+from numpy.typing import NDArray
 
 from tapedeck.connectors.kafka.bulk import kernel as K
 from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.isolation import (
+    READ_COMMITTED,
+    Span,
+    absent,
+    committed,
+    is_whole,
+    joined,
+    uncovered,
+)
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.blocks import Block, Bytes
+from tapedeck.streams.blocks import Block, Bytes, Ints
+from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.topics.catalogue import Layout
 
@@ -28,38 +38,48 @@ LED_S = 10.0
 _WAIT_MS = 500
 _OUT_OF_RANGE = 1
 _LATEST, _EARLIEST = -1, -2
+_NO_OFFSETS: Ints = np.empty(0, dtype=np.int64)
 
-# A fetch of one partition answers with counts of 1, so that its nesting is flat; the records follow.
-_FETCHED = Schema(
-    ("topic", String()), ("partitions", Int32), ("partition", Int32), ("error_code", Int16),
-    ("high_watermark", Int64), ("last_stable_offset", Int64), ("log_start_offset", Int64),
-    ("aborted", Array(("producer_id", Int64), ("first_offset", Int64))),
-    ("preferred_read_replica", Int32), ("size", Int32),
-)  # fmt: skip
-_BEFORE = struct.Struct(">iihii")
-"""Before it: correlation id, throttle time ms, error code, session id, number of topics."""
-_FETCHED_VERSION = 11
-_FETCHED_HEAD = 1024
-"""More than what stands before the records: a topic's name has 249 bytes at most."""
+_I16, _I32 = struct.Struct(">h"), struct.Struct(">i")
+_FETCHED_PART = struct.Struct(">iihqq")
+"""Of an answer for one partition: partitions, partition, error code, high watermark, last stable offset."""
+_ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
 
 
 class _Fetched(NamedTuple):
-    """One answer. ``end``: the offset after the newest record, -1 where the broker did not say."""
+    """One answer. ``end``: the last stable offset, -1 where the broker did not say.
+
+    ``aborted``: (producer id, first offset) of the aborted transactions among the records.
+    """
 
     code: int
     end: int
-    throttled: bool
+    throttle_ms: int
     records: Bytes
+    aborted: Sequence[tuple[int, int]] = ()
 
 
-def _fetched(frame: Bytes) -> _Fetched:
-    _, throttle, code, _, topics = _BEFORE.unpack_from(frame.data)
-    if topics != 1:
-        return _Fetched(code, -1, bool(throttle), frame[:0])
-    head = io.BytesIO(frame[_BEFORE.size : _FETCHED_HEAD].tobytes())
-    _, _, _, part_code, end, *_, size = _FETCHED.decode(head)
-    at = _BEFORE.size + head.tell()
-    return _Fetched(code or part_code, end, bool(throttle), frame[at : at + max(size, 0)])
+def _fetched(frame: Bytes, version: int) -> _Fetched:
+    """The answer to a fetch of one partition, of version 4 to 11, from its correlation id on."""
+    data, at, code = frame.data, 4, 0
+    (throttle_ms,) = _I32.unpack_from(data, at)
+    at += 4
+    if version >= 7:
+        (code,) = _I16.unpack_from(data, at)
+        at += 2 + 4  # the id of a session
+    if _I32.unpack_from(data, at)[0] != 1:  # no topic: the code says why
+        return _Fetched(code, -1, throttle_ms, frame[:0])
+    at += 4
+    at += 2 + _I16.unpack_from(data, at)[0]  # its name
+    _, _, part_code, _, end = _FETCHED_PART.unpack_from(data, at)
+    at += _FETCHED_PART.size + (8 if version >= 5 else 0)  # the offset where the log begins
+    (count,) = _I32.unpack_from(data, at)
+    at += 4
+    aborted = np.frombuffer(data, _ABORTED, max(count, 0), at).tolist()
+    at += 16 * len(aborted) + (4 if version >= 11 else 0)  # a replica to read from
+    (size,) = _I32.unpack_from(data, at)
+    at += 4
+    return _Fetched(code or part_code, end, throttle_ms, frame[at : at + max(size, 0)], aborted)
 
 
 class _Stream:
@@ -70,6 +90,7 @@ class _Stream:
         self._node = -1
         self._connection: Connection | None = None
         self._asked = False
+        self._version = 0
 
     def ask(self, position: int) -> None:
         """Ask for the records from ``position`` on; the answer is taken with ``take``."""
@@ -84,13 +105,10 @@ class _Stream:
             self._connection = self._brokers.borrow(self._node)
         topic, partition = self._part
         fetch = [(topic, [(partition, position, FETCH_BYTES)])]
-        sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, 0, fetch))
-        self._asked = True
-        if sent.API_VERSION != _FETCHED_VERSION:
-            remedy = "use Kafka 2.3 or newer"
-            raise Fatal("the broker is too old to be read", value=f"fetch v{sent.API_VERSION}", remedy=remedy)
+        sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, fetch))
+        self._asked, self._version = True, sent.API_VERSION
 
-    def take(self, position: int, end: int) -> Bytes:
+    def take(self, position: int, end: int) -> _Fetched:
         """The batches from ``position`` on; none where the log has no record from there to ``end``."""
         patience = self._brokers.patience(f"{self._part[0]}/{self._part[1]} was read at offset {position}")
         while True:
@@ -102,8 +120,8 @@ class _Stream:
                     self._drop()
                     raise self._out_of_range(position)
                 demand(found.code, f"reading {self._part[0]}/{self._part[1]} at offset {position}")
-                if len(found.records) or (found.end >= end and not found.throttled):
-                    return found.records
+                if len(found.records) or (found.end >= end and not found.throttle_ms):
+                    return found
                 fault = Passing(f"the log ends at offset {found.end}, before offset {end}")
             except Passing as error:
                 self._drop()
@@ -115,7 +133,7 @@ class _Stream:
         assert self._connection is not None
         frame = self._connection.receive()
         self._asked = False
-        return _fetched(frame)
+        return _fetched(frame, self._version)
 
     def _out_of_range(self, position: int) -> Fatal:
         topic, partition = self._part
@@ -151,7 +169,7 @@ def list_offsets(brokers: Brokers, parts: Iterable[WirePart], time: int) -> dict
         by_node[brokers.leader((topic, partition))][topic].append((partition, time))
     found = {}
     for node, topics in by_node.items():
-        answer = brokers.ask(node, OffsetRequest(-1, 0, list(topics.items())))
+        answer = brokers.ask(node, OffsetRequest(-1, READ_COMMITTED, list(topics.items())))
         for topic, partitions in answer.topics:
             for partition, code, timestamp, offset, *_ in partitions:
                 if code:
@@ -172,9 +190,26 @@ def ends_of(brokers: Brokers, parts: list[WirePart]) -> dict[WirePart, tuple[int
     return brokers.patiently(ask, "the ends of topics were asked for", limit_s)
 
 
-class KafkaSource:
-    """Recorded topics on a cluster, as ``streams.blocks.Source``.
+class Look(NamedTuple):
+    """What a partition's log has in a range of offsets.
 
+    ``messages``: its committed records, those with offsets in the range alone. ``holes``: ascending spans
+    [a, b) from the range's start to ``seen_to`` at whose offsets the log has no record of any kind: no batch
+    covers them, or the one that does lacks them, as compaction leaves it. What a control batch or one of an
+    aborted transaction covers is no hole. ``seen_to``: the offset up to which the log was looked at, the end
+    of the range or more.
+    """
+
+    messages: list[Message]
+    holes: list[Span]
+    seen_to: int
+
+
+class KafkaSource:
+    """Recorded topics on a cluster, as ``streams.blocks.Source``: what is committed, and nothing else.
+
+    The end of a partition is its last stable offset: from there on, records may still be withdrawn. It need
+    not follow a record: control records and aborted ones take offsets, too.
     For one thread of one process: give a worker process the source itself (it travels as its arguments)
     or make one there. ``silent_s``: how long the broker may be silent before Retry.
     """
@@ -201,7 +236,7 @@ class KafkaSource:
         self._brokers.close()
 
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
-        """(first, end) offset of every partition of the catalogue's topics ``names``.
+        """(first, end) offset of every partition of the catalogue's topics ``names``, the end a stable one.
 
         Raises Fatal for a topic that is not there, Retry where a partition has no leader for long.
         """
@@ -226,18 +261,44 @@ class KafkaSource:
         Ends early where the log keeps nothing up to ``end``. Raises Fatal for an offset that is not kept
         and for a damaged log, Retry where the broker is silent.
         """
+        for data, table, wanted in self._batches(part, start, end):
+            yield from blocks_of(data, table[wanted], part, start, end)
+
+    def look(self, part: Part, start: int, end: int) -> Look:
+        """What the log of ``part`` has at the offsets [start, end): for a reader that missed some.
+
+        Reads whole answers of the broker, so that it usually sees more than was asked for. Offsets that the
+        log has yet to get, or that an open transaction withholds, are waited for; raises as ``stream`` does.
+        """
+        messages, holes, reached = list[Message](), list[Span](), start
+        for data, table, wanted in self._batches(part, start, end):
+            holes += uncovered(reached, table)
+            for batch in table[wanted & ~is_whole(table)]:
+                base, last = max(start, int(batch[K.BASE])), int(batch[K.LAST])
+                blocks = list(blocks_of(data, batch[np.newaxis], part, base, last + 1))
+                found = np.concatenate([each.offsets for each in blocks]) if blocks else _NO_OFFSETS
+                holes += absent(found, base, last + 1)
+            reached = int(table[-1, K.LAST]) + 1
+            for block in blocks_of(data, table[wanted], part, start, end):
+                messages += block.messages()
+        if reached < end:
+            holes.append((reached, end))
+        return Look(messages, joined(holes), max(reached, end))
+
+    def _batches(self, part: Part, start: int, end: int) -> Iterator[tuple[Bytes, Ints, NDArray[np.bool_]]]:
+        """The broker's answers from ``start`` to ``end``: bytes, their batches, and which are committed."""
         fetches, position = _Stream(self._brokers, self._wire(part)), start
         try:
             while position < end:
-                data = fetches.take(position, end)
-                if not len(data):
+                found = fetches.take(position, end)
+                if not len(found.records):
                     break
-                table = batches_of(data, part)
+                table = batches_of(found.records, part)
                 position = int(table[-1, K.LAST]) + 1
                 if position < end:
                     fetches.ask(position)
-                check(data, table, part)
-                yield from blocks_of(data, table, part, start, end)
+                check(found.records, table, part)
+                yield found.records, table, committed(found.records, table, found.aborted)
         finally:
             fetches.close()
 
