@@ -5,7 +5,7 @@ from typing import Literal
 
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
+from tapedeck.connectors.kafka.reading import ends_of, read_parts
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -42,11 +42,7 @@ def is_contiguous(name: str) -> bool:
 def reread(cluster: Cluster, part: Part, offsets: range) -> tuple[list[Message], Hole | None]:
     """Read ``offsets`` once more with a plain consumer: what is there, and the hole if some is not."""
     (name, partition), start, end = part, offsets.start, offsets.stop
-    consumer = new_consumer(cluster)
-    try:
-        low, _ = ends(consumer, cluster.layout, (name,))[part]
-    finally:
-        consumer.close()
+    low, _ = ends_of(cluster, (name,))[part]
     wanted = {part: (max(start, low), end)}
     found = [message for chunk in read_parts(cluster, wanted) for message in chunk]
     if len(found) == end - start:

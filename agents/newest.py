@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, to_message
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, to_message
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 from tapedeck.streams.watermarks import label_of
@@ -48,7 +48,7 @@ class NewestView:
     def _follow(self) -> None:
         consumer = new_consumer(self._cluster, **{"fetch.min.bytes": 16_384, "fetch.wait.max.ms": 100})
         try:
-            bounds = ends(consumer, self._layout, NAMES)
+            bounds = ends_of(self._cluster, NAMES)
             consumer.assign(
                 [
                     TopicPartition(self._layout.wire_name(name), partition, max(low, end - _BACK))

@@ -34,6 +34,8 @@ def put_varint(out: bytearray, number: int) -> None:
 
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
     """(number, where the next byte stands) of the zigzag varint at ``at``."""
+    if (byte := data[at]) < 0x80:  # nearly all lengths
+        return (byte >> 1) ^ -(byte & 1), at + 1
     shift = result = 0
     while True:
         byte = data[at]
@@ -57,9 +59,9 @@ def pack_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
     return bytes(out)
 
 
-def unpack_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
-    """What ``pack_headers`` packed; a header without content is left out, as the other readers do."""
-    count, at = get_varint(data, 0)
+def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes], ...]:
+    """What ``pack_headers`` packed, from ``at`` on; a header without content is left out, by every reader."""
+    count, at = get_varint(data, at)
     found = []
     for _ in range(count):
         size, at = get_varint(data, at)
@@ -129,20 +131,31 @@ class Block:
 
     def messages(self) -> Iterator[Message]:
         """All records as the row-wise drivers take them."""
-        return map(self.message, range(len(self)))
+        return self._messages(bare=False)
 
     def bare_messages(self) -> Iterator[Message]:
         """All records, headers only on those without a value: enough where nothing is written."""
-        content = self.data.tobytes()
-        columns = self.offsets.tolist(), self.timestamps.tolist(), self.keys.tolist(), self.values.tolist()
-        for place, (offset, timestamp, key, value) in enumerate(zip(*columns, strict=True)):
-            if value[1] == ABSENT:
-                yield self.message(place)
-                continue
-            (at, size), start = key, value[0]
-            name = None if size == ABSENT else content[at : at + size]
-            whole = content[start : start + value[1]]
-            yield Message(self.topic, self.partition, offset, timestamp, name, whole, ())
+        return self._messages(bare=True)
+
+    def _messages(self, *, bare: bool) -> Iterator[Message]:
+        spans = np.concatenate((self.keys, self.values, self.headers), axis=1)
+        held = spans.reshape(-1, 2)[spans.reshape(-1, 2)[:, 1] > 0]
+        low = int(held[:, 0].min()) if len(held) else 0
+        content = self.data[low : int(held.sum(axis=1).max()) if len(held) else 0].tobytes()
+        spans[:, ::2] -= low
+        topic, partition = self.topic, self.partition
+        rows = zip(self.offsets.tolist(), self.timestamps.tolist(), spans.tolist(), strict=True)
+        for offset, timestamp, (key, key_size, value, value_size, headers, headers_size) in rows:
+            wanted = headers_size > 0 and not (bare and value_size != ABSENT)
+            yield Message(
+                topic,
+                partition,
+                offset,
+                timestamp,
+                None if key_size == ABSENT else content[key : key + key_size],
+                None if value_size == ABSENT else content[value : value + value_size],
+                unpack_headers(content, headers) if wanted else (),
+            )
 
     def _bytes(self, span: Ints) -> bytes | None:
         start, length = int(span[0]), int(span[1])
@@ -195,6 +208,33 @@ class Source(Protocol):
     def offset_at(self, part: Part, time_us: int) -> int:
         """The first offset of ``part`` whose timestamp is at or after ``time_us``; its end where none is."""
         ...
+
+
+_NEAR = 64
+_WIDER = 8
+
+
+def first_record(source: Source, part: Part, start: int, end: int) -> Message | None:
+    """The first record of ``part`` with an offset in [start, end); not every offset has one."""
+    size = _NEAR
+    while start < end:
+        for block in source.stream(part, start, min(start + size, end)):
+            return block.message(0)
+        start, size = start + size, size * _WIDER
+    return None
+
+
+def last_record(source: Source, part: Part, start: int, end: int) -> Message | None:
+    """The last record of ``part`` with an offset in [start, end); not every offset has one."""
+    size = _NEAR
+    while start < end:
+        found = None
+        for block in source.stream(part, max(start, end - size), end):
+            found = block
+        if found is not None:
+            return found.message(len(found) - 1)
+        end, size = end - size, size * _WIDER
+    return None
 
 
 class MemorySource:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
+from tapedeck.connectors.kafka.reading import ends_of, read_parts
 from tapedeck.connectors.postgres.mapping import Builder, maps
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.schemas.errors import DeadLetter
@@ -126,15 +126,11 @@ class Recording:
 
 def bounds_now(cluster: Cluster) -> Bounds:
     """(first, end) offset of every partition of every fact topic and changelog."""
-    consumer = new_consumer(cluster)
-    try:
-        return ends(consumer, cluster.layout, EVERYTHING)
-    finally:
-        consumer.close()
+    return ends_of(cluster, EVERYTHING)
 
 
 def read_recording(cluster: Cluster, bounds: Bounds | None = None) -> Recording:
-    """Everything up to ``bounds``, by default up to now. Raises Retry where the broker goes silent."""
+    """What is committed up to ``bounds``, by default up to now. Raises Retry where the broker is silent."""
     bounds = bounds_now(cluster) if bounds is None else bounds
     return of_messages(cluster.layout, read_parts(cluster, dict(bounds)))
 

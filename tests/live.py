@@ -12,7 +12,7 @@ from pathlib import Path
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.kafka.reading import ends_of, read_topic
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
@@ -135,11 +135,7 @@ def last_label(cluster: Cluster, name: str) -> int | None:
 
 def end_of(cluster: Cluster, name: str) -> int:
     """Records in topic ``name``, all partitions."""
-    consumer = new_consumer(cluster)
-    try:
-        return sum(high for _, high in ends(consumer, cluster.layout, (name,)).values())
-    finally:
-        consumer.close()
+    return sum(end for _, end in ends_of(cluster, (name,)).values())
 
 
 def bodies(cluster: Cluster, name: str) -> list[dict[str, object]]:

@@ -1,22 +1,18 @@
-"""Reading whole partitions without a consumer group: for rebuild, digests and looking."""
+"""Reading topics without a consumer group: what is there now in one go, or a consumer that follows."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer
 from confluent_kafka import Message as KafkaMessage
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.topics.catalogue import Layout
 
-_CHUNK = 10_000
-_POLL_S = 1.0
-_SILENT_POLLS = 15
-_LED_S = 10.0
-_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+if TYPE_CHECKING:
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource
 
 
 def to_message(record: KafkaMessage, layout: Layout) -> Message:
@@ -48,86 +44,35 @@ def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
     )
 
 
-def ends(consumer: Consumer, layout: Layout, names: tuple[str, ...]) -> dict[Part, tuple[int, int]]:
-    """(first, end) offset of every partition of ``names``. Raises Fatal for a topic that is not there."""
-    found: dict[Part, tuple[int, int]] = {}
-    for name in names:
-        for partition in range(layout.partitions(name)):
-            wire = TopicPartition(layout.wire_name(name), partition)
-            try:
-                found[name, partition] = _ends_of(consumer, wire)
-            except KafkaException as error:
-                remedy = "create the topics with `tape topics --create`, or check the prefix"
-                why = error.args[0].str()
-                raise Fatal(f"topic {wire.topic} cannot be read: {why}", remedy=remedy) from None
-    return found
+def ends_of(cluster: Cluster, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
+    """(first, end) offset of every partition of ``names``: what is behind the end may be withdrawn yet.
 
-
-def _ends_of(consumer: Consumer, wire: TopicPartition) -> tuple[int, int]:
-    """A partition made a moment ago, or whose broker was fenced, may have no leader yet: ask until it has."""
-    until = time.monotonic() + _LED_S
-    while True:
-        try:
-            return consumer.get_watermark_offsets(wire, timeout=_LED_S)
-        except KafkaException as error:
-            code = error.args[0].code()
-            waits = code in _NO_LEADER_YET or (
-                code == KafkaError._UNKNOWN_PARTITION and _exists(consumer, wire)
-            )
-            if not waits or time.monotonic() > until:
-                raise
-        time.sleep(0.05)
-
-
-def _exists(consumer: Consumer, wire: TopicPartition) -> bool:
-    """Whether the cluster has the topic: librdkafka calls a partition without a leader unknown, too."""
-    found = consumer.list_topics(wire.topic, timeout=_LED_S).topics.get(wire.topic)
-    return found is not None and found.error is None and wire.partition in found.partitions
+    Raises Fatal for a topic that is not there or has another partition count, Retry where the broker is
+    silent.
+    """
+    with _source(cluster) as source:
+        return source.ends(names)
 
 
 def read_parts(cluster: Cluster, parts: dict[Part, tuple[int, int]]) -> Iterator[list[Message]]:
-    """Chunks of messages of ``parts``, each partition from its first offset to its end, then stop.
+    """Chunks of the committed messages of ``parts``, each partition from its first offset to its end.
 
-    Raises Retry where the broker goes silent before the ends are reached.
+    One partition after the other, in log order. An end need not follow a record. Raises Fatal for an offset
+    that is not kept, Retry where the broker is silent or the log ends earlier.
     """
-    waiting = {part: end for part, (low, end) in parts.items() if end > low}
-    if not waiting:
-        return
-    consumer = new_consumer(cluster, **{"queued.max.messages.kbytes": 65_536})
-    try:
-        consumer.assign([TopicPartition(cluster.layout.wire_name(n), p, parts[n, p][0]) for n, p in waiting])
-        silent, left = 0, sum(end - parts[part][0] for part, end in waiting.items())
-        while waiting:
-            # Asking for no more than what is left returns at once when it is there.
-            records = consumer.consume(min(_CHUNK, max(1, left)), timeout=_POLL_S)
-            left -= len(records)
-            chunk: list[Message] = []
-            for record in records:
-                if record.error() is not None:
-                    continue
-                message = to_message(record, cluster.layout)
-                part = (message.topic, message.partition)
-                if message.offset < parts[part][1]:
-                    chunk.append(message)
-                if part in waiting and message.offset >= waiting[part] - 1:
-                    del waiting[part]
-            silent = 0 if records else silent + 1
-            if silent > _SILENT_POLLS:
-                raise Retry(
-                    "the broker went silent while topics were read",
-                    value=", ".join(f"{n}/{p}" for n, p in waiting),
-                    remedy="check that it runs (`tape status`)",
-                )
-            yield chunk
-    finally:
-        consumer.close()
+    with _source(cluster) as source:
+        for part, span in parts.items():
+            for block in source.stream(part, *span):
+                yield list(block.messages())
 
 
 def read_topic(cluster: Cluster, name: str) -> list[Message]:
     """Every message of one topic, per partition in log order."""
-    consumer = new_consumer(cluster)
-    try:
-        parts = ends(consumer, cluster.layout, (name,))
-    finally:
-        consumer.close()
-    return [message for chunk in read_parts(cluster, parts) for message in chunk]
+    return [message for chunk in read_parts(cluster, ends_of(cluster, (name,))) for message in chunk]
+
+
+def _source(cluster: Cluster) -> "KafkaSource":
+    """Made here, since its kernels load for half a second: those who follow a topic do without."""
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
+
+    return KafkaSource(cluster)

@@ -1,17 +1,23 @@
 """What the sink asks of Kafka: that the topics are as the catalogue says, their bounds, and their events."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
-from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts
+from tapedeck.schemas.errors import CatalogueMismatch, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.topics.catalogue import Layout
 
 ANSWER_S = 10.0
+_AGAIN_S = 0.05
+_NO_LEADER_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION,
+)  # fmt: skip
+"""What librdkafka says of a partition whose broker starts, or has just given it to another."""
 
 
 def open_consumer(cluster: Cluster, name: str) -> Consumer:
@@ -62,12 +68,24 @@ def check_topics(
 def bounds(consumer: Consumer, layout: Layout, names: Sequence[str]) -> dict[Part, tuple[int, int]]:
     """(first, end) offset of every partition of topics that ``check_topics`` has seen.
 
-    Raises Retry where the broker does not answer: that the topics exist is known.
+    The end is that of what is committed. Raises Retry where the broker does not answer.
     """
-    try:
-        return ends(consumer, layout, tuple(names))
-    except Fatal as error:
-        raise Retry(f"the broker does not tell its offsets: {error.what}") from error
+    parts = [(name, partition) for name in names for partition in range(layout.partitions(name))]
+    return {part: _bounds_of(consumer, TopicPartition(layout.wire_name(part[0]), part[1])) for part in parts}
+
+
+def _bounds_of(consumer: Consumer, wire: TopicPartition) -> tuple[int, int]:
+    until = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            low, end = consumer.get_watermark_offsets(wire, timeout=ANSWER_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
+                what = f"the broker does not tell the offsets of {wire.topic}: {error.args[0].str()}"
+                raise Retry(what, remedy="check that it runs") from error
+            time.sleep(_AGAIN_S)
+        else:
+            return low, end
 
 
 def is_punctuation(key: bytes | None, value: bytes | None) -> bool:
@@ -78,13 +96,8 @@ def is_punctuation(key: bytes | None, value: bytes | None) -> bool:
 def read_events(cluster: Cluster, names: Sequence[str]) -> Iterator[Message]:
     """Every event that these topics hold now, marks left out, per partition in log order.
 
-    Raises Retry where the broker stops answering before the end.
+    Raises Fatal for topics that are not as the catalogue says, Retry where the broker stops answering before
+    the end.
     """
-    consumer = open_consumer(cluster, "reader")
-    try:
-        check_topics(consumer, cluster.layout, names)
-        spans = bounds(consumer, cluster.layout, names)
-    finally:
-        consumer.close()
-    for chunk in read_parts(cluster, spans):
+    for chunk in read_parts(cluster, ends_of(cluster, names)):
         yield from (each for each in chunk if not is_punctuation(each.key, each.value))

@@ -7,7 +7,7 @@ from types import TracebackType
 from confluent_kafka import Consumer, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Message
@@ -30,11 +30,7 @@ def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int 
 
     Raises Fatal for a missing topic, Retry where the broker goes silent.
     """
-    consumer = new_consumer(cluster)
-    try:
-        bounds = ends(consumer, cluster.layout, names)
-    finally:
-        consumer.close()
+    bounds = ends_of(cluster, names)
     found: dict[Part, int | None] = dict.fromkeys(bounds)
     back, left = _LOOK_BACK, dict(bounds)
     while left:
@@ -72,11 +68,10 @@ class Follower:
         self._meanwhile = meanwhile
         self._patience_s = patience_s
         self._monotonic = monotonic
-        self._consumer: Consumer = new_consumer(cluster)
-        followed = (*names, _HEARTBEATS) if stages else names
-        bounds = ends(self._consumer, self._layout, followed)
+        bounds = ends_of(cluster, (*names, _HEARTBEATS) if stages else names)
         self._marks = last_watermarks(cluster, names)
         self._beats: dict[str, int | None] = dict.fromkeys(stages)
+        self._consumer: Consumer = new_consumer(cluster)
         self._consumer.assign(
             [
                 TopicPartition(self._layout.wire_name(name), partition, low if name == _HEARTBEATS else end)

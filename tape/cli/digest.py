@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import share_kernels
 
 DIFFERENT = 1
 _SHOWN = 16
@@ -22,7 +21,7 @@ def digest(
     prefix: Prefix = None,
 ) -> None:
     """Print SHA-256 of every stage's outputs and table; exit code 1 where a rebuild, or a repeat, differs."""
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.digests import digest_lines  # noqa: PLC0415 - see above
     from tapedeck.tape.recording import read_recording  # noqa: PLC0415 - see above

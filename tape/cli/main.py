@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tapedeck.schemas.errors import TapeError
+from tapedeck.tape.local.places import share_kernels
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -102,6 +103,7 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name not in COMMANDS:
             return name, command, rest
+        share_kernels()
         if COMMANDS[name].wire and "--help" not in rest:
             _use_registry()
         return name, load(name), rest

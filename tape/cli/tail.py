@@ -9,7 +9,7 @@ import typer
 from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.readable import iso_time, readable
@@ -42,7 +42,7 @@ def tail(
         return wanted(message, key, watermarks)
 
     only = only_partition(chosen, key, cluster.layout.partitions(name))
-    spans = {part: span for part, span in ends_of(cluster, name).items() if only in (None, part[1])}
+    spans = {part: span for part, span in ends_of(cluster, (name,)).items() if only in (None, part[1])}
     for message in newest(cluster, spans, count, keep):
         print(line(chosen.schema, message))
     for message in arriving(cluster, spans) if follow else ():
@@ -81,15 +81,6 @@ def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[M
             record = consumer.poll(1.0)
             if record is not None and record.error() is None:
                 yield to_message(record, cluster.layout)
-    finally:
-        consumer.close()
-
-
-def ends_of(cluster: Cluster, name: str) -> dict[Part, tuple[int, int]]:
-    """(first, end) offset of every partition of topic ``name``. Raises Fatal where it is not there."""
-    consumer = new_consumer(cluster)
-    try:
-        return ends(consumer, cluster.layout, (name,))
     finally:
         consumer.close()
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.blocks import Block, Source
+from tapedeck.streams.blocks import Block, Source, last_record
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
@@ -131,6 +131,10 @@ class Lookup:
         for message in self.messages(part, offset, offset + 1):
             return opened(message)
         return None
+
+    def last(self, part: Part) -> Message | None:
+        """The last record of ``part``."""
+        return last_record(self._source, part, *self.ends(part))
 
     def last_label(self, part: Part, before: int | None = None) -> int | None:
         """The label of the last watermark of ``part`` (before offset ``before``); None where it has none."""

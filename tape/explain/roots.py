@@ -148,8 +148,8 @@ def _is_broker(found: Found, asked: str) -> bool:
 
 def _newest(lookup: Lookup, part: Part) -> int:
     """The time of the last record of ``part``, 0 where it is empty."""
-    _, end = lookup.ends(part)
-    return max((m.timestamp * 1000 for m in lookup.messages(part, end - 1, end)), default=0)
+    last = lookup.last(part)
+    return 0 if last is None else last.timestamp * 1000
 
 
 def _last(lookup: Lookup, part: Part) -> Iterator[Found]:

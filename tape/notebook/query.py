@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.blocks import Source
+from tapedeck.streams.blocks import Source, last_record
 from tapedeck.streams.merge import Part
 from tapedeck.tape.notebook import times
 from tapedeck.tape.notebook.frames import LOG_COLUMNS
@@ -141,9 +141,10 @@ def newest_us(source: Source, name: str) -> int | None:
     """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
     found = []
     for part, (low, end) in source.ends([name]).items():
-        if end > low:
-            for block in source.stream(part, max(low, end - _LOOK_BACK), end):
-                found.append(int(block.timestamps.max()) * 1000)
+        near = list(source.stream(part, max(low, end - _LOOK_BACK), end)) if end > low else []
+        found += [int(block.timestamps.max()) * 1000 for block in near]
+        if not near and (last := last_record(source, part, low, end)):
+            found.append(last.timestamp * 1000)
     return max(found, default=None)
 
 

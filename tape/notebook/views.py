@@ -8,8 +8,8 @@ import polars as pl
 
 from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.blocks import Source
-from tapedeck.streams.merge import Part
+from tapedeck.streams.blocks import Source, first_record, last_record
+from tapedeck.streams.contract import Message
 from tapedeck.tape.notebook.query import nearest, one_topic
 from tapedeck.tape.notebook.types import UTC, Kind, columns_of, dtype
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
@@ -130,13 +130,13 @@ def _held(source: Source, name: str) -> tuple[int | None, int | None, int | None
         return None, None, None
     firsts, lasts = [], []
     for part, (low, end) in ends.items():
-        firsts += _times(source, part, low, min(end, low + 1))
-        lasts += _times(source, part, max(low, end - 1), end)
+        firsts += _time(first_record(source, part, low, end))
+        lasts += _time(last_record(source, part, low, end))
     return sum(end - low for low, end in ends.values()), min(firsts, default=None), max(lasts, default=None)
 
 
-def _times(source: Source, part: Part, first: int, end: int) -> list[int]:
-    return [int(block.timestamps.max()) for block in source.stream(part, first, end)] if end > first else []
+def _time(record: Message | None) -> list[int]:
+    return [] if record is None else [record.timestamp]
 
 
 def _said(each: Topic, layout: Layout) -> tuple[int, str, str, str, str]:

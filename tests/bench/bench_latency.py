@@ -25,7 +25,7 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import ends, new_consumer
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
@@ -120,7 +120,7 @@ class Watch:
         self.seen: list[Seen] = []
         self._layout, self._open = cluster.layout, True
         self._consumer = new_consumer(cluster, **{"fetch.wait.max.ms": 500, "fetch.queue.backoff.ms": 1})
-        bounds = ends(self._consumer, cluster.layout, WATCHED)
+        bounds = ends_of(cluster, WATCHED)
         self._consumer.assign(
             [
                 TopicPartition(cluster.layout.wire_name(name), part, end)

@@ -7,7 +7,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic
 from tests.chaos.clean import MINUTES, a_log
 from tests.live import Workers, bodies, eventually, last_minute, until_label
 from tests.sim.tapes import small_tape
@@ -28,11 +28,7 @@ def committed(workers: Workers) -> dict[int, int]:
 
 def lowest(workers: Workers) -> dict[int, int]:
     """The first offset that the log still has per partition of ``bars``."""
-    consumer = new_consumer(workers.cluster)
-    try:
-        found = ends(consumer, workers.layout, ("bars",))
-    finally:
-        consumer.close()
+    found = ends_of(workers.cluster, ("bars",))
     return {partition: low for (_, partition), (low, _) in found.items()}
 
 

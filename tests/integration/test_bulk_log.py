@@ -8,13 +8,14 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tapedeck.connectors.kafka.bulk import source as bulk_source
+from tapedeck.connectors.kafka.bulk import fetches
 from tapedeck.connectors.kafka.bulk.brokers import Connection, Passing
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import new_consumer, read_topic
+from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic
+from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message
@@ -118,7 +119,7 @@ def test_the_compression_of_any_producer_is_unpacked(kafka, prefix):
 
 
 def test_many_fetches_give_every_record_once(kafka, prefix, monkeypatch):
-    monkeypatch.setattr(bulk_source, "FETCH_BYTES", 5000)
+    monkeypatch.setattr(fetches, "FETCH_BYTES", 5000)
     layout = layout_with_topic(kafka.bootstrap, prefix)
     written = [message(n) for n in range(2000)]
     with BulkWriter(Cluster(kafka.bootstrap, layout), batch_bytes=2000) as writer:
@@ -190,10 +191,20 @@ def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka, prefix):
     )
 
 
-def test_fewer_partitions_than_the_layout_are_an_error(kafka, prefix):
+@pytest.mark.parametrize("counted", [1, 3])
+def test_another_partition_count_than_the_layout_s_is_refused_by_every_reader(kafka, prefix, counted):
     layout_with_topic(kafka.bootstrap, prefix, partitions=2)
-    with pytest.raises(Fatal, match="has 2 partitions, fewer than the layout; got 4"):
-        KafkaSource(Cluster(kafka.bootstrap, Layout(prefix, symbol_partitions=4))).ends([NAME])
+    cluster = Cluster(kafka.bootstrap, Layout(prefix, symbol_partitions=counted))
+    said = rf"{prefix}.bars has 2 partitions, and the layout says {counted}.*set TAPE_SYMBOL_PARTITIONS=2 if"
+    for read in (
+        lambda: KafkaSource(cluster).ends([NAME]),
+        lambda: ends_of(cluster, [NAME]),
+        lambda: read_topic(cluster, NAME),
+        lambda: last_watermarks(cluster, (NAME,)),
+    ):
+        with pytest.raises(Fatal, match=said) as error:
+            read()
+        assert "delete" not in str(error.value)
 
 
 def test_batches_keep_below_what_the_topic_takes_and_a_larger_record_is_named(kafka, prefix):

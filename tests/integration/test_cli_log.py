@@ -120,7 +120,7 @@ def test_watermarks_are_shown_as_such_only_where_asked(made):
 
 def test_following_starts_where_the_newest_records_ended(made):
     play(made, minutes=1)
-    spans = tail.ends_of(made, "bars")
+    spans = tail.ends_of(made, ("bars",))
     play(made, minutes=2)
     arrived = tail.arriving(made, spans)
     first = next(message for message in arrived if message.value is not None)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import ends, new_consumer
+from tapedeck.connectors.kafka.reading import ends_of
 from tapedeck.connectors.recorded.window import stretch, window_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
@@ -69,11 +69,7 @@ def desk(recorded: Recorded, postgres: Database, tmp_path: Path) -> Desk:
 
 def production(recorded: Recorded) -> tuple[Mapping[Part, tuple[int, int]], list[object]]:
     """Every topic's ends, and what every group of the pipeline has committed and who is in it."""
-    consumer = new_consumer(recorded.cluster)
-    try:
-        bounds = ends(consumer, recorded.layout, NAMES)
-    finally:
-        consumer.close()
+    bounds = ends_of(recorded.cluster, NAMES)
     groups, found = KafkaGroups(recorded.cluster), list[object]()
     for task in tasks_of([spec.name for spec in TOPOLOGY], recorded.layout, CONFIG):
         parts = [part for part in bounds if part[0] in spec_of(task.stage).inputs]

@@ -32,12 +32,23 @@ _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
 
 _Answer = TypeVar("_Answer")
 
+_Address = tuple[str, int]
+
 WirePart = tuple[str, int]
 """A partition by its topic's name on the cluster."""
 
 
 class Passing(Exception):
-    """A fault that may be over soon: a connection that broke, a partition without a leader."""
+    """A fault that may be over soon: a connection that broke, a partition without a leader.
+
+    ``remedy``: what to do where it is not.
+    """
+
+    def __init__(
+        self, what: str, remedy: str = "check that it runs (`tape status`), then do this again"
+    ) -> None:
+        super().__init__(what)
+        self.remedy = remedy
 
 
 def demand(code: int, what: str) -> None:
@@ -50,24 +61,28 @@ def demand(code: int, what: str) -> None:
     raise Fatal(f"the broker refused: {what}: {name} ({code})", remedy="see the broker's log")
 
 
-class Patience:
-    """Waits between attempts until ``limit_s`` seconds have brought nothing."""
+def _throttle_of(answer: Any) -> int:
+    return int(getattr(answer, "throttle_time_ms", 0))
 
-    def __init__(self, limit_s: float, doing: str, bootstrap: str) -> None:
-        self._limit_s, self._doing, self._bootstrap = limit_s, doing, bootstrap
+
+class Patience:
+    """Waits between attempts until ``limit_s`` seconds have brought nothing, told by ``clock_s``."""
+
+    def __init__(self, limit_s: float, doing: str, bootstrap: str, clock_s: Callable[[], float]) -> None:
+        self._limit_s, self._doing, self._bootstrap, self._clock_s = limit_s, doing, bootstrap, clock_s
         self.reset()
 
     def reset(self) -> None:
         """Something came: the time starts anew."""
-        self._until = time.monotonic() + self._limit_s
+        self._until = self._clock_s() + self._limit_s
 
-    def bear(self, fault: Exception) -> None:
+    def bear(self, fault: Passing) -> None:
         """Wait a moment. Raises Retry where the time is over."""
-        if time.monotonic() + _PAUSE_S > self._until:
+        if self._clock_s() + _PAUSE_S > self._until:
             raise Retry(
                 f"the broker at {self._bootstrap} gave nothing for {self._limit_s:g} s while {self._doing}",
                 value=str(fault) or type(fault).__name__,
-                remedy="check that it runs (`tape status`), then do this again",
+                remedy=fault.remedy,
             ) from None
         time.sleep(_PAUSE_S)
 
@@ -95,8 +110,8 @@ class Connection:
         """Send an aiokafka request; returns it in the version that this broker speaks."""
         try:
             self._request = request.prepare(self._versions)
-        except NotImplementedError as error:
-            raise Fatal(f"the broker at {self._where} is of a version not supported: {error}") from None
+        except (NotImplementedError, errors.IncompatibleBrokerVersion):
+            raise self._other_versions(request) from None
         self._sent += 1
         head = self._request.build_request_header(correlation_id=self._sent, client_id=self._client_id)
         body = head.encode() + self._request.encode()
@@ -150,6 +165,18 @@ class Connection:
         except OSError as error:
             raise self._broken(error) from None
 
+    def _other_versions(self, request: Any) -> Fatal:
+        name, ours = type(request).__name__, [each.API_VERSION for each in request._CLASSES]
+        spoken = self._versions.get(request.API_KEY)
+        low, high = spoken or (0, 0)
+        return Fatal(
+            f"the broker at {self._where} does not speak a version of {name} that is understood here",
+            value=f"v{low} to v{high}" if spoken else "none",
+            remedy="use Kafka 0.11 or newer"
+            if low <= max(ours)
+            else f"use a tapedeck that is newer than this one, which goes up to v{max(ours)}",
+        )
+
     def _broken(self, error: OSError) -> Passing:
         return Passing(f"{self._where}: {error or type(error).__name__}")
 
@@ -165,10 +192,40 @@ class Brokers:
         self._addresses: dict[int, tuple[str, int]] = {}
         self._leaders: dict[WirePart, int] = {}
         self._free: dict[int, list[Connection]] = {}
+        self._quiet: dict[_Address, float] = {}
+        self._rested_s = 0.0
+
+    def rest(self, node: int, throttle_ms: int) -> None:
+        """``node`` wants no request for ``throttle_ms`` from now on, as it says in an answer (KIP-219)."""
+        self._rest(self._addresses.get(node), throttle_ms)
+
+    def quiet_s(self, node: int) -> float:
+        """How long ``node`` wants no request yet."""
+        return self._left(self._addresses.get(node))
+
+    def wait(self, nodes: Iterable[int]) -> None:
+        """Return when one of ``nodes`` takes a request. This is no silence: patience stands still."""
+        self._sleep(min(map(self.quiet_s, nodes), default=0.0))
+
+    def _rest(self, address: _Address | None, throttle_ms: int) -> None:
+        if address and throttle_ms > 0:
+            self._quiet[address] = time.monotonic() + throttle_ms / 1000
+
+    def _left(self, address: _Address | None) -> float:
+        return max(0.0, self._quiet[address] - time.monotonic()) if address in self._quiet else 0.0
+
+    def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            time.sleep(seconds)
+            self._rested_s += seconds
 
     def patience(self, doing: str, limit_s: float | None = None) -> Patience:
         """For attempts at ``doing``; the limit is the silence allowed."""
-        return Patience(self.silent_s if limit_s is None else limit_s, doing, self._cluster.bootstrap)
+        limit_s = self.silent_s if limit_s is None else limit_s
+        return Patience(limit_s, doing, self._cluster.bootstrap, self._patience_clock)
+
+    def _patience_clock(self) -> float:
+        return time.monotonic() - self._rested_s
 
     def patiently(self, ask: Callable[[], _Answer], doing: str, limit_s: float | None = None) -> _Answer:
         """What ``ask`` gives, asked again while it raises Passing. Raises Retry when patience is over."""
@@ -229,9 +286,12 @@ class Brokers:
         fault: Passing | None = None
         for host, port in self._known():
             try:
+                self._sleep(self._left((host, port)))
                 connection = Connection(self._cluster, host, port, self.silent_s)
                 try:
-                    return connection.ask(request)
+                    answer = connection.ask(request)
+                    self._rest((host, port), _throttle_of(answer))
+                    return answer
                 finally:
                     connection.close()
             except Passing as error:
@@ -256,6 +316,7 @@ class Brokers:
 
     def ask(self, node: int, request: Any) -> Any:
         """A request's answer from one broker; a kept connection that broke meanwhile is replaced once."""
+        self.wait([node])
         connection = self.borrow(node)
         try:
             answer = connection.ask(request)
@@ -264,6 +325,7 @@ class Brokers:
             self.close()
             raise
         self.give_back(node, connection)
+        self.rest(node, _throttle_of(answer))
         return answer
 
     def close(self) -> None:

@@ -208,6 +208,9 @@ class BulkWriter:
         Raises Passing for a fault of the moment: what it concerns waits and is sent again.
         """
         fault = self._send()
+        if wait_s and not self._flying and not fault:
+            self._brokers.wait(self._brokers.leaders(self._waiting()).values())
+            fault = self._send()
         poll = select.poll()
         nodes = {connection.fileno(): node for node, (connection, _) in self._flying.items()}
         for number in nodes:
@@ -222,9 +225,15 @@ class BulkWriter:
         if fault:
             raise fault
 
+    def _waiting(self) -> list[WirePart]:
+        return [wire for wire, lane in self._lanes.items() if lane.waiting and not lane.flying]
+
     def _send(self) -> Passing | None:
-        """One request to each broker that has none under way and leads a partition with a batch waiting."""
-        waiting = [wire for wire, lane in self._lanes.items() if lane.waiting and not lane.flying]
+        """One request to each broker that has none under way and leads a partition with a batch waiting.
+
+        A broker that wants no request yet gets none.
+        """
+        waiting = self._waiting()
         by_node: dict[int, list[WirePart]] = defaultdict(list)
         fault: Passing | None = None
         try:
@@ -237,7 +246,7 @@ class BulkWriter:
             else:
                 fault = Passing(f"{wire[0]}/{wire[1]} has no leader")
         for node, parts in by_node.items():
-            if node not in self._flying:
+            if node not in self._flying and not self._brokers.quiet_s(node):
                 try:
                     self._fly(node, parts)
                 except Passing as error:
@@ -278,6 +287,7 @@ class BulkWriter:
             self._forget(parts)
             return error
         self._brokers.give_back(node, connection)
+        self._brokers.rest(node, answer.throttle_time_ms)
         fault = None
         for topic, partitions in answer.topics:
             for partition, code, offset, *_ in partitions:

@@ -1,0 +1,192 @@
+"""What is asked of a broker to read: fetches of one partition, and offsets of many."""
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from tapedeck.connectors.kafka.bulk.brokers import Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.isolation import READ_COMMITTED
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Bytes
+
+FETCH_BYTES = 4 << 20
+"""What one fetch asks for: a stream holds one answer, and the next one waits in the socket."""
+
+LED_S = 10.0
+"""How long a partition may be without a leader where only its ends are asked for."""
+
+_WAIT_MS = 500
+_OUT_OF_RANGE = 1
+LATEST, EARLIEST = -1, -2
+_I16, _I32 = struct.Struct(">h"), struct.Struct(">i")
+_FETCHED_PART = struct.Struct(">iihqq")
+"""Of an answer for one partition: partitions, partition, error code, high watermark, last stable offset."""
+_ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
+
+
+class Fetched(NamedTuple):
+    """One answer. ``end``: the last stable offset, -1 where the broker did not say; ``high``: the log's end.
+
+    ``aborted``: (producer id, first offset) of the aborted transactions among the records.
+    """
+
+    code: int
+    high: int
+    end: int
+    throttle_ms: int
+    records: Bytes
+    aborted: Sequence[tuple[int, int]] = ()
+
+
+def fetched(frame: Bytes, version: int) -> Fetched:
+    """The answer to a fetch of one partition, of version 4 to 11, from its correlation id on."""
+    data, at, code = frame.data, 4, 0
+    (throttle_ms,) = _I32.unpack_from(data, at)
+    at += 4
+    if version >= 7:
+        (code,) = _I16.unpack_from(data, at)
+        at += 2 + 4  # the id of a session
+    if _I32.unpack_from(data, at)[0] != 1:  # no topic: the code says why
+        return Fetched(code, -1, -1, throttle_ms, frame[:0])
+    at += 4
+    at += 2 + _I16.unpack_from(data, at)[0]  # its name
+    _, _, part_code, high, end = _FETCHED_PART.unpack_from(data, at)
+    at += _FETCHED_PART.size + (8 if version >= 5 else 0)  # the offset where the log begins
+    (count,) = _I32.unpack_from(data, at)
+    at += 4
+    aborted = np.frombuffer(data, _ABORTED, max(count, 0), at).tolist()
+    at += 16 * len(aborted) + (4 if version >= 11 else 0)  # a replica to read from
+    (size,) = _I32.unpack_from(data, at)
+    at += 4
+    return Fetched(code or part_code, high, end, throttle_ms, frame[at : at + max(size, 0)], aborted)
+
+
+def _short(found: Fetched, end: int) -> Passing:
+    """Why an answer without records is not the end that was asked for."""
+    if found.high > found.end >= 0:
+        what = f"an open transaction withholds offsets {found.end} to {found.high - 1}, before offset {end}"
+        return Passing(
+            what, "wait until its producer ends it, or end it with Kafka's kafka-transactions tool"
+        )
+    return Passing(f"the log ends at offset {found.end}, before offset {end}")
+
+
+class Stream:
+    """The fetches of one partition: one is asked for ahead while the caller computes."""
+
+    def __init__(self, brokers: Brokers, part: WirePart) -> None:
+        self._brokers, self._part = brokers, part
+        self._node = -1
+        self._connection: Connection | None = None
+        self._asked = False
+        self._version = 0
+
+    def ask(self, position: int) -> None:
+        """Ask for the records from ``position`` on; the answer is taken with ``take``."""
+        if self._brokers.quiet_s(self._node):
+            return  # ``take`` waits, then asks
+        try:
+            self._ask(position)
+        except Passing:
+            self._drop()  # ``take`` asks again
+
+    def _ask(self, position: int) -> None:
+        if self._connection is None:
+            self._node = self._brokers.leader(self._part)
+            self._connection = self._brokers.borrow(self._node)
+        topic, partition = self._part
+        fetch = [(topic, [(partition, position, FETCH_BYTES)])]
+        sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, fetch))
+        self._asked, self._version = True, sent.API_VERSION
+
+    def take(self, position: int, end: int) -> Fetched:
+        """The batches from ``position`` on; none where the log has no record from there to ``end``."""
+        patience = self._brokers.patience(f"{self._part[0]}/{self._part[1]} was read at offset {position}")
+        while True:
+            try:
+                if not self._asked:
+                    self._brokers.wait([self._node])
+                    self._ask(position)
+                found = self._receive()
+                if found.code == _OUT_OF_RANGE:
+                    self._drop()
+                    raise self._out_of_range(position)
+                demand(found.code, f"reading {self._part[0]}/{self._part[1]} at offset {position}")
+                if len(found.records) or (found.end >= end and not found.throttle_ms):
+                    return found
+                if found.throttle_ms:  # it answers: this is no silence
+                    patience.reset()
+                    continue
+                fault = _short(found, end)
+            except Passing as error:
+                self._drop()
+                self._brokers.forget(self._part)
+                fault = error
+            patience.bear(fault)
+
+    def _receive(self) -> Fetched:
+        assert self._connection is not None
+        frame = self._connection.receive()
+        self._asked = False
+        found = fetched(frame, self._version)
+        self._brokers.rest(self._node, found.throttle_ms)
+        return found
+
+    def _out_of_range(self, position: int) -> Fatal:
+        topic, partition = self._part
+        low, high = ends_of(self._brokers, [self._part])[self._part]
+        return Fatal(
+            f"topic {topic} has no offset {position} in partition {partition}",
+            value=position,
+            remedy=f"offsets {low} to {high - 1} are kept: begin at {low} or later"
+            if high > low
+            else f"the partition is empty and goes on at offset {high}",
+        )
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._asked = None, False
+
+    def close(self) -> None:
+        """Give the connection back, or close it where an answer would still come."""
+        if self._connection is not None and not self._asked:
+            self._brokers.give_back(self._node, self._connection)
+            self._connection = None
+        self._drop()
+
+
+def list_offsets(brokers: Brokers, parts: Iterable[WirePart], time: int) -> dict[WirePart, tuple[int, int]]:
+    """(offset, timestamp ms) per partition of the first record at ``time`` ms or later; -1 where none is.
+
+    Raises Passing where a partition has no leader.
+    """
+    by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for topic, partition in parts:
+        by_node[brokers.leader((topic, partition))][topic].append((partition, time))
+    found = {}
+    for node, topics in by_node.items():
+        answer = brokers.ask(node, OffsetRequest(-1, READ_COMMITTED, list(topics.items())))
+        for topic, partitions in answer.topics:
+            for partition, code, timestamp, offset, *_ in partitions:
+                if code:
+                    brokers.forget((topic, partition))
+                demand(code, f"asking for the offsets of {topic}/{partition}")
+                found[topic, partition] = (offset, timestamp)
+    return found
+
+
+def ends_of(brokers: Brokers, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
+    """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
+
+    def ask() -> dict[WirePart, tuple[int, int]]:
+        low, high = (list_offsets(brokers, parts, time) for time in (EARLIEST, LATEST))
+        return {part: (low[part][0], high[part][0]) for part in parts}
+
+    limit_s = min(LED_S, brokers.silent_s)
+    return brokers.patiently(ask, "the ends of topics were asked for", limit_s)
