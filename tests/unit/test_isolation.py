@@ -10,7 +10,7 @@ from tapedeck.connectors.kafka.bulk.isolation import committed
 from tapedeck.connectors.kafka.bulk.records import batches_of
 from tapedeck.connectors.kafka.bulk.source import KafkaSource, Look
 from tapedeck.connectors.kafka.cluster import Cluster
-from tests.unit.test_bulk_faults import FETCH, LAYOUT, PART, SILENT_S, Scripted
+from tests.unit.scripted_broker import FETCH, LAYOUT, PART, SILENT_S, Scripted
 from tests.unit.test_bulk_records import array, batch, changed, simple
 
 COMMIT, ABORT = 1, 0
