@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
 
 DIFFERENT = 1
 _SHOWN = 16
@@ -24,11 +24,12 @@ def digest(
     # What loads the kernels is imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.digests import digest_lines  # noqa: PLC0415 - see above
-    from tapedeck.tape.recording import read_recording  # noqa: PLC0415 - see above
+    from tapedeck.tape.recording import EVERYTHING, read_recording  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
     config = pipeline.document()
     recording = read_recording(pipeline.cluster)
+    say_withheld(pipeline.cluster, EVERYTHING)
     lines = list(digest_lines(recording, config, xnys(), rebuild=rebuild))
     if as_json:
         print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))

@@ -1,6 +1,8 @@
 """Which pipeline a command speaks to: what the environment names, else the local stack that runs here."""
 
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -84,3 +86,11 @@ def _told(config: str | None) -> dict[str, str]:
     from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
 
     return load(Path(config)).deployment.under(os.environ)
+
+
+def say_withheld(cluster: Cluster, names: Iterable[str]) -> None:
+    """A line on standard error for each partition of which an open transaction withholds records."""
+    from tapedeck.connectors.kafka.transactions import open_transactions  # noqa: PLC0415 - it loads for long
+
+    for each in open_transactions(cluster, names):
+        print(f"tape: {each}", file=sys.stderr)

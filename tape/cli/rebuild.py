@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of, say_withheld
 from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def rebuild(
     """
     share_kernels()  # before the kernels are imported
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
+    from tapedeck.streams.topology import spec_of  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
@@ -69,6 +70,7 @@ def rebuild(
     whence = config or pipeline.config or "no document: the built-in defaults"
     say(f"configuration {document.digest[:12]} of {whence}")
     tasks = tasks_for(stages or (), pipeline.cluster.layout, document, account)
+    say_withheld(pipeline.cluster, {name for task in tasks for name in spec_of(task.stage).inputs})
     here = Place(pipeline.cluster, document, Path())
     if since is not None:
         source = here.basis.source

@@ -16,7 +16,7 @@ from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
 from tapedeck.topics.catalogue import Topic, topic
 from tapedeck.topics.partitioning import murmur2_partition
 
@@ -45,6 +45,7 @@ def tail(
     spans = {part: span for part, span in ends_of(cluster, (name,)).items() if only in (None, part[1])}
     for message in newest(cluster, spans, count, keep):
         print(line(chosen.schema, message))
+    say_withheld(cluster, (name,))
     for message in arriving(cluster, spans) if follow else ():
         if keep(message):
             print(line(chosen.schema, message), flush=True)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tapedeck.connectors.kafka.admin import Difference, Found, compare, describe, ensure
 from tapedeck.schemas.errors import CatalogueMismatch
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, is_named, pipeline_of
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, is_named, pipeline_of, say_withheld
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
@@ -40,6 +40,7 @@ def topics(
     _show(cluster.layout, found, differences)
     for difference in differences:
         print(difference, file=sys.stderr)
+    say_withheld(cluster, [each.name for each in CATALOGUE if cluster.layout.wire_name(each.name) in found])
     if differences:
         raise typer.Exit(DIFFERS)
 

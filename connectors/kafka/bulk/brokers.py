@@ -166,15 +166,15 @@ class Connection:
             raise self._broken(error) from None
 
     def _other_versions(self, request: Any) -> Fatal:
-        name, ours = type(request).__name__, [each.API_VERSION for each in request._CLASSES]
-        spoken = self._versions.get(request.API_KEY)
-        low, high = spoken or (0, 0)
+        name, spoken = type(request).__name__, self._versions.get(request.API_KEY)
+        newest = max((each.API_VERSION for each in getattr(request, "_CLASSES", ())), default=0)
+        too_new = spoken is not None and spoken[0] > newest
         return Fatal(
             f"the broker at {self._where} does not speak a version of {name} that is understood here",
-            value=f"v{low} to v{high}" if spoken else "none",
-            remedy="use Kafka 0.11 or newer"
-            if low <= max(ours)
-            else f"use a tapedeck that is newer than this one, which goes up to v{max(ours)}",
+            value="v{} to v{}".format(*spoken) if spoken else "none",
+            remedy=f"use a tapedeck that is newer than this one, which goes up to v{newest}"
+            if too_new
+            else "use Kafka 0.11 or newer",
         )
 
     def _broken(self, error: OSError) -> Passing:
@@ -281,6 +281,10 @@ class Brokers:
                 return answer
             time.sleep(_PAUSE_S)
 
+    def nodes(self) -> list[int]:
+        """The brokers of the cluster, as they were when leaders were asked for last."""
+        return sorted(self._addresses)
+
     def ask_any(self, request: Any) -> Any:
         """The answer of the first broker that answers."""
         fault: Passing | None = None
@@ -320,7 +324,7 @@ class Brokers:
         connection = self.borrow(node)
         try:
             answer = connection.ask(request)
-        except Passing:
+        except (Passing, Fatal):
             connection.close()
             self.close()
             raise

@@ -1,24 +1,19 @@
-"""What is asked of a broker to read: fetches of one partition, and offsets of many."""
+"""Fetches of one partition: what is asked of a broker, and its answers."""
 
 import struct
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.protocol.offset import OffsetRequest
 
 from tapedeck.connectors.kafka.bulk.brokers import Brokers, Connection, Passing, WirePart, demand
-from tapedeck.connectors.kafka.bulk.isolation import READ_COMMITTED
+from tapedeck.connectors.kafka.bulk.offsets import READ_COMMITTED, ends_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Bytes
 
 FETCH_BYTES = 4 << 20
 """What one fetch asks for: a stream holds one answer, and the next one waits in the socket."""
-
-LED_S = 10.0
-"""How long a partition may be without a leader where only its ends are asked for."""
 
 _WAIT_MS = 500
 _OUT_OF_RANGE = 1
@@ -159,34 +154,3 @@ class Stream:
             self._brokers.give_back(self._node, self._connection)
             self._connection = None
         self._drop()
-
-
-def list_offsets(brokers: Brokers, parts: Iterable[WirePart], time: int) -> dict[WirePart, tuple[int, int]]:
-    """(offset, timestamp ms) per partition of the first record at ``time`` ms or later; -1 where none is.
-
-    Raises Passing where a partition has no leader.
-    """
-    by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for topic, partition in parts:
-        by_node[brokers.leader((topic, partition))][topic].append((partition, time))
-    found = {}
-    for node, topics in by_node.items():
-        answer = brokers.ask(node, OffsetRequest(-1, READ_COMMITTED, list(topics.items())))
-        for topic, partitions in answer.topics:
-            for partition, code, timestamp, offset, *_ in partitions:
-                if code:
-                    brokers.forget((topic, partition))
-                demand(code, f"asking for the offsets of {topic}/{partition}")
-                found[topic, partition] = (offset, timestamp)
-    return found
-
-
-def ends_of(brokers: Brokers, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
-    """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
-
-    def ask() -> dict[WirePart, tuple[int, int]]:
-        low, high = (list_offsets(brokers, parts, time) for time in (EARLIEST, LATEST))
-        return {part: (low[part][0], high[part][0]) for part in parts}
-
-    limit_s = min(LED_S, brokers.silent_s)
-    return brokers.patiently(ask, "the ends of topics were asked for", limit_s)

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from tapedeck.connectors.kafka.bulk import kernel as K
 from tapedeck.streams.blocks import Bytes, Ints, get_varint
 
-READ_COMMITTED = 1
-"""The isolation level that every request states."""
-
 _ABORT = 0
 _MARK = struct.Struct(">hh")
 """The key of a control record: version, then what ends here."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tapedeck.connectors.kafka.bulk import kernel as K
 from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, WirePart
-from tapedeck.connectors.kafka.bulk.fetches import LATEST, LED_S, Stream, ends_of, list_offsets
+from tapedeck.connectors.kafka.bulk.fetches import Stream
 from tapedeck.connectors.kafka.bulk.isolation import (
     Span,
     absent,
@@ -17,6 +17,7 @@ from tapedeck.connectors.kafka.bulk.isolation import (
     joined,
     uncovered,
 )
+from tapedeck.connectors.kafka.bulk.offsets import LATEST, LED_S, ends_of, list_offsets
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
