@@ -4,6 +4,7 @@ One pipeline (one ``TAPE_PREFIX``) has one database schema: ``public`` without a
 itself. All statements are unqualified; the search path, which holds that schema alone, decides.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tapedeck.schemas.errors import Fatal, Retry
@@ -22,6 +24,9 @@ from tapedeck.schemas.errors import Fatal, Retry
 SINK_ROLE = "tape_sink"
 READ_ROLE = "tape_read"
 DEFAULT_SCHEMA = "public"
+ENCODING = "UTF8"
+LAST_PORT = 65_535
+URL_FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any constant will do: it keeps two migrations of one database apart.
 _MIGRATION_LOCK = 7_461_706_5
@@ -40,16 +45,60 @@ def schema_name(prefix: str) -> str:
     return prefix or DEFAULT_SCHEMA
 
 
-def connect(
-    url: str, prefix: str = "", *, role: str | None = SINK_ROLE
-) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection on the pipeline's schema, acting as ``role``. Raises Retry where the server is away."""
+def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection as the login itself.
+
+    Raises Fatal for a URL that is none and for a database that cannot hold every text, Retry where the server
+    is away.
+    """
+    if not _is_address(url):
+        raise Fatal(
+            "DATABASE_URL is not the address of a Postgres database",
+            value=without_password(url),
+            remedy=f"write it as {URL_FORM}, with special characters of the password percent-encoded",
+        )
     try:
         connection = psycopg.connect(url, application_name="tapedeck", **_LIVENESS)
     except psycopg.OperationalError as error:
         raise Retry(
-            f"Postgres does not answer: {error}", remedy="check DATABASE_URL and the server"
+            f"Postgres does not answer: {str(error).strip()}", remedy="check DATABASE_URL and the server"
         ) from error
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        name = connection.info.dbname
+        connection.close()
+        raise Fatal(
+            f"the database {name} is not encoded in {ENCODING}: it cannot hold the records' texts",
+            value=encoding,
+            remedy=f"CREATE DATABASE another_name ENCODING '{ENCODING}' TEMPLATE template0, "
+            "and name that one in DATABASE_URL",
+        )
+    return connection
+
+
+def _is_address(url: str) -> bool:
+    """Whether libpq understands it. What libpq says of one that it does not may quote the password."""
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    except psycopg.ProgrammingError:
+        return False
+    return all(not port or (port.isdecimal() and 0 < int(port) <= LAST_PORT) for port in ports)
+
+
+def without_password(url: str) -> str:
+    """``url``, or what was given for one, fit to be shown."""
+    shown = re.sub(r"(pass\w*\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", url, flags=re.IGNORECASE)
+    login, at, where = shown.rpartition("@")
+    scheme, slashes, given = login.rpartition("://") if "://" in login else ("", "", login)
+    user, colon, _ = given.partition(":")
+    return f"{scheme}{slashes}{user}{colon and ':***'}{at}{where}"
+
+
+def connect(
+    url: str, prefix: str = "", *, role: str | None = SINK_ROLE
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection on the pipeline's schema, acting as ``role``. Raises as ``open_database`` does."""
+    connection = open_database(url)
     try:
         connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema_name(prefix))))
         if role:
@@ -110,7 +159,7 @@ def _revision(connection: psycopg.Connection[Any]) -> str | None:
 @contextmanager
 def sqlalchemy_connection(url: str, prefix: str = "") -> Iterator[Connection]:
     """A SQLAlchemy connection on the pipeline's schema, as the login itself (no role)."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=lambda: open_database(url), poolclass=NullPool)
     try:
         with engine.connect() as connection:
             quoted = engine.dialect.identifier_preparer.quote_identifier(schema_name(prefix))

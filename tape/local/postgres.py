@@ -20,7 +20,8 @@ from typing import NamedTuple
 import psycopg
 
 from tapedeck.connectors.kafka.cluster import accepts
-from tapedeck.schemas.errors import Fatal
+from tapedeck.connectors.postgres.database import open_database, without_password
+from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
 from tapedeck.tape.local.process import STOP_S, Child, Launch
 
@@ -43,14 +44,13 @@ class Owner(NamedTuple):
 
 
 def check_database(url: str) -> None:
-    """Raises Fatal where the database that DATABASE_URL names does not answer."""
+    """Raises Fatal where the database that DATABASE_URL names does not answer, or is none for the audit."""
     try:
-        psycopg.connect(url, connect_timeout=5).close()
-    except psycopg.Error as error:
-        where = psycopg.conninfo.conninfo_to_dict(url) if "=" in url or "://" in url else {}
+        open_database(url).close()
+    except Retry as error:
         raise Fatal(
-            f"the database does not answer: {str(error).strip()}",
-            value=f"{where.get('host')}:{where.get('port')}/{where.get('dbname')}",
+            error.what,
+            value=without_password(url),
             remedy="start it, or correct DATABASE_URL, or unset it to use the embedded Postgres",
         ) from None
 

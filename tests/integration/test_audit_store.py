@@ -26,6 +26,7 @@ from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.contract import Message
+from tapedeck.tape.local.postgres import check_database
 from tests.avro import bodies
 
 pytestmark = pytest.mark.integration
@@ -193,6 +194,21 @@ def test_a_login_without_the_role_is_told_so(store: Schema) -> None:
 def test_a_server_that_does_not_answer_is_asked_again_later() -> None:
     with pytest.raises(Retry, match="does not answer"):
         connect("postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_to_make_one(postgres: Any) -> None:
+    name = "audit_sql_ascii"
+    with psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+        admin.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0".encode())
+        try:
+            url = f"{postgres.url.rpartition('/')[0]}/{name}"
+            for opened in (connect, upgrade, check_database):
+                with pytest.raises(Fatal, match="ENCODING 'UTF8' TEMPLATE template0") as refused:
+                    opened(url)
+                assert refused.value.value == "SQL_ASCII"
+        finally:
+            admin.execute(f"DROP DATABASE {name}".encode())
 
 
 # -- rows
