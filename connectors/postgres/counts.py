@@ -9,7 +9,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import AUDITED, table_name
-from tapedeck.connectors.postgres.reading import read_events
+from tapedeck.connectors.postgres.reading import read_events, topic_ids
 from tapedeck.schemas.errors import DeadLetter
 
 ALL_AUDITED = tuple(topic.name for topic in AUDITED)
@@ -22,14 +22,37 @@ class Distinct(NamedTuple):
     undecodable: int
 
 
-def rows_per_table(url: str, prefix: str = "", topics: Sequence[str] = ALL_AUDITED) -> dict[str, int]:
-    """Rows of each topic's audit table, counted exactly. Raises Retry where Postgres is away."""
-    statement = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}, count(*) FROM {}").format(sql.Literal(name), sql.Identifier(table_name(name)))
-        for name in topics
-    )
-    with connect(url, prefix) as connection:
-        return dict(connection.execute(statement).fetchall())
+class Rows(NamedTuple):
+    """One topic's audited events: those of the log that the topic is now, and those that only logs hold which
+    earlier bore its name."""
+
+    now: int
+    earlier: int
+
+
+_ROWS = """
+SELECT (SELECT count(*) FROM {table} WHERE coalesce(first_topic_id, unmarked) = %(topic_id)s)
+       + (SELECT count(*) FROM relogged WHERE topic = %(topic)s AND topic_id = %(topic_id)s),
+       (SELECT count(*) FROM {table})
+FROM (SELECT (SELECT topic_id FROM read_logs WHERE topic = %(topic)s AND holds_unmarked) AS unmarked) AS old"""
+
+
+def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Rows]:
+    """Rows of each topic's audit table by the log that they came from, counted exactly.
+
+    An event that an earlier log had brought already counts for the log that the topic is now. Raises Retry
+    where Postgres or Kafka is away.
+    """
+    ids = topic_ids(cluster, topics)
+    rows = {}
+    with connect(url, cluster.prefix) as connection:
+        for name in topics:
+            statement = sql.SQL(_ROWS).format(table=sql.Identifier(table_name(name)))
+            found = connection.execute(statement, {"topic": name, "topic_id": ids[name]}).fetchone()
+            assert found is not None
+            now, total = found
+            rows[name] = Rows(now, total - now)
+    return rows
 
 
 def distinct_events(cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Distinct]:

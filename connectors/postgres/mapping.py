@@ -31,6 +31,8 @@ JSONB_VERSION = "\x01"
 CODE_VERSION = "tape-code-version"
 CONFIG_DIGEST = "tape-config-digest"
 SHA_DIGITS = 32
+# One value for all records of a batch: it is not sent with each row.
+OF_THE_LOG = ("first_topic_id",)
 _INBOX_BRANCH = "tapedeck."
 
 
@@ -76,11 +78,11 @@ class TopicMap:
     """One topic's table: its columns in order, their COPY types, and the builder of its rows."""
 
     def __init__(self, name: str) -> None:
-        table = TABLES[name]
+        columns = [column for column in TABLES[name].columns if column.name not in OF_THE_LOG]
         self.topic = name
         self.table = table_name(name)
-        self.columns = [column.name for column in table.columns]
-        self.copy_types = [copy_type(column.type) for column in table.columns]
+        self.columns = [column.name for column in columns]
+        self.copy_types = [copy_type(column.type) for column in columns]
         self.row: Builder = _BUILDERS.get(name, _record_row)(name)
 
 

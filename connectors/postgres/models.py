@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, MetaData, Numeric, Text
+from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, MetaData, Numeric, Text, func
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -44,7 +44,11 @@ class Base(DeclarativeBase):
 
 
 class Audit:
-    """What every topic table has. ``first_*`` is where the event was met first."""
+    """What every topic table has. ``first_*`` is where the event was met first.
+
+    ``first_topic_id`` tells a topic from one that was made anew under its name; null was stored before ids
+    were noted.
+    """
 
     event_id: Mapped[str] = mapped_column(primary_key=True, sort_order=-9)
     first_topic: Mapped[str] = mapped_column(sort_order=-8)
@@ -55,6 +59,7 @@ class Audit:
     code_version: Mapped[str | None] = mapped_column(sort_order=-3)
     body_sha: Mapped[str] = mapped_column(sort_order=-2)
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB, sort_order=-1)
+    first_topic_id: Mapped[bytes | None] = mapped_column(sort_order=1)
 
 
 COMMON_COLUMNS = tuple(Audit.__annotations__)
@@ -340,14 +345,46 @@ class DeadLetters(Audit, Base):
 
 
 class SinkOffsets(Base):
-    """Where a sink goes on. Offsets mean something on one cluster only, so its id is part of the key."""
+    """Where a sink goes on. Offsets mean something in one log only: its cluster's and topic's ids are in the key.
+
+    The topic id is empty where the broker gives none, and in rows older than revision 0002.
+    """
 
     __tablename__ = "sink_offsets"
     sink_group: Mapped[str] = mapped_column(primary_key=True)
     cluster_id: Mapped[str] = mapped_column(primary_key=True)
     topic: Mapped[str] = mapped_column(primary_key=True)
+    topic_id: Mapped[bytes] = mapped_column(primary_key=True, server_default="")
     partition: Mapped[int] = mapped_column(primary_key=True)
     next_offset: Mapped[Long]
+
+
+class AuditClusters(Base):
+    """Whose audit this is: the newest row's cluster. A cluster that was moved adds a row."""
+
+    __tablename__ = "audit_clusters"
+    cluster_id: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True, server_default=func.clock_timestamp())
+
+
+class ReadLogs(Base):
+    """Every log that was read, a topic made anew being another. ``holds_unmarked``: rows without a topic id
+    came from it."""
+
+    __tablename__ = "read_logs"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    topic_id: Mapped[bytes] = mapped_column(primary_key=True)
+    holds_unmarked: Mapped[bool]
+    since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Relogged(Base):
+    """Events of a log that an earlier log of its topic had brought: their rows stay the earlier log's."""
+
+    __tablename__ = "relogged"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    topic_id: Mapped[bytes] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class AccountLeases(Base):

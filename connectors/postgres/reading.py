@@ -1,4 +1,4 @@
-"""What the sink asks of Kafka: that the topics are as the catalogue says, their bounds, and their events."""
+"""What the sink asks of Kafka: that topics are as the catalogue says, which logs they are, bounds, events."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
 from tapedeck.streams.contract import Message
@@ -28,6 +29,8 @@ def open_consumer(cluster: Cluster, name: str) -> Consumer:
             "client.id": f"{cluster.client_id}-{name}",
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
+            # An end tells the next offset also where aborted records or a transaction's marker lie before it.
+            "enable.partition.eof": True,
             "queued.max.messages.kbytes": 65_536,
             # The audit may trail by a moment: fewer, larger fetches cost the broker far less.
             "fetch.min.bytes": 131_072,
@@ -63,6 +66,16 @@ def check_topics(
             "the cluster's topics differ from the catalogue", value=wrong, remedy="run `tape topics --create`"
         )
     return str(cluster.cluster_id)
+
+
+def topic_ids(cluster: Cluster, names: Sequence[str], *, timeout_s: float = ANSWER_S) -> dict[str, bytes]:
+    """The id of each topic that ``check_topics`` has seen. Raises Retry where the broker does not tell it."""
+    ids = {}
+    for name, found in describe_ids(cluster, names, timeout_s).items():
+        if found is None:
+            raise Retry("the broker does not tell this topic's id", value=cluster.layout.wire_name(name))
+        ids[name] = found.topic_id
+    return ids
 
 
 def bounds(consumer: Consumer, layout: Layout, names: Sequence[str]) -> dict[Part, tuple[int, int]]:

@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -38,7 +38,9 @@ from tapedeck.connectors.postgres.reading import (
     check_topics,
     is_punctuation,
     open_consumer,
+    topic_ids,
 )
+from tapedeck.connectors.postgres.resuming import claim, made_anew, resume
 from tapedeck.connectors.postgres.store import Bad, Store, Written
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
@@ -142,9 +144,11 @@ class Sink:
             cluster_id = check_topics(consumer, settings.layout, settings.topics)
             with connect(settings.url, settings.layout.prefix) as connection:
                 require_head(connection)
-                offsets = Offsets(connection, settings.group, cluster_id)
+                claim(connection, cluster_id)
+                ids = topic_ids(settings.cluster, settings.topics)
+                offsets = Offsets(connection, settings.group, cluster_id, ids)
                 self._assign(consumer, offsets)
-                yield _Session(consumer, connection, Store(connection), offsets)
+                yield _Session(consumer, connection, Store(connection, ids), offsets)
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             raise Retry(
                 f"Postgres is away: {str(error).strip()}", remedy="the sink goes on when it is back"
@@ -161,20 +165,9 @@ class Sink:
     def _assign(self, consumer: Consumer, offsets: Offsets) -> None:
         layout = self._settings.layout
         spans = bounds(consumer, layout, self._settings.topics)
-        offsets.begin({place: start for place, (start, _) in spans.items()})
-        lost: list[Bad] = []
-        skip: dict[Part, int] = {}
-        for place, (start, end) in spans.items():
-            at = offsets.next[place]
-            if at > end:
-                raise Fatal(
-                    f"Postgres has read {place[0]}/{place[1]} up to {at}, the topic ends at {end}",
-                    value=self._settings.group,
-                    remedy="was the topic made anew? use another --group: known rows are not stored twice",
-                )
-            if at < start:
-                lost.append(self._retention_gap(place, at, start))
-                skip[place] = start
+        resume(offsets, spans)
+        skip = {place: start for place, (start, _) in spans.items() if offsets.next[place] < start}
+        lost = [self._retention_gap(place, offsets.next[place], start) for place, start in skip.items()]
         if skip:
             self._send_dead(lost)
             with offsets.connection.transaction():
@@ -206,15 +199,22 @@ class Sink:
                 self.beat()
                 beat_at = now + HEARTBEAT_S
             if now >= check_at:
-                self._check_topics(session.consumer)
+                self._check_topics(session)
                 check_at = now + CHECK_TOPICS_S
 
-    def _check_topics(self, consumer: Consumer) -> None:
-        """New partitions must not stay unread; a silent broker is no reason to stop."""
+    def _check_topics(self, session: "_Session") -> None:
+        """New partitions must not stay unread, another log is no more of this one; a silent broker is no
+        reason to stop."""
+        settings = self._settings
         try:
-            check_topics(consumer, self._settings.layout, self._settings.topics, timeout_s=CHECK_ANSWER_S)
+            check_topics(session.consumer, settings.layout, settings.topics, timeout_s=CHECK_ANSWER_S)
+            ids = topic_ids(settings.cluster, settings.topics, timeout_s=CHECK_ANSWER_S)
         except Retry as error:
             log.warning("the topics could not be checked: %s", error)
+            return
+        for name, found in ids.items():
+            if found != session.offsets.ids[name]:
+                raise made_anew(name, session.offsets.ids[name], found, settings.group)
 
     def _store(self, session: "_Session", wires: Sequence[WireMessage]) -> None:
         """One batch: steps 2 to 5 of the protocol."""
@@ -223,10 +223,15 @@ class Sink:
         written, marks = Written(), 0
         for wire in wires:
             if (trouble := wire.error()) is not None:
-                _raise_for(trouble)
+                if trouble.code() == KafkaError._PARTITION_EOF:
+                    self._note_end(session, wire, ends)
+                else:
+                    _raise_for(trouble)
                 continue
             message = to_message(wire, self._settings.layout)
-            ends[message.topic, message.partition] = message.offset + 1
+            place = message.topic, message.partition
+            ends[place] = message.offset + 1
+            session.at_end.discard(place)
             if is_punctuation(message.key, message.value):
                 marks += 1
                 self._note_label(message)
@@ -241,6 +246,15 @@ class Sink:
             session.offsets.move(ends)
         session.offsets.moved(ends)
         self._count(marks + sum(map(len, events.values())), marks, written)
+
+    def _note_end(self, session: "_Session", wire: WireMessage, ends: dict[Part, int]) -> None:
+        """A partition is read up to here. Aborted records and markers may lie between: nothing to store."""
+        name, partition, at = wire.topic(), wire.partition(), wire.offset()
+        assert name is not None and partition is not None and at is not None
+        place = self._settings.layout.catalogue_name(name), partition
+        session.at_end.add(place)
+        if at > ends.get(place, session.offsets.next[place]):
+            ends[place] = at
 
     def _note_label(self, message: Message) -> None:
         try:
@@ -278,7 +292,7 @@ class Sink:
     def _measure(self, session: "_Session") -> None:
         layout, total = self._settings.layout, 0
         for (name, partition), at in session.offsets.next.items():
-            if name not in self._maps:
+            if (name, partition) in session.at_end:
                 continue
             _, end = session.consumer.get_watermark_offsets(
                 TopicPartition(layout.wire_name(name), partition), cached=True
@@ -319,6 +333,8 @@ class _Session:
     connection: "psycopg.Connection[tuple[object, ...]]"
     store: Store
     offsets: Offsets
+    at_end: set[Part] = field(default_factory=set)
+    """Partitions whose end is the last that the consumer told of. Kafka's own end may lie behind markers."""
 
 
 def _raise_for(error: KafkaError) -> None:

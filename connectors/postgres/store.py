@@ -4,13 +4,15 @@ What Postgres refuses (a NUL in a text, a time out of range) is found by halving
 bad record costs a few more statements and never the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 
+from tapedeck.connectors.kafka.identity import UNKNOWN_ID
 from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
@@ -24,6 +26,7 @@ _REFUSED = (
     TypeError,
 )
 
+NO_IDS: Mapping[str, bytes] = MappingProxyType({})
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -52,10 +55,14 @@ class Written:
 
 
 class Store:
-    """Writes rows over one connection. The caller owns the transaction."""
+    """Writes rows over one connection. The caller owns the transaction.
 
-    def __init__(self, connection: Connection) -> None:
+    ``ids`` are the topics' ids, which their rows get; a topic without one is on a broker that gives none.
+    """
+
+    def __init__(self, connection: Connection, ids: Mapping[str, bytes] = NO_IDS) -> None:
         self._connection = connection
+        self._ids = ids
         self._staged: dict[str, _Statements] = {}
 
     def write(self, target: TopicMap, messages: Sequence[Message], written: Written) -> None:
@@ -95,9 +102,11 @@ class Store:
                         continue
                     copy.write_row(row)
                     staged += 1
-            done.inserted = cursor.execute(statements.insert).rowcount
+            topic_id = self._ids.get(target.topic, UNKNOWN_ID)
+            done.inserted = cursor.execute(statements.insert, (topic_id,)).rowcount
             done.repeats = staged - done.inserted
             if done.repeats:
+                cursor.execute(statements.relog, {"topic": target.topic, "topic_id": topic_id})
                 conflicts = self._conflicts(cursor, statements, target, messages)
                 done.conflicts = len(conflicts) // 2
                 done.bad.extend(conflicts)
@@ -160,6 +169,7 @@ class _Statements(NamedTuple):
     create: sql.Composed
     copy: sql.Composed
     insert: sql.Composed
+    relog: sql.Composed
     conflicts: sql.Composed
     clear: sql.Composed
 
@@ -178,8 +188,15 @@ class _Statements(NamedTuple):
             create=composed("CREATE TEMPORARY TABLE IF NOT EXISTS {stage} (LIKE {table})"),
             copy=composed("COPY {stage} ({columns}) FROM STDIN (FORMAT BINARY)"),
             insert=composed(
-                "INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage}"
+                "INSERT INTO {table} ({columns}, first_topic_id) SELECT {columns}, %s FROM {stage}"
                 " ON CONFLICT (event_id) DO NOTHING"
+            ),
+            relog=composed(
+                "INSERT INTO relogged (topic, topic_id, event_id)"
+                " SELECT %(topic)s, %(topic_id)s, event_id FROM {stage} s JOIN {table} t USING (event_id)"
+                " WHERE coalesce(t.first_topic_id, (SELECT topic_id FROM read_logs"
+                "  WHERE topic = %(topic)s AND holds_unmarked)) IS DISTINCT FROM %(topic_id)s"
+                " ON CONFLICT DO NOTHING"
             ),
             conflicts=composed(
                 "SELECT s.event_id, s.first_partition, s.first_offset, t.first_partition,"

@@ -12,17 +12,32 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.models import AUDITED
+from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP
+from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
 
 
 def sink(
-    group: Annotated[str, typer.Option(help="Whose offsets in Postgres to go on from.")] = "sink",
+    group: Annotated[str, typer.Option(help="Whose offsets in Postgres to go on from.")] = DEFAULT_GROUP,
     topics: Annotated[
         list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")
     ] = None,
     migrate: Annotated[
         bool, typer.Option(help="Bring the tables to the newest revision first; needs a login that may.")
     ] = True,
+    adopt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="This topic was made anew, or cut: note that the sink shall read it from its start, and end."
+            " May be repeated."
+        ),
+    ] = None,
+    moved_from: Annotated[
+        str,
+        typer.Option(
+            help="The Kafka cluster with this id was replaced by the one that answers: note it, and end."
+        ),
+    ] = "",
 ) -> None:
     """Copy every audited topic into Postgres until SIGTERM."""
     settings = from_environment()
@@ -30,6 +45,10 @@ def sink(
     url = settings.database()
     if migrate:
         upgrade(url, settings.prefix)
+    if adopt or moved_from:
+        for line in adopt_logs(url, settings.cluster, adopt or (), group=group, moved_from=moved_from):
+            print(line)
+        return
     what = SinkSettings(
         cluster=settings.cluster,
         url=url,

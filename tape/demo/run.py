@@ -172,12 +172,12 @@ class Demo:
         while True:
             before = bounds_now(stack.cluster)
             found = lag(stack.database_url, stack.cluster)
-            rows = rows_per_table(stack.database_url, stack.cluster.prefix)
+            rows = rows_per_table(stack.database_url, stack.cluster)
             stack.watch()
             time.sleep(_QUIET_S)
             behind = {name: n for name, n in found.items() if n}
             if not behind and bounds_now(stack.cluster) == before:
-                return before, rows
+                return before, {name: found.now for name, found in rows.items()}
             if time.monotonic() > until:
                 raise Retry(
                     f"the stack did not come to rest within {_SETTLE_S:g} s",

@@ -9,7 +9,7 @@ import pytest
 
 from tapedeck.agents.app import SESSION_TIMEOUT_S
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
+from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import downgrade
 from tapedeck.connectors.postgres.offsets import wait_until_caught_up
 from tapedeck.schemas.errors import Fatal
@@ -69,9 +69,11 @@ def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
         assert (features.poll(), sink.poll()) == (None, None)
         where = (postgres.url, workers.cluster)
         wait_until_caught_up(*where, timeout_s=60)
-        rows = rows_per_table(postgres.url, workers.layout.prefix)
-        assert rows == {n: d.events for n, d in distinct_events(workers.cluster).items()}
-        assert rows["features"] > 500 and rows["dead_letters"] == 0
+        rows = rows_per_table(postgres.url, workers.cluster)
+        assert rows == {
+            name: Rows(found.events, 0) for name, found in distinct_events(workers.cluster).items()
+        }
+        assert rows["features"].now > 500 and rows["dead_letters"].now == 0
         assert "acknowledges again" in workers.log_of("features")
         for process in (features, sink):
             process.send_signal(signal.SIGTERM)
