@@ -34,7 +34,7 @@ _ROWS = """
 SELECT (SELECT count(*) FROM {table} WHERE coalesce(first_topic_id, unmarked) = %(topic_id)s)
        + (SELECT count(*) FROM relogged WHERE topic = %(topic)s AND topic_id = %(topic_id)s),
        (SELECT count(*) FROM {table})
-FROM (SELECT (SELECT topic_id FROM read_logs WHERE topic = %(topic)s AND holds_unmarked) AS unmarked) AS old"""
+FROM (SELECT (SELECT topic_id FROM read_logs WHERE topic = %(topic)s AND holds_unmarked) AS unmarked) o"""
 
 
 def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Rows]:

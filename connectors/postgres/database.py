@@ -128,10 +128,13 @@ def upgrade(url: str, prefix: str = "") -> None:
         command.upgrade(config, "head")
 
 
-def downgrade(url: str, prefix: str = "") -> None:
-    """Drop every table, view and type of the schema. The roles stay: they belong to the whole server."""
+def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
+    """Go back to ``revision``; ``base`` drops every table, view and type of the schema.
+
+    The roles stay: they belong to the whole server.
+    """
     with _migrating(url, prefix) as config:
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
 
 
 def require_head(connection: psycopg.Connection[Any]) -> None:

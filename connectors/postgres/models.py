@@ -1,4 +1,4 @@
-"""The tables of the audit store. One class per audited topic; ledgers are views (``views.py``).
+"""The tables of the audit store. One class per audited topic; ledgers are views.
 
 A topic's table holds the whole body as ``payload`` and, beside it, the columns people filter and join
 by. Inside ``payload`` everything is as on the wire: times are UTC microseconds, dates are days since
@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, MetaData, Numeric, Text, func
+from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, LargeBinary, MetaData, Numeric, Text
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -344,59 +344,5 @@ class DeadLetters(Audit, Base):
     value: Mapped[bytes | None]
 
 
-class SinkOffsets(Base):
-    """Where a sink goes on. Offsets mean something in one log only: its cluster's and topic's ids are in the key.
-
-    The topic id is empty where the broker gives none, and in rows older than revision 0002.
-    """
-
-    __tablename__ = "sink_offsets"
-    sink_group: Mapped[str] = mapped_column(primary_key=True)
-    cluster_id: Mapped[str] = mapped_column(primary_key=True)
-    topic: Mapped[str] = mapped_column(primary_key=True)
-    topic_id: Mapped[bytes] = mapped_column(primary_key=True, server_default="")
-    partition: Mapped[int] = mapped_column(primary_key=True)
-    next_offset: Mapped[Long]
-
-
-class AuditClusters(Base):
-    """Whose audit this is: the newest row's cluster. A cluster that was moved adds a row."""
-
-    __tablename__ = "audit_clusters"
-    cluster_id: Mapped[str] = mapped_column(primary_key=True)
-    since: Mapped[datetime] = mapped_column(primary_key=True, server_default=func.clock_timestamp())
-
-
-class ReadLogs(Base):
-    """Every log that was read, a topic made anew being another. ``holds_unmarked``: rows without a topic id
-    came from it."""
-
-    __tablename__ = "read_logs"
-    topic: Mapped[str] = mapped_column(primary_key=True)
-    topic_id: Mapped[bytes] = mapped_column(primary_key=True)
-    holds_unmarked: Mapped[bool]
-    since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-
-
-class Relogged(Base):
-    """Events of a log that an earlier log of its topic had brought: their rows stay the earlier log's."""
-
-    __tablename__ = "relogged"
-    topic: Mapped[str] = mapped_column(primary_key=True)
-    topic_id: Mapped[bytes] = mapped_column(primary_key=True)
-    event_id: Mapped[str] = mapped_column(primary_key=True)
-
-
-class AccountLeases(Base):
-    """Who may call the broker for an account; a higher ``epoch`` fences the ones before."""
-
-    __tablename__ = "account_leases"
-    account_id: Mapped[str] = mapped_column(primary_key=True)
-    epoch: Mapped[Long]
-    holder: Mapped[str]
-    expires_at: Mapped[datetime]
-
-
 AUDITED = tuple(topic for topic in CATALOGUE if topic.audited)
 TABLES = {topic.name: Base.metadata.tables[table_name(topic.name)] for topic in AUDITED}
-MUTABLE = (SinkOffsets.__tablename__, AccountLeases.__tablename__)

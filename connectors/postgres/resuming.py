@@ -140,8 +140,8 @@ def _of(name: str, by_part: Mapping[Part, Value]) -> dict[Part, Value]:
 
 
 def _adopt(name: str, group: str) -> str:
-    of_group = "" if group == DEFAULT_GROUP else f" --group {group}"
+    command = f"tape sink --adopt {name}" + ("" if group == DEFAULT_GROUP else f" --group {group}")
     return (
-        f"run `tape sink --adopt {name}{of_group}` once, then the sink: it reads the topic from its start, all"
-        " rows stay, known events are not stored twice"
+        f"run `{command}` once, then the sink: it reads the topic from its start; all rows stay, known events"
+        " are not stored twice"
     )

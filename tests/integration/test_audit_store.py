@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import ENUM
 
+from tapedeck.connectors.postgres.bookkeeping import METADATA, MUTABLE
 from tapedeck.connectors.postgres.database import (
     READ_ROLE,
     connect,
@@ -21,7 +22,7 @@ from tapedeck.connectors.postgres.database import (
     upgrade,
 )
 from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.models import AUDITED, MUTABLE, TABLES, Base, table_name
+from tapedeck.connectors.postgres.models import AUDITED, TABLES, table_name
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal, Retry
@@ -117,7 +118,7 @@ def _record(name: str, **given: Any) -> dict[str, Any]:
 def test_upgrade_of_an_empty_schema_gives_the_models(fresh: Schema) -> None:
     with sqlalchemy_connection(fresh.url, fresh.prefix) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
 def test_database_enums_are_the_schemas_enums(fresh: Schema) -> None:

@@ -269,13 +269,6 @@ def test_offsets_of_another_cluster_are_not_gone_on_from(pipeline: Pipeline) -> 
     assert pipeline.drain().stats.repeats == 5
 
 
-def test_a_topic_shorter_than_its_stored_offset_is_refused(pipeline: Pipeline) -> None:
-    pipeline.drain()
-    pipeline.query("UPDATE sink_offsets SET next_offset = 999 RETURNING 1")
-    with pytest.raises(Fatal, match="was the topic made anew"):
-        pipeline.run()
-
-
 def test_offsets_taken_by_retention_are_a_dead_letter_and_the_sink_goes_on(pipeline: Pipeline) -> None:
     pipeline.send("bars", [bar(n, symbol="S0") for n in range(10)])
     partition = pipeline.layout.partition("bars", bar(0, symbol="S0"))
