@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from tapedeck.connectors.postgres.reading import read_events
 from tapedeck.connectors.postgres.resuming import adopt, claim, short
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.tape.cli.sink import sink as sink_command
 from tapedeck.topics.catalogue import Layout
 from tests.integration.audit_support import Pipeline, bar, eventually
 
@@ -119,7 +122,7 @@ def _last_lag(pipeline: Pipeline) -> int | None:
 
 
 def test_a_topic_made_anew_while_the_sink_is_stopped_is_adopted_and_each_record_applied_once(
-    pipeline: Pipeline,
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline.send("bars", [bar(n) for n in range(10)])
     pipeline.drain()
@@ -131,7 +134,12 @@ def test_a_topic_made_anew_while_the_sink_is_stopped_is_adopted_and_each_record_
     assert short(known) in str(refused.value) and refused.value.value == short(_id(pipeline, "bars"))
     assert pipeline.rows("bars") == 10
 
-    assert "is read from its start" in _adopt(pipeline, "bars")[0]
+    (tmp_path / "tape.toml").write_text(Config().to_toml())
+    told = {"DATABASE_URL": pipeline.url, "TAPE_CONFIG": str(tmp_path / "tape.toml")}
+    for variable, value in (pipeline.cluster.environment() | told).items():
+        monkeypatch.setenv(variable, value)
+    sink_command(adopt=["bars"])
+    assert "is read from its start" in capsys.readouterr().out
     assert "nothing to adopt" in _adopt(pipeline, "bars", "signals")[0]
     sink = pipeline.drain()
     assert (sink.stats.inserted, sink.stats.repeats, sink.stats.conflicts) == (20, 5, 0)
