@@ -29,6 +29,7 @@ from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.connectors.kafka.reading import to_message
+from tapedeck.connectors.kafka.transactions import open_transactions
 from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import AUDITED
@@ -111,6 +112,8 @@ class Sink:
         self._origin = origin
         self._maps = maps(settings.topics)
         self._labels: dict[Part, int] = {}
+        self._open: dict[tuple[str, int, int], bool] = {}
+        """Transactions open at the last look, by topic, partition and offset, and whether they were named."""
         self._lag: int | None = None
         self._pause_s = FIRST_PAUSE_S
         self._beat: Batch | None = None
@@ -209,12 +212,23 @@ class Sink:
         try:
             check_topics(session.consumer, settings.layout, settings.topics, timeout_s=CHECK_ANSWER_S)
             ids = topic_ids(settings.cluster, settings.topics, timeout_s=CHECK_ANSWER_S)
+            self._look_for_open_transactions()
         except Retry as error:
             log.warning("the topics could not be checked: %s", error)
             return
         for name, found in ids.items():
             if found != session.offsets.ids[name]:
                 raise made_anew(name, session.offsets.ids[name], found, settings.group)
+
+    def _look_for_open_transactions(self) -> None:
+        """Name one that is open at two looks in a row, once: nothing behind it is read before it ends."""
+        now = {}
+        for each in open_transactions(self._settings.cluster, self._settings.topics):
+            place = each.topic, each.partition, each.first
+            if self._open.get(place) is False:
+                log.warning("%s", each)
+            now[place] = place in self._open
+        self._open = now
 
     def _store(self, session: "_Session", wires: Sequence[WireMessage]) -> None:
         """One batch: steps 2 to 5 of the protocol."""

@@ -104,13 +104,35 @@ def test_only_committed_records_are_rows_and_a_marker_at_the_end_is_no_lag(pipel
     assert (sink.stats.inserted, sink.stats.repeats, sink.stats.dead_letters) == (50, 0, 0)
     closes = pipeline.query("SELECT close FROM t_bars ORDER BY close")
     assert closes == [(10.0 + n,) for n in range(50)]
-    assert rows_per_table(pipeline.url, pipeline.cluster, ["bars"]) == {"bars": Rows(50, 0)}
+    assert _bars(pipeline) == (Rows(50, 0), 50)
     assert lag(pipeline.url, pipeline.cluster)["bars"] == 0
     eventually("a heartbeat without lag", lambda: _last_lag(pipeline) == 0)
 
     ends = pipeline.query("SELECT sum(next_offset) FROM sink_offsets WHERE topic = 'bars'")
     assert ends == [(2 * 5 * 25,)], "each record has a marker behind it"
     assert pipeline.drain().stats.read == 0
+
+
+def test_a_transaction_that_hangs_open_is_named_once_and_is_no_lag(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sink_module, "CHECK_TOPICS_S", OFTEN_S)
+    producer = Producer({"bootstrap.servers": pipeline.bootstrap, "transactional.id": pipeline.layout.prefix})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(pipeline.layout.wire_name("bars"), encode("bars", bar(1)), b"S1", 1)
+    producer.flush(10)
+
+    def named() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "withheld" in record.getMessage()]
+
+    with pipeline.running() as sink:
+        eventually("the transaction is named", named)
+        time.sleep(3 * OFTEN_S)
+        assert len(named()) == 1 and f"transactional id {pipeline.layout.prefix}" in named()[0]
+        assert (sink.stats.read, lag(pipeline.url, pipeline.cluster)["bars"]) == (0, 0)
+        producer.commit_transaction(20)
+        eventually("the record is read", lambda: sink.stats.inserted == 1)
 
 
 def _last_lag(pipeline: Pipeline) -> int | None:
