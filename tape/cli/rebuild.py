@@ -14,10 +14,13 @@ from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
 from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
 
 if TYPE_CHECKING:
+    from tapedeck.streams.bulk.job import TaskId
+    from tapedeck.tape.rebuild.compared import Uncompared
     from tapedeck.tape.rebuild.verdict import Difference
     from tapedeck.tape.rebuild.work import Report
 
 DIFFERENT = 1
+EQUAL, DIFFERS, NOT_COMPARED = "EQUAL", "DIFFERENT", "NOT_COMPARED"
 _SHOWN = 5
 
 
@@ -49,7 +52,7 @@ def rebuild(
 ) -> None:
     """Compute stages again from their source topics, and print the digests of outputs and tables.
 
-    Exit code 1 where --verify finds a difference.
+    Exit code 1 where --verify finds a difference, and where it has nothing to compare.
     """
     share_kernels()  # before the kernels are imported
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
@@ -88,42 +91,89 @@ def rebuild(
         else:
             work = Verify(place) if verify else Compute(place)
             reports = run(work, place, tasks, workers, "verifying" if verify else "rebuilding")
-        _print(reports, document.digest, as_json=as_json, compared=verify)
-    if any(report.differences for report in reports):
+        verdict = _print(reports, document.digest, as_json=as_json, compared=verify)
+    if verdict is not None and verdict != EQUAL:
         raise typer.Exit(DIFFERENT)
 
 
-def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> None:
-    from tapedeck.streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
-    from tapedeck.tape.rebuild.run import differences_of, lines_of, stage_of  # noqa: PLC0415 - see above
-    from tapedeck.tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
+def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> str | None:
+    """Prints the reports; the verdict, None where nothing was to be compared."""
+    from tapedeck.tape.rebuild.compared import uncompared  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild.run import differences_of, lines_of  # noqa: PLC0415 - see above
 
     lines, found = list(lines_of(reports)), differences_of(reports)
-    marks = [report.watermark for report in reports if report.watermark is not None]
-    until = iso_utc(min(marks)) if marks else None
+    blank = uncompared((report.task, report.compared) for report in reports) if compared else []
+    verdict = (DIFFERS if found else NOT_COMPARED if blank else EQUAL) if compared else None
     if as_json:
         told = [{"task": str(task), "kind": str(each.kind)} | each._asdict() for task, each in found]
         document = {
-            "verdict": ("DIFFERENT" if found else "EQUAL") if compared else None,
-            "watermark": until,
+            "verdict": verdict,
+            "watermark": _until(reports),
             "config_digest": digest,
             "lines": [vars(line) for line in lines],
             "differences": told,
+            "not_compared": [each._asdict() | {"task": str(each.task)} for each in blank],
             "cpu_s": round(sum(report.cpu_s for report in reports), 3),
         }
         print(json.dumps(document, indent=1))
-        return
+        return verdict
     print(f"{'stage':<16}{'of':<16}{'count':>10}  digest")
     for line in lines:
         print(f"{line.stage:<16}{line.what:<16}{line.records:>10}  {line.digest}")
+    if compared:
+        _verdict(reports, found, blank)
+    return verdict
+
+
+def _verdict(
+    reports: "Sequence[Report]",
+    found: "Sequence[tuple[TaskId, Difference]]",
+    blank: "Sequence[Uncompared]",
+) -> None:
+    from tapedeck.tape.rebuild.run import stage_of  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
+
     if found:
         kept = Counter((each.what, each.partition) for _, each in found)
         count = f"{'at least ' if max(kept.values()) >= MOST else ''}{len(found)}"
-        print(f"DIFFERENT: the first stage that differs is {stage_of(found[0][0])}; {count} differences")
+        print(f"{DIFFERS}: the first stage that differs is {stage_of(found[0][0])}; {count} differences")
         _differences([(stage_of(task), each) for task, each in found])
-    elif compared:
-        print("EQUAL: live has every output and every table that a rebuild from the topics gives")
-        print(f"compared up to watermark {until or 'none: these topics have no watermarks'}")
+    if blank:
+        print(
+            f"{NOT_COMPARED.replace('_', ' ')}: of these there was nothing to compare, which proves nothing"
+        )
+        for line in _alike(blank):
+            print(f"  {line}")
+    if not found and not blank:
+        print(f"{EQUAL}: live has every output and every table that a rebuild from the topics gives")
+    for report in reports:
+        if not (report.compared.values or report.compared.outputs or report.compared.why):
+            print(f"  {report.task}: from its input came no output and no table value, live and rebuilt")
+    reached = [f"watermark {until}"] if (until := _until(reports)) else []
+    reached += [
+        f"{stage_of(each.task)} up to {part[0]}/{part[1]}@{at - 1}"
+        for each in reports
+        if each.task.account_id is not None and each.compared.values
+        for part, at in each.applied.items()
+    ]
+    if reached:
+        print(f"compared up to {', '.join(reached)}")
+
+
+def _alike(blank: "Sequence[Uncompared]") -> list[str]:
+    """One line for all tasks of which the same is to be said."""
+    tasks: dict[tuple[str, str, str], list[str]] = {}
+    for each in blank:
+        tasks.setdefault((each.task.stage, each.why, each.remedy), []).append(str(each.task))
+    return [f"{', '.join(names)}: {why}; {remedy}" for (_, why, remedy), names in tasks.items()]
+
+
+def _until(reports: "Sequence[Report]") -> str | None:
+    """The lowest watermark up to which tasks were rebuilt; None where there is none."""
+    from tapedeck.streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
+
+    marks = [report.watermark for report in reports if report.watermark is not None]
+    return iso_utc(min(marks)) if marks else None
 
 
 def _differences(found: "Sequence[tuple[str, Difference]]") -> None:

@@ -14,6 +14,7 @@ from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import unpack
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
+from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import applied_by
 from tapedeck.tape.rebuild.rest import at_rest
 from tapedeck.tape.rebuild.run import KafkaTarget, differences_of, run
@@ -70,12 +71,17 @@ def live_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Tab
 
 
 def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
-    """The tables as rebuilt. Raises Fatal where live differs."""
+    """The tables as rebuilt. Raises Fatal where live differs, and where there was nothing to compare."""
     reports = run(Verify(place), place, tasks, workers, "verifying")
     for task, each in differences_of(reports):
         raise Fatal(
             f"live differs from a rebuild, so nothing was saved; first {task}: {each}",
             remedy="`tape rebuild --verify` shows everything",
+        )
+    for nothing in uncompared((report.task, report.compared) for report in reports):
+        raise Fatal(
+            f"nothing was compared of {nothing.task}, so nothing was saved: {nothing.why}",
+            remedy=nothing.remedy,
         )
     return [Table(r.task, r.values, r.applied, label_of(r.task, r.values)) for r in reports]
 

@@ -65,6 +65,19 @@ class Begin(NamedTuple):
     label: int
 
 
+class Compared(NamedTuple):
+    """How much of a task was compared: keys of its table and distinct outputs.
+
+    ``why`` says in words why that was nothing; ``idle``: its inputs held nothing but watermarks.
+    """
+
+    values: int = 0
+    outputs: int = 0
+    why: str = ""
+    remedy: str = ""
+    idle: bool = False
+
+
 @dataclass
 class Verdict:
     """What verifying one task gave. ``outputs``: rows live and rebuilt by topic partition; ``state``: digests
@@ -77,6 +90,7 @@ class Verdict:
     begin: Begin | None = None
     outputs: dict[Part, tuple[Rows, Rows]] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
+    compared: Compared = field(default_factory=Compared)
 
     @property
     def state(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@
    has is EXTRA, unless it stands after the last watermark that the rebuild forwarded, or was caused by an
    input beyond the cut: live writes outputs before state.
 4. The group must not have committed an offset whose record the table does not have.
+5. What was compared is counted: nothing on both sides is not equal (``compared``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.rebuild.compared import compared_in
 from tapedeck.tape.rebuild.live import applied_by, position_of, read_changelog, read_rows
 from tapedeck.tape.rebuild.naming import value_difference
 from tapedeck.tape.rebuild.outputs import Outputs
@@ -49,6 +51,7 @@ def verify_task(
     found = Verdict(task, result, live, applied.cut, begin)
     found.differences += table_differences(basis.source, found, applied.beyond, committed)
     found.differences += output_differences(basis, found, since)
+    found.compared = compared_in(basis.source, found)
     return found
 
 

@@ -20,7 +20,7 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.tape.rebuild.apply import Plan, plan_task
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.tape.rebuild.rest import at_rest
-from tapedeck.tape.rebuild.verdict import Basis, Begin, Difference
+from tapedeck.tape.rebuild.verdict import Basis, Begin, Compared, Difference
 from tapedeck.tape.rebuild.verify import verify_task
 from tapedeck.topics.catalogue import Layout
 
@@ -47,6 +47,7 @@ class Report:
     cpu_s: float = 0.0
     differences: list[Difference] = field(default_factory=list)
     begin: Begin | None = None
+    compared: Compared = field(default_factory=Compared)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Verify:
             since=place.since, progress=progress,
         )  # fmt: skip
         report = place.report(verdict.result, began)
-        report.differences = verdict.differences
+        report.differences, report.compared = verdict.differences, verdict.compared
         return report
 
 

@@ -13,11 +13,12 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
 from tapedeck.streams.topology import spec_of
+from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import table_partitions
-from tapedeck.tape.rebuild.verdict import Kind
+from tapedeck.tape.rebuild.verdict import Compared, Kind
 from tapedeck.tape.rebuild.verify import verify_task
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
-from tests.unit.rebuild_support import LAYOUT, TASKS, Recorded, recorded
+from tests.unit.rebuild_support import LAYOUT, PLAYED, TASKS, Recorded, recorded
 
 CORRUPTIONS = 200
 
@@ -186,3 +187,85 @@ def test_under_another_configuration_what_live_has_more_names_both_documents() -
     extra = [each.detail for each in found if each.kind is Kind.EXTRA]
     assert extra and all("name the run's with --config" in each for each in extra)
     assert all(basis.config.digest in each and changed.digest in each for each in extra)
+
+
+def emptied(*kinds: str, topics: Callable[[str], bool]) -> Recorded:
+    """The recording without the topics that ``topics`` names, or without records or watermarks in them."""
+    messages = {}
+    for part, held in recorded().messages.items():
+        if not topics(part[0]):
+            messages[part] = held
+            continue
+        kept = tuple(m for m in held if ("watermark" if m.key == WATERMARK_KEY else "record") in kinds)
+        if kept:
+            messages[part] = kept
+    return Recorded(messages, {task: dict.fromkeys(inputs_of(task, LAYOUT)) for task in TASKS})
+
+
+WRITTEN = {
+    name for task in TASKS for name in (*spec_of(task.stage).outputs, spec_of(task.stage).changelog)
+}  # fmt: skip
+
+
+def test_a_stage_that_never_ran_is_not_equal_and_says_what_its_input_holds() -> None:
+    sources = emptied(topics=WRITTEN.__contains__)
+    features = [task for task in TASKS if task.stage == "features"]
+    found = [(task, sources.verified(task)) for task in features]
+    assert all(not verdict.differences and not verdict.live for _, verdict in found)
+    told = uncompared((task, verdict.compared) for task, verdict in found)
+    assert [each.task for each in told] == features
+    minutes = len({m.headers for m in recorded().messages["bars", 0] if m.key == WATERMARK_KEY})
+    assert minutes > PLAYED
+    assert f"no output and no table, while bars holds {minutes} minutes and" in told[0].why
+    assert "tape worker features" in told[0].remedy
+
+
+def test_the_stage_behind_one_that_never_ran_points_to_it() -> None:
+    sources = emptied(topics=WRITTEN.__contains__)
+    task = next(task for task in TASKS if task.stage == "signals")
+    [told] = uncompared([(task, sources.verified(task).compared)])
+    assert told.why == "features has no records" and "the stage features first" in told.remedy
+
+
+def test_a_worker_that_crashed_before_its_first_batch_in_one_partition_is_named() -> None:
+    features = [task for task in TASKS if task.stage == "features"]
+    last = features[-1]
+    lost = recorded().messages.keys() & {(name, last.home) for name in ("features", "features.changelog")}
+    assert len(lost) == 2
+    messages = {part: held for part, held in recorded().messages.items() if part not in lost}
+    fallen = Recorded(messages, recorded().committed | {last: dict.fromkeys(inputs_of(last, LAYOUT))})
+    told = uncompared((task, fallen.verified(task).compared) for task in features)
+    assert [each.task for each in told] == [last]
+
+
+def test_topics_without_records_are_not_equal() -> None:
+    nothing = emptied(topics=lambda name: True)
+    assert nothing.messages == {}
+    told = uncompared((task, nothing.verified(task).compared) for task in TASKS)
+    assert [each.task for each in told] == TASKS
+    assert told[0].why == "bars has no records" and "play a tape first" in told[0].remedy
+
+
+def test_records_without_a_watermark_are_not_compared_and_that_is_said() -> None:
+    unended = emptied("record", topics=lambda name: name not in WRITTEN)
+    messages = {part: held for part, held in unended.messages.items() if part[0] not in WRITTEN}
+    task = next(task for task in TASKS if ("bars", task.home) in messages)
+    [told] = uncompared([(task, Recorded(messages, unended.committed).verified(task).compared)])
+    assert "records but no watermark" in told.why and "must write watermarks" in told.remedy
+
+
+def test_a_task_whose_input_is_watermarks_alone_counts_only_beside_others() -> None:
+    busy, idle = Compared(values=3, outputs=40), Compared(why="bars holds no record", idle=True)
+    first, second = TASKS[:2]
+    assert first.stage == second.stage
+    assert uncompared([(first, busy), (second, idle)]) == []
+    assert [each.task for each in uncompared([(first, idle), (second, idle)])] == [first, second]
+
+
+def test_what_is_compared_is_counted() -> None:
+    compared = [recorded().verified(task).compared for task in TASKS]
+    assert not any(each.why and not each.idle for each in compared)
+    assert sum(each.outputs for each in compared) > 200
+    assert {task.stage for task, each in zip(TASKS, compared, strict=True) if each.values} == {
+        task.stage for task in TASKS
+    }

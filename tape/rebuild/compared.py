@@ -1,0 +1,114 @@
+"""Whether verifying a task compared anything: two empty sides are equal and prove nothing.
+
+A worker that never ran, inputs without a record and inputs without a watermark each get their words.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, labels_of
+from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.tape.rebuild.verdict import Compared, Verdict
+from tapedeck.topics.catalogue import WATERMARK_KEY
+
+_AGAIN = "then verify again"
+
+
+class Uncompared(NamedTuple):
+    """A task of which nothing was compared, or a whole stage of which only watermarks were."""
+
+    task: TaskId
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.why}; {self.remedy}"
+
+
+class _Held(NamedTuple):
+    """What a task's trigger holds: records of its own, and how many minutes watermarks end there."""
+
+    records: int
+    minutes: int
+
+
+def compared_in(source: Source, found: Verdict) -> Compared:
+    """What ``found`` compared: nothing where its table has no value, or none up to a watermark."""
+    task = found.task
+    keys = {place for place in (*found.live, *found.result.values) if place[1] != WATERMARK_KEY}
+    outputs = sum(len(rebuilt) for _, rebuilt in found.outputs.values())
+    marked = (task.home, WATERMARK_KEY) in found.live
+    if keys and (marked or task.account_id is not None):
+        return Compared(len(keys), outputs)
+    if not found.live:
+        why, remedy = _never_ran(found, _held(source, task))
+        return Compared(why=why, remedy=remedy)
+    held = _held(source, task)
+    name = spec_of(task.stage).trigger
+    if not marked:
+        return Compared(len(keys), outputs, *_no_watermark(task, name, held))
+    if not held.records and not outputs:
+        remedy = f"play a tape, or see what should write {name}; {_AGAIN}"
+        return Compared(why=f"{name} holds watermarks and no record", remedy=remedy, idle=True)
+    return Compared(0, outputs)
+
+
+def uncompared(found: Iterable[tuple[TaskId, Compared]]) -> list[Uncompared]:
+    """The tasks of which nothing was compared, in their order. A task that had nothing to do counts where
+    every task of its stage had nothing."""
+    tasks = list(found)
+    busy = {task.stage for task, compared in tasks if not compared.idle}
+    return [
+        Uncompared(task, compared.why, compared.remedy)
+        for task, compared in tasks
+        if compared.why and not (compared.idle and task.stage in busy)
+    ]
+
+
+def _held(source: Source, task: TaskId) -> _Held:
+    own = task.account_id.encode() if task.account_id else None
+    trigger = spec_of(task.stage).trigger
+    bounds = source.ends([trigger])
+    records, minutes = 0, set[int]()
+    for part in inputs_of(task, source.layout):
+        if part[0] != trigger:
+            continue
+        for block in source.stream(part, *bounds[part]):
+            labels = labels_of(block)
+            places = np.flatnonzero(labels == RECORD)
+            records += len(places) if own is None else sum(block.key(at) == own for at in places.tolist())
+            minutes.update(labels[labels > UNREADABLE].tolist())
+    return _Held(records, len(minutes))
+
+
+def _never_ran(found: Verdict, held: _Held) -> tuple[str, str]:
+    """Why a task has no table at all, and what to do."""
+    task, name = found.task, spec_of(found.task.stage).trigger
+    written = any(len(live) for live, _ in found.outputs.values())
+    lacks = "it has no table" if written else "it has no output and no table"
+    if task.account_id is not None:
+        start = f"start it with `tape dispatch {task.account_id}`, {_AGAIN}; or name the stages that run"
+        if not held.records:
+            return "its inbox is empty: its dispatcher never ran", start
+        return f"its dispatcher never finished a batch: {lacks}, while its inbox holds {held.records}", start
+    if not held.records and not held.minutes:
+        writer = next((spec.name for spec in TOPOLOGY if name in spec.outputs), None)
+        remedy = f"see the stage {writer} first" if writer else "play a tape first, or name another --prefix"
+        return f"{name} has no records", remedy
+    if not held.minutes:
+        return _no_watermark(task, name, held)
+    counted = f"{name} holds {held.minutes} minutes and {held.records} records"
+    remedy = f"start it with `tape worker {task.stage}` (its log says why it ended, if it did), {_AGAIN}"
+    return f"its worker never ran, or never finished a batch: {lacks}, while {counted}", remedy
+
+
+def _no_watermark(task: TaskId, name: str, held: _Held) -> tuple[str, str]:
+    if held.minutes:
+        remedy = f"wait until its worker has ended a minute, {_AGAIN}"
+        return "its table has not reached a watermark", remedy
+    remedy = f"who writes {name} must write watermarks too (`tape play` does): a minute ends by one"
+    return f"{name} has {held.records} records but no watermark: nothing was compared up to one", remedy
