@@ -20,6 +20,13 @@ ERROR_CLASS = f"{ERRORS}exception.class.name"
 ERROR_MESSAGE = f"{ERRORS}exception.message"
 REASON = "tape-error-reason"
 SOURCE_KEY = "tape-error-key"
+BODY_CONFLICT = "BODY_CONFLICT"
+"""The reason of a red alarm: one event_id came again with another body."""
+CONFLICT_CAUSES = (
+    "its source gave one event twice with other values (two rows of one symbol and minute in a tape file), or"
+    " the stage that wrote it is not deterministic"
+)
+"""What a red alarm can come from."""
 LEFT_OUT = "tape-error-value-left-out"
 HEADERS_LEFT_OUT = "tape-error-headers-left-out"
 # A dead letter must fit where its source did: texts are cut, and a value that leaves no room for headers

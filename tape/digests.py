@@ -1,6 +1,7 @@
 """Digests of outputs and state, live beside rebuilt: the proof that a replay gives what live gave."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tapedeck.streams.config.document import Config
@@ -50,6 +51,31 @@ def digest_lines(
         outputs = {topic: _of_account(recording, topic, account_id) for topic in spec_of("account").outputs}
         own = {k: v for k, v in recording.tables["account"].items() if k == account_id.encode()}
         yield from _lines(f"account {account_id}", outputs, own, rebuilt)
+
+
+def nothing_to_compare(lines: Iterable[DigestLine], recording: Recording) -> dict[str, str]:
+    """Why there is nothing to compare, by stage or account whose input, outputs and table are all empty."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts[line.stage] += line.records
+    return {
+        stage: f"{name} has no record {'of it' if account_id else 'that can be read'}"
+        for stage, records in counts.items()
+        if not records
+        for name, account_id in [_trigger_of(stage)]
+        if not _has_input(recording, name, account_id)
+    }
+
+
+def _trigger_of(stage: str) -> tuple[str, str]:
+    """The topic that drives a line's stage, and the account where it is one's."""
+    name, _, account_id = stage.partition(" ")
+    return spec_of(name).trigger, account_id
+
+
+def _has_input(recording: Recording, name: str, account_id: str) -> bool:
+    bodies = recording[name].bodies.values()
+    return any(not account_id or body["account_id"] == account_id for body in bodies)
 
 
 def _of_account(recording: Recording, topic: str, account_id: str) -> OutputDigest:

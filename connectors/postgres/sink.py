@@ -301,7 +301,10 @@ class Sink:
         stats.dead_letters += len(written.bad) - 2 * written.conflicts
         stats.batches += 1
         if written.conflicts:
-            log.error("RED ALARM: %d event_ids came again with another body", written.conflicts)
+            log.error(
+                "RED ALARM: %d event_ids came again with another body: %s; both stand in dead_letters",
+                written.conflicts, dead_letters.CONFLICT_CAUSES,
+            )  # fmt: skip
 
     def _measure(self, session: "_Session") -> None:
         layout, total = self._settings.layout, 0

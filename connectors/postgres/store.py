@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
 from tapedeck.connectors.kafka.identity import UNKNOWN_ID
 from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.schemas.errors import DeadLetter
@@ -139,8 +140,8 @@ class Store:
                 error = DeadLetter(
                     f"one event_id with two bodies in {target.topic}; this is {side}",
                     value=event_id[:64],
-                    remedy="the stage that wrote it is not deterministic: compare the two",
-                    reason="BODY_CONFLICT",
+                    remedy=f"{CONFLICT_CAUSES}: compare the two",
+                    reason=BODY_CONFLICT,
                 )
                 found.append(Bad(message, error))
         return found

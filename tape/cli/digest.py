@@ -9,6 +9,10 @@ from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withh
 
 DIFFERENT = 1
 _SHOWN = 16
+_EQUAL = "EQUAL: a rebuild from the topics gives every output and every table that live gave"
+_NOTHING = (
+    "NOT COMPARED: no stage has an input, an output or a table here; play a tape, or name another --prefix"
+)
 
 
 def digest(
@@ -20,10 +24,13 @@ def digest(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Print SHA-256 of every stage's outputs and table; exit code 1 where a rebuild, or a repeat, differs."""
+    """Print SHA-256 of every stage's outputs and table.
+
+    Exit code 1 where a rebuild, or a repeat, differs, and where a rebuild has nothing to compare.
+    """
     # What loads the kernels is imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tapedeck.tape.digests import digest_lines  # noqa: PLC0415 - see above
+    from tapedeck.tape.digests import digest_lines, nothing_to_compare  # noqa: PLC0415 - see above
     from tapedeck.tape.recording import EVERYTHING, read_recording  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
@@ -42,7 +49,11 @@ def digest(
     for line in different:
         why = f"first at {line.differs_at}" if line.differs_at else f"{line.conflicts} ids with two bodies"
         print(f"DIFFERENT {line.stage}: {line.what}, {why}")
+    blank = nothing_to_compare(lines, recording) if rebuild else {}
+    nothing = blank.keys() == {line.stage for line in lines} and rebuild
     if rebuild and not as_json and not different:
-        print("EQUAL: a rebuild from the topics gives every output and every table that live gave")
-    if different:
+        print(_NOTHING if nothing else _EQUAL)
+    for stage, why in blank.items() if not as_json else ():
+        print(f"  nothing to compare of {stage}: {why}")
+    if different or nothing:
         raise typer.Exit(DIFFERENT)

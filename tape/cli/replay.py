@@ -45,7 +45,7 @@ def replay(
 ) -> None:
     """Play a recorded window through live agents in PREFIX; accounts decide and never send.
 
-    Exit code 1 where decisions are not the recorded ones. The topics stay until --purge.
+    Exit code 1 where decisions are not the recorded ones, or none is recorded. The topics stay until --purge.
     """
     share_kernels()  # before the kernels are imported
     pipeline = pipeline_of(bootstrap, prefix)

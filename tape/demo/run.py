@@ -20,12 +20,20 @@ from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal, Retry, TapeError
 from tapedeck.streams.config.document import Config, load
-from tapedeck.streams.sessions import iso_date, xnys
+from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Pipeline
 from tapedeck.tape.cli.play import play_tape
 from tapedeck.tape.demo.funnel import funnel
-from tapedeck.tape.demo.summary import Summary, account_told, failures, synthetic_records
+from tapedeck.tape.demo.summary import (
+    Summary,
+    account_told,
+    conflicts_in,
+    failures,
+    letters_in,
+    regular_bars,
+    synthetic_records,
+)
 from tapedeck.tape.digests import digest_lines
 from tapedeck.tape.local import plan, state
 from tapedeck.tape.local.places import say, size_of
@@ -104,6 +112,7 @@ class Demo:
                 "name": tape.name,
                 "origin": tape.origin,
                 "session": str(iso_date(tape.session)),
+                "hours": _hours(tape.session),
                 "minutes": len(tape.minutes),
                 "notes": tape.notes,
             },
@@ -115,6 +124,9 @@ class Demo:
             funnel=lines,
             accounts=[account_told(recording, account) for account in config.accounts],
             digests=digests,
+            regular_bars=regular_bars(recording, tape.session, xnys()),
+            conflicts=conflicts_in(recording),
+            letters=letters_in(recording),
         )
         summary.failures = failures(summary, orders_due=self.wanted.orders_due)
         self.write(summary)
@@ -220,3 +232,9 @@ class Demo:
         """The logs that tell of an error."""
         files = log_files(self.wanted.folder, None).values()
         return [path for path in files if _TROUBLE.search(path.read_bytes())]
+
+
+def _hours(session: int) -> str:
+    """The regular hours of a session, in words."""
+    found = xnys().session_on(session)
+    return "the exchange is closed" if found is None else f"{iso_utc(found.open)} to {iso_utc(found.close)}"

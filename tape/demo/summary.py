@@ -2,15 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.rules.orders import OrderState
 from tapedeck.streams.rules.positions import Kind, describe
+from tapedeck.streams.sessions import Calendar
 from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.demo.line import FunnelLine, told
 from tapedeck.tape.digests import DigestLine
@@ -53,9 +55,21 @@ class AccountTold:
         return Counter(order.kind for order in self.orders if order.state == OrderState.FILLED)
 
 
+class Letter(NamedTuple):
+    """A kind of dead letter: which stage refused a record of which topic, and why."""
+
+    topic: str
+    stage: str
+    reason: str
+
+
 @dataclass(kw_only=True)
 class Summary:
-    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well."""
+    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well.
+
+    ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that came
+    with two bodies; ``letters``: how many dead letters of which topic, stage and reason.
+    """
 
     tape: Mapping[str, Any]
     config_digest: str
@@ -66,6 +80,9 @@ class Summary:
     funnel: Sequence[FunnelLine]
     accounts: Sequence[AccountTold]
     digests: Sequence[DigestLine]
+    regular_bars: int
+    conflicts: Mapping[str, int]
+    letters: Mapping[Letter, int]
     timings: dict[str, float] = field(default_factory=dict)
     bytes_on_disk: int = 0
     failures: list[str] = field(default_factory=list)
@@ -82,6 +99,8 @@ class Summary:
             "rows": {table_name(name): n for name, n in self.rows.items()},
             "synthetic": {name: dict(found) for name, found in self.synthetic.items()},
             "funnel": [_funnel_json(line) for line in self.funnel],
+            "regular_bars": self.regular_bars,
+            "dead_letters": [each._asdict() | {"count": n} for each, n in self.letters.items()],
             "accounts": [_account_json(account) for account in self.accounts],
             "digests": [vars(line) | {"agrees": line.agrees} for line in self.digests],
         }
@@ -165,6 +184,24 @@ def is_synthetic(origin: str) -> bool:
     return origin.startswith(_SYNTHETIC)
 
 
+def regular_bars(recording: Recording, session: int, calendar: Calendar) -> int:
+    """How many bars of ``session`` (days since the epoch) lie in its regular hours."""
+    hours = calendar.session_on(session)
+    return 0 if hours is None else sum(hours.open <= b["t"] < hours.close for b in recording.bodies("bars"))
+
+
+def conflicts_in(recording: Recording) -> dict[str, int]:
+    """How many event_ids came with two bodies, by topic, where any did."""
+    found = {name: len(set(each.digest.conflicts)) for name, each in recording.topics.items()}
+    return {name: count for name, count in found.items() if count}
+
+
+def letters_in(recording: Recording) -> dict[Letter, int]:
+    """The dead letters by kind."""
+    found = Counter(Letter(each.topic, each.stage, each.reason) for each in recording.refused())
+    return dict(sorted(found.items()))
+
+
 def failures(summary: Summary, *, orders_due: bool) -> list[str]:
     """Everything that is not as it must be, one sentence each. ``orders_due``: the tape has planted moves."""
     found = [
@@ -179,7 +216,35 @@ def failures(summary: Summary, *, orders_due: bool) -> list[str]:
         if not line.balanced
     ]
     found += [_digest_failure(line) for line in summary.digests if not line.agrees]
+    found += _red_alarms(summary)
+    found += [
+        f"{count} records of {letter.topic} were refused by {letter.stage} ({letter.reason}): `tape tail"
+        " dead_letters` shows them; mend the rows of the tape that they came from"
+        for letter, count in summary.letters.items()
+        if letter.reason != BODY_CONFLICT
+    ]
+    if not summary.regular_bars:
+        found.append(_no_regular_bar(summary))
     return found + (_missing_orders(summary.accounts) if orders_due else [])
+
+
+def _red_alarms(summary: Summary) -> Iterator[str]:
+    """One event with two bodies: what is audited and decided depends on which of them came first."""
+    letters = {each.topic for each in summary.letters if each.reason == BODY_CONFLICT}
+    for name in sorted(letters | summary.conflicts.keys()):
+        count = summary.conflicts.get(name, 0)
+        yield (
+            f"RED ALARM: {count or 'some'} event_ids of {name} came again with another body:"
+            f" {CONFLICT_CAUSES}; `tape tail dead_letters` has both, and of two rows in a tape one must go"
+        )
+
+
+def _no_regular_bar(summary: Summary) -> str:
+    session, hours = summary.tape.get("session"), summary.tape.get("hours")
+    return (
+        f"no bar of the session {session} lies in its regular hours ({hours}), so nothing was decided:"
+        " are the file's times UTC, and minutes? name another --session, or play more --minutes"
+    )
 
 
 def _digest_failure(line: DigestLine) -> str:

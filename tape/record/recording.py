@@ -14,7 +14,7 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.watermarks import LABEL_HEADER
-from tapedeck.tape.record.digests import Differs, differences, expected, rebuilt, simulated
+from tapedeck.tape.record.digests import Differs, Left, differences, expected, rebuilt, simulated
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 _UPDATE = "if the rules changed on purpose, make its digests again with `tape record --update`"
@@ -89,8 +89,9 @@ def cut(
 
 
 def with_digests(tape: RecordedTape, calendar: Calendar) -> RecordedTape:
-    """The tape with the digests that today's rules leave."""
+    """The tape with the digests that today's rules leave. Raises Fatal where they leave nothing."""
     left = rebuilt(tape, calendar)
+    _refuse_nothing(tape, left)
     today = {
         "rules_version": RULES_VERSION,
         "config_digest": tape.config.digest,
@@ -112,7 +113,8 @@ def update(folder: Path, calendar: Calendar) -> list[Differs]:
 def check(tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
     """Per driver, rebuild and sim, where the tape's digests are not those of its manifest.
 
-    Raises Fatal where this version decides under other rules or another configuration than the tape's.
+    Raises Fatal where this version decides under other rules or another configuration than the tape's, and
+    for a tape that leads to nothing.
     """
     manifest = tape.manifest
     if manifest.rules_version != RULES_VERSION:
@@ -120,10 +122,21 @@ def check(tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
     if manifest.config_digest != tape.config.digest:
         what = f"the tape's configuration has another digest now, {tape.config.digest}"
         raise Fatal(what, value=manifest.config_digest, remedy=_UPDATE)
+    _refuse_nothing(tape, expected(tape))
     return {
         driver: differences(expected(tape), left(tape, calendar))
         for driver, left in (("rebuild", rebuilt), ("sim", simulated))
     }
+
+
+def _refuse_nothing(tape: RecordedTape, left: Left) -> None:
+    """A tape that leads to no output and no table value would agree with everything."""
+    if not any(each.count for digests in (left.topics, left.tables) for each in digests.values()):
+        raise Fatal(
+            "the tape leads to no output and no table: its digests would prove nothing",
+            value=tape.manifest.name,
+            remedy=f"it holds {dict(tape.manifest.records) or 'no record'}: record a window with regular bars",
+        )
 
 
 def _bare(message: Message) -> Message:

@@ -39,8 +39,8 @@ class Summary:
 
     @property
     def agrees(self) -> bool:
-        """Whether what was recorded, if anything, was decided again."""
-        return not self.recorded or self.recorded == self.replayed
+        """Whether what was recorded was decided again; False where nothing was, which proves nothing."""
+        return bool(self.recorded) and self.recorded == self.replayed
 
     def __str__(self) -> str:
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items())) or "none"
@@ -50,7 +50,10 @@ class Summary:
             "nothing was sent",
         ]
         if not self.recorded:
-            lines.append("no decision of this window is recorded: there is nothing to compare with")
+            lines.append(
+                "NOT COMPARED: no decision of this window is recorded, so there is nothing to compare with;"
+                " replay a window that live workers decided"
+            )
         elif self.agrees:
             lines.append(f"EQUAL: all {len(self.recorded)} recorded decisions were made again")
         else:

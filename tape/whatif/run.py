@@ -75,6 +75,10 @@ class _Run:
             everything += folded[-1].differences
         inside = [each for each in everything if since <= each.at < until]
         compared, acted = self._compared(market, proposals.values(), since, until)
+        if not inside and not any(compared.values()):
+            asked = f"{iso_time(since)} to {iso_time(until)}"
+            raise Fatal("nothing was decided in the window, then or now: there is nothing to compare",
+                        value=asked, remedy="name a window with minutes of a session")  # fmt: skip
         unpriced = tuple(self._unpriced(found, folded, since, until))
         return Diff(
             since=since,

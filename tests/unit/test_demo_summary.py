@@ -7,19 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Signal
+from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import Value, pack, unpack
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.report import report
 from tapedeck.tape.demo.run import Wanted
-from tapedeck.tape.demo.summary import Summary, account_told, failures, synthetic_records
-from tapedeck.tape.digests import DigestLine, digest_lines
+from tapedeck.tape.demo.summary import (
+    Letter,
+    Summary,
+    account_told,
+    conflicts_in,
+    failures,
+    letters_in,
+    regular_bars,
+    synthetic_records,
+)
+from tapedeck.tape.digests import DigestLine, digest_lines, nothing_to_compare
 from tapedeck.tape.recording import EVERYTHING, Recording, of_messages
 from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, morning
+from tests.sim.tapes import small_tape
 
 
 @cache
@@ -45,6 +59,9 @@ def summary() -> Summary:
         funnel=funnel(known, CONFIG, xnys()),
         accounts=[account_told(known, account) for account in CONFIG.accounts],
         digests=digests(),
+        regular_bars=regular_bars(known, small_tape().session, xnys()),
+        conflicts=conflicts_in(known),
+        letters=letters_in(known),
         timings={"play": 1.5},
     )
 
@@ -96,6 +113,59 @@ def test_missing_fills_fail_a_whole_synthetic_session_and_no_other() -> None:
         "no account filled a stock order",
     ]
     assert failures(idle, orders_due=False) == []
+
+
+def retold(names: dict[str, list[Message]]) -> Recording:
+    """The recording with other messages of some topics."""
+    log = morning().log
+    return of_messages(Layout(), [names.get(name) or log.messages(name) for name in EVERYTHING])
+
+
+def test_two_rows_of_one_minute_are_a_red_alarm_that_names_the_tape() -> None:
+    bars = list(morning().log.messages("bars"))
+    place = next(n for n, m in reversed(list(enumerate(bars))) if m.value is not None)
+    body = decode("bars", bars[place].value) | {"volume": 4242.0}
+    bars.append(bars[place]._replace(offset=bars[place].offset + 9, value=encode("bars", body)))
+    found = retold({"bars": bars})
+    assert conflicts_in(found) == {"bars": 1}
+    red = summary()
+    red.conflicts = conflicts_in(found)
+    [failure] = failures(red, orders_due=True)
+    assert failure.startswith("RED ALARM: 1 event_ids of bars came again with another body")
+    assert "two rows of one symbol and minute" in failure and "not deterministic" in failure
+
+
+def test_dead_letters_of_the_sink_about_two_bodies_are_a_red_alarm() -> None:
+    red = summary()
+    red.letters = {Letter("features", "sink", "BODY_CONFLICT"): 2}
+    [failure] = failures(red, orders_due=True)
+    assert failure.startswith("RED ALARM") and "of features" in failure
+
+
+def test_dead_letters_fail_the_demo_by_topic_stage_and_reason() -> None:
+    bad = next(m for m in morning().log.messages("bars") if m.value is not None)
+    error = DeadLetter("a volume below zero", value=-5.0, reason="BAD_BAR")
+    wire = dead_letter(Layout(), bad, "features", error)
+    letter = Message(wire.topic, wire.partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
+    red = summary()
+    assert red.letters == {}, "the synthetic tape plants none"
+    red.letters = letters_in(retold({"dead_letters": [letter, letter._replace(offset=1)]}))
+    [failure] = failures(red, orders_due=True)
+    assert failure.startswith("2 records of bars were refused by features (BAD_BAR)")
+    assert "tape tail dead_letters" in failure
+    assert red.to_json()["dead_letters"] == [
+        {"topic": "bars", "stage": "features", "reason": "BAD_BAR", "count": 2}
+    ]
+
+
+def test_a_session_without_a_regular_bar_fails_the_demo_and_asks_for_the_zone() -> None:
+    red = summary()
+    assert red.regular_bars > 500
+    day = small_tape().session + 1
+    red.regular_bars = regular_bars(recording(), day, xnys())
+    red.tape = {**red.tape, "session": "2026-02-18", "hours": "14:30 to 21:00"}
+    [failure] = failures(red, orders_due=True)
+    assert "no bar of the session 2026-02-18" in failure and "are the file's times UTC" in failure
 
 
 def test_orders_are_due_from_a_whole_synthetic_session_only() -> None:
@@ -186,3 +256,21 @@ def test_another_configuration_gives_other_digests_at_a_named_key() -> None:
     lines = digest_lines(recording(), other, xnys(), rebuild=True)
     decisions = next(line for line in lines if line.what == "decisions")
     assert not decisions.agrees and "event_id" in (decisions.differs_at or "")
+
+
+def test_stages_without_input_output_and_table_have_nothing_to_compare() -> None:
+    empty = of_messages(Layout(), [])
+    lines = list(digest_lines(empty, CONFIG, xnys(), rebuild=True))
+    assert all(line.agrees for line in lines), "two empty sides"
+    told = nothing_to_compare(lines, empty)
+    assert told.keys() == {line.stage for line in lines}
+    assert told["features"] == "bars has no record that can be read"
+    assert told["account large"] == "account_inbox has no record of it"
+    assert nothing_to_compare(digests(), recording()) == {}
+
+
+def test_a_stage_that_gave_nothing_from_its_input_was_compared() -> None:
+    only_bars = of_messages(Layout(), [morning().log.messages("bars")])
+    nothing = [line for line in digests() if line.stage == "features"]
+    silent = [replace(line, records=0) for line in nothing]
+    assert nothing_to_compare(silent, only_bars) == {}

@@ -87,8 +87,9 @@ def test_a_summary_says_equal_different_or_that_there_is_nothing_to_compare():
     assert "DIFFERENT: 1 only recorded, 1 only replayed" in str(different)
     assert "recorded AMD 2026-02-17T14:25:00Z HOLD NO_RULE" in str(different)
     assert "replayed AMD 2026-02-17T14:25:00Z BUY_CALL NO_RULE" in str(different)
-    assert summary([ONE], []).agrees
-    assert "nothing to compare" in str(summary([ONE], []))
+    for nothing in (summary([ONE], []), summary([], [])):
+        assert not nothing.agrees, "a comparison with nothing proves nothing"
+        assert "NOT COMPARED" in str(nothing) and "EQUAL" not in str(nothing)
 
 
 def test_topics_without_a_prefix_are_never_removed():
