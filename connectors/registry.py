@@ -11,10 +11,9 @@ import requests
 
 from tapedeck.schemas.codec import use_ids
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.schemas.ids import IdMap, versions
+from tapedeck.schemas.ids import REGISTRY_VARIABLE, IdMap, versions
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
-URL_VARIABLE = "SCHEMA_REGISTRY_URL"
 _TIMEOUT_S = 10.0
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _SERVER_ERROR = 500
@@ -57,7 +56,7 @@ def _post(session: requests.Session, url: str, subject: str, document: dict[str,
     try:
         answer = session.post(address, data=content, headers=headers, timeout=_TIMEOUT_S)
     except requests.RequestException as error:
-        remedy = f"check {URL_VARIABLE} and that the registry runs"
+        remedy = f"check {REGISTRY_VARIABLE} and that the registry runs"
         raise Retry(f"the schema registry did not answer: {error}", value=url, remedy=remedy) from error
     if answer.status_code >= _SERVER_ERROR:
         raise Retry(

@@ -8,6 +8,7 @@ Times stay UTC microseconds and dates stay days since the epoch (plain ``int``);
 import io
 import json
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -18,13 +19,17 @@ from fastavro.types import Schema
 
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.schemas.guard import Guard, compile_guard, explain, has_record_union
-from tapedeck.schemas.ids import IdMap, current_id, schema_of
+from tapedeck.schemas.ids import REGISTRY_VARIABLE, IdMap, current_id, schema_of
 
 MAGIC = 0
 PREFIX = struct.Struct(">bI")
 _INTEGER_TIMES = {"timestamp-micros", "date"}
 
+_FOREIGN_SHOWN = 3
+
 Body = dict[str, Any]
+Foreign = Counter[tuple[str, int]]
+"""How many records whose id does not stand for their topic's schema here, by record name and wire id."""
 
 _wire_ids: IdMap | None = None
 
@@ -36,6 +41,60 @@ def use_ids(ids: IdMap | None) -> None:
     """
     global _wire_ids  # noqa: PLW0603 - a process speaks to one registry, as it has one id log
     _wire_ids = ids
+
+
+def ids_in_use() -> IdMap | None:
+    """What ``use_ids`` was last told: for the processes that this one starts."""
+    return _wire_ids
+
+
+_foreign: Foreign = Counter()
+
+
+def take_foreign() -> Foreign:
+    """The records with foreign ids that this process has met since it was last asked."""
+    taken = Counter(_foreign)
+    _foreign.clear()
+    return taken
+
+
+def add_foreign(met: Foreign) -> None:
+    """Count what another process has met as met by this one."""
+    _foreign.update(met)
+
+
+def foreign_in_words(met: Foreign) -> str:
+    """One sentence about records with foreign ids, and what to do; empty where there are none."""
+    if not met:
+        return ""
+    counts: Counter[str] = Counter()
+    for (name, _), count in met.items():
+        counts[name] += count
+    told = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
+    ids = "; ".join(_what_is_foreign(name, wire_id) for name, wire_id in sorted(met)[:_FOREIGN_SHOWN])
+    return f"records that cannot be read here: {told}. {ids}. {_foreign_remedy()}"
+
+
+def _what_is_foreign(name: str, wire_id: int) -> str:
+    written = f"a {name} record was written with schema id {wire_id}"
+    known = wire_id if _wire_ids is None else _wire_ids.to_log.get(wire_id)
+    whose = "the id log" if _wire_ids is None else "the registry's part of the id log"
+    try:
+        return f"{written}, which {whose} knows as {schema_of(cast(int, known))[0]}"
+    except KeyError:
+        return f"{written}, which {whose} does not know"
+
+
+def _foreign_remedy() -> str:
+    if _wire_ids is None:
+        return (
+            f"Was it written with a registry's ids? Set {REGISTRY_VARIABLE}. Else a newer release wrote it:"
+            " upgrade, or see who writes this topic"
+        )
+    return (
+        f"Was it written without the registry, or with another's? Set {REGISTRY_VARIABLE} as its writer had"
+        " it. Else a newer release wrote it: upgrade"
+    )
 
 
 @cache
@@ -169,12 +228,11 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     chosen = ids or _wire_ids
     try:
         writer, reader, result = _route(name, wire_id if chosen is None else chosen.to_log[wire_id])
-    except KeyError:
+    except (KeyError, _WrongSchema) as error:
+        _foreign[name, wire_id] += 1
+        reason = "UNKNOWN_SCHEMA" if isinstance(error, KeyError) else "WRONG_SCHEMA"
         raise DeadLetter(
-            "the schema id is not in the id log",
-            value=wire_id,
-            remedy="add the writer's schema to schemas/ids.jsonl or check who writes this topic",
-            reason="UNKNOWN_SCHEMA",
+            _what_is_foreign(name, wire_id), value=wire_id, remedy=_foreign_remedy(), reason=reason
         ) from None
     stream = io.BytesIO(data)
     stream.seek(PREFIX.size)
@@ -197,13 +255,19 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     return cast(Body, body)
 
 
+class _WrongSchema(Exception):
+    """The id stands for another record."""
+
+
 @cache
 def _route(name: str, log_id: int) -> tuple[_Shape, Schema | None, _Shape]:
-    """Writer, reader (None where it is the writer) and the shape of the result. Raises KeyError."""
+    """Writer, reader (None where it is the writer) and the shape of the result.
+
+    Raises KeyError for an id that is not in the log, _WrongSchema for one of another record.
+    """
     writer_name, document = schema_of(log_id)
     if writer_name != name:
-        what = f"the record is a {writer_name}, this topic holds {name}"
-        raise DeadLetter(what, value=log_id, reason="WRONG_SCHEMA")
+        raise _WrongSchema(writer_name)
     current = _current(name)
     if log_id == current_id(name):
         return current, None, current

@@ -16,6 +16,8 @@ from typing import Any
 from tapedeck.schemas.errors import Fatal
 
 LOG_NAME = "ids.jsonl"
+REGISTRY_VARIABLE = "SCHEMA_REGISTRY_URL"
+"""Names the registry whose ids are on the wire, in every process that reads or writes records."""
 
 
 @cache

@@ -106,6 +106,7 @@ class LazyGroup(TyperGroup):
         share_kernels()
         if COMMANDS[name].wire and "--help" not in rest:
             _use_registry()
+            ctx.call_on_close(_tell_foreign)
         return name, load(name), rest
 
 
@@ -114,6 +115,13 @@ def _use_registry() -> None:
     if url:
         registry = import_module("tapedeck.connectors.registry")
         registry.use_registry(url, os.environ.get("TAPE_PREFIX", ""))
+
+
+def _tell_foreign() -> None:
+    """Say once, at the end of a command, which records it could not read for their schema ids."""
+    codec = sys.modules.get("tapedeck.schemas.codec")
+    if codec is not None and (words := codec.foreign_in_words(codec.take_foreign())):
+        print(f"tape: {words}", file=sys.stderr)
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

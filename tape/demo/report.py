@@ -171,8 +171,8 @@ def _verdict(console: Console, summary: Summary) -> None:
         console.print(f"[bold red]FAILED[/bold red] {escape(failure)}")
     if not summary.failures:
         console.print(
-            "[bold green]OK[/bold green] every table has the rows of its topic, the funnel adds up, nothing was"
-            " refused, and what was rebuilt from the topics is what ran live"
+            "[bold green]OK[/bold green] every table has the rows of its topic, the funnel adds up, nothing"
+            " was refused, and what was rebuilt from the topics is what ran live"
         )
 
 

@@ -1,5 +1,6 @@
 """What a notebook asks for: ``tap``, ``asof``, ``topics``, ``schema`` and ``explain`` of a connection."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.schemas.codec import foreign_in_words, take_foreign
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.tape.notebook import asof, audit, place, times, views
@@ -16,7 +18,7 @@ from tapedeck.tape.notebook.follow import follow as following
 from tapedeck.tape.notebook.place import Place
 from tapedeck.tape.notebook.query import NotKept, Query, ask, chosen_columns, newest_us
 from tapedeck.tape.notebook.raw import raw_frame
-from tapedeck.tape.notebook.reading import Reader
+from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.times import When
 from tapedeck.topics.catalogue import Cleanup
 
@@ -251,6 +253,8 @@ class Connection:
         finally:
             if not (keep and done):
                 at.close()
+            if words := foreign_in_words(take_foreign()):
+                warnings.warn(words, RecordsLeftOut, stacklevel=4)
 
 
 def _refuse_with_raw(**given: object) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tapedeck.schemas.codec import decode
+from tapedeck.schemas.codec import decode, foreign_in_words, take_foreign
 from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import ABSENT, Block, Source
@@ -77,10 +77,10 @@ class Reader:
             return
         where = ", ".join(f"{n}/{p}@{offset} ({why})" for (n, p), offset, why in self.bad[:_SHOWN])
         more = f" and {len(self.bad) - _SHOWN} more" if len(self.bad) > _SHOWN else ""
-        name = self.query.topic.name
+        name, foreign = self.query.topic.name, foreign_in_words(take_foreign())
         warnings.warn(
             f"{len(self.bad)} records of {name} could not be decoded and are left out: {where}{more};"
-            f' td.tap("{name}", raw=True) shows their bytes',
+            f' td.tap("{name}", raw=True) shows their bytes{f". {foreign}" if foreign else ""}',
             RecordsLeftOut,
             stacklevel=4,
         )

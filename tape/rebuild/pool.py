@@ -12,7 +12,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+from tapedeck.schemas.codec import Foreign, add_foreign, ids_in_use, take_foreign, use_ids
 from tapedeck.schemas.errors import Fatal, TapeError
+from tapedeck.schemas.ids import IdMap
 from tapedeck.streams.bulk.job import Progress
 
 T = TypeVar("T")
@@ -31,6 +33,7 @@ class _Advanced(NamedTuple):
 
 class _Done(NamedTuple):
     answer: Any
+    foreign: Foreign
 
 
 class _Failed(NamedTuple):
@@ -66,6 +69,7 @@ def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progres
                     advance(heard.records)
                     continue
                 running.remove(worker)
+                add_foreign(heard.foreign)
                 if waiting:
                     task = waiting.pop(0)
                     worker.pipe.send(task)
@@ -79,7 +83,7 @@ def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progres
 def _begun(work: Work[T, A], task: T) -> _Worker[T]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+    process = context.Process(target=_serve, args=(work, theirs, ids_in_use()), daemon=True)
     process.start()
     theirs.close()
     ours.send(task)
@@ -116,8 +120,9 @@ def _stop(started: Sequence[_Worker[T]], through: bool) -> None:
             worker.process.join(_END_S)
 
 
-def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]") -> None:
-    """The body of a worker process."""
+def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]", ids: IdMap | None) -> None:
+    """The body of a worker process, which reads and stamps the schema ids of its parent."""
+    use_ids(ids)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: end without a word
     gc.freeze()  # what is imported stays, and records make no cycles: looking for them is a tenth of the work
     gc.set_threshold(_SELDOM)
@@ -125,7 +130,8 @@ def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]") -> None:
         while True:
             task = pipe.recv()
             try:
-                pipe.send(_Done(work(task, lambda records: pipe.send(_Advanced(records)))))
+                answer = work(task, lambda records: pipe.send(_Advanced(records)))
+                pipe.send(_Done(answer, take_foreign()))
             except TapeError as error:
                 pipe.send(_Failed(error, str(error)))
             except (EOFError, BrokenPipeError):

@@ -135,7 +135,7 @@ def _refuse_nothing(tape: RecordedTape, left: Left) -> None:
         raise Fatal(
             "the tape leads to no output and no table: its digests would prove nothing",
             value=tape.manifest.name,
-            remedy=f"it holds {dict(tape.manifest.records) or 'no record'}: record a window with regular bars",
+            remedy=f"it holds {dict(tape.manifest.records) or 'no record'}: record one with regular bars",
         )
 
 

@@ -59,7 +59,7 @@ BAD: tuple[tuple[str, Spoil, str, str], ...] = (
     ("JSON", lambda bar: b'{"symbol": "NVDA"}', "BAD_PREFIX", "no Confluent prefix"),
     ("tombstone", lambda bar: None, "BAD_PREFIX", "no Confluent prefix"),
     ("unknown schema id", unknown_schema, "UNKNOWN_SCHEMA", "got 987654"),
-    ("another record", another_record, "WRONG_SCHEMA", "is a controls, this topic holds bars"),
+    ("another record", another_record, "WRONG_SCHEMA", "which the id log knows as controls"),
     ("NaN", with_nan, "NOT_FINITE", "bars.volume"),
     ("negative volume", changed(volume=-5.0), "BAD_BAR", "volume = -5.0 is not between 0"),
     ("no price", changed(open=0.0), "BAD_BAR", "open = 0.0 is not a price"),
