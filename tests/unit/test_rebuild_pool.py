@@ -9,10 +9,15 @@ from multiprocessing import active_children
 import pytest
 from rich.console import Console
 
-from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.schemas.codec import PREFIX, decode, encode, load_schema, take_foreign, use_ids
+from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.schemas.golden import samples_of
+from tapedeck.schemas.ids import IdMap, current_id
 from tapedeck.streams.bulk.job import Progress
 from tapedeck.tape.rebuild.pool import run_all
 from tapedeck.tape.rebuild.progress import Told
+
+FOREIGN = 999_999
 
 
 def doubled(task: int, progress: Progress) -> int:
@@ -32,6 +37,14 @@ def failing(task: int, progress: Progress) -> int:
 
 def broken(task: int, progress: Progress) -> int:
     raise ZeroDivisionError("oh")
+
+
+def stamped(task: str, progress: Progress) -> tuple[bytes, bytes]:
+    """Which ids this process stamps, and the reason why a record of the id log cannot be read here."""
+    body = samples_of(load_schema(task))[0]
+    with pytest.raises(DeadLetter):
+        decode(task, PREFIX.pack(0, FOREIGN) + encode(task, body)[PREFIX.size :])
+    return encode(task, body)[: PREFIX.size], encode(task, decode(task, encode(task, body)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -64,6 +77,20 @@ def test_an_interruption_ends_all_workers() -> None:
     with pytest.raises(KeyboardInterrupt):
         answers.throw(KeyboardInterrupt())
     assert active_children() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_registrys_ids_and_what_is_foreign_travel_with_the_work(workers: int) -> None:
+    tasks = ["bars", "orders", "signals"]
+    wire = {name: 7000 + place for place, name in enumerate(tasks)}
+    use_ids(IdMap(to_wire=wire, to_log={wire[name]: current_id(name) for name in tasks}))
+    take_foreign()
+    try:
+        answers = dict(run_all(stamped, tasks, workers, lambda n: None))
+        assert {name: int.from_bytes(prefix[1:]) for name, (prefix, _) in answers.items()} == wire
+        assert take_foreign() == {(name, FOREIGN): 1 for name in tasks}
+    finally:
+        use_ids(None)
 
 
 def test_progress_says_records_rate_and_time_left_where_there_is_no_terminal() -> None:

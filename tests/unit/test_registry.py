@@ -5,14 +5,20 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tapedeck.connectors.registry import register, use_registry
 from tapedeck.schemas import codec, ids
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.schemas.golden import samples_of
+from tapedeck.tape.cli import main
 from tapedeck.tape.cli.main import app
+from tapedeck.tape.notebook.connection import Connection
+from tapedeck.tape.notebook.memory import MemoryTape
+from tapedeck.tape.notebook.reading import RecordsLeftOut
 from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tests.unit.tap_support import MINUTE, START, bar, log_of
 
 FIRST_ID = 5001
 
@@ -23,6 +29,7 @@ class Registry(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
+        self.first_id = FIRST_ID
         self.schemas = []
         self.subjects = {}
 
@@ -38,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         if schema not in registry.schemas:
             registry.schemas.append(schema)
         subject = self.path.removeprefix("/subjects/").removesuffix("/versions")
-        found = FIRST_ID + registry.schemas.index(schema)
+        found = registry.first_id + registry.schemas.index(schema)
         registry.subjects.setdefault(subject, []).append(found)
         answer = {"id": found} if registry.status == 200 else {"error_code": 409, "message": "incompatible"}
         content = json.dumps(answer).encode()
@@ -103,6 +110,64 @@ def test_a_command_that_speaks_to_the_log_registers_first(registry, monkeypatch)
         assert int.from_bytes(codec.encode("bars", samples_of(codec.load_schema("bars"))[0])[1:5]) >= FIRST_ID
     finally:
         codec.use_ids(None)
+
+
+def test_an_id_that_clashes_with_the_logs_is_named_and_not_taken_for_that_record(registry):
+    registry.first_id = 1
+    body = samples_of(codec.load_schema("orders"))[0]
+    try:
+        use_registry(registry.url, "")
+        wire = codec.encode("orders", body)
+    finally:
+        codec.use_ids(None)
+    wire_id = int.from_bytes(wire[1:5])
+    other = ids.schema_of(wire_id)[0]
+    assert other != "orders"
+    with pytest.raises(DeadLetter, match=f"schema id {wire_id}, which the id log knows as {other}") as caught:
+        codec.decode("orders", wire)
+    assert caught.value.reason == "WRONG_SCHEMA" and "SCHEMA_REGISTRY_URL" in str(caught.value)
+    words = codec.foreign_in_words(codec.take_foreign())
+    assert "1 of orders" in words and "Set SCHEMA_REGISTRY_URL" in words
+    assert codec.foreign_in_words(codec.take_foreign()) == ""
+
+
+def test_a_record_of_no_registry_is_named_where_one_is_used(registry):
+    own = codec.encode("bars", samples_of(codec.load_schema("bars"))[0])
+    try:
+        use_registry(registry.url, "")
+        with pytest.raises(DeadLetter, match="without the registry, or with another's"):
+            codec.decode("bars", own)
+    finally:
+        codec.use_ids(None)
+        codec.take_foreign()
+
+
+def test_a_command_that_met_foreign_ids_says_so_once(monkeypatch):
+    bars = codec.encode("bars", samples_of(codec.load_schema("bars"))[0])
+    foreign = codec.PREFIX.pack(0, 5077) + bars[codec.PREFIX.size :]
+
+    def reading():
+        for _ in range(3):
+            with pytest.raises(DeadLetter):
+                codec.decode("bars", foreign)
+
+    tool = typer.Typer(add_completion=False)
+    tool.command("tail")(reading)
+    monkeypatch.setattr(main, "load", lambda name: typer.main.get_command(tool))
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    done = CliRunner().invoke(app, ["tail"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("tape: records that cannot be read here: 3 of bars") == 1
+    assert "schema id 5077, which the id log does not know" in done.stderr
+    assert "Set SCHEMA_REGISTRY_URL" in done.stderr
+
+
+def test_a_tap_names_the_registry_where_ids_are_foreign():
+    messages = log_of("bars", [bar("AMD", START + n * MINUTE) for n in range(3)])
+    foreign = [m._replace(value=codec.PREFIX.pack(0, 5077) + m.value[codec.PREFIX.size :]) for m in messages]
+    with pytest.warns(RecordsLeftOut, match="5077.*SCHEMA_REGISTRY_URL") as told:
+        frame = Connection(source=MemoryTape(Layout(), foreign)).tap("bars")
+    assert len(frame) == 0 and len(told) == 1
 
 
 def test_a_refused_schema_stops_the_process_and_names_the_subject(registry):
