@@ -135,10 +135,9 @@ def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
     """Everything that reached the account before ``end``: a fold has no middle to begin at."""
     home = source.layout.partition(INBOX, {"account_id": account_id})
     part = (INBOX, home)
-    for block in source.stream(part, *source.ends([INBOX])[part]):
+    first, _ = source.ends([INBOX])[part]
+    for block in source.stream(part, first, source.offset_at(part, end)):
         for message in block.messages():
-            if message.timestamp * 1000 >= end:
-                return
             if message.key == account_id.encode():
                 yield message
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
-from tapedeck.tape.local.places import share_kernels
+from tapedeck.tape.local.places import say, share_kernels
 
 NOT_SAME = 1
 
@@ -32,13 +32,13 @@ def explain(
     Exit code 1 where a record came out different, or could not be computed again.
     """
     share_kernels()  # before the kernels are imported
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
+    from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(config)
-    with KafkaSource(pipeline.cluster) as source:
+    with timed(pipeline.cluster, say) as source:
         found = explain_from(source, document, id, depth=depth, everything=everything)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
     if found.checks and found.verdict is not Verdict.SAME:

@@ -7,7 +7,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import share_kernels
+from tapedeck.tape.local.places import say, share_kernels
 
 DIFFERENT = 1
 
@@ -50,16 +50,16 @@ def record(
         raise Fatal("--from, --to and --out are needed to record a window", remedy=remedy)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Fatal("there is something at --out already", value=str(out), remedy="name another folder")
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.format import save  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.record.recording import record as make  # noqa: PLC0415 - see above
+    from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
     config = pipeline.document()
-    with KafkaSource(pipeline.cluster) as source:
+    with timed(pipeline.cluster, say) as source:
         start, end = (
             moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))

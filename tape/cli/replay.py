@@ -90,15 +90,15 @@ def _wanted(
     sessions_before: int,
     database: str,
 ) -> "Wanted":
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from tapedeck.connectors.tapes.player import Pace  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.run import Wanted  # noqa: PLC0415 - see above
+    from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
 
     live, pace = pipeline.cluster, Pace.parse(speed)
-    with KafkaSource(live) as source:
+    with timed(live, say) as source:
         start, end = (
             moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))

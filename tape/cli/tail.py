@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
+from tapedeck.tape.local.places import say
 from tapedeck.topics.catalogue import Topic, topic
 from tapedeck.topics.partitioning import murmur2_partition
 
@@ -41,14 +43,20 @@ def tail(
     def keep(message: Message) -> bool:
         return wanted(message, key, watermarks)
 
-    only = only_partition(chosen, key, cluster.layout.partitions(name))
-    spans = {part: span for part, span in ends_of(cluster, (name,)).items() if only in (None, part[1])}
-    for message in newest(cluster, spans, count, keep):
-        print(line(chosen.schema, message))
+    home = home_of(chosen, key, cluster.layout.partitions(name))
+    spans = ends_of(cluster, (name,))
+    near = {part: span for part, span in spans.items() if home in (None, part[1])}
+    found = newest(cluster, near, count, keep)
+    if key is not None and count:
+        far = strays(cluster, {part: span for part, span in spans.items() if part not in near}, key)
+        found = sorted([*found, *far], key=lambda m: (m.timestamp, m.partition, m.offset))[-count:]
     say_withheld(cluster, (name,))
-    for message in arriving(cluster, spans) if follow else ():
-        if keep(message):
-            print(line(chosen.schema, message), flush=True)
+    told = False
+    for message in chain(found, filter(keep, arriving(cluster, spans)) if follow else ()):
+        if not told and home not in (None, message.partition):
+            say(stray_in_words(message, home))
+            told = True
+        print(line(chosen.schema, message), flush=True)
 
 
 def newest(
@@ -86,8 +94,32 @@ def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[M
         consumer.close()
 
 
-def only_partition(chosen: Topic, key: str | None, partitions: int) -> int | None:
-    """The one partition that can hold ``key``, where the record key is the partition key."""
+def strays(cluster: Cluster, spans: dict[Part, tuple[int, int]], key: str) -> list[Message]:
+    """The records of ``key`` in partitions where it should not lie: another producer's partitioner put them
+    there. The partitions are read whole, but for keys alone."""
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - only with a key
+    from tapedeck.tape.notebook.spans import of_keys  # noqa: PLC0415 - polars is slow to import
+
+    found = []
+    with KafkaSource(cluster) as source:
+        for part, (low, end) in spans.items():
+            for block in source.stream(part, low, end) if end > low else ():
+                places = of_keys(block, frozenset({key.encode()})).nonzero()[0]
+                found += [block.message(place) for place in places.tolist()]
+    return found
+
+
+def stray_in_words(message: Message, home: int | None) -> str:
+    """What is said, once, about a record in another partition than its key's."""
+    key = (message.key or b"").decode(errors="replace")
+    return (
+        f"records of key {key} lie in {message.topic}/{message.partition} instead of {message.topic}/{home}:"
+        " their producer does not partition as Kafka's Java client does (murmur2)"
+    )
+
+
+def home_of(chosen: Topic, key: str | None, partitions: int) -> int | None:
+    """The one partition that should hold ``key``, where the record key is the partition key."""
     if key is None or chosen.part is None or chosen.key != (chosen.part,):
         return None
     return murmur2_partition(key.encode(), partitions)

@@ -8,7 +8,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import share_kernels
+from tapedeck.tape.local.places import say, share_kernels
 
 _ROWS = 20
 
@@ -37,10 +37,10 @@ def whatif(
     """
     share_kernels()  # before the kernels are imported
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
+    from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.report import as_html  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.text import as_text  # noqa: PLC0415 - see above
@@ -48,7 +48,7 @@ def whatif(
     changed = load(config)
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(base)
-    with KafkaSource(pipeline.cluster) as source:
+    with timed(pipeline.cluster, say) as source:
         start, end = (
             None if text is None else moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
-from tapedeck.tape.local.places import share_kernels
+from tapedeck.tape.local.places import say, share_kernels
 
 
 def why(
@@ -26,15 +26,15 @@ def why(
 ) -> None:
     """Print where each minute of SYMBOL ended on its way to a trade, why, and how far it was from passing."""
     share_kernels()  # before the kernels are imported
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
+    from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
     from tapedeck.tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
     from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(config)
-    with KafkaSource(pipeline.cluster) as source:
+    with timed(pipeline.cluster, say) as source:
         moment = None if at is None else time_of(at, lambda: newest_session(Lookup(source), xnys()))
         found = why_from(source, document, symbol, at=moment, account=account)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())

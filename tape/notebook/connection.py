@@ -20,6 +20,7 @@ from tapedeck.tape.notebook.query import NotKept, Query, ask, chosen_columns, ne
 from tapedeck.tape.notebook.raw import raw_frame
 from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.times import When
+from tapedeck.tape.timed import TimedSource
 from tapedeck.topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ LATE = timedelta(days=7)
 """How much later than its own time a record may stand in the log: a new symbol's history is written with its
 first live bar, and markets have been closed for a week."""
 _POLL_S = 0.25
+
+
+class OtherTimes(UserWarning):
+    """Kafka's times of a topic are not the times of its records."""
 
 
 class Connection:
@@ -108,11 +113,13 @@ class Connection:
         Columns are those of ``td.schema(name)``, then ``_partition`` and ``_offset``: times are
         Datetime("us", zone), dates Date, decimals Decimal(scale=6), enums Enum, nested records Struct.
 
-        symbols: only these; other partitions are not read, and other records are not decoded.
+        symbols: only these; other records are not decoded. Every partition is read: a record that another
+            producer wrote into another partition than its symbol's is in the frame, with one warning.
         since, until: from (inclusive) and up to (exclusive). A datetime with a zone; a date, which is its
             midnight in New York, so that a session lies between two dates; ISO 8601 with a zone; or "90s",
             "30min", "2h", "1d" and timedeltas, counted back from the topic's newest record. They go through
-            the broker's time index, so only what is asked for is read.
+            the broker's time index, so only what is asked for is read; where Kafka's times are not the
+            records' (LogAppendTime, a producer without times) the partition is read whole, with one warning.
         columns: only these, in this order.
         zone: of the frame's times; the records are UTC.
         follow: instead of one frame an iterator of frames as records come, from ``since`` or from now on.
@@ -246,6 +253,8 @@ class Connection:
             at = Place(self._source, database=self._database)
         else:
             at = place.find(self._bootstrap, self._prefix, self._database)
+        said: list[str] = []
+        at = at._replace(source=TimedSource(at.source, said.append))
         done = False
         try:
             yield at
@@ -253,6 +262,8 @@ class Connection:
         finally:
             if not (keep and done):
                 at.close()
+            for odd_times in said:
+                warnings.warn(odd_times, OtherTimes, stacklevel=4)
             if words := foreign_in_words(take_foreign()):
                 warnings.warn(words, RecordsLeftOut, stacklevel=4)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import polars as pl
 
 from tapedeck.streams.blocks import Source
-from tapedeck.tape.notebook.query import spans
+from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook.query import Query, spans
 from tapedeck.tape.notebook.reading import Reader
 
 _REMEMBERED = 100_000
@@ -24,27 +25,42 @@ def follow(
 
     No frame is empty. ``close`` is called at the end, also where a notebook interrupts.
     """
-    query = reader.query
-    name, seen = query.topic.name, pl.Series(dtype=pl.String)
-    try:
-        at = {part: first if query.since is not None else end
-              for part, (first, end) in spans(source, query).items()}  # fmt: skip
-        while True:
-            found: list[pl.DataFrame] = []
-            ends = source.ends([name])
-            for part, first in at.items():
-                end = ends[part][1]
-                if end > first:
-                    found += reader.stretch(part, first, end)
-                    at[part] = end
-            frame = reader.ordered(found)
-            reader.warn()
-            if query.identity is not None and not query.repeats:
-                frame = frame.filter(~pl.col(query.identity).is_in(seen.implode()))
-                seen = pl.concat([seen, frame[query.identity]]).tail(_REMEMBERED)
-            if len(frame):
-                yield reader.finished(frame)
-            if not found:
-                wait(poll_s)
-    finally:
-        close()
+    begins = reader.query.since is not None
+    at = {part: first if begins else end for part, (first, end) in spans(source, reader.query).items()}
+
+    def frames() -> Iterator[pl.DataFrame]:
+        seen = pl.Series(dtype=pl.String)
+        try:
+            while True:
+                frame, anything = _arrived(source, reader, at)
+                frame, seen = _fresh(reader.query, frame, seen)
+                if len(frame):
+                    yield reader.finished(frame)
+                if not anything:
+                    wait(poll_s)
+        finally:
+            close()
+
+    return frames()
+
+
+def _arrived(source: Source, reader: Reader, at: dict[Part, int]) -> tuple[pl.DataFrame, bool]:
+    """What has come since ``at``, which is moved on, and whether anything has."""
+    found: list[pl.DataFrame] = []
+    ends = source.ends([reader.query.topic.name])
+    for part, first in at.items():
+        end = ends[part][1]
+        if end > first:
+            found += reader.stretch(part, first, end)
+            at[part] = end
+    frame = reader.ordered(found)
+    reader.warn()
+    return frame, bool(found)
+
+
+def _fresh(query: Query, frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+    """The rows whose event_id is not among ``seen``, and ``seen`` with theirs."""
+    if query.identity is None or query.repeats:
+        return frame, seen
+    frame = frame.filter(~pl.col(query.identity).is_in(seen.implode()))
+    return frame, pl.concat([seen, frame[query.identity]]).tail(_REMEMBERED)

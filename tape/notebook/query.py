@@ -86,12 +86,12 @@ class Query:
         """Whether the record's key is its symbol, so that nothing need be decoded to choose."""
         return self.topic.key == (self.symbol_field,)
 
-    def partitions(self, layout: Layout) -> range | list[int]:
-        """The partitions that can hold what is asked for."""
-        whole = range(layout.partitions(self.topic.name))
+    def homes(self, layout: Layout) -> dict[str, int]:
+        """The partition in which each symbol's records should lie; empty where the topic has no such rule."""
         if self.symbols is None or self.topic.part != self.symbol_field:
-            return whole
-        return sorted({murmur2_partition(symbol.encode(), len(whole)) for symbol in self.symbols})
+            return {}
+        count = layout.partitions(self.topic.name)
+        return {symbol: murmur2_partition(symbol.encode(), count) for symbol in self.symbols}
 
     def between(self, since: int | None, until: int | None) -> "Query":
         return replace(self, since=since, until=until)
@@ -141,6 +141,8 @@ def newest_us(source: Source, name: str) -> int | None:
     """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
     found = []
     for part, (low, end) in source.ends([name]).items():
+        if end > low:
+            source.offset_at(part, 0)  # a timed source looks whether Kafka's times can be believed
         near = list(source.stream(part, max(low, end - _LOOK_BACK), end)) if end > low else []
         found += [int(block.timestamps.max()) * 1000 for block in near]
         if not near and (last := last_record(source, part, low, end)):
@@ -151,18 +153,20 @@ def newest_us(source: Source, name: str) -> int | None:
 def spans(source: Source, query: Query) -> dict[Part, tuple[int, int]]:
     """The offsets of each partition that may hold what is asked for, by the broker's time index.
 
+    Also of partitions in which a chosen symbol should not lie: other producers have other partitioners.
     Raises Fatal for a time before what is kept.
     """
-    name, partitions = query.topic.name, query.partitions(source.layout)
-    ends = {part: span for part, span in source.ends([name]).items() if part[1] in partitions}
+    ends = source.ends([query.topic.name])
     _refuse_forgotten(source, query, ends)
     found = {}
     for part, (low, end) in ends.items():
         first, last = low, end
         if end > low and query.since is not None:
             first = min(end, max(low, source.offset_at(part, query.since // 1000 * 1000)))
-        if end > low and query.until is not None and query.late is not None:
-            last = min(end, source.offset_at(part, query.until // 1000 * 1000 + 1000 + query.late))
+        if end > low and query.until is not None:
+            # Asked in any case: a timed source looks then whether Kafka's times can be believed.
+            at = source.offset_at(part, query.until // 1000 * 1000 + 1000 + (query.late or 0))
+            last = end if query.late is None else min(end, at)
         found[part] = first, max(first, last)
     return found
 

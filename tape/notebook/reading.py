@@ -1,7 +1,7 @@
 """From the blocks of a log to the frames of a query."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tapedeck.schemas.codec import decode, foreign_in_words, take_foreign
 from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.blocks import ABSENT, Block, Source
+from tapedeck.streams.blocks import ABSENT, Block, Source, put_varint
 from tapedeck.streams.merge import Part
 from tapedeck.tape.notebook import frames
 from tapedeck.tape.notebook.query import Query, nearest, spans
-from tapedeck.tape.notebook.spans import numbered
+from tapedeck.tape.notebook.spans import of_keys
 
 _SHOWN = 3
 Mask = NDArray[np.bool_]
@@ -25,12 +25,18 @@ class RecordsLeftOut(UserWarning):
     """Records that could not be decoded are not in the frame."""
 
 
+class StrayRecords(UserWarning):
+    """Records lie in another partition than the one of their key."""
+
+
 class Reader:
     """Reads one query from a source. ``bad`` lists the records that could not be decoded."""
 
     def __init__(self, source: Source, query: Query) -> None:
         self._source, self.query = source, query
         self.bad: list[tuple[Part, int, str]] = []
+        self._homes = query.homes(source.layout)
+        self.strays, self._first_stray, self._told_strays = 0, "", False
 
     def whole(self) -> pl.DataFrame:
         """Everything that the query asks for, in order. Warns once of records that were left out."""
@@ -46,12 +52,26 @@ class Reader:
 
     def stretch(self, part: Part, first: int, end: int) -> Iterator[pl.DataFrame]:
         """Frames of the records of ``part`` with offsets in [first, end), in log order."""
+        strangers = [symbol for symbol, home in self._homes.items() if home != part[1]]
+        alone = len(strangers) == len(self._homes) > 0
         for block in self._source.stream(part, first, end):
             kept = _kept(block, self.query)
-            if kept.all():
-                yield self._bounded(self._decoded(block))
-            elif kept.any():
-                yield self._bounded(self._decoded(frames.chosen(block, kept)))
+            if alone and not self.query.by_key and kept.any():
+                kept &= _mentions(block, strangers)
+            if not kept.any():
+                continue
+            frame = self._bounded(self._decoded(block if kept.all() else frames.chosen(block, kept)))
+            if strangers:
+                self._note_strays(part, frame.filter(pl.col(self.query.symbol_field).is_in(strangers)))
+            yield frame
+
+    def _note_strays(self, part: Part, frame: pl.DataFrame) -> None:
+        """Records that should lie in another partition: their producer has another partitioner."""
+        if len(frame) and not self.strays:
+            symbol, offset = frame[self.query.symbol_field][0], frame[frames.OFFSET][0]
+            right = f"{part[0]}/{self._homes[symbol]}"
+            self._first_stray = f"key {symbol} at {part[0]}/{part[1]}@{offset} instead of {right}"
+        self.strays += len(frame)
 
     def ordered(self, found: list[pl.DataFrame]) -> pl.DataFrame:
         """One frame in the order of time, then partition and offset; a repeat by event_id stands once."""
@@ -72,7 +92,17 @@ class Reader:
         return frame.select(self.query.columns)
 
     def warn(self) -> None:
-        """Tell, once, which records are missing from the frame."""
+        """Tell, once, which records are missing from the frame, and which lie where they should not."""
+        if self.strays and not self._told_strays:
+            self._told_strays = True
+            name = self.query.topic.name
+            warnings.warn(
+                f"{self.strays} records of {name} lie in another partition than their key's, first"
+                f" {self._first_stray}: their producer does not partition as Kafka's Java client does"
+                " (murmur2). They are in the frame; workers read them in that partition, beside other keys",
+                StrayRecords,
+                stacklevel=4,
+            )
         if not self.bad:
             return
         where = ", ".join(f"{n}/{p}@{offset} ({why})" for (n, p), offset, why in self.bad[:_SHOWN])
@@ -141,18 +171,27 @@ def _kept(block: Block, query: Query) -> Mask:
     if query.until is not None:
         kept &= block.timestamps * 1000 < query.until
     if query.symbols is not None and query.by_key:
-        kept &= _of_keys(block, frozenset(symbol.encode() for symbol in query.symbols))
+        kept &= of_keys(block, frozenset(symbol.encode() for symbol in query.symbols))
     return kept
 
 
-def _of_keys(block: Block, keys: frozenset[bytes]) -> Mask:
-    few = numbered(block.data, block.keys)
-    if few is None:
-        return np.array([block.key(row) in keys for row in range(len(block))], dtype=np.bool_)
-    codes, texts = few
-    # The last place is for rows without a key, whose number is -1.
-    wanted = np.array([text in keys for text in texts] + [False])
-    found: Mask = wanted[codes]
+def _mentions(block: Block, texts: Iterable[str]) -> Mask:
+    """The records in whose value one of ``texts`` stands as a string: few others do, and need be decoded."""
+    found = np.zeros(len(block), dtype=np.bool_)
+    data, order = block.data.tobytes(), np.argsort(block.values[:, 0], kind="stable")
+    starts, ends = block.values[order, 0], block.values[order].sum(axis=1)
+    for text in texts:
+        content = text.encode()
+        length = bytearray()
+        put_varint(length, len(content))  # as Avro has it
+        needle = bytes(length) + content
+        places, at = [], data.find(needle)
+        while at >= 0:
+            places.append(at)
+            at = data.find(needle, at + 1)
+        rows = np.searchsorted(starts, places, side="right") - 1
+        inside = (rows >= 0) & (np.array(places, dtype=np.int64) + len(needle) <= ends[rows])
+        found[order[rows[inside]]] = True
     return found
 
 

@@ -7,6 +7,8 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from tapedeck.streams.blocks import Block
+
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
@@ -129,6 +131,18 @@ def numbered(data: Bytes, spans: Ints) -> tuple[NDArray[np.int32], list[bytes]] 
         return None
     places = spans[firsts].tolist()
     return codes, [data[start : start + size].tobytes() for start, size in places]
+
+
+def of_keys(block: Block, keys: frozenset[bytes]) -> NDArray[np.bool_]:
+    """Which records of ``block`` have one of ``keys``."""
+    few = numbered(block.data, block.keys)
+    if few is None:
+        return np.array([block.key(row) in keys for row in range(len(block))], dtype=np.bool_)
+    codes, texts = few
+    # The last place is for rows without a key, whose number is -1.
+    wanted = np.array([text in keys for text in texts] + [False])
+    found: NDArray[np.bool_] = wanted[codes]
+    return found
 
 
 def texts(data: Bytes, spans: Ints) -> pl.Expr:

@@ -69,10 +69,12 @@ def position_of(source: Source, part: Part, label: int) -> int | None:
     """The offset of the first watermark at or above ``label`` in ``part``; None where there is none."""
     first, end = source.ends([part[0]])[part]
     start = max(first, source.offset_at(part, label + MINUTE_US))
-    for block in source.stream(part, start, end):
-        found = np.flatnonzero(labels_of(block) >= label)
-        if len(found):
-            return int(block.offsets[found[0]])
+    # What stands before is looked at too: the times of another producer need not rise with its watermarks.
+    for span in ((start, end), (first, start)):
+        for block in source.stream(part, *span):
+            found = np.flatnonzero(labels_of(block) >= label)
+            if len(found):
+                return int(block.offsets[found[0]])
     return None
 
 

@@ -23,6 +23,7 @@ from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.rules.gate_types import KillState
@@ -39,6 +40,7 @@ from tapedeck.tape.record.recording import cut
 from tapedeck.tape.replay.compare import Summary, bodies, decisions
 from tapedeck.tape.replay.prefix import dispatcher_group, make
 from tapedeck.tape.replay.shadow import demand_nothing_sent, shadowed
+from tapedeck.tape.timed import timed
 
 CONFIG, MARKET = "tapedeck.toml", "market"
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
@@ -117,7 +119,7 @@ class Replay:
         Raises Fatal where the pipeline stands still, where a worker keeps dying, and where anything was sent.
         """
         wanted = self.wanted
-        with KafkaSource(wanted.live) as source:
+        with timed(wanted.live, say) as source:
             slices = stretch(source, wanted.window)
             say("writing the history at full speed")
             first = self._warm_up(slices)
@@ -134,7 +136,7 @@ class Replay:
             shutil.rmtree(wanted.folder / name, ignore_errors=True)
         (wanted.folder / CONFIG).write_text(self.config.to_toml())
         if self.exchange:
-            with KafkaSource(wanted.live) as source:
+            with timed(wanted.live, say) as source:
                 tape = cut(source, wanted.window, self.config, name=f"replay into {wanted.into.prefix}")
             save(wanted.folder / MARKET, tape)
             upgrade(wanted.database_url, wanted.into.prefix)
@@ -198,7 +200,7 @@ class Replay:
             wait_for(label)
         return count
 
-    def _summary(self, source: KafkaSource, minutes: int) -> Summary:
+    def _summary(self, source: Source, minutes: int) -> Summary:
         wanted = self.wanted
         orders = list(self._bodies("orders"))
         executions = sum(1 for _ in self._bodies("executions"))

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
@@ -108,6 +109,24 @@ def test_tail_of_one_key_reaches_further_back_than_its_first_look(made):
     assert {row["key"] for row in found} == {"NVDA"}
     assert found[-1]["time"] == "2013-10-11T15:10:00Z"
     assert lines("tail", "bars", "--key", "NONE") == []
+
+
+def test_tail_of_one_key_finds_what_another_partitioner_put_elsewhere_and_says_so_once(made):
+    play(made, minutes=20)
+    home = made.layout.partition("bars", {"symbol": "NVDA"})
+    strays = [bar("NVDA", minute) for minute in (20, 21)]
+    producer = Producer({"bootstrap.servers": made.bootstrap})
+    for each in strays:
+        producer.produce(
+            made.layout.wire_name("bars"), value=encode("bars", each), key=b"NVDA",
+            partition=(home + 1) % 4, timestamp=each["event_time"] // 1000,
+        )  # fmt: skip
+    producer.flush(10)
+    done = CliRunner().invoke(app, ["tail", "bars", "--key", "NVDA", "-n", "5"])
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["partition"] for row in found] == [home] * 3 + [(home + 1) % 4] * 2
+    told = f"key NVDA lie in bars/{(home + 1) % 4} instead of bars/{home}"
+    assert done.exit_code == 0 and done.stderr.count(told) == 1
 
 
 def test_watermarks_are_shown_as_such_only_where_asked(made):
