@@ -1,8 +1,8 @@
 """A source whose times are the records' own, also where Kafka's are not.
 
 Kafka's time of a record is its event time: our writers set it so, and the broker's time index goes by it. A
-topic with ``message.timestamp.type=LogAppendTime``, and a producer that sets no time, break that: the index would
-find nothing, or too much, without a word.
+topic with ``message.timestamp.type=LogAppendTime``, and a producer that sets no time, break that: the index
+would find nothing, or too much, without a word.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +18,10 @@ from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
-from tapedeck.streams.contract import Message
+from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
+from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import readable_label
 from tapedeck.tape.notebook.types import time_field
 from tapedeck.topics.catalogue import Layout, topic
 
@@ -91,7 +93,7 @@ class TimedSource:
         return None
 
     def _read_times(self, part: Part) -> tuple[Ints, Ints]:
-        """Offsets, and the records' own times in ms; a watermark has the time of the record before it."""
+        """Offsets, and own times in ms; what cannot be read has the time of the one before."""
         offsets, times = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         newest = 0
         for block in self._source.stream(part, *self.ends([part[0]])[part]):
@@ -124,8 +126,10 @@ def _words(odd: Message) -> str:
 
 
 def _own_time(message: Message) -> int | None:
-    """The record's own time in micros; None for a watermark and for what cannot be decoded."""
-    schema = topic(message.topic).schema
+    """The record's own time in micros, a watermark's is its minute's end; None for what cannot be read."""
+    schema, label = topic(message.topic).schema, readable_label(message)
+    if label is not None:
+        return label + MINUTE_US
     if schema is None or message.value is None:
         return None
     try:
@@ -145,6 +149,9 @@ def _times_of(block: Block) -> Ints:
     own = np.full(len(block), -1, dtype=np.int64)
     if schema is None:
         return own
+    labels = labels_of(block)
+    marks = np.flatnonzero(labels > UNREADABLE)
+    own[marks] = (labels[marks] + MINUTE_US) // 1000
     rest = np.flatnonzero(block.values[:, 1] != ABSENT)
     if supports(schema):
         places = rest

@@ -10,12 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.registry import use_registry
+from tapedeck.schemas import codec
 from tapedeck.schemas.errors import TapeError
+from tapedeck.schemas.ids import REGISTRY_VARIABLE
 from tapedeck.streams.topology import MARKET_STAGES, spec_of
 from tapedeck.tape.cli.main import USER_ERROR, app
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.conftest import Broker
 from tests.live import Workers, last_minute, until_label
+from tests.registry import Registry, running
 from tests.sim.tapes import CONFIG, small_tape, written
 
 pytestmark = pytest.mark.integration
@@ -30,11 +34,12 @@ def workers(kafka: Broker, prefix: str, tmp_path: Path) -> Iterator[Workers]:
     started.stop()
 
 
-def tape(workers: Workers, *words: str) -> tuple[int, str]:
+def tape(workers: Workers, *words: str, registry: str = "") -> tuple[int, str]:
     """Exit code and what a command of ``tape`` printed, run in this process."""
     environment = {
         **workers.cluster.environment(),
         "TAPE_CONFIG": str(workers.config_path), "TAPE_HOME": str(workers.folder / "home"),
+        REGISTRY_VARIABLE: registry,
     }  # fmt: skip
     found = CliRunner().invoke(app, list(words), env=environment)
     if isinstance(found.exception, TapeError):
@@ -88,6 +93,53 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
     assert code == 0 and "EQUAL" in told, told
     assert goes_on.poll() is None
     assert time.monotonic() - started < 120
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with running() as server:
+        server.first_id = 1  # every id is one of the log's, and stands for another schema there
+        yield server
+    codec.use_ids(None)
+
+
+def test_a_registrys_ids_reach_every_process_and_a_shell_without_it_says_so(
+    workers: Workers, prefix: str, registry: Registry
+) -> None:
+    minutes = slice(60, 75)
+    log = written(small_tape(), minutes=minutes, history_tail=60)
+    use_registry(registry.url, prefix)
+    sources = [m for name in ("bars", "quotes", "universe") for m in log.messages(name)]
+    stamped = [m._replace(value=codec.with_wire_id(m.value)) for m in sources]
+    assert stamped != sources
+    workers.put(stamped)
+    codec.use_ids(None)
+    workers.tape("worker", "features", extra={REGISTRY_VARIABLE: registry.url})
+    until_label(workers, "features", last_minute(small_tape(), minutes))
+
+    verify = ("rebuild", "features", "--verify", "--workers", "2")
+    code, told = tape(workers, *verify, registry=registry.url)
+    assert code == 0 and "EQUAL" in told and "cannot be read" not in told, told
+    code, told = tape(workers, "rebuild", "features", "--into", f"{prefix}-r", "--workers", "2",
+                      registry=registry.url)  # fmt: skip
+    counts = {words[1]: int(words[2]) for line in told.splitlines() if len(words := line.split()) == 4}
+    assert code == 0 and counts["features"] > 100, told
+
+    codec.use_ids(None)
+    code, told = tape(workers, *verify)
+    assert code == 1 and "EQUAL:" not in told, told
+    assert told.count("tape: records that cannot be read here") == 1 and f"Set {REGISTRY_VARIABLE}" in told
+    code, told = tape(workers, "tail", "features", "-n", "3")
+    assert told.count("tape: records that cannot be read here: 3 of features") == 1, told
+
+
+def test_a_stage_that_never_ran_is_not_equal_to_nothing(workers: Workers) -> None:
+    workers.write(written(small_tape(), minutes=slice(60, 65), history_tail=20))
+    code, told = tape(workers, "rebuild", "features", "--verify", "--workers", "1")
+    assert code == 1 and "EQUAL:" not in told, told
+    assert "NOT COMPARED" in told and "no output and no table, while bars holds" in told
+    code, told = tape(workers, "snapshot", "save", "never", "features", "--verify")
+    assert code == 2 and "nothing was compared of features/0, so nothing was saved" in told, told
 
 
 def test_bad_commands_say_what_to_do(workers: Workers) -> None:

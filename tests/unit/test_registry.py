@@ -1,9 +1,5 @@
 """The registry client against a registry on loopback: its ids are used, its refusals are told."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -18,55 +14,14 @@ from tapedeck.tape.notebook.connection import Connection
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.reading import RecordsLeftOut
 from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tests.registry import FIRST_ID, running
 from tests.unit.tap_support import MINUTE, START, bar, log_of
-
-FIRST_ID = 5001
-
-
-class Registry(ThreadingHTTPServer):
-    """Gives each schema one id, however many subjects have it. ``status`` other than 200 is its answer."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.status = 200
-        self.first_id = FIRST_ID
-        self.schemas = []
-        self.subjects = {}
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        registry = self.server
-        schema = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["schema"]
-        if schema not in registry.schemas:
-            registry.schemas.append(schema)
-        subject = self.path.removeprefix("/subjects/").removesuffix("/versions")
-        found = registry.first_id + registry.schemas.index(schema)
-        registry.subjects.setdefault(subject, []).append(found)
-        answer = {"id": found} if registry.status == 200 else {"error_code": 409, "message": "incompatible"}
-        content = json.dumps(answer).encode()
-        self.send_response(registry.status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.fixture
 def registry():
-    server = Registry()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with running() as server:
+        yield server
 
 
 def test_every_topic_with_a_schema_is_a_subject_with_every_version(registry):
