@@ -191,6 +191,7 @@ def kept_from(source: Source, ends: dict[Part, tuple[int, int]]) -> int | None:
     found = []
     for part, (low, end) in ends.items():
         if low and end > low:
+            source.offset_at(part, 0)  # as in ``newest_us``
             block = next(iter(source.stream(part, low, low + _LOOK_BACK)), None)
             if block is not None:
                 found.append(int(block.timestamps[0]) * 1000)
