@@ -122,7 +122,8 @@ def test_a_registrys_ids_reach_every_process_and_a_shell_without_it_says_so(
     assert code == 0 and "EQUAL" in told and "cannot be read" not in told, told
     code, told = tape(workers, "rebuild", "features", "--into", f"{prefix}-r", "--workers", "2",
                       registry=registry.url)  # fmt: skip
-    counts = {words[1]: int(words[2]) for line in told.splitlines() if len(words := line.split()) == 4}
+    rows = [line.split() for line in told.splitlines() if line.startswith("features ")]
+    counts = {what: int(count) for _, what, count, _ in rows}
     assert code == 0 and counts["features"] > 100, told
 
     codec.use_ids(None)
