@@ -7,6 +7,7 @@ until somebody asks for ``messages``.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -34,8 +35,6 @@ def put_varint(out: bytearray, number: int) -> None:
 
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
     """(number, where the next byte stands) of the zigzag varint at ``at``."""
-    if (byte := data[at]) < 0x80:  # nearly all lengths
-        return (byte >> 1) ^ -(byte & 1), at + 1
     shift = result = 0
     while True:
         byte = data[at]
@@ -64,13 +63,21 @@ def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes], ...]:
     count, at = get_varint(data, at)
     found = []
     for _ in range(count):
-        size, at = get_varint(data, at)
-        name = data[at : at + size].decode("utf-8", "replace")
-        size, at = get_varint(data, at + size)
+        # Nearly all lengths are a byte without a sign: a call for each would cost more than all else here.
+        size = data[at]
+        size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
+        name, at = data[at : at + size], at + size
+        size = data[at]
+        size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
         if size >= 0:
-            found.append((name, data[at : at + size]))
+            found.append((_name_of(name), data[at : at + size]))
             at += size
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _name_of(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

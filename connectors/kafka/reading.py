@@ -1,6 +1,7 @@
 """Reading topics without a consumer group: what is there now in one go, or a consumer that follows."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer
@@ -13,6 +14,9 @@ from tapedeck.topics.catalogue import Layout
 
 if TYPE_CHECKING:
     from tapedeck.connectors.kafka.bulk.source import KafkaSource
+
+_CHUNK = 1000
+"""Messages: more of them at a time are more for the garbage collector to walk through."""
 
 
 def to_message(record: KafkaMessage, layout: Layout) -> Message:
@@ -63,7 +67,9 @@ def read_parts(cluster: Cluster, parts: dict[Part, tuple[int, int]]) -> Iterator
     with _source(cluster) as source:
         for part, span in parts.items():
             for block in source.stream(part, *span):
-                yield list(block.messages())
+                messages = block.messages()
+                while chunk := list(islice(messages, _CHUNK)):
+                    yield chunk
 
 
 def read_topic(cluster: Cluster, name: str) -> list[Message]:

@@ -28,7 +28,7 @@ def _nothing() -> None:
 def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int | None]:
     """The label of the last watermark in every partition of ``names``; None where there is none.
 
-    Raises Fatal for a missing topic, Retry where the broker goes silent.
+    Raises Fatal for a missing topic, Retry where the broker is silent.
     """
     bounds = ends_of(cluster, names)
     found: dict[Part, int | None] = dict.fromkeys(bounds)
