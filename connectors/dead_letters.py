@@ -1,8 +1,8 @@
 """Records that can never be processed, as they lie in ``dead_letters``.
 
-Key = source topic, partition = source partition (modulo), value and headers = the original ones. Beside
-them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can read them, and two of our
-own: the reason code and the original key.
+Key = source topic, partition = source partition (modulo), value and headers = the original ones, null where
+those were null. Beside them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can read
+them, and two of our own: the reason code and the original key.
 """
 
 from tapedeck.schemas.errors import TapeError
@@ -39,7 +39,7 @@ HEADER_BYTES = 50_000
 
 def error_headers(message: Message, stage: str, error: Exception) -> Headers:
     """The headers that say which record ``stage`` refused, and why."""
-    headers = [
+    headers: Headers = [
         (SOURCE_TOPIC, message.topic.encode()),
         (SOURCE_PARTITION, str(message.partition).encode()),
         (SOURCE_OFFSET, str(message.offset).encode()),
@@ -62,7 +62,7 @@ def brief(error: Exception) -> str:
 def dead_letter(layout: Layout, message: Message, stage: str, error: Exception) -> Wire:
     """The record for ``dead_letters``: the original bytes and headers under the error's headers."""
     headers = error_headers(message, stage, error)
-    weight = sum(len(name) + len(content) for name, content in message.headers)
+    weight = sum(len(name) + len(content or b"") for name, content in message.headers)
     if weight <= HEADER_BYTES:
         headers = [*message.headers, *headers]
     else:

@@ -45,23 +45,26 @@ def get_varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def pack_headers(headers: Sequence[tuple[str, bytes]]) -> bytes:
-    """Headers as they lie in a record of the log: their count, then names and contents with lengths."""
+def pack_headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+    """Headers as they lie in a record of the log: their count, then names and contents with lengths.
+
+    A content that is null has the length ``ABSENT``.
+    """
     out = bytearray()
     put_varint(out, len(headers))
     for name, content in headers:
         encoded = name.encode()
         put_varint(out, len(encoded))
         out += encoded
-        put_varint(out, len(content))
-        out += content
+        put_varint(out, ABSENT if content is None else len(content))
+        out += content or b""
     return bytes(out)
 
 
-def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes], ...]:
-    """What ``pack_headers`` packed, from ``at`` on; a header without content is left out, by every reader."""
+def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes | None], ...]:
+    """What ``pack_headers`` packed, from ``at`` on."""
     count, at = get_varint(data, at)
-    found = []
+    found: list[tuple[str, bytes | None]] = []
     for _ in range(count):
         # Nearly all lengths are a byte without a sign: a call for each would cost more than all else here.
         size = data[at]
@@ -69,9 +72,8 @@ def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes], ...]:
         name, at = data[at : at + size], at + size
         size = data[at]
         size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
-        if size >= 0:
-            found.append((_name_of(name), data[at : at + size]))
-            at += size
+        found.append((_name_of(name), None if size < 0 else data[at : at + size]))
+        at += max(size, 0)
     return tuple(found)
 
 

@@ -42,7 +42,10 @@ class Out(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One log record as a driver hands it over: ``topic`` is the catalogue's name, ``timestamp`` in ms."""
+    """One log record as a driver hands it over: ``topic`` is the catalogue's name, ``timestamp`` in ms.
+
+    Key, value and the content of a header may be null, and a header's name may come more than once.
+    """
 
     topic: str
     partition: int
@@ -50,7 +53,7 @@ class Message(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Drop(NamedTuple):

@@ -10,7 +10,7 @@ from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 TRACE = "traceparent"
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
 
@@ -20,7 +20,7 @@ class Wire(NamedTuple):
 
     topic: str
     partition: int
-    key: bytes
+    key: bytes | None
     value: bytes | None
     timestamp: int
     headers: Headers
@@ -81,7 +81,7 @@ class Wires:
 
     def _record(self, produced: Produced, ingest: tuple[str, bytes]) -> Wire:
         out = produced.out
-        headers = [
+        headers: Headers = [
             *self._static,
             ingest,
             ("ce_id", out.event_id.encode()),
@@ -97,12 +97,13 @@ class Wires:
 def _trace(produced: Produced) -> bytes:
     """W3C trace context: the trace id is the first event's id, the span id is this event's.
 
-    A cause may come from anybody: a header that is no trace context is as good as none.
+    A cause may come from anybody: a header that is no trace context is as good as none, and of several the
+    first one counts.
     """
     trace_id = produced.out.event_id
     if produced.cause is not None:
-        for name, content in produced.cause.headers:
-            found = _TRACE_ID.match(content) if name == TRACE else None
-            if found is not None:
-                trace_id = found[1].decode()
+        content = next((content for name, content in produced.cause.headers if name == TRACE), None)
+        found = _TRACE_ID.match(content or b"")
+        if found is not None:
+            trace_id = found[1].decode()
     return f"00-{trace_id}-{produced.out.event_id[:16]}-01".encode()

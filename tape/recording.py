@@ -158,7 +158,7 @@ def _row_of(name: str) -> Builder:
 
 
 def _refused(message: Message) -> Refused:
-    headers = {key: content.decode("utf-8", "replace") for key, content in message.headers}
+    headers = {key: (content or b"").decode("utf-8", "replace") for key, content in message.headers}
     name = headers.get(dead_letters.SOURCE_TOPIC, "")
     body = None
     schema = topic(name).schema if name in FACTS else None

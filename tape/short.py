@@ -117,5 +117,5 @@ def _marks(label: int) -> Iterable[Wire]:
 def _inbox(tape: Tape) -> Iterator[Wire]:
     run = Simulation(replace(tape, minutes=tape.minutes[_AROUND_AN_ORDER]), CONFIG, layout=LAYOUT).play()
     for message in run.log.messages(INBOX):
-        key, headers = message.key or b"", list(message.headers)
+        key, headers = message.key, list(message.headers)
         yield Wire(INBOX, message.partition, key, message.value, message.timestamp, headers)

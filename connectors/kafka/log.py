@@ -54,9 +54,7 @@ class KafkaLogWriter:
 
     def write_messages(self, messages: Iterable[Message]) -> None:
         """Copy records as they are: same partition, key, value, time and headers."""
-        wires = (
-            Wire(m.topic, m.partition, m.key or b"", m.value, m.timestamp, list(m.headers)) for m in messages
-        )
+        wires = (Wire(m.topic, m.partition, m.key, m.value, m.timestamp, list(m.headers)) for m in messages)
         self._open.append(self._outbox.send(wires))
 
     def flush(self) -> None:

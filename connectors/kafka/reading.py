@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import Consumer
 from confluent_kafka import Message as KafkaMessage
@@ -23,12 +23,10 @@ def to_message(record: KafkaMessage, layout: Layout) -> Message:
     """A confluent-kafka message as the shell takes it."""
     name, partition, offset = record.topic(), record.partition(), record.offset()
     assert name is not None and partition is not None and offset is not None
-    given = record.headers() or []
-    pairs = given.items() if isinstance(given, dict) else given
-    headers = tuple((key, content) for key, content in pairs if isinstance(content, bytes))
+    headers = cast(list[tuple[str, bytes | None]], record.headers() or [])
     stamp = record.timestamp()[1]
     return Message(
-        layout.catalogue_name(name), partition, offset, stamp, record.key(), record.value(), headers
+        layout.catalogue_name(name), partition, offset, stamp, record.key(), record.value(), tuple(headers)
     )
 
 

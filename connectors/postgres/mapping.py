@@ -163,9 +163,9 @@ def _common(message: Message, body: Body, identity: str, sha: str, payload: Mapp
     code_version = None
     for name, content in message.headers:
         if name == CODE_VERSION:
-            code_version = content.decode("utf-8", "replace")
+            code_version = (content or b"").decode("utf-8", "replace")
         elif name == CONFIG_DIGEST and config_digest is None:
-            config_digest = content.decode("utf-8", "replace")
+            config_digest = (content or b"").decode("utf-8", "replace")
     return (
         identity,
         message.topic,

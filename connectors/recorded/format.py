@@ -30,30 +30,29 @@ FORMAT = 1
 RECORDS, MANIFEST = "records.avro", "manifest.json"
 _AGAIN = "restore the folder from version control, or record it again"
 _REMAKE = "if that is meant, make its digests again with `tape record --update`"
-_SCHEMA: dict[str, Any] = {
-    "type": "record",
-    "name": "Recorded",
-    "namespace": "tapedeck",
-    "fields": [
+
+
+def _schema(content: Any) -> Any:
+    header = {
+        "type": "record",
+        "name": "Header",
+        "fields": [{"name": "name", "type": "string"}, {"name": "content", "type": content}],
+    }
+    fields = [
         {"name": "topic", "type": "string"},
         {"name": "partition", "type": "int"},
         {"name": "timestamp", "type": "long", "doc": "ms"},
         {"name": "key", "type": ["null", "bytes"]},
         {"name": "value", "type": ["null", "bytes"]},
-        {
-            "name": "headers",
-            "type": {
-                "type": "array",
-                "items": {
-                    "type": "record",
-                    "name": "Header",
-                    "fields": [{"name": "name", "type": "string"}, {"name": "content", "type": "bytes"}],
-                },
-            },
-        },
-    ],
-}
-_PARSED = fastavro.parse_schema(_SCHEMA)
+        {"name": "headers", "type": {"type": "array", "items": header}},
+    ]
+    return fastavro.parse_schema(
+        {"type": "record", "name": "Recorded", "namespace": "tapedeck", "fields": fields}
+    )
+
+
+_PARSED, _PARSED_WITH_NULL = _schema("bytes"), _schema(["bytes", "null"])
+"""The second where a header is null: a file without one has the bytes that it always had."""
 _BLOCK_BYTES = 1 << 18
 _SYNC = md5(b"tapedeck.Recorded", usedforsecurity=False).digest()
 """Between blocks; always the same, so that the same records give the same bytes."""
@@ -134,7 +133,8 @@ def renumbered(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 def to_avro(messages: Iterable[Message]) -> bytes:
     """The bytes of ``records.avro``: the same for the same messages."""
-    out = BytesIO()
+    messages, out = list(messages), BytesIO()
+    nulls = any(content is None for m in messages for _, content in m.headers)
     rows = (
         {
             "topic": m.topic,
@@ -146,8 +146,9 @@ def to_avro(messages: Iterable[Message]) -> bytes:
         }
         for m in messages
     )
+    schema = _PARSED_WITH_NULL if nulls else _PARSED
     fastavro.writer(
-        out, _PARSED, rows, codec="deflate", codec_compression_level=9, sync_interval=_BLOCK_BYTES,
+        out, schema, rows, codec="deflate", codec_compression_level=9, sync_interval=_BLOCK_BYTES,
         sync_marker=_SYNC,
     )  # fmt: skip
     return out.getvalue()

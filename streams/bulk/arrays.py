@@ -51,7 +51,7 @@ def get_varint(data: Any, at: int) -> tuple[int, int]:
 
 
 @njit
-def _same(data: Any, start: int, length: int, other: Any) -> bool:
+def same(data: Any, start: int, length: int, other: Any) -> bool:
     if length != len(other):
         return False
     begin = np.uint64(start)
@@ -66,15 +66,13 @@ def _label(data: Any, at: int, name: Any) -> int:
     count, at = get_varint(data, at)
     for _ in range(count):
         size, at = get_varint(data, at)
-        matches = _same(data, at, size, name)
+        matches = same(data, at, size, name)
         size, at = get_varint(data, at + size)
-        if size < 0:
-            continue
         if matches:
             sign, k, value = 1, 0, 0
             if size > 1 and data[at] == 45:
                 sign, k = -1, 1
-            if size == 0 or size - k > 18:
+            if size <= 0 or size - k > 18:  # a length below 0 is null
                 return UNREADABLE
             for place in range(at + k, at + size):
                 digit = int(data[place]) - 48
@@ -82,7 +80,7 @@ def _label(data: Any, at: int, name: Any) -> int:
                     return UNREADABLE
                 value = value * 10 + digit
             return sign * value
-        at += size
+        at += max(size, 0)
     return UNREADABLE
 
 
@@ -90,7 +88,7 @@ def _label(data: Any, at: int, name: Any) -> int:
 def _labels(data: Any, keys: Any, values: Any, headers: Any, key: Any, name: Any, out: Any) -> None:
     for row in range(len(keys)):
         out[row] = RECORD
-        if values[row, 1] < 0 and _same(data, keys[row, 0], keys[row, 1], key):
+        if values[row, 1] < 0 and same(data, keys[row, 0], keys[row, 1], key):
             out[row] = _label(data, headers[row, 0], name) if headers[row, 1] > 0 else UNREADABLE
 
 
@@ -109,11 +107,11 @@ def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any
     for row in range(len(spans)):
         start, length = spans[row, 0], max(spans[row, 1], 0)
         found = -1
-        if last >= 0 and _same(data, start, length, known[bounds[last] : bounds[last + 1]]):
+        if last >= 0 and same(data, start, length, known[bounds[last] : bounds[last + 1]]):
             found = last
         else:
             for k in range(count):
-                if _same(data, start, length, known[bounds[k] : bounds[k + 1]]):
+                if same(data, start, length, known[bounds[k] : bounds[k + 1]]):
                     found = k
                     break
         if found < 0:

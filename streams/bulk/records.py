@@ -7,11 +7,11 @@ from numba import njit
 
 from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
 from tapedeck.streams.blocks import Block, Bytes, Ints, pack_headers
-from tapedeck.streams.bulk.arrays import get_varint, moved, readonly
+from tapedeck.streams.bulk.arrays import get_varint, moved, readonly, same
 from tapedeck.streams.bulk.outs import Outs
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.watermarks import headers_for
-from tapedeck.streams.wire import TRACE, Origin
+from tapedeck.streams.wire import TRACE, Headers, Origin
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
@@ -19,6 +19,8 @@ from tapedeck.topics.catalogue import WATERMARK_KEY
 _NONE = np.empty((0, 2), dtype=np.int64)
 _ID, _TRACE = 32, 55
 """Characters of an event_id, and of a W3C trace context."""
+_TRACE_READ = 53
+"""Characters of a trace context that are looked at: the flags behind them do not matter."""
 
 
 @njit
@@ -31,31 +33,26 @@ def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
     """Where the trace id of a record's trace context begins, -1 where it has none that can be read."""
     if size <= 0:
         return -1
-    end = at + size
     count, at = get_varint(data, at)
-    for _ in range(2 * count):  # names and contents
+    for _ in range(count):
         length, at = get_varint(data, at)
-        if length == len(name) and at + length < end:
-            same = True
-            for k in range(length):
-                same = same and data[at + k] == name[k]
-            if same:
-                return _trace_in(data, at + length)
-        at += max(length, 0)
+        matches = same(data, at, length, name)
+        length, at = get_varint(data, at + length)
+        if matches:
+            return _trace_in(data, at) if length >= _TRACE_READ else -1
+        at += max(length, 0)  # below 0 is null
     return -1
 
 
 @njit
 def _trace_in(data: Any, at: int) -> Any:
-    if (int(data[at]) >> 1) < 53:  # a length below 128 is one byte
-        return -1
-    if data[at + 1 + 2] != 45 or data[at + 1 + 35] != 45 or data[at + 1 + 52] != 45:
+    if data[at + 2] != 45 or data[at + 35] != 45 or data[at + 52] != 45:
         return -1
     for k in range(52):
-        c = data[at + 1 + k]
+        c = data[at + k]
         if k not in (2, 35) and not (48 <= c <= 57 or 97 <= c <= 102):
             return -1
-    return at + 1 + 3
+    return at + 3
 
 
 @njit(cache=True, nogil=True)
@@ -174,6 +171,6 @@ class Records:
         return np.frombuffer(b"".join(pieces), dtype=np.uint8), bounds
 
 
-def _packed(headers: list[tuple[str, bytes]], count: int | None = None) -> bytes:
+def _packed(headers: Headers, count: int | None = None) -> bytes:
     """Headers as in the log, behind the count of all where it is given; below 64 it is one byte."""
     return (b"" if count is None else bytes([count << 1])) + pack_headers(headers)[1:]

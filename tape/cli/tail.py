@@ -145,11 +145,18 @@ def line(schema: str | None, message: Message) -> str:
     shown["key"] = None if message.key is None else message.key.decode(errors="replace")
     raw = None if message.value is None else message.value.hex()
     if schema is None:
-        headers = {name: content.decode(errors="replace") for name, content in message.headers}
-        shown |= {"headers": headers, "bytes": raw}
+        shown |= {"headers": _texts(message), "bytes": raw}
     else:
         try:
             shown["value"] = readable(schema, decode(schema, message.value))
         except DeadLetter as error:
             shown |= {"error": error.reason, "detail": error.what, "bytes": raw}
     return json.dumps(shown, ensure_ascii=False)
+
+
+def _texts(message: Message) -> dict[str, Any]:
+    """The headers as texts, null where one has no content; of a name that comes again a list."""
+    found: dict[str, list[str | None]] = {}
+    for name, content in message.headers:
+        found.setdefault(name, []).append(None if content is None else content.decode(errors="replace"))
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in found.items()}

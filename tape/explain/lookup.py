@@ -61,9 +61,9 @@ class Found(NamedTuple):
         return f"{self.message.topic}/{self.message.partition}@{self.message.offset}"
 
     def header(self, name: str) -> str:
-        """The content of a header, empty where it has none."""
+        """The content of a header, empty where there is none."""
         content = next((c for key, c in self.message.headers if key == name), b"")
-        return content.decode("utf-8", "replace")
+        return (content or b"").decode("utf-8", "replace")
 
 
 class Lookup:

@@ -181,7 +181,7 @@ class Located(NamedTuple):
     def cause(self) -> tuple[Part, int] | None:
         """The input partition and offset that caused it; None where a watermark did."""
         for name, content in self.message.headers:
-            if name == CAUSE:
+            if name == CAUSE and content is not None:
                 where, _, offset = content.decode(errors="replace").rpartition("@")
                 topic_name, _, partition = where.rpartition("/")
                 if partition.isdecimal() and offset.isdecimal():

@@ -115,7 +115,7 @@ def _in_log_order(blocks: Iterable[Block]) -> list[Message]:
 
 
 def _wire(m: Message) -> Wire:
-    return Wire(m.topic, m.partition, m.key or b"", m.value, m.timestamp, list(m.headers))
+    return Wire(m.topic, m.partition, m.key, m.value, m.timestamp, list(m.headers))
 
 
 def _told(digest: Digest | None) -> str:

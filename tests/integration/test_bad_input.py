@@ -21,6 +21,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import Message
 from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.watermarks import LABEL_HEADER
 from tapedeck.tape.cli import main
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.chaos.clean import a_log, check_clean
@@ -31,6 +32,8 @@ from tests.sim.tapes import CONFIG
 pytestmark = pytest.mark.integration
 Body = dict[str, Any]
 Spoil = Callable[[Body], bytes | None]
+RETRIED = (("x-retry", None), ("x-retry", b"2"))
+"""Headers of every bad record: one has no value, and its name comes twice."""
 MARKED = 1234.5678
 """A volume that is found again among the bytes of a record."""
 
@@ -92,9 +95,9 @@ def spoilt(messages: list[Message]) -> Iterator[Message]:
         bars += 1
         if bars % 10 == 0 and left:
             _, spoil, _, _ = left.pop()
-            yield message._replace(value=spoil(decode("bars", message.value)), headers=())
+            yield message._replace(value=spoil(decode("bars", message.value)), headers=RETRIED)
         if bars == 5:
-            yield message._replace(key=WATERMARK_KEY, value=None, headers=())
+            yield message._replace(key=WATERMARK_KEY, value=None, headers=((LABEL_HEADER, None),))
     assert not left
 
 
@@ -109,13 +112,15 @@ def test_every_bad_bar_is_a_dead_letter_with_its_bytes_and_the_rest_is_as_if_it_
     letters = read_topic(*where, dead_letters.TOPIC)
     told: dict[str, list[str]] = {}
     for letter in letters:
-        said = {name: content.decode() for name, content in letter.headers}
+        said = {name: content.decode() for name, content in letter.headers if content is not None}
         source = written[letter.partition, int(said[dead_letters.SOURCE_OFFSET])]
         assert (letter.key, letter.value) == (b"bars", source.value)
+        assert tuple(letter.headers[: len(source.headers)]) == source.headers
         assert said[dead_letters.SOURCE_KEY].encode() == source.key
         assert said[dead_letters.STAGE] == "features"
         told.setdefault(said[dead_letters.REASON], []).append(said[dead_letters.ERROR_MESSAGE])
     assert len(letters) == len(BAD) + 1
+    assert sum(RETRIED[0] in letter.headers for letter in letters) == len(BAD), "no header was null"
     for _, _, reason, part in BAD:
         assert any(part in text for text in told[reason]), (reason, part, told[reason])
     assert "has no readable label" in told["BAD_WATERMARK"][0]

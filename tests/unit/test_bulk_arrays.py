@@ -8,7 +8,7 @@ from tapedeck.streams.blocks import Block
 from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, event_ids, hex_of, labels_of, raw_ids
 from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import event_id
-from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.streams.watermarks import LABEL_HEADER, readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 TEXTS = st.lists(st.none() | st.binary(max_size=6), min_size=1, max_size=30)
@@ -38,8 +38,8 @@ def test_equal_texts_have_one_number_and_null_is_the_empty_text(
         st.tuples(
             st.sampled_from([WATERMARK_KEY, b"AMD", None]),
             st.none() | st.binary(max_size=3),
-            LABELS.map(str) | st.text(max_size=3),
-            st.booleans(),
+            LABELS.map(str) | st.text("0123_ +-", max_size=3) | st.text(max_size=3) | st.none(),
+            st.sampled_from(["named", "other", "null first", "null last"]),
         ),
         min_size=1,
         max_size=20,
@@ -48,14 +48,19 @@ def test_equal_texts_have_one_number_and_null_is_the_empty_text(
 def test_labels_are_read_as_the_row_wise_reader_reads_them(rows: list[tuple[object, ...]]) -> None:
     messages, expected = [], []
     for offset, (key, value, label, named) in enumerate(rows):
-        headers = ((LABEL_HEADER if named else "other", str(label).encode()),)
+        content = None if label is None else str(label).encode()
+        headers = {
+            "named": ((LABEL_HEADER, content),),
+            "other": (("other", content),),
+            "null first": ((LABEL_HEADER, None), (LABEL_HEADER, content)),
+            "null last": (("other", None), (LABEL_HEADER, content), (LABEL_HEADER, None)),
+        }[str(named)]
         messages.append(Message("bars", 0, offset, 0, key, value, headers))  # type: ignore[arg-type]
         if key != WATERMARK_KEY or value is not None:
             expected.append(RECORD)
             continue
-        text = str(label)
-        is_number = named and text.removeprefix("-").isascii() and text.removeprefix("-").isdecimal()
-        expected.append(int(text) if is_number else UNREADABLE)
+        read = readable_label(messages[-1])
+        expected.append(UNREADABLE if read is None else read)
     assert labels_of(Block.of(messages)).tolist() == expected
 
 
