@@ -19,9 +19,9 @@ from typing import Any
 from faust.types import EventT
 
 from tapedeck.agents.app import StageApp
+from tapedeck.agents.arrivals import as_message
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.newest import NewestView
-from tapedeck.agents.runner import as_message
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.signal_router import SignalRouter
 from tapedeck.connectors.alpaca.trading import AlpacaBroker

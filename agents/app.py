@@ -16,6 +16,7 @@ from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.contract import Scale, Stage, StageSpec
 from tapedeck.streams.topology import make_stage, spec_of
@@ -32,6 +33,8 @@ class TapeApp(faust.App):
     comes twice is a repeat by its cursor, and one of an ended generation is left unacked.
     """
 
+    cluster: Cluster
+
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
     ) -> ThrowableQueue[Any]:
@@ -45,7 +48,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> faust.
     """A Faust app with the project's settings: topics come from the catalogue, never from Faust."""
     home = settings.home.absolute() / "state" / folder
     home.mkdir(parents=True, exist_ok=True)
-    return TapeApp(
+    made = TapeApp(
         group,
         broker=settings.cluster.faust_broker(),
         datadir=str(home),
@@ -66,6 +69,8 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> faust.
         value_serializer="raw",
         PartitionAssignor=SoleOwner if scale == "single" else PartitionAssignor,
     )
+    made.cluster = settings.cluster
+    return made
 
 
 class StageApp:
@@ -101,7 +106,7 @@ class StageApp:
         self.app.agent(channel, name=spec.name, concurrency=1)(self._agent)
         self.table.on_recover(self._recovered)
         self.app.task(self.heartbeat.run)
-        self.app.task(Liveness(self.runner, settings).run)
+        self.app.task(Liveness(self.runner).run)
 
     def _new_table(self, only_key: bytes | None) -> ShellTable:
         layout, changelog = self.settings.layout, self.spec.changelog

@@ -11,21 +11,38 @@ that ends each recovery. Three things break that, each of them silently and for 
    new partitions before their state is there. Here the flow always stops, and no message of an input
    leaves the buffer before the seek.
 
+Faust reads uncommitted records and takes a log's end for the end of its records. Here an aborted transaction
+is never delivered, an end is the last stable offset, and a recovery ends at the last record of a changelog.
+
 The hand-over to the channels is cheaper too: Faust makes two asyncio tasks per message, to be able to stop
 between any two of them. Delivery to a channel does not wait here, so it is enough to look whether the flow
 is suspended before each message.
 """
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, cast
 
+import aiokafka
 from aiokafka.errors import IllegalStateError
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ServiceT
 
+from tapedeck.agents.gaps import last_record_end
+from tapedeck.connectors.kafka.admin import admin_of
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+
+log = logging.getLogger("tapedeck.consumer")
+
 _BREATHE_EVERY = 200
+_ISOLATION = "read_committed"
+_ANSWER_S = 30.0
+_WITHHELD_S = 5.0
 
 
 class Wanted:
@@ -38,21 +55,106 @@ class Wanted:
         return tp in self._active and self._consumer.is_sought(tp)
 
 
+class CommittedThread(AIOKafkaConsumerThread):
+    """The consumer thread that reads committed records alone."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        return _committed(super()._create_worker_consumer(transport))
+
+    def _create_client_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        return _committed(super()._create_client_consumer(transport))
+
+    def highwater(self, tp: TP) -> int:
+        """The end of what can be read, as far as the last fetch has told; 0 before it."""
+        return self._ensure_consumer().last_stable_offset(tp) or 0
+
+    def withheld(self, tp: TP) -> bool:
+        """Whether an open transaction withholds what stands at the end of the log."""
+        end = self._ensure_consumer().highwater(tp) or 0
+        return bool(end > self.highwater(tp))
+
+    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
+        """Behind the last record of each changelog: Faust waits for it, and control records never come."""
+        consumer, cluster = self._ensure_consumer(), cast(Clustered, self.app).cluster
+        firsts = await consumer.beginning_offsets(partitions)
+        ends: Mapping[TP, int] = await consumer.end_offsets(partitions)
+        while missing := await asyncio.to_thread(_withheld, cluster, ends):
+            log.error(
+                "an open transaction withholds the end of %s: the table is recovered when it is over",
+                ", ".join(f"{tp.topic}/{tp.partition} from offset {ends[tp]} on" for tp in missing),
+            )
+            await asyncio.sleep(_WITHHELD_S)
+            ends = await consumer.end_offsets(partitions)
+        return await asyncio.to_thread(_behind_records, cluster, firsts, ends)
+
+
+def _withheld(cluster: Cluster, ends: Mapping[TP, int]) -> list[TP]:
+    """The partitions whose log goes on behind these stable ends."""
+    asked = {TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in ends}
+    client = admin_of(cluster)  # held until it has answered
+    answers = client.list_offsets(asked, request_timeout=_ANSWER_S) if asked else {}
+    high = {(part.topic, part.partition): answer.result().offset for part, answer in answers.items()}
+    return [tp for tp, end in ends.items() if high[tp.topic, tp.partition] > end]
+
+
+def _behind_records(cluster: Cluster, firsts: Mapping[TP, int], ends: Mapping[TP, int]) -> dict[TP, int]:
+    names = {tp: (cluster.layout.catalogue_name(tp.topic), tp.partition) for tp in ends}
+    with KafkaSource(cluster) as source:
+        return {tp: last_record_end(source, names[tp], firsts[tp], end) for tp, end in ends.items()}
+
+
+class Clustered(Protocol):
+    """An app that says which cluster it runs on."""
+
+    cluster: Cluster
+
+
+def _committed(consumer: aiokafka.AIOKafkaConsumer) -> aiokafka.AIOKafkaConsumer:
+    """Before it starts: Faust has no setting for it."""
+    consumer._isolation_level = _ISOLATION
+    return consumer
+
+
 class TapeConsumer(Consumer):
     """The aiokafka consumer that loses nothing.
 
     ``starts``: the offset at which each input partition begins in this generation, once it was sought.
     """
 
+    _thread: CommittedThread
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.starts: dict[TP, int] = {}
+        self._handed: dict[TP, int] = {}
+        self._passed: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> CommittedThread:
+        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def withheld(self, tp: TP) -> bool:
+        """Whether an open transaction withholds what stands at the end of the log of ``tp``."""
+        return self._thread.withheld(tp)
+
+    def pass_to(self, tp: TP, offset: int) -> None:
+        """No record stands between what was handed over of ``tp`` and ``offset``: commit it in the end."""
+        self._passed[tp] = offset
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Faust's, and behind the last record what was passed: once every record before it is acked."""
+        found: dict[TP, int] = super()._filter_committable_offsets(tps)
+        for tp, end in self._passed.items():
+            reached = found.get(tp, self._committed_offset[tp]) or 0
+            if end > reached > self._handed.get(tp, -1):
+                found[tp] = end
+        return found
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """The flow stops until the recovery that follows, whether or not anything was assigned."""
         self.stop_flow()
         self.app.flow_control.suspend()
-        self.starts.clear()
+        for each in (self.starts, self._handed, self._passed):
+            each.clear()
         await super().on_partitions_revoked(revoked)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -106,9 +208,10 @@ class TapeConsumer(Consumer):
             if last is not None and offset < last:
                 continue
             # before any wait: a seek meanwhile is newer, and what lies below this offset must come again
-            self._read_offset[tp] = offset
+            self._read_offset[tp] = self._handed[tp] = offset
             if last and offset - last > 1 and self.app.topics.acks_enabled_for(message.topic):
-                await self._add_gap(tp, last + 1, offset)
+                # up to this message, which is not acked: Faust counts it in, and so commits past it
+                await self._add_gap(tp, last + 1, offset - 1)
             await self.callback(message)
             handed += 1
             if handed % _BREATHE_EVERY == 0:

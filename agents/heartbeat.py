@@ -2,8 +2,9 @@
 
 import asyncio
 
-from tapedeck.agents.runner import StageRunner, Task
+from tapedeck.agents.runner import StageRunner
 from tapedeck.agents.settings import Settings, code_version
+from tapedeck.agents.task import Task
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.codec import encode

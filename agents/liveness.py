@@ -1,19 +1,16 @@
 """Liveness is progress per partition: what does not arrive is fetched again, or the process ends.
 
-The broker's end is ahead, nothing arrives though the stage waits for it, and a plain consumer can read what
-is missing: then Faust is stuck, not the broker. Going back to the missing offset is the cure; where it does
-not help, a restart is.
+What can be read goes further than what arrived, and the stage waits for it: then the log is looked into. A
+record that stands there and does not come either is Faust being stuck, not the broker. Going back to the
+missing offset is the cure; where it does not help, a restart is. Where no record stands there, control
+records and aborted ones end the log: what is done reaches up to its end, and nothing is behind.
 """
 
 import asyncio
 import logging
 import os
 
-from confluent_kafka import KafkaException
-
-from tapedeck.agents.gaps import reread
 from tapedeck.agents.runner import StageRunner
-from tapedeck.agents.settings import Settings
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.merge import Part
 
@@ -28,8 +25,8 @@ STUCK_EXIT = 71
 class Liveness:
     """Looks at one runner. Two looks at the same offset, with records to read from it, call for a cure."""
 
-    def __init__(self, runner: StageRunner, settings: Settings) -> None:
-        self._runner, self._settings = runner, settings
+    def __init__(self, runner: StageRunner) -> None:
+        self._runner = runner
         self._seen: dict[Part, int] = {}
         self._cured: dict[tuple[Part, int], int] = {}
 
@@ -37,14 +34,37 @@ class Liveness:
         """For ever; ends the process with STUCK_EXIT where fetching again does not help."""
         while True:
             await asyncio.sleep(LOOK_S)
-            for part in self.suspects():
-                offset = self._seen[part]
-                if await asyncio.to_thread(self._is_there, part, offset):
-                    await self._cure(part, offset)
+            await self.look()
+
+    async def look(self) -> None:
+        """One look at every partition whose end is ahead of what arrived."""
+        before, self._seen = self._seen, self.behind()
+        for part, offset in self._seen.items():
+            end = self._runner.end_of(part)
+            try:
+                messages, holes = await self._runner.guard.between(part, offset, end)
+            except TapeError:  # the broker is away, or the topic: whoever reads it says so
+                continue
+            if self._runner.following(part) != offset or part not in self._runner.parts():
+                continue  # it came meanwhile, or has another owner
+            if messages and before.get(part) == offset:
+                await self._cure(part, offset)
+            elif not messages:
+                await self._runner.record(part, holes)
+                self._runner.pass_to(part, end)
+
+    def behind(self) -> dict[Part, int]:
+        """The offset that should come next, where the stage waits and what can be read goes further."""
+        found: dict[Part, int] = {}
+        for part in self._runner.parts() if self._runner.waits else ():
+            following = self._runner.following(part)
+            if following is None or self._runner.is_held_back(part):
+                continue
+            if self._runner.end_of(part) > following:
+                found[part] = following
+        return found
 
     async def _cure(self, part: Part, offset: int) -> None:
-        if self._runner.following(part) != offset or part not in self._runner.parts():
-            return  # it came meanwhile, or has another owner
         name, partition = part
         stage = self._runner.spec.name
         times = self._cured[part, offset] = self._cured.get((part, offset), 0) + 1
@@ -60,25 +80,3 @@ class Liveness:
         )  # fmt: skip
         self._cured = {(part, offset): times}
         await self._runner.read_again(part, offset)
-
-    def suspects(self) -> list[Part]:
-        """Partitions whose end is ahead of what arrived, and stood there at the last look too."""
-        before, self._seen = self._seen, {}
-        if not self._runner.waits:
-            return []
-        for part in self._runner.parts():
-            following = self._runner.following(part)
-            if following is not None and self._runner.end_of(part) > following:
-                self._seen[part] = following
-        return [
-            part
-            for part, offset in self._seen.items()
-            if before.get(part) == offset and not self._runner.is_held_back(part)
-        ]
-
-    def _is_there(self, part: Part, offset: int) -> bool:
-        try:
-            found, _ = reread(self._settings.cluster, part, range(offset, offset + 1))
-        except (TapeError, KafkaException):
-            return False
-        return bool(found)

@@ -6,19 +6,19 @@ batch whose generation is over is dropped unacked, and the next owner repeats it
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
 from faust.types import TP, AppT, EventT
 
+from tapedeck.agents.arrivals import WRONG_PARTITION, Strays, as_message
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.ending import Ending
-from tapedeck.agents.gaps import is_contiguous, reread
+from tapedeck.agents.gaps import Between, Guard, Hole, cursor_of, is_contiguous
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
+from tapedeck.agents.task import Task
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
@@ -26,8 +26,9 @@ from tapedeck.schemas.errors import Retry, TapeError
 from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.merge import Merge, Part, parts_of
 from tapedeck.streams.shell import Dead, Effects, Shell, Write
+from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Wire, Wires
-from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
+from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.runner")
 
@@ -40,6 +41,7 @@ FAR_WAITS = 40
 NEAR_WAITS = 4
 """Waits for the rest of a minute: a fetch brings one partition first, and a batch of its own costs more."""
 RETRY_S = 1.0
+_NOTHING = range(0)
 
 AfterBatch = Callable[[Effects], Awaitable[None]]
 Probe = Callable[[str], None]
@@ -48,20 +50,6 @@ Probe = Callable[[str], None]
 
 def no_probe(point: str) -> None:
     """Production passes every point."""
-
-
-@dataclass
-class Task:
-    """One unit of a stage: a partition, or all of them for a single stage."""
-
-    home: int
-    shell: Shell
-    merge: Merge
-    wires: Wires
-    inputs: dict[str, tuple[int, ...]]
-    counts: Counter[str] = field(default_factory=Counter)
-    records: int = 0
-    watermark: int | None = None
 
 
 class StageRunner:
@@ -89,16 +77,20 @@ class StageRunner:
         self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
         self._generation: int | None = None
         self._events: dict[tuple[str, int, int], EventT[Any]] = {}
+        self.guard = Guard(settings.cluster)
         self.expected: dict[Part, int] = {}
         self._watermarked = topic(spec.trigger).watermarked
         self._ended: dict[int, int | None] = {}
         self._held_back: set[Part] = set()
+        self._strays = Strays(self._layout)
         self._ending = Ending()
         self.waits = False
         """Whether everything that was delivered is done, and the next message would be taken at once."""
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
+        self.passed: dict[Part, range] = {}
+        """Offsets behind what arrived of a partition that hold no record, by a look into the log."""
 
     async def run(self, stream: Any) -> None:
         """The agent's body: never returns; an unexpected error leaves the process through the app."""
@@ -148,7 +140,9 @@ class StageRunner:
         message = as_message(event, self._layout)
         name = message.topic
         if name == self.spec.trigger and self._watermarked:
-            self._ended[record.partition] = message.timestamp if message.key == WATERMARK_KEY else None
+            self._ended[record.partition] = readable_label(message)
+        if self._strays.is_stray(message):
+            self._task_of(name, record.partition).counts[WRONG_PARTITION] += 1
         for each in await self._guarded(message):
             if self._only_key is None or each.key == self._only_key:
                 self._task_of(name, record.partition).merge.put(each)
@@ -175,6 +169,8 @@ class StageRunner:
         self._events.clear()
         self.expected.clear()
         self._ended.clear()
+        self.passed.clear()
+        self.guard.forget()
         self._held_back.clear()
 
     def _task_of(self, name: str, partition: int) -> Task:
@@ -211,19 +207,36 @@ class StageRunner:
         self.expected[part] = message.offset + 1
         if expected is None or message.offset <= expected or not is_contiguous(message.topic):
             return [message]
-        found, hole = await asyncio.to_thread(
-            reread, self._settings.cluster, part, range(expected, message.offset)
-        )
-        counts = self._task_of(*part).counts
-        counts["REREAD"] += len(found)
-        if hole is not None:
-            counts[hole.reason] += hole.end - hole.start
-            await self.written([hole.wire(self._layout, self.spec.name, self._clock.now())])
+        found, holes = await self._between(part, expected, message.offset)
+        if found:
+            self._task_of(*part).counts["REREAD"] += len(found)
+            what = "%s was not handed %d records of %s/%d: they are read again"
+            log.warning(what, self.spec.name, len(found), *part)
+        await self.record(part, holes)
         return [*found, message]
+
+    async def _between(self, part: Part, start: int, end: int) -> Between:
+        while True:
+            try:
+                return await self.guard.between(part, start, end)
+            except Retry as error:
+                log.error("%s waits: %s", self.spec.name, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def record(self, part: Part, holes: Sequence[Hole]) -> None:
+        """Keep the holes of a topic that may have none, once: not those before what the table has applied."""
+        if not holes or not is_contiguous(part[0]):
+            return
+        cursor = cursor_of(self._store(), (self.spec.inputs.index(part[0]), part[1]))
+        for hole in holes:
+            if hole.end > cursor:
+                log.error("%s lacks records: %s", self.spec.name, hole)
+                self._task_of(*part).counts[hole.reason] += hole.end - hole.start
+                await self.written([hole.wire(self._layout, self.spec.name, self._clock.now())])
 
     def following(self, part: Part) -> int | None:
         """The offset that comes next; before a generation's first message the one that it starts from."""
-        start = self._consumer.starts.get(TP(self._layout.wire_name(part[0]), part[1]))
+        start = self._consumer.starts.get(self._tp(part))
         return self.expected.get(part, start) if self._still_ours() else start
 
     async def _work(self) -> None:
@@ -245,7 +258,7 @@ class StageRunner:
             task = self._task_of(name, partition)
             if task.merge.held((name, partition)) < RESUME_AT:
                 self._held_back.discard((name, partition))
-                self._consumer.on_buffer_drop(TP(self._layout.wire_name(name), partition))
+                self._consumer.on_buffer_drop(self._tp((name, partition)))
 
     async def _perform(self, done: list[tuple[Task, Effects]]) -> bool:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
@@ -329,30 +342,42 @@ class StageRunner:
 
     async def read_again(self, part: Part, offset: int) -> None:
         """Have ``part`` fetched from ``offset`` on: what was fetched of it never arrived."""
-        await self._consumer.go_back(TP(self._layout.wire_name(part[0]), part[1]), offset)
+        await self._consumer.go_back(self._tp(part), offset)
         self._task_of(*part).counts["SOUGHT_BACK"] += 1
+
+    def pass_to(self, part: Part, offset: int) -> None:
+        """No record stands between what arrived of ``part`` and ``offset``: it counts as done up to there."""
+        start, before = self.following(part) or 0, self.passed.get(part, _NOTHING)
+        self.passed[part] = range(before.start if before.stop == start else start, offset)
+        self.expected[part] = offset
+        self._consumer.pass_to(self._tp(part), offset)
+
+    def withheld(self, part: Part) -> bool:
+        """Whether an open transaction withholds the end of ``part``."""
+        try:
+            return self._consumer.withheld(self._tp(part))
+        except AssertionError:
+            return False
 
     def is_held_back(self, part: Part) -> bool:
         """Whether ``part`` is held back on purpose."""
         return part in self._held_back
 
     def lag(self) -> int:
-        """Messages between what was applied and the end of the inputs, as far as the consumer knows."""
-        return sum(max(0, self.end_of(part) - offset - 1) for part, offset in self.applied.items())
+        """Offsets between what was applied and the end of what can be read, as far as the consumer knows."""
+        return sum(max(0, self.end_of(part) - self._reached(part)) for part in self.applied)
+
+    def _reached(self, part: Part) -> int:
+        at, passed = self.applied[part] + 1, self.passed.get(part, _NOTHING)
+        return passed.stop if at in passed else at
 
     def end_of(self, part: Part) -> int:
-        """The end of an input partition as far as the consumer knows; 0 where it has another owner by now."""
+        """The end of what can be read of an input partition as far as the consumer knows; 0 where it has
+        another owner by now."""
         try:
-            return self._consumer.highwater(TP(self._layout.wire_name(part[0]), part[1])) or 0
+            return self._consumer.highwater(self._tp(part)) or 0
         except AssertionError:  # how aiokafka says that the partition is not assigned
             return 0
 
-
-def as_message(event: EventT[Any], layout: Layout) -> Message:
-    """A Faust event as the shell takes it. Faust gives headers as a mapping or as pairs."""
-    record = event.message
-    headers = record.headers or ()
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    name = layout.catalogue_name(record.topic)
-    stamp = int(record.timestamp * 1000)
-    return Message(name, record.partition, record.offset, stamp, record.key, record.value, tuple(pairs))
+    def _tp(self, part: Part) -> TP:
+        return TP(self._layout.wire_name(part[0]), part[1])

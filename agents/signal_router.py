@@ -6,8 +6,8 @@ from typing import Any
 
 from faust.types import AppT, EventT
 
+from tapedeck.agents.arrivals import as_message
 from tapedeck.agents.ending import Ending
-from tapedeck.agents.runner import as_message
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.router import TOPIC, Minute, MinuteRouter
 from tapedeck.streams.contract import Message

@@ -61,6 +61,12 @@ class Topic:
             return 0
         return murmur2_partition(str(body[self.part]).encode(), partitions)
 
+    def partition_of_key(self, key: bytes, partitions: int) -> int | None:
+        """The partition of the record key ``key``; None where the key does not begin with what decides it."""
+        if partitions == 1 or self.part is None or self.key[:1] != (self.part,):
+            return None
+        return murmur2_partition(key.split(b"|")[0] if len(self.key) > 1 else key, partitions)
+
 
 def _s(
     name: str,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.agents.runner import as_message
+from tapedeck.agents.arrivals import as_message
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.reading import to_message
 from tapedeck.connectors.postgres.mapping import maps

@@ -1,0 +1,50 @@
+"""Bars by a transactional producer with aborted transactions: workers and rebuild see what was committed."""
+
+import pytest
+
+from tapedeck.connectors import dead_letters
+from tapedeck.connectors.kafka.groups import KafkaGroups
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
+from tests.chaos.clean import a_log, check_clean
+from tests.chaos.transactions import CODECS, write
+from tests.live import KILLED, Workers, bodies, eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+
+def beats(workers: Workers) -> dict[int, dict[str, object]]:
+    """The newest heartbeat per partition of the features stage."""
+    return {body["partition"]: body for body in bodies(workers.cluster, "heartbeats")}  # type: ignore[misc]
+
+
+def at_the_end(workers: Workers) -> bool:
+    """Whether the group has committed the end of every partition of ``bars``."""
+    consumer = new_consumer(workers.cluster)
+    try:
+        high = {part: end for part, (_, end) in ends(consumer, workers.layout, ("bars",)).items()}
+    finally:
+        consumer.close()
+    groups = KafkaGroups(workers.cluster)
+    return groups.committed(f"{workers.layout.prefix}-features", high) == high
+
+
+def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers) -> None:
+    assert write(workers.cluster, a_log().messages("bars")) > len(CODECS)
+    workers.write(a_log(), ("quotes", "universe"))
+    killed = workers.start(
+        "features", extra={"TAPE_TEST_BATCH": "150", "TAPE_TEST_KILL": "changelog written:3"}
+    )
+    assert killed.wait(60) == KILLED
+    worker = workers.start("features")
+    check_clean(workers)
+
+    eventually(lambda: at_the_end(workers), "the end of the log is committed", 20)
+    eventually(lambda: all(beat["lag"] == 0 for beat in beats(workers).values()), "no lag is left", 20)
+    told = [
+        dict(letter.headers)[dead_letters.REASON] for letter in read_topic(workers.cluster, "dead_letters")
+    ]
+    assert told == []
+    verify = workers.tape("rebuild", "features", "--verify")
+    assert verify.wait(120) == 0, workers.log_of("rebuild", "features", "--verify")
+    assert "EQUAL" in workers.log_of("rebuild", "features", "--verify")
+    assert worker.poll() is None
