@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tapedeck.connectors.kafka.admin import admin_of
@@ -38,7 +38,10 @@ class ProcessLine:
 
 @dataclass(frozen=True, kw_only=True)
 class LagLine:
-    """How far one consumer group is behind on one topic. ``lag`` counts offsets, watermarks included."""
+    """How far one consumer group is behind the end of what can be read of one topic.
+
+    ``lag`` counts offsets, watermarks included.
+    """
 
     group: str
     topic: str
@@ -105,6 +108,7 @@ def _lags(client: AdminClient, layout: Layout) -> Iterator[LagLine]:
         parts = [part for part in committed.topic_partitions if part.offset >= 0]
         ends = client.list_offsets(
             {TopicPartition(part.topic, part.partition): OffsetSpec.latest() for part in parts},
+            isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=ANSWER_S,
         )
         behind: Counter[str] = Counter()

@@ -3,8 +3,9 @@
 import pytest
 
 from tapedeck.connectors import dead_letters
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_topic
+from tapedeck.connectors.kafka.reading import read_topic
 from tests.chaos.clean import a_log, check_clean
 from tests.chaos.transactions import CODECS, write
 from tests.live import KILLED, Workers, bodies, eventually
@@ -19,11 +20,8 @@ def beats(workers: Workers) -> dict[int, dict[str, object]]:
 
 def at_the_end(workers: Workers) -> bool:
     """Whether the group has committed the end of every partition of ``bars``."""
-    consumer = new_consumer(workers.cluster)
-    try:
-        high = {part: end for part, (_, end) in ends(consumer, workers.layout, ("bars",)).items()}
-    finally:
-        consumer.close()
+    with KafkaSource(workers.cluster) as source:
+        high = {part: end for part, (_, end) in source.ends(("bars",)).items()}
     groups = KafkaGroups(workers.cluster)
     return groups.committed(f"{workers.layout.prefix}-features", high) == high
 
@@ -45,6 +43,6 @@ def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers) -> 
     ]
     assert told == []
     verify = workers.tape("rebuild", "features", "--verify")
-    assert verify.wait(120) == 0, workers.log_of("rebuild", "features", "--verify")
+    assert verify.wait(300) == 0, workers.log_of("rebuild", "features", "--verify")
     assert "EQUAL" in workers.log_of("rebuild", "features", "--verify")
     assert worker.poll() is None

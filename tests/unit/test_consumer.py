@@ -1,14 +1,21 @@
 """The consumer keeps Faust from losing messages between a fetch and a channel."""
 
 import asyncio
+import tempfile
+from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
+from intervaltree import IntervalTree
 from pytest import MonkeyPatch
 
-from tapedeck.agents.consumer import TapeConsumer, Wanted
+from tapedeck.agents.app import new_app
+from tapedeck.agents.consumer import CommittedThread, TapeConsumer, Wanted
+from tapedeck.agents.settings import Settings
+from tapedeck.connectors.kafka.cluster import Cluster
 
 BARS, STATE = TP("bars", 0), TP("features.changelog", 0)
 
@@ -16,7 +23,7 @@ BARS, STATE = TP("bars", 0), TP("features.changelog", 0)
 def consumer(**fields: Any) -> Any:
     """A TapeConsumer without a broker; ``done`` lists what was asked of it."""
     made = cast(Any, object.__new__(TapeConsumer))
-    made.done, made.starts = [], {}
+    made.done, made.starts, made._handed, made._passed = [], {}, {}, {}
     made._read_offset, made.suspend_flow = {BARS: None}, asyncio.Event()
     made.app = SimpleNamespace(
         tables=SimpleNamespace(changelog_topics={STATE.topic}),
@@ -73,11 +80,11 @@ def test_the_flow_stops_for_a_rebalance_though_nothing_was_assigned(monkeypatch:
         self.done.append("revoked")
 
     monkeypatch.setattr(FaustConsumer, "on_partitions_revoked", revoked)
-    made = consumer(starts={BARS: 1})
+    made = consumer(starts={BARS: 1}, _handed={BARS: 4}, _passed={BARS: 9})
     made.stop_flow = lambda: made.done.append("stop")
     asyncio.run(made.on_partitions_revoked(set()))
     assert made.done == ["stop", "suspend", "revoked"]
-    assert made.starts == {}
+    assert (made.starts, made._handed, made._passed) == ({}, {}, {})
 
 
 def test_a_seek_while_a_message_waits_for_its_channel_is_not_undone() -> None:
@@ -92,3 +99,69 @@ def test_a_seek_while_a_message_waits_for_its_channel_is_not_undone() -> None:
     made.getmany, made.callback = getmany, callback
     asyncio.run(made._drain_once())
     assert made._read_offset[BARS] == 40
+
+
+def test_a_worker_reads_committed_records_alone() -> None:
+    """Faust hard-codes the other level: that its consumer has ours is checked where it is made."""
+    settings = Settings(Cluster("127.0.0.1:1"), Path("tape.toml"), Path(tempfile.mkdtemp()))
+    app = new_app("group", settings, "stage", "partition")
+    transport = app.transport
+    made = cast(Any, transport).Consumer(transport, *[lambda *_: None] * 3)
+    thread = made._thread
+    assert isinstance(thread, CommittedThread)
+
+    async def levels() -> list[str]:
+        makers = (thread._create_worker_consumer, thread._create_client_consumer)
+        return [maker(transport)._isolation_level for maker in makers]
+
+    assert asyncio.run(levels()) == ["read_committed"] * 2
+
+
+def test_an_end_is_the_end_of_what_can_be_read() -> None:
+    thread = cast(Any, object.__new__(CommittedThread))
+    ends = {"stable": 7, "high": 9}
+    thread._consumer = SimpleNamespace(
+        last_stable_offset=lambda tp: ends["stable"], highwater=lambda tp: ends["high"]
+    )
+    assert (thread.highwater(BARS), thread.withheld(BARS)) == (7, True)
+    ends["stable"] = 9
+    assert (thread.highwater(BARS), thread.withheld(BARS)) == (9, False)
+
+
+def committable(handed: int | None, committed: int, acked: list[int], passed: int) -> dict[TP, int]:
+    made = consumer(
+        _acked=defaultdict(list, {BARS: acked}), _acked_index=defaultdict(set),
+        _gap=defaultdict(IntervalTree), _committed_offset=defaultdict(lambda: None, {BARS: committed}),
+    )  # fmt: skip
+    if handed is not None:
+        made._handed[BARS] = handed
+    made.pass_to(BARS, passed)
+    found: dict[TP, int] = made._filter_committable_offsets({BARS})
+    return found
+
+
+def test_control_records_behind_the_last_record_are_committed_once_every_record_is_acked() -> None:
+    assert committable(handed=6, committed=5, acked=[5, 6], passed=9) == {BARS: 9}
+    assert committable(handed=6, committed=5, acked=[5], passed=9) == {BARS: 6}
+    assert committable(handed=6, committed=7, acked=[], passed=9) == {BARS: 9}
+    assert committable(handed=None, committed=5, acked=[], passed=9) == {BARS: 9}
+    assert committable(handed=6, committed=5, acked=[], passed=9) == {}
+    assert committable(handed=6, committed=9, acked=[], passed=9) == {}
+
+
+def test_a_gap_ends_before_the_message_behind_it_which_is_not_acked_yet() -> None:
+    gaps: list[tuple[int, int]] = []
+
+    async def add_gap(tp: TP, start: int, end: int) -> None:
+        gaps.append((start, end))
+
+    async def getmany(timeout: float) -> Any:
+        yield BARS, SimpleNamespace(offset=7, topic="bars")
+
+    async def callback(message: Any) -> None:
+        pass
+
+    made = consumer(_read_offset={BARS: 4}, _add_gap=add_gap, getmany=getmany, callback=callback)
+    asyncio.run(made._drain_once())
+    assert gaps == [(5, 6)]
+    assert made._handed == {BARS: 7}

@@ -8,19 +8,27 @@ import pytest
 from faust.types import TP
 
 from tapedeck.agents import liveness as module
+from tapedeck.agents.gaps import Between, Hole
 from tapedeck.agents.liveness import CURES, STUCK_EXIT, Liveness
 from tapedeck.agents.runner import StageRunner
-from tapedeck.agents.settings import Settings
+from tapedeck.streams.contract import Message
 from tapedeck.topics.catalogue import Layout
 
 PART = ("features", 0)
+MISSING = Message("features", 0, 5, 0, b"A", b"1", ())
 
 
-def liveness(expected: int, high: int, held_back: bool = False) -> tuple[Liveness, Any]:
+def liveness(expected: int, high: int, held_back: bool = False, there: bool = True) -> tuple[Liveness, Any]:
+    """A look at one partition; ``there``: the log has records between ``expected`` and ``high``."""
     runner = SimpleNamespace(
         waits=True,
         expected=expected,
         again=[],
+        passed=[],
+        recorded=[],
+        looked=[],
+        there=there,
+        holes=[],
         spec=SimpleNamespace(name="scores"),
         parts=lambda: [PART],
         end_of=lambda part: high if part == PART else 0,
@@ -31,38 +39,82 @@ def liveness(expected: int, high: int, held_back: bool = False) -> tuple[Livenes
     async def read_again(part: Any, offset: int) -> None:
         runner.again.append((part, offset))
 
-    runner.read_again = read_again
-    settings = SimpleNamespace(layout=Layout("p"))
-    return Liveness(cast(StageRunner, runner), cast(Settings, settings)), runner
+    async def between(part: Any, start: int, end: int) -> Between:
+        runner.looked.append((start, end))
+        runner.expected += runner.arrives
+        return Between([MISSING] if runner.there else [], runner.holes)
+
+    async def record(part: Any, holes: Any) -> None:
+        runner.recorded.extend(holes)
+
+    def pass_to(part: Any, offset: int) -> None:
+        runner.passed.append((part, offset))
+        runner.expected = offset
+
+    runner.arrives = 0
+    runner.read_again, runner.record, runner.pass_to = read_again, record, pass_to
+    runner.guard = SimpleNamespace(between=between)
+    return Liveness(cast(StageRunner, runner)), runner
 
 
-def test_a_partition_that_stands_still_before_its_end_is_a_suspect_at_the_second_look() -> None:
-    look, _ = liveness(expected=5, high=9)
-    assert look.suspects() == []
-    assert look.suspects() == [PART]
+def looks(look: Liveness, times: int = 2) -> None:
+    for _ in range(times):
+        asyncio.run(look.look())
+
+
+def test_a_partition_that_stands_still_before_its_end_is_fetched_again_at_the_second_look() -> None:
+    look, runner = liveness(expected=5, high=9)
+    looks(look, 1)
+    assert (runner.again, runner.passed) == ([], [])
+    looks(look, 1)
+    assert (runner.again, runner.passed) == ([(PART, 5)], [])
 
 
 def test_progress_between_two_looks_clears_it() -> None:
     look, runner = liveness(expected=5, high=9)
-    look.suspects()
+    looks(look, 1)
     runner.expected = 7
-    assert look.suspects() == []
+    looks(look, 1)
+    assert runner.again == []
 
 
 def test_a_stage_at_work_is_not_a_suspect() -> None:
     look, runner = liveness(expected=5, high=9)
-    look.suspects()
+    looks(look, 1)
     runner.waits = False
-    assert look.suspects() == []
+    looks(look, 1)
     runner.waits = True
-    assert look.suspects() == []
+    looks(look, 1)
+    assert runner.again == []
 
 
 def test_a_partition_in_a_rebalance_is_not_a_suspect() -> None:
     look, runner = liveness(expected=5, high=9)
-    look.suspects()
+    looks(look, 1)
     runner.parts = list
-    assert look.suspects() == []
+    looks(look)
+    assert runner.again == []
+
+
+def test_control_records_at_the_end_are_passed_at_once_and_not_looked_at_again() -> None:
+    look, runner = liveness(expected=5, high=9, there=False)
+    looks(look, 3)
+    assert (runner.looked, runner.passed, runner.again) == ([(5, 9)], [(PART, 9)], [])
+
+
+def test_a_hole_at_the_end_is_recorded_before_it_is_passed() -> None:
+    look, runner = liveness(expected=5, high=9, there=False)
+    runner.holes = [Hole(*PART, 5, 9, "RETENTION")]
+    looks(look)
+    assert (runner.recorded, runner.passed) == (runner.holes, [(PART, 9)])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_came_while_the_log_was_looked_into_is_neither_fetched_again_nor_passed(there: bool) -> None:
+    look, runner = liveness(expected=5, high=99, there=there)
+    runner.arrives = 1
+    looks(look, 3)
+    assert (runner.again, runner.passed) == ([], [])
 
 
 def test_a_suspect_is_fetched_again_from_what_is_missing_and_after_some_times_the_process_ends(
@@ -78,28 +130,14 @@ def test_a_suspect_is_fetched_again_from_what_is_missing_and_after_some_times_th
     assert ends == [STUCK_EXIT]
 
 
-def test_what_came_while_the_log_was_looked_into_is_not_fetched_again() -> None:
-    look, runner = liveness(expected=6, high=9)
-    asyncio.run(look._cure(PART, 5))
-    assert runner.again == []
-
-
-def test_nothing_to_read_is_not_a_fault() -> None:
-    look, _ = liveness(expected=9, high=9)
-    look.suspects()
-    assert look.suspects() == []
-
-
-def test_a_partition_held_back_on_purpose_is_not_a_fault() -> None:
-    look, _ = liveness(expected=5, high=9, held_back=True)
-    look.suspects()
-    assert look.suspects() == []
-
-
-def test_a_partition_that_another_worker_has_now_is_not_a_fault() -> None:
-    look, _ = liveness(expected=5, high=0)  # what end_of says of it
-    look.suspects()
-    assert look.suspects() == []
+@pytest.mark.parametrize(
+    ("high", "held_back"), [(5, False), (9, True), (0, False)],
+    ids=["nothing to read", "held back on purpose", "another worker has it now"],
+)  # fmt: skip
+def test_what_is_no_fault_is_not_looked_into(high: int, held_back: bool) -> None:
+    look, runner = liveness(expected=5, high=high, held_back=held_back)
+    looks(look)
+    assert (runner.looked, runner.again) == ([], [])
 
 
 def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
@@ -110,5 +148,10 @@ def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
     runner = cast(Any, object.__new__(StageRunner))
     runner.app = SimpleNamespace(consumer=SimpleNamespace(highwater=highwater))
     runner._layout, runner.applied = Layout("p"), {("features", 0): 3, ("features", 1): 39}
+    runner.passed = {}
     assert (runner.end_of(("features", 0)), runner.end_of(("features", 1))) == (0, 42)
     assert runner.lag() == 2
+    runner.passed = {("features", 1): range(40, 42)}
+    assert runner.lag() == 0
+    runner.applied["features", 1] = 38
+    assert runner.lag() == 3, "what arrived and is not applied yet counts"
