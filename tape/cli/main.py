@@ -35,6 +35,9 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("status:logs", "Print the end of one process's log."),
     "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
     "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
+    "watermark": Entry(
+        "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True
+    ),
     "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
     "digest": Entry(
         "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True

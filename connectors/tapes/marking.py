@@ -1,0 +1,180 @@
+"""Watermarks for bars of a producer that writes none: which minutes are over, live and in a backlog."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from tapedeck.connectors.kafka.log import LogWriter
+from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import watermark_wires
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
+
+GRACE_S = 3.0
+_MINUTE_S = 60.0
+_MARKED_ONE_BY_ONE = 60
+"""Minutes without a bar that are marked each; a longer break is one step, as a night is."""
+_RANK = {name: rank for rank, name in enumerate(("universe", "bars", "quotes"))}
+
+Write = Callable[[Iterable[Message]], None]
+
+
+def body_of(message: Message) -> dict[str, Any] | None:
+    """A record of a source topic; None for what cannot be decoded."""
+    try:
+        return decode(topic(message.topic).schema or "", message.value)
+    except DeadLetter:
+        return None
+
+
+def minute_of(body: dict[str, Any]) -> int:
+    """The minute, UTC micros of its left edge, in which a record came by its event time.
+
+    Each revision of a bar comes a minute after the one before, as where a file is played.
+    """
+    return (int(body["event_time"] - 1) // MINUTE_US + body.get("revision", 0)) * MINUTE_US
+
+
+class Marker:
+    """Writes watermark(m) into every partition of the sources once minute m is over.
+
+    It is over ``grace_s`` after a bar of a later minute was seen anywhere, or where nothing came for a minute
+    and ``grace_s``. ``last``: the last watermark of each source partition. No label is written at or below
+    the last one of its partition.
+    """
+
+    def __init__(
+        self,
+        last: LastWatermarks,
+        write: Write,
+        *,
+        grace_s: float = GRACE_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._last, self._write, self._grace_s, self._monotonic = dict(last), write, grace_s, monotonic
+        self._ours: set[int] = set()
+        self._over: list[tuple[int, float]] = []
+        self._newest: int | None = None
+        self._newest_at = 0.0
+
+    @property
+    def marked(self) -> int | None:
+        """The label that every partition has; None where one has none."""
+        labels = [label for label in self._last.values() if label is not None]
+        return min(labels) if len(labels) == len(self._last) else None
+
+    def see(self, message: Message) -> None:
+        """Note what arrived. Raises Fatal where somebody else writes watermarks."""
+        label = readable_label(message)
+        if label is not None:
+            self._refuse_another(message, label)
+        body = body_of(message) if message.topic == "bars" and message.key != WATERMARK_KEY else None
+        if body is None:
+            return
+        minute, now = body["t"], self._monotonic()
+        if self.marked is None:
+            known = [label for label in self._last.values() if label is not None]
+            self._mark(max([minute - MINUTE_US, *known]))
+        if self._newest is None or minute > self._newest:
+            if self._newest is not None:
+                self._over += [(each, now) for each in _between(self._newest, minute)]
+            self._newest, self._newest_at = minute, now
+
+    def mark(self) -> list[int]:
+        """Write what is due; the labels that were written."""
+        now, written = self._monotonic(), []
+        if self._newest is not None and now - self._newest_at >= _MINUTE_S + self._grace_s:
+            self._over.append((self._newest, now - self._grace_s))
+            self._newest_at = now
+        while self._over and now - self._over[0][1] >= self._grace_s:
+            label, _ = self._over.pop(0)
+            if self._mark(label):
+                written.append(label)
+        return written
+
+    def _mark(self, label: int) -> bool:
+        behind = [part for part, at in self._last.items() if at is None or at < label]
+        self._ours.add(label)
+        self._write(_mark(name, partition, label) for name, partition in behind)
+        self._last.update(dict.fromkeys(behind, label))
+        return bool(behind)
+
+    def _refuse_another(self, message: Message, label: int) -> None:
+        if label > (self._last.get((message.topic, message.partition)) or 0) and label not in self._ours:
+            raise Fatal(
+                "another process writes watermarks into this topic, and a topic has one writer of them",
+                value=f"{message.topic}/{message.partition}@{message.offset}: {label}",
+                remedy="stop `tape play` or the other `tape watermark`, or leave this one out",
+            )
+
+
+def _between(minute: int, later: int) -> range:
+    count = (later - minute) // MINUTE_US
+    return range(minute, later, MINUTE_US if count <= _MARKED_ONE_BY_ONE else later - minute - MINUTE_US)
+
+
+def _mark(name: str, partition: int, label: int) -> Message:
+    (wire,) = watermark_wires(name, label, (partition,))
+    return Message(name, partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
+
+
+class Copied(NamedTuple):
+    """What a copy wrote, and how many records it left out because nobody can decode them."""
+
+    records: int
+    minutes: int
+    unreadable: int
+
+
+def _untold(done: int, of: int) -> None:
+    pass
+
+
+def copy_with_marks(
+    messages: Iterable[Message], writer: LogWriter, progress: Callable[[int, int], None] = _untold
+) -> Copied:
+    """Write what the source topics hold in the order of event time, a watermark behind every minute.
+
+    ``messages``: partition by partition, in log order. A record that its log has behind a later one of its
+    key came no earlier than that one. Records go to the partition of their key, whatever
+    partition they lay in; within a minute they keep the order of their log. Watermarks among ``messages`` are
+    left out. Holds everything in memory.
+    """
+    by_minute: dict[int, list[Message]] = {}
+    newest: dict[tuple[str, bytes], int] = {}
+    unreadable = 0
+    for message in messages:
+        if message.key == WATERMARK_KEY:
+            continue
+        body = body_of(message)
+        if body is None:
+            unreadable += 1
+            continue
+        key = message.topic, topic(message.topic).record_key(body)
+        newest[key] = max(minute_of(body), newest.get(key, 0))
+        by_minute.setdefault(newest[key], []).append(message)
+    minutes, done = sorted(by_minute), 0
+    for number, minute in enumerate(minutes):
+        if number == 0:
+            _mark_all(writer, minute - MINUTE_US)
+        for message in sorted(by_minute[minute], key=_in_order):
+            writer.send(message.topic, decode(topic(message.topic).schema or "", message.value))
+            done += 1
+        later = minutes[number + 1] if number + 1 < len(minutes) else minute + MINUTE_US
+        for label in _between(minute, later):
+            _mark_all(writer, label)
+        writer.flush()
+        progress(number + 1, len(minutes))
+    return Copied(done, len(minutes), unreadable)
+
+
+def _in_order(message: Message) -> tuple[int, int, int]:
+    return _RANK[message.topic], message.partition, message.offset
+
+
+def _mark_all(writer: LogWriter, label: int) -> None:
+    for name in SOURCES:
+        writer.watermark(name, label)

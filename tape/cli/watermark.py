@@ -1,0 +1,124 @@
+"""``tape watermark``: makes bars usable whose producer writes no watermarks."""
+
+from contextlib import closing
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from confluent_kafka import TopicPartition
+from rich.console import Console
+
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.reading import new_consumer, read_parts, to_message
+from tapedeck.connectors.tapes.marking import GRACE_S, Marker, copy_with_marks
+from tapedeck.connectors.tapes.marks import last_watermarks
+from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.contract import Message
+from tapedeck.streams.merge import Part
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+
+_POLL_S = 0.2
+_AT_ONCE = 1000
+_TELL_EVERY = 500
+"""Minutes between two lines of progress."""
+
+
+def watermark(
+    *,
+    into: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="Copy what is there, with watermarks, and end.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds after a later minute's bar before a minute is over.")
+    ] = GRACE_S,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Write the watermarks of bars, quotes and universe where the producer of bars writes none.
+
+    Follows the bars until it is stopped. With --into PREFIX it copies the records that the topics hold now
+    into that prefix in the order of their event time, with watermarks between, each in the partition of its
+    key.
+    """
+    pipeline = pipeline_of(bootstrap, prefix)
+    console = Console(stderr=True, highlight=False, markup=False)
+    origin = Origin("watermark", version("tapedeck"), pipeline.document().digest)
+    if into is None:
+        _follow(pipeline.cluster, origin, grace, console)
+    else:
+        _copy(pipeline.cluster, pipeline.cluster.under(into), origin, console)
+
+
+def _follow(cluster: Cluster, origin: Origin, grace_s: float, console: Console) -> None:
+    last = last_watermarks(cluster, SOURCES)
+    starts = _starts(cluster, last, console)
+    consumer = new_consumer(cluster)
+    with closing(KafkaLogWriter(cluster, origin)) as writer, closing(consumer):
+
+        def write(marks: list[Message]) -> None:
+            writer.write_messages(marks)
+            writer.flush()
+
+        marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s)
+        told = marker.marked
+        console.print(f"follows bars after {'the first one' if told is None else iso_time(told)}")
+        wire = cluster.layout.wire_name
+        consumer.assign([TopicPartition(wire(n), p, at) for (n, p), at in starts.items()])
+        while True:
+            first = consumer.poll(_POLL_S)  # consume() would wait until it is full
+            for record in [] if first is None else [first, *consumer.consume(_AT_ONCE, timeout=0)]:
+                if record.error() is None:
+                    marker.see(to_message(record, cluster.layout))
+            for label in marker.mark():
+                console.print(f"watermark {iso_time(label)}")
+
+
+def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) -> dict[Part, int]:
+    """Where each partition is read from: the minute of the lowest watermark, or its end where none is."""
+    with KafkaSource(cluster) as source:
+        bounds = source.ends(SOURCES)
+        known = [label for label in last.values() if label is not None]
+        if known:
+            label = min(known)
+            return {
+                part: source.offset_at(part, label) if part[0] == "bars" else end
+                for part, (_, end) in bounds.items()
+            }
+    waiting = sum(end - low for (name, _), (low, end) in bounds.items() if name == "bars")
+    if waiting:
+        console.print(
+            f"{waiting:,} bars lie before the first watermark: stages take none of them (NO_WATERMARK in "
+            "dead_letters). To use them, stop this and run `tape watermark --into PREFIX`"
+        )
+    return {part: end for part, (_, end) in bounds.items()}
+
+
+def _copy(cluster: Cluster, target: Cluster, origin: Origin, console: Console) -> None:
+    if target.prefix == cluster.prefix:
+        remedy = "name another prefix: a copy beside the originals would be read twice"
+        raise Fatal("the records lie under this prefix already", value=target.prefix, remedy=remedy)
+    ensure(target)
+    with KafkaSource(target) as source:
+        taken = [f"{name}/{p}" for (name, p), (low, end) in source.ends(SOURCES).items() if end > low]
+    if taken:
+        remedy = "name a prefix that is not used yet"
+        raise Fatal("the topics of this prefix hold records", value=", ".join(taken), remedy=remedy)
+    with KafkaSource(cluster) as source:
+        bounds = source.ends(SOURCES)
+    console.print(f"reads {sum(end - low for low, end in bounds.values()):,} offsets of {', '.join(SOURCES)}")
+
+    def tell(done: int, of: int) -> None:
+        if done % _TELL_EVERY == 0:
+            console.print(f"{done:,} of {of:,} minutes")
+
+    messages = (message for chunk in read_parts(cluster, bounds) for message in chunk)
+    with closing(KafkaLogWriter(target, origin, linger_ms=5)) as writer:
+        copied = copy_with_marks(messages, writer, tell)
+    left_out = f"; {copied.unreadable:,} that cannot be decoded were left out" if copied.unreadable else ""
+    print(f"copied {copied.records:,} records of {copied.minutes:,} minutes into {target.prefix}{left_out}")
