@@ -156,6 +156,7 @@ def copy_with_marks(
         key = message.topic, topic(message.topic).record_key(body)
         newest[key] = max(minute_of(body), newest.get(key, 0))
         by_minute.setdefault(newest[key], []).append(message)
+    _begin_with_bars(by_minute)
     minutes, done = sorted(by_minute), 0
     for number, minute in enumerate(minutes):
         if number == 0:
@@ -169,6 +170,13 @@ def copy_with_marks(
         writer.flush()
         progress(number + 1, len(minutes))
     return Copied(done, len(minutes), unreadable)
+
+
+def _begin_with_bars(by_minute: dict[int, list[Message]]) -> None:
+    """What is older than the first bar, a universe above all, goes into that bar's minute."""
+    first = min((at for at, held in by_minute.items() if any(m.topic == "bars" for m in held)), default=None)
+    for minute in [] if first is None else [at for at in sorted(by_minute) if at < first]:
+        by_minute[first] += by_minute.pop(minute)
 
 
 def _in_order(message: Message) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tapedeck.connectors.tapes.marking import GRACE_S, Marker, copy_with_marks
-from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
@@ -15,7 +15,7 @@ from tapedeck.streams.digests import of_messages
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.watermarks import headers_for, readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
-from tests.sim.tapes import run_clean, small_tape, written
+from tests.sim.tapes import run_clean, small_tape
 
 T0 = 1_771_341_840_000_000
 PARTS = [(name, partition) for name in SOURCES for partition in range(Layout().partitions(name))]
@@ -106,7 +106,10 @@ def test_a_copy_of_bars_without_watermarks_by_another_partitioner_gives_the_dige
     minutes = tuple(
         m._replace(bars=tuple(b for b in m.bars if b["t"] == m.label or b["revision"])) for m in chosen
     )
-    played = written(replace(small_tape(), history=(), minutes=minutes))
+    played = MemoryLog(Layout())
+    Player(replace(small_tape(), history=(), minutes=minutes), played.writer(), Pace(None)).play(
+        lambda: dict.fromkeys(PARTS)
+    )
     run_clean(played)
     strangers = [
         m._replace(partition=(m.partition + 1) % 4, headers=(), key=None)
