@@ -16,6 +16,7 @@ from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
+from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.contract import Scale, Stage, StageSpec
@@ -107,6 +108,7 @@ class StageApp:
         self.table.on_recover(self._recovered)
         self.app.task(self.heartbeat.run)
         self.app.task(Liveness(self.runner).run)
+        self.app.task(Withheld(self.runner, settings.cluster).run)
 
     def _new_table(self, only_key: bytes | None) -> ShellTable:
         layout, changelog = self.settings.layout, self.spec.changelog

@@ -35,7 +35,8 @@ def minute_of(body: dict[str, Any]) -> int:
 
     Each revision of a bar comes a minute after the one before, as where a file is played.
     """
-    return (int(body["event_time"] - 1) // MINUTE_US + body.get("revision", 0)) * MINUTE_US
+    event_time, revision = int(body["event_time"]), int(body.get("revision", 0))
+    return ((event_time - 1) // MINUTE_US + revision) * MINUTE_US
 
 
 class Marker:
@@ -174,8 +175,9 @@ def copy_with_marks(
 
 def _begin_with_bars(by_minute: dict[int, list[Message]]) -> None:
     """What is older than the first bar, a universe above all, goes into that bar's minute."""
-    first = min((at for at, held in by_minute.items() if any(m.topic == "bars" for m in held)), default=None)
-    for minute in [] if first is None else [at for at in sorted(by_minute) if at < first]:
+    with_bars = [at for at, held in by_minute.items() if any(m.topic == "bars" for m in held)]
+    first = min(with_bars, default=0)
+    for minute in sorted(at for at in by_minute if at < first):
         by_minute[first] += by_minute.pop(minute)
 
 
