@@ -66,7 +66,9 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
     Raises Fatal where none is named and no local stack runs, and where nobody answers.
     """
     config = os.environ.get("TAPE_CONFIG")
-    told = load(Path(config)).deployment.under(os.environ) if config else dict(os.environ)
+    # A tap needs no document: a notebook often runs in a folder from which TAPE_CONFIG is not seen.
+    is_there = config is not None and Path(config).is_file()
+    told = load(Path(config)).deployment.under(os.environ) if config and is_there else dict(os.environ)
     named = bootstrap or told.get(BOOTSTRAP)
     database = database or told.get("DATABASE_URL")
     wanted = told.get("TAPE_PREFIX") if prefix is None else prefix
