@@ -5,9 +5,10 @@ until somebody asks for ``messages``.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -210,6 +211,10 @@ class Source(Protocol):
         """(first, end) offset of every partition of the catalogue's topics ``names``."""
         ...
 
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        """The ids of ``names`` where topics have some: one that is made anew gets another."""
+        ...
+
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         """The records of ``part`` with offsets in [start, end), in log order, a few MB at a time."""
         ...
@@ -247,10 +252,16 @@ def last_record(source: Source, part: Part, start: int, end: int) -> Message | N
 
 
 class MemorySource:
-    """Recorded messages in memory as a Source; ``size`` records a block."""
+    """Recorded messages in memory as a Source; ``size`` records a block, ``ids`` of topics that have one."""
 
-    def __init__(self, layout: Layout, messages: Iterable[Message], size: int = 1000) -> None:
-        self._layout, self._size = layout, size
+    def __init__(
+        self,
+        layout: Layout,
+        messages: Iterable[Message],
+        size: int = 1000,
+        ids: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        self._layout, self._size, self._ids = layout, size, ids
         self._parts: dict[Part, list[Message]] = defaultdict(list)
         for message in messages:
             self._parts[message.topic, message.partition].append(message)
@@ -265,6 +276,9 @@ class MemorySource:
             for name in names
             for partition in range(self._layout.partitions(name))
         }
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        return {name: self._ids[name] for name in names if name in self._ids}
 
     def _ends_of(self, part: Part) -> tuple[int, int]:
         held = self._parts.get(part)

@@ -90,7 +90,7 @@ def staged_records(values: Values, epoch: int) -> Iterator[tuple[int, bytes, byt
     """(partition, key, value) of the staged records that put ``values`` into force at ``epoch``."""
     for (partition, key), data in sorted(values.items()):
         value = unpack(data)
-        yield partition, STAGED + key, pack(epoch, value.cursors, value.body)
+        yield partition, STAGED + key, pack(*value._replace(epoch=epoch))
 
 
 def commit_of(values: Values, epoch: int, home: int, source: str) -> Commit:

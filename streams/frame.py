@@ -1,61 +1,91 @@
 """How a table value is framed: what the shell keeps before a stage's own body.
 
-Layout: magic ``TD``, version u8, epoch u32, cursor count u8, then per cursor input rank u8,
-partition u16, position i64, then the body. A cursor's position is the last applied offset of that
-input partition; in the ``~watermark`` value it is the last applied watermark label.
+Layout of format 2: magic ``TD``, version u8, epoch u32, cursor count u8, then per cursor input rank u8,
+partition u16, position i64; log count u8, then per log input rank u8 and the topic's id, 16 bytes; then the
+body. A cursor's position is the last applied offset of that input partition; in the ``~watermark`` value it
+is the last applied watermark label. Format 1 has no logs: it says where in a topic, not in which one.
 """
 
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tapedeck.schemas.errors import Fatal
 
 _HEAD = struct.Struct("<2sBIB")
 _CURSOR = struct.Struct("<BHq")
+_LOG = struct.Struct("<B16s")
 _MAGIC = b"TD"
-VERSION = 1
+VERSION = 2
+_WITHOUT_LOGS = 1
+ID_BYTES = 16
 
 Cursors = Mapping[tuple[int, int], int]
+Logs = Mapping[int, bytes]
+"""The id of the topic that a cursor counts in, by input rank; only where it is known."""
+NO_LOGS: Logs = MappingProxyType({})
 
 
 class Value(NamedTuple):
-    """One framed table value. ``cursors`` maps (input rank, partition) to a position."""
+    """One framed table value. ``cursors`` maps (input rank, partition) to a position, ``logs`` an input rank
+    to the id of its topic."""
 
     epoch: int
     cursors: dict[tuple[int, int], int]
     body: bytes
+    logs: Logs = NO_LOGS
 
 
-def pack(epoch: int, cursors: Cursors, body: bytes) -> bytes:
-    """The bytes of a value; cursors are written in order, so equal values are equal bytes."""
+def pack(epoch: int, cursors: Cursors, body: bytes, logs: Logs = NO_LOGS) -> bytes:
+    """The bytes of a value; cursors and logs are written in order, so equal values are equal bytes."""
     parts = [_HEAD.pack(_MAGIC, VERSION, epoch, len(cursors))]
     parts.extend(_CURSOR.pack(rank, part, cursors[rank, part]) for rank, part in sorted(cursors))
+    parts.append(bytes([len(logs)]))
+    for rank, topic_id in sorted(logs.items()):
+        assert len(topic_id) == ID_BYTES
+        parts.append(_LOG.pack(rank, topic_id))
     parts.append(body)
     return b"".join(parts)
 
 
 def unpack(data: bytes) -> Value:
-    """The value behind ``data``. Raises Fatal for bytes that are not a value of this version."""
-    if len(data) < _HEAD.size or data[:2] != _MAGIC or data[2] != VERSION:
-        raise _not_a_value(data)
-    _, _, epoch, count = _HEAD.unpack_from(data)
-    if len(data) < _HEAD.size + count * _CURSOR.size:
-        raise _not_a_value(data)
-    cursors: dict[tuple[int, int], int] = {}
-    at = _HEAD.size
-    for _ in range(count):
-        rank, part, position = _CURSOR.unpack_from(data, at)
-        cursors[rank, part] = position
-        at += _CURSOR.size
-    return Value(epoch, cursors, data[at:])
+    """The value behind ``data``. Raises Fatal for bytes that are no value of a version that is read."""
+    try:
+        magic, version, epoch, count = _HEAD.unpack_from(data)
+        if magic != _MAGIC or version not in (_WITHOUT_LOGS, VERSION):
+            raise _not_a_value(data)
+        at = _HEAD.size
+        cursors: dict[tuple[int, int], int] = {}
+        for _ in range(count):
+            rank, part, position = _CURSOR.unpack_from(data, at)
+            cursors[rank, part] = position
+            at += _CURSOR.size
+        if version == _WITHOUT_LOGS:
+            return Value(epoch, cursors, data[at:])
+        logs: dict[int, bytes] = {}
+        places = range(at + 1, at + 1 + data[at] * _LOG.size, _LOG.size)
+        for place in places:
+            rank, logs_id = _LOG.unpack_from(data, place)
+            logs[rank] = logs_id
+        return Value(epoch, cursors, data[places.stop :], logs)
+    except (struct.error, IndexError):
+        raise _not_a_value(data) from None
+
+
+def logs_of(cursors: Cursors, known: Logs, stored: Logs = NO_LOGS) -> dict[int, bytes]:
+    """The logs of a value with ``cursors``: the ``known`` ids of its inputs, else what it had ``stored``."""
+    ranks = sorted({rank for rank, _ in cursors})
+    found = {rank: known.get(rank) or stored.get(rank, b"") for rank in ranks}
+    return {rank: topic_id for rank, topic_id in found.items() if topic_id}
 
 
 def _not_a_value(data: bytes) -> Fatal:
     return Fatal(
         "a state value is not in this version's format",
         value=data[:8],
-        remedy=f"this code reads version {VERSION}: run the release that wrote it, or a fresh stack",
+        remedy=f"this code reads versions {_WITHOUT_LOGS} and {VERSION}: run the release that wrote it, "
+        "or a fresh stack",
     )
 
 

@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, TapeError
 from tapedeck.streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
-from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.frame import Value, logs_of, pack, unpack
+from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value
 from tapedeck.streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
@@ -109,16 +110,20 @@ class _Values:
 class Shell:
     """One task of one stage: trigger partitions ``parts`` and what they join with.
 
-    ``home`` is the table partition that holds the task's ``~watermark`` value.
+    ``home`` is the table partition that holds the task's ``~watermark`` value. ``ids`` of the input topics,
+    where they are known, go into every value; one of another topic raises Fatal.
     """
 
-    def __init__(self, spec: StageSpec, stage: Stage, store: Store, home: int = 0) -> None:
+    def __init__(
+        self, spec: StageSpec, stage: Stage, store: Store, home: int = 0, ids: TopicIds = NO_IDS
+    ) -> None:
         self.spec = spec
         self._stage = stage
         self._store = store
         self._home = home
         self._ranks = {name: rank for rank, name in enumerate(spec.inputs)}
         self._watermarked = topic(spec.trigger).watermarked
+        self._logs = logs_now(spec, ids)
 
     def labels(self) -> dict[Part, int]:
         """The last applied watermark per input partition, for a Merge to go on from."""
@@ -135,7 +140,7 @@ class Shell:
         for (part, key), group in self._by_key(entries, effects).items():
             stored = self._store.get(part, key)
             # a new key joins the table in the table's epoch: what has a lower one is not part of it
-            value = unpack(stored) if stored is not None else Value(own.epoch, {}, b"")
+            value = self._read(stored) if stored is not None else Value(own.epoch, {}, b"")
             fresh[part, key] = self._step_key(key, value, group, effects, produced)
         produced.sort(key=lambda pair: pair[0])
         body = own.body
@@ -151,9 +156,10 @@ class Shell:
         for _, each in produced[at:]:
             self._emit(each, effects)
         for (part, key), value in fresh.items():
-            effects.writes.append(Write(part, key, pack(value.epoch, value.cursors, value.body)))
+            effects.writes.append(Write(part, key, pack(*value)))
         if labels or body != own.body:
-            framed = pack(own.epoch, own.cursors | labels, body)
+            cursors = own.cursors | labels
+            framed = pack(own.epoch, cursors, body, logs_of(cursors, self._logs, own.logs))
             effects.writes.append(Write(self._home, WATERMARK_KEY, framed))
         return effects
 
@@ -228,7 +234,7 @@ class Shell:
                 news.append(entry)
         # a key whose only records so far were dead letters has cursors, and no state yet
         body = self._step(key, value.body or None, news, effects, produced)
-        return Value(value.epoch, cursors, body or b"")
+        return Value(value.epoch, cursors, body or b"", logs_of(cursors, self._logs, value.logs))
 
     def _step(
         self,
@@ -293,7 +299,10 @@ class Shell:
 
     def _watermark_value(self) -> Value:
         stored = self._store.get(self._home, WATERMARK_KEY)
-        return unpack(stored) if stored is not None else Value(0, {}, b"")
+        return self._read(stored) if stored is not None else Value(0, {}, b"")
+
+    def _read(self, stored: bytes) -> Value:
+        return read_value(self.spec, stored, self._logs)
 
     def _by_key(self, entries: list[_Entry], effects: Effects) -> dict[tuple[int, bytes], list[_Entry]]:
         """Entries by (table partition, state key), in order of first appearance.

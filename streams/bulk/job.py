@@ -11,7 +11,8 @@ from tapedeck.streams.bulk.outs import Outs, in_columns, one_by_one
 from tapedeck.streams.bulk.records import Records
 from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.contract import Message, Out
-from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.frame import NO_LOGS, Value, logs_of, pack, unpack
+from tapedeck.streams.logs import logs_now, read_value
 from tapedeck.streams.merge import Part, parts_of
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.topology import spec_of
@@ -102,6 +103,8 @@ class Job:
         self.start = start or Start()
         self.sink, self.origin, self.ingest_us = sink, origin, ingest_us
         self._source, self._progress = source, progress
+        self.ids = source.topic_ids(self.spec.inputs)
+        self._logs = logs_now(self.spec, self.ids)
         self._wires = Wires(self.spec, self.layout, origin, task.home)
         self._records = Records(origin, ingest_us) if sink is not None else None
         self.inputs = inputs_of(task, source.layout)
@@ -125,8 +128,8 @@ class Job:
                     self._progress(len(block))
 
     def stored(self) -> dict[tuple[int, bytes], Value]:
-        """The values to go on from."""
-        return {place: unpack(value) for place, value in self.start.values.items()}
+        """The values to go on from. Raises Fatal where an input was made anew since."""
+        return {p: read_value(self.spec, value, self._logs) for p, value in self.start.values.items()}
 
     def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, int]]) -> None:
         """Take the outputs of one block and the (place, label) of the watermarks it forwards."""
@@ -211,10 +214,13 @@ class Job:
     ) -> Result:
         """The result: the table's values, and the ``~watermark`` value of ``labels`` by (rank, partition)."""
         self.flush()
-        found = {place: pack(v.epoch, v.cursors, v.body) for place, v in values.items()}
+        known = {place: unpack(value).logs for place, value in self.start.values.items()}
+        made = dict(values)
         if labels:
-            found[self.task.home, WATERMARK_KEY] = pack(self.epoch, labels, own)
-        self.result.values = found
+            made[self.task.home, WATERMARK_KEY] = Value(self.epoch, dict(labels), own)
+        for place, value in made.items():
+            logs = logs_of(value.cursors, self._logs, known.get(place, NO_LOGS))
+            self.result.values[place] = pack(*value._replace(logs=logs))
         return self.result
 
     @property

@@ -23,7 +23,7 @@ class _ShellRun:
         self._only_key = task.account_id.encode() if task.account_id is not None else None
         self._store = MemoryStore()
         self._store.values.update(job.start.values)
-        self._shell = Shell(job.spec, stage, self._store, task.home)
+        self._shell = Shell(job.spec, stage, self._store, task.home, job.ids)
         parts: dict[str, list[int]] = {name: [] for name in job.spec.inputs}
         for name, partition in job.inputs:
             parts[name].append(partition)

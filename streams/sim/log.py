@@ -2,8 +2,9 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from tapedeck.streams.contract import Message
@@ -14,10 +15,13 @@ _OFFSET = attrgetter("offset")
 
 
 class MemoryLog:
-    """Topics as lists. Offsets start at 0 and are contiguous, as in a fact topic, until it is compacted."""
+    """Topics as lists. Offsets start at 0 and are contiguous, as in a fact topic, until it is compacted.
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    ``ids``: those of topics that have one; ``make_anew`` gives another.
+    """
+
+    def __init__(self, layout: Layout, ids: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        self.layout, self.ids = layout, dict(ids)
         self._parts: dict[tuple[str, int], list[Message]] = defaultdict(list)
 
     def append(self, wire: Wire) -> Message:
@@ -50,7 +54,7 @@ class MemoryLog:
 
     def copied(self) -> "MemoryLog":
         """A log that starts with what this one holds; the messages are shared, the lists are not."""
-        fresh = MemoryLog(self.layout)
+        fresh = MemoryLog(self.layout, self.ids)
         fresh._parts.update((part, list(messages)) for part, messages in self._parts.items())
         return fresh
 
@@ -61,6 +65,12 @@ class MemoryLog:
         kept = [m for m in part if m.offset >= before or newest[m.key] == m.offset]
         self._parts[name, partition] = kept
         return len(part) - len(kept)
+
+    def make_anew(self, name: str, topic_id: bytes) -> None:
+        """Delete a topic and create it again: empty, and with another id."""
+        for partition in range(self.layout.partitions(name)):
+            self._parts.pop((name, partition), None)
+        self.ids[name] = topic_id
 
     def writer(self) -> "MemoryWriter":
         """A LogWriter that appends here."""

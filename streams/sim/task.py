@@ -91,7 +91,7 @@ class SimTask:
         self._ahead: dict[int, int] = {}
 
     def _new_shell(self) -> Shell:
-        return Shell(self.spec, self._stage, self.disk, self.home)
+        return Shell(self.spec, self._stage, self.disk, self.home, self._log.ids)
 
     def _new_merge(self) -> Merge:
         return Merge(self.spec, self.inputs, self._shell.labels())

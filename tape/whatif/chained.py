@@ -1,6 +1,6 @@
 """Sources for one run: the recording as it is at one moment, and above it the topics that the run makes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -29,6 +29,9 @@ class Still:
         known = {name for name, _ in self._ends}
         self._ends |= self._recorded.ends([name for name in names if name not in known])
         return {part: ends for part, ends in self._ends.items() if part[0] in names}
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        return self._recorded.topic_ids(names)
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         return self._recorded.stream(part, start, end)
@@ -61,6 +64,10 @@ class Chained:
         held = {part: (0, sum(map(len, blocks))) for part, blocks in self._made.items() if part[0] in names}
         made = {name for name, _ in held}
         return held | self._recorded.ends([name for name in names if name not in made])
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        made = {name for name, _ in self._made}
+        return self._recorded.topic_ids([name for name in names if name not in made])
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         if part not in self._made:

@@ -92,7 +92,7 @@ def damage(workers: Workers) -> str:
     with KafkaSource(workers.cluster) as source:
         values = read_changelog(source, TaskId("features", 1)).values()
     (partition, key), value = max((at, v) for at, v in values.items() if at[1] != b"~watermark")
-    epoch, cursors, body = unpack(value)
+    epoch, cursors, body, _ = unpack(value)
     other = pack(epoch, cursors, body[:-9] + bytes([body[-9] ^ 64]) + body[-8:])
     outbox = Outbox(workers.cluster, "test")
     outbox.write([Wire("features.changelog", partition, key, other, 0, [])])

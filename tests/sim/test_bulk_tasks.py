@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from functools import cache
+from hashlib import sha256
 
 import pytest
 
@@ -27,12 +28,13 @@ MINUTES = slice(0, 200)
 @cache
 def clean() -> tuple[MemoryLog, list[SimTask]]:
     log = written(small_tape(), minutes=MINUTES)
+    log.ids |= {each.name: sha256(each.name.encode()).digest()[:16] for each in CATALOGUE}
     return log, run_clean(log, CONFIG)
 
 
 def source_of(log: MemoryLog, size: int = 300) -> MemorySource:
     names = [each.name for each in CATALOGUE if each.schema]
-    return MemorySource(log.layout, [m for name in names for m in log.messages(name)], size)
+    return MemorySource(log.layout, [m for name in names for m in log.messages(name)], size, log.ids)
 
 
 def live_rows(log: MemoryLog, name: str, partition: int, account: bytes | None = None) -> Rows:
@@ -67,6 +69,7 @@ def test_a_market_stage_gives_what_the_sim_driver_gives(stage: str) -> None:
         result = run_task(task, CONFIG, xnys(), source_of(log))
         assert_same(result, log)
         assert result.values == table_of(tasks, task)
+        assert all(unpack(value).logs for value in result.values.values())
         written_rows += sum(map(len, result.outputs.values()))
         assert result.watermark == small_tape().minutes[MINUTES][-1].label
     assert written_rows > 0

@@ -7,6 +7,7 @@ from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import REQUESTS, Batch, Drop, Message, Out, Row, StageSpec, Step, Values
+from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Item, Mark, Record
 from tapedeck.streams.shell import Effects, Forward, Produced, Shell
 from tapedeck.streams.sim.task import MemoryStore
@@ -94,9 +95,9 @@ def mark(label: int, offset: int, *partitions: int) -> Mark:
 class Bench:
     """A shell over a table in memory: ``apply`` performs the writes as a driver would."""
 
-    def __init__(self, spec: StageSpec = COUNTER, home: int = 0) -> None:
+    def __init__(self, spec: StageSpec = COUNTER, home: int = 0, ids: TopicIds = NO_IDS) -> None:
         self.stage, self.store = Counter(), MemoryStore()
-        self.shell = Shell(spec, self.stage, self.store, home)
+        self.shell = Shell(spec, self.stage, self.store, home, ids)
 
     def apply(self, *items: Item) -> Effects:
         effects = self.shell.apply(items)

@@ -35,7 +35,7 @@ def damaged(task: TaskId, key: bytes) -> Recorded:
     part = ("account.changelog", task.home)
     messages = list(recorded().messages[part])
     place = max(k for k, m in enumerate(messages) if m.key == key)
-    epoch, cursors, body = unpack(messages[place].value or b"")
+    epoch, cursors, body, _ = unpack(messages[place].value or b"")
     other = body.replace(b'"executions"', b'"execution2"', 1)
     assert other != body
     messages[place] = messages[place]._replace(value=pack(epoch, cursors, other))

@@ -89,7 +89,7 @@ def damaged(stage: str) -> Recorded:
         (p, k) for p, found in held.items() for k, m in enumerate(found) if m.key != WATERMARK_KEY
     )
     messages = list(held[part])
-    epoch, cursors, body = unpack(messages[place].value or b"")
+    epoch, cursors, body, _ = unpack(messages[place].value or b"")
     messages[place] = messages[place]._replace(value=pack(epoch, cursors, body[:-2] + b"!!"))
     return recorded().with_messages(part, messages)
 
@@ -114,7 +114,7 @@ def applied(target: MemoryTarget, plans: list[Plan]) -> None:
 
 def table(source: Any, task: TaskId) -> dict[tuple[int, bytes], tuple[object, bytes]]:
     values = read_changelog(source, task).values()
-    return {at: unpack(value)[1:] for at, value in values.items()}
+    return {at: unpack(value)[1:3] for at, value in values.items()}
 
 
 def rest(target: MemoryTarget, stage: str) -> None:

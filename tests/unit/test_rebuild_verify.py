@@ -51,7 +51,7 @@ def replaced(part: Part, place: int, **changes: object) -> Recorded:
 
 def state_body(rng: random.Random) -> Case:
     task, part, place = state_value(rng)
-    epoch, cursors, body = unpack(recorded().messages[part][place].value or b"")
+    epoch, cursors, body, _ = unpack(recorded().messages[part][place].value or b"")
     at = rng.randrange(len(body))
     other = body[:at] + bytes([body[at] ^ (1 << rng.randrange(8))]) + body[at + 1 :]
     return Case(replaced(part, place, value=pack(epoch, cursors, other)), task, (Kind.CHANGED,))
@@ -60,7 +60,7 @@ def state_body(rng: random.Random) -> Case:
 def state_cursor(rng: random.Random) -> Case:
     """One cursor, raised or lowered; a raised one of the trigger may be the new cut of the task."""
     task, part, place = state_value(rng)
-    epoch, cursors, body = unpack(recorded().messages[part][place].value or b"")
+    epoch, cursors, body, _ = unpack(recorded().messages[part][place].value or b"")
     at = rng.choice(sorted(cursors))
     other = cursors | {at: cursors[at] + rng.choice((-2, -1, 1, 2))}
     messages = [*recorded().messages[part]]
@@ -75,7 +75,7 @@ def watermark_label(rng: random.Random) -> Case:
     task = rng.choice([each for each in TASKS if newest_values(each, True)])
     part, place = rng.choice(newest_values(task, True))
     message = recorded().messages[part][place]
-    epoch, cursors, body = unpack(message.value or b"")
+    epoch, cursors, body, _ = unpack(message.value or b"")
     at = rng.choice(sorted(cursors))
     moved = rng.choice((-60, -1, 1, 60, 6000)) * 60_000_000
     other = message._replace(value=pack(epoch, cursors | {at: cursors[at] + moved}, body))

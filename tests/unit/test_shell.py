@@ -36,7 +36,7 @@ def test_a_record_is_stepped_written_with_its_cursor_and_acked() -> None:
     effects = bench.apply(record("A", 5))
     (write,) = effects.writes
     assert (write.partition, write.key) == (0, b"A")
-    assert unpack(write.value) == (0, {(0, 0): 5}, b"1")
+    assert unpack(write.value) == (0, {(0, 0): 5}, b"1", {})
     assert [each.offset for each in effects.acks] == [5]
     assert effects.counts == {"IN": 1, "OUT:bars.late": 1}
 
@@ -219,7 +219,7 @@ def test_an_epoch_is_kept() -> None:
     bench.apply(record("A", 2))
     stored = bench.store.get(0, b"A")
     assert stored is not None
-    assert unpack(stored) == (7, {(0, 0): 2}, b"42")
+    assert unpack(stored) == (7, {(0, 0): 2}, b"42", {})
 
 
 def test_a_new_key_joins_the_table_in_the_tables_epoch() -> None:
@@ -271,3 +271,35 @@ def test_any_batches_with_every_batch_delivered_twice_give_one_result(
         at, turn = at + size, turn + 1
     assert found == expected
     assert dict(parts.store.items()) == dict(whole.store.items())
+
+
+OLD, NEW = b"o" * 16, b"n" * 16
+
+
+def test_a_value_says_which_topic_its_cursors_count_in() -> None:
+    bench = Bench(ids={"bars": OLD})
+    bench.apply(record("A", 5), mark(T0, 6))
+    for key in (b"A", WATERMARK_KEY):
+        assert unpack(bench.store.get(0, key) or b"").logs == {0: OLD}
+
+
+def test_a_value_without_an_id_gets_it_with_the_next_record_and_never_loses_it() -> None:
+    bench = Bench(ids={"bars": OLD})
+    bench.store.put(0, b"A", pack(0, {(0, 0): 1}, b"41"))
+    bench.apply(record("A", 2))
+    unknown = Bench()
+    unknown.store.put(0, b"A", bench.store.get(0, b"A") or b"")
+    unknown.apply(record("A", 3))
+    assert unpack(unknown.store.get(0, b"A") or b"") == (0, {(0, 0): 3}, b"43", {0: OLD})
+
+
+@pytest.mark.parametrize("key", [b"A", WATERMARK_KEY])
+def test_a_value_of_a_topic_that_was_made_anew_stops_the_stage_and_names_the_remedy(key: bytes) -> None:
+    bench = Bench(ids={"bars": NEW})
+    bench.store.put(0, key, pack(0, {(0, 0): 1}, b"41", {0: OLD}))
+    with pytest.raises(Fatal, match="topic bars was made anew") as caught:
+        bench.apply(record("A", 2))
+    assert OLD.hex()[:12] in str(caught.value)
+    assert NEW.hex()[:12] in str(caught.value)
+    assert "features" in caught.value.what
+    assert "`tape topics --recreate features.changelog`" in caught.value.remedy

@@ -20,6 +20,7 @@ from tapedeck.connectors.kafka.bulk.isolation import (
 from tapedeck.connectors.kafka.bulk.offsets import LATEST, LED_S, ends_of, list_offsets
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.contract import Message
@@ -94,6 +95,11 @@ class KafkaSource:
             parts |= {(on_wire, partition): (name, partition) for partition in range(wanted)}
         found = ends_of(self._brokers, list(parts))
         return {part: found[on_wire] for on_wire, part in parts.items()}
+
+    def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The ids of ``names`` where they are there and the broker gives ids."""
+        found = describe_ids(self._arguments[0], names)
+        return {name: each.topic_id for name, each in found.items() if each is not None and each.topic_id}
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         """The records of ``part`` with offsets in [start, end), in log order, a few MB a block.
