@@ -12,14 +12,18 @@ from mode.utils.queues import ThrowableQueue
 from tapedeck.agents.assignor import SoleOwner
 from tapedeck.agents.consumer import use_in
 from tapedeck.agents.heartbeat import Heartbeat
+from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.agents.topic_watch import end_process
 from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Scale, Stage, StageSpec
+from tapedeck.streams.logs import TopicIds
 from tapedeck.streams.topology import make_stage, spec_of
 
 SESSION_TIMEOUT_S = 6.0
@@ -99,6 +103,7 @@ class StageApp:
             self.app, spec, stage, settings, store=self._store, outbox=self.outbox,
             only_key=only_key, home=home, after=after,
         )  # fmt: skip
+        self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
         self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
         wires = [layout.wire_name(each) for each in spec.inputs]
         channel = self.app.topic(
@@ -137,6 +142,13 @@ class StageApp:
         self.runner.probe = probe
         self.table.probe = probe
 
+    def begin(self, ids: TopicIds) -> None:
+        """Take the topics as they are now, before Faust opens a disk: one of another changelog is emptied."""
+        store = self._store()
+        self.identity.ids = self.runner.ids = ids
+        store.changelog_id = ids.get(self.spec.changelog, b"")
+        self.identity.empty_other_disks(store.partition_path)
+
     def _store(self) -> ShellStore:
         store = self.table.data
         assert isinstance(store, ShellStore)
@@ -147,6 +159,10 @@ class StageApp:
 
     async def _recovered(self) -> None:
         await self.runner.settle()
+        try:
+            await asyncio.to_thread(self.identity.check, self._store())
+        except Fatal as error:
+            end_process(error)
         self.recovered.set()
 
 

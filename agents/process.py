@@ -18,6 +18,7 @@ from faust.worker import Worker
 from tapedeck.agents import journal
 from tapedeck.agents.app import SESSION_TIMEOUT_S, StageApp
 from tapedeck.agents.settings import Settings, tell_ready
+from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.admin import check
 from tapedeck.connectors.kafka.identity import cluster_id_of
 
@@ -79,15 +80,19 @@ def _end_after(seconds: float, code: int) -> None:
 def run(settings: Settings, agents: Sequence[Agent]) -> None:
     """Run ``agents`` in one process until SIGTERM or SIGINT. Never returns.
 
-    Raises CatalogueMismatch where topics are missing or have another number of partitions, and Retry
-    where the broker does not answer.
+    Raises CatalogueMismatch where topics are missing or have another number of partitions, Fatal where a disk
+    is ahead of its changelog, and Retry where the broker does not answer.
     """
     journal.set_up()
     cluster_id_of(settings.cluster)
     check(settings.cluster)
     stages = [agent(settings) for agent in agents]
+    watch = TopicWatch(settings.cluster, [stage.spec for stage in stages])
+    for stage in stages:
+        stage.begin(watch.ids)
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(SESSION_TIMEOUT_S).run)
+    first.task(watch.run)
 
     async def ready() -> None:
         for stage in stages:

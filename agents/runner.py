@@ -24,6 +24,7 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.schemas.errors import Retry, TapeError
 from tapedeck.streams.contract import Message, Stage, StageSpec
+from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Merge, Part, parts_of
 from tapedeck.streams.shell import Dead, Effects, Shell, Write
 from tapedeck.streams.watermarks import readable_label
@@ -84,6 +85,8 @@ class StageRunner:
         self._held_back: set[Part] = set()
         self._strays = Strays(self._layout)
         self._ending = Ending()
+        self.ids: TopicIds = NO_IDS
+        """The topics as they were at the start of the process, for the values that are written."""
         self.waits = False
         """Whether everything that was delivered is done, and the next message would be taken at once."""
         self.probe: Probe = no_probe
@@ -187,7 +190,7 @@ class StageRunner:
             range(self._layout.partitions(self.spec.changelog)) if self.spec.scale == "single" else (home,)
         )
         store = PartitionedStore(self._store(), (home,) if self._only_key else tuple(tables))
-        shell = Shell(self.spec, self._stage, store, home)
+        shell = Shell(self.spec, self._stage, store, home, self.ids)
         labels = shell.labels()
         task = Task(
             home,

@@ -25,6 +25,8 @@ from tapedeck.streams.shell import Write
 BLOCK_CACHE_BYTES = 8 * 1024 * 1024
 WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 _FAUST_KEYS = b"__faust\0"
+CHANGELOG_ID = _FAUST_KEYS + b"changelog_id"
+"""Beside Faust's offset: the id of the changelog that the offset counts in."""
 
 
 class ShellStore(RocksStore):
@@ -32,6 +34,8 @@ class ShellStore(RocksStore):
 
     only_key: bytes | None = None
     probe: Callable[[str], None] | None = None
+    changelog_id: bytes = b""
+    """The id of the changelog topic, empty where it is not known."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +79,8 @@ class ShellStore(RocksStore):
         for write in writes:
             batch.put(write.key, write.value)
         batch.put(self.offset_key, str(changelog_offset).encode())
+        if self.changelog_id:
+            batch.put(CHANGELOG_ID, self.changelog_id)
         try:
             self._db_for_partition(partition).write(batch)
         except Exception as error:  # rocksdict has no class of its own for them

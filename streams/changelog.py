@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.frame import Cursors, pack, precedence, unpack
+from tapedeck.streams.frame import OWN, Cursors, pack, precedence, unpack
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 STAGED = b"~staged\0"
@@ -86,11 +86,20 @@ def wins(value: bytes, known: bytes | None) -> bool:
     return known is None or precedence(value) >= precedence(known)
 
 
+def at_epoch(data: bytes, epoch: int) -> bytes:
+    """The value behind ``data`` in another epoch, free of the changelog that it was in."""
+    value = unpack(data)
+    logs = {rank: topic_id for rank, topic_id in value.logs.items() if rank != OWN}
+    return pack(epoch, value.cursors, value.body, logs)
+
+
 def staged_records(values: Values, epoch: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """(partition, key, value) of the staged records that put ``values`` into force at ``epoch``."""
+    """(partition, key, value) of the staged records that put ``values`` into force at ``epoch``.
+
+    They may come from another changelog, a snapshot's; from now on they belong to this one.
+    """
     for (partition, key), data in sorted(values.items()):
-        value = unpack(data)
-        yield partition, STAGED + key, pack(*value._replace(epoch=epoch))
+        yield partition, STAGED + key, at_epoch(data, epoch)
 
 
 def commit_of(values: Values, epoch: int, home: int, source: str) -> Commit:

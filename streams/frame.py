@@ -23,7 +23,9 @@ ID_BYTES = 16
 
 Cursors = Mapping[tuple[int, int], int]
 Logs = Mapping[int, bytes]
-"""The id of the topic that a cursor counts in, by input rank; only where it is known."""
+"""The id of the topic that a cursor counts in, by input rank, and under OWN that of the changelog that the
+value was written to; only where they are known."""
+OWN = 255
 NO_LOGS: Logs = MappingProxyType({})
 
 
@@ -39,14 +41,16 @@ class Value(NamedTuple):
 
 def pack(epoch: int, cursors: Cursors, body: bytes, logs: Logs = NO_LOGS) -> bytes:
     """The bytes of a value; cursors and logs are written in order, so equal values are equal bytes."""
-    parts = [_HEAD.pack(_MAGIC, VERSION, epoch, len(cursors))]
-    parts.extend(_CURSOR.pack(rank, part, cursors[rank, part]) for rank, part in sorted(cursors))
-    parts.append(bytes([len(logs)]))
+    parts = [_HEAD.pack(_MAGIC, VERSION, epoch, len(cursors)), *_cursors(cursors), bytes([len(logs)])]
     for rank, topic_id in sorted(logs.items()):
         assert len(topic_id) == ID_BYTES
         parts.append(_LOG.pack(rank, topic_id))
     parts.append(body)
     return b"".join(parts)
+
+
+def _cursors(cursors: Cursors) -> list[bytes]:
+    return [_CURSOR.pack(rank, part, cursors[rank, part]) for rank, part in sorted(cursors)]
 
 
 def unpack(data: bytes) -> Value:
@@ -73,9 +77,16 @@ def unpack(data: bytes) -> Value:
         raise _not_a_value(data) from None
 
 
+def without_logs(data: bytes) -> bytes:
+    """The value behind ``data`` in format 1: the same wherever it was applied."""
+    value = unpack(data)
+    parts = [_HEAD.pack(_MAGIC, _WITHOUT_LOGS, value.epoch, len(value.cursors)), *_cursors(value.cursors)]
+    return b"".join([*parts, value.body])
+
+
 def logs_of(cursors: Cursors, known: Logs, stored: Logs = NO_LOGS) -> dict[int, bytes]:
     """The logs of a value with ``cursors``: the ``known`` ids of its inputs, else what it had ``stored``."""
-    ranks = sorted({rank for rank, _ in cursors})
+    ranks = (*sorted({rank for rank, _ in cursors}), OWN)
     found = {rank: known.get(rank) or stored.get(rank, b"") for rank in ranks}
     return {rank: topic_id for rank, topic_id in found.items() if topic_id}
 

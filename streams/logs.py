@@ -1,7 +1,8 @@
-"""Which log a stage's state belongs to: the ids of its input topics, as values keep them and as they are now.
+"""Which logs a stage's state belongs to: the ids of its topics, as values keep them and as they are now.
 
 A topic that was deleted and made anew under its name is another log. Cursors and watermarks of the old one
-mean nothing in it: what it holds below them would count as repeats.
+mean nothing in it: what it holds below them would count as repeats. A changelog that was made anew holds a
+part of the table at most: a value in it that was written for the old one tells.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from types import MappingProxyType
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import StageSpec
-from tapedeck.streams.frame import Logs, Value, unpack
+from tapedeck.streams.frame import OWN, Logs, Value, unpack
 
 TopicIds = Mapping[str, bytes]
 """Ids of topics by catalogue name, 16 bytes; those that are unknown are left out, or empty."""
@@ -17,43 +18,41 @@ NO_IDS: TopicIds = MappingProxyType({})
 
 
 def logs_now(spec: StageSpec, ids: TopicIds) -> Logs:
-    """The ids of a stage's inputs by rank, where they are known."""
-    return {rank: ids[name] for rank, name in enumerate(spec.inputs) if ids.get(name)}
+    """The ids of a stage's inputs and changelog as values keep them, where they are known."""
+    return {rank: ids[name] for rank, name in _names(spec).items() if ids.get(name)}
 
 
-def replaced(spec: StageSpec, stored: Logs, now: Logs) -> str | None:
-    """The first input whose topic is not the one that a value with the logs ``stored`` was applied from."""
-    for rank, topic_id in stored.items():
-        if rank in now and now[rank] != topic_id and rank < len(spec.inputs):
-            return spec.inputs[rank]
-    return None
+def _names(spec: StageSpec) -> dict[int, str]:
+    return dict(enumerate(spec.inputs)) | {OWN: spec.changelog}
 
 
 def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
     """The value behind ``data``. Raises Fatal where it was applied from a topic that was made anew since."""
     value = unpack(data)
-    name = replaced(spec, value.logs, now)
-    if name is not None:
-        rank = spec.inputs.index(name)
-        raise made_anew(spec, name, value.logs[rank], now[rank])
+    for rank, topic_id in value.logs.items():
+        if now.get(rank, topic_id) != topic_id:
+            raise Fatal(
+                f"topic {_names(spec)[rank]} was made anew: the state of the {spec.name} stage belongs "
+                f"to the one with the id {short(topic_id)}",
+                value=short(now[rank]),
+                remedy=rebuild(spec) if rank == OWN else start_over(spec),
+            )
     return value
 
 
-def made_anew(spec: StageSpec, name: str, known: bytes, found: bytes) -> Fatal:
-    """What is said where the topic ``name`` is another one than the ``known``."""
-    return Fatal(
-        f"topic {name} was made anew: the {spec.name} stage's state was applied from the topic with the id "
-        f"{short(known)}",
-        value=short(found),
-        remedy=start_over(spec),
+def start_over(spec: StageSpec) -> str:
+    """The remedy where an input is another topic: state and offsets go, what the inputs hold stays."""
+    return (
+        f"stop the {spec.name} workers, then `tape topics --recreate {spec.changelog}`: the stage starts "
+        "over and applies every record that its inputs hold now once"
     )
 
 
-def start_over(spec: StageSpec) -> str:
-    """The remedy that loses no record: the stage's state and offsets go, its inputs stay."""
+def rebuild(spec: StageSpec) -> str:
+    """The remedy where the changelog is another topic, or lost records."""
     return (
-        "stop the stage's workers, then `tape topics --recreate "
-        f"{spec.changelog}`: it starts over, and every record that its inputs hold now is applied once"
+        f"stop the {spec.name} workers, then `tape rebuild {spec.name} --apply` makes the table again from "
+        f"its inputs, or `tape topics --recreate {spec.changelog}` lets the stage start over"
     )
 
 

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import Described, describe_ids
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
@@ -62,17 +64,28 @@ def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]
         ]
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
-        configs = {resource.name: future.result(timeout_s) for resource, future in futures.items()}
+        configs = {resource.name: _unless_gone(future, timeout_s) for resource, future in futures.items()}
     except KafkaException as error:
         raise _unreachable(cluster, error) from error
     wanted = layout.topic_config(CATALOGUE[0].name)
     return {
         name: Found(
             len(known[name].partitions),
-            {key: str(entry.value) for key, entry in configs[name].items() if key in wanted},
+            {key: str(each.value) for key, each in config.items() if key in wanted},
         )
         for name in names
+        if (config := configs[name]) is not None
     }
+
+
+def _unless_gone(answer: "Future[Any]", timeout_s: float) -> Any:
+    """The answer about a topic; None for one that was deleted since it was listed."""
+    try:
+        return answer.result(timeout_s)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def compare(found: Mapping[str, Found], layout: Layout) -> list[Difference]:
@@ -102,12 +115,13 @@ def _differences(
             "the number of partitions",
             str(found.partitions),
             str(partitions),
-            "it is fixed at creation: play into another prefix, or delete the topic and create it again",
+            "it is fixed at creation: write its records again under another prefix, or here after `tape topics "
+            f"--recreate {catalogue_name}`",
         )
     for key, expected in layout.topic_config(catalogue_name).items():
         value = found.config.get(key, "unknown")
         if value != expected:
-            remedy = "set it with your cluster's tool, or delete the topic and create it again"
+            remedy = "set it with your cluster's tool (`kafka-configs --alter`), the records stay"
             yield Difference(name, Kind.CONFIG, key, value, expected, remedy)
 
 
@@ -163,10 +177,58 @@ def _create(cluster: Cluster, missing: set[str], timeout_s: float) -> list[str]:
     return created
 
 
-def check(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> None:
-    """Raise CatalogueMismatch where the cluster differs from the catalogue: what workers ask at start."""
+def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_S) -> None:
+    """Delete the catalogue's topics ``names``, where they are there, and create them again: all is gone then.
+
+    Returns when the cluster tells the new ones. Raises Retry where it does not, and the call is repeated.
+    """
+    names = list(names)
+    wires = [cluster.layout.wire_name(name) for name in names]
+    before = describe_ids(cluster, names)
+    _delete(cluster, [wire for wire, name in zip(wires, names, strict=True) if before[name]], timeout_s)
+    deadline = time.monotonic() + timeout_s
+    while any((now := describe_ids(cluster, names)).values()):
+        if all(each is None or _is_new(each, before[name]) for name, each in now.items()):
+            break  # somebody else, or the broker by itself, was faster
+        _wait(cluster, deadline, "the deleted topics are still there")
+    _create(cluster, set(wires), timeout_s)
+    while not all(
+        each and _is_new(each, before[name]) for name, each in describe_ids(cluster, names).items()
+    ):
+        _wait(cluster, deadline, "the new topics are not there yet")
+    check(cluster, timeout_s, names)
+
+
+def _is_new(now: Described, before: Described | None) -> bool:
+    return before is None or not now.topic_id or now.topic_id != before.topic_id
+
+
+def _delete(cluster: Cluster, wires: list[str], timeout_s: float) -> None:
+    if not wires:
+        return
+    admin = admin_of(cluster)
+    try:
+        answers = admin.delete_topics(wires, operation_timeout=timeout_s, request_timeout=timeout_s)
+        for answer in answers.values():
+            _unless_gone(answer, timeout_s)
+    except KafkaException as error:
+        raise _unreachable(cluster, error) from error
+
+
+def _wait(cluster: Cluster, deadline: float, what: str) -> None:
+    if time.monotonic() > deadline:
+        raise Retry(what, value=cluster.bootstrap, remedy="do it again: what was begun is gone on with")
+    time.sleep(_POLL_S)
+
+
+def check(cluster: Cluster, timeout_s: float = TIMEOUT_S, names: Iterable[str] = ()) -> None:
+    """Raise CatalogueMismatch where the cluster differs from the catalogue: what workers ask at start.
+
+    ``names``: only these topics; by default all.
+    """
+    wires = {cluster.layout.wire_name(name) for name in names}
     differences = compare(describe(cluster, timeout_s), cluster.layout)
-    refuse([d for d in differences if d.kind is not Kind.UNEXPECTED])
+    refuse([d for d in differences if d.kind is not Kind.UNEXPECTED and (not wires or d.topic in wires)])
 
 
 def refuse(differences: list[Difference]) -> None:

@@ -103,7 +103,7 @@ class Job:
         self.start = start or Start()
         self.sink, self.origin, self.ingest_us = sink, origin, ingest_us
         self._source, self._progress = source, progress
-        self.ids = source.topic_ids(self.spec.inputs)
+        self.ids = source.topic_ids((*self.spec.inputs, self.spec.changelog))
         self._logs = logs_now(self.spec, self.ids)
         self._wires = Wires(self.spec, self.layout, origin, task.home)
         self._records = Records(origin, ingest_us) if sink is not None else None

@@ -25,7 +25,15 @@ from tapedeck.streams.blocks import Block, Source
 from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
 from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
 from tapedeck.streams.bulk.task import run_task
-from tapedeck.streams.changelog import APPLIED_KEY, Changelog, Values, commit_of, settle, staged_records
+from tapedeck.streams.changelog import (
+    APPLIED_KEY,
+    Changelog,
+    Values,
+    at_epoch,
+    commit_of,
+    settle,
+    staged_records,
+)
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
 from tapedeck.streams.topology import spec_of
@@ -239,8 +247,8 @@ def _switch(plan: Plan, epoch: int, now_ms: int) -> Wire:
     name, task = spec_of(plan.task.stage).changelog, plan.task
     if task.account_id is not None:
         key = task.account_id.encode()
-        value = unpack(plan.values.get((task.home, key), pack(0, {}, b"")))
-        return Wire(name, task.home, key, pack(epoch, value.cursors, value.body), now_ms, [])
+        value = at_epoch(plan.values.get((task.home, key), pack(0, {}, b"")), epoch)
+        return Wire(name, task.home, key, value, now_ms, [])
     at = iso_time(plan.label) if plan.label is not None else "no watermark"
     commit = commit_of(plan.values, epoch, task.home, f"{plan.whence} at {at}")
     return Wire(name, task.home, APPLIED_KEY, commit.packed(), now_ms, [])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.digests import of_state
-from tapedeck.streams.frame import VERSION, Value, logs_of, pack, precedence, unpack
+from tapedeck.streams.frame import OWN, VERSION, Value, logs_of, pack, precedence, unpack, without_logs
 
 CURSORS = st.dictionaries(
     st.tuples(st.integers(0, 255), st.integers(0, 65_535)), st.integers(-(2**63), 2**63 - 1), max_size=20
@@ -49,6 +49,7 @@ def test_the_bytes_are_these_for_ever() -> None:
 def test_a_value_of_format_1_is_read_and_does_not_say_which_topic_it_counts_in() -> None:
     assert unpack(FORMAT_1) == Value(3, {(1, 2): 5, (0, 1): -1}, b"body", {})
     assert precedence(FORMAT_1) == (3, 4)
+    assert without_logs(pack(3, {(1, 2): 5, (0, 1): -1}, b"body", {1: ID})) == FORMAT_1
 
 
 @given(EPOCHS, CURSORS, LOGS)
@@ -64,6 +65,7 @@ def test_a_value_keeps_the_ids_of_the_inputs_that_it_has_a_cursor_in() -> None:
     cursors = {(0, 1): 5, (2, 0): 7}
     assert logs_of(cursors, {0: ID, 1: ID}) == {0: ID}
     assert logs_of(cursors, {0: ID}, {0: b"-" * 16, 2: b"o" * 16}) == {0: ID, 2: b"o" * 16}
+    assert logs_of({}, {OWN: ID}) == {OWN: ID}
 
 
 GOOD = pack(1, {(0, 0): 7}, b"body", {0: ID})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import Message
-from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.frame import OWN, pack, unpack
 from tapedeck.streams.merge import Item, JoinMark, Record, Skip, Unreadable
 from tapedeck.streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Produced
 from tapedeck.topics.catalogue import WATERMARK_KEY
@@ -277,10 +277,10 @@ OLD, NEW = b"o" * 16, b"n" * 16
 
 
 def test_a_value_says_which_topic_its_cursors_count_in() -> None:
-    bench = Bench(ids={"bars": OLD})
+    bench = Bench(ids={"bars": OLD, "features.changelog": NEW})
     bench.apply(record("A", 5), mark(T0, 6))
     for key in (b"A", WATERMARK_KEY):
-        assert unpack(bench.store.get(0, key) or b"").logs == {0: OLD}
+        assert unpack(bench.store.get(0, key) or b"").logs == {0: OLD, OWN: NEW}
 
 
 def test_a_value_without_an_id_gets_it_with_the_next_record_and_never_loses_it() -> None:
@@ -294,10 +294,13 @@ def test_a_value_without_an_id_gets_it_with_the_next_record_and_never_loses_it()
 
 
 @pytest.mark.parametrize("key", [b"A", WATERMARK_KEY])
-def test_a_value_of_a_topic_that_was_made_anew_stops_the_stage_and_names_the_remedy(key: bytes) -> None:
-    bench = Bench(ids={"bars": NEW})
-    bench.store.put(0, key, pack(0, {(0, 0): 1}, b"41", {0: OLD}))
-    with pytest.raises(Fatal, match="topic bars was made anew") as caught:
+@pytest.mark.parametrize("name, rank", [("bars", 0), ("features.changelog", OWN)])
+def test_a_value_of_a_topic_that_was_made_anew_stops_the_stage_and_names_the_remedy(
+    key: bytes, name: str, rank: int
+) -> None:
+    bench = Bench(ids={name: NEW})
+    bench.store.put(0, key, pack(0, {(0, 0): 1}, b"41", {rank: OLD}))
+    with pytest.raises(Fatal, match=f"topic {name} was made anew") as caught:
         bench.apply(record("A", 2))
     assert OLD.hex()[:12] in str(caught.value)
     assert NEW.hex()[:12] in str(caught.value)

@@ -1,0 +1,208 @@
+"""Whether the state that a worker finds belongs to the topics that are there.
+
+Before a disk is opened: one that was kept of another changelog is no copy of this one, and is emptied.
+After each recovery, before anything is processed: the values of the table and the offsets of the group are
+compared with the topics. What does not fit stops the worker; ``agents.topic_watch`` looks on from there.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import rocksdict
+from faust.stores.rocksdb import Store as RocksStore
+
+from tapedeck.agents.table import CHANGELOG_ID, ShellStore
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.groups import KafkaGroups
+from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.streams.changelog import Values
+from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.frame import unpack
+from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value, rebuild, start_over
+from tapedeck.streams.merge import Part, parts_of
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
+
+log = logging.getLogger("tapedeck.identity")
+
+AGAIN_S = 1.0
+
+Bounds = Mapping[Part, tuple[int, int]]
+Committed = Mapping[Part, int | None]
+
+
+class Identity:
+    """The check of one stage's state. ``ids``: the topics as they were when the process started.
+
+    ``only_key``: an account's, whose table is one value in partition ``home``.
+    """
+
+    def __init__(
+        self, cluster: Cluster, spec: StageSpec, group: str, *, only_key: bytes | None = None, home: int = 0
+    ) -> None:
+        self._cluster, self._spec, self._group = cluster, spec, group
+        self._only_key, self._home = only_key, home
+        self.ids: TopicIds = NO_IDS
+
+    def empty_other_disks(self, folder_of: Callable[[int], Path]) -> None:
+        """Remove table partitions on disk that are no copy of the changelog. Raises as ``other_disks``."""
+        changelog = self._spec.changelog
+        kept = {
+            part: folder_of(part)
+            for part in range(self._cluster.layout.partitions(changelog))
+            if (folder_of(part) / "CURRENT").exists()
+        }
+        if not kept:
+            return
+        bounds = self._bounds((*self._spec.inputs, changelog))
+        inputs = {part: each for part, each in bounds.items() if part[0] != changelog}
+        committed = KafkaGroups(self._cluster).committed(self._group, inputs)
+        progress = any((at or 0) > inputs[part][0] for part, at in committed.items())
+        log_ends = {part: end for (name, part), (_, end) in bounds.items() if name == changelog}
+        for part in other_disks(self._spec, kept, self.ids, log_ends, progress=progress):
+            log.warning("%s/%d: its disk was kept of another changelog: emptied", self._spec.name, part)
+            shutil.rmtree(kept[part])
+
+    def check(self, store: ShellStore) -> None:
+        """Raise Fatal where the recovered table or the group's offsets do not fit the topics.
+
+        A broker that does not answer is waited for.
+        """
+        held = store.held()
+        tasks = [(self._home, held)] if self._spec.scale == "single" else [(part, [part]) for part in held]
+        for home, partitions in tasks if held else []:
+            values = dict(_values(store, partitions, self._only_key))
+            while True:
+                try:
+                    self._check_task(home, values)
+                    break
+                except Retry as error:
+                    log.error("%s waits: %s", self._spec.name, error)
+                    time.sleep(AGAIN_S)
+
+    def _check_task(self, home: int, values: Values) -> None:
+        refuse_other_topics(self._spec, values, self.ids)
+        parts = self._parts(home)
+        bounds = self._bounds(dict.fromkeys(name for name, _ in parts))
+        committed = KafkaGroups(self._cluster).committed(self._group, parts)
+        refuse_beyond(self._spec, values, committed, bounds)
+        if (home, self._only_key or WATERMARK_KEY) in values:
+            return
+        trigger = {part: bounds[part][0] for part in parts if part[0] == self._spec.trigger}
+        passed = {part: (low, committed[part] or 0) for part, low in trigger.items()}
+        for chunk in read_parts(self._cluster, passed):
+            refuse_lost(self._spec, chunk, self._only_key)
+
+    def _parts(self, home: int) -> list[Part]:
+        if self._only_key is not None:
+            return [(self._spec.trigger, home)]
+        partitions = {name: self._cluster.layout.partitions(name) for name in self._spec.inputs}
+        return [(n, p) for n, parts in parts_of(self._spec, (home,), partitions).items() for p in parts]
+
+    def _bounds(self, names: Iterable[str]) -> Bounds:
+        consumer = new_consumer(self._cluster)
+        try:
+            return ends(consumer, self._cluster.layout, tuple(names))
+        finally:
+            consumer.close()
+
+
+def other_disks(
+    spec: StageSpec, kept: Mapping[int, Path], ids: TopicIds, log_ends: Mapping[int, int], *, progress: bool
+) -> list[int]:
+    """The table partitions, of those ``kept`` on disk, that are no copy of the changelog.
+
+    ``progress``: whether the group has passed any record. Raises Fatal where it has, and a disk is ahead of a
+    changelog that may be its own: emptied, its values would be lost.
+    """
+    found = []
+    now = ids.get(spec.changelog, b"")
+    for partition, folder in sorted(kept.items()):
+        topic_id, offset = _copy_of(folder)
+        is_other = bool(topic_id and now and topic_id != now)
+        is_ahead = offset is not None and offset >= log_ends[partition]
+        if is_ahead and not is_other and progress:
+            raise Fatal(
+                f"the disk of {spec.name}/{partition} stands at offset {offset} of {spec.changelog}, "
+                f"which ends at {log_ends[partition]}: the changelog was made anew or cut",
+                value=str(folder),
+                remedy=rebuild(spec),
+            )
+        if is_other or is_ahead:
+            found.append(partition)
+    return found
+
+
+def _copy_of(folder: Path) -> tuple[bytes, int | None]:
+    """The id of the changelog that a disk was kept of, empty where it has none, and its offset there."""
+    options, mode = rocksdict.Options(raw_mode=True), rocksdict.AccessType.read_only()
+    db = rocksdict.Rdict(str(folder), options=options, access_type=mode)
+    try:
+        topic_id, offset = db.get(CHANGELOG_ID), db.get(RocksStore.offset_key)
+        return bytes(topic_id or b""), None if offset is None else int(offset)
+    finally:
+        db.close()
+
+
+def refuse_other_topics(spec: StageSpec, values: Values, ids: TopicIds) -> None:
+    """Raise Fatal for the first value that belongs to a topic that was made anew since."""
+    now = logs_now(spec, ids)
+    for value in values.values():
+        read_value(spec, value, now)
+
+
+def refuse_beyond(spec: StageSpec, values: Values, committed: Committed, bounds: Bounds) -> None:
+    """Raise Fatal where a cursor or a committed offset lies beyond the end of its log."""
+    reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
+    for (_, key), data in values.items():
+        if key != WATERMARK_KEY:
+            for (rank, partition), at in unpack(data).cursors.items():
+                part = (spec.inputs[rank], partition)
+                reached[part] = max(reached.get(part, 0), at + 1)
+    for part, at in sorted(reached.items()):
+        end = bounds[part][1]
+        if at > end:
+            raise Fatal(
+                f"the {spec.name} stage has gone up to offset {at} of {part[0]}/{part[1]}, which ends "
+                f"at {end}: the topic was made anew or cut",
+                value=at,
+                remedy=start_over(spec),
+            )
+
+
+def refuse_lost(spec: StageSpec, passed: Iterable[Message], only_key: bytes | None) -> None:
+    """Raise Fatal where a table without its value was to hold one of what its group has ``passed``."""
+    for message in passed:
+        if _leaves_a_value(message, only_key):
+            raise Fatal(
+                f"the {spec.name} stage has no state, but its group has passed offset {message.offset} of "
+                f"{message.topic}/{message.partition}: the changelog {spec.changelog} was made anew or cut",
+                remedy=rebuild(spec),
+            )
+
+
+def _leaves_a_value(message: Message, only_key: bytes | None) -> bool:
+    """A watermark does; of an account's inbox the account's own records do, where they can be read."""
+    if only_key is None:
+        return readable_label(message) is not None
+    if message.key != only_key:
+        return False
+    try:
+        decode(topic(message.topic).schema or "", message.value)
+    except DeadLetter:
+        return False
+    return True
+
+
+def _values(
+    store: ShellStore, partitions: Iterable[int], only_key: bytes | None
+) -> Iterator[tuple[tuple[int, bytes], bytes]]:
+    for partition in partitions:
+        for key, value in store.values_of(partition):
+            if only_key in (None, key):
+                yield (partition, key), value

@@ -1,0 +1,93 @@
+"""The topics of a process while it runs: one that is deleted, made anew or given more partitions ends it.
+
+What was written between the change and the next look names the topics that the process believed in, so the
+next start sees it (``agents.identity``).
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import Described, describe_ids
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.logs import TopicIds, rebuild, short, start_over
+
+log = logging.getLogger("tapedeck.topics")
+
+LOOK_S = 2.0
+REPLACED_EXIT = 72
+
+
+def end_process(error: Exception) -> NoReturn:
+    """Say why and be gone before another batch is applied; kill -9 is a normal stop here."""
+    log.critical("%s", error)
+    logging.shutdown()
+    os._exit(REPLACED_EXIT)
+
+
+def topics_of(specs: Iterable[StageSpec]) -> tuple[str, ...]:
+    """What stages read, write and keep their tables in."""
+    names = (name for spec in specs for name in (*spec.inputs, *spec.outputs, spec.changelog))
+    return tuple(dict.fromkeys(names))
+
+
+class TopicWatch:
+    """The topics of ``specs`` as they were when this was made.
+
+    Raises Fatal for one that is missing or has other partitions, Retry where the broker does not answer.
+    """
+
+    def __init__(self, cluster: Cluster, specs: Sequence[StageSpec]) -> None:
+        self._cluster, self._specs = cluster, specs
+        self._names = topics_of(specs)
+        self._known = describe_ids(cluster, self._names)
+        self.refuse(self._known)
+
+    @property
+    def ids(self) -> TopicIds:
+        """The ids by catalogue name, where the broker gives some."""
+        return {name: each.topic_id for name, each in self._known.items() if each and each.topic_id}
+
+    async def run(self) -> None:
+        """Look every LOOK_S and end the process where something changed; a broker that is away changes
+        nothing."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                self.refuse(await asyncio.to_thread(describe_ids, self._cluster, self._names))
+            except Retry:
+                continue
+            except Fatal as error:
+                end_process(error)
+
+    def refuse(self, found: Mapping[str, Described | None]) -> None:
+        """Raise Fatal, naming the first topic that is not what it was."""
+        for name in self._names:
+            now, before = found.get(name), self._known[name]
+            wire, wanted = self._cluster.layout.wire_name(name), self._cluster.layout.partitions(name)
+            if now is None:
+                remedy = f"`tape topics --recreate {name}` creates it and starts over what depends on it"
+                raise Fatal(f"topic {wire} was deleted", remedy=f"stop the workers, then {remedy}")
+            if before and before.topic_id and now.topic_id and now.topic_id != before.topic_id:
+                what = f"topic {wire} was made anew: it had the id {short(before.topic_id)}"
+                raise Fatal(what, value=short(now.topic_id), remedy=self._remedy(name))
+            if now.partitions != wanted:
+                raise Fatal(
+                    f"topic {wire} has another number of partitions than the layout's {wanted}: some of its "
+                    "records would not be read, or not in order",
+                    value=now.partitions,
+                    remedy="stop its writers, and write its records again under another prefix, or here "
+                    f"after `tape topics --recreate {name}`",
+                )
+
+    def _remedy(self, name: str) -> str:
+        for spec in self._specs:
+            if name == spec.changelog:
+                return rebuild(spec)
+            if name in spec.inputs:
+                return start_over(spec)
+        return f"stop the workers, then `tape topics --recreate {name}`: its stage writes it again"
