@@ -20,10 +20,10 @@ from tapedeck.agents.table import ShellStore, ShellTable
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.agents.topic_watch import end_process
+from tapedeck.agents.topic_watch import TopicWatch, end_process
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Scale, Stage, StageSpec
-from tapedeck.streams.logs import TopicIds
 from tapedeck.streams.topology import make_stage, spec_of
 
 SESSION_TIMEOUT_S = 6.0
@@ -142,11 +142,12 @@ class StageApp:
         self.runner.probe = probe
         self.table.probe = probe
 
-    def begin(self, ids: TopicIds) -> None:
+    def begin(self, watch: TopicWatch) -> None:
         """Take the topics as they are now, before Faust opens a disk: one of another changelog is emptied."""
         store = self._store()
-        self.identity.ids = self.runner.ids = ids
-        store.changelog_id = ids.get(self.spec.changelog, b"")
+        self.identity.take(watch)
+        self.runner.ids = watch.ids
+        store.changelog_id = watch.ids.get(self.spec.changelog, b"")
         self.identity.empty_other_disks(store.partition_path)
 
     def _store(self) -> ShellStore:

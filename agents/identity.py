@@ -15,6 +15,7 @@ import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
 
 from tapedeck.agents.table import CHANGELOG_ID, ShellStore
+from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
@@ -22,8 +23,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.contract import Message, StageSpec
-from tapedeck.streams.frame import unpack
-from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value, rebuild, start_over
+from tapedeck.streams.logs import NO_IDS, Bounds, TopicIds, rebuild, refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part, parts_of
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
@@ -32,12 +32,9 @@ log = logging.getLogger("tapedeck.identity")
 
 AGAIN_S = 1.0
 
-Bounds = Mapping[Part, tuple[int, int]]
-Committed = Mapping[Part, int | None]
-
 
 class Identity:
-    """The check of one stage's state. ``ids``: the topics as they were when the process started.
+    """The check of one stage's state against the topics as they were when the process started.
 
     ``only_key``: an account's, whose table is one value in partition ``home``.
     """
@@ -47,7 +44,12 @@ class Identity:
     ) -> None:
         self._cluster, self._spec, self._group = cluster, spec, group
         self._only_key, self._home = only_key, home
-        self.ids: TopicIds = NO_IDS
+        self._ids: TopicIds = NO_IDS
+        self._look: Callable[[], None] = lambda: None
+
+    def take(self, watch: TopicWatch) -> None:
+        """Compare with the topics of ``watch``."""
+        self._ids, self._look = watch.ids, watch.look
 
     def empty_other_disks(self, folder_of: Callable[[int], Path]) -> None:
         """Remove table partitions on disk that are no copy of the changelog. Raises as ``other_disks``."""
@@ -64,7 +66,7 @@ class Identity:
         committed = KafkaGroups(self._cluster).committed(self._group, inputs)
         progress = any((at or 0) > inputs[part][0] for part, at in committed.items())
         log_ends = {part: end for (name, part), (_, end) in bounds.items() if name == changelog}
-        for part in other_disks(self._spec, kept, self.ids, log_ends, progress=progress):
+        for part in other_disks(self._spec, kept, self._ids, log_ends, progress=progress):
             log.warning("%s/%d: its disk was kept of another changelog: emptied", self._spec.name, part)
             shutil.rmtree(kept[part])
 
@@ -79,6 +81,7 @@ class Identity:
             values = dict(_values(store, partitions, self._only_key))
             while True:
                 try:
+                    self._look()
                     self._check_task(home, values)
                     break
                 except Retry as error:
@@ -86,7 +89,7 @@ class Identity:
                     time.sleep(AGAIN_S)
 
     def _check_task(self, home: int, values: Values) -> None:
-        refuse_other_topics(self._spec, values, self.ids)
+        refuse_other_topics(self._spec, values, self._ids)
         parts = self._parts(home)
         bounds = self._bounds(dict.fromkeys(name for name, _ in parts))
         committed = KafkaGroups(self._cluster).committed(self._group, parts)
@@ -147,32 +150,6 @@ def _copy_of(folder: Path) -> tuple[bytes, int | None]:
         return bytes(topic_id or b""), None if offset is None else int(offset)
     finally:
         db.close()
-
-
-def refuse_other_topics(spec: StageSpec, values: Values, ids: TopicIds) -> None:
-    """Raise Fatal for the first value that belongs to a topic that was made anew since."""
-    now = logs_now(spec, ids)
-    for value in values.values():
-        read_value(spec, value, now)
-
-
-def refuse_beyond(spec: StageSpec, values: Values, committed: Committed, bounds: Bounds) -> None:
-    """Raise Fatal where a cursor or a committed offset lies beyond the end of its log."""
-    reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
-    for (_, key), data in values.items():
-        if key != WATERMARK_KEY:
-            for (rank, partition), at in unpack(data).cursors.items():
-                part = (spec.inputs[rank], partition)
-                reached[part] = max(reached.get(part, 0), at + 1)
-    for part, at in sorted(reached.items()):
-        end = bounds[part][1]
-        if at > end:
-            raise Fatal(
-                f"the {spec.name} stage has gone up to offset {at} of {part[0]}/{part[1]}, which ends "
-                f"at {end}: the topic was made anew or cut",
-                value=at,
-                remedy=start_over(spec),
-            )
 
 
 def refuse_lost(spec: StageSpec, passed: Iterable[Message], only_key: bytes | None) -> None:

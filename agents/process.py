@@ -89,7 +89,7 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
     stages = [agent(settings) for agent in agents]
     watch = TopicWatch(settings.cluster, [stage.spec for stage in stages])
     for stage in stages:
-        stage.begin(watch.ids)
+        stage.begin(watch)
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(SESSION_TIMEOUT_S).run)
     first.task(watch.run)

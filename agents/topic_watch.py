@@ -58,11 +58,15 @@ class TopicWatch:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                self.refuse(await asyncio.to_thread(describe_ids, self._cluster, self._names))
+                await asyncio.to_thread(self.look)
             except Retry:
                 continue
             except Fatal as error:
                 end_process(error)
+
+    def look(self) -> None:
+        """Compare once. Raises as this does when it is made."""
+        self.refuse(describe_ids(self._cluster, self._names))
 
     def refuse(self, found: Mapping[str, Described | None]) -> None:
         """Raise Fatal, naming the first topic that is not what it was."""

@@ -11,10 +11,19 @@ from types import MappingProxyType
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.frame import OWN, Logs, Value, unpack
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 TopicIds = Mapping[str, bytes]
 """Ids of topics by catalogue name, 16 bytes; those that are unknown are left out, or empty."""
 NO_IDS: TopicIds = MappingProxyType({})
+Bounds = Mapping[Part, tuple[int, int]]
+"""(first, end) offset by input partition."""
+Committed = Mapping[Part, int | None]
+"""What a group has committed by input partition, None for nothing."""
+
+_ASKING = "account"
+"""The stage whose outputs are also asked of a broker."""
 
 
 def logs_now(spec: StageSpec, ids: TopicIds) -> Logs:
@@ -40,19 +49,56 @@ def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
     return value
 
 
+def refuse_other_topics(spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], ids: TopicIds) -> None:
+    """Raise Fatal for the first value that belongs to a topic that was made anew since."""
+    now = logs_now(spec, ids)
+    for value in values.values():
+        read_value(spec, value, now)
+
+
+def refuse_beyond(
+    spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], committed: Committed, bounds: Bounds
+) -> None:
+    """Raise Fatal where a cursor or a committed offset lies beyond the end of its log."""
+    reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
+    for (_, key), data in values.items():
+        if key != WATERMARK_KEY:
+            for (rank, partition), at in unpack(data).cursors.items():
+                part = (spec.inputs[rank], partition)
+                reached[part] = max(reached.get(part, 0), at + 1)
+    for part, at in sorted(reached.items()):
+        end = bounds[part][1]
+        if at > end:
+            raise Fatal(
+                f"the {spec.name} stage has gone up to offset {at} of {part[0]}/{part[1]}, which ends "
+                f"at {end}: the topic was made anew or cut",
+                value=at,
+                remedy=start_over(spec),
+            )
+
+
 def start_over(spec: StageSpec) -> str:
-    """The remedy where an input is another topic: state and offsets go, what the inputs hold stays."""
-    return (
-        f"stop the {spec.name} workers, then `tape topics --recreate {spec.changelog}`: the stage starts "
-        "over and applies every record that its inputs hold now once"
-    )
+    """The remedy where an input is another topic: state and offsets go, what the inputs hold stays.
+
+    An account would ask its broker for everything again; a rebuild asks for nothing.
+    """
+    if spec.name == _ASKING:
+        return rebuild(spec)
+    return f"stop the {spec.name} workers, then {_over(spec)}"
 
 
 def rebuild(spec: StageSpec) -> str:
     """The remedy where the changelog is another topic, or lost records."""
+    again = f"`tape rebuild {spec.name} --apply` makes the table again from the inputs"
+    if spec.name == _ASKING:
+        return f"stop the dispatchers, then {again}"
+    return f"stop the {spec.name} workers, then {again}; or {_over(spec)}"
+
+
+def _over(spec: StageSpec) -> str:
     return (
-        f"stop the {spec.name} workers, then `tape rebuild {spec.name} --apply` makes the table again from "
-        f"its inputs, or `tape topics --recreate {spec.changelog}` lets the stage start over"
+        f"`tape topics --recreate {spec.changelog}` lets the stage start over: every record that its inputs "
+        "hold now is applied once"
     )
 
 

@@ -6,11 +6,12 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described, describe_ids
+from tapedeck.connectors.kafka.reading import new_consumer
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
@@ -115,8 +116,8 @@ def _differences(
             "the number of partitions",
             str(found.partitions),
             str(partitions),
-            "it is fixed at creation: write its records again under another prefix, or here after `tape topics "
-            f"--recreate {catalogue_name}`",
+            "it is fixed at creation: write its records again under another prefix, or here after "
+            f"`tape topics --recreate {catalogue_name}`",
         )
     for key, expected in layout.topic_config(catalogue_name).items():
         value = found.config.get(key, "unknown")
@@ -188,19 +189,39 @@ def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_
     _delete(cluster, [wire for wire, name in zip(wires, names, strict=True) if before[name]], timeout_s)
     deadline = time.monotonic() + timeout_s
     while any((now := describe_ids(cluster, names)).values()):
-        if all(each is None or _is_new(each, before[name]) for name, each in now.items()):
+        if all(each is None or _is_another(each, before[name]) for name, each in now.items()):
             break  # somebody else, or the broker by itself, was faster
         _wait(cluster, deadline, "the deleted topics are still there")
     _create(cluster, set(wires), timeout_s)
-    while not all(
-        each and _is_new(each, before[name]) for name, each in describe_ids(cluster, names).items()
-    ):
+    while any(each is None for each in describe_ids(cluster, names).values()):
         _wait(cluster, deadline, "the new topics are not there yet")
     check(cluster, timeout_s, names)
 
 
-def _is_new(now: Described, before: Described | None) -> bool:
-    return before is None or not now.topic_id or now.topic_id != before.topic_id
+def _is_another(now: Described, before: Described | None) -> bool:
+    return before is None or (bool(now.topic_id) and now.topic_id != before.topic_id)
+
+
+def record_counts(
+    cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_S
+) -> dict[str, int | None]:
+    """How many offsets the catalogue's topics ``names`` keep, in all the partitions they have; None for one
+    that is not there. Raises Retry where the broker does not answer."""
+    counts: dict[str, int | None] = {}
+    consumer = new_consumer(cluster)
+    try:
+        known = consumer.list_topics(timeout=timeout_s).topics
+        for name in names:
+            wire = cluster.layout.wire_name(name)
+            found = known.get(wire)
+            parts = [TopicPartition(wire, partition) for partition in found.partitions] if found else []
+            kept = [consumer.get_watermark_offsets(part, timeout=timeout_s) for part in parts]
+            counts[name] = sum(high - low for low, high in kept) if found else None
+    except KafkaException as error:
+        raise _unreachable(cluster, error) from error
+    finally:
+        consumer.close()
+    return counts
 
 
 def _delete(cluster: Cluster, wires: list[str], timeout_s: float) -> None:

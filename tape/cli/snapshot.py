@@ -43,7 +43,8 @@ def save(
     with spooled(place) as here:
         read = tables.verified_tables if verify else tables.live_tables
         found = read(here, tasks, workers)
-    made = snapshot.save(snapshots_folder(), name, found, tables.fits_of(place), code_version())
+    ids = tables.ids_of(place, tasks)
+    made = snapshot.save(snapshots_folder(), name, found, tables.fits_of(place), code_version(), ids=ids)
     print(f"saved {sum(len(table.values) for table in found)} values")
     print(snapshot.told(made))
 

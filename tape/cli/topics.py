@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tapedeck.connectors.kafka.admin import Difference, Found, compare, describe, ensure
-from tapedeck.schemas.errors import CatalogueMismatch
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, is_named, pipeline_of, say_withheld
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, is_named, pipeline_of, say_withheld
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
@@ -17,13 +17,24 @@ DIFFERS = 1
 
 def topics(
     create: Annotated[bool, typer.Option("--create", help="Create the topics that are missing.")] = False,
+    *,
+    recreate: Annotated[
+        str | None,
+        typer.Option(
+            "--recreate", metavar="NAME", help="Delete and create NAME, and start over what depends on it."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --recreate: do not ask.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
     """List the catalogue beside what the cluster has; a difference is reported and the exit code is 1.
 
-    Nothing that exists is ever altered.
+    Nothing that exists is altered, but by --recreate: it says what it deletes, and asks.
     """
+    if recreate is not None:
+        _recreate(recreate, pipeline_of(bootstrap, prefix), yes=yes)
+        return
     if not create and not is_named(bootstrap):
         _show(Layout(prefix or ""), None, [])
         print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
@@ -43,6 +54,24 @@ def topics(
     say_withheld(cluster, [each.name for each in CATALOGUE if cluster.layout.wire_name(each.name) in found])
     if differences:
         raise typer.Exit(DIFFERS)
+
+
+def _recreate(name: str, pipeline: Pipeline, *, yes: bool) -> None:
+    from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - the list needs none of it
+    from tapedeck.tape.recreate import carry_out, plan_of, refuse_members, told  # noqa: PLC0415 - see above
+
+    cluster = pipeline.cluster
+    accounts = [each.account_id for each in pipeline.document().accounts]
+    plan = plan_of(name, cluster.layout, accounts)
+    refuse_members(plan, KafkaGroups(cluster))
+    for line in told(plan, cluster):
+        print(line, file=sys.stderr)
+    if not yes:
+        if not sys.stdin.isatty():
+            remedy = "add --yes where that is meant; nothing was changed"
+            raise Fatal("these records would be deleted", value=name, remedy=remedy)
+        typer.confirm("Delete them?", abort=True, err=True)
+    carry_out(plan, cluster, lambda line: print(line, file=sys.stderr))
 
 
 def _show(layout: Layout, found: dict[str, Found] | None, differences: list[Difference]) -> None:

@@ -8,7 +8,9 @@ from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import spec_of
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 
 PATIENCE_S = 30.0
@@ -31,13 +33,16 @@ def at_rest(
     """The live table and the committed offsets that belong to it.
 
     A worker between two batches is waited for. Raises Retry, saying what is behind, where it does not come to
-    rest; Fatal where nobody works and the group is behind the table: a worker died within a batch.
+    rest; Fatal where a topic is not the one that the table was applied from, and where nobody works and the
+    group is behind the table: a worker died within a batch.
     """
     until = time.monotonic() + patience_s
-    parts = inputs_of(task, source.layout)
+    spec, parts = spec_of(task.stage), inputs_of(task, source.layout)
     while True:
         before = groups.committed(group, parts)
         live = read_changelog(source, task).values()
+        refuse_other_topics(spec, live, source.topic_ids((*spec.inputs, spec.changelog)))
+        refuse_beyond(spec, live, before, source.ends(dict.fromkeys(name for name, _ in parts)))
         cut = applied_by(source, task, live).cut
         committed = groups.committed(group, parts)
         behind = {part: at for part, at in cut.items() if live and (committed[part] or 0) < at}

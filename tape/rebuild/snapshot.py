@@ -2,7 +2,8 @@
 
 A folder per snapshot: ``STAGE.parquet`` with one row per key and ``manifest.json``. The rows are (task, table
 partition, key, epoch, cursors, body, size); the manifest says what they fit: configuration, rules, cluster,
-prefix, partition counts, the offset after them per input partition, and their digest.
+prefix, partition counts, the offset after them per input partition, the ids of the topics that these offsets
+count in, and their digest.
 """
 
 import json
@@ -21,9 +22,11 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.bulk.job import Start, TaskId, inputs_of
 from tapedeck.streams.changelog import Values
-from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.frame import Logs, logs_of, pack, unpack, without_logs
 from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, short
 from tapedeck.streams.merge import Part
+from tapedeck.streams.topology import spec_of
 from tapedeck.tape.rebuild.verdict import Begin
 from tapedeck.topics.catalogue import Layout
 
@@ -96,6 +99,21 @@ class Snapshot:
         """The tasks whose tables it holds."""
         return {str(_task_of(told)) for told in self.manifest["tasks"]}
 
+    @property
+    def topic_ids(self) -> dict[str, bytes]:
+        """The ids of the topics that its offsets count in; none in one of an older release."""
+        return {name: bytes.fromhex(each) for name, each in self.manifest.get("topic_ids", {}).items()}
+
+    def refuse_other_topics(self, ids: TopicIds) -> None:
+        """Raise Fatal where a topic, of those in ``ids``, was made anew since."""
+        for name, known in self.topic_ids.items():
+            if ids.get(name, known) != known:
+                raise Fatal(
+                    f"topic {name} was made anew since the snapshot {self.name}",
+                    value=short(ids[name]),
+                    remedy=f"its offsets count in the one with the id {short(known)}: rebuild instead",
+                )
+
     def refuse_unless(self, fits: Fits) -> None:
         """Raise Fatal, naming what differs, where it belongs to something else."""
         for name, wanted in fits.fields().items():
@@ -115,7 +133,7 @@ class Snapshot:
                 raise Fatal(f"the snapshot {self.name} lacks {path.name}", remedy="take a new snapshot")
             try:
                 frame = pl.read_parquet(path)
-                found = _values(frame)
+                found = _values(frame, logs_now(spec_of(stage), self.topic_ids))
             except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
                 raise Fatal(
                     f"{path.name} of snapshot {self.name} cannot be read: {error}",
@@ -135,8 +153,11 @@ class Snapshot:
             yield Table(task, rows.get(str(task), {}), offsets, told["watermark"])
 
 
-def save(folder: Path, name: str, tables: Sequence[Table], fits: Fits, code_version: str) -> Snapshot:
-    """Write a snapshot under ``folder``. Raises Fatal for a bad name and one that is taken."""
+def save(
+    folder: Path, name: str, tables: Sequence[Table], fits: Fits, code_version: str, *, ids: TopicIds = NO_IDS
+) -> Snapshot:
+    """Write a snapshot under ``folder``. ``ids``: of the topics that its offsets count in. Raises Fatal for a
+    bad name and one that is taken."""
     if not _NAME.fullmatch(name):
         remedy = "use up to 64 letters, digits, dots, dashes and underscores"
         raise Fatal("this cannot be the name of a snapshot", value=name, remedy=remedy)
@@ -156,6 +177,7 @@ def save(folder: Path, name: str, tables: Sequence[Table], fits: Fits, code_vers
     manifest = {
         "format": FORMAT, **fits.fields(), "code_version": code_version, "digests": digests,
         "tasks": [_manifest_of(table) for table in tables],
+        "topic_ids": {name: each.hex() for name, each in sorted(ids.items())},
     }  # fmt: skip
     (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     made.rename(path)
@@ -257,20 +279,20 @@ def _frame(tables: Mapping[str, Values]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
 
-def _values(frame: pl.DataFrame) -> dict[str, Values]:
+def _values(frame: pl.DataFrame, logs: Logs) -> dict[str, Values]:
     found: dict[str, Values] = defaultdict(dict)
     for row in frame.iter_rows(named=True):
         cursors = {(each["rank"], each["partition"]): each["position"] for each in row["cursors"]}
-        framed = pack(row["epoch"], cursors, row["body"])
+        framed = pack(row["epoch"], cursors, row["body"], logs_of(cursors, logs))
         found[row["task"]][row["partition"], row["key"]] = framed
     return dict(found)
 
 
 def _digest(tables: Mapping[str, Values]) -> str:
-    """SHA-256 over the tables, whole values."""
+    """SHA-256 over the tables: epochs, cursors and bodies; the topics' ids stand in the manifest."""
     total = sha256()
     for task, values in sorted(tables.items()):
         for (partition, key), data in sorted(values.items()):
-            for piece in (task.encode(), b"%d" % partition, key, data):
+            for piece in (task.encode(), b"%d" % partition, key, without_logs(data)):
                 total.update(len(piece).to_bytes(4, "big") + piece)
     return total.hexdigest()

@@ -13,6 +13,8 @@ from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import unpack
+from tapedeck.streams.logs import TopicIds
+from tapedeck.streams.topology import spec_of
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
 from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import applied_by
@@ -49,12 +51,19 @@ def begun_at(
         at = iso_time(time_us)
         say(f"no snapshot of these stages stands at or before {at}: state is built from the first record on")
         return replace(place, since=time_us)
+    found.refuse_other_topics(place.basis.source.topic_ids(found.topic_ids))
     begins = {table.task: table.begin for table in found.tables(place.layout) if table.task in tasks}
     say(f"beginning at the snapshot {' '.join(told(found).split())}")
     for task in tasks:
         if task not in begins:
             say(f"it does not hold {task}, which is built from the first record on")
     return replace(place, begins=begins, since=time_us)
+
+
+def ids_of(place: Place, tasks: Iterable[TaskId]) -> TopicIds:
+    """The ids of the topics that offsets of ``tasks`` count in, where they are known."""
+    names = dict.fromkeys(name for task in tasks for name in spec_of(task.stage).inputs)
+    return place.basis.source.topic_ids(names)
 
 
 def label_of(task: TaskId, values: Values) -> int | None:
@@ -92,6 +101,7 @@ def restore(
     """Put a snapshot's tables in force. Raises Fatal, with nothing changed, where it does not fit, a group
     has members, or the outputs end before the snapshot."""
     snapshot.refuse_unless(fits_of(place))
+    snapshot.refuse_other_topics(place.basis.source.topic_ids(snapshot.topic_ids))
     source, wanted = place.basis.source, set(tasks)
     plans = []
     for table in snapshot.tables(place.layout):

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     UNREADABLE = "UNREADABLE"
     OFFSET_AHEAD = "OFFSET_AHEAD"
     LABEL_AHEAD = "LABEL_AHEAD"
+    CUT = "CUT"
 
 
 class Difference(NamedTuple):

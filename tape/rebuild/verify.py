@@ -25,7 +25,7 @@ from tapedeck.tape.rebuild.live import applied_by, position_of, read_changelog, 
 from tapedeck.tape.rebuild.naming import value_difference
 from tapedeck.tape.rebuild.outputs import Outputs
 from tapedeck.tape.rebuild.verdict import MOST, OFFSET, STATE, Basis, Begin, Difference, Kind, Verdict
-from tapedeck.topics.catalogue import topic
+from tapedeck.topics.catalogue import Cleanup, topic
 
 
 def verify_task(
@@ -52,7 +52,22 @@ def verify_task(
     found.differences += table_differences(basis.source, found, applied.beyond, committed)
     found.differences += output_differences(basis, found, since)
     found.compared = compared_in(basis.source, found)
+    if found.differences and begin is None:
+        found.differences[:0] = _cuts(basis.source, task)
     return found
+
+
+def _cuts(source: Source, task: TaskId) -> Iterator[Difference]:
+    """Inputs whose first records are gone: no rebuild can give what was made of them."""
+    bounds = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
+    for name, partition in inputs_of(task, source.layout):
+        first = bounds[name, partition][0]
+        if first and topic(name).cleanup is Cleanup.DELETE:
+            detail = (
+                f"it begins at offset {first}: it was cut, or its retention has passed. What live made of "
+                "the records before cannot be rebuilt; compare from a snapshot on (`--from TIME`)"
+            )
+            yield Difference(Kind.CUT, OFFSET, partition, name, "", detail)
 
 
 def table_differences(
