@@ -33,6 +33,7 @@ from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases
+from tapedeck.connectors.dispatch.newest import NAMES
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
@@ -75,6 +76,7 @@ class DispatchApp:
             home=home,
             after=self._after,
         )
+        self.stage_app.beside = ("signals", "controls", *NAMES)
         self._outbox = self.stage_app.outbox
         self._keys = credentials(account.key_ref, account.secret_ref)
         self._base_url = settings.address_of(account.base_url)

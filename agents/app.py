@@ -96,6 +96,8 @@ class StageApp:
         layout = settings.layout
         self.spec, self.settings = spec, settings
         self.recovered = asyncio.Event()
+        self.beside: tuple[str, ...] = ()
+        """Topics that the process reads beside the stage."""
         self.app = new_app(settings.group(name), settings, name, spec.scale)
         self.outbox = Outbox(settings.cluster, settings.group(name))
         self.table = self._new_table(only_key)

@@ -87,7 +87,8 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
     cluster_id_of(settings.cluster)
     check(settings.cluster)
     stages = [agent(settings) for agent in agents]
-    watch = TopicWatch(settings.cluster, [stage.spec for stage in stages])
+    beside = [name for stage in stages for name in stage.beside]
+    watch = TopicWatch(settings.cluster, [stage.spec for stage in stages], beside)
     for stage in stages:
         stage.begin(watch)
     first, *others = (stage.app for stage in stages)

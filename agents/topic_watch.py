@@ -36,14 +36,14 @@ def topics_of(specs: Iterable[StageSpec]) -> tuple[str, ...]:
 
 
 class TopicWatch:
-    """The topics of ``specs`` as they were when this was made.
+    """The topics of ``specs``, and those read ``beside``, as they were when this was made.
 
     Raises Fatal for one that is missing or has other partitions, Retry where the broker does not answer.
     """
 
-    def __init__(self, cluster: Cluster, specs: Sequence[StageSpec]) -> None:
-        self._cluster, self._specs = cluster, specs
-        self._names = topics_of(specs)
+    def __init__(self, cluster: Cluster, specs: Sequence[StageSpec], beside: Iterable[str] = ()) -> None:
+        self._cluster, self._specs, self._beside = cluster, specs, tuple(beside)
+        self._names = tuple(dict.fromkeys((*topics_of(specs), *self._beside)))
         self._known = describe_ids(cluster, self._names)
         self.refuse(self._known)
 
@@ -94,4 +94,6 @@ class TopicWatch:
                 return rebuild(spec)
             if name in spec.inputs:
                 return start_over(spec)
+        if name in self._beside:
+            return "start this process again: it keeps nothing of that topic"
         return f"stop the workers, then `tape topics --recreate {name}`: its stage writes it again"

@@ -4,7 +4,7 @@ Two brokers on one machine are easy to mix up, and a topic that was deleted and 
 another log: offsets of the old one mean nothing in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -93,6 +93,21 @@ def describe_ids(
         else:
             found[wires[wire]] = Described(_bytes_of(told.topic_id), len(told.partitions))
     return found
+
+
+def refuse_changed(cluster: Cluster, known: Mapping[str, Described | None]) -> None:
+    """Raise Fatal where a topic is not what it was when ``known`` was described, Retry as ``describe_ids``.
+
+    For whoever reads on and on: the records of another topic, or of partitions added, would not be read.
+    """
+    for name, now in describe_ids(cluster, known).items():
+        if now != known[name] or now is None or now.partitions != cluster.layout.partitions(name):
+            wire = cluster.layout.wire_name(name)
+            raise Fatal(
+                f"topic {wire} was deleted, made anew or given more partitions: not all of it would be read",
+                value=None if now is None else f"{now.partitions} partitions, id {now.topic_id.hex()[:12]}",
+                remedy="`tape topics` says what differs; then start again",
+            )
 
 
 def _bytes_of(topic_id: object) -> bytes:

@@ -4,15 +4,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import describe_ids, refuse_changed
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
-from tapedeck.schemas.errors import DeadLetter
+from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -80,7 +82,11 @@ def newest(
 
 
 def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[Message]:
-    """Messages from the ends of ``spans`` on, as they arrive, until the caller stops."""
+    """Messages from the ends of ``spans`` on, as they arrive, until the caller stops.
+
+    Raises Fatal, when nothing arrives, where the topic is not the one that it was.
+    """
+    known = describe_ids(cluster, dict.fromkeys(name for name, _ in spans))
     consumer = new_consumer(cluster)
     try:
         consumer.assign(
@@ -88,7 +94,10 @@ def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[M
         )
         while True:
             record = consumer.poll(1.0)
-            if record is not None and record.error() is None:
+            if record is None:
+                with suppress(Retry):  # a broker that is away is waited for
+                    refuse_changed(cluster, known)
+            elif record.error() is None:
                 yield to_message(record, cluster.layout)
     finally:
         consumer.close()

@@ -9,6 +9,7 @@ import pytest
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.frame import unpack
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 from tapedeck.tape.rebuild.snapshot import (
     MANIFEST,
@@ -142,3 +143,35 @@ def test_names_are_checked(saved: Snapshot, tmp_path: Path) -> None:
         save(tmp_path, "../noon", tables(), FITS, "0.1.0")
     with pytest.raises(Fatal, match=r"no such snapshot.*snapshots: noon"):
         load(tmp_path, "midnight")
+
+
+OLD, NEW = b"o" * 16, b"n" * 16
+
+
+def test_a_snapshot_says_which_topics_its_offsets_count_in_and_its_digest_does_not(tmp_path: Path) -> None:
+    without = save(tmp_path, "without", tables(), FITS, "0.1.0")
+    beside = save(tmp_path, "beside", tables(), FITS, "0.1.0", ids={"bars": OLD})
+    assert without.manifest["digests"] == beside.manifest["digests"]
+    found = load(tmp_path, "beside")
+    logs = {t.task.stage: {rank for v in t.values.values() for rank in unpack(v).logs.items()}
+            for t in found.tables(LAYOUT)}  # fmt: skip
+    assert logs["features"] == {(0, OLD)}
+    assert logs["scores"] == set()
+    found.refuse_other_topics({"bars": OLD, "features": NEW})
+    found.refuse_other_topics({})
+
+
+def test_a_snapshot_whose_topic_was_made_anew_since_is_refused_by_name(tmp_path: Path) -> None:
+    found = save(tmp_path, "noon", tables(), FITS, "0.1.0", ids={"bars": OLD, "features": OLD})
+    with pytest.raises(Fatal, match="topic bars was made anew since the snapshot noon"):
+        found.refuse_other_topics({"bars": NEW, "features": OLD})
+
+
+def test_a_snapshot_of_an_older_release_has_no_ids_and_is_read(saved: Snapshot, tmp_path: Path) -> None:
+    path = saved.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["topic_ids"]
+    path.write_text(json.dumps(manifest))
+    found = load(tmp_path, "noon")
+    found.refuse_other_topics({"bars": NEW})
+    assert list(found.tables(LAYOUT)) == tables()

@@ -1,7 +1,11 @@
 """The comparison of a cluster's topics with the catalogue: each kind of difference is found and named."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from tapedeck.connectors.kafka import admin
 from tapedeck.connectors.kafka.admin import Found, Kind, compare, describe, refuse
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import CatalogueMismatch, Retry
@@ -66,3 +70,51 @@ def test_another_topic_under_the_prefix_is_unexpected():
 def test_an_address_without_a_broker_is_named():
     with pytest.raises(Retry, match=r"127\.0\.0\.1:1\b"):
         describe(Cluster("127.0.0.1:1", LAYOUT), timeout_s=0.5)
+
+
+class Answer:
+    """What an admin client answers later: a value, or an error."""
+
+    def __init__(self, value=None, code=None):
+        self._value, self._code = value, code
+
+    def result(self, timeout=None):
+        if self._code is not None:
+            raise KafkaException(KafkaError(self._code))
+        return self._value
+
+
+class Admin:
+    """Lists ``names``; ``gone`` were deleted by the time their settings are asked for, by ``code``."""
+
+    def __init__(self, names, gone, code):
+        self._names, self._gone, self._code = names, gone, code
+
+    def list_topics(self, timeout):
+        known = {name: SimpleNamespace(partitions=dict.fromkeys(range(4))) for name in self._names}
+        return SimpleNamespace(topics=known)
+
+    def describe_configs(self, resources, request_timeout):
+        return {
+            each: Answer(code=self._code) if each.name in self._gone else Answer({}) for each in resources
+        }
+
+
+def test_a_topic_deleted_while_topics_are_described_counts_as_missing(monkeypatch):
+    gone = Admin(["p.bars", "p.quotes"], ["p.bars"], KafkaError.UNKNOWN_TOPIC_OR_PART)
+    monkeypatch.setattr(admin, "admin_of", lambda cluster: gone)
+    assert set(describe(Cluster("x:1", LAYOUT))) == {"p.quotes"}
+
+
+def test_any_other_answer_about_a_topic_is_not_taken_for_its_deletion(monkeypatch):
+    silent = Admin(["p.bars"], ["p.bars"], KafkaError._TIMED_OUT)
+    monkeypatch.setattr(admin, "admin_of", lambda cluster: silent)
+    with pytest.raises(Retry, match="the broker did not answer"):
+        describe(Cluster("x:1", LAYOUT))
+
+
+@pytest.mark.parametrize("change", [{"partitions": 7}, {"config": {"retention.ms": "1"}}])
+def test_no_remedy_advises_to_delete_a_topic_by_hand(change):
+    found = cluster()
+    found["p.bars"] = found["p.bars"]._replace(**change)
+    assert all("delete" not in difference.remedy for difference in compare(found, LAYOUT))
