@@ -24,8 +24,8 @@ def follow(
 ) -> Iterator[pl.DataFrame]:
     """Frames of what ``reader`` asks for, from ``since`` on or from now, until the generator is closed.
 
-    No frame is empty. ``close`` is called at the end, also where a notebook interrupts. Raises Fatal where the
-    topic is made anew meanwhile, or gets more partitions.
+    No frame is empty. ``close`` is called at the end, also where a notebook interrupts. Raises Fatal where
+    the topic is made anew meanwhile, or gets more partitions.
     """
     begins = reader.query.since is not None
     at = {part: first if begins else end for part, (first, end) in spans(source, reader.query).items()}
