@@ -18,12 +18,12 @@ from tapedeck.agents.table import CHANGELOG_ID, ShellStore
 from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import ends, new_consumer, read_parts
+from tapedeck.connectors.kafka.reading import ends_of, read_parts
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.contract import Message, StageSpec
-from tapedeck.streams.logs import NO_IDS, Bounds, TopicIds, rebuild, refuse_beyond, refuse_other_topics
+from tapedeck.streams.logs import NO_IDS, TopicIds, rebuild, refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part, parts_of
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
@@ -61,7 +61,7 @@ class Identity:
         }
         if not kept:
             return
-        bounds = self._bounds((*self._spec.inputs, changelog))
+        bounds = ends_of(self._cluster, (*self._spec.inputs, changelog))
         inputs = {part: each for part, each in bounds.items() if part[0] != changelog}
         committed = KafkaGroups(self._cluster).committed(self._group, inputs)
         progress = any((at or 0) > inputs[part][0] for part, at in committed.items())
@@ -91,7 +91,7 @@ class Identity:
     def _check_task(self, home: int, values: Values) -> None:
         refuse_other_topics(self._spec, values, self._ids)
         parts = self._parts(home)
-        bounds = self._bounds(dict.fromkeys(name for name, _ in parts))
+        bounds = ends_of(self._cluster, dict.fromkeys(name for name, _ in parts))
         committed = KafkaGroups(self._cluster).committed(self._group, parts)
         refuse_beyond(self._spec, values, committed, bounds)
         if (home, self._only_key or WATERMARK_KEY) in values:
@@ -106,13 +106,6 @@ class Identity:
             return [(self._spec.trigger, home)]
         partitions = {name: self._cluster.layout.partitions(name) for name in self._spec.inputs}
         return [(n, p) for n, parts in parts_of(self._spec, (home,), partitions).items() for p in parts]
-
-    def _bounds(self, names: Iterable[str]) -> Bounds:
-        consumer = new_consumer(self._cluster)
-        try:
-            return ends(consumer, self._cluster.layout, tuple(names))
-        finally:
-            consumer.close()
 
 
 def other_disks(

@@ -97,16 +97,8 @@ class KafkaSource:
         return {part: found[on_wire] for on_wire, part in parts.items()}
 
     def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The ids of ``names`` where they are there and the broker gives ids.
-
-        Raises Fatal where one has other partitions than the layout: not all of it would be read.
-        """
+        """The ids of ``names`` where they are there and the broker gives ids."""
         found = describe_ids(self._arguments[0], names)
-        for name, each in found.items():
-            wanted = self._layout.partitions(name)
-            if each is not None and each.partitions != wanted:
-                what = f"topic {self._layout.wire_name(name)} has another number of partitions than {wanted}"
-                raise Fatal(what, value=each.partitions, remedy="`tape topics` says what to do")
         return {name: each.topic_id for name, each in found.items() if each is not None and each.topic_id}
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
