@@ -17,10 +17,9 @@ from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
+from tapedeck.agents.topic_watch import TopicWatch, end_process
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.agents.topic_watch import end_process
-from tapedeck.agents.topic_watch import TopicWatch, end_process
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Scale, Stage, StageSpec

@@ -5,7 +5,7 @@ topic with ``message.timestamp.type=LogAppendTime``, and a producer that sets no
 would find nothing, or too much, without a word.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -50,6 +50,10 @@ class TimedSource:
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
         """(first, end) offset of every partition of ``names``."""
         return self._source.ends(names)
+
+    def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
+        """The ids of ``names`` where they are known."""
+        return self._source.topic_ids(names)
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         """The records of ``part`` with offsets in [start, end)."""

@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import chain
 from contextlib import suppress
+from itertools import chain
 from typing import Annotated, Any
 
 import typer

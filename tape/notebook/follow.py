@@ -24,10 +24,10 @@ def follow(
 ) -> Iterator[pl.DataFrame]:
     """Frames of what ``reader`` asks for, from ``since`` on or from now, until the generator is closed.
 
-    No frame is empty. ``close`` is called at the end, also where a notebook interrupts. Raises Fatal where
-    the topic is made anew meanwhile, or gets more partitions.
+    No frame is empty. ``close`` is called at the end, also where a notebook interrupts.
     """
-    begins = reader.query.since is not None
+    begins, name = reader.query.since is not None, reader.query.topic.name
+    ids = source.topic_ids([name])
     at = {part: first if begins else end for part, (first, end) in spans(source, reader.query).items()}
 
     def frames() -> Iterator[pl.DataFrame]:
@@ -39,6 +39,7 @@ def follow(
                 if len(frame):
                     yield reader.finished(frame)
                 if not anything:
+                    _refuse_another(source, name, ids)
                     wait(poll_s)
         finally:
             close()
@@ -66,32 +67,6 @@ def _fresh(query: Query, frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataF
         return frame, seen
     frame = frame.filter(~pl.col(query.identity).is_in(seen.implode()))
     return frame, pl.concat([seen, frame[query.identity]]).tail(_REMEMBERED)
-    query = reader.query
-    ids = source.topic_ids([reader.query.topic.name])
-    name, seen = query.topic.name, pl.Series(dtype=pl.String)
-    try:
-        at = {part: first if query.since is not None else end
-              for part, (first, end) in spans(source, query).items()}  # fmt: skip
-        while True:
-            found: list[pl.DataFrame] = []
-            ends = source.ends([name])
-            for part, first in at.items():
-                end = ends[part][1]
-                if end > first:
-                    found += reader.stretch(part, first, end)
-                    at[part] = end
-            frame = reader.ordered(found)
-            reader.warn()
-            if query.identity is not None and not query.repeats:
-                frame = frame.filter(~pl.col(query.identity).is_in(seen.implode()))
-                seen = pl.concat([seen, frame[query.identity]]).tail(_REMEMBERED)
-            if len(frame):
-                yield reader.finished(frame)
-            if not found:
-                _refuse_another(source, name, ids)
-                wait(poll_s)
-    finally:
-        close()
 
 
 def _refuse_another(source: Source, name: str, ids: Mapping[str, bytes]) -> None:
@@ -99,6 +74,5 @@ def _refuse_another(source: Source, name: str, ids: Mapping[str, bytes]) -> None
     found = source.topic_ids([name])
     if found != ids:
         what = f"topic {name} was deleted or made anew while it was followed"
-        raise Fatal(
-            what, value=found.get(name, b"").hex()[:12] or None, remedy="follow it again from the start"
-        )
+        value = found.get(name, b"").hex()[:12] or None
+        raise Fatal(what, value=value, remedy="follow it again from the start")
