@@ -203,7 +203,7 @@ class Shell:
                 raise DeadLetter(
                     "a record stands before the first watermark of its partition",
                     value=f"{message.topic}/{message.partition}@{message.offset}",
-                    remedy="write watermark(first - 60 s) before the first record",
+                    remedy="`tape watermark` writes them where a producer does not; --into copies a backlog",
                     reason=NO_WATERMARK,
                 )
             body = decode(schema, message.value)

@@ -17,6 +17,8 @@ GRACE_S = 3.0
 _MINUTE_S = 60.0
 _MARKED_ONE_BY_ONE = 60
 """Minutes without a bar that are marked each; a longer break is one step, as a night is."""
+_LATE_US = 16 * MINUTE_US
+"""The roll-back depth: a bar that is later changes no feature."""
 _RANK = {name: rank for rank, name in enumerate(("universe", "bars", "quotes"))}
 
 Write = Callable[[Iterable[Message]], None]
@@ -60,12 +62,18 @@ class Marker:
         self._over: list[tuple[int, float]] = []
         self._newest: int | None = None
         self._newest_at = 0.0
+        self.older = 0
+        """Bars seen that lie before the last watermark by more than a stage rolls back."""
 
     @property
     def marked(self) -> int | None:
         """The label that every partition has; None where one has none."""
         labels = [label for label in self._last.values() if label is not None]
         return min(labels) if len(labels) == len(self._last) else None
+
+    def open(self, label: int) -> None:
+        """Begin with watermark(label), or the last that stands: records before the first are refused."""
+        self._mark(max([label, *(each for each in self._last.values() if each is not None)]))
 
     def see(self, message: Message) -> None:
         """Note what arrived. Raises Fatal where somebody else writes watermarks."""
@@ -76,9 +84,11 @@ class Marker:
         if body is None:
             return
         minute, now = body["t"], self._monotonic()
-        if self.marked is None:
-            known = [label for label in self._last.values() if label is not None]
-            self._mark(max([minute - MINUTE_US, *known]))
+        marked = self.marked
+        if marked is None:
+            self.open(minute - MINUTE_US)
+        elif minute < marked - _LATE_US:
+            self.older += 1
         if self._newest is None or minute > self._newest:
             if self._newest is not None:
                 self._over += [(each, now) for each in _between(self._newest, minute)]

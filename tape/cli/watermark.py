@@ -8,6 +8,7 @@ import typer
 from confluent_kafka import TopicPartition
 from rich.console import Console
 
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -18,10 +19,11 @@ from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.contract import Message
+from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.tape.notebook.times import moment
 
 _POLL_S = 0.2
 _AT_ONCE = 1000
@@ -33,6 +35,10 @@ def watermark(
     *,
     into: Annotated[
         str | None, typer.Option(metavar="PREFIX", help="Copy what is there, with watermarks, and end.")
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The first minute to come, where no watermark stands; else now."),
     ] = None,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds after a later minute's bar before a minute is over.")
@@ -50,12 +56,21 @@ def watermark(
     console = Console(stderr=True, highlight=False, markup=False)
     origin = Origin("watermark", version("tapedeck"), pipeline.document().digest)
     if into is None:
-        _follow(pipeline.cluster, origin, grace, console)
+        _follow(pipeline.cluster, origin, _first(first), grace, console)
+    elif first is not None:
+        raise Fatal("a copy begins with its first bar", value=first, remedy="leave --first out")
     else:
         _copy(pipeline.cluster, pipeline.cluster.under(into), origin, console)
 
 
-def _follow(cluster: Cluster, origin: Origin, grace_s: float, console: Console) -> None:
+def _first(named: str | None) -> int:
+    """The minute of the first bar to come, micros: that of the minute just ended may be under way."""
+    if named is None:
+        return SystemClock().now() // MINUTE_US * MINUTE_US - MINUTE_US
+    return moment(named, "--first", lambda: None) // MINUTE_US * MINUTE_US
+
+
+def _follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, console: Console) -> None:
     last = last_watermarks(cluster, SOURCES)
     starts = _starts(cluster, last, console)
     consumer = new_consumer(cluster)
@@ -66,8 +81,10 @@ def _follow(cluster: Cluster, origin: Origin, grace_s: float, console: Console) 
             writer.flush()
 
         marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s)
-        told = marker.marked
-        console.print(f"follows bars after {'the first one' if told is None else iso_time(told)}")
+        if marker.marked is None:
+            marker.open(opening - MINUTE_US)
+        console.print(f"follows bars after {iso_time(marker.marked or opening)}")
+        is_told = False
         wire = cluster.layout.wire_name
         consumer.assign([TopicPartition(wire(n), p, at) for (n, p), at in starts.items()])
         while True:
@@ -75,6 +92,12 @@ def _follow(cluster: Cluster, origin: Origin, grace_s: float, console: Console) 
             for record in [] if first is None else [first, *consumer.consume(_AT_ONCE, timeout=0)]:
                 if record.error() is None:
                     marker.see(to_message(record, cluster.layout))
+            if marker.older and not is_told:
+                is_told = True
+                console.print(
+                    "bars come that are older than the last watermark: stages take them for late. To use bars"
+                    " of the past, begin on empty topics with --first TIME, or copy them with --into PREFIX"
+                )
             for label in marker.mark():
                 console.print(f"watermark {iso_time(label)}")
 

@@ -110,5 +110,5 @@ def _no_watermark(task: TaskId, name: str, held: _Held) -> tuple[str, str]:
     if held.minutes:
         remedy = f"wait until its worker has ended a minute, {_AGAIN}"
         return "its table has not reached a watermark", remedy
-    remedy = f"who writes {name} must write watermarks too (`tape play` does): a minute ends by one"
+    remedy = f"a minute ends by a watermark: who writes {name} must write them, or `tape watermark`"
     return f"{name} has {held.records} records but no watermark: nothing was compared up to one", remedy

@@ -6,8 +6,13 @@ from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.postgres.database import connect, upgrade
+from tapedeck.connectors.postgres.offsets import wait_until_caught_up
+from tapedeck.schemas.codec import decode
+from tapedeck.tape.notebook.connection import Connection
 from tests.chaos.clean import a_log, check_clean
 from tests.chaos.transactions import CODECS, write
+from tests.conftest import Database
 from tests.live import KILLED, Workers, bodies, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -26,7 +31,24 @@ def at_the_end(workers: Workers) -> bool:
     return groups.committed(f"{workers.layout.prefix}-features", high) == high
 
 
-def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers) -> None:
+def committed() -> list[tuple[str, float]]:
+    """Event id and close of each bar that was committed, each once."""
+    bodies_ = [decode("bars", m.value) for m in a_log().messages("bars") if m.value is not None]
+    return sorted({(body["event_id"], body["close"]) for body in bodies_})
+
+
+def stored(workers: Workers, url: str) -> list[tuple[str, float]]:
+    """The same as the sink has it in Postgres, once it holds everything."""
+    upgrade(url, workers.layout.prefix)
+    sink = workers.tape("sink", "--topic", "bars", extra={"DATABASE_URL": url})
+    wait_until_caught_up(url, workers.cluster, timeout_s=60, topics=("bars",))
+    sink.terminate()
+    assert sink.wait(20) == 0, workers.log_of("sink", "--topic", "bars")
+    with connect(url, workers.layout.prefix, role=None) as connection:
+        return sorted(connection.execute("SELECT event_id, close FROM t_bars").fetchall())
+
+
+def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers, postgres: Database) -> None:
     assert write(workers.cluster, a_log().messages("bars")) > len(CODECS)
     workers.write(a_log(), ("quotes", "universe"))
     killed = workers.start(
@@ -46,3 +68,7 @@ def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers) -> 
     assert verify.wait(300) == 0, workers.log_of("rebuild", "features", "--verify")
     assert "EQUAL" in workers.log_of("rebuild", "features", "--verify")
     assert worker.poll() is None
+
+    assert stored(workers, postgres.url) == committed(), "the sink"
+    tapped = Connection(source=KafkaSource(workers.cluster)).tap("bars", columns=["event_id", "close"])
+    assert sorted(tapped.rows()) == committed(), "the tap"

@@ -251,7 +251,7 @@ def test_records_without_a_watermark_are_not_compared_and_that_is_said() -> None
     messages = {part: held for part, held in unended.messages.items() if part[0] not in WRITTEN}
     task = next(task for task in TASKS if ("bars", task.home) in messages)
     [told] = uncompared([(task, Recorded(messages, unended.committed).verified(task).compared)])
-    assert "records but no watermark" in told.why and "must write watermarks" in told.remedy
+    assert "records but no watermark" in told.why and "`tape watermark`" in told.remedy
 
 
 def test_a_task_whose_input_is_watermarks_alone_counts_only_beside_others() -> None:
