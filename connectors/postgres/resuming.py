@@ -10,6 +10,7 @@ from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
 from tapedeck.connectors.postgres.reading import bounds, check_topics, open_consumer, topic_ids
 from tapedeck.connectors.postgres.store import Connection
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.logs import short
 from tapedeck.streams.merge import Part
 
 Value = TypeVar("Value")
@@ -76,11 +77,6 @@ def made_anew(name: str, known: bytes, found: bytes, group: str) -> Fatal:
         value=short(found),
         remedy=_adopt(name, group),
     )
-
-
-def short(topic_id: bytes) -> str:
-    """A topic's id on a screen."""
-    return topic_id.hex()[:12] or "unknown"
 
 
 def adopt(

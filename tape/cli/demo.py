@@ -9,7 +9,7 @@ import typer
 
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.local.places import say, share_kernels, stack_folder
+from tapedeck.tape.local.places import say, stack_folder
 
 FAILED = 1
 _NAME = "demo"
@@ -28,8 +28,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
 ) -> None:
     """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
-    # Before the kernel is imported: it is compiled once per machine, for the workers and for the rebuild.
-    share_kernels()
+    # What loads the kernels is imported when the command runs.
     from tapedeck.tape.demo.report import report  # noqa: PLC0415 - see above
     from tapedeck.tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
-from tapedeck.tape.local.places import say, share_kernels
+from tapedeck.tape.local.places import say
 
 NOT_SAME = 1
 
@@ -31,7 +31,7 @@ def explain(
 
     Exit code 1 where a record came out different, or could not be computed again.
     """
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above

@@ -11,7 +11,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of, say_withheld
-from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
+from tapedeck.tape.local.places import say, snapshots_folder
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import TaskId
@@ -54,7 +54,7 @@ def rebuild(
 
     Exit code 1 where --verify finds a difference, and where it has nothing to compare.
     """
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.streams.topology import spec_of  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above

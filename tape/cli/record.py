@@ -7,7 +7,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import say, share_kernels
+from tapedeck.tape.local.places import say
 
 DIFFERENT = 1
 
@@ -41,7 +41,7 @@ def record(
 
     --check and --update work on tapes that are there, without a cluster; exit code 1 where digests differ.
     """
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     if check or update:
         _on_folders(check or [], update or [])
         return

@@ -9,7 +9,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
-from tapedeck.tape.local.places import replays_folder, say, share_kernels, stack_folder
+from tapedeck.tape.local.places import replays_folder, say, stack_folder
 from tapedeck.tape.local.state import running
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def replay(
 
     Exit code 1 where decisions are not the recorded ones, or none is recorded. The topics stay until --purge.
     """
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     pipeline = pipeline_of(bootstrap, prefix)
     database = database or _database(bootstrap)
     if not since and not until and purge:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import say, share_kernels, snapshots_folder
+from tapedeck.tape.local.places import say, snapshots_folder
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import TaskId
@@ -93,7 +93,7 @@ def restore(
 
 
 def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tuple[Place, list[TaskId]]":
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 

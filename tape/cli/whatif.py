@@ -8,7 +8,7 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
-from tapedeck.tape.local.places import say, share_kernels
+from tapedeck.tape.local.places import say
 
 _ROWS = 20
 
@@ -35,7 +35,7 @@ def whatif(
 
     What a changed parameter does by itself is listed apart from what follows from an earlier difference.
     """
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
-from tapedeck.tape.local.places import say, share_kernels
+from tapedeck.tape.local.places import say
 
 
 def why(
@@ -25,7 +25,7 @@ def why(
     prefix: Prefix = None,
 ) -> None:
     """Print where each minute of SYMBOL ended on its way to a trade, why, and how far it was from passing."""
-    share_kernels()  # before the kernels are imported
+    # What loads the kernels is imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above

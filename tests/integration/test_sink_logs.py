@@ -17,10 +17,11 @@ from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_
 from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import lag
 from tapedeck.connectors.postgres.reading import read_events
-from tapedeck.connectors.postgres.resuming import adopt, claim, short
+from tapedeck.connectors.postgres.resuming import adopt, claim
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.logs import short
 from tapedeck.tape.cli.sink import sink as sink_command
 from tapedeck.topics.catalogue import Layout
 from tests.integration.audit_support import Pipeline, bar, eventually
