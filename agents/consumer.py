@@ -77,8 +77,10 @@ class CommittedThread(AIOKafkaConsumerThread):
         """Behind the last record of each changelog: Faust waits for it, and control records never come."""
         consumer, cluster = self._ensure_consumer(), cast(Clustered, self.app).cluster
         firsts = await consumer.beginning_offsets(partitions)
+        # the log's ends first: what others append meanwhile is in the stable ends, and nobody withholds it
+        high = await asyncio.to_thread(_log_ends, cluster, partitions)
         ends: Mapping[TP, int] = await consumer.end_offsets(partitions)
-        while missing := await asyncio.to_thread(_withheld, cluster, ends):
+        while missing := [tp for tp, end in ends.items() if high[tp] > end]:
             log.error(
                 "an open transaction withholds the end of %s: the table is recovered when it is over",
                 ", ".join(f"{tp.topic}/{tp.partition} from offset {ends[tp]} on" for tp in missing),
@@ -88,13 +90,12 @@ class CommittedThread(AIOKafkaConsumerThread):
         return await asyncio.to_thread(_behind_records, cluster, firsts, ends)
 
 
-def _withheld(cluster: Cluster, ends: Mapping[TP, int]) -> list[TP]:
-    """The partitions whose log goes on behind these stable ends."""
-    asked = {TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in ends}
+def _log_ends(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, int]:
+    """The ends of logs, whatever open transactions withhold of them."""
+    asked = {TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in partitions}
     client = admin_of(cluster)  # held until it has answered
     answers = client.list_offsets(asked, request_timeout=_ANSWER_S) if asked else {}
-    high = {(part.topic, part.partition): answer.result().offset for part, answer in answers.items()}
-    return [tp for tp, end in ends.items() if high[tp.topic, tp.partition] > end]
+    return {TP(part.topic, part.partition): answer.result().offset for part, answer in answers.items()}
 
 
 def _behind_records(cluster: Cluster, firsts: Mapping[TP, int], ends: Mapping[TP, int]) -> dict[TP, int]:

@@ -80,8 +80,9 @@ def open_transactions(cluster: Cluster, names: Iterable[str]) -> list[OpenTransa
 def _found(brokers: Brokers, cluster: Cluster, wires: Mapping[str, str]) -> list[OpenTransaction]:
     counts = brokers.learn(wires)
     parts = [(wire, partition) for wire, count in counts.items() for partition in range(count)]
-    stable = list_offsets(brokers, parts, LATEST, READ_COMMITTED)
+    # The logs' ends first: what is appended meanwhile is in the stable ends, and nobody withholds it.
     ends = list_offsets(brokers, parts, LATEST, READ_UNCOMMITTED)
+    stable = list_offsets(brokers, parts, LATEST, READ_COMMITTED)
     found = []
     for part in parts:
         first, end = stable[part][0], ends[part][0]

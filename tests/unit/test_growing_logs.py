@@ -1,0 +1,56 @@
+"""A log that grows between two questions about its ends is not one whose records somebody withholds."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from tapedeck.agents import consumer as live
+from tapedeck.connectors.kafka import transactions
+from tapedeck.connectors.kafka.cluster import Cluster
+
+PART = ("bars", 0)
+
+
+class Growing:
+    """A log of plain records: each question about its end finds one record more."""
+
+    def __init__(self) -> None:
+        self.end = 10
+
+    def asked(self) -> int:
+        self.end += 1
+        return self.end
+
+
+def test_no_transaction_is_named_where_records_are_appended_between_the_questions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, brokers = Growing(), SimpleNamespace(learn=lambda wires: {"bars": 1})
+    monkeypatch.setattr(transactions, "list_offsets", lambda *_: {PART: (log.asked(), -1)})
+    assert transactions._found(cast(Any, brokers), Cluster("nowhere:9"), {"bars": "bars"}) == []
+    assert log.end == 12, "both ends were asked for"
+
+
+def test_a_recovery_does_not_wait_where_another_task_appends_to_the_changelog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, tp = Growing(), TP("account.changelog", 0)
+
+    async def ends(partitions: list[TP]) -> dict[TP, int]:
+        return {each: log.asked() for each in partitions}
+
+    async def firsts(partitions: list[TP]) -> dict[TP, int]:
+        return dict.fromkeys(partitions, 0)
+
+    monkeypatch.setattr(
+        live, "_log_ends", lambda cluster, partitions: {each: log.asked() for each in partitions}
+    )
+    monkeypatch.setattr(live, "_behind_records", lambda cluster, first, found: dict(found))
+    monkeypatch.setattr(live, "_WITHHELD_S", 60.0)
+    thread = cast(Any, live.CommittedThread.__new__(live.CommittedThread))
+    thread.app = SimpleNamespace(cluster=Cluster("nowhere:9"))
+    thread._consumer = SimpleNamespace(end_offsets=ends, beginning_offsets=firsts)
+    assert asyncio.run(asyncio.wait_for(thread._highwaters([tp]), 5)) == {tp: 12}
