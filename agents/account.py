@@ -10,11 +10,10 @@ import asyncio
 import atexit
 import contextlib
 import logging
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from faust.types import EventT
 
@@ -32,7 +31,7 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
-from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases
+from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.newest import NAMES
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.schemas.codec import decode
@@ -52,6 +51,7 @@ TICK_S = 1.0
 SETTLE_S = 0.005
 IDENTITY_US = 300 * SECOND_US
 Body = dict[str, Any]
+T = TypeVar("T")
 
 
 class DispatchApp:
@@ -81,9 +81,7 @@ class DispatchApp:
         self._keys = credentials(account.key_ref, account.secret_ref)
         self._base_url = settings.address_of(account.base_url)
         self._broker = AlpacaBroker(self._base_url, self._keys, known_as=account.base_url)
-        self._lease = Lease(
-            PostgresLeases(settings.database(), settings.prefix), account_id, f"pid {os.getpid()}"
-        )
+        self._lease = Lease(PostgresLeases(settings.database(), settings.prefix), account_id, new_holder())
         self._epoch = self._take_lease()
         self.dispatcher = Dispatcher(
             settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
@@ -104,7 +102,8 @@ class DispatchApp:
             key_serializer="raw", value_serializer="raw",
         )  # fmt: skip
         app.agent(controls, name="controls", concurrency=1)(self._controls)
-        for service in (self._start, self._renew, self._tick, self._updates):
+        app.while_recovering.append(self._renew)
+        for service in (self._start, self._tick, self._updates):
             app.task(service)
 
     # what reaches the account -------------------------------------------------------------------------
@@ -186,28 +185,29 @@ class DispatchApp:
             self._outstanding -= not delay
 
     async def _call(self, request: Body) -> None:
-        """Perform one request on the broker's thread and append the answers."""
+        """Perform one request and append the answers."""
+        await self.append(await self._on_broker(lambda: self.dispatcher.perform(request)))
+
+    async def _on_broker(self, call: Callable[[], T]) -> T:
+        """``call`` on the broker's thread, again for as long as the lease is too short for it."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                answers = await loop.run_in_executor(self._calls, self.dispatcher.perform, request)
-                break
+                return await loop.run_in_executor(self._calls, call)
             except LeaseShort as error:
                 log.warning("%s waits: %s", self._account_id, error)
                 await asyncio.sleep(TICK_S)
-        await self.append(answers)
 
     # what runs beside it ------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         """Test, and tell the account that it begins. Waits for the tape's first minute."""
-        loop = asyncio.get_running_loop()
         while not self.clock.now():
             label = self._newest.label()
             if label is not None:
                 self.clock.advance(label)
             await asyncio.sleep(0.02)
-        checks = await loop.run_in_executor(self._calls, self.dispatcher.self_test)
+        checks = await self._on_broker(self.dispatcher.self_test)
         for check in checks:
             if check.passed:
                 log.info("self-test %s passed: %s", check.name, check.detail)
@@ -217,7 +217,7 @@ class DispatchApp:
                     check.name, self._base_url, check.detail,
                 )  # fmt: skip
         await self.append([self.dispatcher.started(self._epoch)])
-        await self.append(await loop.run_in_executor(self._calls, self.dispatcher.snapshot))
+        await self.append(await self._on_broker(self.dispatcher.snapshot))
         self._identity_at = self.clock.now()
         self._started.set()
 
@@ -238,8 +238,8 @@ class DispatchApp:
             self._lease.release()
 
     async def _renew(self) -> None:
+        """From the first moment on: a recovery may last longer than the lease."""
         while True:
-            await asyncio.sleep(RENEW_S)
             try:
                 await asyncio.to_thread(self._lease.renew)
             except LeaseLost as error:
@@ -247,6 +247,7 @@ class DispatchApp:
                 raise
             except Retry as error:
                 lease_log.warning("%s cannot renew its lease, no call is made: %s", self._account_id, error)
+            await asyncio.sleep(RENEW_S)
 
     async def _tick(self) -> None:
         """One inbox record a second while an order works."""

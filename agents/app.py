@@ -1,7 +1,7 @@
 """A Faust app for one stage: consumer group, table, agent, heartbeat."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import faust
@@ -39,6 +39,16 @@ class TapeApp(faust.App):
 
     cluster: Cluster
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.while_recovering: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """Tasks that run from the start on: Faust's own begin when the tables stand."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        for task in self.while_recovering:
+            self.add_future(task())
+
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
     ) -> ThrowableQueue[Any]:
@@ -48,7 +58,7 @@ class TapeApp(faust.App):
         return use_in(super()._new_transport())
 
 
-def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> faust.App:
+def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeApp:
     """A Faust app with the project's settings: topics come from the catalogue, never from Faust."""
     home = settings.home.absolute() / "state" / folder
     home.mkdir(parents=True, exist_ok=True)

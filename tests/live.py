@@ -51,9 +51,11 @@ class Workers:
         ``extra`` is for the probe."""
         return self._launch(stages, ("tests.chaos.worker", *stages), disk, extra, file_bytes)
 
-    def tape(self, *words: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Run a command of ``tape``."""
-        return self._launch(words, ("tapedeck", *words), "disk", extra, None)
+    def tape(
+        self, *words: str, extra: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Run a command of ``tape``, as an argument of the command ``under`` where one is given."""
+        return self._launch(words, ("tapedeck", *words), "disk", extra, None, under)
 
     def _launch(
         self,
@@ -62,6 +64,7 @@ class Workers:
         disk: str,
         extra: Mapping[str, str] | None,
         file_bytes: int | None,
+        under: tuple[str, ...] = (),
     ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
@@ -77,7 +80,7 @@ class Workers:
 
         with (self.folder / f"{'-'.join(name)}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *module],
+                [*under, sys.executable, "-m", *module],
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=log,

@@ -4,6 +4,9 @@ A holder keeps its own count of what is left, on a clock that also runs while th
 is suspended; so a paused twin knows that its time is over before it asks anybody.
 """
 
+import os
+import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +20,14 @@ from tapedeck.schemas.errors import Fatal, Retry
 TTL_S = 10.0
 LEAST_LEFT_S = 3.0
 _LATE_S = 3
+
+
+def new_holder() -> str:
+    """A name for this process: 128 random bits say who it is, the host and the process id where to look.
+
+    Two containers are both pid 1, and two hosts may have one name; no two processes draw the same bits.
+    """
+    return f"{secrets.token_hex(16)} (pid {os.getpid()} on {socket.gethostname()})"
 
 
 def uptime() -> float:
@@ -41,7 +52,10 @@ class LeaseStore(Protocol):
     """Where leases are kept. All three raise Retry where the store does not answer."""
 
     def take(self, account_id: str, holder: str, ttl_s: float) -> int:
-        """A new epoch, higher than every one before. Raises LeaseHeld while another holder's time runs."""
+        """A new epoch, higher than every one before. Raises LeaseHeld while another holder's time runs.
+
+        ``holder`` is one process, as ``new_holder`` names it: the same one may take the account again.
+        """
         ...
 
     def extend(self, account_id: str, epoch: int, ttl_s: float) -> bool:

@@ -61,8 +61,8 @@ class OpenTransaction:
 def open_transactions(cluster: Cluster, names: Iterable[str]) -> list[OpenTransaction]:
     """For each partition of ``names`` that has withheld records, the transaction that withholds the first.
 
-    A transaction that is being written this moment is among them. Raises Fatal for a topic that is not there,
-    Retry where the broker is silent.
+    A transaction that is being written this moment is among them; one whose end is decided and whose marker
+    is on its way is not. Raises Fatal for a topic that is not there, Retry where the broker is silent.
     """
     wires = {cluster.layout.wire_name(name): name for name in names}
     if not wires:
@@ -90,7 +90,22 @@ def _found(brokers: Brokers, cluster: Cluster, wires: Mapping[str, str]) -> list
             wire, partition = part
             one = OpenTransaction(wires[wire], partition, first, end - first, wire, cluster.bootstrap)
             found.append(_named(brokers, part, one))
-    return _described(brokers, found)
+    return _described(brokers, _still_open(brokers, found))
+
+
+def _still_open(brokers: Brokers, found: list[OpenTransaction]) -> list[OpenTransaction]:
+    """Without those that ended while their producer was asked for.
+
+    A commit is answered before its markers are written. The leader names no producer once the marker is
+    there, so only what it does not name is looked at again.
+    """
+    unnamed = [(each.wire_name, each.partition) for each in found if each.producer_id == UNKNOWN]
+    stable = list_offsets(brokers, unnamed, LATEST, READ_COMMITTED) if unnamed else {}
+    return [
+        each
+        for each in found
+        if each.producer_id != UNKNOWN or stable[each.wire_name, each.partition][0] <= each.first
+    ]
 
 
 def _named(brokers: Brokers, part: WirePart, one: OpenTransaction) -> OpenTransaction:

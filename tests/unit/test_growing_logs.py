@@ -34,6 +34,28 @@ def test_no_transaction_is_named_where_records_are_appended_between_the_question
     assert log.end == 12, "both ends were asked for"
 
 
+def test_a_transaction_whose_marker_comes_while_its_producer_is_asked_for_is_not_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends, stable, asked = [(10, -1)], [(9, -1), (10, -1)], []
+    brokers = SimpleNamespace(
+        learn=lambda wires: {"bars": 1},
+        leader=lambda part: 1,
+        ask=lambda node, question: (
+            asked.append(node) or (0, [("bars", [(0, 0, None, [], None)], None)], None)
+        ),
+    )
+    monkeypatch.setattr(
+        transactions,
+        "list_offsets",
+        lambda brokers, parts, when, isolation: {
+            PART: (stable if isolation == transactions.READ_COMMITTED else ends).pop(0)
+        },
+    )
+    assert transactions._found(cast(Any, brokers), Cluster("nowhere:9"), {"bars": "bars"}) == []
+    assert (asked, ends, stable) == ([1], [], []), "its producer was asked for, and the stable end again"
+
+
 def test_a_recovery_does_not_wait_where_another_task_appends_to_the_changelog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

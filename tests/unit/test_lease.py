@@ -2,7 +2,15 @@
 
 import pytest
 
-from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, LeaseShort, MemoryLeases, uptime
+from tapedeck.connectors.dispatch.lease import (
+    Lease,
+    LeaseHeld,
+    LeaseLost,
+    LeaseShort,
+    MemoryLeases,
+    new_holder,
+    uptime,
+)
 
 
 class Uptime:
@@ -43,6 +51,25 @@ def test_nobody_else_gets_an_account_that_is_held(store: MemoryLeases, clock: Up
     _lease(store, clock, "one").acquire()
     with pytest.raises(LeaseHeld, match="held by one"):
         _lease(store, clock, "two").acquire()
+
+
+def test_two_containers_whose_dispatchers_are_both_process_1_of_one_host_name_never_share_an_account(
+    store: MemoryLeases, clock: Uptime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("socket.gethostname", lambda: "dispatcher")
+    one, two = new_holder(), new_holder()
+    assert one.split(" ", 1)[1] == two.split(" ", 1)[1] == "(pid 1 on dispatcher)"
+    first, second = _lease(store, clock, one), _lease(store, clock, two)
+    first.acquire()
+    clock.seconds += 9.9
+    with pytest.raises(LeaseHeld, match=r"held by [0-9a-f]{32} \(pid 1 on dispatcher\)"):
+        second.acquire()
+    first.renew()
+    clock.seconds += 10.0
+    assert second.acquire() == 2, "it had run out"
+    with pytest.raises(LeaseLost):
+        first.renew()
 
 
 def test_paused_twin_is_fenced(store: MemoryLeases, clock: Uptime) -> None:
