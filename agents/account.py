@@ -135,6 +135,8 @@ class DispatchApp:
         if self.clock.now() - self._identity_at >= IDENTITY_US:
             self._identity_at = self.clock.now()
             await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
+            if not self.dispatcher.tested and self._settings.calendar.session_at(self.clock.now()):
+                await self._test(starting=False)
         await self._settled()
         self.stage_app.heartbeat.watermark = minute.label
         await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
@@ -207,19 +209,26 @@ class DispatchApp:
             if label is not None:
                 self.clock.advance(label)
             await asyncio.sleep(0.02)
-        checks = await self._on_broker(self.dispatcher.self_test)
-        for check in checks:
+        await self._test(starting=True)
+        await self.append([self.dispatcher.started(self._epoch)])
+        await self.append(await self._on_broker(self.dispatcher.snapshot))
+        self._identity_at = self.clock.now()
+        self._started.set()
+
+    async def _test(self, *, starting: bool) -> None:
+        """Run the self-test and say what came of it. Before the first quote a market may have none yet."""
+        for check in await self._on_broker(self.dispatcher.self_test):
             if check.passed:
                 log.info("self-test %s passed: %s", check.name, check.detail)
+            elif starting and check.early:
+                log.info(
+                    "self-test %s waits: %s; nothing is opened until it passes", check.name, check.detail
+                )
             else:
                 log.error(
                     "self-test %s failed at %s: %s; nothing is opened until it passes",
                     check.name, self._base_url, check.detail,
                 )  # fmt: skip
-        await self.append([self.dispatcher.started(self._epoch)])
-        await self.append(await self._on_broker(self.dispatcher.snapshot))
-        self._identity_at = self.clock.now()
-        self._started.set()
 
     def _take_lease(self) -> int:
         while True:

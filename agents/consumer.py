@@ -73,6 +73,12 @@ class CommittedThread(AIOKafkaConsumerThread):
         end = self._ensure_consumer().highwater(tp) or 0
         return bool(end > self.highwater(tp))
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's guess whether a stream is stuck: left to ``liveness``, which looks into the log.
+
+        It takes for stuck what no stream reads: a changelog after its recovery, an input that is held back.
+        """
+
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         """Behind the last record of each changelog: Faust waits for it, and control records never come."""
         consumer, cluster = self._ensure_consumer(), cast(Clustered, self.app).cluster

@@ -103,6 +103,8 @@ def run(settings: Settings, agents: Sequence[Agent]) -> None:
 
     first.task(ready)
     gc.freeze()  # a full collection over everything imported takes 0.2 s, in the middle of a minute
-    DeadlineWorker(
+    worker = DeadlineWorker(
         first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True
-    ).execute_from_commandline()
+    )
+    worker.spinner = None  # it writes a terminal's codes into the log
+    worker.execute_from_commandline()

@@ -119,6 +119,11 @@ class Dispatcher:
         self._tested = all(check.passed for check in checks)
         return checks
 
+    @property
+    def tested(self) -> bool:
+        """Whether the last self-test passed."""
+        return self._tested
+
     def delay_s(self, request: Body) -> int:
         """How long the shell waits before it performs ``request``."""
         return int(request.get("after_s", 0))

@@ -4,21 +4,26 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-from tapedeck.connectors.broker import Broker, BrokerError, ChainQuery
+from tapedeck.connectors.broker import Broker, BrokerError, ChainQuery, NotFound
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.sessions import Calendar
 
 _DAYS_AHEAD = 7
 _FURTHEST_EXPIRY = 30
 _STRIKES_AROUND = Decimal("0.10")
+_MARKET = ("quote", "chain")
 
 
 class Check(NamedTuple):
-    """One check: what it looked at, whether it passed, and what it saw."""
+    """One check: what it looked at, whether it passed, and what it saw.
+
+    ``early``: the broker answers and has nothing yet, as before a market's first quote.
+    """
 
     name: str
     passed: bool
     detail: str
+    early: bool = False
 
 
 def self_test(broker: Broker, account: Account, calendar: Calendar, symbol: str, now: int) -> list[Check]:
@@ -36,7 +41,7 @@ def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
     try:
         return Check(name, *look())
     except BrokerError as error:
-        return Check(name, False, str(error))
+        return Check(name, False, str(error), early=isinstance(error, NotFound) and name in _MARKET)
 
 
 def _account(broker: Broker, account: Account) -> tuple[bool, str]:

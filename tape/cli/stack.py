@@ -13,7 +13,8 @@ import typer
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local import state
-from tapedeck.tape.local.places import in_words, say, size_of, stack_folder
+from tapedeck.tape.local.disk import usage, usage_in_words
+from tapedeck.tape.local.places import in_words, say, stack_folder
 from tapedeck.tape.local.process import Identity, end
 from tapedeck.tape.local.process import in_words as exit_in_words
 from tapedeck.tape.local.purge import purge as purge_folder
@@ -72,7 +73,7 @@ def _up_here(folder: Path, config: Path | None, prefix: str, servers_only: bool)
                 say("stopping; the workers drain, at most 10 s")
     except KeyboardInterrupt:
         say("interrupted while it was starting")
-    say(f"stopped; {folder} holds {in_words(size_of(folder))}, `tape down --purge` removes it")
+    say(f"stopped; disk: {usage_in_words(usage(folder))}; `tape down --purge` removes {folder}")
 
 
 def _nobody(config: "Config") -> "Sequence[Worker]":
@@ -85,19 +86,23 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def _up_detached(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
     """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
+    with state.only_stack(folder):
+        pass  # a running one is told before its log is touched
     log = folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "tapedeck", "up", "--prefix", prefix]
     argv += ["--name", folder.name] if folder == stack_folder(folder.name) else []
     argv += ["--config", str(config)] if config else []
     argv += ["--servers-only"] if servers_only else []
-    with log.open("wb") as stream:
+    with log.open("ab") as stream:
+        begin = stream.tell()
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
         )
     until = time.monotonic() + _DETACHED_S
     try:
         with log.open("rb") as said:
+            said.seek(begin)
             while not _is_ready(folder, process.pid):
                 sys.stderr.write(said.read().decode(errors="replace"))
                 if (code := process.poll()) is not None:
@@ -120,7 +125,7 @@ def _is_ready(folder: Path, pid: int) -> bool:
 
 
 def _describe(folder: Path, known: StackState) -> None:
-    print(f"stack {known.name} is ready in {folder} ({in_words(size_of(folder))} on disk)")
+    print(f"stack {known.name} is ready in {folder}; disk: {usage_in_words(usage(folder))}")
     print(f"Kafka     {known.bootstrap}  cluster id {known.cluster_id}")
     print(f"Postgres  {known.database_url.rpartition('@')[2]}  (whole URL in {folder / state.STATE_FILE})")
     print(f"config    {known.config}")
@@ -139,7 +144,7 @@ def down(
     else:
         say(f"stopping process {known.supervisor.pid} and {len(known.processes)} processes under it")
         end(Identity(known.supervisor.pid, known.supervisor.started), signal.SIGTERM, _DOWN_S)
-        print(f"stack {known.name} is stopped")
+        print(f"stack {known.name} is stopped; disk: {usage_in_words(usage(folder))}")
     if left := state.end_processes(state.read(folder)):
         print(f"ended what a dead supervisor had left: {', '.join(left)}")
     if purge and folder.is_dir():

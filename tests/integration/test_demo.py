@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tapedeck.tape.local import state
+from tapedeck.tape.local.disk import usage
 from tapedeck.tape.local.process import is_running
 from tapedeck.tape.local.purge import purge
 from tests.conftest import Broker
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.integration
 
 DEMO = (sys.executable, "-m", "tapedeck", "demo")
 MINUTES = 12
+DISK_BYTES = 250 << 20
+"""What a session of 28 symbols may take, and the demo plays the one before as well."""
 OURS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX")
 
 
@@ -118,6 +121,10 @@ def test_a_short_demo_of_the_installed_wheel_runs_the_whole_pipeline_and_proves_
     assert set(document["timings_s"]) == {"tape", "start", "play", "settle", "read", "rebuild", "stop"}
     assert "OK every table has the rows of its topic" in done.stdout
     assert "because" in done.stdout, "the funnel says why there was no order"
+    assert sum(usage(here / ".tape" / "demo")[part] for part in ("kafka", "postgres")) < DISK_BYTES
+    for log in (here / ".tape" / "demo" / "logs").glob("*.log"):
+        text = log.read_text()
+        assert " ERROR " not in text and "\x1b" not in text, f"{log.name}: {text[-3000:]}"
     said = "import agents, tapedeck.agents.app; print(agents.OWNER, tapedeck.__file__)"
     owner, ours = subprocess.check_output([python, "-c", said], cwd=here, env=environment, text=True).split()
     assert owner == "neighbour" and Path(ours).is_relative_to(here / "environment")

@@ -1,0 +1,44 @@
+"""Logs of a bounded size: what stands in a full one moves to ``NAME.log.1``, and the file begins anew.
+
+A process keeps its file open and appends to it, a Java program and Postgres as well; so the file is copied
+and emptied, never renamed. A line that is written between the copy and the cut is lost.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+LIMIT_BYTES = 8 << 20
+KEPT = 3
+
+
+def rotate(log: Path, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> bool:
+    """Whether ``log`` was longer than ``limit_bytes`` and was begun anew; ``kept`` old ones stay beside it.
+
+    Where the copy cannot be made, as on a full disk, the log is cut all the same. Raises nothing.
+    """
+    try:
+        if log.stat().st_size <= limit_bytes:
+            return False
+        with suppress(OSError):
+            for number in range(kept, 1, -1):
+                older = _numbered(log, number - 1)
+                if older.exists():
+                    older.rename(_numbered(log, number))
+            shutil.copyfile(log, _numbered(log, 1))
+        os.truncate(log, 0)
+    except OSError:
+        return False
+    return True
+
+
+def rotate_all(logs: Iterable[Path]) -> None:
+    """``rotate`` each."""
+    for log in logs:
+        rotate(log)
+
+
+def _numbered(log: Path, number: int) -> Path:
+    return log.with_name(f"{log.name}.{number}")
