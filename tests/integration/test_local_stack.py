@@ -21,6 +21,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.tape.local import state, status
+from tapedeck.tape.local.backup import backup, restore
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres
@@ -107,18 +108,30 @@ def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> Non
     assert after is not None and after.phase is Phase.STOPPED and after.processes == ()
 
 
-def test_second_start_on_the_folder_finds_topics_rows_and_controls_again(folder: Path) -> None:
+@pytest.fixture
+def restored(tmp_path: Path) -> Iterator[Path]:
+    """Where a backup is restored."""
+    yield tmp_path / "restored"
+    purge(tmp_path / "restored")
+
+
+def test_second_start_and_a_restored_backup_find_topics_rows_and_controls_again(
+    folder: Path, restored: Path, tmp_path: Path
+) -> None:
     ids = []
-    for _ in range(2):
-        with LocalStack(folder, workers=lambda config: ()) as stack:
+    for home in (folder, folder, restored):
+        if home == restored:
+            backup(folder, tmp_path / "kept")
+            restore(tmp_path / "kept", restored)
+        with LocalStack(home, workers=lambda config: ()) as stack:
             ids.append(stack.cluster.expected_id)
             with psycopg.connect(stack.database_url) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
                 connection.execute("INSERT INTO kept VALUES (1)")
                 rows = connection.execute("SELECT count(*) FROM kept").fetchone()
             controls = read_topic(stack.cluster, "controls")
-    assert ids[0] == ids[1]
-    assert rows == (2,)
+    assert ids[0] == ids[1] == ids[2]
+    assert rows == (3,)
     states = [decode("controls", message.value)["state"] for message in controls]
     assert states == ["ACTIVE"], "written at the first start only, so that a pause outlives a restart"
 

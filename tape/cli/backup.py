@@ -1,0 +1,47 @@
+"""``tape backup`` and ``tape restore``: keep a stopped stack, and make it again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tapedeck.agents.settings import code_version
+from tapedeck.tape.cli.stack import Name
+from tapedeck.tape.local.backup import CONFIGURATION, Manifest
+from tapedeck.tape.local.backup import backup as make
+from tapedeck.tape.local.backup import restore as make_again
+from tapedeck.tape.local.places import in_words, say, stack_folder
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The backup's folder; it is made.")],
+    name: Name = None,
+) -> None:
+    """Copy a stopped stack, with checksums, to a folder that is there whole or not at all."""
+    stack = stack_folder(name)
+    manifest = make(stack, folder.expanduser().absolute())
+    print(f"stack {manifest.stack} is backed up in {folder}: {_words(manifest)}")
+    if not manifest.has_database:
+        say("its Postgres lies elsewhere and is not part of the backup: keep it with pg_dump")
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `tape backup` made.")],
+    name: Name = None,
+) -> None:
+    """Check a backup and make its stack again, where none is; `tape up` starts it then."""
+    stack = stack_folder(name)
+    manifest = make_again(folder.expanduser().absolute(), stack)
+    print(f"restored to {stack}: {_words(manifest)}")
+    if manifest.release != code_version():
+        say(f"the backup is of release {manifest.release}, this is {code_version()}")
+    words = f" --prefix {manifest.prefix}" if manifest.prefix else ""
+    words += f" --config {stack / CONFIGURATION}" if CONFIGURATION in manifest.files else ""
+    print(f"next: tape up{f' --name {name}' if name else ''}{words}, then tape rebuild --verify")
+
+
+def _words(manifest: Manifest) -> str:
+    return (
+        f"{len(manifest.files)} files, {in_words(manifest.size)}, cluster id {manifest.cluster_id}, "
+        f"release {manifest.release}"
+    )
