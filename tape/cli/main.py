@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("backup:restore", "Make the stack of a backup again, where none is."),
     "logs": Entry("status:logs", "Print the end of one process's log."),
     "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
+    "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
     "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
     "watermark": Entry(
         "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True

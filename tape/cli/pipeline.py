@@ -10,7 +10,7 @@ import typer
 
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.tape.local.places import stack_folder
+from tapedeck.tape.local.places import say, stack_folder
 from tapedeck.tape.local.state import read, running
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Pipeline(NamedTuple):
         from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
 
         chosen = named or self.config
+        if chosen is None:
+            say("no configuration is named, the built-in defaults are taken: TAPE_CONFIG names another")
         return load(chosen) if chosen else Config()
 
 

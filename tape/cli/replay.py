@@ -141,7 +141,7 @@ def _purge(pipeline: Pipeline, into: str, database: str) -> None:
         raise Fatal("no replay was made into this prefix", value=into, remedy=remedy)
     with only_stack(folder):
         accounts = [each.account_id for each in load(folder / CONFIG).accounts]
-        gone = purge(pipeline.cluster.under(into), accounts, database if accounts else "")
+        gone = purge(pipeline.cluster.under(into), database if accounts else "")
         shutil.rmtree(folder)
     print(f"removed the prefix {into}: {gone} topics, and {folder}")
 

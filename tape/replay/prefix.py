@@ -1,20 +1,11 @@
 """The prefix of a replay: empty before it, and gone after it if that is wanted."""
 
-from collections.abc import Iterable
-
-from confluent_kafka import KafkaException
-from psycopg import sql
-
-from tapedeck.agents.settings import group_name
-from tapedeck.connectors.kafka.admin import admin_of, describe, ensure
+from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres.database import DEFAULT_SCHEMA, connect, schema_name
-from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.topology import MARKET_STAGES
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.prefixes import DISPATCH, drop, pipelines
 from tapedeck.topics.catalogue import CATALOGUE
-
-_ANSWER_S = 20.0
 
 
 def make(into: Cluster) -> None:
@@ -33,38 +24,24 @@ def make(into: Cluster) -> None:
             f"the prefix {into.prefix} is not empty",
             value=f"{', '.join(there[:3])}{', ...' if len(there) > 3 else ''}",
             remedy="name another with --into; what a replay left is removed with `tape replay --purge --into "
-            f"{into.prefix}`, what `tape rebuild --into` wrote by deleting its topics",
+            f"{into.prefix}`, what `tape rebuild --into` wrote with `tape prefix drop {into.prefix}`",
         )
 
 
-def purge(into: Cluster, accounts: Iterable[str], database_url: str) -> int:
+def purge(into: Cluster, database_url: str) -> int:
     """Delete the topics and consumer groups of the prefix, and its database schema; how many topics went.
 
     Raises Fatal without a prefix, Retry where the broker does not answer.
     """
     if not into.prefix:
         raise Fatal("only a prefix can be removed", remedy="name it with --into")
-    admin = admin_of(into)
-    ours = {into.layout.wire_name(each.name) for each in CATALOGUE}
-    names = sorted(ours & describe(into).keys())
-    groups = {group_name(into.layout, each) for each in (*MARKET_STAGES, *map(dispatcher_group, accounts))}
-    try:
-        for deleted in (admin.delete_topics(names, operation_timeout=_ANSWER_S) if names else {}).values():
-            deleted.result(_ANSWER_S)
-        listed = admin.list_consumer_groups(request_timeout=_ANSWER_S).result(_ANSWER_S)
-        there = sorted(groups & {each.group_id for each in listed.valid})
-        for gone in (admin.delete_consumer_groups(there) if there else {}).values():
-            gone.result(_ANSWER_S)
-    except KafkaException as error:
-        what = f"the prefix was not removed: {error.args[0].str()}"
-        raise Retry(what, value=into.prefix, remedy="do it again with `tape replay --purge`") from error
-    schema = schema_name(into.prefix)
-    if database_url and schema != DEFAULT_SCHEMA:
-        with connect(database_url, role=None) as connection:
-            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
-    return len(names)
+    owned = pipelines(into, database_url).get(into.prefix)
+    if owned is None:
+        return 0
+    drop(owned, into, database_url)
+    return len(owned.topics)
 
 
 def dispatcher_group(account_id: str) -> str:
     """What an account's dispatcher calls its group behind the prefix, and itself in heartbeats."""
-    return f"dispatch-{account_id}"
+    return f"{DISPATCH}{account_id}"

@@ -4,13 +4,16 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.document import from_dict
+from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.tape.cli import main
+from tapedeck.tape.cli.pipeline import Pipeline
 
 
 def invoke(*arguments):
@@ -92,3 +95,16 @@ def test_a_broker_that_is_stopped_is_told_before_anything_is_tried(words):
     result = invoke(*words, "--bootstrap", "127.0.0.1:1")
     assert isinstance(result.exception, Fatal)
     assert "no Kafka broker listens there" in str(result.exception)
+
+
+def test_command_that_takes_the_default_configuration_says_so_and_which_variable_names_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unnamed = Pipeline(Cluster("127.0.0.1:1"), None)
+    assert unnamed.document() == Config()
+    assert "the built-in defaults are taken: TAPE_CONFIG names another" in capsys.readouterr().err
+    document = tmp_path / "own.toml"
+    document.write_text("")
+    unnamed.document(document)
+    unnamed._replace(config=document).document()
+    assert capsys.readouterr().err == ""

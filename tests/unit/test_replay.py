@@ -94,4 +94,4 @@ def test_a_summary_says_equal_different_or_that_there_is_nothing_to_compare():
 
 def test_topics_without_a_prefix_are_never_removed():
     with pytest.raises(Fatal, match="only a prefix can be removed"):
-        purge(Cluster("127.0.0.1:1"), (), "")
+        purge(Cluster("127.0.0.1:1"), "")

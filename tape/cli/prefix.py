@@ -1,0 +1,81 @@
+"""``tape prefix``: the pipelines that share a cluster, and the end of one."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.pipeline import Bootstrap, pipeline_of
+from tapedeck.tape.local.places import stack_folder
+from tapedeck.tape.local.state import read
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List the prefixes of a cluster, or drop one."
+)
+
+Database = Annotated[
+    str, typer.Option("--database", envvar="DATABASE_URL", help="Where schemas are; else the local stack's.")
+]
+
+
+@app.command("list")
+def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
+    """Print every pipeline of the cluster: its topics, consumer groups, members, and tables."""
+    from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see below
+    from tapedeck.tape.prefixes import pipelines  # noqa: PLC0415 - the database tools load for long
+
+    cluster = pipeline_of(bootstrap, "").cluster
+    groups = KafkaGroups(cluster)
+    table = Table("prefix", "topics", "groups", "members", "tables")
+    for each in pipelines(cluster, _database(database, bootstrap)).values():
+        members = sum(len(groups.members(group)) for group in each.groups)
+        counts = (len(each.topics), len(each.groups), members, each.tables)
+        table.add_row(each.prefix or "(none)", *map(str, counts))
+    Console().print(table)
+
+
+@app.command()
+def drop(
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="The prefix, as `tape prefix list` has it.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    *,
+    bootstrap: Bootstrap = "",
+    database: Database = "",
+) -> None:
+    """Delete the topics, consumer groups and database schema of a prefix where nobody works."""
+    from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see above
+    from tapedeck.tape import prefixes  # noqa: PLC0415 - see above
+
+    cluster = pipeline_of(bootstrap, "").cluster
+    url = _database(database, bootstrap)
+    found = prefixes.pipelines(cluster, url)
+    if not prefix or prefix not in found:
+        known = ", ".join(filter(None, found)) or "none"
+        raise Fatal("there is no such prefix", value=prefix, remedy=f"there are: {known}")
+    owned = found[prefix]
+    stack = read(stack_folder(None))
+    if stack is not None and stack.is_running and stack.prefix == prefix and not bootstrap:
+        remedy = "stop it with `tape down`, then `tape up --servers-only` and do this again"
+        raise Fatal("the stack that runs here works under this prefix", value=prefix, remedy=remedy)
+    prefixes.refuse_members(owned, KafkaGroups(cluster))
+    print(f"on {cluster.bootstrap} this is deleted for good:", file=sys.stderr)
+    for line in owned.in_words():
+        print(f"  {line}", file=sys.stderr)
+    if not yes:
+        if not sys.stdin.isatty():
+            remedy = "add --yes where that is meant; nothing was changed"
+            raise Fatal("the prefix would be deleted", value=prefix, remedy=remedy)
+        typer.confirm("Delete it?", abort=True, err=True)
+    prefixes.drop(owned, cluster, url)
+    print(f"dropped {prefix}: {len(owned.topics)} topics, {len(owned.groups)} groups, {owned.tables} tables")
+
+
+def _database(named: str, bootstrap: str) -> str:
+    """The database that is named, else the local stack's where its broker is used too."""
+    stack = None if named or bootstrap else read(stack_folder(None))
+    return named or (stack.database_url if stack is not None and stack.is_running else "")
