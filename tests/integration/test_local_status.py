@@ -117,6 +117,8 @@ def test_status_prints_processes_watermarks_and_reasons(busy: StackState) -> Non
     document = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
     assert document["phase"] == "READY"
     assert document["processes"][1]["restarts"] == 2
+    assert document["disk"].keys() == {"kafka", "postgres", "state", "logs", "free"}
+    assert document["disk"]["free"] > 0
     assert document["lag"] == [{"group": f"{busy.prefix}-signals", "topic": "features", "lag": 2}]
 
 
@@ -154,6 +156,16 @@ def test_down_without_a_stack_is_no_error_and_purge_removes_the_folder(folder: P
     result = CliRunner().invoke(app, ["down", "--purge"])
     assert result.exit_code == 0 and "no stack runs" in result.output
     assert not folder.exists()
+
+
+def test_detached_up_on_a_running_stack_is_refused_and_leaves_its_log_alone(folder: Path) -> None:
+    log = folder / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("what the running one said\n")
+    with state.only_stack(folder):
+        result = CliRunner().invoke(app, ["up", "--detach"])
+    assert isinstance(result.exception, Fatal) and "a stack already runs in" in str(result.exception)
+    assert log.read_text() == "what the running one said\n"
 
 
 def test_detached_up_that_cannot_start_shows_why(
