@@ -11,6 +11,7 @@ from tapedeck.streams.identity import RULES_VERSION, event_id
 from tapedeck.streams.sessions import Calendar, Phase
 from tapedeck.streams.windows import kernel
 from tapedeck.streams.windows import layout as L
+from tapedeck.streams.windows.checks import broken_rule
 from tapedeck.topics.catalogue import topic
 
 _DAY_US = 24 * 60 * MINUTE_US
@@ -71,21 +72,6 @@ NUMBERS = {
 _NAMES = tuple(NUMBERS)
 _COLUMNS = np.array(tuple(NUMBERS.values()))
 _FLAGS = np.array((L.V_TREND, L.V_SURGE, L.V_OR_STATE))
-
-
-def broken_rule(bar: dict[str, Any]) -> str:
-    """The first rule of domain section 3 that a bad bar breaks, with the value; the kernel decides."""
-    if bar["t"] % MINUTE_US:
-        return f"t = {bar['t']} is not on a whole minute"
-    if bar["revision"] < 0:
-        return f"revision = {bar['revision']} is negative"
-    for name in ("open", "high", "low", "close"):
-        if not L.PRICE_MIN <= bar[name] <= L.PRICE_MAX:
-            return f"{name} = {bar[name]} is not a price between {L.PRICE_MIN:g} and {L.PRICE_MAX:g}"
-    for name in ("open", "close"):
-        if not bar["low"] <= bar[name] <= bar["high"]:
-            return f"{name} = {bar[name]} is not between low = {bar['low']} and high = {bar['high']}"
-    return f"volume = {bar['volume']} is not between 0 and {L.VOLUME_MAX:g}"
 
 
 class FeaturesStage:

@@ -1,8 +1,9 @@
 """The feature kernel: one numba function that folds bars into a window and writes feature vectors.
 
-Live calls it with one bar, rebuild with a hundred thousand; the result is the same to the bit. Window
-sums run from the oldest bar to the newest in plain float64, session sums in double-double, and nothing
-is reordered (no fastmath). Formulas: domain section 4; the bytes: ``streams.windows.layout``.
+Live calls it with one bar, rebuild with a hundred thousand; the result is the same to the bit. Closes are
+averaged as distances from the newest one, which are exact where prices are near each other: errors grow
+with the moves, not with the price. Session sums are double-doubles; nothing is reordered (no fastmath).
+Formulas: domain section 4; the bytes: ``streams.windows.layout``.
 """
 
 from typing import Any
@@ -12,12 +13,13 @@ from numba import njit
 
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.windows import layout as L
+from tapedeck.streams.windows.checks import is_bad
 from tapedeck.streams.windows.rounding import round10
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 
-# numba keys its disk cache on this file alone: changed constants must touch it, or an old kernel is loaded
-COMPILED_WITH = 2205862226
+# numba keys its disk cache on this file alone: changes in layout, checks or rounding must touch it
+COMPILED_WITH = 873461656
 assert COMPILED_WITH == L.CONSTANTS, f"set COMPILED_WITH to {L.CONSTANTS}"
 
 _jit = njit(error_model="numpy")
@@ -86,6 +88,18 @@ def _seeded(value: float, x: float, n: int, window: int, take: float) -> float:
 
 
 @_jit
+def _distance(value: float, fall: float, n: int, window: int) -> float:
+    """Fold close number ``n`` into an EMA of 2 / (window + 1), held as its distance from the newest close;
+
+    until the seed is full, as the sum of the distances. ``fall``: the close before less this one.
+    """
+    if n > window:
+        return (window - 1.0) * (value + fall) / (window + 1.0)
+    value += (n - 1) * fall
+    return value / window if n == window else value
+
+
+@_jit
 def _recursive(f8: Any, at: int, n: int, close: float, last: float, true_range: float, pi: Any) -> None:
     """Fold bar number ``n`` (1 = first) of a list into the recursive indicators at ``at``."""
     if n > 1:
@@ -93,16 +107,13 @@ def _recursive(f8: Any, at: int, n: int, close: float, last: float, true_range: 
         change = close - last
         f8[at + L.R_GAIN] = _seeded(f8[at + L.R_GAIN], max(change, 0.0), n - 1, w, 1.0)
         f8[at + L.R_LOSS] = _seeded(f8[at + L.R_LOSS], max(-change, 0.0), n - 1, w, 1.0)
-    w = pi[L.P_MACD_FAST]
-    f8[at + L.R_FAST] = _seeded(f8[at + L.R_FAST], close, n, w, 2.0)
+    f8[at + L.R_FAST] = _distance(f8[at + L.R_FAST], last - close, n, pi[L.P_MACD_FAST])
     w = pi[L.P_MACD_SLOW]
-    f8[at + L.R_SLOW] = _seeded(f8[at + L.R_SLOW], close, n, w, 2.0)
+    f8[at + L.R_SLOW] = _distance(f8[at + L.R_SLOW], last - close, n, w)
     if n >= w:
         macd = f8[at + L.R_FAST] - f8[at + L.R_SLOW]
-        s = pi[L.P_MACD_SIGNAL]
-        f8[at + L.R_SIGNAL] = _seeded(f8[at + L.R_SIGNAL], macd, n - w + 1, s, 2.0)
-    w = pi[L.P_ATR]
-    f8[at + L.R_ATR] = _seeded(f8[at + L.R_ATR], true_range, n, w, 1.0)
+        f8[at + L.R_SIGNAL] = _seeded(f8[at + L.R_SIGNAL], macd, n - w + 1, pi[L.P_MACD_SIGNAL], 2.0)
+    f8[at + L.R_ATR] = _seeded(f8[at + L.R_ATR], true_range, n, pi[L.P_ATR], 1.0)
 
 
 @_jit
@@ -123,7 +134,7 @@ def _fold_bar(i8: Any, f8: Any, index: int, pi: Any) -> None:
         if before > 0:
             true_range = max(true_range, abs(high - last), abs(low - last))
             if t - i8[L.RING_T + back] <= pi[L.P_RETURN_GAP]:
-                move = close / last - 1.0
+                move = (close - last) / last
     f8[L.RING_RETURN + at] = move
     if i8[L.FOLD + L.B_OPEN] <= t < i8[L.FOLD + L.B_CLOSE]:
         if np.isnan(f8[L.FOLD + L.B_FIRST_OPEN]):
@@ -168,35 +179,37 @@ def _make_room(i8: Any, index: int) -> None:
 
 
 @_jit
-def _sum(f8: Any, base: int, index: int, window: int) -> float:
-    """Sum of a ring column over the ``window`` bars that end at ``index``, oldest to newest."""
+def _mean(f8: Any, base: int, index: int, window: int, origin: float) -> float:
+    """Mean of a ring column over the ``window`` bars that end at ``index``, less ``origin``."""
     at = (index - window + 1) % L.RING
     total = 0.0
     for _ in range(window):
-        total += f8[base + at]
+        total += f8[base + at] - origin
         at = at + 1 if at + 1 < L.RING else 0
-    return total
+    return total / window
 
 
 @_jit
-def _squares(f8: Any, index: int, window: int, mean: float) -> float:
-    """Sum of squared deviations of the closes from ``mean``."""
+def _squares(f8: Any, index: int, window: int, close: float, offset: float) -> float:
+    """Sum of squared deviations of the closes from their mean, which is ``close + offset``."""
     at = (index - window + 1) % L.RING
     total = 0.0
     for _ in range(window):
-        off = f8[L.RING_CLOSE + at] - mean
+        off = (f8[L.RING_CLOSE + at] - close) - offset
         total += off * off
         at = at + 1 if at + 1 < L.RING else 0
     return total
 
 
 @_jit
-def _deviation(f8: Any, index: int, window: int, needed: int) -> float:
+def _deviation(f8: Any, index: int, listed: int, window: int, needed: int) -> float:
     """Sample deviation of the usable returns between the last ``window`` closes; NaN where too few remain.
 
     One pass over differences from a member of the sample: their squares sum to at most n times the
     squared deviations, so cancellation costs two digits at most; and equal returns give exactly 0.
     """
+    if listed < window:
+        return np.nan
     origin = np.nan
     for k in range(window - 1):
         origin = f8[L.RING_RETURN + (index - k) % L.RING]
@@ -219,34 +232,31 @@ def _deviation(f8: Any, index: int, window: int, needed: int) -> float:
 def _averages(f8: Any, index: int, n: int, pi: Any, pf: Any, out: Any) -> None:
     """Features over windows of closes and volumes; ``n`` bars are in the list."""
     close = out[L.V_CLOSE]
-    if n >= pi[L.P_SMA_SHORT]:
-        mean = _sum(f8, L.RING_CLOSE, index, pi[L.P_SMA_SHORT]) / pi[L.P_SMA_SHORT]
-        out[L.V_SMA_SHORT] = round10(mean)
-        out[L.V_DISTANCE_SHORT] = round10((close - mean) / mean)
-    if n >= pi[L.P_SMA_LONG]:
-        mean = _sum(f8, L.RING_CLOSE, index, pi[L.P_SMA_LONG]) / pi[L.P_SMA_LONG]
-        out[L.V_SMA_LONG] = round10(mean)
-        out[L.V_DISTANCE_LONG] = round10((close - mean) / mean)
-        out[L.V_TREND] = np.sign(out[L.V_SMA_SHORT] - out[L.V_SMA_LONG])
+    for w, mean, distance in (
+        (pi[L.P_SMA_SHORT], L.V_SMA_SHORT, L.V_DISTANCE_SHORT),
+        (pi[L.P_SMA_LONG], L.V_SMA_LONG, L.V_DISTANCE_LONG),
+    ):
+        if n >= w:
+            off = _mean(f8, L.RING_CLOSE, index, w, close)
+            out[mean] = round10(close + off)
+            out[distance] = round10(-off / (close + off))
+    out[L.V_TREND] = np.sign(out[L.V_SMA_SHORT] - out[L.V_SMA_LONG])  # NaN where one of them is
     w = pi[L.P_BOLLINGER]
     if n >= w:
-        mean = _sum(f8, L.RING_CLOSE, index, w) / w
-        width = pf[L.P_BAND] * np.sqrt(_squares(f8, index, w, mean) / w)
-        upper, lower = mean + width, mean - width
-        out[L.V_BB_UPPER] = round10(upper)
-        out[L.V_BB_LOWER] = round10(lower)
+        off = _mean(f8, L.RING_CLOSE, index, w, close)
+        width = pf[L.P_BAND] * np.sqrt(_squares(f8, index, w, close, off) / w)
+        out[L.V_BB_UPPER] = round10(close + (off + width))
+        out[L.V_BB_LOWER] = round10(close + (off - width))
         if out[L.V_BB_UPPER] != out[L.V_BB_LOWER]:
-            out[L.V_BB_POSITION] = round10((close - lower) / (upper - lower))
+            out[L.V_BB_POSITION] = round10((width - off) / (2.0 * width))
     w = pi[L.P_VOLUME]
     if n > w:
-        mean = _sum(f8, L.RING_VOLUME, index - 1, w) / w
-        if mean != 0.0:
-            out[L.V_VOLUME_RATIO] = round10(out[L.V_VOLUME] / mean)
+        usual = _mean(f8, L.RING_VOLUME, index - 1, w, 0.0)
+        if usual != 0.0:
+            out[L.V_VOLUME_RATIO] = round10(out[L.V_VOLUME] / usual)
             out[L.V_SURGE] = 1.0 if out[L.V_VOLUME_RATIO] > pf[L.P_SURGE] else 0.0
-    recent = _deviation(f8, index, pi[L.P_RECENT], pi[L.P_MIN_RECENT]) if n >= pi[L.P_RECENT] else np.nan
-    baseline = (
-        _deviation(f8, index, pi[L.P_BASELINE], pi[L.P_MIN_BASELINE]) if n >= pi[L.P_BASELINE] else np.nan
-    )
+    recent = _deviation(f8, index, n, pi[L.P_RECENT], pi[L.P_MIN_RECENT])
+    baseline = _deviation(f8, index, n, pi[L.P_BASELINE], pi[L.P_MIN_BASELINE])
     out[L.V_RECENT] = round10(recent)
     out[L.V_BASELINE] = round10(baseline)
     if out[L.V_RECENT] != 0.0 and out[L.V_BASELINE] != 0.0:
@@ -323,16 +333,6 @@ def _emit(i8: Any, f8: Any, index: int, cause: int, pi: Any, pf: Any, meta: Any,
 
 
 @_jit
-def _is_bad(bar: Any, prices: Any) -> bool:
-    """Whether a bar breaks a rule of domain section 3. NaN fails each comparison, so it is bad."""
-    o, h, low, c = prices[L.F_OPEN], prices[L.F_HIGH], prices[L.F_LOW], prices[L.F_CLOSE]
-    fine = bar[L.I_T] % MINUTE_US == 0 and bar[L.I_REVISION] >= 0
-    fine = fine and L.PRICE_MIN <= low <= o <= h <= L.PRICE_MAX and low <= c <= h
-    fine = fine and 0.0 <= prices[L.F_VOLUME] <= L.VOLUME_MAX
-    return not fine
-
-
-@_jit
 def _place(i8: Any, bar: Any, pi: Any) -> tuple[int, int]:
     """(status, index) of a bar that is not newer than the newest: where it stands or goes."""
     t = bar[L.I_T]
@@ -364,7 +364,7 @@ def fold(
     n_out = 0
     for row in range(len(bars)):
         bar, price = bars[row], prices[row]
-        if _is_bad(bar, price):
+        if is_bad(bar, price):
             status[row] = L.BAD
             continue
         if bar[L.I_DATE] == L.NO_DATE or bar[L.I_DATE] == L.UNKNOWN_DATE:

@@ -26,7 +26,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 
-FORMAT = 1
+FORMAT = 2
 SLOT_BYTES = 8
 
 RING = 136
@@ -42,7 +42,7 @@ B_DATE, B_OPEN, B_CLOSE, B_PREV_COUNT, B_COUNT = range(5)
 B_PREV_FIRST_OPEN, B_PREV_LAST_CLOSE, B_FIRST_OPEN, B_LAST_CLOSE, B_OR_HIGH, B_OR_LOW = range(5, 11)
 B_VALUE_HI, B_VALUE_LO, B_VOLUME_HI, B_VOLUME_LO = range(11, 15)
 B_OLD = 15
-# one set of recursive indicators: plain sums until the seed is full
+# one set of recursive indicators: plain sums until the seed is full; fast and slow less the newest close
 R_GAIN, R_LOSS, R_FAST, R_SLOW, R_SIGNAL, R_ATR = range(6)
 RECURSIVE = 6
 B_NEW = B_OLD + RECURSIVE
