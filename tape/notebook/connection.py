@@ -16,10 +16,10 @@ from tapedeck.streams.blocks import Source
 from tapedeck.tape.notebook import asof, audit, place, times, views
 from tapedeck.tape.notebook.follow import follow as following
 from tapedeck.tape.notebook.place import Place
-from tapedeck.tape.notebook.query import NotKept, Query, ask, chosen_columns, newest_us
+from tapedeck.tape.notebook.query import NotKept, Query, ask, asked_us, chosen_columns, newest_us
 from tapedeck.tape.notebook.raw import raw_frame
 from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
-from tapedeck.tape.notebook.times import When
+from tapedeck.tape.notebook.times import When, Zone
 from tapedeck.tape.timed import TimedSource
 from tapedeck.topics.catalogue import Cleanup
 
@@ -68,7 +68,7 @@ class Connection:
         since: When | None = None,
         until: When | None = None,
         columns: Names | None = None,
-        zone: str = "UTC",
+        zone: Zone = "UTC",
         follow: Literal[False] = False,
         raw: bool = False,
         repeats: bool = False,
@@ -83,7 +83,7 @@ class Connection:
         symbols: Names | None = None,
         since: When | None = None,
         columns: Names | None = None,
-        zone: str = "UTC",
+        zone: Zone = "UTC",
         follow: Literal[True],
         repeats: bool = False,
     ) -> Iterator[pl.DataFrame]: ...
@@ -96,7 +96,7 @@ class Connection:
         since: When | None = None,
         until: When | None = None,
         columns: Names | None = None,
-        zone: str = "UTC",
+        zone: Zone = "UTC",
         follow: bool = False,
         raw: bool = False,
         repeats: bool = False,
@@ -121,7 +121,7 @@ class Connection:
             the broker's time index, so only what is asked for is read; where Kafka's times are not the
             records' (LogAppendTime, a producer without times) the partition is read whole, with one warning.
         columns: only these, in this order.
-        zone: of the frame's times; the records are UTC.
+        zone: of the frame's times, as text, ZoneInfo or timezone.utc; the records are UTC.
         follow: instead of one frame an iterator of frames as records come, from ``since`` or from now on.
             Closing it, or interrupting the cell, closes its connections.
         raw: the records as they lie: time, key, value, headers; watermarks and undecodable ones included.
@@ -155,7 +155,7 @@ class Connection:
         key: Names | None = None,
         since: When | None = None,
         columns: Names | None = None,
-        zone: str = "UTC",
+        zone: Zone = "UTC",
     ) -> pl.DataFrame:
         """The newest record of each key with a time of ``at`` or before: what a compacted topic held then.
 
@@ -175,7 +175,7 @@ class Connection:
                 source, name, symbols=None, since=since, until=None, columns=columns, zone=zone,
                 late=LATE, repeats=False,
             )  # fmt: skip
-            moment = times.moment(at, "at", lambda: newest_us(source, name))
+            moment = asked_us(source, name, at, "at") or 0
             query = query.between(query.since, moment + 1)
             try:
                 return _newest(where, query) if key is None else _newest_by(where, query, key)

@@ -150,6 +150,15 @@ def newest_us(source: Source, name: str) -> int | None:
     return max(found, default=None)
 
 
+def asked_us(source: Source, name: str, given: Any, what: str) -> int | None:
+    """The moment ``given`` in microseconds, None for none. What counts back from the newest record of a topic
+    without records is the beginning of time: whatever is asked of it, the answer is empty."""
+    try:
+        return None if given is None else times.moment(given, what, lambda: newest_us(source, name))
+    except times.NoNewest:
+        return 0
+
+
 def spans(source: Source, query: Query) -> dict[Part, tuple[int, int]]:
     """The offsets of each partition that may hold what is asked for, by the broker's time index.
 
@@ -206,7 +215,7 @@ def ask(
     since: Any,
     until: Any,
     columns: Any,
-    zone: str,
+    zone: times.Zone,
     late: Any,
     repeats: bool,
 ) -> Query:
@@ -233,13 +242,8 @@ def ask(
 
 def bounds(source: Source, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
     """(since, until) in microseconds. Raises Fatal where nothing lies between them."""
-
-    def newest() -> int | None:
-        return newest_us(source, name)
-
-    low = None if since is None else times.moment(since, "since", newest)
-    high = None if until is None else times.moment(until, "until", newest)
-    if low is not None and high is not None and high <= low:
+    low, high = asked_us(source, name, since, "since"), asked_us(source, name, until, "until")
+    if low and high is not None and high <= low:
         raise Fatal(
             f"nothing lies between {times.shown(low)} and {times.shown(high)}",
             value=(since, until),

@@ -7,9 +7,10 @@ import polars as pl
 from tapedeck.streams.blocks import Source
 from tapedeck.tape.notebook import frames, times
 from tapedeck.tape.notebook.query import Query, bounds, late_us, one_topic, spans
+from tapedeck.tape.notebook.times import Zone
 
 
-def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: str, late: Any) -> pl.DataFrame:
+def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: Zone, late: Any) -> pl.DataFrame:
     """Time, key, value and headers of every record between two moments, in the order of their time."""
     chosen = one_topic(name)
     low, high = bounds(source, name, since, until)
@@ -25,4 +26,4 @@ def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: str, l
         if (low is None or message.timestamp >= low // 1000)
         and (high is None or message.timestamp * 1000 < high)
     ]
-    return frames.of_messages(found, zone).sort("time", maintain_order=True)
+    return frames.of_messages(found, query.zone).sort("time", maintain_order=True)

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -13,6 +13,14 @@ from tapedeck.streams.sessions import NEW_YORK
 When = datetime | date | timedelta | str
 """A moment: an aware datetime, a session's date, an ISO 8601 text with a zone, or how long before the newest
 record ("2h", "1d", a timedelta)."""
+
+Zone = str | tzinfo
+"""The zone of a frame's times: a name, a ZoneInfo, or timezone.utc."""
+
+
+class NoNewest(Fatal):
+    """A length of time counts back from the newest record, and there is none."""
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -63,8 +71,8 @@ def moment(given: Any, what: str, newest: Callable[[], int | None]) -> int:
         last = newest()
         if last is None:
             remedy = "name a moment, or wait for the first record"
-            raise Fatal(f"{what} counts back from the newest record, and there is none", value=given,
-                        remedy=remedy)  # fmt: skip
+            raise NoNewest(f"{what} counts back from the newest record, and there is none", value=given,
+                           remedy=remedy)  # fmt: skip
         return last - duration(given, what) // _US
     if isinstance(given, str):
         given = _parsed(given, what)
@@ -87,8 +95,13 @@ def _parsed(text: str, what: str) -> datetime | date:
     raise Fatal(f"{what} is no time", value=text, remedy=_WAYS)
 
 
-def known_zone(zone: str) -> str:
-    """``zone`` itself. Raises Fatal, with the nearest name, where it is no time zone."""
+def known_zone(given: object) -> str:
+    """The name of the zone ``given``. Raises Fatal, with the nearest name, where it is no time zone, and for
+    an object that has no name."""
+    zone = "UTC" if given is UTC else given.key if isinstance(given, ZoneInfo) else given
+    if not isinstance(zone, str):
+        remedy = 'name a zone as text, such as "America/New_York"'
+        raise Fatal("a zone without a name cannot be a frame's", value=given, remedy=remedy)
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -4,6 +4,8 @@ import doctest
 import subprocess
 import sys
 import warnings
+from datetime import timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -65,6 +67,40 @@ def test_the_newest_hours_are_found_without_reading_what_is_before():
     frame = Connection(source=source).tap("bars", since="2h")
     assert len(frame) == 3 * 4
     assert source.read < 200
+
+
+@pytest.mark.parametrize(
+    "asked", [{"since": "2h"}, {"since": timedelta(days=1), "until": "5min"}, {"until": "1h"}], ids=str
+)
+def test_counting_back_on_a_topic_without_records_gives_an_empty_typed_frame(asked):
+    full, none = tapped(log_of("bars", [bar("AMD", START)])), tapped([], **asked)
+    assert (len(none), none.schema) == (0, full.schema)
+    raw = tapped([], raw=True, **asked)
+    assert (len(raw), raw.schema) == (0, tapped(log_of("bars", [bar("AMD", START)]), raw=True).schema)
+    signals = tapped([], "signals", columns=["symbol", "confidence"], **asked)
+    assert dict(signals.schema) == {"symbol": pl.String, "confidence": pl.Float64}
+
+
+def test_as_of_so_long_before_the_newest_record_of_none_is_an_empty_typed_frame():
+    found = Connection(source=MemoryTape(Layout(), [])).asof("positions", at="1h")
+    assert (len(found), found.schema) == (0, tapped([], "positions").schema)
+
+
+def test_following_a_topic_without_records_from_two_hours_back_gives_what_comes():
+    source = MemoryTape(Layout(), log_of("bars", [bar("AMD", START)]))
+    empty = MemoryTape(Layout(), [])
+    asked = ask(empty, "bars", symbols=None, since="2h", until=None, columns=None, zone="UTC", late=None,
+                repeats=False)  # fmt: skip
+    assert len(next(follow(source, Reader(source, asked), lambda: None, 0.01))) == 1
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_zone_may_be_an_object_with_a_name(raw):
+    zones = ZoneInfo("America/New_York"), timezone.utc  # noqa: UP017 - as a notebook writes it
+    bars, column = log_of("bars", [bar("AMD", START)]), "time" if raw else "event_time"
+    frames = [tapped(bars, raw=raw, zone=zone) for zone in zones]
+    assert [frame.schema[column].time_zone for frame in frames] == ["America/New_York", "UTC"]
+    assert frames[0].equals(tapped(bars, raw=raw, zone="America/New_York"))
 
 
 def test_symbols_give_their_own_records_without_a_word():

@@ -1,6 +1,6 @@
 """Moments as people write them."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -77,6 +77,18 @@ def test_counting_back_from_nothing_is_refused():
 def test_an_unknown_zone_is_refused_with_the_nearest():
     with pytest.raises(Fatal, match="America/New_York"):
         times.known_zone("America/NewYork")
+
+
+@pytest.mark.parametrize("given, name", [(NY, "America/New_York"), (UTC, "UTC"), (timezone.utc, "UTC"),  # noqa: UP017
+                                         (ZoneInfo("UTC"), "UTC"), ("Asia/Tokyo", "Asia/Tokyo")])  # fmt: skip
+def test_a_zone_is_a_name_or_an_object_with_one(given, name):
+    assert times.known_zone(given) == name
+
+
+@pytest.mark.parametrize("given", [timezone(timedelta(hours=-5)), None, 5], ids=str)
+def test_a_zone_without_a_name_is_refused_with_how_to_give_one(given):
+    with pytest.raises(Fatal, match="name a zone as text"):
+        times.known_zone(given)
 
 
 @pytest.mark.parametrize("given", ["soon", 5, None])
