@@ -1,12 +1,15 @@
 """What the adapters share: reading a line's fields, and an error in a bad line's place."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
+from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.sessions import micros
+from tapedeck.topics.catalogue import topic
 
 Line = Mapping[str, Any]
 T = TypeVar("T")
@@ -17,15 +20,36 @@ class BadLine(TapeError):
 
 
 def judged(
-    lines: Iterable[Line], judge: Callable[[Line], Iterable[dict[str, Any]]]
+    lines: Iterable[Line],
+    judge: Callable[[Line], Iterable[dict[str, Any]]],
+    known: Collection[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """What ``judge`` gives for each line, or ``{"error": ...}`` in a bad line's place."""
+    """What ``judge`` gives for each line, or ``{"error": ...}`` in a bad line's place.
+
+    A key that is not among ``known`` is refused: misspelt, it would be taken for one that is absent.
+    """
     for line in lines:
         try:
+            for key in line if known is not None else ():
+                refuse_unknown(key, known)
             outputs = list(judge(line))
         except TapeError as error:
             outputs = [{"error": str(error)}]
         yield from outputs
+
+
+def fields_of(name: str) -> frozenset[str]:
+    """The fields of a record of topic ``name``."""
+    return frozenset(field["name"] for field in load_schema(topic(name).schema or "")["fields"])
+
+
+def refuse_unknown(key: str, known: Collection[str] | None) -> None:
+    """Raise BadLine, with the nearest name, where ``key`` is not among ``known``."""
+    names = sorted(known or ())
+    if key not in names:
+        near = get_close_matches(key.lower(), names, n=3, cutoff=0.5)
+        nearest = " or ".join(map(repr, near)) or f"none; the keys are {', '.join(names)}"
+        raise BadLine(f"unknown key {key}", remedy=f"the nearest is {nearest}")
 
 
 def number(line: Line, key: str) -> float | None:

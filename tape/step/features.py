@@ -8,7 +8,7 @@ from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.stages.features import FeaturesStage
-from tapedeck.tape.step.common import BadLine, Line, judged, number, required, text, time, whole
+from tapedeck.tape.step.common import BadLine, Line, fields_of, judged, number, required, text, time, whole
 
 HELP = """Fold bars, one a line and in the order given, and print the feature record that each gives.
 
@@ -31,7 +31,7 @@ _PRICES = ("open", "high", "low", "close", "volume")
 
 def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
     """The records that each line gives, in order."""
-    return judged(lines, _Fold(config).apply)
+    return judged(lines, _Fold(config).apply, fields_of("bars"))
 
 
 class _Fold:

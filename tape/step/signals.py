@@ -8,7 +8,17 @@ from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.rules.reasons import SignalReason
 from tapedeck.streams.rules.signal import Case, Decision, GapCase, decide
 from tapedeck.streams.sessions import Session, xnys
-from tapedeck.tape.step.common import BadLine, Line, flag, judged, number, time, whole
+from tapedeck.tape.step.common import (
+    BadLine,
+    Line,
+    fields_of,
+    flag,
+    judged,
+    number,
+    refuse_unknown,
+    time,
+    whole,
+)
 
 HELP = """Judge one bar a line with the decision rule; each line is judged alone.
 
@@ -33,11 +43,13 @@ gives
    "confidence": 1.0, "direction": "BULL", "factors": {...}}"""
 
 _TREND_STATES = (-1, 0, 1)
+_KEYS = fields_of("features") | {"now", "sentiment", "on_watchlist", "last_signal_t"}
+"""A line may be a feature record with what else the rule asks for."""
 
 
 def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
     """One output line per input line."""
-    return judged(lines, lambda line: [_judge(line, config)])
+    return judged(lines, lambda line: [_judge(line, config)], _KEYS)
 
 
 def _judge(line: Line, config: Config) -> dict[str, Any]:
@@ -123,6 +135,8 @@ def _sentiment(line: Line) -> tuple[float, int]:
         return 0.0, 0
     if not isinstance(window, dict):
         raise BadLine('sentiment is neither {"avg", "n"} nor null', value=window)
+    for key in window:
+        refuse_unknown(key, ("avg", "n"))
     avg, n = number(window, "avg") or 0.0, whole(window, "n") or 0
     if not -1 <= avg <= 1 or n < 0:
         raise BadLine("sentiment needs avg in [-1, 1] and n >= 0", value=window)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.rules.watch_score import watch_score
-from tapedeck.tape.step.common import BadLine, Line, judged, number, whole
+from tapedeck.tape.step.common import BadLine, Line, fields_of, judged, number, whole
 
 HELP = """Compute the watch score of one symbol a line, with its components.
 
@@ -26,7 +26,11 @@ gives
 
 def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
     """One output line per input line."""
-    return judged(lines, lambda line: [_judge(line, config)])
+    return judged(lines, lambda line: [_judge(line, config)], _KEYS)
+
+
+_KEYS = fields_of("features") | {"n", "s", "age_s"}
+"""A line may be a feature record with the news beside it."""
 
 
 def _judge(line: Line, config: Config) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_all_24_gates_are_shown_and_those_without_a_key_are_not_tested() -> None
 
 
 BAD_GATE_LINES: list[tuple[dict[str, Any], str]] = [
-    ({"confidense": 1}, "nearest key is 'confidence'"),
+    ({"confidense": 1}, "nearest is 'confidence'"),
     ({"signal_bar_t": NOW}, "now is missing"),
     ({"now": "2026-02-17 16:00"}, "timezone"),
     ({"action": "SELL_CALL"}, "action"),

@@ -132,6 +132,42 @@ def test_bad_line_prints_its_error_in_place_and_the_rest_goes_on() -> None:
     assert code == 1
 
 
+@pytest.mark.parametrize(
+    ("stage", "key", "words"),
+    [
+        ("features", "volum", "unknown key volum; the nearest is 'volume'"),
+        ("features", "Close", "unknown key Close; the nearest is 'close'"),
+        ("signals", "trend", "the nearest is 'trend_state'"),
+        ("signals", "last_signal", "the nearest is 'last_signal_t'"),
+        ("signals", "qqq", "the nearest is none; the keys are as_of, "),
+        ("watchlist", "age", "the nearest is 'age_s'"),
+        ("sizing", "worstprice", "the nearest is 'worst_price'"),
+        ("gates", "kill", "the nearest is 'kill_state'"),
+    ],
+)
+def test_unknown_key_is_named_with_the_nearest_instead_of_being_left_out(
+    stage: str, key: str, words: str
+) -> None:
+    outputs, code = step(stage, json.dumps({key: 1}) + "\n" + json.dumps({"symbol": "NVDA"}))
+    assert f"unknown key {key}" in outputs[0]["error"] and words in outputs[0]["error"]
+    assert "unknown key" not in outputs[1].get("error", "") or stage == "sizing"
+    assert code == 1
+
+
+def test_unknown_key_of_a_sentiment_is_named() -> None:
+    assert "unknown key average" in judge(GOOD | {"sentiment": {"average": 0.4, "n": 2}})["error"]
+
+
+def test_a_feature_record_is_a_line_of_the_stages_behind_it() -> None:
+    record = step("features", bar("14:30"))[0][0] | {
+        "distance_sma20": 0.004,
+        "trend_state": 1,
+        "vol_ratio": 1.2,
+    }
+    assert judge(record | {"volume_ratio": 2.0})["reason"] == "NOT_READY"
+    assert step("watchlist", json.dumps(record | {"n": 1, "s": 0.5, "age_s": 60}))[0][0]["symbol"] == "NVDA"
+
+
 def test_gap_fade_can_be_tried_with_another_config(tmp_path: Path) -> None:
     config = tmp_path / "tape.toml"
     config.write_text("[gap_fade]\nenabled = true\n")
