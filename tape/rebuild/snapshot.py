@@ -3,7 +3,7 @@
 A folder per snapshot: ``STAGE.parquet`` with one row per key and ``manifest.json``. The rows are (task, table
 partition, key, epoch, cursors, body, size); the manifest says what they fit: configuration, rules, cluster,
 prefix, partition counts, the offset after them per input partition, the ids of the topics that these offsets
-count in, and their digest.
+count in, their digest, the checksum of each file, and one of itself. All are checked before anything is used.
 """
 
 import json
@@ -12,7 +12,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tapedeck.topics.catalogue import Layout
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_SEAL = "seal"
 _DAMAGED = "restore the file, or remove the snapshot's folder and take a new one"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CURSOR = pl.Struct({"rank": pl.UInt8, "partition": pl.UInt16, "position": pl.Int64})
@@ -124,13 +125,27 @@ class Snapshot:
                     remedy=f"here it is {wanted!r}: use that one's, or take a new snapshot",
                 )
 
+    def refuse_damaged(self) -> None:
+        """Raise Fatal, naming the file, where one is not there or not what was saved."""
+        sums = self.manifest.get("files", {})  # none in one of an older release: its digests are left
+        for name in sums or (f"{stage}.parquet" for stage in self.manifest["digests"]):
+            path = self.folder / name
+            if not path.is_file():
+                raise Fatal(f"the snapshot {self.name} lacks {name}", value=str(path), remedy=_DAMAGED)
+            if name in sums and (found := _checksum(path)) != sums[name]:
+                raise Fatal(
+                    f"{name} of snapshot {self.name} is not what was saved: its checksum is {found[:16]}, "
+                    f"the manifest says {sums[name][:16]}",
+                    value=str(path),
+                    remedy=_DAMAGED,
+                )
+
     def tables(self, layout: Layout) -> Iterator[Table]:
-        """Its tables. Raises Fatal where a file is not what was saved."""
+        """Its tables. Raises Fatal, before the first of them, where a file is not what was saved."""
+        self.refuse_damaged()
         rows: dict[str, Values] = {}
         for stage, digest in sorted(self.manifest["digests"].items()):
             path = self.folder / f"{stage}.parquet"
-            if not path.is_file():
-                raise Fatal(f"the snapshot {self.name} lacks {path.name}", remedy="take a new snapshot")
             try:
                 frame = pl.read_parquet(path)
                 found = _values(frame, logs_now(spec_of(stage), self.topic_ids))
@@ -169,23 +184,26 @@ def save(
     made = folder / f".{name}.part"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    digests = {}
+    digests, sums = {}, {}
     for stage in dict.fromkeys(table.task.stage for table in tables):
         mine = {str(t.task): t.values for t in tables if t.task.stage == stage}
-        _frame(mine).write_parquet(made / f"{stage}.parquet", compression="zstd")
+        file = made / f"{stage}.parquet"
+        _frame(mine).write_parquet(file, compression="zstd")
+        sums[file.name] = _checksum(file)
         digests[stage] = _digest(mine)
     manifest = {
-        "format": FORMAT, **fits.fields(), "code_version": code_version, "digests": digests,
+        "format": FORMAT, **fits.fields(), "code_version": code_version, "digests": digests, "files": sums,
         "tasks": [_manifest_of(table) for table in tables],
         "topic_ids": {name: each.hex() for name, each in sorted(ids.items())},
     }  # fmt: skip
+    manifest[_SEAL] = _seal(manifest)
     (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     made.rename(path)
     return Snapshot(path, manifest)
 
 
 def load(folder: Path, name: str) -> Snapshot:
-    """The snapshot of that name. Raises Fatal where it is not there or of another format version."""
+    """The snapshot of that name. Raises Fatal where it is not there, of another format version or changed."""
     path = folder / name
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -201,6 +219,9 @@ def load(folder: Path, name: str) -> Snapshot:
             value=manifest.get("format"),
             remedy=f"this release reads version {FORMAT}: use the one that wrote it, or take a new snapshot",
         )
+    if _SEAL in manifest and manifest[_SEAL] != _seal(manifest):
+        what = f"the manifest of snapshot {name} is not what was saved: its seal does not fit"
+        raise Fatal(what, value=str(path / MANIFEST), remedy=_DAMAGED)
     return Snapshot(path, manifest)
 
 
@@ -286,6 +307,17 @@ def _values(frame: pl.DataFrame, logs: Logs) -> dict[str, Values]:
         framed = pack(row["epoch"], cursors, row["body"], logs_of(cursors, logs))
         found[row["task"]][row["partition"], row["key"]] = framed
     return dict(found)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over everything that a manifest says."""
+    said = {name: value for name, value in manifest.items() if name != _SEAL}
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(tables: Mapping[str, Values]) -> str:

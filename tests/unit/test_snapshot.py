@@ -124,9 +124,53 @@ def test_a_file_that_is_not_what_was_saved_is_refused(saved: Snapshot, tmp_path:
     frame.with_columns(epoch=pl.lit(7, pl.UInt32)).write_parquet(path)
     with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
         list(load(tmp_path, "noon").tables(LAYOUT))
+    without_sums(saved)
+    with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
+        list(load(tmp_path, "noon").tables(LAYOUT))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(Fatal, match=r"cannot be read.*features.parquet'; restore the file, or remove"):
         list(load(tmp_path, "noon").tables(LAYOUT))
+    path.unlink()
+    with pytest.raises(Fatal, match=r"noon lacks features.parquet.*restore the file"):
+        list(load(tmp_path, "noon").tables(LAYOUT))
+
+
+def without_sums(saved: Snapshot) -> None:
+    """Make ``saved`` one of a release that kept no checksums."""
+    path = saved.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in manifest.items() if k not in ("files", "seal")}))
+
+
+@pytest.mark.parametrize("place", [8, -9, "middle"])
+def test_one_flipped_byte_of_any_file_is_refused_by_name_before_the_first_table(
+    saved: Snapshot, tmp_path: Path, place: int | str
+) -> None:
+    files = sorted(saved.folder.glob("*.parquet"))
+    assert [each.name for each in files] == sorted(load(tmp_path, "noon").manifest["files"])
+    for path in files:
+        whole = path.read_bytes()
+        at = len(whole) // 2 if isinstance(place, str) else place
+        flipped = bytearray(whole)
+        flipped[at] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(
+            Fatal, match=f"{path.name} of snapshot noon is not what was saved.*restore the file"
+        ):
+            next(load(tmp_path, "noon").tables(LAYOUT))
+        path.write_bytes(whole)
+    assert list(load(tmp_path, "noon").tables(LAYOUT)) == tables()
+
+
+def test_an_offset_that_was_changed_in_the_manifest_is_refused(saved: Snapshot, tmp_path: Path) -> None:
+    path = saved.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    part = next(iter(manifest["tasks"][0]["offsets"]))
+    manifest["tasks"][0]["offsets"][part] += 1
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(Fatal, match=r"the manifest of snapshot noon is not what was saved.*manifest.json"):
+        load(tmp_path, "noon")
+    assert "not what was saved" in str(unreadable(tmp_path)[0])
 
 
 def test_a_manifest_that_is_no_json_is_refused_and_named(saved: Snapshot, tmp_path: Path) -> None:
@@ -168,6 +212,7 @@ def test_a_snapshot_whose_topic_was_made_anew_since_is_refused_by_name(tmp_path:
 
 
 def test_a_snapshot_of_an_older_release_has_no_ids_and_is_read(saved: Snapshot, tmp_path: Path) -> None:
+    without_sums(saved)
     path = saved.folder / MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["topic_ids"]
