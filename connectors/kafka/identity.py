@@ -11,9 +11,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster, accepts
-from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
+from tapedeck.topics.catalogue import Layout, Spread, topic
 
 ANSWER_S = 5.0
+_SETTINGS = {Spread.SYMBOL: "TAPE_SYMBOL_PARTITIONS", Spread.ACCOUNT: "TAPE_ACCOUNT_PARTITIONS"}
 
 
 def ask_cluster_id(cluster: Cluster, timeout_s: float) -> str:
@@ -117,3 +119,14 @@ def _bytes_of(topic_id: object) -> bytes:
     halves = (topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits())  # type: ignore[attr-defined]
     content = b"".join(half.to_bytes(8, "big", signed=True) for half in halves)
     return content if any(content) else UNKNOWN_ID
+
+
+def other_count(layout: Layout, name: str, count: int) -> CatalogueMismatch:
+    """What is said where topic ``name`` has ``count`` partitions: more than are read, or fewer."""
+    wanted, setting = layout.partitions(name), _SETTINGS.get(topic(name).spread)
+    remedy = f"copy its records, by their keys, into a topic of {wanted} under a new prefix"
+    if setting:
+        remedy = f"set {setting}={count} if that is meant for all topics, or {remedy}"
+    what = f"topic {layout.wire_name(name)} has {count} partitions, and the layout says {wanted}"
+    unread = ": the others would not be read" if count > wanted else ""
+    return CatalogueMismatch(what + unread, value=count, remedy=remedy)

@@ -128,7 +128,7 @@ def lag(
         # Offsets before ends: what the sink itself writes meanwhile (dead letters) must count as behind.
         with connect(url, cluster.prefix) as connection:
             found = Offsets(connection, group, cluster_id, topic_ids(cluster, names))
-        ends = bounds(consumer, cluster.layout, names)
+        ends = bounds(cluster, names)
     finally:
         consumer.close()
     behind, done = dict.fromkeys(names, 0), found.unmarked | found.next

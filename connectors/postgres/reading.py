@@ -1,24 +1,18 @@
 """What the sink asks of Kafka: that topics are as the catalogue says, which logs they are, bounds, events."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.identity import describe_ids
+from tapedeck.connectors.kafka.identity import describe_ids, other_count
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts
-from tapedeck.schemas.errors import CatalogueMismatch, Retry
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.topics.catalogue import Layout
 
 ANSWER_S = 10.0
-_AGAIN_S = 0.05
-_NO_LEADER_YET = (
-    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION,
-)  # fmt: skip
-"""What librdkafka says of a partition whose broker starts, or has just given it to another."""
 
 
 def open_consumer(cluster: Cluster, name: str) -> Consumer:
@@ -53,18 +47,18 @@ def check_topics(
         raise Retry(
             f"the broker does not answer: {error.args[0].str()}", remedy="check that it runs"
         ) from error
-    wrong = []
-    for name in names:
-        wire, expected = layout.wire_name(name), layout.partitions(name)
-        found = cluster.topics.get(wire)
-        if found is None or found.error is not None:
-            wrong.append(f"{wire} is missing")
-        elif len(found.partitions) != expected:
-            wrong.append(f"{wire} has {len(found.partitions)} partitions, the catalogue says {expected}")
-    if wrong:
+    wires = {name: layout.wire_name(name) for name in names}
+    there = {name: cluster.topics.get(wire) for name, wire in wires.items()}
+    counts = {name: len(each.partitions) for name, each in there.items() if each and each.error is None}
+    if missing := [f"{wire} is missing" for name, wire in wires.items() if name not in counts]:
         raise CatalogueMismatch(
-            "the cluster's topics differ from the catalogue", value=wrong, remedy="run `tape topics --create`"
+            "the cluster's topics differ from the catalogue",
+            value=missing,
+            remedy="run `tape topics --create`",
         )
+    for name, count in counts.items():
+        if count != layout.partitions(name):
+            raise other_count(layout, name, count)
     return str(cluster.cluster_id)
 
 
@@ -78,27 +72,17 @@ def topic_ids(cluster: Cluster, names: Sequence[str], *, timeout_s: float = ANSW
     return ids
 
 
-def bounds(consumer: Consumer, layout: Layout, names: Sequence[str]) -> dict[Part, tuple[int, int]]:
+def bounds(cluster: Cluster, names: Sequence[str]) -> dict[Part, tuple[int, int]]:
     """(first, end) offset of every partition of topics that ``check_topics`` has seen.
 
-    The end is that of what is committed. Raises Retry where the broker does not answer.
+    The end is that of what is committed. Raises Retry where the broker does not tell them, and where the
+    topics have changed since: the next check says how.
     """
-    parts = [(name, partition) for name in names for partition in range(layout.partitions(name))]
-    return {part: _bounds_of(consumer, TopicPartition(layout.wire_name(part[0]), part[1])) for part in parts}
-
-
-def _bounds_of(consumer: Consumer, wire: TopicPartition) -> tuple[int, int]:
-    until = time.monotonic() + ANSWER_S
-    while True:
-        try:
-            low, end = consumer.get_watermark_offsets(wire, timeout=ANSWER_S)
-        except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
-                what = f"the broker does not tell the offsets of {wire.topic}: {error.args[0].str()}"
-                raise Retry(what, remedy="check that it runs") from error
-            time.sleep(_AGAIN_S)
-        else:
-            return low, end
+    try:
+        return ends_of(cluster, names)
+    except Fatal as error:
+        what = f"the broker does not tell the offsets of the topics: {error}"
+        raise Retry(what, remedy="they are checked and asked for again") from error
 
 
 def is_punctuation(key: bytes | None, value: bytes | None) -> bool:

@@ -94,7 +94,7 @@ def adopt(
             require_head(connection)
             claim(connection, cluster_id, moved_from)
             offsets = Offsets(connection, group, cluster_id, topic_ids(cluster, topics))
-            spans = bounds(consumer, cluster.layout, topics)
+            spans = bounds(cluster, topics)
             return [_adopted(offsets, name, _of(name, spans)) for name in topics]
     finally:
         consumer.close()

@@ -167,7 +167,7 @@ class Sink:
 
     def _assign(self, consumer: Consumer, offsets: Offsets) -> None:
         layout = self._settings.layout
-        spans = bounds(consumer, layout, self._settings.topics)
+        spans = bounds(self._settings.cluster, self._settings.topics)
         resume(offsets, spans)
         skip = {place: start for place, (start, _) in spans.items() if offsets.next[place] < start}
         lost = [self._retention_gap(place, offsets.next[place], start) for place, start in skip.items()]

@@ -295,7 +295,7 @@ def test_a_missing_topic_stops_the_sink_by_name(kafka: Any, postgres: Any, prefi
 
 def test_a_wrong_partition_count_stops_the_sink_by_number(pipeline: Pipeline) -> None:
     pipeline.layout = Layout(pipeline.layout.prefix, 3, 1)
-    with pytest.raises(CatalogueMismatch, match="has 2 partitions, the catalogue says 3"):
+    with pytest.raises(CatalogueMismatch, match="the layout says 3; got 2; set TAPE_SYMBOL_PARTITIONS=2"):
         pipeline.run()
 
 

@@ -187,7 +187,7 @@ def test_a_topic_made_anew_or_wider_while_the_sink_runs_stops_it(
     assert _bars(pipeline) == (Rows(now=40, earlier=10), 40)
 
     wire, admin = pipeline.layout.wire_name("bars"), _admin(pipeline)
-    with pytest.raises(CatalogueMismatch, match="has 3 partitions, the catalogue says 2"), pipeline.running():
+    with pytest.raises(CatalogueMismatch, match="3 partitions, and the layout says 2"), pipeline.running():
         pipeline.wait()
         admin.create_partitions([NewPartitions(wire, 3)])[wire].result(10)
         time.sleep(4 * OFTEN_S)

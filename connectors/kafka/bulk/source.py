@@ -20,14 +20,12 @@ from tapedeck.connectors.kafka.bulk.isolation import (
 from tapedeck.connectors.kafka.bulk.offsets import LATEST, LED_S, ends_of, list_offsets
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.identity import describe_ids
-from tapedeck.schemas.errors import Fatal
+from tapedeck.connectors.kafka.identity import describe_ids, other_count
 from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
-from tapedeck.topics.catalogue import Layout, Spread, topic
+from tapedeck.topics.catalogue import Layout
 
-_SETTINGS = {Spread.SYMBOL: "TAPE_SYMBOL_PARTITIONS", Spread.ACCOUNT: "TAPE_ACCOUNT_PARTITIONS"}
 _NO_OFFSETS: Ints = np.empty(0, dtype=np.int64)
 
 
@@ -91,7 +89,7 @@ class KafkaSource:
         for name, on_wire in zip(names, wire, strict=True):
             wanted = self._layout.partitions(name)
             if counts[on_wire] != wanted:
-                raise _other_count(name, on_wire, counts[on_wire], wanted)
+                raise other_count(self._layout, name, counts[on_wire])
             parts |= {(on_wire, partition): (name, partition) for partition in range(wanted)}
         found = ends_of(self._brokers, list(parts))
         return {part: found[on_wire] for on_wire, part in parts.items()}
@@ -175,15 +173,3 @@ class KafkaSource:
 
         doing = f"{wire[0]}/{wire[1]} was asked for offsets"
         return self._brokers.patiently(ask, doing)
-
-
-def _other_count(name: str, on_wire: str, count: int, wanted: int) -> Fatal:
-    """What is said where a topic has more partitions than are read, or fewer."""
-    setting = _SETTINGS.get(topic(name).spread)
-    remedy = f"copy its records, by their keys, into a topic of {wanted} under a new prefix"
-    if setting:
-        remedy = f"set {setting}={count} if that is meant for all topics, or {remedy}"
-    what = f"topic {on_wire} has {count} partitions, and the layout says {wanted}"
-    return Fatal(
-        what + (": the others would not be read" if count > wanted else ""), value=count, remedy=remedy
-    )
