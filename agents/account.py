@@ -25,7 +25,7 @@ from tapedeck.agents.settings import Settings
 from tapedeck.agents.signal_router import SignalRouter
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.alpaca.updates import TradeUpdates
-from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.broker import TradeUpdate, UnreadRow
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
@@ -269,7 +269,7 @@ class DispatchApp:
         await self._started.wait()
         arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
 
-        def on_update(update: TradeUpdate) -> None:
+        def on_update(update: TradeUpdate | UnreadRow) -> None:
             arrived.put_nowait(self.dispatcher.on_trade_update(update))
 
         def on_health(healthy: bool, detail: str) -> None:

@@ -5,17 +5,21 @@
     ├── NotFound     a definite "there is no such thing" (404)
     ├── RateLimited  the call was not taken (429); it may be made again later
     └── Doubt        time-out, 5xx, lost connection: nobody knows whether the call had an effect
+        └── NotUnderstood  an answer came and cannot be read
 
 Times are UTC microseconds, dates days since the epoch, money and quantities ``Decimal``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tapedeck.schemas.errors import Retry, TapeError
 from tapedeck.streams.rules.occ import Right
 from tapedeck.streams.rules.orders import OrderState, PositionIntent, Side
+
+T = TypeVar("T")
 
 NOT_UNIQUE = "client_order_id must be unique"
 
@@ -49,6 +53,33 @@ class RateLimited(BrokerError, Retry):
 
 class Doubt(BrokerError, Retry):
     """The outcome of the call is unknown. A read may be repeated; a write must be asked about first."""
+
+
+class NotUnderstood(Doubt):
+    """The broker answered, and the answer cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadRow:
+    """A row of the broker's that cannot be understood, kept raw. ``instrument`` is empty where it names none.
+
+    ``listed`` is what named it: ``positions``, ``orders``, ``activities`` or ``trade_updates``.
+    """
+
+    listed: str
+    instrument: str
+    error: str
+    raw: str
+    client_order_id: str | None = None
+    side: str | None = None
+
+
+class Rows(list[T]):
+    """What a list of the broker's holds, and apart from it the rows that cannot be understood."""
+
+    def __init__(self, read: Iterable[T] = (), unread: Iterable[UnreadRow] = ()) -> None:
+        super().__init__(read)
+        self.unread = list(unread)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +132,24 @@ class NewOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderReply:
+    """An order as the broker has it. ``side`` is None where its word is unknown, ``qty`` for one by amount.
+
+    Words that this code does not know are kept: ``raw_side``, ``raw_status``. ``raw`` is the whole row, JSON.
+    """
+
     broker_order_id: str
     client_order_id: str
     instrument: str
-    side: Side
-    qty: Decimal
+    side: Side | None
+    qty: Decimal | None
     filled_qty: Decimal
     filled_avg_price: Decimal | None
     state: OrderState
     raw_status: str
     created_at: int
+    raw_side: str = ""
+    notional: Decimal | None = None
+    raw: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +239,11 @@ class Broker(Protocol):
         """Sessions between two dates, inclusive."""
         ...
 
-    def positions(self) -> list[PositionReply]: ...
+    def positions(self) -> Rows[PositionReply]: ...
 
-    def open_orders(self) -> list[OrderReply]: ...
+    def open_orders(self) -> Rows[OrderReply]:
+        """Every working order, also those that another program or a person placed."""
+        ...
 
     def quote(self, instrument: str) -> QuoteReply:
         """The newest quote of a stock or a contract. Raises NotFound where there is none."""
@@ -228,6 +269,6 @@ class Broker(Protocol):
         """The order behind our own id. Raises NotFound."""
         ...
 
-    def activities(self, after: int) -> list[FillReply]:
+    def activities(self, after: int) -> Rows[FillReply]:
         """Executions at or after a time, oldest first, every page."""
         ...

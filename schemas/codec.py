@@ -17,9 +17,16 @@ from typing import Any, NamedTuple, cast
 import fastavro
 from fastavro.types import Schema
 
-from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.errors import DeadLetter, Fatal, NewerSchema
 from tapedeck.schemas.guard import Guard, compile_guard, explain, has_record_union
-from tapedeck.schemas.ids import REGISTRY_VARIABLE, IdMap, current_id, schema_of
+from tapedeck.schemas.ids import (
+    REFUSED_WHEN_NEWER,
+    REGISTRY_VARIABLE,
+    IdMap,
+    current_id,
+    newest_id,
+    schema_of,
+)
 
 MAGIC = 0
 PREFIX = struct.Struct(">bI")
@@ -220,7 +227,8 @@ def _refuse_fault(name: str, shape: _Shape, body: Any) -> None:
 def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     """The body behind wire bytes, resolved to the current schema of ``name``.
 
-    Raises DeadLetter with reason BAD_PREFIX, UNKNOWN_SCHEMA, WRONG_SCHEMA, MALFORMED or NOT_FINITE.
+    Raises DeadLetter with reason BAD_PREFIX, UNKNOWN_SCHEMA, WRONG_SCHEMA, MALFORMED or NOT_FINITE, and
+    NewerSchema where an account's record has an id that only a newer release knows.
     """
     if data is None or len(data) < PREFIX.size or data[0] != MAGIC:
         raise DeadLetter("the value has no Confluent prefix", value=(data or b"")[:16], reason="BAD_PREFIX")
@@ -229,6 +237,8 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     try:
         writer, reader, result = _route(name, wire_id if chosen is None else chosen.to_log[wire_id])
     except (KeyError, _WrongSchema) as error:
+        if isinstance(error, KeyError) and _is_newer(name, wire_id, chosen):
+            raise _newer(name, wire_id) from None
         _foreign[name, wire_id] += 1
         reason = "UNKNOWN_SCHEMA" if isinstance(error, KeyError) else "WRONG_SCHEMA"
         raise DeadLetter(
@@ -253,6 +263,23 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     if suspect:
         _refuse_fault(name, result, body)
     return cast(Body, body)
+
+
+def _is_newer(name: str, wire_id: int, ids: IdMap | None) -> bool:
+    """True for ids beyond the log's, of records that must not be left out. A registry's have no order."""
+    return name in REFUSED_WHEN_NEWER and (ids is not None or wire_id > newest_id())
+
+
+def _newer(name: str, wire_id: int) -> NewerSchema:
+    known = (
+        "the registry knew when this process started" if _wire_ids else f"this release knows: {newest_id()}"
+    )
+    return NewerSchema(
+        f"topic {name} holds a record with a schema id beyond the newest that {known}",
+        value=wire_id,
+        remedy="upgrade this process to the release that wrote it (readers first, then writers): it then"
+        " reads on from here, and nothing is lost",
+    )
 
 
 class _WrongSchema(Exception):

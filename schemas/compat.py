@@ -1,9 +1,11 @@
 """The compatibility gate: what a new version of a schema may change. Runs without a server.
 
-Facts are BACKWARD_TRANSITIVE: the newest reader reads every version ever written. State and orders are
-FULL_TRANSITIVE: any version reads any other, because an older process may take a key over. Own rules come on
-top, because generic checkers pass them: logical types, scale and precision never change, enum symbols keep
-their order (new ones go to the end), and no record, enum or field ever gets another name.
+Facts are BACKWARD_TRANSITIVE: the newest reader reads every version ever written. So are the records of
+accounts (``REFUSED_WHEN_NEWER``): their readers are upgraded first, and an older process refuses a newer one
+by name. Other state and proposals are FULL_TRANSITIVE: any version reads any other, because an older process
+may take a key over. Own rules come on top, because generic checkers pass them: logical types, scale and
+precision never change, enum symbols keep their order (new ones go to the end), and no record, enum or field
+ever gets another name.
 
 ``python -m tapedeck.schemas.compat`` prints each fault and exits with 1 where there is one.
 """
@@ -21,18 +23,15 @@ from tapedeck.schemas.ids import names, versions
 
 FULL = frozenset(
     {
-        "account_inbox",
         "accounts",
         "heartbeats",
         "memberships",
-        "orders",
-        "positions",
         "proposals",
         "universe",
         "watchlist",
     }
 )
-"""State (compacted topics and the inbox that accounts are folded from) and orders with their reservations."""
+"""State (compacted topics) and reservations, without what an older process refuses to read."""
 
 _FIXED = ("logicalType", "scale", "precision")
 

@@ -6,7 +6,8 @@ TapeError
 ├── HaltAccount   openings of one account stop until a person or a check clears it
 └── Fatal         the process stops (at start-up: refuses to start)
     ├── ConfigInvalid
-    └── CatalogueMismatch
+    ├── CatalogueMismatch
+    └── NewerSchema
 """
 
 
@@ -48,3 +49,7 @@ class ConfigInvalid(Fatal):
 
 class CatalogueMismatch(Fatal):
     """The cluster's topics differ from the catalogue."""
+
+
+class NewerSchema(Fatal):
+    """An account's record was written by a newer release than this process: it must not leave it out."""

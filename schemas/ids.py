@@ -19,6 +19,12 @@ LOG_NAME = "ids.jsonl"
 REGISTRY_VARIABLE = "SCHEMA_REGISTRY_URL"
 """Names the registry whose ids are on the wire, in every process that reads or writes records."""
 
+REFUSED_WHEN_NEWER = frozenset({"account_inbox", "orders", "positions"})
+"""The records of an account that no process may leave out because it does not know their schema: it stops.
+
+Their schemas are BACKWARD_TRANSITIVE; readers are upgraded before writers.
+"""
+
 
 @cache
 def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
@@ -49,6 +55,11 @@ def current_id(name: str) -> int:
     except KeyError:
         remedy = "run python -m tapedeck.schemas.ids"
         raise Fatal("no schema id for this record", value=name, remedy=remedy) from None
+
+
+def newest_id() -> int:
+    """The highest id of the log."""
+    return max(_log()[0])
 
 
 def versions(name: str) -> list[tuple[int, dict[str, Any]]]:

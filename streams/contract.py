@@ -59,12 +59,14 @@ class Message(NamedTuple):
 class Drop(NamedTuple):
     """An input that gave no output, with the stage's reason: what the funnel counts.
 
-    ``detail`` says which rule was broken, by which value, where the input goes to ``dead_letters``.
+    ``detail`` says which rule was broken, by which value, where the input goes to ``dead_letters``, and
+    ``remedy`` what to do about it.
     """
 
     cause: int
     reason: str
     detail: str = ""
+    remedy: str = "correct it at its source and write it again with a higher revision"
 
 
 Scale = Literal["partition", "single"]

@@ -272,8 +272,7 @@ class Shell:
             if drop.reason in self._stage.dead_letter_reasons:
                 message = news[drop.cause].message
                 what = f"refused by the {self.spec.name} stage: {drop.detail or drop.reason}"
-                remedy = "correct it at its source and write it again with a higher revision"
-                effects.dead.append(Dead(message, DeadLetter(what, remedy=remedy, reason=drop.reason)))
+                effects.dead.append(Dead(message, DeadLetter(what, remedy=drop.remedy, reason=drop.reason)))
         for out in step.outs:
             entry = news[out.cause]
             produced.append((entry.position, Produced(out, entry.message)))

@@ -1,8 +1,14 @@
-"""Alpaca's JSON as typed replies. Pure; a body that lacks what it must have raises KeyError or ValueError."""
+"""Alpaca's JSON as typed replies. Pure; a body that lacks what it must have raises KeyError or ValueError.
 
+A word that this code does not know is kept as it came and never spoils more than its own row: an order goes
+on without its side, and a row that cannot do without is an ``UnreadRow`` beside the others.
+"""
+
+import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from tapedeck.connectors.broker import (
@@ -15,8 +21,10 @@ from tapedeck.connectors.broker import (
     OrderReply,
     PositionReply,
     QuoteReply,
+    Rows,
     SessionReply,
     TradeUpdate,
+    UnreadRow,
 )
 from tapedeck.streams.rules.occ import Right
 from tapedeck.streams.rules.orders import OrderState, Side
@@ -24,6 +32,20 @@ from tapedeck.streams.sessions import NEW_YORK, day_number
 from tapedeck.streams.sessions import micros as instant
 
 Json = dict[str, Any]
+T = TypeVar("T")
+
+UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError, AttributeError)
+"""What reading a row raises where the row is not what it should be."""
+_TOO_LARGE = Decimal(10) ** 21  # a decimal of the log has 28 digits, 6 of them behind the point
+SIDES = {
+    "buy": Side.BUY,
+    "buy_minus": Side.BUY,
+    "sell": Side.SELL,
+    "sell_plus": Side.SELL,
+    "sell_short": Side.SELL,
+    "sell_short_exempt": Side.SELL,
+}
+"""Alpaca's sides of orders and fills: a short sale sells. One that is not here is unknown, its word kept."""
 
 STATES = {
     "pending_new": OrderState.SUBMITTED,
@@ -49,11 +71,52 @@ STATES = {
 
 def number(value: object) -> Decimal | None:
     """A decimal out of a JSON string or number; None stays None."""
-    return None if value is None else Decimal(str(value))
+    return None if value is None else _must(value)
 
 
 def _must(value: object) -> Decimal:
-    return Decimal(str(value))
+    found = Decimal(str(value))
+    if not found.is_finite() or abs(found) >= _TOO_LARGE:
+        raise ValueError(f"not a number to count with: {value}")
+    return found
+
+
+def rows(listed: str, parse: Callable[[Json], T], raw: Iterable[Any]) -> Rows[T]:
+    """Every row of a list that can be read, and apart from them those that cannot."""
+    found: Rows[T] = Rows()
+    for each in raw:
+        try:
+            found.append(parse(each))
+        except UNREADABLE as error:
+            found.unread.append(unread(listed, each, error))
+    return found
+
+
+def unread(listed: str, raw: Any, error: Exception) -> UnreadRow:
+    """A row that cannot be understood, with what it says of itself."""
+    row = raw if isinstance(raw, dict) else {}
+    row = row["order"] if isinstance(row.get("order"), dict) else row
+    client_id, side = row.get("client_order_id"), row.get("side")
+    return UnreadRow(
+        listed=listed,
+        instrument=str(row.get("symbol") or ""),
+        error=f"{type(error).__name__}: {error}",
+        raw=as_text(raw),
+        client_order_id=None if client_id is None else str(client_id),
+        side=None if side is None else str(side),
+    )
+
+
+def as_text(raw: Any) -> str:
+    """A row as it came, in one spelling: the same row is the same text."""
+    return json.dumps(raw, sort_keys=True)
+
+
+def _known_side(word: object) -> Side:
+    side = SIDES.get(str(word).lower())
+    if side is None:
+        raise ValueError(f"side {word} is not known")
+    return side
 
 
 def micros(text: str) -> int:
@@ -104,24 +167,43 @@ def _wall(day: date, text: str, zone: ZoneInfo) -> int:
 
 def position(raw: Json) -> PositionReply:
     """Alpaca signs the quantity of a short; its ``side`` is believed where it does not."""
-    qty = _must(raw["qty"])
-    return PositionReply(instrument=raw["symbol"], qty=-abs(qty) if raw.get("side") == "short" else qty)
+    qty, side = _must(raw["qty"]), raw.get("side")
+    if side not in (None, "long", "short"):
+        raise ValueError(f"side {side} is not known")
+    return PositionReply(instrument=str(raw["symbol"]), qty=-abs(qty) if side == "short" else qty)
 
 
 def order(raw: Json) -> OrderReply:
-    status = str(raw["status"])
+    """An order, also a person's: by amount (``qty`` null), of several legs, with unknown words."""
+    status, side = str(raw["status"]), str(raw.get("side") or "")
     return OrderReply(
         broker_order_id=str(raw["id"]),
         client_order_id=str(raw["client_order_id"]),
-        instrument=str(raw["symbol"]),
-        side=Side(str(raw["side"]).upper()),
-        qty=_must(raw["qty"]),
+        instrument=str(raw.get("symbol") or ""),
+        side=SIDES.get(side.lower()),
+        qty=number(raw.get("qty")),
         filled_qty=_must(raw.get("filled_qty") or 0),
         filled_avg_price=number(raw.get("filled_avg_price")),
         state=STATES.get(status, OrderState.UNRECOGNISED),
         raw_status=status,
         created_at=micros(raw["created_at"]),
+        raw_side=side,
+        notional=number(raw.get("notional")),
+        raw=as_text(raw),
     )
+
+
+def open_orders(raw: Iterable[Any]) -> Rows[OrderReply]:
+    """Working orders. One whose side is unknown is among them (it is not gone) and among the unread."""
+    found: Rows[OrderReply] = Rows()
+    for each in raw:
+        read = rows("orders", order, [each])
+        found += read
+        found.unread += read.unread
+        for reply in read:
+            if reply.side is None:
+                found.unread.append(unread("orders", each, ValueError(f"side {reply.raw_side} is not known")))
+    return found
 
 
 def fill(raw: Json) -> FillReply:
@@ -129,8 +211,8 @@ def fill(raw: Json) -> FillReply:
     return FillReply(
         execution_id=str(raw["id"]).rpartition("::")[2],
         broker_order_id=str(raw["order_id"]),
-        instrument=raw["symbol"],
-        side=Side(str(raw["side"]).upper()),
+        instrument=str(raw["symbol"]),
+        side=_known_side(raw["side"]),
         qty=_must(raw["qty"]),
         price=_must(raw["price"]),
         fee=_must(raw.get("fee") or 0),
@@ -139,7 +221,9 @@ def fill(raw: Json) -> FillReply:
 
 
 def trade_update(raw: Json) -> TradeUpdate:
-    """The ``data`` of one message of the trade-update stream."""
+    """The ``data`` of one message of the trade-update stream. ValueError for a fill of unknown side."""
+    if raw.get("execution_id") is not None:
+        _known_side(raw["order"].get("side"))
     return TradeUpdate(
         event=str(raw["event"]),
         order=order(raw["order"]),
@@ -169,8 +253,15 @@ def quote(instrument: str, raw: Json, feed: str) -> QuoteReply:
 
 
 def chain(query: ChainQuery, listed: list[Json], snapshots: dict[str, Json], feed: str) -> ChainReply:
-    """Listed contracts with what their snapshots say; one without a snapshot has no quote."""
-    contracts = [_contract(raw, snapshots.get(raw["symbol"], {})) for raw in listed if raw.get("tradable")]
+    """Listed contracts with what their snapshots say; one without a snapshot has no quote.
+
+    One that cannot be understood is not offered: it could not be chosen.
+    """
+    contracts = rows(
+        "contracts",
+        lambda raw: _contract(raw, snapshots.get(raw["symbol"], {})),
+        (raw for raw in listed if raw.get("tradable")),
+    )
     origin = next((s["tape_origin"] for s in snapshots.values() if "tape_origin" in s), f"alpaca/{feed}")
     ordered = tuple(sorted(contracts, key=lambda contract: contract.symbol))
     return ChainReply(underlying=query.underlying, feed=feed, origin=origin, contracts=ordered)

@@ -7,6 +7,7 @@ names (``_retry``, ``_session``) that a test pins.
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import requests
@@ -37,11 +38,13 @@ from tapedeck.connectors.broker import (
     FillReply,
     NewOrder,
     NotFound,
+    NotUnderstood,
     OrderReply,
     PositionReply,
     QuoteReply,
     RateLimited,
     Refused,
+    Rows,
     SessionReply,
 )
 from tapedeck.connectors.credentials import Credentials
@@ -152,14 +155,15 @@ class AlpacaBroker:
 
     def calendar(self, first: int, last: int) -> list[SessionReply]:
         wanted = GetCalendarRequest(start=iso_date(first), end=iso_date(last))
-        return _asked(_each(replies.session), self._trading.get_calendar, wanted)
+        return _asked(lambda raw: list(map(replies.session, raw)), self._trading.get_calendar, wanted)
 
-    def positions(self) -> list[PositionReply]:
-        return _asked(_each(replies.position), self._trading.get_all_positions)
+    def positions(self) -> Rows[PositionReply]:
+        read = partial(replies.rows, "positions", replies.position)
+        return _asked(read, self._trading.get_all_positions)
 
-    def open_orders(self) -> list[OrderReply]:
+    def open_orders(self) -> Rows[OrderReply]:
         wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500)
-        return _asked(_each(replies.order), self._trading.get_orders, wanted)
+        return _asked(replies.open_orders, self._trading.get_orders, wanted)
 
     def quote(self, instrument: str) -> QuoteReply:
         if is_option(instrument):
@@ -212,20 +216,26 @@ class AlpacaBroker:
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
         return _asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
 
-    def activities(self, after: int) -> list[FillReply]:
+    def activities(self, after: int) -> Rows[FillReply]:
+        fills = replies.rows("activities", replies.fill, self._activities("/account/activities/FILL", after))
+        return Rows((fill for fill in fills if fill.executed_at >= after), fills.unread)
+
+    def _activities(self, path: str, after: int, **wanted: str) -> list[Any]:
+        """Every page of the account's activities, oldest first."""
         # `after` excludes its own moment at Alpaca: ask from a second before, and filter.
         asked: dict[str, Any] = {
             "after": replies.iso(after - 1_000_000),
             "direction": "asc",
             "page_size": _PAGE,
+            **wanted,
         }
-        found: list[FillReply] = []
+        found: list[Any] = []
         while True:
-            page = _asked(list, self._trading.get, "/account/activities/FILL", asked)
-            found += _asked(_each(replies.fill), lambda rows: rows, page)
+            page = _asked(list, self._trading.get, path, asked)
+            found += page
             if len(page) < _PAGE:
-                return [fill for fill in found if fill.executed_at >= after]
-            asked["page_token"] = page[-1]["id"]
+                return found
+            asked["page_token"] = _asked(lambda rows: rows[-1]["id"], lambda page=page: page)
 
     def _listed(self, query: ChainQuery) -> list[replies.Json]:
         """Every page of the contracts that ``query`` asks for."""
@@ -253,10 +263,6 @@ def _contract_type(query: ChainQuery) -> ContractType | None:
     return None if query.right is None else ContractType(query.right.value.lower())
 
 
-def _each(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
-    return lambda rows: [parse(row) for row in rows]
-
-
 def _whole(qty: Decimal) -> float:
     """Quantities are whole here; alpaca-py carries them as floats, which hold whole numbers exactly."""
     if qty != qty.to_integral_value() or qty <= 0:
@@ -273,8 +279,8 @@ def _asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T
         raise _named(error) from error
     except requests.RequestException as error:
         raise Doubt(f"no answer from the broker: {type(error).__name__}", remedy=remedy) from error
-    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-        raise Doubt(f"the broker's answer was not understood: {error!r}", remedy=remedy) from error
+    except replies.UNREADABLE as error:
+        raise NotUnderstood(f"the broker's answer was not understood: {error!r}", remedy=remedy) from error
 
 
 def _named(error: APIError) -> Refused | NotFound | RateLimited | Doubt:

@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 
 from tapedeck.connectors.alpaca import replies
 from tapedeck.connectors.alpaca.trading import require_loopback
-from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.broker import TradeUpdate, UnreadRow
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.schemas.errors import Fatal
 
@@ -56,16 +56,17 @@ async def _heard(line: ClientConnection, within_s: float) -> str | bytes:
 class TradeUpdates:
     """Reads one account's updates until cancelled.
 
-    ``on_update`` gets each update, in order; what it raises ends ``run``. ``on_health(healthy, detail)``
-    is told of every change. ``working`` says whether an order works: only then is silence a fault, after
-    ``max_silence_s``. Callbacks run in the event loop.
+    ``on_update`` gets each update, in order; one that is not understood as an ``UnreadRow``, for it must not
+    cost the line. What it raises ends ``run``. ``on_health(healthy, detail)`` is told of every change.
+    ``working`` says whether an order works: only then is silence a fault, after ``max_silence_s``.
+    Callbacks run in the event loop.
     """
 
     def __init__(
         self,
         base_url: str,
         credentials: Credentials,
-        on_update: Callable[[TradeUpdate], None],
+        on_update: Callable[[TradeUpdate | UnreadRow], None],
         on_health: Callable[[bool, str], None],
         *,
         working: Callable[[], bool] = lambda: False,
@@ -137,11 +138,17 @@ class TradeUpdates:
         if "trade_updates" not in answer.get("data", {}).get("streams", []):
             raise StreamLost("the broker did not confirm that it will send trade updates")
 
-    def _read(self, frame: str | bytes) -> TradeUpdate | None:
-        """The update in a frame; other streams give None. What cannot be read makes the account unhealthy."""
+    def _read(self, frame: str | bytes) -> TradeUpdate | UnreadRow | None:
+        """What a frame says; other streams give None. A frame that is no message ends the line."""
         try:
             message = json.loads(frame)
-            return replies.trade_update(message["data"]) if message.get("stream") == "trade_updates" else None
-        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            if message.get("stream") != "trade_updates":
+                return None
+        except (ValueError, AttributeError) as error:
             self.unreadable += 1
-            raise StreamLost(f"an update cannot be read: {error!r}") from error
+            raise StreamLost(f"a frame cannot be read: {error!r}") from error
+        try:
+            return replies.trade_update(message["data"])
+        except replies.UNREADABLE as error:
+            self.unreadable += 1
+            return replies.unread("trade_updates", message.get("data"), error)

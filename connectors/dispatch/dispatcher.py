@@ -7,7 +7,7 @@ Updates may be handed in from another thread meanwhile.
 
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tapedeck.connectors.broker import (
     Broker,
@@ -16,10 +16,14 @@ from tapedeck.connectors.broker import (
     Doubt,
     NewOrder,
     NotFound,
+    NotUnderstood,
     OrderReply,
+    PositionReply,
     RateLimited,
     Refused,
+    Rows,
     TradeUpdate,
+    UnreadRow,
 )
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.dispatch.inbox import Body, Inbox, Newest
@@ -29,7 +33,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import TERMINAL, OrderState, PositionIntent, Side
+from tapedeck.streams.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
 from tapedeck.streams.sessions import Calendar
 
 T = TypeVar("T")
@@ -139,9 +143,11 @@ class Dispatcher:
             raise Fatal("no such request", value=request["kind"], remedy=f"known: {', '.join(self._kinds)}")
         return handler(request)
 
-    def on_trade_update(self, update: TradeUpdate) -> list[Body]:
+    def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body]:
         """One message of the trade-update stream: its execution, if it has one, then the order's state."""
         now = self._clock.now()
+        if isinstance(update, UnreadRow):
+            return [self._inbox.unread(update, "", now)]
         self._note(update.order)
         execution = self._inbox.execution(update, now)
         if execution is not None and update.execution_id is not None:
@@ -158,19 +164,23 @@ class Dispatcher:
         return [self._inbox.account(request["request_id"], self._broker.base_url, reply, error, now)]
 
     def _fetch_broker(self, request: Body) -> list[Body]:
-        """Missed executions first, so that the comparison that follows sees them."""
-        missed: list[Body] = []
+        """Missed executions first, so that the comparison that follows sees them; then rows apart."""
+        asked_by = request["request_id"] or f"unasked at {self._clock.now()}"
+        before: list[Body] = []
 
-        def look() -> tuple[list[Any], list[OrderReply]]:
-            missed.extend(self._missed(self._clock.now() - _IMPORT_US))
+        def look() -> tuple[Rows[PositionReply], Rows[OrderReply]]:
+            before.extend(self._missed(self._clock.now() - _IMPORT_US, asked_by))
             return self._broker.positions(), self._broker.open_orders()
 
         found, error = _read(look)
-        positions, orders = found if found is not None else ([], [])
+        positions, orders = found if found is not None else (Rows[PositionReply](), Rows[OrderReply]())
+        now = self._clock.now()
         for order in orders:
             self._note(order)
-        now = self._clock.now()
-        return [*missed, self._inbox.broker(request["request_id"], positions, orders, error, now)]
+            if not order.client_order_id.startswith(ID_PREFIX):
+                before.append(self._inbox.external(order, asked_by, now))
+        before += [self._inbox.unread(row, asked_by, now) for row in (*positions.unread, *orders.unread)]
+        return [*before, self._inbox.broker(request["request_id"], positions, orders, error, now)]
 
     def _fetch_quote(self, request: Body) -> list[Body]:
         reply, error = _read(lambda: self._broker.quote(request["instrument"]))
@@ -237,27 +247,35 @@ class Dispatcher:
         client_id, asked_by = request["client_order_id"], f"FETCH_ORDER|{request['after_s']}"
         try:
             reply = self._broker.order_by_client_id(client_id)
-            missed = self._missed(reply.created_at) if reply.filled_qty else []
+            missed = self._missed(reply.created_at, asked_by) if reply.filled_qty else []
         except NotFound as error:
             return [self._no_order(asked_by, client_id, None, str(error))]
         except BrokerError as error:
             return [self._no_order(asked_by, client_id, OrderState.UNKNOWN, str(error))]
         return [*missed, self._seen(asked_by, reply)]
 
-    def _missed(self, since: int) -> list[Body]:
-        """Executions at the broker that this process has not appended yet, oldest first."""
+    def _missed(self, since: int, asked_by: str) -> list[Body]:
+        """Executions at the broker that this process has not appended yet, oldest first; then unread rows."""
+        fills = self._broker.activities(max(since, 0))
         now, out = self._clock.now(), []
-        for fill in self._broker.activities(max(since, 0)):
+        for fill in fills:
             if fill.execution_id in self._executions:
                 continue
-            client_id = self._client_ids.get(fill.broker_order_id)
-            if client_id is None:
-                order = self._broker.order(fill.broker_order_id)
-                self._note(order)
-                client_id = order.client_order_id
-            out.append(self._inbox.fill(fill, client_id, now))
+            out.append(self._inbox.fill(fill, self._client_id(fill.broker_order_id), now))
         self._executions |= {body["payload"][1]["execution_id"] for body in out}
-        return out
+        return out + [self._inbox.unread(row, asked_by, now) for row in fills.unread]
+
+    def _client_id(self, broker_order_id: str) -> str:
+        """The client id of a filled order; the broker's own for one that it cannot tell about: not ours."""
+        known = self._client_ids.get(broker_order_id)
+        if known is not None:
+            return known
+        try:
+            order = self._broker.order(broker_order_id)
+        except (NotFound, NotUnderstood):
+            return broker_order_id
+        self._note(order)
+        return order.client_order_id
 
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
         """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""

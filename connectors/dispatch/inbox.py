@@ -16,6 +16,7 @@ from tapedeck.connectors.broker import (
     PositionReply,
     QuoteReply,
     TradeUpdate,
+    UnreadRow,
 )
 from tapedeck.streams.config.document import digest
 from tapedeck.streams.contract import SECOND_US
@@ -183,6 +184,31 @@ class Inbox:
         }
         return self._body("InboxOrder", asked_by, content, now)
 
+    def unread(self, row: UnreadRow, asked_by: str, now: int) -> Body:
+        """A row of the broker's that cannot be understood: it blocks openings in its symbol, and is kept raw.
+
+        ``asked_by`` tells one listing of the row from the next.
+        """
+        names = ("listed", "instrument", "client_order_id", "side", "error", "raw")
+        content: Body = {name: getattr(row, name) for name in names}
+        content |= {"qty": None, "notional": None, "raw_status": None}
+        return self._body("InboxBrokerRow", asked_by, content, now)
+
+    def external(self, order: OrderReply, asked_by: str, now: int) -> Body:
+        """A working order that another program or a person placed in this account."""
+        content: Body = {
+            "listed": "orders",
+            "instrument": order.instrument,
+            "client_order_id": order.client_order_id,
+            "side": order.raw_side,
+            "qty": _scaled(order.qty),
+            "notional": _scaled(order.notional),
+            "raw_status": order.raw_status,
+            "error": None,
+            "raw": order.raw,
+        }
+        return self._body("InboxBrokerRow", asked_by, content, now)
+
     def fill(self, reply: FillReply, client_order_id: str, now: int) -> Body:
         """One execution, from the account's activities."""
         content = {name: getattr(reply, name) for name in ("execution_id", "instrument", "executed_at")}
@@ -194,6 +220,7 @@ class Inbox:
         """The execution that a trade update reports; None where it reports none."""
         if update.execution_id is None or update.qty is None or update.price is None:
             return None
+        assert update.order.side is not None  # an execution without a known side is an UnreadRow
         content = {
             "execution_id": update.execution_id,
             "client_order_id": update.order.client_order_id,

@@ -19,6 +19,7 @@ from tapedeck.connectors.broker import (
     QuoteReply,
     RateLimited,
     Refused,
+    Rows,
     SessionReply,
     TradeUpdate,
 )
@@ -63,15 +64,12 @@ class InProcessBroker:
             "calendar", lambda: [replies.session(raw) for raw in self._exchange.sessions(first, last)]
         )
 
-    def positions(self) -> list[PositionReply]:
-        return self._ask(
-            "positions", lambda: [replies.position(raw) for raw in self._exchange.positions(self._number)]
-        )
+    def positions(self) -> Rows[PositionReply]:
+        found = self._ask("positions", lambda: self._exchange.positions(self._number))
+        return replies.rows("positions", replies.position, found)
 
-    def open_orders(self) -> list[OrderReply]:
-        return self._ask(
-            "orders", lambda: [replies.order(raw) for raw in self._exchange.orders(self._number)]
-        )
+    def open_orders(self) -> Rows[OrderReply]:
+        return replies.open_orders(self._ask("orders", lambda: self._exchange.orders(self._number)))
 
     def quote(self, instrument: str) -> QuoteReply:
         return self._ask("quote", lambda: self._quote(instrument))
@@ -106,11 +104,9 @@ class InProcessBroker:
             "order", lambda: replies.order(self._exchange.order_by_client_id(self._number, client_order_id))
         )
 
-    def activities(self, after: int) -> list[FillReply]:
-        return self._ask(
-            "activities",
-            lambda: [replies.fill(raw) for raw in self._exchange.activities(self._number, after)],
-        )
+    def activities(self, after: int) -> Rows[FillReply]:
+        found = self._ask("activities", lambda: self._exchange.activities(self._number, after))
+        return replies.rows("activities", replies.fill, found)
 
     def _quote(self, instrument: str) -> QuoteReply:
         board, now = self._exchange.board, self._exchange.now

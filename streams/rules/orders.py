@@ -3,6 +3,9 @@
 from enum import StrEnum
 from hashlib import sha256
 
+ID_PREFIX = "td1-"
+"""How every client order id of ours begins: other programs' and people's do not."""
+
 
 class Purpose(StrEnum):
     """OPEN raises exposure and fails closed; CLOSE lowers it."""
@@ -82,4 +85,4 @@ def client_order_id(account_id: str, source: str, purpose: Purpose, attempt: int
     ``source`` is the signal_id of an OPEN, position id and exit sequence of a CLOSE. 40 characters.
     """
     digest = sha256(f"{account_id}|{source}|{purpose}|{attempt}".encode()).hexdigest()[:32]
-    return f"td1-{'o' if purpose == Purpose.OPEN else 'c'}{attempt:02d}-{digest}"
+    return f"{ID_PREFIX}{'o' if purpose == Purpose.OPEN else 'c'}{attempt:02d}-{digest}"

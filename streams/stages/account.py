@@ -18,7 +18,7 @@ from tapedeck.streams.stages import account_broker as broker
 from tapedeck.streams.stages import account_fills as fills
 from tapedeck.streams.stages import account_orders as orders
 from tapedeck.streams.stages import account_signals as signals
-from tapedeck.streams.stages.account_state import pack, unpack
+from tapedeck.streams.stages.account_state import AccountDrop, pack, unpack
 from tapedeck.streams.stages.account_turn import Turn
 from tapedeck.streams.stages.base import WithoutPeriod
 
@@ -36,6 +36,7 @@ HANDLERS: dict[str, Handler] = {
     "InboxChain": signals.on_chain,
     "InboxAccount": broker.on_account,
     "InboxBroker": broker.on_broker,
+    "InboxBrokerRow": broker.on_row,
     "InboxStream": broker.on_stream,
     "InboxControl": broker.on_control,
     "InboxOrder": orders.on_order,
@@ -46,6 +47,8 @@ HANDLERS: dict[str, Handler] = {
 
 class AccountStage(WithoutPeriod):
     """Decides for one account. ``now`` is the time on each inbox record."""
+
+    dead_letter_reasons = frozenset({AccountDrop.UNRECOGNISED_ROW.value})
 
     def __init__(self, config: Config, account: Account, calendar: Calendar) -> None:
         self._rules = Rules(account, config)

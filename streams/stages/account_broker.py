@@ -1,5 +1,7 @@
 """The account behind the credentials: identity, kill switch, trade stream, comparison with the broker."""
 
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from tapedeck.streams.rules.gate_types import Identity, KillState
@@ -7,10 +9,11 @@ from tapedeck.streams.rules.positions import describe
 from tapedeck.streams.rules.requests import FetchAccount, FetchBroker
 from tapedeck.streams.stages import account_fills as fills
 from tapedeck.streams.stages import account_orders as orders
-from tapedeck.streams.stages.account_state import BALANCES, AccountDrop, Snapshot
+from tapedeck.streams.stages.account_state import BALANCES, AccountDrop, Snapshot, Unread
 from tapedeck.streams.stages.account_turn import Turn
 
 EVERY_SYMBOL = "*"
+TRADE_UPDATES = "trade_updates"
 # an unasked snapshot may have been taken this long before it was appended
 UNASKED_SNAPSHOT_US = 15_000_000
 
@@ -68,6 +71,31 @@ def on_started(turn: Turn, payload: dict[str, Any]) -> None:
     orders.resume(turn)
 
 
+def on_row(turn: Turn, payload: dict[str, Any]) -> None:
+    """Keep what one row of the broker's lists says; its comparison follows.
+
+    An order of somebody else is EXTERNAL: while it works its symbol is not opened in. A row that nobody
+    understands blocks its symbol as long as it is listed, or until the next comparison where a trade update
+    brought it; it is dropped, with its bytes, once.
+    """
+    state = turn.state
+    symbol = describe(payload["instrument"]).underlying or EVERY_SYMBOL
+    if payload["error"] is None:
+        state.external[payload["client_order_id"]] = symbol
+        return
+    row = sha256(payload["raw"].encode()).hexdigest()[:32]
+    known = row in state.unread
+    state.unread[row] = Unread(symbol=symbol, listed=payload["listed"] != TRADE_UPDATES)
+    if not known:
+        where = "any symbol" if symbol == EVERY_SYMBOL else symbol
+        turn.refuse(
+            AccountDrop.UNRECOGNISED_ROW,
+            f"the broker's {payload['listed']} hold a row that is not understood: {payload['error']}",
+            f"see it at the broker; nothing is opened in {where} while it is listed: close or cancel it"
+            " there, or upgrade to a release that knows it",
+        )
+
+
 def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
     """Compare positions and open orders with the broker's; a difference blocks openings of its symbol."""
     state = turn.state
@@ -86,7 +114,8 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
     for client_order_id in sorted(listed):
         order = state.orders.get(client_order_id)
         if order is None:
-            differences.add(EVERY_SYMBOL)  # the record does not say which symbol a foreign order is in
+            # without its row nobody knows which symbol somebody else's order is in
+            differences.add(state.external.get(client_order_id, EVERY_SYMBOL))
         elif order.terminal:
             differences.add(order.underlying)
     for client_order_id, order in sorted(state.orders.items()):
@@ -94,6 +123,8 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
             differences.add(order.underlying)
             if order.asking_after_s is None:
                 orders.ask_about(turn, order, 0)
+    state.external = {i: symbol for i, symbol in state.external.items() if i in listed}
+    state.unread = {i: replace(row, listed=False) for i, row in state.unread.items() if row.listed}
     state.reconciled, state.differences = True, sorted(differences)
     return None
 
@@ -101,4 +132,5 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
 def needs_reconcile(turn: Turn, symbol: str) -> bool:
     """True where openings in ``symbol`` wait for a comparison with the broker that finds no difference."""
     state = turn.state
-    return not state.reconciled or symbol in state.differences or EVERY_SYMBOL in state.differences
+    blocked = {*state.differences, *(row.symbol for row in state.unread.values())}
+    return not state.reconciled or symbol in blocked or EVERY_SYMBOL in blocked

@@ -7,6 +7,7 @@ depends on the order of a map, so a state read back decides as the one it was wr
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from operator import not_
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter
@@ -20,7 +21,10 @@ from tapedeck.streams.rules.positions import Execution, Kind
 from tapedeck.streams.rules.requests import Read
 from tapedeck.streams.stages.base import pack_state, unpack_state
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+"""Of a value that holds what version 1 has no place for; any other is written as version 1."""
+FIRST_VERSION = 1
+_ADDED = ("unread", "external")
 BALANCES = ("broker_account_id", "status", "equity", "cash", "buying_power", "options_buying_power")
 
 
@@ -33,6 +37,7 @@ class AccountDrop(StrEnum):
     STALE_REPLY = "STALE_REPLY"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     UNASKED_ANSWER = "UNASKED_ANSWER"
+    UNRECOGNISED_ROW = "UNRECOGNISED_ROW"
 
 
 @dataclass(kw_only=True)
@@ -187,6 +192,14 @@ class Spent:
 
 
 @dataclass(kw_only=True)
+class Unread:
+    """A row of the broker's that nobody understood. ``listed``: since the last comparison with the broker."""
+
+    symbol: str
+    listed: bool
+
+
+@dataclass(kw_only=True)
 class AccountState:
     """Everything one account's decisions depend on. Dates in days since the epoch, times in UTC micros."""
 
@@ -207,6 +220,8 @@ class AccountState:
     marks: dict[str, Mark] = field(default_factory=dict)
     last_execution: dict[str, int] = field(default_factory=dict)
     spent: list[Spent] = field(default_factory=list)
+    unread: Annotated[dict[str, Unread], Field(exclude_if=not_)] = field(default_factory=dict)
+    external: Annotated[dict[str, str], Field(exclude_if=not_)] = field(default_factory=dict)
 
     @property
     def reserved(self) -> list[Order]:
@@ -219,9 +234,12 @@ _ADAPTER = TypeAdapter(AccountState)
 
 def pack(state: AccountState) -> bytes:
     """The state's bytes."""
-    return pack_state(STATE_VERSION, _ADAPTER.dump_python(state, mode="json"))
+    fields = _ADAPTER.dump_python(state, mode="json")
+    return pack_state(STATE_VERSION if fields.keys() & _ADDED else FIRST_VERSION, fields)
 
 
 def unpack(data: bytes | None) -> AccountState:
     """The state behind ``data``; a fresh one for None. Raises Fatal for another format version."""
-    return _ADAPTER.validate_python(unpack_state(STATE_VERSION, data)) if data else AccountState()
+    if not data:
+        return AccountState()
+    return _ADAPTER.validate_python(unpack_state(STATE_VERSION, data, FIRST_VERSION))

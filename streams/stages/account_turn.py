@@ -71,6 +71,10 @@ class Turn:
     def drop(self, reason: AccountDrop) -> None:
         self.drops.append(Drop(self._cause, reason.value))
 
+    def refuse(self, reason: AccountDrop, detail: str, remedy: str) -> None:
+        """Drop the record and have its bytes kept in ``dead_letters``."""
+        self.drops.append(Drop(self._cause, reason.value, detail, remedy))
+
     def request(self, request: Request, *, number: int = 0) -> None:
         """Hand one request to the shell. ``number`` tells questions about one order apart."""
         account_id = self.account.account_id

@@ -56,13 +56,16 @@ def pack_state(version: int, fields: Mapping[str, Any]) -> bytes:
     return orjson.dumps([version, fields], option=orjson.OPT_SORT_KEYS)
 
 
-def unpack_state(version: int, data: bytes) -> dict[str, Any]:
-    """The fields behind ``pack_state``. Raises Fatal for bytes of another format or version."""
+def unpack_state(version: int, data: bytes, *older: int) -> dict[str, Any]:
+    """The fields behind ``pack_state``, of ``version`` or one of the ``older`` ones.
+
+    Raises Fatal for bytes of another format or version.
+    """
     try:
         found, fields = orjson.loads(data)
     except (orjson.JSONDecodeError, ValueError, TypeError):
         found, fields = "unreadable bytes", {}
-    if found != version:
+    if found not in (version, *older):
         raise Fatal(
             "a state value is of another format version",
             value=found,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tapedeck.schemas import codec, ids
-from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.errors import DeadLetter, Fatal, NewerSchema
 from tapedeck.schemas.golden import samples_of
 from tests.avro import bodies
 
@@ -76,6 +76,37 @@ def test_a_flipped_byte_gives_a_record_or_a_dead_letter_and_no_other_exception(n
     except DeadLetter as error:
         reasons = {"BAD_PREFIX", "UNKNOWN_SCHEMA", "WRONG_SCHEMA", "MALFORMED", "NOT_FINITE"}
         assert error.reason in reasons
+    except NewerSchema:
+        assert name in ids.REFUSED_WHEN_NEWER and int.from_bytes(wire[1:5]) > ids.newest_id()
+
+
+@pytest.mark.parametrize("name", sorted(ids.REFUSED_WHEN_NEWER))
+def test_an_accounts_record_of_a_newer_release_is_refused_by_name_and_never_left_out(name):
+    newer = ids.newest_id() + 1
+    codec.take_foreign()
+    with pytest.raises(NewerSchema) as caught:
+        codec.decode(name, codec.PREFIX.pack(0, newer) + b"anything")
+    said = str(caught.value)
+    assert f"topic {name}" in said and f"got {newer}" in said
+    assert "upgrade this process" in said and "nothing is lost" in said
+    assert not codec.take_foreign()
+
+
+def test_an_older_id_of_another_record_is_still_a_dead_letter_for_an_accounts_topic():
+    with pytest.raises(DeadLetter) as caught:
+        codec.decode("orders", codec.PREFIX.pack(0, ids.current_id("bars")) + b"anything")
+    assert caught.value.reason == "WRONG_SCHEMA"
+    assert codec.take_foreign()
+
+
+def test_the_inbox_as_the_first_release_wrote_it_is_read():
+    name, document = ids.schema_of(1)
+    body = {"event_id": "e", "event_time": 1, "account_id": "tiny", "payload": ("tapedeck.InboxTick", {})}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(codec.without_times(document)), body)
+    assert name == "account_inbox" and ids.current_id(name) > 1
+    assert codec.decode(name, codec.PREFIX.pack(0, 1) + out.getvalue()) == body
+    assert codec.encode_body(name, body) == out.getvalue(), "a new branch at the end changes no older byte"
 
 
 @_FEW

@@ -6,6 +6,7 @@ import pytest
 
 from tapedeck.schemas import compat
 from tapedeck.schemas.codec import load_schema
+from tapedeck.schemas.ids import REFUSED_WHEN_NEWER
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup
 
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
@@ -67,13 +68,14 @@ def test_an_own_rule_fires_where_the_generic_checker_is_silent(rule, change):
     ],
 )
 def test_a_new_field_with_a_default_or_a_better_doc_passes_both_ways(change):
-    assert compat.check_history("orders", [OLD, changed(change)]) == []
+    assert compat.check_history("proposals", [OLD, changed(change)]) == []
 
 
-def test_a_new_enum_symbol_at_the_end_passes_for_facts_and_fails_for_orders():
+def test_a_new_enum_symbol_at_the_end_passes_for_facts_and_fails_for_proposals():
     new = changed(lambda d: _set(d, "side", symbols=["BUY", "SELL", "SELL_SHORT"]))
-    assert compat.check_history("bars", [OLD, new]) == []
-    assert [fault.rule for fault in compat.check_history("orders", [OLD, new])] == ["FORWARD"]
+    for name in ("bars", *REFUSED_WHEN_NEWER):
+        assert compat.check_history(name, [OLD, new]) == []
+    assert [fault.rule for fault in compat.check_history("proposals", [OLD, new])] == ["FORWARD"]
 
 
 def test_a_new_field_without_a_default_fails_for_facts():
@@ -81,10 +83,10 @@ def test_a_new_field_without_a_default_fails_for_facts():
     assert {fault.rule for fault in compat.check_history("bars", [OLD, new])} == {"BACKWARD"}
 
 
-def test_a_removed_field_without_a_default_fails_for_orders_only():
+def test_a_removed_field_without_a_default_fails_for_proposals_only():
     new = changed(lambda d: d["fields"].pop())
     assert compat.check_history("bars", [OLD, new]) == []
-    assert {fault.rule for fault in compat.check_history("orders", [OLD, new])} == {"FORWARD"}
+    assert {fault.rule for fault in compat.check_history("proposals", [OLD, new])} == {"FORWARD"}
 
 
 def test_a_change_is_held_against_every_older_version_not_only_the_last():
@@ -97,9 +99,10 @@ def test_a_change_is_held_against_every_older_version_not_only_the_last():
     assert any("note" in fault.what or "note" in fault.path for fault in faults)
 
 
-def test_every_compacted_topic_and_the_orders_are_held_to_full_compatibility():
+def test_every_compacted_topic_but_positions_and_the_proposals_are_held_to_full_compatibility():
     state = {t.schema for t in CATALOGUE if t.cleanup is Cleanup.COMPACT and t.schema}
-    assert state | {"orders", "proposals", "account_inbox"} == compat.FULL
+    assert state - REFUSED_WHEN_NEWER | {"proposals"} == compat.FULL
+    assert {"account_inbox", "orders", "positions"} == REFUSED_WHEN_NEWER
 
 
 def test_no_schema_refers_to_a_record_by_name_which_the_guard_would_not_follow():

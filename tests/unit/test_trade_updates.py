@@ -14,13 +14,13 @@ from alpaca.trading.stream import TradingStream
 
 from tapedeck.connectors.alpaca import updates as stream
 from tapedeck.connectors.alpaca.updates import TradeUpdates, stream_url
-from tapedeck.connectors.broker import TradeUpdate
+from tapedeck.connectors.broker import TradeUpdate, UnreadRow
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.rules.orders import OrderState
-from tests.paper import LARGE, LARGE_KEYS, TEN, TINY, StepClock, arm, exchange, order, serving, state
+from tests.paper import CALL, LARGE, LARGE_KEYS, TEN, TINY, StepClock, arm, exchange, order, serving, state
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ class Ear:
     """What a reader told us."""
 
     def __init__(self) -> None:
-        self.updates: list[TradeUpdate] = []
+        self.updates: list[Any] = []
         self.health: list[tuple[bool, str]] = []
 
-    def on_update(self, update: TradeUpdate) -> None:
+    def on_update(self, update: TradeUpdate | UnreadRow) -> None:
         self.updates.append(update)
 
     def on_health(self, healthy: bool, detail: str) -> None:
@@ -247,7 +247,7 @@ def test_refused_credentials_end_the_reader(url: str) -> None:
 
 
 def test_error_of_the_listener_ends_the_reader_instead_of_deafening_it(url: str) -> None:
-    def broken(update: TradeUpdate) -> None:
+    def broken(update: TradeUpdate | UnreadRow) -> None:
         raise ZeroDivisionError("a bug")
 
     async def main() -> None:
@@ -261,7 +261,7 @@ def test_error_of_the_listener_ends_the_reader_instead_of_deafening_it(url: str)
         asyncio.run(main())
 
 
-def test_update_that_cannot_be_read_is_announced_and_the_line_made_anew(
+def test_update_that_is_not_understood_is_handed_on_raw_and_the_line_goes_on(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = stream.replies.trade_update
@@ -269,17 +269,34 @@ def test_update_that_cannot_be_read_is_announced_and_the_line_made_anew(
 
     def once_broken(raw: dict[str, Any]) -> TradeUpdate:
         seen.append(1)
-        return read({"event": "x"} if len(seen) == 1 else raw)
+        if len(seen) == 2:
+            raw["order"]["side"] = "teleport"
+        return read({"event": "x", "symbol": raw["order"]["symbol"]} if len(seen) == 1 else raw)
 
     monkeypatch.setattr(stream.replies, "trade_update", once_broken)
 
     async def body(ear: Ear, reader: TradeUpdates) -> None:
         await _post(url, 1)
-        await _until(lambda: reader.connections == 2)
-        assert reader.unreadable == 1
+        await _post(url, 2)
+        await _until(lambda: len(ear.updates) == 4)
+        assert (reader.connections, reader.unreadable) == (1, 2)
 
     ear = listening(url, body)
-    assert "cannot be read" in ear.health[1][1]
+    lost, fill, *after = ear.updates
+    assert isinstance(lost, UnreadRow) and "KeyError" in lost.error and lost.instrument == CALL
+    assert isinstance(fill, UnreadRow)
+    assert (fill.instrument, fill.side, fill.client_order_id) == (CALL, "teleport", "td1-1")
+    assert [update.event for update in after if isinstance(update, TradeUpdate)] == ["new", "fill"]
+    assert [healthy for healthy, _ in ear.health] == [True]
+
+
+def test_frame_that_is_no_message_is_announced_and_the_line_made_anew() -> None:
+    ear = Ear()
+    reader = TradeUpdates("http://127.0.0.1:9", LARGE_KEYS, ear.on_update, ear.on_health)
+    for frame in (b"\xff\xfe", "{", "[]", '"listening"'):
+        with pytest.raises(stream.StreamLost, match="cannot be read"):
+            reader._read(frame)
+    assert reader.unreadable == 4
 
 
 def test_other_accounts_updates_are_not_heard(url: str, paper: PaperExchange) -> None:
