@@ -134,6 +134,7 @@ class DispatchApp:
             await self.append([self.dispatcher.tick()])
         if self.clock.now() - self._identity_at >= IDENTITY_US:
             self._identity_at = self.clock.now()
+            await self._call({"kind": "FETCH_BROKER", "request_id": ""})
             await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
             if not self.dispatcher.tested and self._settings.calendar.session_at(self.clock.now()):
                 await self._test(starting=False)

@@ -214,6 +214,23 @@ class FillReply:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActivityReply:
+    """One leg of an expiry, an exercise or an assignment. ``qty`` is the signed change of the position.
+
+    ``kind`` is the broker's word; ``date`` the New York date, in days, on which it took effect; ``price`` per
+    share, 0 for the option's leg. A share leg names the ``contract`` that made it, if that is known.
+    """
+
+    activity_id: str
+    kind: str
+    date: int
+    instrument: str
+    qty: Decimal
+    price: Decimal
+    contract: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TradeUpdate:
     """One message of the trade-update stream. The execution fields are None where nothing was filled."""
 
@@ -271,4 +288,8 @@ class Broker(Protocol):
 
     def activities(self, after: int) -> Rows[FillReply]:
         """Executions at or after a time, oldest first, every page."""
+        ...
+
+    def option_events(self, after: int) -> Rows[ActivityReply]:
+        """What became of expired contracts since a time, every page. It may be listed a day late."""
         ...

@@ -71,10 +71,11 @@ STATES = {
 
 def number(value: object) -> Decimal | None:
     """A decimal out of a JSON string or number; None stays None."""
-    return None if value is None else _must(value)
+    return None if value is None else must(value)
 
 
-def _must(value: object) -> Decimal:
+def must(value: object) -> Decimal:
+    """A decimal that has to be there. Raises ValueError for one that nothing can be counted with."""
     found = Decimal(str(value))
     if not found.is_finite() or abs(found) >= _TOO_LARGE:
         raise ValueError(f"not a number to count with: {value}")
@@ -167,7 +168,7 @@ def _wall(day: date, text: str, zone: ZoneInfo) -> int:
 
 def position(raw: Json) -> PositionReply:
     """Alpaca signs the quantity of a short; its ``side`` is believed where it does not."""
-    qty, side = _must(raw["qty"]), raw.get("side")
+    qty, side = must(raw["qty"]), raw.get("side")
     if side not in (None, "long", "short"):
         raise ValueError(f"side {side} is not known")
     return PositionReply(instrument=str(raw["symbol"]), qty=-abs(qty) if side == "short" else qty)
@@ -182,7 +183,7 @@ def order(raw: Json) -> OrderReply:
         instrument=str(raw.get("symbol") or ""),
         side=SIDES.get(side.lower()),
         qty=number(raw.get("qty")),
-        filled_qty=_must(raw.get("filled_qty") or 0),
+        filled_qty=must(raw.get("filled_qty") or 0),
         filled_avg_price=number(raw.get("filled_avg_price")),
         state=STATES.get(status, OrderState.UNRECOGNISED),
         raw_status=status,
@@ -213,9 +214,9 @@ def fill(raw: Json) -> FillReply:
         broker_order_id=str(raw["order_id"]),
         instrument=str(raw["symbol"]),
         side=_known_side(raw["side"]),
-        qty=_must(raw["qty"]),
-        price=_must(raw["price"]),
-        fee=_must(raw.get("fee") or 0),
+        qty=must(raw["qty"]),
+        price=must(raw["price"]),
+        fee=must(raw.get("fee") or 0),
         executed_at=micros(raw["transaction_time"]),
     )
 
@@ -231,7 +232,7 @@ def trade_update(raw: Json) -> TradeUpdate:
         execution_id=raw.get("execution_id"),
         price=number(raw.get("price")),
         qty=number(raw.get("qty")),
-        fee=_must(raw.get("fee") or 0),
+        fee=must(raw.get("fee") or 0),
     )
 
 
@@ -274,7 +275,7 @@ def _contract(raw: Json, snapshot: Json) -> ContractReply:
         symbol=raw["symbol"],
         expiry=day_number(date.fromisoformat(raw["expiration_date"])),
         right=Right(str(raw["type"]).upper()),
-        strike=_must(raw["strike_price"]),
+        strike=must(raw["strike_price"]),
         size=int(raw["size"]),
         bid=_side_price(newest.get("bp")),
         ask=_side_price(newest.get("ap")),

@@ -28,9 +28,10 @@ from alpaca.trading.requests import (
 )
 from requests.adapters import HTTPAdapter
 
-from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.alpaca import option_events, replies
 from tapedeck.connectors.broker import (
     AccountReply,
+    ActivityReply,
     ChainQuery,
     ChainReply,
     ClockReply,
@@ -219,6 +220,10 @@ class AlpacaBroker:
     def activities(self, after: int) -> Rows[FillReply]:
         fills = replies.rows("activities", replies.fill, self._activities("/account/activities/FILL", after))
         return Rows((fill for fill in fills if fill.executed_at >= after), fills.unread)
+
+    def option_events(self, after: int) -> Rows[ActivityReply]:
+        kinds = ",".join(option_events.KINDS)
+        return option_events.read(self._activities("/account/activities", after, activity_types=kinds))
 
     def _activities(self, path: str, after: int, **wanted: str) -> list[Any]:
         """Every page of the account's activities, oldest first."""

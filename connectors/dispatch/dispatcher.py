@@ -39,6 +39,7 @@ from tapedeck.streams.sessions import Calendar
 T = TypeVar("T")
 
 _NOTHING_NEW = Newest(None, None)
+_EVENTS_US = 10 * 24 * 3600 * 1_000_000  # they may be listed a day late, by the date of the expiry
 _IMPORT_US = 3 * 24 * 3600 * 1_000_000  # over a weekend: what a dispatcher that was down may have missed
 
 
@@ -68,6 +69,7 @@ class Dispatcher:
         self._working: set[str] = set()
         self._ended: set[str] = set()
         self._executions: set[str] = set()
+        self._events: set[tuple[str, str]] = set()
         self._client_ids: dict[str, str] = {}
         self._kinds: dict[str, Callable[[Body], list[Body]]] = {
             "FETCH_ACCOUNT": self._fetch_account,
@@ -170,6 +172,7 @@ class Dispatcher:
 
         def look() -> tuple[Rows[PositionReply], Rows[OrderReply]]:
             before.extend(self._missed(self._clock.now() - _IMPORT_US, asked_by))
+            before.extend(self._option_events(asked_by))
             return self._broker.positions(), self._broker.open_orders()
 
         found, error = _read(look)
@@ -264,6 +267,14 @@ class Dispatcher:
             out.append(self._inbox.fill(fill, self._client_id(fill.broker_order_id), now))
         self._executions |= {body["payload"][1]["execution_id"] for body in out}
         return out + [self._inbox.unread(row, asked_by, now) for row in fills.unread]
+
+    def _option_events(self, asked_by: str) -> list[Body]:
+        """What became of expired contracts and was not appended yet; then unread rows."""
+        found = self._broker.option_events(max(self._clock.now() - _EVENTS_US, 0))
+        now, fresh = self._clock.now(), [e for e in found if (e.kind, e.activity_id) not in self._events]
+        self._events |= {(event.kind, event.activity_id) for event in fresh}
+        bodies = [self._inbox.activity(event, now) for event in fresh]
+        return bodies + [self._inbox.unread(row, asked_by, now) for row in found.unread]
 
     def _client_id(self, broker_order_id: str) -> str:
         """The client id of a filled order; the broker's own for one that it cannot tell about: not ours."""

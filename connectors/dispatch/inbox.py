@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tapedeck.connectors.broker import (
     AccountReply,
+    ActivityReply,
     ChainReply,
     FillReply,
     OrderReply,
@@ -215,6 +216,19 @@ class Inbox:
         content |= {"client_order_id": client_order_id, "side": reply.side.value, "source": "REST"}
         content |= {name: _scaled(getattr(reply, name)) for name in ("qty", "price", "fee")}
         return self._body("InboxExecution", "", content, now)
+
+    def activity(self, reply: ActivityReply, now: int) -> Body:
+        """One leg of an expiry, an exercise or an assignment."""
+        content = {
+            "activity_id": reply.activity_id,
+            "activity_type": reply.kind,
+            "date": reply.date,
+            "instrument": reply.instrument,
+            "qty": _scaled(reply.qty),
+            "price": _scaled(reply.price),
+            "contract": reply.contract,
+        }
+        return self._body("InboxActivity", "", content, now)
 
     def execution(self, update: TradeUpdate, now: int) -> Body | None:
         """The execution that a trade update reports; None where it reports none."""

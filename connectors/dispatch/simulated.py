@@ -153,6 +153,7 @@ class SimDispatcher:
             self._append([self._desk.tick()])
         if self._exchange.now - self._identity_at >= IDENTITY_US:
             self._identity_at = self._exchange.now
+            self._call({"kind": "FETCH_BROKER", "request_id": ""})
             self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
         self._settle()
         self._ack(minute.messages)

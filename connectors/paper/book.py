@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from tapedeck.connectors.paper.ledger import Ledger
-from tapedeck.connectors.paper.orders import Execution, Order
+from tapedeck.connectors.paper.orders import Activity, Execution, Order
 
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""
@@ -26,13 +26,14 @@ class PaperAccount(NamedTuple):
 
 @dataclass
 class Book:
-    """Orders by both ids, executions in the order in which they happened, and their fold."""
+    """Orders by both ids, executions and activities in the order in which they happened, and their fold."""
 
     account: PaperAccount
     ledger: Ledger
     orders: dict[str, Order] = field(default_factory=dict)
     by_client_id: dict[str, Order] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
 
     def working(self) -> list[Order]:
         return [order for order in self.orders.values() if order.is_open]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from tapedeck.connectors.paper import checks, fills, wire
+from tapedeck.connectors.paper import checks, expiry, fills, wire
 from tapedeck.connectors.paper.book import Book, PaperAccount
 from tapedeck.connectors.paper.faults import Fault, Faults
 from tapedeck.connectors.paper.ledger import Ledger
@@ -45,6 +45,7 @@ class PaperExchange:
         seed: int = 0,
         fees: fills.Fees | None = None,
         faults: Faults | None = None,
+        listed: expiry.Listed = expiry.Listed.AT_ONCE,
     ) -> None:
         self.board = Board(market)
         self.calendar = calendar
@@ -52,6 +53,7 @@ class PaperExchange:
         self.now = now
         self._seed = seed
         self._fees = fees or fills.Fees()
+        self._listed = listed
         self._books = {account.number: Book(account, Ledger(account.cash)) for account in accounts}
         self._listeners: list[Listener] = []
 
@@ -150,6 +152,12 @@ class PaperExchange:
         account = stable_uuid("account", number)
         return [wire.activity(account, fill) for fill in self._books[number].executions if fill.time >= after]
 
+    def option_activities(self, number: str, after: int = 0) -> list[Json]:
+        """Expiries, exercises and assignments of a date or later that are listed by now, oldest first."""
+        account, first = stable_uuid("account", number), self.calendar.session_date(after) if after else 0
+        told = (each for each in self._books[number].activities if each.visible_at <= self.now)
+        return [wire.option_activity(account, each) for each in told if each.date >= first]
+
     def spendable(self, number: str) -> Decimal:
         """Cash that no working buy holds."""
         book = self._books[number]
@@ -209,16 +217,24 @@ class PaperExchange:
         return [(number, order) for number, book in sorted(self._books.items()) for order in book.working()]
 
     def _next_moment(self, now: int) -> int:
-        """The earliest of ``now``, a due time, an expiry, and the next minute while an order waits."""
+        """The earliest of ``now``, a due time, an order's or a contract's expiry, and the next minute while
+        an order waits.
+        """
         working = self._working()
         moments = [now]
         for _, order in working:
             moments += [at for at in (order.due, order.expires_at) if at is not None and at > self.now]
+        for book in self._books.values():
+            expiries = {at.listing.expiry for at in book.ledger.positions.values()} - {None}
+            moments += [expiry.processed_at(day, self.calendar) for day in expiries if day is not None]
         if working:
             moments.append((self.now // MINUTE_US + 1) * MINUTE_US)
-        return min(moments)
+        return min(at for at in moments if at > self.now)
 
     def _settle(self) -> None:
+        for _, book in sorted(self._books.items()):
+            for at in expiry.due(book, self.calendar, self.now):
+                expiry.expire(book, at, self.board, self.calendar, self._listed)
         is_open = self.calendar.session_at(self.now) is not None
         for number, order in self._working():
             if self.now >= order.expires_at:

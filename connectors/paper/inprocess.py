@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tapedeck.connectors.alpaca import replies
+from tapedeck.connectors.alpaca import option_events, replies
 from tapedeck.connectors.alpaca.trading import is_option, position_intent
 from tapedeck.connectors.broker import (
     AccountReply,
+    ActivityReply,
     ChainQuery,
     ChainReply,
     ClockReply,
@@ -107,6 +108,10 @@ class InProcessBroker:
     def activities(self, after: int) -> Rows[FillReply]:
         found = self._ask("activities", lambda: self._exchange.activities(self._number, after))
         return replies.rows("activities", replies.fill, found)
+
+    def option_events(self, after: int) -> Rows[ActivityReply]:
+        found = self._ask("option_activities", lambda: self._exchange.option_activities(self._number, after))
+        return option_events.read(found)
 
     def _quote(self, instrument: str) -> QuoteReply:
         board, now = self._exchange.board, self._exchange.now

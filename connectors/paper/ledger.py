@@ -12,7 +12,7 @@ ZERO = Decimal(0)
 
 @dataclass
 class Position:
-    """A holding. ``cost`` is what the open quantity cost, fees aside; quantities are never negative."""
+    """A holding. ``cost`` is what the open quantity cost, fees aside; both are negative for a short."""
 
     listing: Listing
     qty: Decimal
@@ -32,22 +32,26 @@ class Ledger:
         self.positions: dict[str, Position] = {}
 
     def apply(self, listing: Listing, fill: Execution) -> None:
-        """Fold one execution. Buys add at cost, sells reduce at average cost."""
-        notional = fill.qty * fill.price * listing.multiplier
-        held = self.positions.get(listing.symbol)
-        if fill.side is Side.BUY:
-            self.cash -= notional + fill.fee
-            if held is None:
-                self.positions[listing.symbol] = Position(listing, fill.qty, notional)
-            else:
-                held.qty += fill.qty
-                held.cost += notional
-            return
-        if held is None or held.qty < fill.qty:
+        """Fold one execution of an order. Orders never sell what is not there; ``move`` may."""
+        if fill.side is Side.SELL and self.qty(listing.symbol) < fill.qty:
             raise ValueError(f"a sell of {fill.qty} {listing.symbol} was filled without as much to sell")
-        self.cash += notional - fill.fee
-        held.cost -= held.cost * fill.qty / held.qty
-        held.qty -= fill.qty
+        self.cash -= fill.fee
+        self.move(listing, fill.qty if fill.side is Side.BUY else -fill.qty, fill.price)
+
+    def move(self, listing: Listing, qty: Decimal, price: Decimal) -> None:
+        """Change a position by signed ``qty`` at ``price`` per share, and the cash with it.
+
+        What adds comes in at cost, what reduces leaves at average cost; what crosses zero opens the rest.
+        """
+        self.cash -= qty * price * listing.multiplier
+        held = self.positions.setdefault(listing.symbol, Position(listing, ZERO, ZERO))
+        if held.qty * qty < 0:
+            closed = min(abs(qty), abs(held.qty)).copy_sign(qty)
+            held.cost += held.cost * closed / abs(held.qty) * (1 if held.qty > 0 else -1)
+            held.qty += closed
+            qty -= closed
+        held.qty += qty
+        held.cost += qty * price * listing.multiplier
         if not held.qty:
             del self.positions[listing.symbol]
 

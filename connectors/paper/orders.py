@@ -53,6 +53,25 @@ class Execution:
     leaves: Decimal
 
 
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """One leg of an expiry, an exercise or an assignment. ``visible_at``: when it is listed first."""
+
+    activity_id: str
+    group_id: str
+    kind: str
+    date: int
+    symbol: str
+    qty: Decimal
+    price: Decimal
+    visible_at: int
+
+    @property
+    def net_amount(self) -> Decimal:
+        """Cash that came in, USD."""
+        return -self.qty * self.price
+
+
 @dataclass(kw_only=True)
 class Order:
     """One order, as it stands, times in UTC microseconds. ``due`` is when the fill model looks again."""

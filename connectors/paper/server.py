@@ -98,6 +98,7 @@ class PaperServer:
     def _routes(self) -> Iterator[tuple[str, str, str, Handler]]:
         yield "GET", "/v2/account", "account", self._account
         yield "GET", "/v2/account/activities/FILL", "activities", self._activities
+        yield "GET", "/v2/account/activities", "option_activities", self._option_activities
         yield "GET", "/v2/clock", "clock", self._market_clock
         yield "GET", "/v2/calendar", "calendar", self._calendar
         yield "GET", "/v2/assets", "assets", self._assets
@@ -163,15 +164,14 @@ class PaperServer:
         return web.json_response(self._exchange.account(request[_NUMBER]))
 
     async def _activities(self, request: web.Request) -> web.Response:
-        query = request.query
-        after = micros(query["after"]) + 1 if "after" in query else 0
-        found = self._exchange.activities(request[_NUMBER], after)
-        if query.get("direction", "desc") == "desc":
-            found.reverse()
-        if "page_token" in query:
-            ids = [each["id"] for each in found]
-            found = found[ids.index(query["page_token"]) + 1 :] if query["page_token"] in ids else []
-        return web.json_response(found[: int(query.get("page_size", _PAGE))])
+        after = micros(request.query["after"]) + 1 if "after" in request.query else 0
+        return _activity_page(self._exchange.activities(request[_NUMBER], after), request)
+
+    async def _option_activities(self, request: web.Request) -> web.Response:
+        after = micros(request.query["after"]) if "after" in request.query else 0
+        kinds = request.query.get("activity_types", "").split(",")
+        found = self._exchange.option_activities(request[_NUMBER], after)
+        return _activity_page([each for each in found if each["activity_type"] in kinds], request)
 
     async def _market_clock(self, request: web.Request) -> web.Response:
         return web.json_response(self._exchange.clock())
@@ -278,6 +278,17 @@ class PaperServer:
     async def _state(self, request: web.Request) -> web.Response:
         fired = self._exchange.faults.fired
         return web.json_response({"now": self._exchange.now, "requests": self._requests, "fired": fired})
+
+
+def _activity_page(found: list[Json], request: web.Request) -> web.Response:
+    """One page of activities, given oldest first: newest first unless asked otherwise."""
+    query = request.query
+    if query.get("direction", "desc") == "desc":
+        found.reverse()
+    if "page_token" in query:
+        ids = [each["id"] for each in found]
+        found = found[ids.index(query["page_token"]) + 1 :] if query["page_token"] in ids else []
+    return web.json_response(found[: int(query.get("page_size", _PAGE))])
 
 
 def _dated(contract: ContractQuote, first: str | None, last: str | None) -> bool:

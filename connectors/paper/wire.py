@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from tapedeck.connectors.paper.ledger import Position
 from tapedeck.connectors.paper.market import Listing
-from tapedeck.connectors.paper.orders import Execution, Order, stable_uuid
+from tapedeck.connectors.paper.orders import Activity, Execution, Order, stable_uuid
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
 from tapedeck.streams.sessions import Session, iso_date
 
@@ -126,6 +126,32 @@ def activity(account_uuid: str, fill: Execution) -> Json:
     }
 
 
+_EVENTS = {
+    "OPEXP": "Option Expiry",
+    "OPEXC": "Option Exercise",
+    "OPASN": "Option Assignment",
+    "OPTRD": "Option Trade",
+}
+
+
+def option_activity(account_uuid: str, event: Activity) -> Json:
+    """One non-trade activity of an option. The contract's own leg has no price."""
+    day = str(iso_date(event.date))
+    row: Json = {
+        "id": f"{day.replace('-', '')}000000000::{event.activity_id}",
+        "account_id": account_uuid,
+        "activity_type": event.kind,
+        "date": day,
+        "net_amount": plain(event.net_amount + 0),
+        "description": _EVENTS[event.kind],
+        "symbol": event.symbol,
+        "qty": plain(event.qty),
+        "status": "executed",
+        "group_id": event.group_id,
+    }
+    return row | {"price": plain(event.price)} if event.price else row
+
+
 def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendable: Decimal) -> Json:
     """A cash account: buying power is the cash that no working order holds."""
     blocked = {"account_blocked": False, "trading_blocked": False, "transfers_blocked": False}
@@ -157,7 +183,7 @@ def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendab
 def position(held: Position, mark: Decimal) -> Json:
     value = mark * held.qty * held.listing.multiplier
     gain = value - held.cost
-    share = gain / held.cost if held.cost else Decimal(0)
+    share = gain / abs(held.cost) if held.cost else Decimal(0)
     numbers = {
         "avg_entry_price": held.average, "market_value": value, "cost_basis": held.cost,
         "unrealized_pl": gain, "unrealized_plpc": share,
@@ -171,7 +197,7 @@ def position(held: Position, mark: Decimal) -> Json:
         "exchange": "" if held.listing.is_option else "NASDAQ",
         "asset_class": _asset_class(held.listing),
         "qty": plain(held.qty),
-        "side": "long",
+        "side": "long" if held.qty > 0 else "short",
         **usd,
         "usd": usd,
     }

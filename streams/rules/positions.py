@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
-from typing import NamedTuple
+from operator import not_
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from tapedeck.streams.rules.money import ZERO
 from tapedeck.streams.rules.occ import OccError, Right, parse
@@ -36,11 +39,12 @@ class PositionState(StrEnum):
 
 
 class Instrument(NamedTuple):
-    """What a symbol stands for."""
+    """What a symbol stands for. ``expiry`` is days since the epoch, None for a stock."""
 
     underlying: str
     kind: Kind
     multiplier: int
+    expiry: int | None = None
 
 
 def describe(symbol: str) -> Instrument:
@@ -50,7 +54,7 @@ def describe(symbol: str) -> Instrument:
     except OccError:
         return Instrument(symbol, Kind.STOCK, 1)
     kind = Kind.CALL if occ.right is Right.CALL else Kind.PUT
-    return Instrument(occ.root.rstrip("0123456789"), kind, OPTION_MULTIPLIER)
+    return Instrument(occ.root.rstrip("0123456789"), kind, OPTION_MULTIPLIER, occ.expiry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,9 @@ class Execution:
     client_order_id: str
     owner: Owner
     strategy: str | None
+    closes_only: Annotated[bool, Field(exclude_if=not_)] = False
+    """True for the option's leg of an expiry, exercise or assignment: it ends what is held, on either side,
+    and never opens anything. So it may come before the executions that it ends."""
 
     @property
     def signed(self) -> Decimal:
@@ -129,6 +136,10 @@ def fold(account_id: str, instrument: str, executions: Iterable[Execution]) -> F
     for execution in sorted(once.values(), key=lambda e: (e.executed_at, e.execution_id)):
         position, signed = out.open, execution.signed
         out.realised[execution.execution_id] = ZERO
+        if execution.closes_only:
+            signed = -min(execution.qty, abs(position.qty)).copy_sign(position.qty) if position else ZERO
+        if not signed:
+            continue
         if position is None:
             out.positions.append(_opened(account_id, instrument, known.kind, execution, signed))
             continue

@@ -15,6 +15,7 @@ from tapedeck.streams.rules.gate_types import Rules
 from tapedeck.streams.rules.money import at_scale
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages import account_broker as broker
+from tapedeck.streams.stages import account_expiry as expiry
 from tapedeck.streams.stages import account_fills as fills
 from tapedeck.streams.stages import account_orders as orders
 from tapedeck.streams.stages import account_signals as signals
@@ -41,6 +42,7 @@ HANDLERS: dict[str, Handler] = {
     "InboxControl": broker.on_control,
     "InboxOrder": orders.on_order,
     "InboxExecution": fills.on_execution,
+    "InboxActivity": expiry.on_activity,
     "InboxTick": _on_tick,
 }
 
@@ -75,6 +77,7 @@ class AccountStage(WithoutPeriod):
         if handler is None:
             raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
         fills.turn_session(turn)
+        expiry.await_activity(turn)
         handler(turn, at_scale(payload))
         if "request_id" in payload:
             signals.answered(turn, payload["request_id"])

@@ -77,12 +77,18 @@ def pnl(turn: Turn) -> Decimal | None:
             if turn.calendar.session_date(execution.executed_at) == today:
                 realised += result.realised[execution.execution_id]
                 fees += execution.fee
-        if result.open is not None:
+        if result.open is not None and not expired_before(turn, instrument):
             opened_today = turn.calendar.session_date(result.open.opened_at) == today
             reference = result.open.average_cost if opened_today else book.prior_mark
             multiplier = describe(instrument).multiplier
             marked.append(Marked(result.open.qty, multiplier, fresh_mark(turn, instrument), reference))
     return session_pnl(realised, fees, marked)
+
+
+def expired_before(turn: Turn, instrument: str) -> bool:
+    """True for a contract of an earlier session: it has no market, and its end belongs to that session."""
+    expiry = describe(instrument).expiry
+    return expiry is not None and expiry < turn.session
 
 
 def publish_position(turn: Turn, instrument: str, position: Position, cause: str) -> None:
@@ -162,9 +168,8 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
         owner=Owner.TAPEDECK if order else Owner.EXTERNAL,
         strategy=order.strategy if order else None,
     )
-    known, before = describe(instrument), folded(turn, instrument)
+    known = describe(instrument)
     state.executions[identity] = turn.session
-    state.books.setdefault(instrument, Book()).executions.append(execution)
     last = state.last_execution.get(known.underlying, execution.executed_at)
     state.last_execution[known.underlying] = max(last, execution.executed_at)
     if order is not None:
@@ -173,11 +178,18 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
     if execution.side is Side.BUY and not shown:
         cost = execution.qty * execution.price * known.multiplier
         state.spent.append(Spent(at=turn.now, amount=money(cost)))
-    cause = _publish_execution(turn, instrument, execution, payload["source"])
+    fold_in(turn, instrument, execution, payload["source"])
+    return None
+
+
+def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:
+    """Add an execution that is new to its instrument's, and publish it and what it changed."""
+    before = folded(turn, instrument)
+    turn.state.books.setdefault(instrument, Book()).executions.append(execution)
+    cause = _publish_execution(turn, instrument, execution, source)
     after = folded(turn, instrument)
     _publish_changes(turn, instrument, before, after, cause)
-    _watch_for_short(turn, known.kind, after.open)
-    return None
+    _watch_for_short(turn, describe(instrument).kind, after.open)
 
 
 def _watch_for_short(turn: Turn, kind: Kind, position: Position | None) -> None:
@@ -215,6 +227,15 @@ def quantities(turn: Turn) -> dict[str, Decimal]:
     return {name: position.qty for name, position in open_positions(turn)}
 
 
+def _expect_shares(turn: Turn, held: set[str]) -> None:
+    """Keep the closing mark of the underlying of a contract that has expired: its shares may come in late."""
+    for instrument in sorted(held):
+        mark = turn.state.marks.get(describe(instrument).underlying)
+        if expired_before(turn, instrument) and mark is not None:
+            book = turn.state.books.setdefault(describe(instrument).underlying, Book())
+            book.prior_mark = mark.mid
+
+
 def turn_session(turn: Turn) -> None:
     """At the first record of a new session: closing marks become references, what is over is forgotten."""
     state, today = turn.state, turn.session
@@ -224,7 +245,9 @@ def turn_session(turn: Turn) -> None:
             mark = state.marks.get(instrument)
             state.books[instrument].prior_mark = mark.mid if mark else None
         state.books = {name: book for name, book in state.books.items() if name in held}
-        state.marks = {name: mark for name, mark in state.marks.items() if name in held}
+        underlyings = {describe(instrument).underlying for instrument in held}
+        state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
+        _expect_shares(turn, held)
         state.orders = {i: o for i, o in state.orders.items() if o.reserved or today - o.session <= SEEN_DAYS}
         state.seen = {i: day for i, day in state.seen.items() if today - day <= SEEN_DAYS}
         state.executions = {i: d for i, d in state.executions.items() if today - d <= EXECUTION_IDS_DAYS}

@@ -87,6 +87,8 @@ def _ask_missing(turn: Turn, evaluation: Evaluation) -> None:
         _wait_for(evaluation, "chain", turn.ask(chain))
     for instrument, _ in fills.open_positions(turn):
         slot = f"mark:{instrument}"
+        if fills.expired_before(turn, instrument):
+            continue
         if slot not in asked and fills.fresh_mark(turn, instrument) is None:
             _ask_quote(turn, evaluation, slot, instrument)
 

@@ -235,7 +235,8 @@ _ADAPTER = TypeAdapter(AccountState)
 def pack(state: AccountState) -> bytes:
     """The state's bytes."""
     fields = _ADAPTER.dump_python(state, mode="json")
-    return pack_state(STATE_VERSION if fields.keys() & _ADDED else FIRST_VERSION, fields)
+    ended = any(each.closes_only for book in state.books.values() for each in book.executions)
+    return pack_state(STATE_VERSION if ended or fields.keys() & _ADDED else FIRST_VERSION, fields)
 
 
 def unpack(data: bytes | None) -> AccountState:

@@ -1,5 +1,6 @@
 """The fold of executions: vectors E1 to E4, order and repeats, shorts, session P&L."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -140,9 +141,10 @@ def test_position_ids_name_account_instrument_and_opening_execution() -> None:
 
 
 def test_instruments_are_told_apart_by_their_symbol() -> None:
-    assert describe(OPTION) == ("NVDA", Kind.CALL, 100)
-    assert describe("NVDA1260220P00150000") == ("NVDA", Kind.PUT, 100)
-    assert describe("BRK.B") == ("BRK.B", Kind.STOCK, 1)
+    assert describe(OPTION)[:3] == ("NVDA", Kind.CALL, 100)
+    assert describe("NVDA1260220P00150000")[:3] == ("NVDA", Kind.PUT, 100)
+    assert describe("BRK.B") == ("BRK.B", Kind.STOCK, 1, None)
+    assert describe(OPTION).expiry == (date(2026, 2, 20) - date(1970, 1, 1)).days
 
 
 def test_session_pnl_adds_realised_fees_and_open_profit() -> None:

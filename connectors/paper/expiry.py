@@ -1,0 +1,103 @@
+"""What becomes of held contracts on the day that they expire, as at Alpaca.
+
+A few minutes after the close of the expiry day a contract that is in the money by a cent or more is
+exercised if it is long and assigned if it is short: its shares change hands at the strike. Any other expires
+worthless. Positions and cash change at once; the activities that tell of it are listed at once, or on the
+next session's open, as Alpaca's paper accounts do.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from tapedeck.connectors.alpaca.option_events import ASSIGNED, EXERCISED, EXPIRED, SHARES
+from tapedeck.connectors.paper.book import Book
+from tapedeck.connectors.paper.ledger import Position
+from tapedeck.connectors.paper.market import Board, Listing
+from tapedeck.connectors.paper.orders import Activity, stable_uuid
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules import occ
+from tapedeck.streams.rules.money import ZERO
+from tapedeck.streams.sessions import Calendar
+
+PROCESSED_AFTER_US = 5 * MINUTE_US
+IN_THE_MONEY = Decimal("0.01")
+
+
+class Listed(StrEnum):
+    """When activities can be read: with the positions' change, or at the next session's open."""
+
+    AT_ONCE = "AT_ONCE"
+    NEXT_SESSION = "NEXT_SESSION"
+
+
+def processed_at(expiry: int, calendar: Calendar) -> int:
+    """When contracts of an expiry date (days) are processed, UTC microseconds."""
+    session = calendar.session_on(expiry)
+    session = session or calendar.next(expiry)  # a contract that expires on a holiday goes with the next day
+    assert session is not None  # the calendar ends years after any tape
+    return session.close + PROCESSED_AFTER_US
+
+
+def due(book: Book, calendar: Calendar, now: int) -> list[Position]:
+    """The held contracts whose time has come, by symbol."""
+    held = (at for _, at in sorted(book.ledger.positions.items()))
+    return [
+        at
+        for at in held
+        if at.listing.expiry is not None and processed_at(at.listing.expiry, calendar) <= now
+    ]
+
+
+def expire(book: Book, at: Position, board: Board, calendar: Calendar, listed: Listed) -> None:
+    """Exercise, assign or let expire one held contract."""
+    contract, listing = occ.parse(at.listing.symbol), at.listing
+    assert listing.expiry is not None
+    processed = processed_at(listing.expiry, calendar)
+    visible = processed
+    if listed is Listed.NEXT_SESSION:
+        coming = calendar.next(calendar.session_date(processed))
+        assert coming is not None
+        visible = coming.open
+    closing = -at.qty
+    kind = EXPIRED
+    if _inside(contract, _settlement(board, listing.underlying, processed - PROCESSED_AFTER_US)):
+        kind = EXERCISED if at.qty > 0 else ASSIGNED
+    group = stable_uuid("expiry", book.account.number, listing.symbol)
+
+    def tell(kind: str, symbol: str, qty: Decimal, price: Decimal) -> None:
+        book.activities.append(
+            Activity(
+                activity_id=stable_uuid("activity", group, kind),
+                group_id=group,
+                kind=kind,
+                date=calendar.session_date(processed),
+                symbol=symbol,
+                qty=qty,
+                price=price,
+                visible_at=visible,
+            )
+        )
+
+    book.ledger.move(listing, closing, ZERO)
+    tell(kind, listing.symbol, closing, ZERO)
+    if kind != EXPIRED:
+        right = 1 if contract.right is occ.Right.CALL else -1
+        shares = -closing * listing.multiplier * right
+        book.ledger.move(Listing(listing.underlying, listing.underlying, 1, None), shares, contract.strike)
+        tell(SHARES, listing.underlying, shares, contract.strike)
+
+
+def _settlement(board: Board, underlying: str, close: int) -> Decimal | None:
+    """The underlying's price at the close: the middle of its quote, to the cent."""
+    quote = board.stock(underlying, close)
+    if quote is None or quote.bid is None or quote.ask is None:
+        return None
+    return ((quote.bid + quote.ask) / 2).quantize(IN_THE_MONEY)
+
+
+def _inside(contract: occ.Occ, price: Decimal | None) -> bool:
+    """True where exercise is automatic. Without a price of the underlying nobody can tell: it is not."""
+    if price is None:
+        return False
+    worth = price - contract.strike if contract.right is occ.Right.CALL else contract.strike - price
+    return worth >= IN_THE_MONEY
