@@ -132,13 +132,16 @@ class DispatchApp:
         await self.append(self.dispatcher.collect(signals, newest))
         if self.dispatcher.working:
             await self.append([self.dispatcher.tick()])
-        if self.clock.now() - self._identity_at >= IDENTITY_US:
+        look = self.clock.now() - self._identity_at >= IDENTITY_US
+        if look:
             self._identity_at = self.clock.now()
-            await self._call({"kind": "FETCH_BROKER", "request_id": ""})
             await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
             if not self.dispatcher.tested and self._settings.calendar.session_at(self.clock.now()):
                 await self._test(starting=False)
         await self._settled()
+        if look:  # last, so that what the minute brought about is no difference
+            await self._call({"kind": "FETCH_BROKER", "request_id": ""})
+            await self._settled()
         self.stage_app.heartbeat.watermark = minute.label
         await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
 

@@ -151,11 +151,14 @@ class SimDispatcher:
         self._append(self._desk.collect(minute.signals, newest))
         if self._desk.working:
             self._append([self._desk.tick()])
-        if self._exchange.now - self._identity_at >= IDENTITY_US:
+        look = self._exchange.now - self._identity_at >= IDENTITY_US
+        if look:
             self._identity_at = self._exchange.now
-            self._call({"kind": "FETCH_BROKER", "request_id": ""})
             self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
         self._settle()
+        if look:  # last, so that what the minute brought about is no difference
+            self._call({"kind": "FETCH_BROKER", "request_id": ""}, takes=0)
+            self._settle()
         self._ack(minute.messages)
 
     def _read_controls(self) -> None:
@@ -189,12 +192,15 @@ class SimDispatcher:
             else:
                 return
 
-    def _call(self, request: Body) -> None:
-        """One broker call: a crash may come before it, and after it but before its answer is kept."""
+    def _call(self, request: Body, *, takes: int = CALL_US) -> None:
+        """One broker call: a crash may come before it, and after it but before its answer is kept.
+
+        The comparison that nobody asked for takes no time, so that nothing else happens later for it.
+        """
         self.fuse.burn()
         self._lease.renew()
         answers = self._desk.perform(request)
-        self._pass_time(CALL_US)
+        self._pass_time(takes)
         self.fuse.burn()
         self._arrived.extend(answers)
 

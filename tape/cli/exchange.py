@@ -14,6 +14,7 @@ from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.connectors.paper.server import PaperServer
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date
@@ -37,6 +38,9 @@ def exchange(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
     cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
+    activities: Annotated[
+        Listed, typer.Option(help="When an expiry or exercise is listed; Alpaca's paper: NEXT_SESSION.")
+    ] = Listed.AT_ONCE,
 ) -> None:
     """Serve the configured accounts over the market of a tape. The player moves its clock."""
     config = from_environment().config
@@ -47,6 +51,7 @@ def exchange(
         open_accounts(config, _amounts(cash or [])),
         now=played.first_live,
         seed=seed,
+        listed=activities,
     )
     server = PaperServer(paper, TapeClock(Pace.parse(speed).speed), port=_port(port))
     typer.echo(f"market {played.name} ({played.market.origin})")

@@ -17,6 +17,7 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.contract import Row
 from tapedeck.streams.rules.money import ZERO
 from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.rules.positions import OPTION_MULTIPLIER
 from tapedeck.streams.stages.account_state import AccountState
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
 
@@ -73,6 +74,7 @@ class Corrected:
     ) -> None:
         self._recorded, self._signals = recorded_orders, signals
         self._not_done: dict[str, Decimal] = defaultdict(Decimal)
+        self._ended: dict[str, Decimal] = {}
         self.unanswered: list[tuple[str, int]] = []
 
     def row(self, row: Row, state: AccountState) -> Row | None:
@@ -82,6 +84,7 @@ class Corrected:
             "InboxSignal": self._signal,
             "InboxOrder": self._order,
             "InboxExecution": self._execution,
+            "InboxActivity": self._activity,
             "InboxBroker": self._broker,
         }
         return correct[name](row, state) if name in correct else row
@@ -119,6 +122,18 @@ class Corrected:
         sign = 1 if fields["side"] == Side.BUY.value else -1
         self._not_done[fields["instrument"]] += sign * (qty - done)
         return with_payload(row, qty=done) if done else None
+
+    def _activity(self, row: Row, state: AccountState) -> Row | None:
+        """A contract's own leg ends what there is; its shares come of as many contracts as were bought."""
+        fields = payload_of(row)[1]
+        contract, qty = fields["contract"], fields["qty"]
+        if contract is None:
+            self._ended[fields["instrument"]] = self._not_done.pop(fields["instrument"], ZERO)
+            return row
+        missing = self._ended.get(contract, ZERO) + self._not_done.pop(contract, ZERO)
+        less = min(abs(missing) * OPTION_MULTIPLIER, abs(qty)).copy_sign(qty)
+        self._not_done[fields["instrument"]] += less
+        return with_payload(row, qty=qty - less) if qty != less else None
 
     def _broker(self, row: Row, state: AccountState) -> Row | None:
         fields = payload_of(row)[1]

@@ -224,6 +224,7 @@ WORDS: dict[type[StrEnum], dict[StrEnum, str]] = {
         AccountDrop.STALE_REPLY: "the broker's answer is older than what is known",
         AccountDrop.UNKNOWN_ORDER: "the order is not the account's",
         AccountDrop.UNASKED_ANSWER: "nobody had asked",
+        AccountDrop.UNRECOGNISED_ROW: "the broker lists a row that is not understood; its symbol waits",
     },
 }
 

@@ -16,12 +16,19 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inbox import Body
 from tapedeck.connectors.dispatch.lease import Lease, MemoryLeases
 from tapedeck.connectors.paper.inprocess import InProcessBroker
-from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.codec import PREFIX, decode, encode
+from tapedeck.schemas.errors import NewerSchema
+from tapedeck.schemas.ids import newest_id
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.rules.orders import OrderState, Side
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import SimTask, drain
 from tapedeck.streams.stages.account_state import AccountState, pack, unpack
+from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.wire import record_wire
+from tapedeck.topics.catalogue import Layout
 from tests.paper import CALL, LARGE, LARGE_KEYS, TEN, StepClock, at, exchange, serving
 from tests.unit.account_support import Inbox, failed
 
@@ -255,6 +262,22 @@ def test_a_persons_order_blocks_its_own_symbol_alone_while_it_works() -> None:
     assert inbox.of("proposals")[-1]["verdict"] == "APPROVED"
     inbox.broker_orders = [order["client_order_id"] for order in inbox.of("orders")]
     assert signalled(inbox, "NVDA") == []
+
+
+def test_an_older_process_stops_at_an_inbox_record_of_a_newer_release_at_every_start() -> None:
+    log, home = MemoryLog(Layout()), Layout().partition("account_inbox", {"account_id": "large"})
+    body = Inbox(tier="large").row("InboxTick", {}).body
+    known = record_wire("account_inbox", b"large", body, log.layout, [])
+    newer = known._replace(value=PREFIX.pack(0, newest_id() + 1) + encode("account_inbox", body)[5:])
+    for wire in (known, newer):
+        log.append(wire)
+    stage = make_account("large", Config(accounts=(example_account("large", "large", URL),)), xnys())
+    task = SimTask(spec_of("account"), stage, log, (home,), only_key=b"large")
+    for _ in range(2):
+        with pytest.raises(NewerSchema, match="topic account_inbox holds a record with a schema id beyond"):
+            drain([task])
+        task.restart()
+    assert not list(log.messages("dead_letters"))
 
 
 def test_a_state_without_such_rows_is_written_as_the_first_release_wrote_it() -> None:

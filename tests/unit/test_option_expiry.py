@@ -1,5 +1,6 @@
 """Expired contracts at the paper exchange, in Alpaca's activities, and in the account that held them."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
@@ -17,6 +18,7 @@ from tapedeck.streams.rules.positions import Position
 from tapedeck.streams.stages.account_fills import folded
 from tapedeck.streams.stages.account_state import unpack
 from tapedeck.streams.stages.account_turn import Turn
+from tapedeck.tape.whatif.inbox import Corrected, payload_of
 from tests.paper import (
     CLOSE,
     DAY,
@@ -327,3 +329,26 @@ def test_any_order_and_repetition_of_deliveries_gives_the_same_positions(
     found = _deliver([*first, *again])
     assert found == EXPECTED
     assert [position.qty for positions in found.values() for position in positions] == [0, 300, 0]
+
+
+def test_what_if_shares_come_of_as_many_contracts_as_the_changed_run_bought() -> None:
+    inbox = Holder()
+    inbox.exercised(int(inbox.qty) * 100, "100")
+    corrected = Corrected(frozenset({inbox.bought["client_order_id"]}), {})
+    smaller = unpack(None)
+    smaller.orders[inbox.bought["client_order_id"]] = replace(
+        next(iter(unpack(inbox.state).orders.values())), qty=inbox.qty - 1, executed=D(0)
+    )
+    rows = [row for row in inbox.rows if payload_of(row)[0] in ("InboxExecution", "InboxActivity")]
+    fill, option, shares = (corrected.row(row, smaller) for row in rows)
+    assert fill is not None and payload_of(fill)[1]["qty"] == inbox.qty - 1
+    assert option is not None and shares is not None
+    assert payload_of(shares)[1]["qty"] == (inbox.qty - 1) * 100
+
+    none = Corrected(frozenset({inbox.bought["client_order_id"]}), {})
+    assert [none.row(row, unpack(None)) is None for row in rows] == [True, False, True]
+    broker = inbox.row("InboxBroker", {"positions": [{"instrument": "NVDA", "qty": inbox.qty * 100}],
+                                       "open_orders": [], "request_id": "", "error": None})  # fmt: skip
+    seen = none.row(broker, unpack(None))
+    assert seen is not None
+    assert [at["qty"] for at in payload_of(seen)[1]["positions"] if at["qty"]] == []
