@@ -143,6 +143,12 @@ class Calendar:
         at = bisect_right(self._dates, date)
         return self._sessions[at] if at < len(self._sessions) else None
 
+    def between(self, first: int, last: int) -> list[Session]:
+        """The sessions on the dates from ``first`` to ``last``, both included."""
+        self._check(first)
+        self._check(last)
+        return self._sessions[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
+
     def phase(self, t: int) -> Phase:
         """The phase of ``t`` on its New York date."""
         date = self.session_date(t)

@@ -16,8 +16,10 @@ from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
-from tapedeck.connectors.tapes.player import Pace, Player
+from tapedeck.connectors.tapes.marks import standing
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing
 from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
@@ -100,18 +102,27 @@ class Simulation:
             for account in config.accounts
         ]
 
-    def play(self) -> "Simulation":
-        """Play the tape to its end, each minute until everything is quiet."""
-        writer = self.log.writer()
+    def play(self, *later: Tape) -> "Simulation":
+        """Play the tape to its end, each minute until everything is quiet, then ``later`` ones likewise."""
         start = control(
             EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=self.tape.first_live
         )
-        write_control(writer, start)
-        player = Player(
-            self.tape, writer, Pace(None), before_minute=self._until_end_of, wait_for=self._follow
-        )
-        player.play(dict)
+        write_control(self.log.writer(), start)
+        self._play(self.tape)
+        for tape in later:
+            self.exchange.open_market(tape.market, tape.first_live)
+            self._play(tape)
         return self
+
+    def _play(self, tape: Tape) -> None:
+        player = Player(
+            tape, self.log.writer(), Pace(None), before_minute=self._until_end_of, wait_for=self._follow
+        )
+        player.play(dict, self._standing)
+
+    def _standing(self, since: int) -> Standing:
+        held = (message for name in SOURCES for message in self.log.messages(name))
+        return standing(MemorySource(self.log.layout, held), since)
 
     def rest(self, minutes: int) -> "Simulation":
         """After the tape: let ``minutes`` pass without crashes, so that what is under way ends."""

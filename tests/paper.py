@@ -68,6 +68,9 @@ class TinyMarket:
         names = sorted(name for name in self.prices if name.startswith(underlying) and name != underlying)
         return [self._contract(name, now) for name in names]
 
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
+        return None
+
     def _contract(self, name: str, now: int) -> ContractQuote:
         parsed = occ.parse(name)
         bid, ask = self.prices[name]

@@ -5,7 +5,7 @@ down to its ids.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -56,6 +56,34 @@ class PaperExchange:
         self._listed = listed
         self._books = {account.number: Book(account, Ledger(account.cash)) for account in accounts}
         self._listeners: list[Listener] = []
+        self.changes = 0
+        """Counts up whenever an account may have changed: what was saved before is old then."""
+
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """The accounts by number."""
+        return self._books
+
+    def open_market(self, market: Market, first: int) -> None:
+        """Go on with ``market``, the market from ``first`` on; accounts, orders and positions stay.
+
+        The time until then passes under the market before. An exchange that nobody has used takes the
+        market's own time, be it earlier. What is held or ordered stays quoted.
+        """
+        if not self.changes:
+            self.now = min(self.now, first)
+        self.advance(first)
+        self._list(market)
+
+    def restore(self, books: Mapping[str, Book], now: int) -> None:
+        """Take up accounts as they were at ``now``; those that are not among ``books`` stay."""
+        self._books |= books
+        self.now, self.changes = now, self.changes + 1
+        self._list(self.board.market)
+
+    def _list(self, market: Market) -> None:
+        held = [symbol for book in self._books.values() for symbol in book.ledger.positions]
+        self.board = Board(market, [*held, *(order.listing.symbol for _, order in self._working())])
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener(account number, trade update)`` called as things happen."""
@@ -72,6 +100,7 @@ class PaperExchange:
         """Move the clock to ``now``, through every moment at which an order could change. Never backwards."""
         while self.now < now:
             self.now = self._next_moment(now)
+            self.changes += bool(self._working())
             self._settle()
 
     def submit(self, number: str, payload: Json) -> Json:
@@ -298,6 +327,7 @@ class PaperExchange:
     def _say(
         self, number: str, event: str, order: Order, *, status: str, fill: Execution | None = None
     ) -> None:
+        self.changes += 1
         order.status, order.updated_at = status, self.now
         held = self._books[number].ledger.qty(order.listing.symbol)
         update = wire.update(event, order, self.now, fill, held)

@@ -1,6 +1,6 @@
 """Cash and positions of one paper account: the fold of its executions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tapedeck.connectors.paper.market import Listing
@@ -24,12 +24,12 @@ class Position:
         return self.cost / self.qty / self.listing.multiplier
 
 
+@dataclass
 class Ledger:
     """Starts with cash; every execution moves cash and one position. Averages stay on partial sells."""
 
-    def __init__(self, cash: Decimal) -> None:
-        self.cash = cash
-        self.positions: dict[str, Position] = {}
+    cash: Decimal
+    positions: dict[str, Position] = field(default_factory=dict)
 
     def apply(self, listing: Listing, fill: Execution) -> None:
         """Fold one execution of an order. Orders never sell what is not there; ``move`` may."""

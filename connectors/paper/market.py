@@ -1,5 +1,6 @@
 """What the paper exchange sees of a market: quotes by instrument, contracts by underlying."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
@@ -28,26 +29,33 @@ def underlying_of(symbol: str) -> str:
 
 
 class Board:
-    """The market as of a moment. Chains are priced once per 10 s, the pace at which quotes are restated."""
+    """The market as of a moment. Chains are priced once per 10 s, the pace at which quotes are restated.
 
-    def __init__(self, market: Market) -> None:
-        self._market = market
+    ``kept`` are contracts of earlier days that somebody holds or trades: they stay listed to their expiry,
+    wherever the strikes of this market lie.
+    """
+
+    def __init__(self, market: Market, kept: Iterable[str] = ()) -> None:
+        self.market = market
+        self._kept: dict[str, list[str]] = {}
+        for symbol in sorted(set(kept)):
+            self._kept.setdefault(underlying_of(symbol), []).append(symbol)
         self._stocks = frozenset(market.symbols())
         self._chains: dict[str, tuple[int, dict[str, ContractQuote]]] = {}
 
     @property
     def origin(self) -> str:
-        return self._market.origin
+        return self.market.origin
 
     @property
     def quote_origin(self) -> str:
-        return self._market.quote_origin
+        return self.market.quote_origin
 
     def symbols(self) -> list[str]:
         return sorted(self._stocks)
 
     def stock(self, symbol: str, now: int) -> StockQuote | None:
-        return self._market.stock_quote(symbol, now) if symbol in self._stocks else None
+        return self.market.stock_quote(symbol, now) if symbol in self._stocks else None
 
     def chain(self, underlying: str, now: int) -> dict[str, ContractQuote]:
         """Contracts of an underlying by symbol; empty where it has none."""
@@ -56,8 +64,11 @@ class Board:
         stated = now - now % RESTATE_US
         held = self._chains.get(underlying)
         if held is None or held[0] != stated:
-            contracts = self._market.chain(underlying, stated)
-            held = self._chains[underlying] = (stated, {quote.symbol: quote for quote in contracts})
+            found = {quote.symbol: quote for quote in self.market.chain(underlying, stated)}
+            for symbol in self._kept.get(underlying, ()):
+                older = None if symbol in found else self.market.contract(symbol, underlying, stated)
+                found |= {symbol: older} if older is not None else {}
+            held = self._chains[underlying] = (stated, found)
         return held[1]
 
     def quote(self, symbol: str, now: int) -> StockQuote | ContractQuote | None:

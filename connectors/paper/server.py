@@ -1,8 +1,9 @@
 """The paper exchange behind Alpaca's paths, on loopback: what the real alpaca-py clients talk to.
 
-Beside Alpaca's paths there are three of its own: ``POST /_paper/advance`` {"label"} moves the tape's
-clock, ``POST /_paper/faults`` {"fault", ...} arms a fault, ``GET /_paper/state`` tells the time, the
-requests by operation and the faults that fired.
+Beside Alpaca's paths there are four of its own: ``POST /_paper/market`` {"tape", ...} goes on with another
+tape's market, ``POST /_paper/advance`` {"label"} moves the tape's clock, ``POST /_paper/faults``
+{"fault", ...} arms a fault, ``GET /_paper/state`` tells the time, the market, the requests by operation and
+the faults that fired.
 """
 
 import asyncio
@@ -21,9 +22,11 @@ from tapedeck.connectors.paper import wire
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, TOO_MANY, Refusal
+from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.stream import UpdateHub
 from tapedeck.connectors.tapes.market import ContractQuote
-from tapedeck.schemas.errors import Fatal
+from tapedeck.connectors.tapes.source import TapeSource
+from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.streams.sessions import day_number
 
 Json = dict[str, Any]
@@ -42,12 +45,27 @@ class MovableClock(Protocol):
 
 
 class PaperServer:
-    """Serves one exchange. Run ``start``, read ``url``, and ``stop`` in the same event loop."""
+    """Serves one exchange. Run ``start``, read ``url``, and ``stop`` in the same event loop.
 
-    def __init__(self, exchange: PaperExchange, clock: MovableClock, *, port: int = 0) -> None:
+    ``market`` is the source of what it serves at first. With ``saved`` everything that happened is on disk
+    before anybody is told of it.
+    """
+
+    def __init__(
+        self,
+        exchange: PaperExchange,
+        clock: MovableClock,
+        *,
+        port: int = 0,
+        market: TapeSource | None = None,
+        saved: Saved | None = None,
+    ) -> None:
         self._exchange = exchange
         self._clock = clock
         self._port = port
+        self._market = market
+        self._saved = saved
+        self._opening = asyncio.Lock()
         self._hub = UpdateHub(exchange)
         self._requests: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
@@ -83,13 +101,19 @@ class PaperServer:
     async def _tick(self) -> None:
         while True:
             self._exchange.advance(self._clock.now())
+            self._keep()
             await asyncio.sleep(_TICK_S)
+
+    def _keep(self) -> None:
+        if self._saved is not None:
+            self._saved.keep(self._exchange)
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         for method, path, operation, handler in self._routes():
             app.router.add_route(method, path, handler, name=operation)
         app.router.add_get("/stream", self._hub.serve, name="stream")
+        app.router.add_post("/_paper/market", self._open_market, name="_market")
         app.router.add_post("/_paper/advance", self._advance, name="_advance")
         app.router.add_post("/_paper/faults", self._arm, name="_faults")
         app.router.add_get("/_paper/state", self._state, name="_state")
@@ -120,6 +144,7 @@ class PaperServer:
         operation = request.match_info.route.name or "unknown"
         self._requests[operation] += 1
         self._exchange.advance(self._clock.now())
+        self._keep()
         if operation.startswith("_") or operation == "stream":
             return await handler(request)
         number = self._exchange.authenticate(
@@ -135,6 +160,7 @@ class PaperServer:
             answer = await handler(request)
         except Refusal as refusal:
             answer = _refused(refusal)
+        self._keep()
         return await self._strike_after(operation, number, request, answer)
 
     def _strike_before(self, operation: str, number: str, request: web.Request) -> web.StreamResponse | None:
@@ -259,12 +285,32 @@ class PaperServer:
             and _dated(each, query.get("expiration_date_gte"), query.get("expiration_date_lte"))
         ]
 
+    async def _open_market(self, request: web.Request) -> web.Response:
+        """Answers when the market is open: nothing is read where it is the one that is served."""
+        asked = await request.json()
+        try:
+            source = TapeSource.described(asked)
+            async with self._opening:
+                if self._market is None or source.description() != self._market.description():
+                    tape = await asyncio.to_thread(source.load)
+                    self._exchange.open_market(tape.market, tape.first_live)
+                    self._market = source
+                    if self._saved is not None:
+                        self._saved.keep(self._exchange)
+                        self._saved.keep_time(self._exchange, source.description())
+        except (TapeError, KeyError, TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=f"no market: {error}") from None
+        return web.json_response({"now": self._exchange.now})
+
     async def _advance(self, request: web.Request) -> web.Response:
         label = (await request.json())["label"]
         if not isinstance(label, int):
             raise web.HTTPBadRequest(text="label must be whole UTC microseconds")
         self._clock.advance(label)
         self._exchange.advance(self._clock.now())
+        self._keep()
+        if self._saved is not None:
+            self._saved.keep_time(self._exchange)
         return web.json_response({"now": self._exchange.now})
 
     async def _arm(self, request: web.Request) -> web.Response:
@@ -276,8 +322,14 @@ class PaperServer:
         return web.json_response({})
 
     async def _state(self, request: web.Request) -> web.Response:
-        fired = self._exchange.faults.fired
-        return web.json_response({"now": self._exchange.now, "requests": self._requests, "fired": fired})
+        return web.json_response(
+            {
+                "now": self._exchange.now,
+                "market": self._market.description() if self._market else None,
+                "requests": self._requests,
+                "fired": self._exchange.faults.fired,
+            }
+        )
 
 
 def _activity_page(found: list[Json], request: web.Request) -> web.Response:

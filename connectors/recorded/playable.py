@@ -1,28 +1,29 @@
 """A recorded tape as one to play: its window minute by minute, everything before it as warm-up."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 
 from tapedeck.connectors.recorded.format import RecordedTape
-from tapedeck.connectors.recorded.window import slices
+from tapedeck.connectors.recorded.window import SOURCES, slices
 from tapedeck.connectors.tapes.files import QUOTES_MADE, made_quotes, market_over
 from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import MINUTE_US, Message
-from tapedeck.streams.sessions import Calendar, iso_date, micros
+from tapedeck.streams.sessions import Calendar, day_number, iso_date, micros
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
-def playable(tape: RecordedTape, calendar: Calendar) -> Tape:
-    """The session of ``tape``. What cannot be decoded is left out and counted in a note.
+def playable(tape: RecordedTape, calendar: Calendar, session: date | None = None) -> Tape:
+    """One session of ``tape``. What cannot be decoded is left out and counted in a note.
 
-    Raises Fatal for a window over more than one session, or in none.
+    Raises Fatal for a ``session`` that is not in its window; without one, for a window over more than one
+    session, or in none.
     """
-    start, end = (micros(datetime.fromisoformat(text)) for text in (tape.manifest.start, tape.manifest.end))
-    day = session_of(start, end, calendar)
-    gathered = _Gathered(tape, start, day, calendar)
+    day = _chosen(tape, calendar, session)
+    start, end = _part_of(tape, calendar, day)
+    gathered = _Gathered(tape, start, end, day, calendar)
     feed, origin = tape.config.bars.feed, ", ".join(tape.manifest.origins)
     arrivals = [(label, bar) for label, bars in gathered.bars.items() for bar in bars]
     stocks = _stock_quotes(quote for quotes in gathered.quotes.values() for quote in quotes)
@@ -52,14 +53,13 @@ def playable(tape: RecordedTape, calendar: Calendar) -> Tape:
 class _Gathered:
     """The records of a tape by the minute in which they arrived; what is older is history."""
 
-    def __init__(self, tape: RecordedTape, start: int, day: int, calendar: Calendar) -> None:
+    def __init__(self, tape: RecordedTape, start: int, end: int, day: int, calendar: Calendar) -> None:
         self.bars: dict[int, list[Body]] = {}
         self.quotes: dict[int, list[Body]] = {}
         self.history: list[Body] = []
         self.universe: Body | None = None
         self.quote_origin = ""
         self.unreadable = 0
-        end = micros(datetime.fromisoformat(tape.manifest.end))
         for each in slices(tape.source(), ("bars", "quotes", "universe"), 0, end):
             for message, body in self._decoded(each.messages):
                 if message.topic == "universe":
@@ -82,17 +82,50 @@ class _Gathered:
                 self.unreadable += 1
 
 
-def session_of(start: int, end: int, calendar: Calendar) -> int:
-    """The one session date of [start, end). Raises Fatal where that is none, or more than one."""
-    day, last = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
-    if day != last or calendar.session_on(day) is None:
-        sessions = f"{iso_date(day)} to {iso_date(last)}"
+def sessions_of(start: int, end: int, calendar: Calendar) -> list[int]:
+    """The dates of the sessions on the days of [start, end)."""
+    first, last = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
+    return [session.date for session in calendar.between(first, last)]
+
+
+def sessions_in(tape: RecordedTape, calendar: Calendar) -> list[int]:
+    """The dates of the sessions in the window of ``tape``."""
+    return sessions_of(*_window(tape), calendar)
+
+
+def _window(tape: RecordedTape) -> tuple[int, int]:
+    start, end = (micros(datetime.fromisoformat(text)) for text in (tape.manifest.start, tape.manifest.end))
+    return start, end
+
+
+def _chosen(tape: RecordedTape, calendar: Calendar, session: date | None) -> int:
+    days = sessions_in(tape, calendar)
+    listed = ", ".join(str(iso_date(day)) for day in days) or "none"
+    if session is not None:
+        if day_number(session) not in days:
+            remedy = f"sessions on the tape: {listed}"
+            raise Fatal("the recorded tape has no such session", value=str(session), remedy=remedy)
+        return day_number(session)
+    if len(days) != 1:
+        remedy = "name one with --session, or several with --sessions"
+        raise Fatal("a paper exchange serves the market of one session", value=listed, remedy=remedy)
+    return days[0]
+
+
+def _part_of(tape: RecordedTape, calendar: Calendar, day: int) -> tuple[int, int]:
+    """The minutes of the window on this date, [start, end): all of it where it has no other date."""
+    start, end = _window(tape)
+    dates = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
+    if dates == (day, day):
+        return start, end
+    found = slices(tape.source(), SOURCES, start, end)
+    labels = [each.label for each in found if calendar.session_date(each.label) == day]
+    if not labels:
+        remedy = "choose another session"
         raise Fatal(
-            "a paper exchange serves the market of one session",
-            value=sessions,
-            remedy="choose a window inside one",
+            "the recorded tape has no minute of this session", value=str(iso_date(day)), remedy=remedy
         )
-    return day
+    return labels[0], labels[-1] + MINUTE_US
 
 
 def _stock_quotes(bodies: Iterator[Body]) -> dict[str, list[StockQuote]]:

@@ -55,7 +55,7 @@ class SyntheticChain:
     """Chains of one session. Pure: the same (underlying, spot, now) gives the same contracts."""
 
     def __init__(self, underlyings: Mapping[str, Underlying], session: Session, calendar: Calendar) -> None:
-        self._session = session
+        self._session, self._calendar = session, calendar
         self._underlyings = underlyings
         self._nights = expiries(session, calendar)
         self._listed = {name: _list_contracts(name, each, self._nights) for name, each in underlyings.items()}
@@ -64,15 +64,34 @@ class SyntheticChain:
         """Every listed contract as of ``now``, sorted by symbol; ``spot`` is the stock's mid price."""
         if underlying not in self._underlyings:
             return []
-        base = self._underlyings[underlying]
-        opened, close = self._session.open, self._session.close
-        moment = _Moment(now, spot, min(1.0, max(0.0, (close - now) / (close - opened))))
+        base, moment = self._underlyings[underlying], self._moment(spot, now)
         return [self._quote(underlying, base, each, moment) for each in self._listed[underlying]]
+
+    def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None:
+        """One contract, listed today or on an earlier day; None past its expiry and for unknown names."""
+        try:
+            parsed = occ.parse(symbol)
+        except occ.OccError:
+            return None
+        base = self._underlyings.get(parsed.root)
+        if base is None or parsed.expiry < self._session.date:
+            return None
+        listed = Listed(symbol, parsed.expiry, parsed.right, parsed.strike, _luck(symbol))
+        return self._quote(parsed.root, base, listed, self._moment(spot, now))
+
+    def _moment(self, spot: float, now: int) -> _Moment:
+        opened, close = self._session.open, self._session.close
+        return _Moment(now, spot, min(1.0, max(0.0, (close - now) / (close - opened))))
+
+    def _nights_to(self, expiry: int) -> int:
+        if expiry not in self._nights:
+            return len(self._calendar.between(self._session.date + 1, expiry))
+        return self._nights[expiry]
 
     def _quote(self, underlying: str, base: Underlying, listed: Listed, moment: _Moment) -> ContractQuote:
         now, spot, left = moment
         days = listed.expiry - self._session.date
-        years = max(self._nights[listed.expiry] + left, 0.002) / _SESSIONS_A_YEAR
+        years = max(self._nights_to(listed.expiry) + left, 0.002) / _SESSIONS_A_YEAR
         strike = float(listed.strike)
         away = log(strike / spot)
         volatility = smile(base.volatility, away, days)
@@ -150,9 +169,12 @@ def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> l
             for k in range(max(lowest, 1), highest + 1):
                 strike = Decimal(str(k * step))
                 symbol = occ.build(occ.Occ(name, expiry, right, strike))
-                luck = 0.6 + 0.8 * (crc32(symbol.encode()) % 1000) / 1000
-                listed.append(Listed(symbol, expiry, right, strike, luck))
+                listed.append(Listed(symbol, expiry, right, strike, _luck(symbol)))
     return sorted(listed)
+
+
+def _luck(symbol: str) -> float:
+    return 0.6 + 0.8 * (crc32(symbol.encode()) % 1000) / 1000
 
 
 @cache

@@ -86,8 +86,17 @@ def read_tape(
     )
 
 
+def sessions_of_file(bars: Path, calendar: Calendar) -> list[int]:
+    """The dates of the sessions of which ``bars`` has a bar. Raises Fatal as above."""
+    return _sessions(read_table(bars, numbers=_BAR_NUMBERS), calendar)
+
+
+def _sessions(table: Table, calendar: Calendar) -> list[int]:
+    return [day for day in table.days() if _has_session(day, calendar)]
+
+
 def _session_day(table: Table, wanted: date | None, calendar: Calendar) -> int:
-    days = [day for day in table.days() if _has_session(day, calendar)]
+    days = _sessions(table, calendar)
     listed = ", ".join(str(iso_date(day)) for day in days) or "none"
     if wanted is None and days:
         return days[-1]

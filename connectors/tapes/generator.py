@@ -1,10 +1,13 @@
-"""A seeded synthetic market day: 28 stocks, the session before as warm-up, and everything that goes wrong.
+"""A seeded synthetic market: 28 stocks, day after day, and everything that goes wrong.
 
-The same (seed, session, symbols) gives the same tape, byte for byte. Whatever it makes is labelled
-``synthetic/seed-N``.
+The first day of a market has an invented session before it as its warm-up. Each later day goes on from what
+was played: prices from the last close, and the bars of the day before as its warm-up. The same (seed, first
+day, session, symbols) gives the same tape, byte for byte. Whatever it makes is labelled ``synthetic/seed-N``.
 """
 
+from collections.abc import Iterator
 from datetime import date
+from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
@@ -17,7 +20,7 @@ from tapedeck.connectors.tapes.profiles import PROFILES, Profile, profile
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.sessions import Calendar, Session, day_number, xnys
+from tapedeck.streams.sessions import Calendar, Session, day_number, iso_date, xnys
 
 DEFAULT_SEED = 7
 DEFAULT_SESSION = date(2026, 2, 17)
@@ -45,6 +48,8 @@ class Day(NamedTuple):
 
 
 class _Stock(NamedTuple):
+    """One stock on one day. ``rng`` makes what befalls its bars and quotes, in a fixed order."""
+
     symbol: str
     profile: Profile
     before: Day
@@ -58,31 +63,49 @@ class _Label(NamedTuple):
     origin: str
 
 
+class _Played(NamedTuple):
+    """What arrives on one day: quotes by symbol, (minute of arrival, bar) in no order."""
+
+    first: int
+    last: int
+    quotes: dict[str, list[StockQuote]]
+    arrivals: list[tuple[int, Body]]
+
+    def bars(self) -> tuple[Body, ...]:
+        """Its bars as the warm-up of the day after."""
+        bars = (body for _, body in self.arrivals)
+        return tuple(sorted(bars, key=lambda body: (body["symbol"], body["t"], body["revision"])))
+
+
 def generate(
     seed: int = DEFAULT_SEED,
     *,
     session: date = DEFAULT_SESSION,
+    since: date | None = None,
     symbols: tuple[str, ...] = tuple(PROFILES),
     feed: str = "iex",
     calendar: Calendar | None = None,
 ) -> Tape:
-    """The tape of one synthetic session. Raises Fatal for a date without a session or an unknown symbol."""
+    """The tape of ``session`` in the market whose first day is ``since``; None begins with ``session``.
+
+    Raises Fatal for a date without a session, a ``since`` after it, or an unknown symbol.
+    """
     calendar = calendar or xnys()
-    today = calendar.session_on(day_number(session))
-    before = calendar.previous(day_number(session))
-    if today is None or before is None:
-        raise Fatal("the market has no session on this date", value=str(session), remedy="name a trading day")
-    label = _Label(feed, f"synthetic/seed-{seed}")
-    plants = plan(np.random.default_rng([seed, 1])) if _minutes(today) >= _ROOM_FOR_PLANTS else ()
-    common = [
-        _common(np.random.default_rng([seed, 2 + n]), _minutes(each))
-        for n, each in enumerate((before, today))
-    ]
-    stocks = [_stock(seed, symbol, common, plants) for symbol in symbols]
-    first = today.open - _EXTENDED * MINUTE_US
-    last = today.close + (_EXTENDED - 1) * MINUTE_US
-    quotes = {stock.symbol: _quotes(stock, today, range(first, last + 1, MINUTE_US)) for stock in stocks}
-    arrivals = [pair for stock in stocks for pair in _arrivals(stock, today, label)]
+    begun = _session(since or session, calendar)
+    today = _session(session, calendar)
+    if begun.date > today.date:
+        remedy = f"name a session from {since} on"
+        raise Fatal("the market begins after this session", value=str(session), remedy=remedy)
+    label = _Label(feed, origin_of(seed))
+    stocks, before = _first_day(seed, symbols, begun, calendar)
+    yesterday = None
+    for last, day in pairwise(calendar.between(begun.date, today.date)):
+        yesterday, stocks = (stocks, last), _next_day(seed, stocks, day)
+    played = _played(stocks, today, label)
+    if yesterday is None:
+        history = tuple(body for stock in sorted(stocks) for body in _history(stock, before, label))
+    else:
+        history = _played(*yesterday, label).bars()
     return Tape(
         name=f"synthetic session of {session}, seed {seed}",
         origin=label.origin,
@@ -91,16 +114,86 @@ def generate(
         universe=universe_body(
             symbols,
             source="DEFAULT" if symbols == tuple(PROFILES) else "MANUAL",
-            created_at=first - MINUTE_US,
+            created_at=played.first - MINUTE_US,
             origin=label.origin,
         ),
-        history=tuple(body for stock in sorted(stocks) for body in _history(stock, before, label)),
-        minutes=arrange(arrivals, _quote_bodies(quotes, label), first, last),
-        market=TapeMarket(quotes, _chain(stocks, today, calendar), origin=label.origin, restated=True),
+        history=history,
+        minutes=arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last),
+        market=TapeMarket(played.quotes, _chain(stocks, today, calendar), origin=label.origin, restated=True),
         notes=(
             f"every bar, quote and option contract is synthetic ({label.origin})",
             "the universe is the generator's own list; its asset checks were skipped",
         ),
+    )
+
+
+def origin_of(seed: int) -> str:
+    """What everything made of ``seed`` is labelled."""
+    return f"synthetic/seed-{seed}"
+
+
+def days(
+    seed: int = DEFAULT_SEED,
+    *,
+    first: date,
+    last: date,
+    symbols: tuple[str, ...] = tuple(PROFILES),
+    feed: str = "iex",
+    calendar: Calendar | None = None,
+) -> Iterator[Tape]:
+    """The market that begins on ``first``, one tape a session up to ``last``. Raises Fatal as above."""
+    calendar = calendar or xnys()
+    for each in calendar.between(day_number(first), day_number(last)):
+        day = iso_date(each.date)
+        yield generate(seed, session=day, since=first, symbols=symbols, feed=feed, calendar=calendar)
+
+
+def _session(day: date, calendar: Calendar) -> Session:
+    found = calendar.session_on(day_number(day))
+    if found is None or calendar.previous(found.date) is None:
+        raise Fatal("the market has no session on this date", value=str(day), remedy="name a trading day")
+    return found
+
+
+def _first_day(
+    seed: int, symbols: tuple[str, ...], today: Session, calendar: Calendar
+) -> tuple[list[_Stock], Session]:
+    """The stocks of a market's first day, and the session before it."""
+    before = calendar.previous(today.date)
+    assert before is not None
+    plants = _plants(np.random.default_rng([seed, 1]), today)
+    common = [
+        _common(np.random.default_rng([seed, 2 + n]), _minutes(each))
+        for n, each in enumerate((before, today))
+    ]
+    return [_stock(seed, symbol, common, plants.get(symbol)) for symbol in symbols], before
+
+
+def _next_day(seed: int, stocks: list[_Stock], today: Session) -> list[_Stock]:
+    """The stocks a session later: each opens from its last close."""
+    plants = _plants(np.random.default_rng([seed, 1, today.date]), today)
+    common = _common(np.random.default_rng([seed, 2, today.date]), _minutes(today))
+    found = []
+    for symbol, made_of, _, before, _, _ in stocks:
+        rng = np.random.default_rng([seed, 100, crc32(symbol.encode()), today.date])
+        plant = plants.get(symbol)
+        day = _day(rng, made_of, _opening(rng, made_of, before), common, plant)
+        found.append(_Stock(symbol, made_of, before, day, plant, rng))
+    return found
+
+
+def _plants(rng: np.random.Generator, session: Session) -> dict[str, Plant]:
+    found = plan(rng) if _minutes(session) >= _ROOM_FOR_PLANTS else ()
+    return {plant.symbol: plant for plant in found}
+
+
+def _played(stocks: list[_Stock], session: Session, label: _Label) -> _Played:
+    first = session.open - _EXTENDED * MINUTE_US
+    last = session.close + (_EXTENDED - 1) * MINUTE_US
+    minutes = range(first, last + 1, MINUTE_US)
+    quotes = {stock.symbol: _quotes(stock, session, minutes) for stock in stocks}
+    return _Played(
+        first, last, quotes, [pair for stock in stocks for pair in _arrivals(stock, session, label)]
     )
 
 
@@ -126,14 +219,18 @@ def _common(rng: np.random.Generator, n: int) -> Floats:
     return np.asarray(rng.standard_normal(n) * _MARKET_DAY_VOL / np.sqrt(n) * _volatility_shape(n))
 
 
-def _stock(seed: int, symbol: str, common: list[Floats], plants: tuple[Plant, ...]) -> _Stock:
+def _stock(seed: int, symbol: str, common: list[Floats], plant: Plant | None) -> _Stock:
     made_of = profile(symbol)
     rng = np.random.default_rng([seed, 100, crc32(symbol.encode())])
-    plant = next((each for each in plants if each.symbol == symbol), None)
     before = _day(rng, made_of, made_of.price * float(np.exp(0.01 * rng.standard_normal())), common[0], None)
-    gap = float(np.clip(0.35 * made_of.day_vol * rng.standard_normal(), -0.025, 0.025))
-    today = _day(rng, made_of, float(before.close[-1]) * float(np.exp(gap)), common[1], plant)
+    today = _day(rng, made_of, _opening(rng, made_of, before), common[1], plant)
     return _Stock(symbol, made_of, before, today, plant, rng)
+
+
+def _opening(rng: np.random.Generator, made_of: Profile, before: Day) -> float:
+    """The first price of a day: a gap from the last close."""
+    gap = float(np.clip(0.35 * made_of.day_vol * rng.standard_normal(), -0.025, 0.025))
+    return float(before.close[-1]) * float(np.exp(gap))
 
 
 def _day(

@@ -67,11 +67,17 @@ class Market(Protocol):
         """Every contract of ``underlying``, sorted by symbol; empty where it has no quote yet."""
         ...
 
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
+        """A contract that was listed on an earlier day; None past its expiry or without a quote yet."""
+        ...
+
 
 class Pricer(Protocol):
     """Prices a chain off its underlying."""
 
     def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]: ...
+
+    def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None: ...
 
 
 def quote_time(name: str, edge: int) -> int:
@@ -124,7 +130,15 @@ class TapeMarket:
         return replace(quote, time=again) if again > quote.time else quote
 
     def chain(self, underlying: str, now: int) -> list[ContractQuote]:
+        spot = self._spot(underlying, now)
+        return [] if spot is None else self._pricer.contracts(underlying, spot, now)
+
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
+        spot = self._spot(underlying, now)
+        return None if spot is None else self._pricer.contract(symbol, spot, now)
+
+    def _spot(self, underlying: str, now: int) -> float | None:
         quote = self.stock_quote(underlying, now)
         if quote is None or quote.bid is None or quote.ask is None or quote.bid > quote.ask:
-            return []
-        return self._pricer.contracts(underlying, float(quote.bid + quote.ask) / 2, now)
+            return None
+        return float(quote.bid + quote.ask) / 2

@@ -1,18 +1,24 @@
 """Watermarks on a cluster: where the source topics stand, and waiting until the pipeline has caught up."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import date
 from types import TracebackType
 
 from confluent_kafka import Consumer, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
-from tapedeck.schemas.codec import decode
-from tapedeck.schemas.errors import Fatal
+from tapedeck.connectors.tapes.player import Standing
+from tapedeck.schemas.codec import Body, decode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.blocks import Source
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.sessions import Calendar, iso_date
 from tapedeck.streams.watermarks import readable_label
+from tapedeck.topics.catalogue import WATERMARK_KEY
 
 PATIENCE_S = 60.0
 _LOOK_BACK = 500
@@ -45,6 +51,33 @@ def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int 
         left = {part: bounds[part] for part in left if window[part][0] > bounds[part][0]}
         back *= _WIDER
     return found
+
+
+def standing(source: Source, since: int) -> Standing:
+    """What ``source`` holds of a warm-up that begins at ``since`` (UTC micros)."""
+    newest: dict[tuple[str, str], tuple[int, int]] = {}
+    for body in _bodies(source, "bars", since):
+        key, at = (body["feed"], body["symbol"]), (body["t"], body["revision"])
+        newest[key] = max(at, newest.get(key, at))
+    universe = max(_bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
+    return Standing(newest, universe)
+
+
+def first_session(source: Source, origin: str, calendar: Calendar) -> date | None:
+    """The session with which the tapes of ``origin`` began; None where the topics hold none of them."""
+    made = (body["created_at"] for body in _bodies(source, "universe", 0) if body["origin"] == origin)
+    first = min(made, default=None)
+    return None if first is None else iso_date(calendar.session_date(first))
+
+
+def _bodies(source: Source, name: str, since: int) -> Iterator[Body]:
+    for part, (low, end) in source.ends([name]).items():
+        start = max(low, source.offset_at(part, since)) if since else low
+        for block in source.stream(part, start, end):
+            for message in block.messages():
+                with suppress(DeadLetter):
+                    if message.key != WATERMARK_KEY:
+                        yield decode(name, message.value)
 
 
 class Follower:

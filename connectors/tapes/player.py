@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tapedeck.connectors.kafka.log import LogWriter
-from tapedeck.connectors.tapes.tape import Minute, Tape
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import event_id
 
 SOURCES = ("bars", "quotes", "universe")
 LastWatermarks = Mapping[tuple[str, int], int | None]
@@ -44,8 +46,23 @@ class Played:
     resumed_after: int | None
 
 
+class Standing(NamedTuple):
+    """What the topics hold already of a tape's warm-up.
+
+    ``newest``: (feed, symbol) to the (minute, revision) of its newest bar, of those since the warm-up's first
+    one; ``universe`` is the newest there is.
+    """
+
+    newest: Mapping[tuple[str, str], tuple[int, int]]
+    universe: Body | None
+
+
 def _nothing(label: int) -> None:
     pass
+
+
+def _nothing_stands(since: int) -> Standing:
+    return Standing({}, None)
 
 
 class Player:
@@ -74,16 +91,23 @@ class Player:
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def play(self, last_watermarks: Callable[[], LastWatermarks]) -> Played:
+    def play(
+        self,
+        last_watermarks: Callable[[], LastWatermarks],
+        standing: Callable[[int], Standing] = _nothing_stands,
+    ) -> Played:
         """Play what the topics do not have yet: everything after the lowest last watermark.
 
-        What a crash left half written is written again; readers drop it by event_id and watermark label.
-        Raises Fatal where the topics are already past this tape's end.
+        A warm-up that stands is not written again: of each symbol what is newer than its newest bar, and the
+        universe where it is another one. ``standing(t)`` looks at the bars since ``t``. What a crash left
+        half written is written again; readers drop it by event_id and watermark label. Raises Fatal where
+        the topics are already past this tape's end.
         """
         after = self._resume_point(last_watermarks())
-        history = after is None or after < self._tape.first_live
-        if history:
-            self._play_history()
+        warm_up = 0
+        if after is None or after < self._tape.first_live:
+            first = min((body["t"] for body in self._tape.history), default=self._tape.first_live)
+            warm_up = self._play_history(standing(first))
         left = [minute for minute in self._tape if after is None or minute.label > after]
         started = self._monotonic()
         for number, minute in enumerate(left, start=1):
@@ -91,7 +115,7 @@ class Player:
             self._play_minute(minute)
         return Played(
             minutes=len(left),
-            bars=sum(len(minute.bars) for minute in left) + len(self._tape.history) * history,
+            bars=sum(len(minute.bars) for minute in left) + warm_up,
             quotes=sum(len(minute.quotes) for minute in left),
             resumed_after=after,
         )
@@ -111,13 +135,24 @@ class Player:
             return None
         return min(known)
 
-    def _play_history(self) -> None:
-        """Within one log minute, before the first live bar: the universe, and the session before."""
+    def _play_history(self, standing: Standing) -> int:
+        """Within one log minute, before the first live bar: the universe, and the session before.
+
+        Returns the number of bars.
+        """
         self._mark(self._tape.first_live - MINUTE_US)
-        self._writer.send("universe", self._tape.universe)
-        for body in self._tape.history:
+        if (universe := _to_send(self._tape.universe, standing.universe)) is not None:
+            self._writer.send("universe", universe)
+        newest = standing.newest
+        bars = [
+            body
+            for body in self._tape.history
+            if (body["t"], body["revision"]) > newest.get((body["feed"], body["symbol"]), (0, 0))
+        ]
+        for body in bars:
             self._writer.send("bars", body)
         self._writer.flush()
+        return len(bars)
 
     def _play_minute(self, minute: Minute) -> None:
         self._before_minute(minute.label)
@@ -140,6 +175,17 @@ class Player:
             return
         due = started + number * 60.0 / self._pace.speed
         self._sleep(max(0.0, due - self._monotonic()))
+
+
+def _to_send(universe: Body, standing: Body | None) -> Body | None:
+    """The universe under the version after the one that stands; None where that is the same universe."""
+    if standing is None:
+        return universe
+    version = standing["version"] + 1
+    identity = {name: standing[name] for name in ("event_id", "event_time", "created_at", "version")}
+    if universe | identity == standing:
+        return None
+    return universe | {"version": version, "event_id": event_id("universe", (version,))}
 
 
 def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> None:

@@ -1,16 +1,17 @@
 """Naming a tape: a file, a recorded window, or the synthetic market and its seed, as processes pass it on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from tapedeck.connectors.recorded.format import is_recorded, load
-from tapedeck.connectors.recorded.playable import playable
-from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape
-from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate
+from tapedeck.connectors.recorded.playable import playable, sessions_in
+from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape, sessions_of_file
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate, origin_of
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys
 
 _SYNTHETIC = "synthetic"
 
@@ -19,24 +20,74 @@ _SYNTHETIC = "synthetic"
 class TapeSource:
     """``tape`` is a file, the folder of a recorded tape, ``synthetic`` or ``synthetic:SEED``.
 
-    ``session`` None takes the file's newest; a recorded tape has one of its own.
+    ``session`` None takes the file's newest, and that of a recorded tape. ``since`` is the first day of a
+    synthetic market, None for one that begins with ``session``.
     """
 
     tape: str = _SYNTHETIC
     session: date | None = None
+    since: date | None = None
     quotes: Path | None = None
     feed: str = DEFAULT_FEED
+
+    def over(self, first: date, last: date, calendar: Calendar) -> list["TapeSource"]:
+        """One source a session from ``first`` to ``last``: of a file, those that it has.
+
+        Raises Fatal where there is none, CalendarUnknown beyond the calendar.
+        """
+        asked = [each.date for each in calendar.between(day_number(first), day_number(last))]
+        there = asked if self.seed is not None else self._sessions(calendar)
+        found = [iso_date(day) for day in asked if day in there]
+        if not found:
+            listed = ", ".join(str(iso_date(day)) for day in there) or "none"
+            remedy = (
+                f"sessions on the tape: {listed}" if asked else "the exchange is closed on all these days"
+            )
+            raise Fatal("there is no session to play in this range", value=f"{first}..{last}", remedy=remedy)
+        since = found[0] if self.seed is not None else None
+        return [replace(self, session=day, since=since) for day in found]
+
+    def _sessions(self, calendar: Calendar) -> list[int]:
+        path = Path(self.tape)
+        return sessions_in(load(path), calendar) if is_recorded(path) else sessions_of_file(path, calendar)
+
+    @property
+    def origin(self) -> str | None:
+        """What the records of a synthetic tape are labelled; None for a file."""
+        return None if self.seed is None else origin_of(self.seed)
+
+    def description(self) -> dict[str, str]:
+        """It as another process of this machine is told of it: one tape has one description."""
+        told, session = {"tape": str(Path(self.tape).absolute())}, self.session
+        if self.seed is not None:
+            told, session = {"tape": f"{_SYNTHETIC}:{self.seed}"}, session or DEFAULT_SESSION
+        told |= {"session": str(session)} if session else {}
+        told |= {"since": str(self.since)} if self.since and self.since != session else {}
+        told |= {"quotes": str(self.quotes.absolute())} if self.quotes else {}
+        return told | {"feed": self.feed}
+
+    @classmethod
+    def described(cls, told: Mapping[str, str]) -> "TapeSource":
+        """The source behind a description. Raises Fatal for what is none."""
+        quotes = told.get("quotes")
+        return cls(
+            tape=str(told["tape"]),
+            session=session_date(told.get("session")),
+            since=session_date(told.get("since")),
+            quotes=Path(quotes) if quotes else None,
+            feed=str(told.get("feed", DEFAULT_FEED)),
+        )
 
     def load(self) -> Tape:
         """Read or generate it: always the same tape. Raises Fatal as those do."""
         if self.seed is not None:
-            return generate(self.seed, session=self.session or DEFAULT_SESSION, feed=self.feed)
+            session = self.session or DEFAULT_SESSION
+            return generate(self.seed, session=session, since=self.since, feed=self.feed)
         path = Path(self.tape)
         if is_recorded(path):
-            if self.session is not None or self.quotes is not None:
-                remedy = "leave --session and --quotes out"
-                raise Fatal("a recorded tape has its session and its quotes", value=self.tape, remedy=remedy)
-            return playable(load(path), xnys())
+            if self.quotes is not None:
+                raise Fatal("a recorded tape has its quotes", value=self.tape, remedy="leave --quotes out")
+            return playable(load(path), xnys(), self.session)
         return read_tape(path, quotes=self.quotes, session=self.session, feed=self.feed)
 
     @property
@@ -48,6 +99,21 @@ class TapeSource:
         if not (seed or "0").isdigit():
             raise Fatal("a seed is a whole number, 0 or more", value=seed, remedy="write synthetic:7")
         return int(seed) if seed else DEFAULT_SEED
+
+
+def session_range(text: str) -> tuple[date, date]:
+    """First and last date of ``YYYY-MM-DD..YYYY-MM-DD``. Raises Fatal for anything else."""
+    first, dots, last = text.partition("..")
+    try:
+        found = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        found = None
+    if not dots or found is None:
+        raise Fatal("not a range of sessions", value=text, remedy="write 2026-02-17..2026-03-02")
+    if found[0] > found[1]:
+        remedy = f"write {last}..{first}"
+        raise Fatal("the range of sessions ends before it begins", value=text, remedy=remedy)
+    return found
 
 
 def session_date(text: str | None) -> date | None:

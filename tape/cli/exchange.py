@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
+from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.server import PaperServer
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date
@@ -41,10 +43,21 @@ def exchange(
     activities: Annotated[
         Listed, typer.Option(help="When an expiry or exercise is listed; Alpaca's paper: NEXT_SESSION.")
     ] = Listed.AT_ONCE,
+    folder: Annotated[
+        Path | None,
+        typer.Option(envvar="TAPE_EXCHANGE_FOLDER", help="Where accounts and time are kept; else in memory."),
+    ] = None,
 ) -> None:
-    """Serve the configured accounts over the market of a tape. The player moves its clock."""
+    """Serve the configured accounts over the market of a tape. The player moves its clock.
+
+    With a folder that holds an exchange it goes on with that one's market, time, accounts and orders.
+    """
     config = from_environment().config
-    played = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed).load()
+    saved = Saved(folder) if folder else None
+    source = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed)
+    if saved is not None and saved.market:
+        source = TapeSource.described(saved.market)
+    played = source.load()
     paper = PaperExchange(
         played.market,
         xnys(),
@@ -53,7 +66,10 @@ def exchange(
         seed=seed,
         listed=activities,
     )
-    server = PaperServer(paper, TapeClock(Pace.parse(speed).speed), port=_port(port))
+    if saved is not None:
+        saved.restore(paper)
+    clock = TapeClock(Pace.parse(speed).speed)
+    server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved)
     typer.echo(f"market {played.name} ({played.market.origin})")
     asyncio.run(_serve(server, config))
 

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import requests
 import typer
@@ -25,18 +26,23 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.tapes.marks import Follower, last_watermarks
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, refuse_expired
-from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
+from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
+from tapedeck.connectors.tapes.source import TapeSource, session_date, session_range
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.sessions import NEW_YORK, Phase, xnys
+from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
+if TYPE_CHECKING:
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource
+
 _TELL_S = 10.0
+_MARKET_S = 600.0
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
 """What the market stages write watermarks to, in the order of the pipeline."""
 
@@ -52,6 +58,9 @@ def play(
     *,
     speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    sessions: Annotated[
+        str | None, typer.Option(metavar="FIRST..LAST", help="Several, one after the other: two dates.")
+    ] = None,
     quotes: Annotated[
         Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
     ] = None,
@@ -66,22 +75,57 @@ def play(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Play FILE, or a synthetic session, into the bars, quotes and universe topics."""
+    """Play FILE, or a synthetic market, into the bars, quotes and universe topics."""
     pace = Pace.parse(speed)
-    tape_name = _named(file, synthetic, seed)
+    named = TapeSource(tape=_named(file, synthetic, seed), session=session_date(session), quotes=quotes)
     pipeline = pipeline_of(bootstrap, prefix)
     config = pipeline.document()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
-    source = TapeSource(tape=tape_name, session=session_date(session), quotes=quotes, feed=config.bars.feed)
-    play_tape(
-        source.load(),
-        pace,
-        pipeline,
-        Origin("play", version("tapedeck"), config.digest),
-        exchange=moved,
-        stages=tuple(wait_for or dispatchers),
-    )
+    for source in _each_session(replace(named, feed=config.bars.feed), sessions, pipeline.cluster):
+        ended = _ended(pipeline.cluster)
+        if sessions and source.session and ended is not None and iso_date(ended) > source.session:
+            print(f"{source.session}: played already")
+            continue
+        tape = source.load()
+        if moved:
+            open_market(moved, source)
+        play_tape(
+            tape,
+            pace,
+            pipeline,
+            Origin("play", version("tapedeck"), config.digest),
+            exchange=moved,
+            stages=tuple(wait_for or dispatchers),
+        )
+
+
+def _each_session(source: TapeSource, sessions: str | None, cluster: Cluster) -> list[TapeSource]:
+    """What to play: a synthetic market goes on from the day with which it began in these topics."""
+    if sessions and source.session:
+        raise Fatal("one session or several", value=sessions, remedy="leave --session or --sessions out")
+    first, last = session_range(sessions) if sessions else (None, None)
+    found = source.over(first, last, xnys()) if first and last else [source]
+    if source.origin is None:
+        return found
+    begun = _begun(cluster, source.origin)
+    return [
+        replace(each, since=begun)
+        if begun is not None and begun <= (each.session or DEFAULT_SESSION)
+        else each
+        for each in found
+    ]
+
+
+def _begun(cluster: Cluster, origin: str) -> date | None:
+    with _source(cluster) as source:
+        return first_session(source, origin, xnys())
+
+
+def _ended(cluster: Cluster) -> int | None:
+    """The date of the last minute that every source partition has ended; None where one has none."""
+    labels = [label for label in last_watermarks(cluster, SOURCES).values() if label is not None]
+    return xnys().session_date(min(labels)) if labels else None
 
 
 def play_tape(
@@ -123,11 +167,22 @@ def play_tape(
             tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
 
         player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for)
-        played = player.play(lambda: last_watermarks(cluster, SOURCES))
+        played = player.play(lambda: last_watermarks(cluster, SOURCES), lambda t: _standing(cluster, t))
         bar.update(minutes, completed=len(tape.minutes))
     resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
     print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{resumed}")
     return played
+
+
+def _standing(cluster: Cluster, since: int) -> Standing:
+    with _source(cluster) as source:
+        return standing(source, since)
+
+
+def _source(cluster: Cluster) -> "KafkaSource":
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - its kernels load for long
+
+    return KafkaSource(cluster)
 
 
 def _no_wait(label: int) -> None:
@@ -158,6 +213,24 @@ def _teller(console: Console) -> Callable[[str], None]:
     return tell
 
 
+def open_market(exchange: str, source: TapeSource) -> None:
+    """Have the paper exchange go on with the market of ``source``. Raises Fatal where it cannot."""
+    try:
+        answer = requests.post(f"{exchange}/_paper/market", json=source.description(), timeout=_MARKET_S)
+    except requests.RequestException as error:
+        raise _silent(exchange, error) from None
+    if not answer.ok:
+        remedy = "it must see the same files as this command; look at `tape logs exchange`"
+        raise Fatal(
+            f"the paper exchange cannot serve this tape: {answer.text}", value=exchange, remedy=remedy
+        )
+
+
+def _silent(exchange: str, error: Exception) -> Fatal:
+    remedy = "look at `tape logs exchange`"
+    return Fatal(f"the paper exchange does not answer: {error}", value=exchange, remedy=remedy)
+
+
 def mover(exchange: str) -> Callable[[int], None]:
     """Moves the paper exchange's clock to a minute's end. Raises Fatal where it does not answer."""
     session = requests.Session()
@@ -166,11 +239,7 @@ def mover(exchange: str) -> Callable[[int], None]:
         try:
             session.post(f"{exchange}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
         except requests.RequestException as error:
-            raise Fatal(
-                f"the paper exchange does not answer: {error}",
-                value=exchange,
-                remedy="look at `tape logs exchange`",
-            ) from None
+            raise _silent(exchange, error) from None
 
     return move
 

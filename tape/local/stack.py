@@ -101,6 +101,7 @@ class LocalStack:
         """What every worker process is told."""
         return self._state().environment() | {
             "TAPE_HOME": str(self.folder),
+            "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
             "TAPE_CACHE": str(cache_dir()),
             "NUMBA_CACHE_DIR": str(kernels_folder()),
         }

@@ -17,20 +17,21 @@ from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.recorded.format import save
-from tapedeck.connectors.recorded.playable import session_of
+from tapedeck.connectors.recorded.playable import sessions_of
 from tapedeck.connectors.recorded.window import Slice, Window, stretch
 from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.connectors.tapes.player import Pace
+from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.rules.gate_types import KillState
-from tapedeck.streams.sessions import Phase, xnys
+from tapedeck.streams.sessions import Phase, iso_date, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.play import mover
+from tapedeck.tape.cli.play import mover, open_market
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.state import EXCHANGE_URL, only_stack
@@ -65,15 +66,18 @@ class Replay:
     """As a context it makes the prefix and starts workers; leaving stops them, the topics stay."""
 
     def __init__(self, wanted: Wanted) -> None:
-        """Raises Fatal for the prefix that is read, and for accounts in a window of more than one session."""
+        """Raises Fatal for the prefix that is read, and for accounts in a window without a session."""
         if wanted.into.prefix == wanted.live.prefix:
             remedy = "name another with --into"
             raise Fatal("this prefix is the one that is read", value=wanted.into.prefix, remedy=remedy)
         self.wanted = wanted
         accounts = wanted.config.accounts if wanted.database_url else ()
         self.config = shadowed(wanted.config.model_copy(update={"accounts": accounts}))
-        if accounts:
-            session_of(wanted.window.start, wanted.window.end, xnys())
+        self._days = sessions_of(wanted.window.start, wanted.window.end, xnys())
+        if accounts and not self._days:
+            remedy = "choose a window with a session, or leave the accounts out with --no-accounts"
+            raise Fatal("the exchange is closed in the whole window", value=str(wanted.window), remedy=remedy)
+        self._market = str(wanted.folder / MARKET)
         self.exchange = f"http://{LOOPBACK}:{free_port()}" if accounts else None
         self._supervisor = Supervisor(wanted.folder, self.environment, lambda: None)
         self._writer: KafkaLogWriter | None = None
@@ -88,8 +92,8 @@ class Replay:
             "DATABASE_URL": wanted.database_url,
             "TAPE_CONFIG": str(wanted.folder / CONFIG),
             EXCHANGE_URL: self.exchange or "",
-            "TAPE_EXCHANGE_TAPE": str(wanted.folder / MARKET),
-            "TAPE_EXCHANGE_SESSION": "",
+            "TAPE_EXCHANGE_TAPE": self._market,
+            "TAPE_EXCHANGE_SESSION": str(iso_date(self._days[0])) if self._days else "",
             "TAPE_EXCHANGE_SPEED": "max",
             "TAPE_HOME": str(wanted.folder),
             "TAPE_CACHE": str(cache_dir()),
@@ -184,6 +188,7 @@ class Replay:
         wanted, count, label = self.wanted, 0, first.label
         stages = tuple(dispatcher_group(each.account_id) for each in self.config.accounts)
         move = mover(self.exchange) if self.exchange else _stay
+        served = self._days[0] if self._days else 0
         total = (wanted.window.end - wanted.window.start) // MINUTE_US
         began = time.monotonic()
         with self._following(stages) as wait_for, Told(total, "replay", unit="minutes") as told:
@@ -191,6 +196,10 @@ class Replay:
                 count, label = count + 1, each.label
                 if wanted.pace.speed is not None:
                     self._rest_until(began + count * 60.0 / wanted.pace.speed)
+                day = xnys().session_date(label)
+                if self.exchange and day != served and day in self._days:
+                    open_market(self.exchange, TapeSource(tape=self._market, session=iso_date(day)))
+                    served = day
                 move(label)
                 self._write(each)
                 self._flush()
