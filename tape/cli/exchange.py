@@ -23,6 +23,7 @@ from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.local.state import EXCHANGE_URL
 
@@ -66,9 +67,10 @@ def exchange(
         seed=seed,
         listed=activities,
     )
-    if saved is not None:
-        saved.restore(paper)
     clock = TapeClock(Pace.parse(speed).speed)
+    if saved is not None and saved.market:
+        saved.restore(paper)
+        clock.advance(paper.now - paper.now % MINUTE_US - MINUTE_US)
     server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved)
     typer.echo(f"market {played.name} ({played.market.origin})")
     asyncio.run(_serve(server, config))

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import requests
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +25,7 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from tapedeck.connectors.kafka.bulk.source import KafkaSource
 
 _TELL_S = 10.0
-_MARKET_S = 600.0
 MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
 """What the market stages write watermarks to, in the order of the pipeline."""
 
@@ -83,13 +82,12 @@ def play(
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     for source in _each_session(replace(named, feed=config.bars.feed), sessions, pipeline.cluster):
-        ended = _ended(pipeline.cluster)
-        if sessions and source.session and ended is not None and iso_date(ended) > source.session:
+        tape = _unless_played(source, pipeline.cluster) if sessions else source.load()
+        if tape is None:
             print(f"{source.session}: played already")
             continue
-        tape = source.load()
         if moved:
-            open_market(moved, source)
+            RemoteExchange(moved).open_market(source)
         play_tape(
             tape,
             pace,
@@ -122,10 +120,14 @@ def _begun(cluster: Cluster, origin: str) -> date | None:
         return first_session(source, origin, xnys())
 
 
-def _ended(cluster: Cluster) -> int | None:
-    """The date of the last minute that every source partition has ended; None where one has none."""
-    labels = [label for label in last_watermarks(cluster, SOURCES).values() if label is not None]
-    return xnys().session_date(min(labels)) if labels else None
+def _unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
+    """The tape; None where every source partition has ended its last minute."""
+    labels = last_watermarks(cluster, SOURCES).values()
+    ended = min((label or 0 for label in labels), default=0)
+    if source.session and iso_date(xnys().session_date(ended)) > source.session:
+        return None
+    tape = source.load()
+    return None if ended >= tape.minutes[-1].label else tape
 
 
 def play_tape(
@@ -159,7 +161,7 @@ def play_tape(
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
 
         tell = _teller(console)
-        move = mover(exchange) if exchange else _no_wait
+        move = RemoteExchange(exchange, meanwhile).advance if exchange else _no_wait
 
         def before(label: int) -> None:
             move(label)
@@ -211,37 +213,6 @@ def _teller(console: Console) -> Callable[[str], None]:
             console.print(line, highlight=False)
 
     return tell
-
-
-def open_market(exchange: str, source: TapeSource) -> None:
-    """Have the paper exchange go on with the market of ``source``. Raises Fatal where it cannot."""
-    try:
-        answer = requests.post(f"{exchange}/_paper/market", json=source.description(), timeout=_MARKET_S)
-    except requests.RequestException as error:
-        raise _silent(exchange, error) from None
-    if not answer.ok:
-        remedy = "it must see the same files as this command; look at `tape logs exchange`"
-        raise Fatal(
-            f"the paper exchange cannot serve this tape: {answer.text}", value=exchange, remedy=remedy
-        )
-
-
-def _silent(exchange: str, error: Exception) -> Fatal:
-    remedy = "look at `tape logs exchange`"
-    return Fatal(f"the paper exchange does not answer: {error}", value=exchange, remedy=remedy)
-
-
-def mover(exchange: str) -> Callable[[int], None]:
-    """Moves the paper exchange's clock to a minute's end. Raises Fatal where it does not answer."""
-    session = requests.Session()
-
-    def move(label: int) -> None:
-        try:
-            session.post(f"{exchange}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
-        except requests.RequestException as error:
-            raise _silent(exchange, error) from None
-
-    return move
 
 
 def _bar(console: Console) -> Progress:

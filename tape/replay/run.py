@@ -15,6 +15,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.recorded.format import save
 from tapedeck.connectors.recorded.playable import sessions_of
@@ -31,7 +32,6 @@ from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import Phase, iso_date, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.play import mover, open_market
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.state import EXCHANGE_URL, only_stack
@@ -187,7 +187,7 @@ class Replay:
         """The window's minutes at the pace; at max each regular one waits for stages and dispatchers."""
         wanted, count, label = self.wanted, 0, first.label
         stages = tuple(dispatcher_group(each.account_id) for each in self.config.accounts)
-        move = mover(self.exchange) if self.exchange else _stay
+        exchange = RemoteExchange(self.exchange, self._supervisor.watch) if self.exchange else None
         served = self._days[0] if self._days else 0
         total = (wanted.window.end - wanted.window.start) // MINUTE_US
         began = time.monotonic()
@@ -197,10 +197,11 @@ class Replay:
                 if wanted.pace.speed is not None:
                     self._rest_until(began + count * 60.0 / wanted.pace.speed)
                 day = xnys().session_date(label)
-                if self.exchange and day != served and day in self._days:
-                    open_market(self.exchange, TapeSource(tape=self._market, session=iso_date(day)))
+                if exchange is not None and day != served and day in self._days:
+                    exchange.open_market(TapeSource(tape=self._market, session=iso_date(day)))
                     served = day
-                move(label)
+                if exchange is not None:
+                    exchange.advance(label)
                 self._write(each)
                 self._flush()
                 if wanted.pace.speed is None and xnys().phase(label) is Phase.REGULAR:
@@ -254,10 +255,6 @@ class Replay:
 
 def _is_dispatcher(worker: Worker) -> bool:
     return worker.name.startswith("dispatch-")
-
-
-def _stay(label: int) -> None:
-    pass
 
 
 def _chained(first: Slice, rest: Iterator[Slice]) -> Iterator[Slice]:

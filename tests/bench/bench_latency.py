@@ -26,6 +26,7 @@ from confluent_kafka import TopicPartition
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer
+from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
@@ -35,7 +36,7 @@ from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.rules.orders import OrderState
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.play import MARKED, mover
+from tapedeck.tape.cli.play import MARKED
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
@@ -195,7 +196,7 @@ def workers(settled: Config) -> tuple[Worker, ...]:
 def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
     """Play a warm-up in lock-step, then ``minutes`` in bursts, into a running stack."""
     tape, sent = planted(WARM_UP + minutes), dict[int, float]()
-    move = mover(local.exchange_url)
+    move = RemoteExchange(local.exchange_url).advance
 
     def start(label: int) -> None:
         move(label)

@@ -72,10 +72,10 @@ def wire(message: Message) -> Wire:
     )  # fmt: skip
 
 
-def account_task(log: MemoryLog, account: str) -> SimTask:
+def account_task(log: MemoryLog, account: str, config: Config = CONFIG) -> SimTask:
     """The account stage of one account over the inbox in ``log``, without a dispatcher."""
     home = Layout().partition(INBOX, {"account_id": account})
-    stage = make_account(account, CONFIG, xnys())
+    stage = make_account(account, config, xnys())
     return SimTask(spec_of("account"), stage, log, (home,), only_key=account.encode())
 
 

@@ -70,10 +70,24 @@ def test_a_tape_without_quotes_gets_made_ones_that_say_so():
 
 def test_a_window_of_two_sessions_is_no_tape_to_play():
     tape = _with(load(FOLDER), start="2026-02-13T15:00:00Z")
-    with pytest.raises(Fatal, match="market of one session; got '2026-02-13 to 2026-02-17'"):
+    with pytest.raises(Fatal, match=r"market of one session; got '2026-02-13, 2026-02-17'; .*--sessions"):
         playable(tape, xnys())
 
 
-def test_a_session_cannot_be_chosen_of_a_recorded_tape():
-    with pytest.raises(Fatal, match="leave --session and --quotes out"):
-        TapeSource(tape=str(FOLDER), session=date(2026, 2, 17)).load()
+def test_a_session_is_chosen_of_a_window_of_two_and_the_one_before_warms_it_up():
+    whole = playable(load(FOLDER), xnys())
+    tape = _with(load(FOLDER), start="2026-02-13T15:00:00Z")
+    chosen = playable(tape, xnys(), date(2026, 2, 17))
+    assert chosen.session == whole.session
+    assert [b for m in chosen for b in m.bars] == [b for m in whole for b in m.bars]
+    assert chosen.history == whole.history
+
+
+def test_a_session_that_the_window_lacks_is_refused_with_those_it_has():
+    with pytest.raises(Fatal, match="no such session; got '2026-02-18'; sessions on the tape: 2026-02-17"):
+        TapeSource(tape=str(FOLDER), session=date(2026, 2, 18)).load()
+
+
+def test_a_recorded_tape_has_its_own_quotes():
+    with pytest.raises(Fatal, match="leave --quotes out"):
+        TapeSource(tape=str(FOLDER), quotes=FOLDER / "quotes.csv").load()

@@ -1,0 +1,88 @@
+"""Sessions in a row through the whole path: what one day leaves, the next goes on from."""
+
+from collections import Counter
+from datetime import date
+from functools import cache
+
+from tapedeck.connectors.tapes.generator import days
+from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.sessions import iso_date, xnys
+from tapedeck.streams.sim.task import drain
+from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.tape.sim import Simulation
+from tests.sim.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
+from tests.sim.tapes import run_clean
+from tests.wide import wide_config
+
+CONFIG = wide_config()
+TUESDAY, THURSDAY = date(2026, 2, 17), date(2026, 2, 19)
+SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA", "WMT")
+UNTIL = 160
+"""Minutes of each day: two planted moves lie before. The rest of a day comes as the next one's warm-up."""
+
+
+@cache
+def three_days() -> Simulation:
+    first, *later = _tapes()
+    return Simulation(first, CONFIG).play(*later).rest(2)
+
+
+@cache
+def _tapes() -> tuple[Tape, ...]:
+    whole = days(7, first=TUESDAY, last=THURSDAY, symbols=SYMBOLS)
+    return tuple(cut(tape, slice(UNTIL)) for tape in whole)
+
+
+def on_days(name: str) -> Counter[date]:
+    date_of = xnys().session_date
+    return Counter(iso_date(date_of(body["event_time"])) for body in bodies(three_days().log, name))
+
+
+def test_orders_are_filled_on_every_day_and_accounts_agree_with_the_exchange() -> None:
+    filled = Counter(
+        iso_date(xnys().session_date(order["event_time"]))
+        for order in bodies(three_days().log, "orders")
+        if order["state"] == "FILLED"
+    )
+    assert set(filled) == {iso_date(tape.session) for tape in _tapes()}
+    for account in ACCOUNTS:
+        assert held(three_days().log, account) == at_broker(three_days(), account) != {}
+
+
+def test_nothing_is_a_dead_letter_or_late_and_no_event_id_has_two_bodies() -> None:
+    run = three_days()
+    assert list(run.log.messages("dead_letters")) == []
+    assert bodies(run.log, "bars.late") == []
+    outputs = (name for stage in MARKET_STAGES for name in spec_of(stage).outputs)
+    for name in ("bars", "quotes", "universe", INBOX, *OUTPUTS, *outputs):
+        assert not run.outputs(name).conflicts, name
+
+
+def test_each_bar_is_written_once_and_the_universe_once() -> None:
+    identities = Counter(body["event_id"] for body in bodies(three_days().log, "bars"))
+    assert set(identities.values()) == {1}
+    assert [body["version"] for body in bodies(three_days().log, "universe")] == [1]
+
+
+def test_what_was_held_overnight_stays_quoted_and_no_mark_is_missing() -> None:
+    refused = Counter(body["primary_reason"] for body in bodies(three_days().log, "proposals"))
+    assert not refused["DAILY_PNL_UNKNOWN"] and not refused["PRICE_MISSING"], refused
+    exchange = three_days().exchange
+    for account in CONFIG.accounts:
+        for at in exchange.positions(account.broker_account_id):
+            assert exchange.board.quote(at["symbol"], exchange.now) is not None, at["symbol"]
+
+
+def test_stages_and_accounts_computed_again_are_those_that_ran_day_by_day() -> None:
+    run = three_days()
+    again = copied(run.log, "bars", "quotes", "universe")
+    run_clean(again, CONFIG)
+    for name in (name for stage in MARKET_STAGES for name in spec_of(stage).outputs):
+        assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name
+    log = copied(run.log, INBOX)
+    tasks = {account: account_task(log, account, CONFIG) for account in ACCOUNTS}
+    drain(list(tasks.values()))
+    found = {name: of_messages(name, log.messages(name)).hexdigest() for name in OUTPUTS}
+    found |= {f"{account} state": of_state(dict(task.disk.items())) for account, task in tasks.items()}
+    assert found == {name: digest for name, digest in run.digests().items() if name in found}
