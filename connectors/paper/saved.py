@@ -34,17 +34,18 @@ class Saved:
         self._changes: int | None = None
         self.market: Json = self._read(_TIME).get("market")
 
-    def restore(self, exchange: PaperExchange) -> None:
-        """Give ``exchange`` what was saved, if anything was. Raises Fatal for a file that cannot be read."""
+    def restore(self, exchange: PaperExchange) -> bool:
+        """Give ``exchange`` what was saved; False where nothing was. Raises Fatal for an unreadable file."""
         books, time = self._read(_BOOKS), self._read(_TIME)
-        if not time:
-            return
+        if not books and not time:
+            return False
         known, found = exchange.books, books.get("books", {})
         opened = {number: known[number].account for number in found if number in known}
         exchange.restore(
             {number: _book(found[number], account) for number, account in opened.items()},
-            max(time["now"], books.get("now", 0)),
+            max(each["now"] for each in (books, time) if each),
         )
+        return True
 
     def keep(self, exchange: PaperExchange) -> None:
         """Write the books if they may have changed."""

@@ -68,9 +68,10 @@ def exchange(
         listed=activities,
     )
     clock = TapeClock(Pace.parse(speed).speed)
-    if saved is not None and saved.market:
-        saved.restore(paper)
-        clock.advance(paper.now - paper.now % MINUTE_US - MINUTE_US)
+    if saved is not None:
+        saved.market = source.description()
+        if saved.restore(paper):
+            clock.advance(paper.now - paper.now % MINUTE_US - MINUTE_US)
     server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved)
     typer.echo(f"market {played.name} ({played.market.origin})")
     asyncio.run(_serve(server, config))

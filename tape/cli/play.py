@@ -77,12 +77,13 @@ def play(
     """Play FILE, or a synthetic market, into the bars, quotes and universe topics."""
     pace = Pace.parse(speed)
     named = TapeSource(tape=_named(file, synthetic, seed), session=session_date(session), quotes=quotes)
+    days = _range(sessions, named)
     pipeline = pipeline_of(bootstrap, prefix)
     config = pipeline.document()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
-    for source in _each_session(replace(named, feed=config.bars.feed), sessions, pipeline.cluster):
-        tape = _unless_played(source, pipeline.cluster) if sessions else source.load()
+    for source in _each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):
+        tape = _unless_played(source, pipeline.cluster) if days else source.load()
         if tape is None:
             print(f"{source.session}: played already")
             continue
@@ -98,12 +99,15 @@ def play(
         )
 
 
-def _each_session(source: TapeSource, sessions: str | None, cluster: Cluster) -> list[TapeSource]:
-    """What to play: a synthetic market goes on from the day with which it began in these topics."""
+def _range(sessions: str | None, source: TapeSource) -> tuple[date, date] | None:
     if sessions and source.session:
         raise Fatal("one session or several", value=sessions, remedy="leave --session or --sessions out")
-    first, last = session_range(sessions) if sessions else (None, None)
-    found = source.over(first, last, xnys()) if first and last else [source]
+    return session_range(sessions) if sessions is not None else None
+
+
+def _each_session(source: TapeSource, days: tuple[date, date] | None, cluster: Cluster) -> list[TapeSource]:
+    """What to play: a synthetic market goes on from the day with which it began in these topics."""
+    found = source.over(*days, xnys()) if days else [source]
     if source.origin is None:
         return found
     begun = _begun(cluster, source.origin)

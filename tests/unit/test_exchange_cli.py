@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -11,10 +12,15 @@ import pytest
 import requests
 
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.broker import NewOrder
 from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.remote import RemoteExchange
+from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.rules.orders import PositionIntent, Side
 from tapedeck.tape.cli.exchange import open_accounts
 
 KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}
@@ -70,3 +76,47 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
     assert process.returncode == 0
     for secret in ("sl", "st"):
         assert f" {secret}" not in market + served + out + error
+
+
+@pytest.mark.parametrize("session", [date(2026, 2, 17), date(2026, 2, 18)])
+def test_exchange_that_was_killed_goes_on_with_its_accounts_market_and_time(
+    tmp_path: Path, session: date
+) -> None:
+    config = tmp_path / "tape.toml"
+    config.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
+    environment = os.environ | KEYS | {
+        "TAPE_CONFIG": str(config),
+        "TAPE_EXCHANGE_FOLDER": str(tmp_path / "exchange"),
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    lives = []
+    for life in range(2):
+        command = [sys.executable, "-m", "tapedeck", "exchange", "--port", "0"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            market, served = process.stdout.readline(), process.stdout.readline()
+            url = served.rsplit(" ", 1)[1].strip()
+            broker = AlpacaBroker(url, Credentials(key="kl", secret="sl"))
+            if life == 0:
+                source = TapeSource(session=session, since=date(2026, 2, 17))
+                remote = RemoteExchange(url)
+                remote.open_market(source)
+                remote.advance(requests.get(f"{url}/_paper/state", timeout=5).json()["now"] + 60 * MINUTE_US)
+                broker.submit(
+                    NewOrder(
+                        client_order_id="td1-a", instrument="AMD", side=Side.BUY, qty=D(3),
+                        intent=PositionIntent.BUY_TO_OPEN, limit_price=None,
+                    )
+                )  # fmt: skip
+            else:
+                assert f"session of {session}" in market
+            now = requests.get(f"{url}/_paper/state", timeout=5).json()["now"]
+            lives.append((now, broker.positions(), broker.account().cash, broker.activities(0)))
+        finally:
+            process.kill()
+            process.wait()
+    (before, *held), (after, *again) = lives
+    assert held == again and held[0]
+    assert before - 60_000_000 <= after <= before + 60_000_000

@@ -1,5 +1,6 @@
 """The player: order of play, lock-step and pace, and resuming after a crash at any point."""
 
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from tapedeck.connectors.tapes.chain import SyntheticChain
 from tapedeck.connectors.tapes.market import StockQuote, TapeMarket
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, refuse_expired
+from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing, refuse_expired
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.identity import event_id
 from tapedeck.streams.sessions import xnys
 from tapedeck.topics.catalogue import Layout, topic
 
@@ -239,6 +241,56 @@ def test_a_tape_may_follow_an_earlier_one_and_never_a_later_one() -> None:
         entries.append(("watermark", FIRST + 1_000 * MINUTE_US))
     with pytest.raises(Fatal, match=r"later tape.*TAPE_PREFIX"):
         play(log)
+
+
+def following(found: Tape, stands: Standing) -> tuple[Any, list[str]]:
+    """What is written of ``found``, behind topics that hold ``stands`` and an earlier tape's watermarks."""
+    log = empty_log()
+    for entries in log.values():
+        entries.append(("watermark", FIRST - 1_000 * MINUTE_US))
+    asked: list[int] = []
+
+    def standing(since: int) -> Standing:
+        asked.append(since)
+        return stands
+
+    played = Player(found, ListWriter(log), Pace(None)).play(lambda: last_marks(log), standing)
+    assert asked == [min(body["t"] for body in found.history)]
+    return played, [str(value) for entries in log.values() for kind, value in entries if kind == "event"]
+
+
+def test_a_warm_up_that_stands_is_not_written_again_and_that_of_a_new_symbol_is() -> None:
+    newest = {("iex", body["symbol"]): (body["t"], 0) for body in tape().history}
+    newest["iex", "PFE"] = (tape().history[0]["t"] - MINUTE_US, 0)
+    del newest["iex", "WMT"]
+    played, written = following(tape(), Standing(newest, None))
+    history = [body for body in tape().history if body["event_id"] in written]
+    assert [body["symbol"] for body in history] == [s for s in SYMBOLS if s in ("WMT", "PFE")]
+    assert played.bars == 2 + 15
+
+
+def test_of_a_symbol_that_stands_in_part_the_rest_and_its_revisions_are_written() -> None:
+    (first, *_), t = tape().history, tape().history[0]["t"]
+
+    def bar(minute: int, revision: int = 0) -> Body:
+        at = t + minute * MINUTE_US
+        return bar_body(SYMBOLS[0], at, (1.0,) * 4, 1.0, feed=first["feed"], origin="test", revision=revision)
+
+    history = [bar(0), bar(1), bar(1, 1), bar(2)]
+    whole = replace(tape(), history=tuple(history))
+    stands = Standing({("iex", SYMBOLS[0]): (t + MINUTE_US, 0)}, None)
+    _, written = following(whole, stands)
+    assert [body["event_id"] in written for body in history] == [False, False, True, True]
+
+
+def test_an_unchanged_universe_is_not_written_again_and_a_changed_one_takes_the_next_version() -> None:
+    stands = tape().universe | {"version": 4, "event_id": "e4", "created_at": 1, "event_time": 1}
+    _, written = following(tape(), Standing({}, stands))
+    assert not {tape().universe["event_id"], event_id("universe", (5,))} & set(written)
+    fewer = stands | {"members": stands["members"][:-1]}
+    _, written = following(tape(), Standing({}, fewer))
+    assert event_id("universe", (5,)) in written
+    assert tape().universe["event_id"] not in written
 
 
 @pytest.mark.parametrize(("text", "speed"), [("1x", 1.0), ("60x", 60.0), ("0.5x", 0.5), ("max", None)])
