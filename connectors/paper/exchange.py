@@ -264,6 +264,7 @@ class PaperExchange:
         for _, book in sorted(self._books.items()):
             for at in expiry.due(book, self.calendar, self.now):
                 expiry.expire(book, at, self.board, self.calendar, self._listed)
+                self.changes += 1
         is_open = self.calendar.session_at(self.now) is not None
         for number, order in self._working():
             if self.now >= order.expires_at:
