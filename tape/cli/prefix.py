@@ -30,7 +30,7 @@ def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
     cluster = pipeline_of(bootstrap, "").cluster
     groups = KafkaGroups(cluster)
     table = Table("prefix", "topics", "groups", "members", "tables")
-    for each in pipelines(cluster, _database(database, bootstrap)).values():
+    for each in pipelines(cluster, _database(database, here=not bootstrap)).values():
         members = sum(len(groups.members(group)) for group in each.groups)
         counts = (len(each.topics), len(each.groups), members, each.tables)
         table.add_row(each.prefix or "(none)", *map(str, counts))
@@ -52,7 +52,7 @@ def drop(
     from tapedeck.tape import prefixes  # noqa: PLC0415 - see above
 
     cluster = pipeline_of(bootstrap, "").cluster
-    url = _database(database, bootstrap)
+    url = _database(database, here=not bootstrap)
     found = prefixes.pipelines(cluster, url)
     if not prefix or prefix not in found:
         known = ", ".join(filter(None, found)) or "none"
@@ -75,7 +75,7 @@ def drop(
     print(f"dropped {prefix}: {len(owned.topics)} topics, {len(owned.groups)} groups, {owned.tables} tables")
 
 
-def _database(named: str, bootstrap: str) -> str:
-    """The database that is named, else the local stack's where its broker is used too."""
-    stack = None if named or bootstrap else read(stack_folder(None))
+def _database(named: str, *, here: bool) -> str:
+    """The database that is named, else the local stack's where its broker is used too, ``here``."""
+    stack = read(stack_folder(None)) if here and not named else None
     return named or (stack.database_url if stack is not None and stack.is_running else "")

@@ -10,7 +10,7 @@ from typing import Any, cast
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.types import TP
 from intervaltree import IntervalTree
-from pytest import MonkeyPatch
+from pytest import LogCaptureFixture, MonkeyPatch
 
 from tapedeck.agents.app import new_app
 from tapedeck.agents.consumer import CommittedThread, TapeConsumer, Wanted
@@ -165,3 +165,11 @@ def test_a_gap_ends_before_the_message_behind_it_which_is_not_acked_yet() -> Non
     asyncio.run(made._drain_once())
     assert gaps == [(5, 6)]
     assert made._handed == {BARS: 7}
+
+
+def test_a_changelog_that_no_stream_reads_is_not_reported_as_stuck(caplog: LogCaptureFixture) -> None:
+    long_since_start = 3600.0
+    thread = cast(Any, object.__new__(CommittedThread))
+    for tp in (STATE, BARS):
+        thread.verify_event_path(long_since_start, tp)
+    assert caplog.records == []

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from decimal import Decimal as D
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from tapedeck.connectors.broker import ChainQuery, ChainReply, NotFound
+from tapedeck.connectors.broker import ChainQuery, ChainReply
 from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inbox import Newest
@@ -331,19 +331,6 @@ def test_opening_waits_for_the_self_test_and_closing_does_not(desk: Desk, operat
     assert payload(desk.perform(close)[0], "InboxOrder")["state"] == "SUBMITTED"
     desk.paper.faults.disarm()
     assert payload(desk.perform(submit("td1-p"))[0], "InboxOrder")["state"] == "SUBMITTED"
-
-
-def test_market_without_a_quote_yet_is_early_and_an_unknown_account_is_not(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nothing(*_: object) -> NoReturn:
-        raise NotFound("the broker has no quote")
-
-    monkeypatch.setattr(desk.broker, "quote", nothing)
-    monkeypatch.setattr(desk.broker, "account", nothing)
-    failed = {check.name: check.early for check in desk.desk.self_test() if not check.passed}
-    assert failed == {"account": False, "quote": True, "chain": True}
-    assert not desk.desk.tested
 
 
 def test_calendar_that_differs_fails_the_self_test(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
