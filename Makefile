@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down test lint bench bench-year clean
+.PHONY: help install demo up down test lint bench bench-days bench-year clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -13,6 +13,7 @@ help:
 	@echo "make down    stop it from elsewhere"
 	@echo "make test    lint, types, import rules, then all tests"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
+	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
 	@echo "make clean   stop what runs and remove what was made here"
 
@@ -48,6 +49,9 @@ test: lint
 
 bench: install
 	@$(BIN)/python -m tests.bench
+
+bench-days: install
+	@$(BIN)/python -m tests.bench.bench_days
 
 bench-year: install
 	@$(BIN)/python -m tests.bench --year

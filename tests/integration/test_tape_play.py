@@ -1,22 +1,27 @@
 """Playing onto a real broker: watermarks read back, resuming, lock-step, a named stall, the command."""
 
+from contextlib import closing
 from dataclasses import replace
+from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import read_topic
-from tapedeck.connectors.tapes.generator import generate
-from tapedeck.connectors.tapes.marks import Follower, last_watermarks
+from tapedeck.connectors.tapes.generator import days, generate
+from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.sessions import xnys
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import Layout, topic
@@ -24,6 +29,7 @@ from tests.conftest import Broker
 
 pytestmark = pytest.mark.integration
 ORIGIN = Origin("test", "test", "")
+TUESDAY, WEDNESDAY = date(2026, 2, 17), date(2026, 2, 18)
 
 
 @pytest.fixture
@@ -62,6 +68,32 @@ def test_watermarks_are_read_back_and_a_second_play_goes_on_where_the_first_ende
     bars = [decode("bars", m.value) for m in read_topic(Cluster(kafka.bootstrap, layout), "bars") if m.value]
     expected = [*tape.history, *(body for minute in tape for body in minute.bars)]
     assert sorted(b["event_id"] for b in bars) == sorted(b["event_id"] for b in expected)
+
+
+def test_a_second_session_goes_on_behind_the_first_and_nothing_is_written_twice(
+    kafka: Broker, layout: Layout
+) -> None:
+    cluster = Cluster(kafka.bootstrap, layout)
+    first, second = days(3, first=TUESDAY, last=WEDNESDAY, symbols=("AMD", "BAC", "ORCL"))
+    with KafkaSource(cluster) as source:
+        assert first_session(source, first.origin, xnys()) is None
+    for tape in (first, replace(second, minutes=second.minutes[:6])):
+        writer = KafkaLogWriter(cluster, ORIGIN)
+        with KafkaSource(cluster) as source, closing(writer):
+            player = Player(tape, writer, Pace(1e6))
+            player.play(lambda: last_watermarks(cluster, SOURCES), partial(standing, source))
+    bars = [decode("bars", m.value) for m in read_topic(cluster, "bars") if m.value]
+    played = [
+        *first.history,
+        *second.history,
+        *(body for minute in second.minutes[:6] for body in minute.bars),
+    ]
+    assert sorted(b["event_id"] for b in bars) == sorted(b["event_id"] for b in played)
+    universes = [decode("universe", m.value) for m in read_topic(cluster, "universe") if m.value]
+    assert [body["version"] for body in universes] == [1]
+    with KafkaSource(cluster) as source:
+        assert first_session(source, first.origin, xnys()) == TUESDAY
+        assert first_session(source, "synthetic/seed-4", xnys()) is None
 
 
 def test_the_last_watermark_is_found_behind_many_records(kafka: Broker, layout: Layout) -> None:
