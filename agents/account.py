@@ -278,6 +278,8 @@ class DispatchApp:
 
         def on_health(healthy: bool, detail: str) -> None:
             arrived.put_nowait([self.dispatcher.stream(healthy, detail)])
+            if healthy and updates.connections > 1:  # what happened meanwhile was not heard
+                self.stage_app.app.add_future(self._call({"kind": "FETCH_BROKER", "request_id": ""}))
 
         async def forward() -> None:
             while True:

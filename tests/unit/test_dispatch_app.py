@@ -1,4 +1,4 @@
-"""A dispatcher whose start lasts longer than its lease keeps it meanwhile, and waits for a short one."""
+"""A dispatcher's process: its lease while it starts, and its broker after the line was lost."""
 
 import asyncio
 from collections.abc import Callable
@@ -82,3 +82,50 @@ def test_a_task_that_keeps_the_lease_begins_before_the_tables_stand(
     app.while_recovering.append(renew)
     asyncio.run(app.on_start())
     assert len(begun) == 1
+
+
+def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
+    dispatch: DispatchApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Updates:
+        def __init__(self, url: str, keys: Any, on_update: Any, on_health: Any, *, working: Any) -> None:
+            self.connections, self._on_health = 0, on_health
+
+        async def run(self) -> None:
+            for healthy in (True, False, True):
+                self.connections += healthy
+                self._on_health(healthy, "")
+                await asyncio.sleep(0)
+                healths.append((healthy, list(asked)))
+
+    asked: list[str] = []
+    healths: list[tuple[bool, list[str]]] = []
+    written: list[bool] = []
+
+    async def call(request: dict[str, Any]) -> None:
+        asked.append(request["kind"])
+
+    async def append(bodies: list[bool]) -> None:
+        written.extend(bodies)
+
+    async def updates() -> None:
+        dispatch._started = asyncio.Event()
+        dispatch._started.set()
+        loop = asyncio.get_running_loop()
+        dispatch.stage_app = cast(
+            Any,
+            type("StageApp", (), {"app": type("App", (), {"add_future": staticmethod(loop.create_task)})}),
+        )
+        await dispatch._updates()
+        await asyncio.sleep(0.01)
+
+    dispatch._base_url, dispatch._keys = "http://nowhere", cast(Any, None)
+    dispatch.dispatcher = cast(
+        Any, type("Desk", (), {"stream": staticmethod(lambda healthy, detail: healthy), "working": False})
+    )
+    monkeypatch.setattr(account, "TradeUpdates", Updates)
+    monkeypatch.setattr(dispatch, "_call", call)
+    monkeypatch.setattr(dispatch, "append", append)
+    asyncio.run(updates())
+    assert [(healthy, len(before)) for healthy, before in healths] == [(True, 0), (False, 0), (True, 1)]
+    assert (asked, written) == (["FETCH_BROKER"], [True, False, True])
