@@ -81,7 +81,7 @@ def test_an_interruption_ends_all_workers() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_registrys_ids_and_what_is_foreign_travel_with_the_work(workers: int) -> None:
-    tasks = ["bars", "orders", "signals"]
+    tasks = ["bars", "quotes", "signals"]
     wire = {name: 7000 + place for place, name in enumerate(tasks)}
     use_ids(IdMap(to_wire=wire, to_log={wire[name]: current_id(name) for name in tasks}))
     take_foreign()
