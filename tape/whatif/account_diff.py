@@ -1,24 +1,23 @@
 """The differences of one account's proposals, with their causes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Row
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.base import Body
 from tapedeck.tape.whatif.accounts import (
+    SIGNAL,
     AccountFold,
     Folded,
+    Proposal,
     decide_alone,
-    outcome_of,
     recorded_rows,
     refold,
-    signals_in,
 )
 from tapedeck.tape.whatif.causes import causes_of
 from tapedeck.tape.whatif.changes import Between
 from tapedeck.tape.whatif.diff import Difference, Part
-from tapedeck.tape.whatif.inbox import Corrected
+from tapedeck.tape.whatif.inbox import Corrected, payload_of
 from tapedeck.tape.whatif.outcomes import DecisionOutcome, ProposalOutcome
 
 Signals = Mapping[tuple[str, int], Difference]
@@ -28,6 +27,7 @@ Signals = Mapping[tuple[str, int], Difference]
 class AccountDiff:
     """One account: ``differences`` in the order of its recorded proposals.
 
+    ``rows``, its inbox, is gone through several times and never held.
     ``unanswered``: (symbol, bar) of signals that became others, which the recorded answers do not price.
     ``not_again``: recorded proposals that the recorded configuration does not give.
     """
@@ -38,14 +38,14 @@ class AccountDiff:
         between: Between,
         calendar: Calendar,
         *,
-        rows: Sequence[Row],
-        proposals: Sequence[Body],
+        rows: Iterable[Row],
+        proposals: Sequence[Proposal],
         signals: Signals,
     ) -> None:
         self.account_id, self._between, self._calendar = account_id, between, calendar
         self._rows, self._signals = rows, signals
-        self._proposals = {body["signal_id"]: body for body in proposals}
-        self._bars = {s["signal_id"]: (s["symbol"], s["bar_t"]) for s in signals_in(rows)}
+        self._proposals = {made.signal_id: made for made in proposals}
+        self._bars: dict[str, tuple[str, int]] = {}
         self._alone: dict[frozenset[str], Folded] = {}
         self._whole: dict[frozenset[str], Folded] = {}
         self.recorded = self._decide_alone()
@@ -54,7 +54,7 @@ class AccountDiff:
         corrected = Corrected(frozenset(self.recorded.orders.values()), as_decisions)
         self.again = refold(self._fold(between.changed), rows, corrected.row)
         self.unanswered = corrected.unanswered
-        pairs = ((outcome_of(body), _outcome(self.recorded, i)) for i, body in self._proposals.items())
+        pairs = ((made.outcome, _outcome(self.recorded, i)) for i, made in self._proposals.items())
         self.not_again = sum(recorded != again for recorded, again in pairs)
         self.differences = self._compare()
 
@@ -65,20 +65,28 @@ class AccountDiff:
         """Each parameter alone and all together, in one pass over the inbox."""
         names = [frozenset((name,)) for name in self._between.units]
         wanted = list(dict.fromkeys([*names, frozenset(self._between.units)]))
-        base, folds = self._pass(wanted)
+        base, folds = self._pass(wanted, self._noted())
         self._alone = {frozenset(): base} | dict(zip(wanted, folds, strict=True))
         return base
 
-    def _pass(self, wanted: Sequence[frozenset[str]]) -> tuple[Folded, list[Folded]]:
+    def _noted(self) -> Iterator[Row]:
+        """The inbox, with the bar of each signal noted on the way."""
+        for row in self._rows:
+            name, fields = payload_of(row)
+            if name == SIGNAL:
+                self._bars[fields["signal_id"]] = fields["symbol"], fields["bar_t"]
+            yield row
+
+    def _pass(self, wanted: Sequence[frozenset[str]], rows: Iterable[Row]) -> tuple[Folded, list[Folded]]:
         folds = [self._fold(self._between.with_only(units)) for units in wanted]
-        return decide_alone(self._fold(self._between.base), folds, self._rows)
+        return decide_alone(self._fold(self._between.base), folds, rows)
 
     def _compare(self) -> list[Difference]:
         found: list[Difference] = []
         identities = dict.fromkeys([*self._proposals, *self.again.proposals])
         for identity in identities:
-            body = self._proposals.get(identity)
-            was, now = None if body is None else outcome_of(body), _outcome(self.again, identity)
+            made = self._proposals.get(identity)
+            was, now = None if made is None else made.outcome, _outcome(self.again, identity)
             if was != now:
                 found.append(self._difference(identity, was, now, found))
         return found
@@ -90,7 +98,7 @@ class AccountDiff:
         now: ProposalOutcome | None,
         earlier: Sequence[Difference],
     ) -> Difference:
-        body = self._proposals.get(identity) or self.again.proposals[identity]
+        made = self._proposals.get(identity) or self.again.proposals[identity]
         units = self._between.units
         follows = self._signals.get(self._bars.get(identity, ("", 0)))
         causes: tuple[str, ...] = ()
@@ -102,8 +110,8 @@ class AccountDiff:
                 causes = causes_of(units, now, lambda names: self._outcome_whole(identity, names))
         return Difference(
             part=Part.PROPOSAL,
-            at=body["event_time"],
-            symbol=body["symbol"],
+            at=made.at,
+            symbol=made.symbol,
             subject=identity,
             account=self.account_id,
             was=was,
@@ -114,7 +122,7 @@ class AccountDiff:
 
     def _outcome_alone(self, identity: str, units: frozenset[str]) -> ProposalOutcome | None:
         if units not in self._alone:
-            self._alone[units] = self._pass([units])[1][0]
+            self._alone[units] = self._pass([units], self._rows)[1][0]
         return _outcome(self._alone[units], identity)
 
     def _outcome_whole(self, identity: str, units: frozenset[str]) -> ProposalOutcome | None:
@@ -127,8 +135,8 @@ class AccountDiff:
 
 
 def _outcome(folded: Folded, identity: str) -> ProposalOutcome | None:
-    body = folded.proposals.get(identity)
-    return None if body is None else outcome_of(body)
+    made = folded.proposals.get(identity)
+    return None if made is None else made.outcome
 
 
 def _orders_differ(difference: Difference) -> bool:

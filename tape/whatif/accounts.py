@@ -1,7 +1,8 @@
 """The account part of a what-if: an inbox folded again, and each proposal decided on the recorded state."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
@@ -18,12 +19,27 @@ from tapedeck.streams.stages.base import Body
 from tapedeck.tape.whatif.inbox import payload_of
 from tapedeck.tape.whatif.outcomes import ProposalOutcome
 
-_SIGNAL = "InboxSignal"
+SIGNAL = "InboxSignal"
 _COMPARED = tuple(name for name in ProposalOutcome._fields if name != "refused")
 
 
-def outcome_of(body: Body) -> ProposalOutcome:
-    """A proposal's fields that runs are compared by."""
+class Proposal(NamedTuple):
+    """What is held of a proposal. ``at``: its event time, UTC microseconds."""
+
+    signal_id: str
+    symbol: str
+    at: int
+    config_digest: str
+    outcome: ProposalOutcome
+
+
+def proposal_of(body: Body) -> Proposal:
+    """What runs are compared by, and what names it."""
+    outcome = _outcome_of(body)
+    return Proposal(body["signal_id"], body["symbol"], body["event_time"], body["config_digest"], outcome)
+
+
+def _outcome_of(body: Body) -> ProposalOutcome:
     refused = tuple((gate["gate"], gate["reason"]) for gate in body["gates"] if not gate["passed"])
     return ProposalOutcome(**{name: body[name] for name in _COMPARED}, refused=refused)
 
@@ -33,7 +49,7 @@ class Folded:
     """One fold of an inbox. ``proposals`` by signal_id; ``orders``: client ids, by signal_id; ``waiting``:
     signals that were never decided."""
 
-    proposals: dict[str, Body] = field(default_factory=dict)
+    proposals: dict[str, Proposal] = field(default_factory=dict)
     orders: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
 
@@ -41,7 +57,7 @@ class Folded:
         """Keep what one record gave."""
         for out in turn.outs:
             if out.topic == "proposals":
-                self.proposals.setdefault(out.body["signal_id"], out.body)
+                self.proposals.setdefault(out.body["signal_id"], proposal_of(out.body))
             elif out.topic == "orders":
                 self.orders.setdefault(out.body["signal_id"], out.body["client_order_id"])
 
@@ -94,7 +110,7 @@ class AccountFold:
 Correct = Callable[[Row, AccountState], Row | None]
 
 
-def refold(fold: AccountFold, rows: Sequence[Row], correct: Correct) -> Folded:
+def refold(fold: AccountFold, rows: Iterable[Row], correct: Correct) -> Folded:
     """The whole inbox under one configuration; ``correct`` makes each record what it would have been."""
     state, found = AccountState(), Folded()
     for recorded in rows:
@@ -126,7 +142,7 @@ class _Alone:
 
 
 def decide_alone(
-    base: AccountFold, folds: Sequence[AccountFold], rows: Sequence[Row]
+    base: AccountFold, folds: Sequence[AccountFold], rows: Iterable[Row]
 ) -> tuple[Folded, list[Folded]]:
     """(the recorded fold, what each of ``folds`` makes of every signal on the recorded account's state).
 
@@ -136,7 +152,7 @@ def decide_alone(
     state, recorded = AccountState(), Folded()
     alone = [_Alone(fold) for fold in folds]
     for row in rows:
-        begins = payload_of(row)[0] == _SIGNAL
+        begins = payload_of(row)[0] == SIGNAL
         watched = [each for each in alone if begins or each.pending]
         before = pack(state) if watched else b""
         turn = base.take(state, row)
@@ -185,11 +201,3 @@ def _decide_alone(alone: _Alone, row: Row, deciding: Mapping[str, bytes], after:
 def recorded_rows(row: Row, state: AccountState) -> Row:
     """The inbox as it is."""
     return row
-
-
-def signals_in(rows: Sequence[Row]) -> Iterator[Body]:
-    """The signals that reached the account."""
-    for row in rows:
-        name, fields = payload_of(row)
-        if name == _SIGNAL:
-            yield fields

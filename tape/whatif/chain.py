@@ -1,6 +1,6 @@
-"""The market stages over recorded topics under another configuration, in memory."""
+"""The market stages over recorded topics under another configuration, what they write on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from tapedeck.streams.bulk.job import Job, TaskId
 from tapedeck.streams.bulk.shell import run_in_shell
@@ -12,6 +12,7 @@ from tapedeck.streams.stages.watchlist import WatchlistStage
 from tapedeck.streams.topology import spec_of
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.whatif.chained import Chained
+from tapedeck.tape.whatif.spill import Shelf
 
 _ORIGIN = "whatif"
 
@@ -34,9 +35,9 @@ class PinnedList:
 
     dead_letter_reasons: frozenset[str] = frozenset()
 
-    def __init__(self, stage: WatchlistStage, before: Mapping[int, bytes | None] | None = None) -> None:
+    def __init__(self, stage: WatchlistStage, before: Shelf | None = None) -> None:
         self._stage, self._before = stage, before
-        self.seen: dict[int, bytes | None] = {}
+        self.seen = Shelf()
 
     def key(self, row: Row) -> bytes:
         return self._stage.key(row)
@@ -46,7 +47,7 @@ class PinnedList:
 
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
         if self._before is None:
-            self.seen[watermark] = values.own
+            self.seen.put(watermark, values.own)
             return self._stage.at_watermark(watermark, part, values)
         return self._stage.at_watermark(watermark, part, _Pinned(self._before.get(watermark), values))
 
@@ -62,16 +63,14 @@ class _Pinned:
         return self._values.items()
 
 
-def lists_before(config: Config, calendar: Calendar, source: Chained) -> Mapping[int, bytes | None]:
+def lists_before(config: Config, calendar: Calendar, source: Chained) -> Shelf:
     """The list before each watermark, by its label, from the recorded scores; ``source`` takes the places."""
     stage = PinnedList(WatchlistStage(config, calendar))
     _run_list(stage, source, config)
     return stage.seen
 
 
-def run_pinned_list(
-    config: Config, calendar: Calendar, source: Chained, before: Mapping[int, bytes | None]
-) -> None:
+def run_pinned_list(config: Config, calendar: Calendar, source: Chained, before: Shelf) -> None:
     """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
     _run_list(PinnedList(WatchlistStage(config, calendar), before), source, config)
 

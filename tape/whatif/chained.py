@@ -6,6 +6,7 @@ import numpy as np
 
 from tapedeck.streams.blocks import Block, Source
 from tapedeck.streams.merge import Part
+from tapedeck.tape.whatif.spill import Blocks, Spill
 from tapedeck.topics.catalogue import Layout
 
 
@@ -41,11 +42,11 @@ class Still:
 
 
 class Chained:
-    """Topics that were replaced are what was given to ``take``; every other is the recorded one."""
+    """Topics that were replaced are what was given to ``take``, on disk; every other is the recorded one."""
 
     def __init__(self, recorded: Source) -> None:
-        self._recorded = recorded
-        self._made: dict[Part, list[Block]] = {}
+        self._recorded, self._spill = recorded, Spill()
+        self._made: dict[Part, Blocks] = {}
 
     @property
     def layout(self) -> Layout:
@@ -53,15 +54,16 @@ class Chained:
 
     def replace(self, name: str) -> None:
         """From now on topic ``name`` is what this run makes, nothing so far."""
-        self._made |= {(name, partition): [] for partition in range(self.layout.partitions(name))}
+        parts = [(name, partition) for partition in range(self.layout.partitions(name))]
+        self._made |= {part: Blocks(self._spill, *part) for part in parts}
 
     def take(self, block: Block) -> None:
         """Records made here, as the bulk driver's sink gets them."""
-        self._made[block.part].append(block)
+        self._made[block.part].add(block)
 
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
         names = list(names)
-        held = {part: (0, sum(map(len, blocks))) for part, blocks in self._made.items() if part[0] in names}
+        held = {part: (0, blocks.records) for part, blocks in self._made.items() if part[0] in names}
         made = {name for name, _ in held}
         return held | self._recorded.ends([name for name in names if name not in made])
 
@@ -73,16 +75,20 @@ class Chained:
         if part not in self._made:
             yield from self._recorded.stream(part, start, end)
             return
-        for block in self._made[part]:
+        blocks = self._made[part]
+        for place in blocks.places:
+            if place.last < start or place.first >= end:
+                continue
+            block = blocks.read(place)
             low, high = np.searchsorted(block.offsets, (start, end)).tolist()
-            if high > low:
-                yield block.part_of(low, high)
+            yield block.part_of(low, high)
 
     def offset_at(self, part: Part, time_us: int) -> int:
         if part not in self._made:
             return self._recorded.offset_at(part, time_us)
-        for block in self._made[part]:
-            late = np.flatnonzero(block.timestamps >= -(-time_us // 1000))
-            if len(late):
-                return int(block.offsets[late[0]])
-        return sum(map(len, self._made[part]))
+        blocks, stamp = self._made[part], -(-time_us // 1000)
+        for place in blocks.places:
+            if place.newest >= stamp:
+                block = blocks.read(place)
+                return int(block.offsets[np.flatnonzero(block.timestamps >= stamp)[0]])
+        return blocks.records

@@ -1,4 +1,4 @@
-"""An account's recorded inbox: read, and as it would read had other orders been sent.
+"""An account's recorded inbox: read a record at a time, and as it would read had other orders been sent.
 
 What the broker said about an order that the changed run did not send is left out, and what it said about
 positions and open orders is corrected by that. An order of another size is filled with at most its own
@@ -7,13 +7,14 @@ know whether it would have been filled.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
+from tapedeck.streams.bulk.rows import raw_id
 from tapedeck.streams.contract import Row
 from tapedeck.streams.rules.money import ZERO
 from tapedeck.streams.rules.orders import Side
@@ -31,11 +32,14 @@ def payload_of(row: Row) -> tuple[str, dict[str, Any]]:
     return name.rpartition(".")[2], fields
 
 
-def records_of(source: Source, name: str, account_id: str) -> list[dict[str, Any]]:
-    """The records that one account has on an account topic, in log order, each event once."""
+def records_of(source: Source, name: str, account_id: str) -> Iterator[dict[str, Any]]:
+    """The records that one account has on an account topic, in log order, each event once.
+
+    One at a time: of those before it only the ids are held.
+    """
     part = name, source.layout.partition(name, {"account_id": account_id})
     own = account_id.encode()
-    found: dict[str, dict[str, Any]] = {}
+    seen: set[bytes] = set()
     for block in source.stream(part, *source.ends([name])[part]):
         for place in range(len(block)):
             key, value = block.key(place), block.value(place)
@@ -45,15 +49,22 @@ def records_of(source: Source, name: str, account_id: str) -> list[dict[str, Any
                 body = decode(name, value)
             except DeadLetter:
                 continue  # a record that live put aside as well
-            found.setdefault(body["event_id"], body)
-    return list(found.values())
+            identity = raw_id(body["event_id"])
+            if identity not in seen:
+                seen.add(identity)
+                yield body
 
 
-def inbox_of(source: Source, account_id: str) -> list[Row]:
-    """The account's inbox as its stage sees it."""
-    key = account_id.encode()
-    bodies = records_of(source, INBOX, account_id)
-    return [Row(INBOX, key, body, body["event_time"], body["event_time"]) for body in bodies]
+class Inbox:
+    """An account's inbox as its stage sees it, read from its source each time that it is gone through."""
+
+    def __init__(self, source: Source, account_id: str) -> None:
+        self._source, self._account_id = source, account_id
+
+    def __iter__(self) -> Iterator[Row]:
+        key = self._account_id.encode()
+        for body in records_of(self._source, INBOX, self._account_id):
+            yield Row(INBOX, key, body, body["event_time"], body["event_time"])
 
 
 def with_payload(row: Row, **fields: Any) -> Row:

@@ -1,6 +1,5 @@
 """The market part of a what-if: the whole run under the changed configuration, and each bar decided alone."""
 
-from collections.abc import Mapping
 from functools import cached_property
 
 from tapedeck.streams.blocks import Source
@@ -13,7 +12,9 @@ from tapedeck.tape.whatif.chain import lists_before, run_pinned_list, run_stages
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.changes import Between, first_stage
 from tapedeck.tape.whatif.outcomes import DecisionOutcome, MembershipOutcome
-from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names, Places
+from tapedeck.tape.whatif.places import Places
+from tapedeck.tape.whatif.spill import Shelf
+from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
 
 _STAGES = ["features", "scores", "watchlist", "signals"]
 _FIRST = {"features": 0, "scores": 1, "signals": 3}
@@ -125,7 +126,7 @@ class Market:
         return Features(self._names, self._source)
 
     @cached_property
-    def _lists(self) -> tuple[Mapping[int, bytes | None], Places]:
+    def _lists(self) -> tuple[Shelf, Places]:
         """The recorded list before each watermark, and the places that the recorded configuration gives."""
         made = Chained(self._source)
         return lists_before(self._between.base, self._calendar, made), Places(made)

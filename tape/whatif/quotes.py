@@ -1,7 +1,7 @@
-"""The newest recorded quote of a stock at a moment, for signals that nobody asked a quote for."""
+"""The newest recorded quotes of stocks, for signals that nobody asked a quote for."""
 
 from collections import Counter, defaultdict
-from functools import cached_property
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -13,35 +13,44 @@ from tapedeck.tape.explain.describe import number
 
 _SCALE = 1_000_000
 
+Moment = tuple[str, int]
+"""A stock and UTC microseconds."""
 
-class StockQuotes:
-    """Quotes of stocks on topic ``quotes``; nothing is read before the first question."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+def stock_quotes(source: Source, moments: Collection[Moment]) -> Mapping[Moment, str]:
+    """Bid, ask and time of the newest quote up to each of ``moments``, where there is one.
 
-    def at(self, symbol: str, moment: int) -> str | None:
-        """Bid, ask and time of the newest quote up to ``moment``; None where there is none."""
-        found = self._quotes.get(symbol)
-        if found is None:
-            return None
-        at = int(np.searchsorted(found[:, 0], moment, "right")) - 1
-        if at < 0:
-            return None
-        time, bid, ask = found[at].tolist()
-        return f"{number(bid / _SCALE)} / {number(ask / _SCALE)} at {iso_time(time)}"
+    Topic ``quotes`` is gone through once and not held; without a question nothing is read.
+    """
+    if not moments:
+        return {}
+    asked: dict[str, list[int]] = defaultdict(list)
+    for symbol, moment in sorted(moments):
+        asked[symbol].append(moment)
+    newest: dict[Moment, tuple[int, int, int]] = {}
+    for part, (start, end) in sorted(source.ends(["quotes"]).items()):
+        for block in source.stream(part, start, end):
+            columns = read_columns(block, np.flatnonzero(labels_of(block) == RECORD), Counter())[0]
+            rows = np.stack([columns.ints[name] for name in ("quote_time", "bid", "ask")], axis=1)
+            names = np.array(columns.strings("instrument"), dtype=object)
+            for name in asked.keys() & set(names.tolist()):
+                mine = rows[names == name]
+                _look(newest, name, asked[name], mine[(mine > 0).all(axis=1)])
+    return {moment: _told(*found) for moment, found in newest.items()}
 
-    @cached_property
-    def _quotes(self) -> dict[str, Ints]:
-        pieces: dict[str, list[Ints]] = defaultdict(list)
-        for part, (start, end) in sorted(self._source.ends(["quotes"]).items()):
-            for block in self._source.stream(part, start, end):
-                records = np.flatnonzero(labels_of(block) == RECORD)
-                columns = read_columns(block, records, Counter())[0]
-                rows = np.stack([columns.ints[name] for name in ("quote_time", "bid", "ask")], axis=1)
-                names = np.array(columns.strings("instrument"), dtype=object)
-                for name in dict.fromkeys(names.tolist()):
-                    pieces[name].append(rows[names == name])
-        joined = {name: np.concatenate(each) for name, each in pieces.items()}
-        known = {name: rows[(rows > 0).all(axis=1)] for name, rows in joined.items()}
-        return {name: rows[np.argsort(rows[:, 0], kind="stable")] for name, rows in known.items()}
+
+def _look(newest: dict[Moment, tuple[int, int, int]], symbol: str, moments: list[int], rows: Ints) -> None:
+    """Keep for each moment the newest quote up to it; of equal times the last in log order."""
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    places = np.searchsorted(rows[:, 0], moments, "right") - 1
+    for moment, place in zip(moments, places.tolist(), strict=True):
+        if place < 0:
+            continue
+        time, bid, ask = rows[place].tolist()
+        known = newest.get((symbol, moment))
+        if known is None or known[0] <= time:
+            newest[symbol, moment] = time, bid, ask
+
+
+def _told(time: int, bid: int, ask: int) -> str:
+    return f"{number(bid / _SCALE)} / {number(ask / _SCALE)} at {iso_time(time)}"

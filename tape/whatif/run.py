@@ -1,7 +1,7 @@
 """``whatif_from``: the recorded window under another configuration, from any source of recorded topics."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from tapedeck.schemas.columns import NULL
 from tapedeck.schemas.errors import ConfigInvalid, Fatal
@@ -11,15 +11,15 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.tape.whatif.account_diff import AccountDiff
-from tapedeck.tape.whatif.accounts import outcome_of
+from tapedeck.tape.whatif.accounts import Proposal, proposal_of
 from tapedeck.tape.whatif.chained import Still
 from tapedeck.tape.whatif.changes import ABSENT, Between, Change
 from tapedeck.tape.whatif.diff import Diff, Difference, Part, Unpriced
-from tapedeck.tape.whatif.inbox import INBOX, inbox_of, records_of
+from tapedeck.tape.whatif.inbox import INBOX, Inbox, records_of
 from tapedeck.tape.whatif.market import Market
 from tapedeck.tape.whatif.market_diff import MarketDiff
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
-from tapedeck.tape.whatif.quotes import StockQuotes
+from tapedeck.tape.whatif.quotes import stock_quotes
 from tapedeck.tape.whatif.tables import Decisions
 
 _INPUTS = ("bars", "universe", INBOX)
@@ -58,7 +58,7 @@ class _Run:
         accounts = self._accounts(account)
         market = Market(self._source, between, self._calendar)
         since, until = self._window(market.recorded, since, until)
-        proposals = {each: records_of(self._source, "proposals", each) for each in accounts}
+        proposals = {each: self._proposals(each) for each in accounts}
         self._check_digests(market.recorded, proposals.values(), since, until)
         market.run()
         found = MarketDiff(market, between)
@@ -69,8 +69,8 @@ class _Run:
             if not _configured(between.changed, each):
                 everything += _gone(each, proposals[each])
                 continue
-            rows = inbox_of(self._source, each)
-            folded.append(AccountDiff(each, between, self._calendar, rows=rows, proposals=proposals[each],
+            inbox = Inbox(self._source, each)
+            folded.append(AccountDiff(each, between, self._calendar, rows=inbox, proposals=proposals[each],
                                       signals=signals))  # fmt: skip
             everything += folded[-1].differences
         inside = [each for each in everything if since <= each.at < until]
@@ -98,13 +98,16 @@ class _Run:
             return [each.account_id for each in self._between.base.accounts]
         return [self._between.base.account(account).account_id]
 
+    def _proposals(self, account: str) -> list[Proposal]:
+        return [proposal_of(body) for body in records_of(self._source, "proposals", account)]
+
     def _window(self, recorded: Decisions, since: int | None, until: int | None) -> tuple[int, int]:
         if since is not None and until is not None and since >= until:
             raise Fatal("the window is empty", value=f"{iso_time(since)} to {iso_time(until)}",
                         remedy="--from must be before --to")  # fmt: skip
-        if not len(recorded):
+        if not recorded.days:
             raise Fatal("no decision is kept here", remedy="play a tape first, or name another --prefix")
-        first, last = int(recorded.event_times.min()), int(recorded.event_times.max())
+        first, last = recorded.first, recorded.last
         if recorded.complete != NULL:  # of a later minute some symbols are not decided yet
             last = min(last, recorded.complete + MINUTE_US)
         kept = f"decisions are kept from {iso_time(first)} to {iso_time(last)}"
@@ -121,11 +124,11 @@ class _Run:
         return any(first > 0 for first, _ in self._source.ends([name]).values())
 
     def _check_digests(
-        self, recorded: Decisions, proposals: Iterable[Sequence[dict[str, Any]]], since: int, until: int
+        self, recorded: Decisions, proposals: Iterable[Sequence[Proposal]], since: int, until: int
     ) -> None:
         digests = recorded.digests(since, until)
-        inside = (body for each in proposals for body in each if since <= body["event_time"] < until)
-        digests |= {body["config_digest"] for body in inside}
+        inside = (made for each in proposals for made in each if since <= made.at < until)
+        digests |= {made.config_digest for made in inside}
         self._before = sorted(recorded.digests(0, since) - {self._between.base.digest})
         other = sorted(digests - {self._between.base.digest})
         if other:
@@ -137,32 +140,21 @@ class _Run:
             )
 
     def _compared(
-        self, market: Market, proposals: Iterable[Sequence[dict[str, Any]]], since: int, until: int
+        self, market: Market, proposals: Iterable[Sequence[Proposal]], since: int, until: int
     ) -> tuple[dict[Part, int], dict[Part, int]]:
-        inside = [b for each in proposals for b in each if since <= b["event_time"] < until]
+        inside = [made for each in proposals for made in each if since <= made.at < until]
         decisions, signals = market.recorded.counts(since, until)
         places, listed = market.recorded_places.counts(since, until)
-        approved = sum(outcome_of(body).acts for body in inside)
+        approved = sum(made.outcome.acts for made in inside)
         compared = {Part.WATCHLIST: places, Part.DECISION: decisions, Part.PROPOSAL: len(inside)}
         return compared, {Part.WATCHLIST: listed, Part.DECISION: signals, Part.PROPOSAL: approved}
 
     def _unpriced(
         self, found: MarketDiff, accounts: Sequence[AccountDiff], since: int, until: int
     ) -> Iterable[Unpriced]:
-        quotes = StockQuotes(self._source)
-        for key, each in found.decisions.items():
-            if not since <= each.at < until or not isinstance(each.now, DecisionOutcome) or not each.now.acts:
-                continue
-            for account in accounts:
-                if each.was is None or not each.was.acts or (key.symbol, key.t) in account.unanswered:
-                    quote = quotes.at(key.symbol, each.at)
-                    yield Unpriced(
-                        account=account.account_id,
-                        symbol=key.symbol,
-                        at=each.at,
-                        outcome=each.now,
-                        quote=quote,
-                    )
+        asked = list(_asked(found, accounts, since, until))
+        quotes = stock_quotes(self._source, {(each.symbol, each.at) for each in asked})
+        return (replace(each, quote=quotes.get((each.symbol, each.at))) for each in asked)
 
     def _notes(
         self, differences: Sequence[Difference], accounts: Sequence[AccountDiff], unpriced: Sequence[Unpriced]
@@ -210,24 +202,35 @@ def _notes_of(changes: Iterable[Change]) -> Iterable[str]:
             yield f"{change.path} has no inbox on the tape: nothing can be said about it."
 
 
+def _asked(found: MarketDiff, accounts: Sequence[AccountDiff], since: int, until: int) -> Iterable[Unpriced]:
+    """The signals of the window that the tape has no answers for, without their quotes."""
+    for key, each in found.decisions.items():
+        if not since <= each.at < until or not isinstance(each.now, DecisionOutcome) or not each.now.acts:
+            continue
+        for account in accounts:
+            if each.was is None or not each.was.acts or (key.symbol, key.t) in account.unanswered:
+                named = account.account_id
+                yield Unpriced(account=named, symbol=key.symbol, at=each.at, outcome=each.now, quote=None)
+
+
 def _configured(config: Config, account_id: str) -> bool:
     return any(each.account_id == account_id for each in config.accounts)
 
 
-def _gone(account_id: str, proposals: Sequence[dict[str, Any]]) -> list[Difference]:
+def _gone(account_id: str, proposals: Sequence[Proposal]) -> list[Difference]:
     """Everything that an account proposed which the changed configuration does not have."""
     return [
         Difference(
             part=Part.PROPOSAL,
-            at=body["event_time"],
-            symbol=body["symbol"],
-            subject=body["signal_id"],
+            at=made.at,
+            symbol=made.symbol,
+            subject=made.signal_id,
             account=account_id,
-            was=outcome_of(body),
+            was=made.outcome,
             now=None,
             causes=(f"accounts.{account_id}",),
         )
-        for body in proposals
+        for made in proposals
     ]
 
 

@@ -157,26 +157,30 @@ def _mark_message(name: str, partition: int, label: int) -> Message:
 
 def write_year(cluster: Cluster, sessions: int = YEAR) -> Size:
     """Write bars and universe of the last ``sessions`` sessions; their topics are there already."""
-    parts: dict[int, list[int]] = {part: [] for part in range(cluster.layout.partitions("bars"))}
-    for number, symbol in enumerate(SYMBOLS):
-        parts[cluster.layout.partition("bars", {"symbol": symbol})].append(number)
-    minutes = 0
     with BulkWriter(cluster) as writer:
-        for number, session in enumerate(_sessions(sessions)):
-            if number == 0:
-                _begin(writer, cluster.layout, int(session.minutes[0]) - MINUTE_US)
-            labels = session.minutes.tolist()
-            writer.write(Block.of([_mark_message("universe", 0, label) for label in labels]))
-            for part, symbols in parts.items():
-                writer.write(_block(session, part, symbols))
-            minutes += len(labels)
+        for block in year_blocks(cluster.layout, sessions):
+            writer.write(block)
+    minutes = sum(len(session.minutes) for session in _sessions(sessions))
     return Size(sessions, minutes, minutes * len(SYMBOLS))
 
 
-def _begin(writer: BulkWriter, layout: Layout, label: int) -> None:
+def year_blocks(layout: Layout, sessions: int) -> Iterator[Block]:
+    """The records of bars and universe of the last ``sessions`` sessions; each block's offsets begin at 0."""
+    parts: dict[int, list[int]] = {part: [] for part in range(layout.partitions("bars"))}
+    for number, symbol in enumerate(SYMBOLS):
+        parts[layout.partition("bars", {"symbol": symbol})].append(number)
+    for number, session in enumerate(_sessions(sessions)):
+        if number == 0:
+            yield from _beginning(layout, int(session.minutes[0]) - MINUTE_US)
+        yield Block.of([_mark_message("universe", 0, label) for label in session.minutes.tolist()])
+        for part, symbols in parts.items():
+            yield _block(session, part, symbols)
+
+
+def _beginning(layout: Layout, label: int) -> Iterator[Block]:
     """What stands before the first minute: a watermark in every partition, and the universe."""
     for part in range(layout.partitions("bars")):
-        writer.write(Block.of([_mark_message("bars", part, label)]))
+        yield Block.of([_mark_message("bars", part, label)])
     body = universe_body(SYMBOLS, source="DEFAULT", created_at=label, origin=ORIGIN)
     universe = Message("universe", 0, 0, label // 1000, b"universe", encode("universe", body), ())
-    writer.write(Block.of([_mark_message("universe", 0, label), universe]))
+    yield Block.of([_mark_message("universe", 0, label), universe])

@@ -11,10 +11,10 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.whatif.account_diff import AccountDiff
-from tapedeck.tape.whatif.accounts import AccountFold, recorded_rows, refold
+from tapedeck.tape.whatif.accounts import AccountFold, proposal_of, recorded_rows, refold
 from tapedeck.tape.whatif.changes import Between, changes_between
 from tapedeck.tape.whatif.diff import Part, Standing
-from tapedeck.tape.whatif.inbox import Corrected, inbox_of, payload_of, records_of
+from tapedeck.tape.whatif.inbox import Corrected, Inbox, payload_of, records_of
 from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome
 from tapedeck.tape.whatif.report import as_html
 from tapedeck.tape.whatif.text import as_text
@@ -89,7 +89,7 @@ def test_several_limits_at_once_leave_nothing_unexplained_and_blame_nothing_that
 def test_an_order_that_is_not_sent_leaves_no_position_and_no_difference_with_the_broker() -> None:
     """Its replies and fills are on the tape, and the broker's readings show its position."""
     config = changed("large", limits={"allowed_actions": ("BUY_PUT", "BUY_STOCK", "SELL_STOCK")})
-    rows = inbox_of(day(), "large")
+    rows = list(Inbox(day(), "large"))
     base, again = (AccountFold(each, "large", xnys()) for each in (CONFIG, config))
     sent = refold(base, rows, recorded_rows)
     seen: list[set[str]] = []
@@ -102,15 +102,18 @@ def test_an_order_that_is_not_sent_leaves_no_position_and_no_difference_with_the
     found = refold(again, rows, correct)
     gone = set(sent.orders) - set(found.orders)
     assert len(gone) == 1
-    options = {sent.proposals[identity]["instrument"] for identity in gone}
+    options = {sent.proposals[identity].outcome.instrument for identity in gone}
     assert not options & set().union(*seen)
     plain = refold(again, rows, recorded_rows)  # the recorded replies as they are: a position nobody ordered
     assert plain.proposals != found.proposals
-    assert not any("NEEDS_RECONCILE" in {g["reason"] for g in b["gates"]} for b in found.proposals.values())
+    assert not any(
+        "NEEDS_RECONCILE" in {reason for _, reason in made.outcome.refused}
+        for made in found.proposals.values()
+    )
 
 
 def test_the_brokers_readings_are_corrected_by_fills_that_did_not_happen() -> None:
-    rows = inbox_of(day(), "large")
+    rows = list(Inbox(day(), "large"))
     sent = refold(AccountFold(CONFIG, "large", xnys()), rows, recorded_rows)
     corrected = Corrected(frozenset(sent.orders.values()), {})
     config = changed("large", limits={"allowed_actions": ("BUY_PUT", "BUY_STOCK", "SELL_STOCK")})
@@ -163,10 +166,11 @@ def test_an_account_that_is_left_out_loses_its_proposals_and_one_that_is_added_h
 
 
 def test_proposals_that_do_not_come_out_again_are_counted() -> None:
-    rows, proposals = inbox_of(day(), "tiny"), records_of(day(), "proposals", "tiny")
-    proposals[0] = proposals[0] | {"verdict": "APPROVED"}
+    proposals = [proposal_of(body) for body in records_of(day(), "proposals", "tiny")]
+    first = proposals[0]
+    proposals[0] = first._replace(outcome=first.outcome._replace(verdict="APPROVED"))
     between = Between(CONFIG, changed("tiny", limits={"max_daily_loss": Decimal(1000)}))
-    found = AccountDiff("tiny", between, xnys(), rows=rows, proposals=proposals, signals={})
+    found = AccountDiff("tiny", between, xnys(), rows=Inbox(day(), "tiny"), proposals=proposals, signals={})
     assert found.not_again == 1
 
 
