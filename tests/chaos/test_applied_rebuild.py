@@ -27,7 +27,7 @@ from tests.sim.tapes import CONFIG, small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 SPLIT = small_tape().minutes[MINUTES][60].label
-BACK_S = 10.0
+BACK_S = 60.0
 
 
 class Died(Exception):
