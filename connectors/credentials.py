@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tapedeck.connectors.secrets import from_file
 from tapedeck.schemas.errors import Fatal
 
 
@@ -22,23 +23,10 @@ def resolve(reference: str, environment: Mapping[str, str] = os.environ) -> str:
     Raises Fatal naming the reference, never a value.
     """
     if "/" in reference:
-        return _from_file(Path(reference).expanduser(), reference)
+        return from_file(Path(reference).expanduser(), "a credential")
     value = environment.get(reference, "").strip()
     if not value:
         raise Fatal("a credential is missing", value=reference, remedy="set this environment variable")
-    return value
-
-
-def _from_file(path: Path, reference: str) -> str:
-    try:
-        open_to_others = path.stat().st_mode & 0o077
-        value = path.read_text().strip()
-    except OSError as error:
-        raise Fatal(f"a secret file cannot be read: {error.strerror}", value=reference) from None
-    if open_to_others:
-        raise Fatal("a secret file can be read by others", value=reference, remedy="chmod 600 it")
-    if not value:
-        raise Fatal("a secret file is empty", value=reference)
     return value
 
 

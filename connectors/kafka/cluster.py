@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tapedeck.connectors.kafka.security import Security
 from tapedeck.topics.catalogue import Layout
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
@@ -16,19 +17,24 @@ class Cluster:
     """A Kafka cluster and how the catalogue lies on it. It holds no connection, so it may be pickled.
 
     ``bootstrap``: ``host:port``, more of them behind commas. ``expected_id``: the cluster id that must answer
-    there, empty where any may.
+    there, empty where any may. ``security``: how it is reached, and as whom.
     """
 
     bootstrap: str
     layout: Layout = field(default_factory=Layout)
     client_id: str = "tapedeck"
     expected_id: str = ""
+    security: Security = field(default_factory=Security)
 
     @classmethod
     def described(cls, bootstrap: str, prefix: str, environment: Mapping[str, str]) -> "Cluster":
-        """The cluster at ``bootstrap``, with the rest from TAPE_CLUSTER_ID and the variables of a Layout."""
+        """The cluster at ``bootstrap``; TAPE_CLUSTER_ID and the variables of Layout and Security say more.
+
+        Raises ConfigInvalid where they do not fit together.
+        """
         layout = Layout.described(prefix, environment)
-        return cls(bootstrap, layout, expected_id=environment.get(CLUSTER_ID, ""))
+        expected = environment.get(CLUSTER_ID, "")
+        return cls(bootstrap, layout, expected_id=expected, security=Security.described(environment))
 
     @property
     def prefix(self) -> str:
@@ -46,6 +52,7 @@ class Cluster:
             "TAPE_PREFIX": self.layout.prefix,
             "TAPE_SYMBOL_PARTITIONS": str(self.layout.symbol_partitions),
             "TAPE_ACCOUNT_PARTITIONS": str(self.layout.account_partitions),
+            **dict(self.security.given),
         }
 
     def librdkafka(self, role: str, **settings: object) -> dict[str, Any]:
@@ -55,6 +62,7 @@ class Cluster:
             "bootstrap.servers": self.bootstrap,
             "client.id": f"{self.client_id}-{role}",
             **quiet,
+            **self.security.librdkafka(),
             **settings,
         }
 
