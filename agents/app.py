@@ -11,6 +11,7 @@ from mode.utils.queues import ThrowableQueue
 
 from tapedeck.agents.assignor import SoleOwner
 from tapedeck.agents.consumer import use_in
+from tapedeck.agents.credentials import credentials
 from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
@@ -65,6 +66,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
     made = TapeApp(
         group,
         broker=settings.cluster.faust_broker(),
+        broker_credentials=credentials(settings.cluster.security),
         datadir=str(home),
         store="rocksdb://",
         topic_allow_declare=False,

@@ -29,9 +29,10 @@ import aiokafka
 from aiokafka.errors import IllegalStateError
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP, ServiceT
 
+from tapedeck.agents.credentials import follow_password
 from tapedeck.agents.gaps import last_record_end
 from tapedeck.connectors.kafka.admin import admin_of
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -59,10 +60,18 @@ class CommittedThread(AIOKafkaConsumerThread):
     """The consumer thread that reads committed records alone."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        return _committed(super()._create_worker_consumer(transport))
+        return self._told(super()._create_worker_consumer(transport))
 
     def _create_client_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        return _committed(super()._create_client_consumer(transport))
+        return self._told(super()._create_client_consumer(transport))
+
+    def _told(self, consumer: aiokafka.AIOKafkaConsumer) -> aiokafka.AIOKafkaConsumer:
+        """Before it starts: Faust has no settings for these."""
+        security = cast(Clustered, self.app).cluster.security
+        consumer._isolation_level = _ISOLATION
+        consumer._client_rack = security.rack or None
+        follow_password(consumer._client, security)
+        return consumer
 
     def highwater(self, tp: TP) -> int:
         """The end of what can be read, as far as the last fetch has told; 0 before it."""
@@ -114,12 +123,6 @@ class Clustered(Protocol):
     """An app that says which cluster it runs on."""
 
     cluster: Cluster
-
-
-def _committed(consumer: aiokafka.AIOKafkaConsumer) -> aiokafka.AIOKafkaConsumer:
-    """Before it starts: Faust has no setting for it."""
-    consumer._isolation_level = _ISOLATION
-    return consumer
 
 
 class TapeConsumer(Consumer):
@@ -225,8 +228,18 @@ class TapeConsumer(Consumer):
                 await asyncio.sleep(0)
 
 
+class TapeProducer(Producer):
+    """Faust's producer, told of a password that was replaced."""
+
+    def _new_producer(self, *args: Any, **kwargs: Any) -> aiokafka.AIOKafkaProducer:
+        made = super()._new_producer(*args, **kwargs)
+        follow_password(made.client, cast(Clustered, self.app).cluster.security)
+        return made
+
+
 def use_in(transport: Any) -> Transport:
-    """``transport`` with this consumer."""
+    """``transport`` with this consumer and producer."""
     assert isinstance(transport, Transport)
     transport.Consumer = TapeConsumer  # type: ignore[misc]
+    transport.Producer = TapeProducer  # type: ignore[misc]
     return transport

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described, describe_ids
 from tapedeck.connectors.kafka.reading import new_consumer
@@ -263,7 +264,7 @@ def admin_of(cluster: Cluster) -> AdminClient:
 
     Hold it until its futures are done; its end fails them.
     """
-    return AdminClient(cluster.librdkafka("admin"))
+    return admin_client(cluster, "admin")
 
 
 def _unreachable(cluster: Cluster, error: KafkaException) -> Retry:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tapedeck.connectors.kafka.security import Security
+from tapedeck.connectors.kafka.security import OAUTH, Security
+from tapedeck.connectors.kafka.tls import open_socket
 from tapedeck.topics.catalogue import Layout
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
@@ -63,18 +64,29 @@ class Cluster:
             "client.id": f"{self.client_id}-{role}",
             **quiet,
             **self.security.librdkafka(),
+            **self._tokens(),
             **settings,
         }
+
+    def _tokens(self) -> dict[str, Any]:
+        if self.security.mechanism != OAUTH:
+            return {}
+        from tapedeck.connectors.kafka.tokens import token_of  # noqa: PLC0415 - needed by few
+
+        def renew(_: str) -> tuple[str, float, str, dict[str, str]]:
+            token = token_of(self.security)
+            principal = self.security.client or "tapedeck"
+            return token.text, token.expires_at, principal, dict(self.security.extensions)
+
+        return {"oauth_cb": renew}
 
     def faust_broker(self) -> str:
         """The ``broker`` of a Faust app."""
         return f"kafka://{self.bootstrap.replace(',', ';')}"
 
     def open_socket(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """A connection to one broker. Raises OSError."""
-        opened = socket.create_connection((host, port), timeout=timeout_s)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return opened
+        """A connection to one broker. Raises OSError, Fatal for certificates at fault."""
+        return open_socket(self.security, host, port, timeout_s)
 
 
 def accepts(address: str, timeout_s: float = 1.0) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
+from confluent_kafka.admin import ConsumerGroupDescription
 
+from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.merge import Part
@@ -32,7 +33,7 @@ class KafkaGroups:
 
     def __init__(self, cluster: Cluster) -> None:
         self._bootstrap, self._layout = cluster.bootstrap, cluster.layout
-        self._admin = AdminClient(cluster.librdkafka("groups"))
+        self._admin = admin_client(cluster, "groups")
 
     def members(self, group: str) -> list[str]:
         """The members, as client id and host. Raises Retry where the broker does not answer."""

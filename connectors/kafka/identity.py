@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
-from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster, accepts
+from tapedeck.connectors.kafka.clients import admin_client
+from tapedeck.connectors.kafka.cluster import CLUSTER_ID, Cluster
+from tapedeck.connectors.kafka.security import PLAINTEXT
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.topics.catalogue import Layout, Spread, topic
 
@@ -21,7 +22,7 @@ _SETTINGS = {Spread.SYMBOL: "TAPE_SYMBOL_PARTITIONS", Spread.ACCOUNT: "TAPE_ACCO
 def ask_cluster_id(cluster: Cluster, timeout_s: float) -> str:
     """The id of the cluster that answers. Raises KafkaException."""
     silent = {"log_level": 0, "socket.timeout.ms": max(10, int(timeout_s * 1000))}
-    client = AdminClient(cluster.librdkafka("identity", **silent))
+    client = admin_client(cluster, "identity", **silent)
     description = client.describe_cluster(request_timeout=timeout_s).result(timeout_s + 1)
     return str(description.cluster_id)
 
@@ -29,25 +30,19 @@ def ask_cluster_id(cluster: Cluster, timeout_s: float) -> str:
 def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
     """The id of the cluster that answers; it must be the expected one, where one is.
 
-    Raises Fatal: nobody listens (stopped), a connection is accepted and nothing answers (frozen), or another
-    cluster answers.
+    Raises Fatal: nobody listens (stopped), a connection is accepted and nothing answers (frozen), the
+    listener is of another kind or refuses the certificate or login, or another cluster answers.
     """
-    first = cluster.bootstrap.split(",", maxsplit=1)[0]
-    remedy = "start it, or check KAFKA_BOOTSTRAP_SERVERS"
-    if not any(accepts(address) for address in cluster.bootstrap.split(",")):
-        raise Fatal("no Kafka broker listens there: it is stopped", value=first, remedy=remedy)
+    if cluster.security.protocol != PLAINTEXT:
+        _demand_answer(cluster, timeout_s)  # what librdkafka cannot do it tries again until the time is over
     try:
         found = ask_cluster_id(cluster, timeout_s)
     except KafkaException as error:
-        if not accepts(first):
-            raise Fatal(
-                "the Kafka broker went away while it was asked", value=first, remedy=remedy
-            ) from error
+        _demand_answer(cluster, timeout_s)
         raise Fatal(
-            f"the Kafka broker accepts connections but has not answered within {timeout_s:g} s: "
-            "it is frozen, overloaded or no Kafka",
-            value=first,
-            remedy="look at its process and log, then restart it",
+            f"the Kafka broker did not answer within {timeout_s:g} s: {error.args[0].str()}",
+            value=cluster.bootstrap,
+            remedy="do this again; where that does not help, look at its process and log",
         ) from error
     if cluster.expected_id and found != cluster.expected_id:
         raise Fatal(
@@ -57,6 +52,14 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
             remedy=f"nothing was written; stop the other broker, or correct the address or {CLUSTER_ID}",
         )
     return found
+
+
+def _demand_answer(cluster: Cluster, timeout_s: float) -> None:
+    """Raise Fatal where a connection to the cluster, made step by step, shows what is wrong."""
+    from tapedeck.connectors.kafka.diagnosis import diagnose  # noqa: PLC0415 - needed where something is wrong
+
+    if (fault := diagnose(cluster, timeout_s)) is not None:
+        raise fault
 
 
 UNKNOWN_ID = b""
@@ -80,8 +83,8 @@ def describe_ids(
     wires = {cluster.layout.wire_name(name): name for name in names}
     if not wires:
         return {}
-    admin = AdminClient(cluster.librdkafka("identity"))
-    answers = admin.describe_topics(TopicCollection(list(wires)), request_timeout=timeout_s)
+    client = admin_client(cluster, "identity")
+    answers = client.describe_topics(TopicCollection(list(wires)), request_timeout=timeout_s)
     found: dict[str, Described | None] = {}
     for wire, answer in answers.items():
         try:

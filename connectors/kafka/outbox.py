@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from tapedeck.connectors.kafka.clients import producer_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.wire import Wire
@@ -88,20 +89,16 @@ class Outbox:
         self._bootstrap = cluster.bootstrap
         self._away = False
         self._quiet_until = 0.0
-        self._producer = Producer(
-            cluster.librdkafka(
-                role,
-                **{
-                    "enable.idempotence": True,
-                    "linger.ms": linger_ms,
-                    "message.timeout.ms": 0,
-                    **_COMPRESSION,
-                    "queue.buffering.max.messages": _MAX_IN_QUEUE,
-                    "socket.nagle.disable": True,
-                    "error_cb": self._on_error,
-                },
-            )
-        )
+        settings = {
+            "enable.idempotence": True,
+            "linger.ms": linger_ms,
+            "message.timeout.ms": 0,
+            **_COMPRESSION,
+            "queue.buffering.max.messages": _MAX_IN_QUEUE,
+            "socket.nagle.disable": True,
+            "error_cb": self._on_error,
+        }
+        self._producer = producer_client(cluster, role, **settings)
         self._open = True
         self._thread = threading.Thread(target=self._serve, name=f"{role}-delivery", daemon=True)
         self._thread.start()

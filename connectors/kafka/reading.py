@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from confluent_kafka import Consumer
 from confluent_kafka import Message as KafkaMessage
 
+from tapedeck.connectors.kafka.clients import consumer_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -32,18 +33,13 @@ def to_message(record: KafkaMessage, layout: Layout) -> Message:
 
 def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
     """A consumer that belongs to no group's work: nothing is committed. Close it soon."""
-    return Consumer(
-        cluster.librdkafka(
-            "reader",
-            **{
-                "group.id": "tapedeck-reader",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-                **settings,
-            },
-        )
-    )
+    wanted = {
+        "group.id": "tapedeck-reader",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 50,
+    }
+    return consumer_client(cluster, "reader", **{**wanted, **settings})
 
 
 def ends_of(cluster: Cluster, names: Iterable[str]) -> dict[Part, tuple[int, int]]:

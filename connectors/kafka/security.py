@@ -14,7 +14,8 @@ from tapedeck.schemas.errors import ConfigInvalid, Fatal
 PROTOCOL = "KAFKA_SECURITY_PROTOCOL"
 CLIENT_CONFIG = "KAFKA_CLIENT_CONFIG"
 PASSWORD = "KAFKA_SASL_PASSWORD"
-PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+PLAINTEXT = "PLAINTEXT"
+PROTOCOLS = (PLAINTEXT, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 OAUTH = "OAUTHBEARER"
 
@@ -51,7 +52,7 @@ class Security:
     what a properties file may hold in place of paths.
     """
 
-    protocol: str = "PLAINTEXT"
+    protocol: str = PLAINTEXT
     mechanism: str = ""
     username: str = ""
     password: Secret = _NOTHING
@@ -90,7 +91,7 @@ class Security:
                 said[setting] = str(Path(value).expanduser().absolute()) if setting in _FILES else value
                 given[variable] = said[setting]
         made = cls(
-            protocol=said.get("security.protocol", "").upper() or "PLAINTEXT",
+            protocol=said.get("security.protocol", "").upper() or PLAINTEXT,
             mechanism=said.get("sasl.mechanism", "").upper(),
             username=said.get("sasl.username", ""),
             password=secrets["sasl.password"],
@@ -195,7 +196,7 @@ class Security:
     def librdkafka(self) -> dict[str, Any]:
         """The options of a librdkafka client. Raises Fatal where a secret cannot be read."""
         found: dict[str, Any] = {"client.rack": self.rack} if self.rack else {}
-        if self.protocol != "PLAINTEXT":
+        if self.protocol != PLAINTEXT:
             found["security.protocol"] = self.protocol
         if self.tls:
             found |= {

@@ -9,10 +9,10 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tapedeck.connectors.kafka.bulk import fetches
-from tapedeck.connectors.kafka.bulk.brokers import Connection, Passing
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.connection import Connection, Passing
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic
 from tapedeck.connectors.tapes.marks import last_watermarks

@@ -1,24 +1,15 @@
-"""Requests to the brokers of a cluster, one after the other over plain sockets.
+"""The brokers of a cluster: who leads which partition, and connections to them."""
 
-The requests and answers are aiokafka's protocol classes; its client is not used: it decodes a fetch with
-several copies of the records and needs an event loop and a background task in every process that reads.
-"""
-
-import io
-import struct
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import numpy as np
-from aiokafka import errors
 from aiokafka.conn import collect_hosts
-from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.connection import Connection, Passing, demand
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.blocks import Bytes
 
 SILENT_S = 15.0
 """How long a broker may be silent."""
@@ -26,39 +17,12 @@ SILENT_S = 15.0
 _PAUSE_S = 0.1
 _NEW_S = 1.0
 _UNKNOWN, _INVALID = 3, 17
-_MOST_BYTES = 1 << 30
-_PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
-"""Error codes of a cluster that elects leaders, starts or has just created a topic."""
-
 _Answer = TypeVar("_Answer")
 
 _Address = tuple[str, int]
 
 WirePart = tuple[str, int]
 """A partition by its topic's name on the cluster."""
-
-
-class Passing(Exception):
-    """A fault that may be over soon: a connection that broke, a partition without a leader.
-
-    ``remedy``: what to do where it is not.
-    """
-
-    def __init__(
-        self, what: str, remedy: str = "check that it runs (`tape status`), then do this again"
-    ) -> None:
-        super().__init__(what)
-        self.remedy = remedy
-
-
-def demand(code: int, what: str) -> None:
-    """Return for code 0. Raises Passing for a fault of the moment and Fatal for any other."""
-    if code == 0:
-        return
-    name = errors.for_code(code).__name__
-    if code in _PASSING:
-        raise Passing(f"{what}: {name} ({code})")
-    raise Fatal(f"the broker refused: {what}: {name} ({code})", remedy="see the broker's log")
 
 
 def _throttle_of(answer: Any) -> int:
@@ -85,103 +49,6 @@ class Patience:
                 remedy=fault.remedy,
             ) from None
         time.sleep(_PAUSE_S)
-
-
-class Connection:
-    """A socket to one broker. What fails raises Passing, and the connection is of no more use."""
-
-    def __init__(self, cluster: Cluster, host: str, port: int, silent_s: float) -> None:
-        try:
-            self._socket = cluster.open_socket(host, port, silent_s)
-        except OSError as error:
-            raise Passing(f"{host}:{port}: {error}") from None
-        self._where, self._client_id = f"{host}:{port}", f"{cluster.client_id}-bulk"
-        self._sent = 0
-        self._request: Any = None
-        self._versions: dict[int, tuple[int, int]] = {}
-        try:
-            answer = self.ask(ApiVersionRequest())
-        except (Passing, Fatal):
-            self.close()
-            raise
-        self._versions = {key: (low, high) for key, low, high in answer.api_versions}
-
-    def send(self, request: Any) -> Any:
-        """Send an aiokafka request; returns it in the version that this broker speaks."""
-        try:
-            self._request = request.prepare(self._versions)
-        except (NotImplementedError, errors.IncompatibleBrokerVersion):
-            raise self._other_versions(request) from None
-        self._sent += 1
-        head = self._request.build_request_header(correlation_id=self._sent, client_id=self._client_id)
-        body = head.encode() + self._request.encode()
-        try:
-            self._socket.sendall(struct.pack(">i", len(body)) + body)
-        except OSError as error:
-            raise self._broken(error) from None
-        return self._request
-
-    def receive(self) -> Bytes:
-        """The answer to the request that was sent last, from its correlation id on. In new memory.
-
-        Raises Fatal where something else than a broker answers.
-        """
-        head = np.empty(8, dtype=np.uint8)
-        self._read(head.data)
-        size, correlation = (int(number) for number in head.view(">i4"))
-        if not 4 <= size <= _MOST_BYTES or correlation != self._sent:
-            remedy = "check the address, and that its listener is a plain one"
-            raise Fatal(
-                f"what answers at {self._where} does not speak Kafka", value=bytes(head), remedy=remedy
-            )
-        frame = np.empty(size, dtype=np.uint8)
-        frame[:4] = head[4:]
-        self._read(frame.data[4:])
-        return frame
-
-    def ask(self, request: Any) -> Any:
-        """Send a request and wait for its answer."""
-        self.send(request)
-        return self.answer()
-
-    def answer(self) -> Any:
-        """The answer to the request that was sent last."""
-        frame = io.BytesIO(self.receive().data)
-        self._request.parse_response_header(frame)
-        return self._request.RESPONSE_TYPE.decode(frame)
-
-    def fileno(self) -> int:
-        """For ``select``."""
-        return self._socket.fileno()
-
-    def _read(self, into: memoryview) -> None:
-        got = 0
-        try:
-            while got < len(into):
-                size = self._socket.recv_into(into[got:])
-                if size == 0:
-                    raise Passing(f"{self._where} closed the connection")
-                got += size
-        except OSError as error:
-            raise self._broken(error) from None
-
-    def _other_versions(self, request: Any) -> Fatal:
-        name, spoken = type(request).__name__, self._versions.get(request.API_KEY)
-        newest = max((each.API_VERSION for each in getattr(request, "_CLASSES", ())), default=0)
-        too_new = spoken is not None and spoken[0] > newest
-        return Fatal(
-            f"the broker at {self._where} does not speak a version of {name} that is understood here",
-            value="v{} to v{}".format(*spoken) if spoken else "none",
-            remedy=f"use a tapedeck that is newer than this one, which goes up to v{newest}"
-            if too_new
-            else "use Kafka 0.11 or newer",
-        )
-
-    def _broken(self, error: OSError) -> Passing:
-        return Passing(f"{self._where}: {error or type(error).__name__}")
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class Brokers:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from aiokafka.protocol.fetch import FetchRequest
 
-from tapedeck.connectors.kafka.bulk.brokers import Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.brokers import Brokers, WirePart
 from tapedeck.connectors.kafka.bulk.offsets import READ_COMMITTED, ends_of
+from tapedeck.connectors.kafka.connection import Connection, Passing, demand
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Bytes
 

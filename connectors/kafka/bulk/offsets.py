@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from aiokafka.protocol.offset import OffsetRequest
 
-from tapedeck.connectors.kafka.bulk.brokers import Brokers, WirePart, demand
+from tapedeck.connectors.kafka.bulk.brokers import Brokers, WirePart
+from tapedeck.connectors.kafka.connection import demand
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 """Isolation levels: all records, or those that nothing withdraws any more."""

@@ -17,9 +17,10 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from tapedeck.connectors.kafka.bulk import kernel as K
-from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, Connection, Passing, WirePart, demand
+from tapedeck.connectors.kafka.bulk.brokers import SILENT_S, Brokers, WirePart
 from tapedeck.connectors.kafka.bulk.records import contiguous, seal
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.connection import Connection, Passing, demand
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block, Bytes
 from tapedeck.streams.merge import Part
