@@ -13,7 +13,7 @@ from tapedeck.schemas.errors import Fatal
 class Secret:
     """A secret that stands in a variable or in a file. ``name`` is what it is called in messages."""
 
-    name: str
+    name: str = field(compare=False)
     value: str = field(default="", repr=False)
     path: str = ""
 

@@ -21,6 +21,7 @@ from tapedeck.connectors.kafka.bulk.records import contiguous, seal
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.security import Security
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.contract import Message
 from tapedeck.topics.catalogue import Layout
@@ -89,11 +90,13 @@ class Scripted:
         ]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def metadata(self, leader=1, code=0):
+    def metadata(self, leader=1, code=0, others=()):
+        """``others``: brokers beside this one, which is node 1: the second is node 2."""
         parts = [(0 if leader >= 0 else NO_LEADER, 0, leader, [1], [1], [])]
+        nodes = enumerate((self, *others), start=1)
         return (
             0,
-            [(1, "127.0.0.1", self.port, None)],
+            [(node, "127.0.0.1", each.port, None) for node, each in nodes],
             "c",
             1,
             [(code, "p.bars", False, [] if code else parts)],
@@ -152,8 +155,8 @@ def batch(base, count=3):
     return struct.pack(">q", base) + bytes(seal(out, filling, (-1, -1), -1))[8:]
 
 
-def fetched(records=b"", code=0, end=6, throttle=0):
-    return (throttle, 0, 1, [("p.bars", [(0, code, end, end, 0, None, -1, records)])])
+def fetched(records=b"", code=0, end=6, throttle=0, nearer=-1):
+    return (throttle, 0, 1, [("p.bars", [(0, code, end, end, 0, None, nearer, records)])])
 
 
 def offsets(offset, code=0):
@@ -164,8 +167,8 @@ def produced(offset, code=0):
     return ([("p.bars", [(0, code, offset, -1, 0)])], 0)
 
 
-def read(broker, start=0, end=6):
-    source = KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
+def read(broker, start=0, end=6, rack=""):
+    source = KafkaSource(Cluster(broker.bootstrap, LAYOUT, security=Security(rack=rack)), SILENT_S)
     return [m.offset for block in source.stream(PART, start, end) for m in block.messages()]
 
 

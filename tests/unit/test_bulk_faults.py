@@ -237,3 +237,33 @@ def test_nothing_written_is_nothing_to_flush(broker):
     with BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S) as writer:
         assert writer.flush() == {}
     assert not broker.asked[PRODUCER]
+
+
+@pytest.fixture
+def near():
+    made = Scripted()
+    yield made
+    made.close()
+
+
+def test_a_reader_with_a_rack_goes_to_the_replica_that_the_leader_names(broker, near):
+    broker.answers[METADATA] = [broker.metadata(others=[near])]
+    broker.answers[FETCH] = [fetched(nearer=2)]
+    near.answers[FETCH] = [fetched(batch(0)), fetched(batch(3))]
+    assert read(broker, rack="az-1") == list(range(6))
+    assert len(broker.asked[FETCH]) == 1 and len(near.asked[FETCH]) == 2
+    assert b"az-1" in broker.asked[FETCH][0]
+
+
+@pytest.mark.parametrize("code", [1, NOT_LEADER, 78], ids=["out of range", "no replica", "not yet there"])
+def test_a_near_replica_that_cannot_answer_is_left_for_the_leader(broker, near, code):
+    broker.answers[METADATA] = [broker.metadata(others=[near])]
+    broker.answers[FETCH] = [fetched(nearer=2), fetched(batch(0)), fetched(batch(3))]
+    near.answers[FETCH] = [fetched(code=code)]
+    assert read(broker, rack="az-1") == list(range(6))
+    assert len(near.asked[FETCH]) == 1
+
+
+def test_a_reader_without_a_rack_stays_with_the_leader(broker):
+    broker.answers[FETCH] = [fetched(batch(0)), fetched(batch(3))]
+    assert read(broker) == list(range(6))

@@ -55,7 +55,7 @@ class Brokers:
     """Leaders of partitions, and connections to them. For one thread of one process."""
 
     def __init__(self, cluster: Cluster, silent_s: float = SILENT_S) -> None:
-        self._cluster, self.silent_s = cluster, silent_s
+        self._cluster, self.silent_s, self.rack = cluster, silent_s, cluster.security.rack
         self._addresses: dict[int, tuple[str, int]] = {}
         self._leaders: dict[WirePart, int] = {}
         self._free: dict[int, list[Connection]] = {}

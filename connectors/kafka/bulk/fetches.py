@@ -28,7 +28,8 @@ _ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
 class Fetched(NamedTuple):
     """One answer. ``end``: the last stable offset, -1 where the broker did not say; ``high``: the log's end.
 
-    ``aborted``: (producer id, first offset) of the aborted transactions among the records.
+    ``aborted``: (producer id, first offset) of the aborted transactions among the records. ``nearer``: the node
+    whose replica the reader shall ask, which is in its own rack (KIP-392); -1 where it is this one.
     """
 
     code: int
@@ -37,6 +38,7 @@ class Fetched(NamedTuple):
     throttle_ms: int
     records: Bytes
     aborted: Sequence[tuple[int, int]] = ()
+    nearer: int = -1
 
 
 def fetched(frame: Bytes, version: int) -> Fetched:
@@ -56,10 +58,14 @@ def fetched(frame: Bytes, version: int) -> Fetched:
     (count,) = _I32.unpack_from(data, at)
     at += 4
     aborted = np.frombuffer(data, _ABORTED, max(count, 0), at).tolist()
-    at += 16 * len(aborted) + (4 if version >= 11 else 0)  # a replica to read from
+    at += 16 * len(aborted)
+    nearer = -1
+    if version >= 11:
+        (nearer,) = _I32.unpack_from(data, at)
+        at += 4
     (size,) = _I32.unpack_from(data, at)
     at += 4
-    return Fetched(code or part_code, high, end, throttle_ms, frame[at : at + max(size, 0)], aborted)
+    return Fetched(code or part_code, high, end, throttle_ms, frame[at : at + max(size, 0)], aborted, nearer)
 
 
 def _short(found: Fetched, end: int) -> Passing:
@@ -77,7 +83,7 @@ class Stream:
 
     def __init__(self, brokers: Brokers, part: WirePart) -> None:
         self._brokers, self._part = brokers, part
-        self._node = -1
+        self._node = self._nearer = -1
         self._connection: Connection | None = None
         self._asked = False
         self._version = 0
@@ -93,11 +99,12 @@ class Stream:
 
     def _ask(self, position: int) -> None:
         if self._connection is None:
-            self._node = self._brokers.leader(self._part)
+            self._node = self._nearer if self._nearer >= 0 else self._brokers.leader(self._part)
             self._connection = self._brokers.borrow(self._node)
         topic, partition = self._part
         fetch = [(topic, [(partition, position, FETCH_BYTES)])]
-        sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, fetch))
+        rack = self._brokers.rack
+        sent = self._connection.send(FetchRequest(_WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, fetch, rack))
         self._asked, self._version = True, sent.API_VERSION
 
     def take(self, position: int, end: int) -> Fetched:
@@ -109,6 +116,8 @@ class Stream:
                     self._brokers.wait([self._node])
                     self._ask(position)
                 found = self._receive()
+                if self._moves(found):
+                    continue
                 if found.code == _OUT_OF_RANGE:
                     self._drop()
                     raise self._out_of_range(position)
@@ -121,9 +130,22 @@ class Stream:
                 fault = _short(found, end)
             except Passing as error:
                 self._drop()
+                self._nearer = -1
                 self._brokers.forget(self._part)
                 fault = error
             patience.bear(fault)
+
+    def _moves(self, found: Fetched) -> bool:
+        """Whether to ask another replica: the one in our rack, or the leader where that one cannot answer."""
+        near = self._nearer >= 0
+        if near and found.code:
+            self._nearer = -1  # it is behind the leader, or left the replicas
+        elif not near and found.nearer not in (-1, self._node) and found.nearer in self._brokers.nodes():
+            self._nearer = found.nearer
+        else:
+            return False
+        self._drop()
+        return True
 
     def _receive(self) -> Fetched:
         assert self._connection is not None
