@@ -28,8 +28,8 @@ _ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
 class Fetched(NamedTuple):
     """One answer. ``end``: the last stable offset, -1 where the broker did not say; ``high``: the log's end.
 
-    ``aborted``: (producer id, first offset) of the aborted transactions among the records. ``nearer``: the node
-    whose replica the reader shall ask, which is in its own rack (KIP-392); -1 where it is this one.
+    ``aborted``: (producer id, first offset) of the aborted transactions among the records. ``nearer``: the
+    node whose replica the reader shall ask, in its own rack (KIP-392); -1 where it is this one.
     """
 
     code: int
