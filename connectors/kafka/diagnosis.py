@@ -8,7 +8,7 @@ import ssl
 from contextlib import closing, suppress
 from dataclasses import replace
 
-from aiokafka.protocol.admin import ApiVersionRequest, SaslHandShakeRequest
+from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -132,7 +132,6 @@ def _speaks_plainly(cluster: Cluster, host: str, port: int, timeout_s: float) ->
 def _wants_login(cluster: Cluster, host: str, port: int, timeout_s: float) -> str:
     """The mechanisms that the listener offers; empty where it wants no login."""
     with suppress(Passing, Fatal), closing(Connection(cluster, host, port, timeout_s)) as connection:
-        connection.ask(ApiVersionRequest())
         answer = connection.ask(SaslHandShakeRequest(_ASK_ANYWAY))
         if answer.error_code != _ILLEGAL_STATE:
             return ", ".join(sorted(answer.enabled_mechanisms)) or "SASL"
