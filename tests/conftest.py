@@ -14,6 +14,7 @@ from tapedeck.tape.local import aot
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
+from tests.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tapedeck", deadline=None)
@@ -44,6 +45,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.start()
     try:
         yield Broker(broker.bootstrap, broker.cluster_id)
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """An embedded broker with every protocol and mechanism. Keep tests apart by ``prefix`` here as well."""
+    aot.prepare(cache_dir())
+    broker = SecuredKafka(tmp_path_factory.mktemp("secured"))
+    broker.start()
+    try:
+        yield broker
     finally:
         broker.stop()
 

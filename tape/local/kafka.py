@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 
 from tapedeck.connectors.kafka.cluster import Cluster, accepts
 from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of
+from tapedeck.connectors.kafka.security import Security
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local import jars
 from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
@@ -34,11 +37,12 @@ _LOGGING = (
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+controller.quorum.voters=1@{controller}
+listeners={listeners},CONTROLLER://{controller}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name={between}
+listener.security.protocol.map={protocols}
 log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -58,6 +62,26 @@ log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4
 """
+_CONTROLLER = "CONTROLLER"
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The listeners of a broker: the protocol of each by its name, the one for clients first.
+
+    ``between``: the one on which brokers, and whoever looks after this one, speak: ``security`` is how.
+    ``options``: what the broker's properties say beside.
+    """
+
+    listeners: Mapping[str, str]
+    controller: str
+    between: str
+    security: Security = field(default_factory=Security)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Doors({"PLAINTEXT": "PLAINTEXT"}, "PLAINTEXT", "PLAINTEXT")
 
 
 class EmbeddedKafka:
@@ -67,25 +91,38 @@ class EmbeddedKafka:
     """
 
     def __init__(
-        self, folder: Path, cache: Path, *, port: int | None = None, jvm: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        cache: Path,
+        *,
+        port: int | None = None,
+        jvm: tuple[str, ...] = (),
+        doors: Doors = PLAIN,
     ) -> None:
         self.folder = folder.absolute()
         self.cache = cache
         self.cluster_id = ""
         self.log = self.folder / "kafka.log"
         self._wanted_port = port
-        self._port = 0
+        self._doors = doors
+        self._addresses = dict.fromkeys(doors.listeners, f"{LOOPBACK}:0")
         self._jvm = jvm
         self._child: Child | None = None
 
     @property
     def bootstrap(self) -> str:
-        return f"{LOOPBACK}:{self._port}"
+        """The address for clients."""
+        return next(iter(self._addresses.values()))
+
+    def address(self, listener: str) -> str:
+        """Where one of its listeners answers."""
+        return self._addresses[listener]
 
     @property
     def cluster(self) -> Cluster:
-        """The broker's cluster, without a prefix."""
-        return Cluster(self.bootstrap, expected_id=self.cluster_id)
+        """The broker's cluster, without a prefix, for whoever looks after it."""
+        address, security = self._addresses[self._doors.between], self._doors.security
+        return Cluster(address, expected_id=self.cluster_id, security=security)
 
     @property
     def child(self) -> Child:
@@ -110,11 +147,7 @@ class EmbeddedKafka:
         classpath = jars.classpath(self.cache)
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Kafka")
-        settings = self.folder / "server.properties"
-        settings.write_text(
-            _PROPERTIES.format(host=LOOPBACK, port=self._port, controller=free_port(), data=data)
-        )
+        settings = self._settings(data)
         java = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags()]
         on_classpath = ["-cp", classpath]
         self.cluster_id = known_cluster_id(data) or self._format([*java, *on_classpath], settings)
@@ -160,8 +193,29 @@ class EmbeddedKafka:
         """Let it go on after ``freeze``."""
         self.child.send(signal.SIGCONT)
 
+    def _settings(self, data: Path) -> Path:
+        """Write the broker's properties, with ports that are free now. Those of tests hold passwords."""
+        for number, name in enumerate(self._addresses):
+            wanted = self._wanted_port if number == 0 else None
+            port = free_port() if wanted is None else need_free(wanted, "Kafka")
+            self._addresses[name] = f"{LOOPBACK}:{port}"
+        protocols = {**self._doors.listeners, _CONTROLLER: self._doors.controller}
+        text = _PROPERTIES.format(
+            controller=f"{LOOPBACK}:{free_port()}",
+            listeners=",".join(f"{name}://{address}" for name, address in self._addresses.items()),
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+            between=self._doors.between,
+            data=data,
+        )
+        text += "".join(f"{name}={value}\n" for name, value in self._doors.options.items())
+        settings = self.folder / "server.properties"
+        settings.unlink(missing_ok=True)
+        with os.fdopen(os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "w") as file:
+            file.write(text)
+        return settings
+
     def _answers(self) -> bool:
-        if not accepts(self.bootstrap):
+        if not accepts(self.cluster.bootstrap):
             return False
         try:
             found = ask_cluster_id(self.cluster, _ROUND_TRIP_S)
