@@ -19,6 +19,7 @@ from tapedeck.agents import journal
 from tapedeck.agents.app import SESSION_TIMEOUT_S, StageApp
 from tapedeck.agents.settings import Settings, tell_ready
 from tapedeck.agents.topic_watch import TopicWatch
+from tapedeck.connectors.kafka.acls import Rights, demand_rights
 from tapedeck.connectors.kafka.admin import check
 from tapedeck.connectors.kafka.identity import cluster_id_of
 
@@ -77,14 +78,15 @@ def _end_after(seconds: float, code: int) -> None:
     timer.start()
 
 
-def run(settings: Settings, agents: Sequence[Agent]) -> None:
+def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
     """Run ``agents`` in one process until SIGTERM or SIGINT. Never returns.
 
-    Raises CatalogueMismatch where topics are missing or have another number of partitions, Fatal where a disk
-    is ahead of its changelog, and Retry where the broker does not answer.
+    Raises CatalogueMismatch where topics are missing or have another number of partitions, Fatal where one of
+    ``rights`` is not granted or a disk is ahead of its changelog, and Retry where the broker does not answer.
     """
     journal.set_up()
     cluster_id_of(settings.cluster)
+    demand_rights(settings.cluster, rights)
     check(settings.cluster)
     stages = [agent(settings) for agent in agents]
     beside = [name for stage in stages for name in stage.beside]

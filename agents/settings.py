@@ -65,12 +65,7 @@ class Settings:
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
-        return group_name(self.layout, stage)
-
-
-def group_name(layout: Layout, stage: str) -> str:
-    """The consumer group of a stage, or of an account's dispatcher."""
-    return f"{layout.prefix or 'tapedeck'}-{stage}"
+        return self.layout.group(stage)
 
 
 def code_version() -> str:

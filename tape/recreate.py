@@ -11,7 +11,6 @@ An account is not started over where its inbox stays: it would ask its broker fo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tapedeck.agents.settings import group_name
 from tapedeck.connectors.kafka.admin import record_counts, recreate
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -51,10 +50,10 @@ def plan_of(name: str, layout: Layout, accounts: Sequence[str]) -> Plan:
             topics.append(spec.changelog)
             stages.append(spec.name)
             if spec != account:
-                groups[group_name(layout, spec.name)] = spec.inputs
+                groups[layout.group(spec.name)] = spec.inputs
     dispatched = (name,) if name in (*ROUTED, *account.inputs) else ()
     if dispatched:
-        groups |= {group_name(layout, f"dispatch-{each}"): dispatched for each in accounts}
+        groups |= {layout.group(f"dispatch-{each}"): dispatched for each in accounts}
     return Plan(tuple(dict.fromkeys(topics)), groups, tuple(stages))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.security import PASSWORD, PROTOCOL, VARIABLES, Security
 from tapedeck.connectors.secrets import from_file
 from tapedeck.tape.local.kafka import Doors, EmbeddedKafka
+from tapedeck.tape.local.logins import Logins
 from tapedeck.tape.local.places import cache_dir
-from tapedeck.tape.local.secured import ADMIN, CLIENTS, INTERNAL, Secrets, option, write_users
+from tapedeck.tape.local.secured import CLIENTS, INTERNAL, doors_of, option, write_users
 from tapedeck.topics.catalogue import Layout
 
 USERS = ("features", "signals", "dispatch-main", "sink", "operator", "nobody", "rotating")
@@ -38,14 +40,14 @@ class SecuredKafka:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.secrets = Secrets(folder / "secrets")
-        self.secrets.make(USERS)
+        self.logins = Logins(folder / "secrets")
+        self.logins.make(USERS)
         self.server = EmbeddedKafka(folder, cache_dir(), doors=self._doors())
 
     def start(self) -> None:
         self.server.start()
         for mechanism in _SCRAMS:
-            write_users(self.server.cluster, self.secrets, (ADMIN, *USERS), mechanism)
+            write_users(self.server.cluster, self.logins, (ADMIN, *USERS), mechanism)
 
     def stop(self) -> None:
         self.server.stop()
@@ -61,14 +63,14 @@ class SecuredKafka:
 
     @property
     def ca(self) -> Path:
-        return self.secrets.authority
+        return self.logins.authority
 
     def address(self, listener: str) -> str:
         """``host:port`` of a listener: CLIENTS, INTERNAL, or one of ADDED."""
         return self.server.address(listener)
 
     def password(self, user: str) -> str:
-        return from_file(self.secrets.password_file(user), user)
+        return from_file(self.logins.password_file(user), user)
 
     def cluster(
         self,
@@ -90,10 +92,10 @@ class SecuredKafka:
             said[VARIABLES["sasl.mechanism"]] = mechanism
             if mechanism != "OAUTHBEARER":
                 said[VARIABLES["sasl.username"]] = user
-                said[f"{PASSWORD}_FILE"] = str(self.secrets.password_file(user))
+                said[f"{PASSWORD}_FILE"] = str(self.logins.password_file(user))
         if listener in ("MUTUAL", INTERNAL):
-            said[VARIABLES["ssl.certificate.location"]] = str(self.secrets.folder / f"{ADMIN}.crt")
-            said[VARIABLES["ssl.key.location"]] = str(self.secrets.folder / f"{ADMIN}.key")
+            said[VARIABLES["ssl.certificate.location"]] = str(self.logins.folder / f"{ADMIN}.crt")
+            said[VARIABLES["ssl.key.location"]] = str(self.logins.folder / f"{ADMIN}.key")
         return Cluster(
             self.address(listener),
             Layout(prefix),
@@ -102,7 +104,7 @@ class SecuredKafka:
         )
 
     def _doors(self) -> Doors:
-        own = self.secrets.doors()
+        own = doors_of(self.logins)
         options = dict(own.options)
         options["super.users"] += ";User:ANONYMOUS"
         options |= option("MUTUAL", "ssl.client.auth", "required")

@@ -359,6 +359,10 @@ class Layout:
         """The catalogue's name of a topic on the cluster."""
         return wire_name.removeprefix(f"{self.prefix}.") if self.prefix else wire_name
 
+    def group(self, member: str) -> str:
+        """The consumer group of a stage, or of an account's dispatcher."""
+        return f"{self.prefix or 'tapedeck'}-{member}"
+
     def partitions(self, name: str) -> int:
         spread = topic(name).spread
         return {

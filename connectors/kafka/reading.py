@@ -16,6 +16,8 @@ from tapedeck.topics.catalogue import Layout
 if TYPE_CHECKING:
     from tapedeck.connectors.kafka.bulk.source import KafkaSource
 
+GROUP = "tapedeck-reader"
+"""A reader names a group, in which it commits nothing: librdkafka asks who coordinates it."""
 _CHUNK = 1000
 """Messages: more of them at a time are more for the garbage collector to walk through."""
 
@@ -34,7 +36,7 @@ def to_message(record: KafkaMessage, layout: Layout) -> Message:
 def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
     """A consumer that belongs to no group's work: nothing is committed. Close it soon."""
     wanted = {
-        "group.id": "tapedeck-reader",
+        "group.id": GROUP,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": 50,

@@ -26,6 +26,7 @@ from confluent_kafka import Message as WireMessage
 
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.kafka.acls import copying, demand_rights
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.connectors.kafka.reading import to_message
@@ -144,6 +145,7 @@ class Sink:
         settings = self._settings
         consumer = open_consumer(settings.cluster, settings.group)
         try:
+            demand_rights(settings.cluster, copying(settings.topics))
             cluster_id = check_topics(consumer, settings.layout, settings.topics)
             with connect(settings.url, settings.layout.prefix) as connection:
                 require_head(connection)

@@ -7,10 +7,13 @@ import typer
 from tapedeck.agents.account import agent
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import from_environment
+from tapedeck.connectors.kafka.principals import dispatcher
 
 
 def dispatch(
     account: Annotated[str, typer.Argument(help="account_id of the configuration")],
 ) -> None:
     """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
-    run(from_environment(), [lambda settings: agent(settings, account).stage_app])
+    settings = from_environment()
+    rights = dispatcher(account, settings.layout)
+    run(settings, [lambda settings: agent(settings, account).stage_app], rights)

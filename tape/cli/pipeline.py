@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.tape.local.places import say, stack_folder
@@ -55,11 +56,11 @@ class Pipeline(NamedTuple):
         return load(chosen) if chosen else Config()
 
 
-def pipeline_of(bootstrap: str, prefix: str | None) -> Pipeline:
+def pipeline_of(bootstrap: str, prefix: str | None, login: str = OPERATOR) -> Pipeline:
     """The pipeline to use; it answers now: an operator must not wait half a minute to hear that it is away.
 
     Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
-    than the stack's own does.
+    than the stack's own does. ``login``: as whom to speak to a local stack that is secured.
     """
     config = os.environ.get("TAPE_CONFIG")
     told = _told(config)
@@ -68,7 +69,7 @@ def pipeline_of(bootstrap: str, prefix: str | None) -> Pipeline:
         cluster_id_of(cluster)
         return Pipeline(cluster, Path(config) if config else None)
     stack = running(stack_folder(None))
-    cluster = stack.cluster(told, prefix)
+    cluster = stack.cluster(told, prefix, login)
     cluster_id_of(cluster)
     config_path = Path(stack.config) if stack.config else None
     return Pipeline(cluster, config_path, stack.exchange_url or None)

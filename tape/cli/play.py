@@ -22,9 +22,11 @@ from rich.progress import (
 )
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.acls import INGEST, demand_rights
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.principals import ingest
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
@@ -78,7 +80,7 @@ def play(
     pace = Pace.parse(speed)
     named = TapeSource(tape=_named(file, synthetic, seed), session=session_date(session), quotes=quotes)
     days = _range(sessions, named)
-    pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix, INGEST)
     config = pipeline.document()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
@@ -152,6 +154,7 @@ def play_tape(
     for an expired tape, a stall, or topics that are past it.
     """
     cluster = pipeline.cluster
+    demand_rights(cluster, ingest())
     refuse_expired(tape, _retention(cluster), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):

@@ -5,13 +5,15 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.logins import Logins
 from tapedeck.tape.local.places import STACKS_FOLDER
 from tapedeck.tape.local.process import Identity, end, is_running
 from tapedeck.topics.catalogue import Layout
@@ -46,7 +48,10 @@ class ProcessState:
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """What other commands need to reach a running stack. Holds the database password: mode 0600."""
+    """What other commands need to reach a running stack. Holds the database password: mode 0600.
+
+    ``secrets``: the folder of a secured stack's certificates and logins; empty where the stack is open.
+    """
 
     name: str
     phase: Phase
@@ -57,6 +62,7 @@ class StackState:
     config: str = ""
     prefix: str = ""
     exchange_url: str = ""
+    secrets: str = ""
     processes: tuple[ProcessState, ...] = field(default=())
 
     @property
@@ -64,15 +70,24 @@ class StackState:
         """Whether the process that supervises it is alive."""
         return is_running(self.supervisor.identity)
 
-    def cluster(self, environment: Mapping[str, str], prefix: str | None = None) -> Cluster:
-        """The stack's cluster, under its own prefix or another; partition counts from ``environment``."""
+    def cluster(
+        self, environment: Mapping[str, str], prefix: str | None = None, login: str = OPERATOR
+    ) -> Cluster:
+        """The stack's cluster, under its own prefix or another; partition counts from ``environment``.
+
+        ``login``: as whom to speak to a secured one.
+        """
         layout = Layout.described(self.prefix if prefix is None else prefix, environment)
-        return Cluster(self.bootstrap, layout, expected_id=self.cluster_id)
+        found = Cluster(self.bootstrap, layout, expected_id=self.cluster_id)
+        return replace(found, security=Logins(Path(self.secrets)).login(login)) if self.secrets else found
 
     def environment(self) -> dict[str, str]:
-        """The variables through which any process finds this stack; the cache folder is inherited."""
+        """The variables through which any process finds this stack; the cache folder is inherited.
+
+        As whom a process speaks to a secured stack is for its own variables to say.
+        """
         return {
-            **self.cluster(os.environ).environment(),
+            **replace(self, secrets="").cluster(os.environ).environment(),
             "DATABASE_URL": self.database_url,
             "TAPE_CONFIG": self.config,
             EXCHANGE_URL: self.exchange_url,

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tapedeck.agents.settings import group_name
 from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.columns import supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
@@ -29,7 +28,7 @@ CAUSE = "tape-cause"
 
 def group_of(task: TaskId, layout: Layout) -> str:
     """The consumer group of a task's worker."""
-    return group_name(layout, f"dispatch-{task.account_id}" if task.account_id else task.stage)
+    return layout.group(f"dispatch-{task.account_id}" if task.account_id else task.stage)
 
 
 def table_partitions(task: TaskId, source: Source) -> list[int]:

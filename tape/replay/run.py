@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapedeck.agents.settings import code_version, group_name
+from tapedeck.agents.settings import code_version
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -171,7 +171,7 @@ class Replay:
             ends = {part: end for part, (_, end) in source.ends(["signals"]).items()}
         groups = KafkaGroups(wanted.into)
         for account in self.config.accounts:
-            groups.commit(group_name(wanted.into.layout, dispatcher_group(account.account_id)), ends)
+            groups.commit(wanted.into.layout.group(dispatcher_group(account.account_id)), ends)
         armed = control(
             EVERY_ACCOUNT,
             KillState.ACTIVE,

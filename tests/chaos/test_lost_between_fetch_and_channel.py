@@ -4,7 +4,6 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tapedeck.agents.settings import group_name
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
@@ -19,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 def forget_offsets(workers: Workers, stage: str) -> None:
     """Delete the group of a stage whose worker is dead, once the broker has noticed that."""
     admin = AdminClient({"bootstrap.servers": workers.cluster.bootstrap})
-    group = group_name(workers.layout, stage)
+    group = workers.layout.group(stage)
 
     def deleted() -> bool:
         try:

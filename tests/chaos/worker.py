@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from importlib import import_module
+from operator import or_
 from typing import Any
 
 from tapedeck.agents import consumer, runner
@@ -19,6 +20,7 @@ from tapedeck.agents.app import StageApp
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import Settings, from_environment
+from tapedeck.connectors.kafka.principals import market_stage
 
 
 def _kill() -> None:
@@ -93,7 +95,9 @@ def main() -> None:
         runner.RESUME_AT = int(hold) // 4
     if os.environ.get("TAPE_TEST_LOSE"):
         consumer.TapeConsumer = _Losing  # type: ignore[misc]
-    run(from_environment(), [partial(_agent, name) for name in sys.argv[1:]])
+    stages, settings = sys.argv[1:], from_environment()
+    rights = reduce(or_, (market_stage(name, settings.layout) for name in stages))
+    run(settings, [partial(_agent, name) for name in stages], rights)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,237 @@
+"""What a principal may do on a cluster: as Kafka's own tool says it, as a broker is told, as a process asks.
+
+A process asks before it begins, so that one that is not allowed to write does not find out in the middle.
+"""
+
+import shlex
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.reading import GROUP as READER
+from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.topics.catalogue import CATALOGUE, Layout
+
+INGEST, SINK, OPERATOR, ADMIN = "ingest", "sink", "operator", "admin"
+"""The kinds of process beside the stages and the dispatchers: who writes the source topics, who copies into
+Postgres, a person who looks, and one who makes topics."""
+
+ANSWER_S = 10.0
+READ, WRITE, CREATE, DELETE = (
+    AclOperation.READ, AclOperation.WRITE, AclOperation.CREATE, AclOperation.DELETE,
+)  # fmt: skip
+DESCRIBE, DESCRIBE_CONFIGS = AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS
+_IMPLY_DESCRIBE = {READ, WRITE, DELETE}
+_REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+_NOT_THERE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
+Operations = tuple[AclOperation, ...]
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one kind of process does. ``reads`` and ``writes``: topics by their names in the catalogue;
+    ``groups``: consumer groups that it is a member of, by their whole names.
+
+    ``on_topics`` and ``on_groups``: what it does beside to every topic, and to every group of the pipeline.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    on_topics: Operations = ()
+    on_groups: Operations = ()
+
+    def __or__(self, other: "Rights") -> "Rights":
+        def both(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(dict.fromkeys((*ours, *theirs)))
+
+        return Rights(
+            both(self.reads, other.reads),
+            both(self.writes, other.writes),
+            both(self.groups, other.groups),
+            both(self.on_topics, other.on_topics),
+            both(self.on_groups, other.on_groups),
+        )
+
+
+REPORTS = ("heartbeats", "dead_letters")
+"""What every process writes that works on records."""
+
+
+def copying(names: tuple[str, ...]) -> Rights:
+    """What it takes to copy topics into a database: the offsets are kept there, so no group is needed."""
+    return Rights(reads=names, writes=REPORTS)
+
+
+class Grant(NamedTuple):
+    """Operations on one topic or group, or on all whose names begin with ``name``."""
+
+    resource: str
+    name: str
+    operations: Operations
+    prefixed: bool = False
+
+
+def grants_of(rights: Rights, layout: Layout) -> list[Grant]:
+    """What ``rights`` need, and no more: every process looks at every topic's settings when it starts."""
+    found = []
+    for topic in CATALOGUE:
+        wanted = {DESCRIBE, DESCRIBE_CONFIGS, *rights.on_topics}
+        wanted |= {READ} if topic.name in rights.reads else set()
+        wanted |= {WRITE} if topic.name in rights.writes else set()
+        found.append(Grant("topic", layout.wire_name(topic.name), _least(wanted)))
+    found += [Grant("group", group, (READ,)) for group in rights.groups]
+    if rights.on_groups:
+        found.append(Grant("group", layout.group(""), _least(set(rights.on_groups)), prefixed=True))
+    return [*found, Grant("group", READER, (DESCRIBE,))]
+
+
+def commands(principal: str, grants: Iterable[Grant], bootstrap: str) -> list[str]:
+    """The lines of Kafka's own tool that grant this, as few as it takes.
+
+    The administrator's login stands in a file ``admin.properties``.
+    """
+    lines = []
+    for (resource, prefixed, operations), same in groupby(sorted(grants, key=_alike), key=_alike):
+        words = [f"kafka-acls.sh --bootstrap-server {bootstrap} --command-config admin.properties"]
+        words += [f"--add --allow-principal {shlex.quote(principal)}"]
+        words += [f"--operation {_word(AclOperation(operation))}" for operation in operations]
+        words += [f"--{resource} {each.name}" for each in same]
+        words += ["--resource-pattern-type prefixed"] if prefixed else []
+        lines.append(" ".join(words))
+    return lines
+
+
+def as_json(principal: str, grants: Iterable[Grant]) -> list[dict[str, Any]]:
+    """The same for a program."""
+    return [
+        {
+            "principal": principal,
+            "resource": grant.resource,
+            "name": grant.name,
+            "pattern": "prefixed" if grant.prefixed else "literal",
+            "operations": [_word(operation) for operation in grant.operations],
+        }
+        for grant in grants
+    ]
+
+
+def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
+    """Grant each principal what it needs; what is granted already stays. Raises Fatal where it is refused."""
+    bindings = [
+        AclBinding(
+            ResourceType[grant.resource.upper()],
+            grant.name,
+            ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
+            principal,
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for principal, grants in wanted.items()
+        for grant in grants
+        for operation in grant.operations
+    ]
+    client = AdminClient(keeper.librdkafka("acls"))
+    try:
+        for answer in client.create_acls(bindings, request_timeout=ANSWER_S).values():
+            answer.result(ANSWER_S)
+    except KafkaException as error:
+        raise Fatal(
+            f"the broker did not take the ACLs: {error.args[0].str()}",
+            value=keeper.bootstrap,
+            remedy="log in as a user who may alter the cluster, on a cluster with an authorizer",
+        ) from error
+
+
+def demand_rights(cluster: Cluster, rights: Rights) -> None:
+    """Return where the cluster lets this process do what it is there for.
+
+    A cluster without an authorizer lets everybody. Topics and groups that are not there yet are left to other
+    checks. Raises Fatal naming each operation that is missing, on what, for whom, and the commands that grant
+    it; Retry where the broker does not answer.
+    """
+    wanted = [grant for grant in grants_of(rights, cluster.layout) if not grant.prefixed]
+    allowed = _allowed(cluster, wanted)
+    missing = [
+        grant._replace(operations=lacking)
+        for grant in wanted
+        if (lacking := tuple(each for each in grant.operations if each not in allowed[grant.name]))
+    ]
+    if missing:
+        raise refused(cluster, missing)
+
+
+def refused(cluster: Cluster, missing: list[Grant]) -> Fatal:
+    """What is said where ``missing`` is not granted."""
+    principal = cluster.security.principal
+    told = [
+        f"{' and '.join(_word(AclOperation(each)) for each in operations)} on {resource} "
+        + ", ".join(grant.name for grant in same)
+        for (resource, _, operations), same in groupby(sorted(missing, key=_alike), key=_alike)
+    ]
+    lines = "\n".join(commands(principal, missing, cluster.bootstrap))
+    return Fatal(
+        f"{principal} lacks rights on the cluster that this process needs: {'; '.join(told)}",
+        value=cluster.bootstrap,
+        remedy=f"an administrator grants them, and `tape topics --acls` prints all that are needed:\n{lines}",
+    )
+
+
+def _allowed(cluster: Cluster, wanted: list[Grant]) -> dict[str, Operations]:
+    """What may be done to each of these topics and groups, by name."""
+    client = AdminClient(cluster.librdkafka("rights"))
+    topics = [grant.name for grant in wanted if grant.resource == "topic"]
+    groups = [grant.name for grant in wanted if grant.resource == "group"]
+    ask: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": ANSWER_S}
+    answers: dict[str, Future[Any]] = {
+        **client.describe_topics(TopicCollection(topics), **ask),
+        **client.describe_consumer_groups(groups, **ask),
+    }
+    return {name: _told(cluster, answer) for name, answer in answers.items()}
+
+
+def _told(cluster: Cluster, answer: "Future[Any]") -> Operations:
+    """What the broker says of one of them; everything where it says nothing."""
+    try:
+        told = answer.result(ANSWER_S + 1).authorized_operations
+    except KafkaException as error:
+        if (code := error.args[0].code()) in _REFUSED:
+            return ()
+        if code in _NOT_THERE:
+            return tuple(AclOperation)
+        raise Retry(
+            f"the broker did not tell what this process may do: {error.args[0].str()}",
+            value=cluster.bootstrap,
+            remedy="check that it runs (`tape status`)",
+        ) from error
+    return tuple(AclOperation) if told is None else tuple(told)
+
+
+def _least(wanted: set[AclOperation]) -> Operations:
+    """Without what the others imply, in the order of Kafka's own list."""
+    implied = {DESCRIBE} if wanted & _IMPLY_DESCRIBE else set()
+    return tuple(each for each in AclOperation if each in wanted - implied)
+
+
+def _alike(grant: Grant) -> tuple[str, bool, tuple[int, ...]]:
+    """Grants that one command can give."""
+    return grant.resource, grant.prefixed, tuple(each.value for each in grant.operations)
+
+
+def _word(operation: AclOperation) -> str:
+    """As Kafka's tool spells it: DescribeConfigs."""
+    return "".join(part.capitalize() for part in operation.name.split("_"))
