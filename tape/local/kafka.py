@@ -154,7 +154,7 @@ class EmbeddedKafka:
         self._child = Child(
             Launch(
                 name="kafka",
-                argv=[*java, *self._jvm, *on_classpath, "kafka.Kafka", str(settings)],
+                argv=[*java, *self._compiler(), *self._jvm, *on_classpath, "kafka.Kafka", str(settings)],
                 log=self.log,
                 env=_environment(),
                 cwd=self.folder,
@@ -224,6 +224,11 @@ class EmbeddedKafka:
         if found != self.cluster_id:
             cluster_id_of(self.cluster)
         return True
+
+    def _compiler(self) -> tuple[str, ...]:
+        """AES by the processor's own instructions is the second compiler's alone: 20 times as fast over TLS."""
+        encrypted = any(protocol.endswith("SSL") for protocol in self._doors.listeners.values())
+        return ("-XX:TieredStopAtLevel=4",) if encrypted else ()
 
     def _flags(self) -> tuple[str, ...]:
         crash = f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log"
