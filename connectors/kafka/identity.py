@@ -78,7 +78,7 @@ def describe_ids(
 ) -> dict[str, Described | None]:
     """Id and partition count of the catalogue's topics ``names``; None for one that is not there.
 
-    Raises Retry where the broker does not answer.
+    Raises Retry where the broker does not answer, Fatal where this login may not see a topic.
     """
     wires = {cluster.layout.wire_name(name): name for name in names}
     if not wires:
@@ -90,6 +90,12 @@ def describe_ids(
         try:
             told = answer.result(timeout_s + 1)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise Fatal(
+                    f"this login may not see topic {wire}",
+                    value=cluster.security.principal,
+                    remedy="grant it the rights that `tape topics --acls` prints, then start again",
+                ) from error
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 what = f"the broker did not tell about topic {wire}: {error.args[0].str()}"
                 remedy = "check that it runs (`tape status`)"

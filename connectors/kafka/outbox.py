@@ -28,6 +28,7 @@ SAY_S = 5.0
 QUIET_S = 10.0
 _MAX_IN_QUEUE = 100_000
 _FULL_WAIT_S = 0.05
+_DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 _COMPRESSION = {"compression.type": "zstd", "compression.level": 1}
 """A session takes a third of the disk; higher levels and lz4 cost more processor time than they save disk."""
 
@@ -38,7 +39,7 @@ class Batch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting = 1
-        self._error: str | None = None
+        self._error: Retry | Fatal | None = None
         self.offsets: dict[tuple[str, int], int] = {}
         self.done: Future[None] = Future()
         self.done.set_running_or_notify_cancel()  # whoever stops waiting must not cancel the delivery
@@ -55,7 +56,7 @@ class Batch:
             assert name is not None and partition is not None and offset is not None
             self.offsets[name, partition] = max(offset, self.offsets.get((name, partition), -1))
         else:
-            self._error = f"{message.topic()}/{message.partition()}: {error.str()}"
+            self._error = _refused(error, f"{message.topic()}/{message.partition()}")
         self.settle()
 
     def settle(self) -> None:
@@ -67,10 +68,16 @@ class Batch:
             if self._error is None:
                 self.done.set_result(None)
             else:
-                remedy = "check the broker; the batch will be repeated"
-                self.done.set_exception(
-                    Retry("the broker refused a record", value=self._error, remedy=remedy)
-                )
+                self.done.set_exception(self._error)
+
+
+def _refused(error: KafkaError, where: str) -> Retry | Fatal:
+    """A right that was taken away is not given back by repeating."""
+    if error.code() in _DENIED:
+        remedy = "grant this login Write on the topic (`tape topics --acls` lists all), then start again"
+        return Fatal("the cluster does not allow this process to write", value=where, remedy=remedy)
+    remedy = "check the broker; the batch will be repeated"
+    return Retry("the broker refused a record", value=f"{where}: {error.str()}", remedy=remedy)
 
 
 class Outbox:
@@ -157,7 +164,7 @@ class Outbox:
     async def write_async(self, wires: Iterable[Wire]) -> Batch:
         """Send and await, without blocking the loop; a broker that is away is waited for, and said so.
 
-        Raises Retry where the broker refused a record.
+        Raises Retry where the broker refused a record, Fatal where this login may not write it.
         """
         batch = self.send(wires)
         saying = asyncio.get_running_loop().call_later(SAY_S, self._say_away)

@@ -226,7 +226,7 @@ class EmbeddedKafka:
         return True
 
     def _compiler(self) -> tuple[str, ...]:
-        """AES by the processor's own instructions is the second compiler's alone: 20 times as fast over TLS."""
+        """AES by the processor's instructions, 20 times as fast, is the second compiler's alone."""
         encrypted = any(protocol.endswith("SSL") for protocol in self._doors.listeners.values())
         return ("-XX:TieredStopAtLevel=4",) if encrypted else ()
 

@@ -23,7 +23,7 @@ from tapedeck.connectors.kafka import renewal
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of
+from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of, describe_ids
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.kafka.reading import new_consumer, read_topic
 from tapedeck.connectors.kafka.security import Security
@@ -333,3 +333,19 @@ def test_a_client_that_the_token_endpoint_refuses_is_told(
     with pytest.raises(Fatal, match="the token endpoint gave admin no token; got '401 from") as refused:
         cluster_id_of(secured.cluster(listener="SASL_SSL", mechanism="OAUTHBEARER", **told), ANSWER_S)
     assert "another" not in str(refused.value)
+
+
+def test_a_right_that_is_missing_is_fatal_in_each_transport(secured: SecuredKafka, kept: str) -> None:
+    """For processes that run when it is taken away: what is said at their start is tested elsewhere.
+
+    Faust waits for ever where a topic may not be seen: the watch over a worker's topics ends it.
+    """
+    nobody = secured.cluster("nobody", prefix=kept)
+    outbox = Outbox(nobody, "test", timeout_s=ANSWER_S)
+    with pytest.raises(Fatal, match=f"does not allow this process to write; got '{kept}.bars/0'"):
+        outbox.write([Wire("bars", 0, b"K", b"v", 1_700_000_000_000, [])])
+    outbox.close()
+    with pytest.raises(Fatal, match=r"the cluster does not allow it: .*tape topics --acls"):
+        read_topic(nobody, "bars")
+    with pytest.raises(Fatal, match=f"may not see topic {kept}.bars; got 'User:nobody'"):
+        describe_ids(nobody, ["bars"])
