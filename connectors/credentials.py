@@ -1,4 +1,7 @@
-"""Credentials by name: the configuration says where they are, never what they are."""
+"""Credentials by name: the configuration says where they are, never what they are.
+
+A secret file is read each time it is asked for, so that a rotated one is met by the next connection.
+"""
 
 import os
 from collections.abc import Mapping

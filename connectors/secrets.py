@@ -1,7 +1,6 @@
 """Secrets by name: what a message or ``repr`` shows of one is where it comes from, never what it is."""
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,16 +41,27 @@ def from_file(path: Path, name: str) -> str:
     """What a secret file holds, without blanks around it. Raises Fatal naming ``name`` and the file."""
     shown = str(path)
     try:
-        mode, value = path.stat().st_mode, path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise Fatal(
-            f"the secret file of {name} cannot be read: {why}", value=shown, remedy="correct its path"
-        ) from None
-    if mode & stat.S_IROTH:
-        raise Fatal(
-            f"the secret file of {name} can be read by every user", value=shown, remedy="chmod 600 it"
-        )
+        open_to_others, value = _open_to_others(path), path.read_text().strip()
+    except OSError as error:
+        what = f"the secret file of {name} cannot be read: {error.strerror}"
+        remedy = "name the file that holds it, readable by this user"
+        raise Fatal(what, value=shown, remedy=remedy) from None
+    except UnicodeDecodeError:
+        what = f"the secret file of {name} holds no text"
+        raise Fatal(what, value=shown, remedy="write the secret as UTF-8") from None
+    if open_to_others:
+        raise Fatal(f"the secret file of {name} can be read by others", value=shown, remedy="chmod 600 it")
     if not value:
         raise Fatal(f"the secret file of {name} is empty", value=shown, remedy="write the secret into it")
     return value
+
+
+def _open_to_others(path: Path) -> bool:
+    """Whether more users may read it than its owner must let.
+
+    A file of root's that our group may read is how Kubernetes mounts a secret for a process that is not root;
+    libpq takes a key like that, too.
+    """
+    status = path.stat()
+    lent = status.st_uid == 0 and os.geteuid() != 0
+    return bool(status.st_mode & (0o007 if lent else 0o077))

@@ -1,19 +1,28 @@
 """A small schema registry on loopback."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FIRST_ID = 5001
 
 
 class Registry(ThreadingHTTPServer):
-    """Gives each schema one id, however many subjects have it. ``status`` other than 200 is its answer."""
+    """Gives each schema one id, however many subjects have it. ``status`` other than 200 is its answer.
 
-    def __init__(self) -> None:
+    ``authorization`` is the only header of that name that it lets in; ``context`` makes it speak TLS.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.context = context
+        self.authorization: str | None = None
+        self.asked: list[str | None] = []
         self.status = 200
         self.first_id = FIRST_ID
         self.schemas: list[str] = []
@@ -21,22 +30,35 @@ class Registry(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http{'s' if self.context else ''}://127.0.0.1:{self.server_port}"
+
+    def finish_request(self, request, client_address) -> None:
+        """In the thread of the connection, so that a client which never shakes hands holds up nobody."""
+        if self.context is None:
+            return super().finish_request(request, client_address)
+        with suppress(OSError), self.context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         registry = self.server
         assert isinstance(registry, Registry)
+        registry.asked.append(self.headers["Authorization"])
         schema = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["schema"]
+        if registry.authorization not in (None, self.headers["Authorization"]):
+            return self._answer(401, {"error_code": 401, "message": "Unauthorized"})
         if schema not in registry.schemas:
             registry.schemas.append(schema)
         subject = self.path.removeprefix("/subjects/").removesuffix("/versions")
         found = registry.first_id + registry.schemas.index(schema)
         registry.subjects.setdefault(subject, []).append(found)
         answer = {"id": found} if registry.status == 200 else {"error_code": 409, "message": "incompatible"}
+        self._answer(registry.status, answer)
+
+    def _answer(self, status: int, answer: dict[str, object]) -> None:
         content = json.dumps(answer).encode()
-        self.send_response(registry.status)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -46,9 +68,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[Registry]:
+def running(context: ssl.SSLContext | None = None) -> Iterator[Registry]:
     """A registry that answers until the block ends."""
-    server = Registry()
+    server = Registry(context)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

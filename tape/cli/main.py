@@ -117,10 +117,9 @@ class LazyGroup(TyperGroup):
 
 
 def _use_registry() -> None:
-    url = os.environ.get("SCHEMA_REGISTRY_URL")
-    if url:
+    if os.environ.get("SCHEMA_REGISTRY_URL"):
         registry = import_module("tapedeck.connectors.registry")
-        registry.use_registry(url, os.environ.get("TAPE_PREFIX", ""))
+        registry.use_registry(registry.Registry.described(os.environ), os.environ.get("TAPE_PREFIX", ""))
 
 
 def _tell_foreign() -> None:

@@ -10,7 +10,7 @@ from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.connectors.registry import use_registry
+from tapedeck.connectors.registry import Registry, use_registry
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config, load
@@ -79,15 +79,15 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
         cluster = stack.cluster(told, wanted)
         database, config = database or stack.database_url, config or stack.config
     cluster_id_of(cluster)
-    if url := told.get("SCHEMA_REGISTRY_URL"):
-        _registered(url, cluster.prefix)
+    if registry := Registry.described(told):
+        _registered(registry, cluster.prefix)
     source = KafkaSource(cluster)
     return Place(source, source.close, cluster, database or None, Path(config) if config else None)
 
 
 @cache
-def _registered(url: str, prefix: str) -> None:
-    use_registry(url, prefix)
+def _registered(registry: Registry, prefix: str) -> None:
+    use_registry(registry, prefix)
 
 
 def _running_stack() -> StackState:

@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tapedeck.connectors.registry import register, use_registry
+from tapedeck.connectors.registry import Registry, register, use_registry
 from tapedeck.schemas import codec, ids
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.schemas.golden import samples_of
@@ -25,7 +25,7 @@ def registry():
 
 
 def test_every_topic_with_a_schema_is_a_subject_with_every_version(registry):
-    found = register(registry.url, Layout("p"))
+    found = register(Registry(url=registry.url), Layout("p"))
     assert set(registry.subjects) == {f"p.{t.name}-value" for t in CATALOGUE if t.schema}
     for topic in CATALOGUE:
         if topic.schema:
@@ -35,14 +35,15 @@ def test_every_topic_with_a_schema_is_a_subject_with_every_version(registry):
 
 
 def test_registering_twice_gives_the_same_ids(registry):
-    assert register(registry.url, Layout()) == register(registry.url + "/", Layout())
+    with_slash = Registry.described({"SCHEMA_REGISTRY_URL": registry.url + "/"})
+    assert register(Registry(url=registry.url), Layout()) == register(with_slash, Layout())
 
 
 def test_the_registrys_ids_are_on_the_wire_and_are_read_back(registry):
     body = samples_of(codec.load_schema("bars"))[0]
     own = codec.encode("bars", body)
     try:
-        use_registry(registry.url, "")
+        use_registry(Registry(url=registry.url), "")
         wire = codec.encode("bars", body)
         assert int.from_bytes(wire[1:5]) >= FIRST_ID
         assert wire[5:] == own[5:]
@@ -71,7 +72,7 @@ def test_an_id_that_clashes_with_the_logs_is_named_and_not_taken_for_that_record
     registry.first_id = 1
     body = samples_of(codec.load_schema("orders"))[0]
     try:
-        use_registry(registry.url, "")
+        use_registry(Registry(url=registry.url), "")
         wire = codec.encode("orders", body)
     finally:
         codec.use_ids(None)
@@ -89,7 +90,7 @@ def test_an_id_that_clashes_with_the_logs_is_named_and_not_taken_for_that_record
 def test_a_record_of_no_registry_is_named_where_one_is_used(registry):
     own = codec.encode("bars", samples_of(codec.load_schema("bars"))[0])
     try:
-        use_registry(registry.url, "")
+        use_registry(Registry(url=registry.url), "")
         with pytest.raises(DeadLetter, match="without the registry, or with another's"):
             codec.decode("bars", own)
     finally:
@@ -128,25 +129,25 @@ def test_a_tap_names_the_registry_where_ids_are_foreign():
 def test_a_refused_schema_stops_the_process_and_names_the_subject(registry):
     registry.status = 409
     with pytest.raises(Fatal, match="bars-value") as caught:
-        register(registry.url, Layout())
+        register(Registry(url=registry.url), Layout())
     assert "409" in str(caught.value)
 
 
 def test_a_registry_that_fails_is_tried_again_later(registry):
     registry.status = 503
     with pytest.raises(Retry, match="503"):
-        register(registry.url, Layout())
+        register(Registry(url=registry.url), Layout())
 
 
 def test_a_registry_that_is_not_there_names_the_variable():
     with pytest.raises(Retry, match="SCHEMA_REGISTRY_URL"):
-        register("http://127.0.0.1:1", Layout())
+        register(Registry(url="http://127.0.0.1:1"), Layout())
 
 
 def test_one_id_for_two_schemas_is_refused(registry):
     registry.schemas = _Same()
     with pytest.raises(Fatal, match="two schemas"):
-        register(registry.url, Layout())
+        register(Registry(url=registry.url), Layout())
 
 
 class _Same(list):
