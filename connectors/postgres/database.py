@@ -4,8 +4,9 @@ One pipeline (one ``TAPE_PREFIX``) has one database schema: ``public`` without a
 itself. All statements are unqualified; the search path, which holds that schema alone, decides.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from tapedeck.connectors.credentials import FILE_SUFFIX, secret
+from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
 from tapedeck.schemas.errors import Fatal, Retry
 
 SINK_ROLE = "tape_sink"
@@ -48,8 +51,10 @@ def schema_name(prefix: str) -> str:
 def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as the login itself.
 
-    Raises Fatal for a URL that is none and for a database that cannot hold every text, Retry where the server
-    is away.
+    A URL without a password takes DATABASE_PASSWORD, or what the file holds that DATABASE_PASSWORD_FILE
+    names; libpq looks into PGPASSFILE. Raises Fatal for a URL that is none, for a login, a certificate or a
+    file that is refused, and for a database that cannot hold every text. Raises Retry where the server is
+    away, and where it refuses a password that was read from a file: a rotation changes one after the other.
     """
     if not _is_address(url):
         raise Fatal(
@@ -57,12 +62,7 @@ def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
             value=without_password(url),
             remedy=f"write it as {URL_FORM}, with special characters of the password percent-encoded",
         )
-    try:
-        connection = psycopg.connect(url, application_name="tapedeck", **_LIVENESS)
-    except psycopg.OperationalError as error:
-        raise Retry(
-            f"Postgres does not answer: {str(error).strip()}", remedy="check DATABASE_URL and the server"
-        ) from error
+    connection = _connected(url)
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != ENCODING:
         name = connection.info.dbname
@@ -76,12 +76,37 @@ def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     return connection
 
 
+def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    parameters = conninfo_to_dict(url)
+    password = None if parameters.get("password") else secret(PASSWORD) or None
+    try:
+        return psycopg.connect(url, application_name="tapedeck", **_LIVENESS, password=password)
+    except psycopg.OperationalError as error:
+        words = refusal(error, parameters)
+        if words is None:
+            what = f"Postgres does not answer: {str(error).strip()}"
+            raise Retry(what, remedy="check DATABASE_URL and the server") from error
+        passing = is_wrong_password(error) and _is_from_file(parameters)
+        kind = Retry if passing else Fatal
+        raise kind(words.what, value=without_password(url), remedy=words.remedy) from error
+
+
+def _is_from_file(parameters: Mapping[str, Any]) -> bool:
+    """Whether the password is read again for the next connection."""
+    if parameters.get("password") or os.environ.get(PASSWORD):
+        return False
+    return f"{PASSWORD}{FILE_SUFFIX}" in os.environ or "PGPASSWORD" not in os.environ
+
+
 def _is_address(url: str) -> bool:
     """Whether libpq understands it. What libpq says of one that it does not may quote the password."""
     try:
-        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+        parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return False
+    if "@" in str(parameters.get("host") or "")[1:]:
+        return False  # a password with an @ in it; libpq would tell its end as a host that it does not find
+    ports = str(parameters.get("port") or "").split(",")
     return all(not port or (port.isdecimal() and 0 < int(port) <= LAST_PORT) for port in ports)
 
 
