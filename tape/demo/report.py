@@ -1,5 +1,6 @@
 """A demo's summary for people: the funnel, the orders, what is synthetic, what to look at next."""
 
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -19,7 +20,6 @@ from tapedeck.tape.local.places import in_words, size_of
 _SHOWN = 4
 _DIGEST_SHOWN = 12
 _FILE_WIDTH = 110
-_COMMANDS = ("status", "tail orders", "why NVDA", "digest --rebuild", "rebuild --verify", "logs features")
 
 
 def report(summary: Summary, folder: Path, *, kept: bool) -> None:
@@ -43,7 +43,7 @@ def report(summary: Summary, folder: Path, *, kept: bool) -> None:
     console.print(f"Timings: {timings}; {sum(summary.timings.values()):.1f} s in all")
     sizes = in_words(summary.bytes_on_disk), in_words(size_of(folder.parent))
     console.print(f"Disk: {folder} holds {sizes[0]}, all of {folder.parent} {sizes[1]}\n")
-    _next_steps(console, folder, kept)
+    _next_steps(console, summary, folder, kept)
     _verdict(console, summary)
 
 
@@ -54,6 +54,13 @@ def why_none(line: FunnelLine) -> str | None:
     if not line.taken:
         return f"{line.name}: none, because nothing reached this stage"
     return f"{line.name}: none of {line.taken} ({line.unit}), because {_reasons(line.top(_SHOWN))}"
+
+
+def commands(summary: Summary) -> list[str]:
+    """What to ask ``tape`` next of the session that was played."""
+    topic, symbol = summary.look_at
+    why = [f"why {shlex.quote(symbol)}"] if symbol else []
+    return ["status", f"tail {topic}", *why, "digest --rebuild", "rebuild --verify", "logs features"]
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -149,7 +156,7 @@ def _digests(summary: Summary) -> Table:
     return table
 
 
-def _next_steps(console: Console, folder: Path, kept: bool) -> None:
+def _next_steps(console: Console, summary: Summary, folder: Path, kept: bool) -> None:
     tape, home = _command(), _relative(folder)
     console.print("[bold]What to look at next[/bold]")
     console.print(f"  {home / SUMMARY} has all of this; the logs are in {home / 'logs'}")
@@ -161,8 +168,8 @@ def _next_steps(console: Console, folder: Path, kept: bool) -> None:
         )
         console.print("  then, in another terminal:")
     console.print(f"    export TAPE_HOME={home}")
-    for command in _COMMANDS:
-        console.print(f"    {tape} {command}")
+    for command in commands(summary):
+        console.print(f"    {tape} {escape(command)}")
     console.print(f"  {tape} down --purge --name {folder.name} removes it all\n")
 
 

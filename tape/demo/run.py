@@ -31,6 +31,7 @@ from tapedeck.tape.demo.summary import (
     conflicts_in,
     failures,
     letters_in,
+    look_at,
     regular_bars,
     synthetic_records,
 )
@@ -127,6 +128,7 @@ class Demo:
             regular_bars=regular_bars(recording, tape.session, xnys()),
             conflicts=conflicts_in(recording),
             letters=letters_in(recording),
+            look_at=look_at(recording),
         )
         summary.failures = failures(summary, orders_due=self.wanted.orders_due)
         self.write(summary)

@@ -19,6 +19,8 @@ from tapedeck.tape.digests import DigestLine
 from tapedeck.tape.recording import Recording
 
 _SYNTHETIC = "synthetic"
+# From the end: where a record of the first of these is, the others led to it.
+_WAY = ("orders", "proposals", "signals", "decisions", "features", "bars")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,20 @@ class Letter(NamedTuple):
     reason: str
 
 
+class LookAt(NamedTuple):
+    """The topic and the symbol that got furthest; ``symbol`` is empty where no bar was played."""
+
+    topic: str
+    symbol: str
+
+
 @dataclass(kw_only=True)
 class Summary:
     """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well.
 
     ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that came
-    with two bodies; ``letters``: how many dead letters of which topic, stage and reason.
+    with two bodies; ``letters``: how many dead letters of which topic, stage and reason; ``look_at``: what
+    of it to look at next.
     """
 
     tape: Mapping[str, Any]
@@ -83,6 +93,7 @@ class Summary:
     regular_bars: int
     conflicts: Mapping[str, int]
     letters: Mapping[Letter, int]
+    look_at: LookAt
     timings: dict[str, float] = field(default_factory=dict)
     bytes_on_disk: int = 0
     failures: list[str] = field(default_factory=list)
@@ -177,6 +188,24 @@ def synthetic_records(recording: Recording) -> dict[str, dict[str, int]]:
         )
         found[f"account_inbox {kind}"] = origins
     return {name: dict(sorted(origins.items())) for name, origins in found.items()}
+
+
+def look_at(recording: Recording) -> LookAt:
+    """The last topic on the way to a trade that has records, and the symbol of its newest one.
+
+    A symbol that has no bars is passed over: an option's root is not always the name of its stock.
+    """
+    played = {body["symbol"] for body in recording.bodies("bars")}
+    way = [name for name in _WAY if recording.bodies(name)]
+    for name in way:
+        newest = ((body["event_time"], _symbol(body)) for body in recording.bodies(name))
+        if found := max((each for each in newest if each[1] in played), default=None):
+            return LookAt(way[0], found[1])
+    return LookAt("bars", "")
+
+
+def _symbol(body: Mapping[str, Any]) -> str:
+    return str(body["symbol"] if "symbol" in body else describe(body["instrument"]).underlying)
 
 
 def is_synthetic(origin: str) -> bool:

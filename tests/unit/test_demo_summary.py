@@ -15,22 +15,25 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Signal
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.rules.positions import describe
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.demo.funnel import funnel
-from tapedeck.tape.demo.report import report
+from tapedeck.tape.demo.report import commands, report
 from tapedeck.tape.demo.run import Wanted
 from tapedeck.tape.demo.summary import (
     Letter,
+    LookAt,
     Summary,
     account_told,
     conflicts_in,
     failures,
     letters_in,
+    look_at,
     regular_bars,
     synthetic_records,
 )
 from tapedeck.tape.digests import DigestLine, digest_lines, nothing_to_compare
-from tapedeck.tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.tape.recording import EVERYTHING, Recording, TopicRecords, of_messages
 from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, morning
 from tests.sim.tapes import small_tape
@@ -62,6 +65,7 @@ def summary() -> Summary:
         regular_bars=regular_bars(known, small_tape().session, xnys()),
         conflicts=conflicts_in(known),
         letters=letters_in(known),
+        look_at=look_at(known),
         timings={"play": 1.5},
     )
 
@@ -218,6 +222,31 @@ def test_the_report_prints_funnel_orders_failures_and_what_to_do_next(
         "FAILED t_bars has 1 rows", "up --name demo", "digest --rebuild", "play 1.5 s",
     ):  # fmt: skip
         assert words in printed, words
+
+
+def test_what_to_look_at_next_is_of_the_session_that_was_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic, symbol = look_at(recording())
+    traded = {describe(body["instrument"]).underlying for body in recording().bodies("orders")}
+    assert topic == "orders" and symbol in traded
+    report(summary(), tmp_path / "demo", kept=False)
+    printed = capsys.readouterr().out
+    assert f"why {symbol}" in printed and "tail orders" in printed
+
+
+def test_without_an_order_the_furthest_topic_is_named_and_without_a_bar_no_symbol() -> None:
+    known = recording()
+    without = {name: TopicRecords(name) for name in ("orders", "proposals", "signals")}
+    idle = replace(known, topics={**known.topics, **without})
+    topic, symbol = look_at(idle)
+    assert topic == "decisions" and symbol in {body["symbol"] for body in known.bodies("decisions")}
+    strange = summary()
+    strange.look_at = LookAt("features", "A B")
+    assert commands(strange)[1:3] == ["tail features", "why 'A B'"]
+    nothing = look_at(replace(known, topics={name: TopicRecords(name) for name in known.topics}))
+    strange.look_at = nothing
+    assert nothing.symbol == "" and not any(each.startswith("why") for each in commands(strange))
 
 
 def test_a_kept_stack_is_said_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
