@@ -149,7 +149,7 @@ def probe(
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether TLS answers at once at ``host:port``, whatever its certificate is."""
+    """Whether TLS answers at ``host:port``, be it with a refusal. One that only closes speaks something else."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -159,7 +159,7 @@ def speaks_tls(host: str, port: int) -> bool:
         ):
             return True
     except OSError as error:
-        return isinstance(error, ssl.SSLError) and "WRONG_VERSION" not in (error.reason or "")
+        return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
 def _said(error: OSError) -> str:

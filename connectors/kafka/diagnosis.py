@@ -4,7 +4,6 @@ librdkafka retries what fails, so a wrong password, a TLS port and a frozen brok
 """
 
 import socket
-import ssl
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.connection import Connection, Passing
 from tapedeck.connectors.kafka.security import PROTOCOL, Security
+from tapedeck.connectors.tls import speaks_tls
 from tapedeck.schemas.errors import Fatal
 
 _ILLEGAL_STATE = 34
@@ -76,7 +76,7 @@ def _at(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | Non
 def _kind(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | None:
     """What is said where the listener is of another kind than ``KAFKA_SECURITY_PROTOCOL``."""
     security, where = cluster.security, f"{host}:{port}"
-    tls = _speaks_tls(host, port, timeout_s)
+    tls = speaks_tls(host, port)
     if tls and not security.tls:
         return _other(where, security, "speaks TLS", "SASL_SSL" if security.sasl else "SSL (or SASL_SSL)")
     if not tls and security.tls and _speaks_plainly(cluster, host, port, timeout_s):
@@ -103,22 +103,6 @@ def _silent(where: str, timeout_s: float, error: Passing) -> Fatal:
         value=str(error),
         remedy="look at its process and log, then restart it",
     )
-
-
-def _speaks_tls(host: str, port: int, timeout_s: float) -> bool:
-    """Whether a TLS handshake gets an answer in TLS, be it a refusal. Nothing is sent over it."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((host, port), timeout=timeout_s) as opened,
-            context.wrap_socket(opened, server_hostname=host),
-        ):
-            return True
-    except ssl.SSLError as error:
-        return "ALERT" in str(error.reason)
-    except OSError:
-        return False
 
 
 def _speaks_plainly(cluster: Cluster, host: str, port: int, timeout_s: float) -> bool:

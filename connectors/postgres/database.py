@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tapedeck.connectors.credentials import FILE_SUFFIX, secret
 from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
+from tapedeck.connectors.secrets import FILE_SUFFIX, secret_of
 from tapedeck.schemas.errors import Fatal, Retry
 
 SINK_ROLE = "tape_sink"
@@ -78,7 +78,7 @@ def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     parameters = conninfo_to_dict(url)
-    password = None if parameters.get("password") else secret(PASSWORD) or None
+    password = None if parameters.get("password") else secret_of(PASSWORD).read() or None
     try:
         return psycopg.connect(url, application_name="tapedeck", **_LIVENESS, password=password)
     except psycopg.OperationalError as error:
