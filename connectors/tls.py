@@ -149,7 +149,7 @@ def probe(
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether TLS answers at ``host:port``, be it with a refusal. One that only closes speaks something else."""
+    """Whether TLS answers at ``host:port``, be it with a refusal; one that only closes does not."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
