@@ -4,6 +4,7 @@ A process asks before it begins, so that one that is not allowed to write does n
 """
 
 import shlex
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -30,6 +32,8 @@ INGEST, SINK, OPERATOR, ADMIN = "ingest", "sink", "operator", "admin"
 Postgres, a person who looks, and one who makes topics."""
 
 ANSWER_S = 10.0
+_PATIENCE_S = 30.0
+_AGAIN_S = 0.2
 READ, WRITE, CREATE, DELETE = (
     AclOperation.READ, AclOperation.WRITE, AclOperation.CREATE, AclOperation.DELETE,
 )  # fmt: skip
@@ -130,7 +134,10 @@ def as_json(principal: str, grants: Iterable[Grant]) -> list[dict[str, Any]]:
 
 
 def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
-    """Grant each principal what it needs; what is granted already stays. Raises Fatal where it is refused."""
+    """Grant each principal what it needs, what is granted already stays; returns when it holds.
+
+    Raises Fatal where it is refused.
+    """
     bindings = [
         AclBinding(
             ResourceType[grant.resource.upper()],
@@ -149,12 +156,25 @@ def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
     try:
         for answer in client.create_acls(bindings, request_timeout=ANSWER_S).values():
             answer.result(ANSWER_S)
+        _until_held(client, set(bindings))
     except KafkaException as error:
         raise Fatal(
             f"the broker did not take the ACLs: {error.args[0].str()}",
             value=keeper.bootstrap,
             remedy="log in as a user who may alter the cluster, on a cluster with an authorizer",
         ) from error
+
+
+def _until_held(client: AdminClient, wanted: set[AclBinding]) -> None:
+    """A broker follows the controller's log: what was granted holds a moment later."""
+    every = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    )  # fmt: skip
+    until = time.monotonic() + ANSWER_S
+    while time.monotonic() < until:
+        if wanted <= set(client.describe_acls(every, request_timeout=ANSWER_S).result(ANSWER_S)):
+            return
+        time.sleep(_AGAIN_S)
 
 
 def demand_rights(cluster: Cluster, rights: Rights) -> None:
@@ -165,7 +185,15 @@ def demand_rights(cluster: Cluster, rights: Rights) -> None:
     it; Retry where the broker does not answer.
     """
     wanted = [grant for grant in grants_of(rights, cluster.layout) if not grant.prefixed]
-    allowed = _allowed(cluster, wanted)
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            allowed = _allowed(cluster, wanted)
+            break
+        except Retry:  # a cluster that has just begun has no coordinators yet
+            if time.monotonic() > until:
+                raise
+        time.sleep(_AGAIN_S)
     missing = [
         grant._replace(operations=lacking)
         for grant in wanted

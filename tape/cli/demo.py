@@ -25,6 +25,9 @@ def demo(
     minutes: Annotated[
         int | None, typer.Option(min=1, help="Play only the first minutes; no order is expected then.")
     ] = None,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="On a secured Kafka, as `tape up --secure`.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
 ) -> None:
     """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
@@ -37,7 +40,7 @@ def demo(
     for number in STOPS:
         signal.signal(number, _interrupt)
     try:
-        with Demo(Wanted(folder=folder, source=source, minutes=minutes)) as running:
+        with Demo(Wanted(folder=folder, source=source, minutes=minutes, secure=secure)) as running:
             summary = running.run()
             if keep:
                 report(summary, folder, kept=True)

@@ -33,6 +33,7 @@ Name = Annotated[str | None, typer.Option(help="The stack's name: its folder is 
 
 
 def up(
+    *,
     name: Name = None,
     config: Annotated[
         Path | None,
@@ -43,16 +44,21 @@ def up(
     servers_only: Annotated[
         bool, typer.Option("--servers-only", help="No workers: for `tape rebuild --apply` and the like.")
     ] = False,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Kafka encrypts, and each process logs in and may do its work alone."),
+    ] = False,
 ) -> None:
     """Start Kafka, Postgres, the topics and all workers; Ctrl-C drains them within ten seconds."""
     folder = stack_folder(name)
     if detach:
-        _up_detached(folder, config, prefix, servers_only)
+        flags = {"--servers-only": servers_only, "--secure": secure}
+        _up_detached(folder, config, prefix, [flag for flag, given in flags.items() if given])
     else:
-        _up_here(folder, config, prefix, servers_only)
+        _up_here(folder, config, prefix, servers_only=servers_only, secure=secure)
 
 
-def _up_here(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
+def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bool, secure: bool) -> None:
     from tapedeck.tape.local.plan import workers  # noqa: PLC0415 - see below
     from tapedeck.tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
@@ -60,7 +66,7 @@ def _up_here(folder: Path, config: Path | None, prefix: str, servers_only: bool)
         signal.signal(number, _interrupt)
     try:
         plan = _nobody if servers_only else workers
-        with LocalStack(folder, config=config, prefix=prefix, workers=plan) as stack:
+        with LocalStack(folder, config=config, prefix=prefix, workers=plan, secure=secure) as stack:
             _describe(folder, state.running(folder))
             print("Ctrl-C stops it; `tape status` and `tape logs NAME` look at it", flush=True)
             try:
@@ -84,7 +90,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _up_detached(folder: Path, config: Path | None, prefix: str, servers_only: bool) -> None:
+def _up_detached(folder: Path, config: Path | None, prefix: str, flags: Sequence[str]) -> None:
     """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
     with state.only_stack(folder):
         pass  # a running one is told before its log is touched
@@ -93,7 +99,7 @@ def _up_detached(folder: Path, config: Path | None, prefix: str, servers_only: b
     argv = [sys.executable, "-m", "tapedeck", "up", "--prefix", prefix]
     argv += ["--name", folder.name] if folder == stack_folder(folder.name) else []
     argv += ["--config", str(config)] if config else []
-    argv += ["--servers-only"] if servers_only else []
+    argv += flags
     with log.open("ab") as stream:
         begin = stream.tell()
         process = subprocess.Popen(
@@ -126,7 +132,8 @@ def _is_ready(folder: Path, pid: int) -> bool:
 
 def _describe(folder: Path, known: StackState) -> None:
     print(f"stack {known.name} is ready in {folder}; disk: {usage_in_words(usage(folder))}")
-    print(f"Kafka     {known.bootstrap}  cluster id {known.cluster_id}")
+    secured = f"  secured, logins in {known.secrets}" if known.secrets else ""
+    print(f"Kafka     {known.bootstrap}  cluster id {known.cluster_id}{secured}")
     print(f"Postgres  {known.database_url.rpartition('@')[2]}  (whole URL in {folder / state.STATE_FILE})")
     print(f"config    {known.config}")
     print(f"processes {', '.join(process.name for process in known.processes)}", flush=True)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tapedeck.agents.settings import code_version
+from tapedeck.connectors.kafka.acls import INGEST, OPERATOR
 from tapedeck.connectors.postgres.counts import rows_per_table
 from tapedeck.connectors.postgres.offsets import lag
 from tapedeck.connectors.tapes.player import Pace
@@ -59,6 +60,7 @@ class Wanted:
     folder: Path
     source: TapeSource
     minutes: int | None = None
+    secure: bool = False
 
     @property
     def orders_due(self) -> bool:
@@ -75,7 +77,7 @@ class Demo:
         self.timings: dict[str, float] = {}
         named = "KAFKA_BOOTSTRAP_SERVERS" in os.environ or "DATABASE_URL" in os.environ
         prefix = f"demo{secrets.token_hex(4)}" if named else ""
-        self.stack = LocalStack(wanted.folder, prefix=prefix, workers=self._workers)
+        self.stack = LocalStack(wanted.folder, prefix=prefix, workers=self._workers, secure=wanted.secure)
 
     def __enter__(self) -> Self:
         with self._timed("tape"):
@@ -103,7 +105,7 @@ class Demo:
             bounds, rows = self._settle()
         with self._phase("read"):
             say("reading every topic again")
-            recording = read_recording(self.stack.cluster, bounds)
+            recording = read_recording(self.stack.cluster_for(OPERATOR), bounds)
             lines = funnel(recording, config, xnys())
         with self._phase("rebuild"):
             say("computing every stage again from its source topics")
@@ -169,7 +171,7 @@ class Demo:
         play_tape(
             self.tape,
             Pace.parse("max"),
-            Pipeline(stack.cluster, stack.config_path, stack.exchange_url),
+            Pipeline(stack.cluster_for(INGEST), stack.config_path, stack.exchange_url),
             Origin("play", code_version(), config.digest),
             exchange=stack.exchange_url,
             stages=tuple(f"dispatch-{account.account_id}" for account in config.accounts),
@@ -182,15 +184,16 @@ class Demo:
         Raises Retry, saying what is behind, where that does not happen in time.
         """
         stack, until = self.stack, time.monotonic() + _SETTLE_S
+        cluster = stack.cluster_for(OPERATOR)
         say("waiting until the dispatchers are at rest and Postgres has everything")
         while True:
-            before = bounds_now(stack.cluster)
-            found = lag(stack.database_url, stack.cluster)
-            rows = rows_per_table(stack.database_url, stack.cluster)
+            before = bounds_now(cluster)
+            found = lag(stack.database_url, cluster)
+            rows = rows_per_table(stack.database_url, cluster)
             stack.watch()
             time.sleep(_QUIET_S)
             behind = {name: n for name, n in found.items() if n}
-            if not behind and bounds_now(stack.cluster) == before:
+            if not behind and bounds_now(cluster) == before:
                 return before, {name: found.now for name, found in rows.items()}
             if time.monotonic() > until:
                 raise Retry(

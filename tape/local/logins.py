@@ -6,13 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tapedeck.connectors.kafka.acls import ADMIN
-from tapedeck.connectors.kafka.security import PASSWORD, PROTOCOL, VARIABLES, Security
+from tapedeck.connectors.kafka.security import CLIENT_CONFIG, PASSWORD, PROTOCOL, VARIABLES, Security
+from tapedeck.schemas.errors import Fatal
 
+SECRETS = "secrets"
+"""The folder in a stack's own."""
 BROKER = "broker"
 MECHANISM = "SCRAM-SHA-512"
 _PASSWORD_BYTES = 24
 _OWNER_ONLY = 0o600
 _FOLDER_MODE = 0o700
+
+
+NOTHING_SAID = dict.fromkeys(
+    (*VARIABLES.values(), *(f"{each}_FILE" for each in VARIABLES.values()), CLIENT_CONFIG), ""
+)
+"""What is told to a process beside its own login: what is meant for another cluster must not reach it."""
 
 
 class Logins:
@@ -48,7 +57,11 @@ class Logins:
         return self.folder / f"{user}.password"
 
     def login(self, user: str) -> Security:
-        """How ``user`` reaches the listener for clients."""
+        """How ``user`` reaches the listener for clients. Raises Fatal for one that has no login."""
+        if not self.password_file(user).is_file():
+            raise Fatal(
+                "the secured stack has no such login", value=user, remedy=f"those it has lie in {self.folder}"
+            )
         return Security.described(
             {
                 PROTOCOL: "SASL_SSL",

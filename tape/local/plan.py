@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 from tapedeck.streams.config.document import Config
 from tapedeck.tape.local.supervisor import Worker
@@ -23,11 +24,24 @@ def workers(config: Config) -> tuple[Worker, ...]:
     )
     return (
         Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading, says_ready=True),
-        Worker(name="features", argv=(*_TAPE, "worker", "features"), says_ready=True),
-        Worker(name="decide", argv=(*_TAPE, "worker", "scores", "watchlist", "signals"), says_ready=True),
+        _worker("features", "features"),
+        _worker("decide", "scores", "watchlist", "signals"),
         *dispatchers,
         Worker(name="sink", argv=(*_TAPE, "sink"), says_ready=True),
     )
+
+
+def apart(found: Iterable[Worker]) -> tuple[Worker, ...]:
+    """The same with one stage a process: where each stage has a login, a process can have but one."""
+    return tuple(
+        each
+        for worker in found
+        for each in ([_worker(stage, stage) for stage in worker.stages] if worker.stages else [worker])
+    )
+
+
+def _worker(name: str, *stages: str) -> Worker:
+    return Worker(name=name, argv=(*_TAPE, "worker", *stages), says_ready=True, stages=stages)
 
 
 def paper_credentials(config: Config) -> dict[str, str]:

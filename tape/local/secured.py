@@ -1,8 +1,8 @@
 """What makes an embedded Kafka a secured one: the broker's settings, its users, and what each may do.
 
-The broker proves itself by a certificate; its
-controller, and whoever looks after the broker, are let in by certificates alone, so that no password ever
-stands in the broker's settings or on a command line. Everybody else logs in with SCRAM-SHA-512.
+The broker proves itself by a certificate. Its controller, and whoever looks after the broker, let in holders
+of a certificate alone, so that no password ever stands in the broker's settings or on a command line.
+Everybody else logs in with SCRAM-SHA-512.
 """
 
 import time
@@ -18,12 +18,13 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from tapedeck.connectors.kafka.acls import ADMIN
+from tapedeck.connectors.kafka.acls import ADMIN, Rights, grants_of, write_acls
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.secrets import from_file
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.kafka import Doors
 from tapedeck.tape.local.logins import BROKER, MECHANISM, Logins
+from tapedeck.topics.catalogue import Layout
 
 CLIENTS = "CLIENTS"
 INTERNAL = "INTERNAL"
@@ -56,6 +57,16 @@ def doors_of(logins: Logins) -> Doors:
 def option(listener: str, name: str, value: str) -> dict[str, str]:
     """A broker's setting that holds for one listener."""
     return {f"listener.name.{listener.lower()}.{name}": value}
+
+
+def admit(keeper: Cluster, logins: Logins, wanted: dict[str, Rights], layout: Layout) -> None:
+    """Let each of ``wanted`` log in, and do what it is there for: the administrator may do everything.
+
+    Raises Fatal where the broker refuses.
+    """
+    write_users(keeper, logins, wanted)
+    others = {name: rights for name, rights in wanted.items() if name != ADMIN}
+    write_acls(keeper, {f"User:{name}": grants_of(rights, layout) for name, rights in others.items()})
 
 
 def write_users(keeper: Cluster, logins: Logins, users: Iterable[str], mechanism: str = MECHANISM) -> None:

@@ -12,10 +12,12 @@ from typing import Self
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.kafka.acls import ADMIN, Rights
 from tapedeck.connectors.kafka.admin import ensure
-from tapedeck.connectors.kafka.cluster import BOOTSTRAP, CLUSTER_ID, Cluster
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.principals import principals
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.schemas.errors import Fatal
@@ -25,12 +27,14 @@ from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import aot, plan, state
 from tapedeck.tape.local.disk import Room
-from tapedeck.tape.local.kafka import EmbeddedKafka
+from tapedeck.tape.local.kafka import PLAIN, Doors, EmbeddedKafka
+from tapedeck.tape.local.logins import NOTHING_SAID, SECRETS, Logins
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.tape.local.process import identity
 from tapedeck.tape.local.process import in_words as exit_in_words
 from tapedeck.tape.local.rotation import rotate_all
+from tapedeck.tape.local.secured import admit, doors_of
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
@@ -45,8 +49,9 @@ class LocalStack:
     """One stack in ``folder``. Use as a context manager, and call ``watch`` while it runs.
 
     ``config`` is a document's path; without one the stack writes the default document with the two example
-    accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
-    embedded ones; TAPE_CACHE is where downloads lie.
+    accounts into its folder. ``secure``: the embedded Kafka encrypts and asks for logins, and each process
+    may do its own work alone; a folder that was secured once stays so. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL
+    name servers to use instead of embedded ones; TAPE_CACHE is where downloads lie.
     """
 
     def __init__(
@@ -56,11 +61,13 @@ class LocalStack:
         config: Path | None = None,
         prefix: str = "",
         workers: WorkerPlan = plan.workers,
+        secure: bool = False,
     ) -> None:
         self.folder = folder.absolute()
         self.cluster = Cluster("", Layout(prefix))
         self.database_url = ""
         self.exchange_url = ""
+        self._secure, self._logins = secure, Logins(self.folder / SECRETS)
         self._config_path = config
         self._workers = workers
         self._lock = ExitStack()
@@ -99,12 +106,22 @@ class LocalStack:
     @property
     def environment(self) -> dict[str, str]:
         """What every worker process is told."""
-        return self._state().environment() | {
-            "TAPE_HOME": str(self.folder),
-            "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
-            "TAPE_CACHE": str(cache_dir()),
-            "NUMBA_CACHE_DIR": str(kernels_folder()),
-        }
+        return (
+            self._state().environment()
+            | self._own_broker()
+            | {
+                "TAPE_HOME": str(self.folder),
+                "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
+                "TAPE_CACHE": str(cache_dir()),
+                "NUMBA_CACHE_DIR": str(kernels_folder()),
+            }
+        )
+
+    def cluster_for(self, login: str) -> Cluster:
+        """The cluster as ``login`` reaches it: the same for all where this stack secures none."""
+        if not self._is_secured:
+            return self.cluster
+        return replace(self.cluster, security=self._logins.login(login))
 
     def watch(self) -> None:
         """One look at every process. Raises Fatal, quoting the log, where the stack cannot go on."""
@@ -146,30 +163,33 @@ class LocalStack:
         self._room.watch()
         rotate_all(log_files(self.folder, None).values())
         self._write()
-        self._start_servers()
+        self._start_servers(config)
         say(f"Kafka answers at {self.cluster.bootstrap}; making topics and tables")
         ensure(self.cluster)
         upgrade(self.database_url, self.cluster.layout.prefix)
         self._arm(config)
         self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
         workers = self._workers(config)
+        if self._is_secured:
+            workers = [self._with_login(worker) for worker in plan.apart(workers)]
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
         say(f"starting {len(workers)} workers, their logs are in {self.folder / 'logs'}")
         self._supervisor.start(workers)
         self._phase = Phase.READY
         self._write()
 
-    def _start_servers(self) -> None:
+    def _start_servers(self, config: Config) -> None:
         """Both at once: one boots while the other is prepared."""
         say(f"starting Kafka and Postgres in {self.folder}")
         told = load(self.config_path).deployment.under(os.environ)
         named_broker, named_database = told.get(BOOTSTRAP), told.get("DATABASE_URL")
         if named_broker:
-            named = replace(self.cluster, bootstrap=named_broker, expected_id=told.get(CLUSTER_ID, ""))
-            self.cluster = replace(named, expected_id=cluster_id_of(named))
+            self._refuse_to_secure(named_broker)
+            named = Cluster.described(named_broker, self.cluster.prefix, told)
+            self.cluster = replace(named, layout=self.cluster.layout, expected_id=cluster_id_of(named))
         else:
             aot.prepare(cache_dir())
-            self._kafka = EmbeddedKafka(self.folder / "kafka", cache_dir())
+            self._kafka = EmbeddedKafka(self.folder / "kafka", cache_dir(), doors=self._doors(config))
             self._kafka.launch()
         if named_database:
             check_database(named_database)
@@ -181,11 +201,49 @@ class LocalStack:
         if self._kafka is not None:
             self._kafka.wait_ready()
             own = self._kafka.cluster
-            self.cluster = replace(self.cluster, bootstrap=own.bootstrap, expected_id=own.expected_id)
+            self.cluster = replace(self.cluster, bootstrap=self._kafka.bootstrap, expected_id=own.expected_id)
+            if self._is_secured:
+                admit(own, self._logins, self._principals(config), self.cluster.layout)
+                self.cluster = self.cluster_for(ADMIN)
         if self._postgres is not None:
             self._postgres.wait_ready()
             self.database_url = self._postgres.url
         cluster_id_of(self.cluster)
+
+    @property
+    def _is_secured(self) -> bool:
+        """Whether there is an embedded Kafka, and it asks for logins."""
+        return self._kafka is not None and self._logins.there
+
+    def _refuse_to_secure(self, named_broker: str) -> None:
+        if self._secure:
+            raise Fatal(
+                "a broker that is named cannot be secured from here",
+                value=named_broker,
+                remedy="leave --secure out: KAFKA_SECURITY_PROTOCOL and the like say how it is reached, and "
+                "`tape topics --acls` prints what to grant",
+            )
+
+    def _doors(self, config: Config) -> Doors:
+        if not (self._secure or self._logins.there):
+            return PLAIN
+        if not self._secure:
+            say(f"the stack stays secured: its logins lie in {self._logins.folder}")
+        self._logins.make(self._principals(config))
+        return doors_of(self._logins)
+
+    def _principals(self, config: Config) -> dict[str, Rights]:
+        return principals(self.cluster.layout, [account.account_id for account in config.accounts])
+
+    def _own_broker(self) -> dict[str, str]:
+        """An embedded broker is not reached as a broker elsewhere, of which this environment may tell."""
+        return NOTHING_SAID if self._kafka is not None else {}
+
+    def _with_login(self, worker: Worker) -> Worker:
+        """With the login of its name; one that does not speak to Kafka has none."""
+        if not self._logins.password_file(worker.name).is_file():
+            return worker
+        return replace(worker, env={**worker.env, **dict(self._logins.login(worker.name).given)})
 
     def _arm(self, config: Config) -> None:
         """Write ACTIVE for all accounts where no such change was ever written; a person's pause stays."""
@@ -232,6 +290,7 @@ class LocalStack:
             config=str(self._config_path.absolute()) if self._config_path else "",
             prefix=self.cluster.layout.prefix,
             exchange_url=self.exchange_url,
+            secrets=str(self._logins.folder) if self._is_secured else "",
             processes=self._processes(),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.security import Security
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.logins import Logins
 from tapedeck.tape.local.places import STACKS_FOLDER
@@ -78,8 +79,12 @@ class StackState:
         ``login``: as whom to speak to a secured one.
         """
         layout = Layout.described(self.prefix if prefix is None else prefix, environment)
-        found = Cluster(self.bootstrap, layout, expected_id=self.cluster_id)
-        return replace(found, security=Logins(Path(self.secrets)).login(login)) if self.secrets else found
+        security = Security()
+        if self.secrets:
+            security = Logins(Path(self.secrets)).login(login)
+        elif not any(process.name == "kafka" for process in self.processes):
+            security = Security.described(environment)
+        return Cluster(self.bootstrap, layout, expected_id=self.cluster_id, security=security)
 
     def environment(self) -> dict[str, str]:
         """The variables through which any process finds this stack; the cache folder is inherited.

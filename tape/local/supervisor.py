@@ -23,12 +23,16 @@ _TAIL_LINES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process to keep running. ``says_ready``: it creates the file TAPE_READY_FILE when it works."""
+    """One process to keep running. ``says_ready``: it creates the file TAPE_READY_FILE when it works.
+
+    ``stages``: the market stages that it runs.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     says_ready: bool = False
+    stages: tuple[str, ...] = ()
 
 
 class _Watched:
