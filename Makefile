@@ -8,6 +8,7 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
+	@echo "             SECURE=1 plays it on a secured Kafka,"
 	@echo "             TAPE=file.parquet SESSION=2013-10-11 plays a recording instead"
 	@echo "make up      start the local stack in the foreground; Ctrl-C stops it"
 	@echo "make down    stop it from elsewhere"
@@ -31,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 
 demo: install
-	@$(BIN)/tape demo $(if $(TAPE),--tape '$(TAPE)') $(if $(SESSION),--session '$(SESSION)')
+	@$(BIN)/tape demo $(if $(SECURE),--secure) $(if $(TAPE),--tape '$(TAPE)') $(if $(SESSION),--session '$(SESSION)')
 
 up: install
 	@$(BIN)/tape up

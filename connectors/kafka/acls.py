@@ -167,8 +167,10 @@ def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
 
 def _until_held(client: AdminClient, wanted: set[AclBinding]) -> None:
     """A broker follows the controller's log: what was granted holds a moment later."""
+    anybody: Any = None
     every = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY, anybody, ResourcePatternType.ANY, anybody, anybody, AclOperation.ANY,
+        AclPermissionType.ANY,
     )  # fmt: skip
     until = time.monotonic() + ANSWER_S
     while time.monotonic() < until:

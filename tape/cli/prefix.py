@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, pipeline_of
 from tapedeck.tape.local.places import stack_folder
@@ -27,7 +28,7 @@ def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
     from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see below
     from tapedeck.tape.prefixes import pipelines  # noqa: PLC0415 - the database tools load for long
 
-    cluster = pipeline_of(bootstrap, "").cluster
+    cluster = pipeline_of(bootstrap, "", ADMIN).cluster
     groups = KafkaGroups(cluster)
     table = Table("prefix", "topics", "groups", "members", "tables")
     for each in pipelines(cluster, _database(database, here=not bootstrap)).values():
@@ -51,7 +52,7 @@ def drop(
     from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see above
     from tapedeck.tape import prefixes  # noqa: PLC0415 - see above
 
-    cluster = pipeline_of(bootstrap, "").cluster
+    cluster = pipeline_of(bootstrap, "", ADMIN).cluster
     url = _database(database, here=not bootstrap)
     found = prefixes.pipelines(cluster, url)
     if not prefix or prefix not in found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of, say_withheld
 from tapedeck.tape.local.places import say, snapshots_folder
@@ -68,7 +69,7 @@ def rebuild(
         raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
     if into is not None and since is not None:
         raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
-    pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix, ADMIN if apply or into else OPERATOR)
     document = pipeline.document(config)
     whence = config or pipeline.config or "no document: the built-in defaults"
     say(f"configuration {document.digest[:12]} of {whence}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 from tapedeck.tape.local.places import replays_folder, say, stack_folder
@@ -48,7 +49,7 @@ def replay(
     Exit code 1 where decisions are not the recorded ones, or none is recorded. The topics stay until --purge.
     """
     # What loads the kernels is imported when the command runs.
-    pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix, ADMIN)
     database = database or _database(bootstrap)
     if not since and not until and purge:
         _purge(pipeline, into, database)

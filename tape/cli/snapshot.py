@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import say, snapshots_folder
 
@@ -35,7 +36,7 @@ def save(
     prefix: Prefix = None,
 ) -> None:
     """Save the live tables, at rest, under NAME."""
-    place, tasks = _place(bootstrap, prefix, stages)
+    place, tasks = _place(bootstrap, prefix, stages, OPERATOR)
     from tapedeck.agents.settings import code_version  # noqa: PLC0415 - after the cache is named
     from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.run import spooled  # noqa: PLC0415 - see above
@@ -84,7 +85,7 @@ def restore(
     prefix: Prefix = None,
 ) -> None:
     """Put the tables of NAME in force; the workers must be stopped, and go on from there."""
-    place, tasks = _place(bootstrap, prefix, stages)
+    place, tasks = _place(bootstrap, prefix, stages, ADMIN)
     from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - after the cache is named
 
     found = snapshot.load(snapshots_folder(), name)
@@ -92,12 +93,14 @@ def restore(
         print(f"{plan.task}: {len(plan.values)} values in force")
 
 
-def _place(bootstrap: str, prefix: str | None, stages: list[str] | None) -> "tuple[Place, list[TaskId]]":
+def _place(
+    bootstrap: str, prefix: str | None, stages: list[str] | None, login: str
+) -> "tuple[Place, list[TaskId]]":
     # What loads the kernels is imported when the command runs.
     from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 
-    pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix, login)
     config = pipeline.document()
     tasks = tasks_for(stages or (), pipeline.cluster.layout, config, None)
     return Place(pipeline.cluster, config, Path()), tasks

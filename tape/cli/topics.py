@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.connectors.kafka.admin import Difference, Found, compare, describe, ensure
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
+from tapedeck.tape.cli.acls import print_acls
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, is_named, pipeline_of, say_withheld
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
@@ -25,6 +27,20 @@ def topics(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="With --recreate: do not ask.")] = False,
+    acls: Annotated[
+        bool,
+        typer.Option("--acls", help="Print the rights that each kind of process needs, and nothing else."),
+    ] = False,
+    principals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--principals",
+            metavar="PATTERN",
+            help="With --acls: to whom, {} being the kind, as in User:tape-{}; KIND=PRINCIPAL for one alone. "
+            "May be repeated.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --acls: as one JSON document.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
@@ -32,14 +48,17 @@ def topics(
 
     Nothing that exists is altered, but by --recreate: it says what it deletes, and asks.
     """
+    if acls:
+        print_acls(bootstrap, prefix, principals or (), as_json=as_json)
+        return
     if recreate is not None:
-        _recreate(recreate, pipeline_of(bootstrap, prefix), yes=yes)
+        _recreate(recreate, pipeline_of(bootstrap, prefix, ADMIN), yes=yes)
         return
     if not create and not is_named(bootstrap):
         _show(Layout(prefix or ""), None, [])
         print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
         return
-    cluster = pipeline_of(bootstrap, prefix).cluster
+    cluster = pipeline_of(bootstrap, prefix, ADMIN if create else OPERATOR).cluster
     if create:
         try:
             created = ensure(cluster)

@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 from rich.console import Console
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.acls import ADMIN, INGEST
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -52,7 +53,7 @@ def watermark(
     into that prefix in the order of their event time, with watermarks between, each in the partition of its
     key.
     """
-    pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = pipeline_of(bootstrap, prefix, ADMIN if into else INGEST)
     console = Console(stderr=True, highlight=False, markup=False)
     origin = Origin("watermark", version("tapedeck"), pipeline.document().digest)
     if into is None:

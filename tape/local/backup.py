@@ -15,6 +15,7 @@ from tapedeck.streams.sessions import iso_utc
 from tapedeck.tape.local import state
 from tapedeck.tape.local.disk import LEAST_BYTES, free_bytes
 from tapedeck.tape.local.kafka import known_cluster_id
+from tapedeck.tape.local.logins import SECRETS
 from tapedeck.tape.local.places import in_words
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_version, data_folder
 from tapedeck.tape.local.process import is_running
@@ -70,13 +71,14 @@ def backup(folder: Path, target: Path) -> Manifest:
         sources = {name: path for part in parts.items() for name, path in _files(*part)}
         _demand_room(target.parent, sum(path.stat().st_size for path in sources.values()))
         with _staged(target, _OWNER_ONLY) as staging:
-            folders = sorted(name for part in parts.items() for name in _folders(*part))
-            for name in folders:
-                (staging / name).mkdir(parents=True, exist_ok=True)
+            folders = {name: path for part in parts.items() for name, path in _folders(*part)}
+            for name, path in sorted(folders.items()):
+                _make_folder(path, staging / name)
             files = {name: _copy(path, staging / name) for name, path in sources.items()}
             manifest = Manifest(
                 FORMAT, code_version(), iso_utc(SystemClock().now()), folder.name,
-                known_cluster_id(folder / "kafka" / "data"), known.prefix if known else "", folders, files,
+                known_cluster_id(folder / "kafka" / "data"), known.prefix if known else "",
+                sorted(folders), files,
             )  # fmt: skip
             (staging / MANIFEST).write_text(json.dumps(manifest._asdict(), indent=1))
     return manifest
@@ -98,7 +100,7 @@ def restore(source: Path, folder: Path) -> Manifest:
     _demand_room(folder.parent, manifest.size)
     with _staged(folder) as staging:
         for name in manifest.folders:
-            (staging / _moved(name)).mkdir(parents=True, exist_ok=True)
+            _make_folder(source / name, staging / _moved(name))
         for name in manifest.files:
             _copy(source / name, staging / _moved(name))
         if manifest.has_database:
@@ -141,7 +143,9 @@ def verify(source: Path, manifest: Manifest) -> None:
 
 def _parts(folder: Path, known: state.StackState | None) -> dict[str, Path]:
     """What a stack cannot make again, by its place in a backup. Logs, ports and locks are left out."""
-    parts = {name: folder / name for name in ("kafka/data", "postgres/password", "state", "snapshots")}
+    parts = {
+        name: folder / name for name in ("kafka/data", "postgres/password", SECRETS, "state", "snapshots")
+    }
     parts[_DATABASE] = data_folder(folder / "postgres")
     parts["tapedeck.toml"] = folder / "tapedeck.toml"
     if known and known.config and not Path(known.config).is_relative_to(folder):
@@ -157,10 +161,10 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
             yield f"{name}/{each.relative_to(path)}", each
 
 
-def _folders(name: str, path: Path) -> Iterator[str]:
+def _folders(name: str, path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_dir():
-        yield name
-        yield from (f"{name}/{each.relative_to(path)}" for each in path.rglob("*") if each.is_dir())
+        yield name, path
+        yield from ((f"{name}/{each.relative_to(path)}", each) for each in path.rglob("*") if each.is_dir())
 
 
 def _moved(name: str) -> str:
@@ -200,6 +204,12 @@ def _demand_room(place: Path, size: int) -> None:
             value=str(place),
             remedy="make room there, or name a folder on another disk",
         )
+
+
+def _make_folder(source: Path, target: Path) -> None:
+    """With the mode of ``source``: what only its owner may enter stays closed."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copymode(source, target)
 
 
 def _copy(source: Path, target: Path) -> tuple[str, int]:

@@ -49,9 +49,9 @@ class LocalStack:
     """One stack in ``folder``. Use as a context manager, and call ``watch`` while it runs.
 
     ``config`` is a document's path; without one the stack writes the default document with the two example
-    accounts into its folder. ``secure``: the embedded Kafka encrypts and asks for logins, and each process
-    may do its own work alone; a folder that was secured once stays so. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL
-    name servers to use instead of embedded ones; TAPE_CACHE is where downloads lie.
+    accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
+    embedded ones; TAPE_CACHE is where downloads lie. ``secure``: the embedded Kafka encrypts and asks for
+    logins, and each process may do its own work alone; a folder that was secured once stays so.
     """
 
     def __init__(

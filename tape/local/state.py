@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tapedeck.connectors.kafka.acls import OPERATOR
+from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.security import Security
 from tapedeck.schemas.errors import Fatal
@@ -76,12 +76,13 @@ class StackState:
     ) -> Cluster:
         """The stack's cluster, under its own prefix or another; partition counts from ``environment``.
 
-        ``login``: as whom to speak to a secured one.
+        ``login``: as whom to speak to a secured one, where only the administrator has rights under other
+        prefixes.
         """
         layout = Layout.described(self.prefix if prefix is None else prefix, environment)
         security = Security()
         if self.secrets:
-            security = Logins(Path(self.secrets)).login(login)
+            security = Logins(Path(self.secrets)).login(login if layout.prefix == self.prefix else ADMIN)
         elif not any(process.name == "kafka" for process in self.processes):
             security = Security.described(environment)
         return Cluster(self.bootstrap, layout, expected_id=self.cluster_id, security=security)

@@ -1,0 +1,69 @@
+"""``tape topics --acls``: what to grant on a cluster of one's own, in a form to apply."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tapedeck.connectors.kafka.acls import as_json as acls_as_json
+from tapedeck.connectors.kafka.acls import commands, grants_of
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.local.places import say, stack_folder
+from tapedeck.tape.local.state import read
+from tapedeck.topics.catalogue import Layout
+
+_PATTERN = "User:{}"
+_SOMEWHERE = f'"${BOOTSTRAP}"'
+
+
+def print_acls(bootstrap: str, prefix: str | None, named: Iterable[str], *, as_json: bool) -> None:
+    """Print the table; no cluster is asked. The accounts are those of the configuration in force.
+
+    Raises Fatal for a kind of process that there is not.
+    """
+    # What loads the kernels is imported when the command runs.
+    from tapedeck.connectors.kafka.principals import principals  # noqa: PLC0415 - see above
+    from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - see above
+
+    stack = None if bootstrap else read(stack_folder(None))
+    running = stack if stack is not None and stack.is_running else None
+    document = os.environ.get("TAPE_CONFIG") or (running.config if running else "")
+    config = load(Path(document)) if document else Config()
+    told = config.deployment.under(os.environ)
+    if prefix is None:
+        prefix = told.get("TAPE_PREFIX") or (running.prefix if running else "")
+    address = bootstrap or told.get(BOOTSTRAP) or (running.bootstrap if running else _SOMEWHERE)
+    if not config.accounts:
+        say("no account is configured, so no dispatcher is among them: TAPE_CONFIG names the document")
+    layout = Layout(prefix)
+    table = principals(layout, [account.account_id for account in config.accounts])
+    names = _names(table, named)
+    if as_json:
+        rows = [
+            row
+            for kind, rights in table.items()
+            for row in acls_as_json(names[kind], grants_of(rights, layout))
+        ]
+        print(json.dumps(rows, indent=1))
+        return
+    print("# admin.properties holds the login of someone who may alter the cluster", file=sys.stderr)
+    for kind, rights in table.items():
+        print(f"# {kind}")
+        print("\n".join(commands(names[kind], grants_of(rights, layout), address)))
+
+
+def _names(kinds: Iterable[str], named: Iterable[str]) -> dict[str, str]:
+    """The principal of each kind of process."""
+    names = {kind: _PATTERN.format(kind) for kind in kinds}
+    for each in sorted(named, key=lambda each: "{}" not in each):  # a pattern first, then those named alone
+        kind, _, principal = each.partition("=")
+        if kind in names and principal:
+            names[kind] = principal
+        elif "{}" in each:
+            names = {kind: each.replace("{}", kind) for kind in names}
+        else:
+            remedy = f"write a pattern such as User:tape-{{}}, or KIND=PRINCIPAL; kinds: {', '.join(names)}"
+            raise Fatal("no such kind of process", value=each, remedy=remedy)
+    return names
