@@ -57,6 +57,16 @@ def restored(tmp_path: Path) -> Iterator[Path]:
     EmbeddedPostgres(tmp_path / "restored" / "postgres").remove()
 
 
+def test_logins_of_a_secured_stack_stay_closed_to_others(stack: Path, restored: Path, tmp_path: Path) -> None:
+    (stack / "secrets").mkdir(mode=0o700)
+    (stack / "secrets" / "sink.password").touch(0o600)
+    backup(stack, tmp_path / "kept")
+    restore(tmp_path / "kept", restored)
+    for home in (tmp_path / "kept", restored):
+        assert (home / "secrets").stat().st_mode & 0o777 == 0o700
+        assert (home / "secrets" / "sink.password").stat().st_mode & 0o777 == 0o600
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     found.pop("postgres/elsewhere", None)

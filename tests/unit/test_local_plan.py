@@ -10,7 +10,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.local import jars
 from tapedeck.tape.local.places import cache_dir, in_words, size_of, stack_folder
-from tapedeck.tape.local.plan import paper_credentials, workers
+from tapedeck.tape.local.plan import apart, paper_credentials, workers
 from tapedeck.tape.local.process import tail
 
 
@@ -21,6 +21,15 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
     assert stages == ["features", "scores", "watchlist", "signals"]
     assert all(worker.says_ready for worker in plan)
+
+
+def test_stages_with_logins_of_their_own_run_apart() -> None:
+    plan = apart(workers(Config(accounts=EXAMPLE_ACCOUNTS)))
+    names = [worker.name for worker in plan]
+    assert names == [
+        "exchange", "features", "scores", "watchlist", "signals", "dispatch-large", "dispatch-tiny", "sink",
+    ]  # fmt: skip
+    assert [worker.argv[3:] for worker in plan[1:5]] == [("worker", each) for each in names[1:5]]
 
 
 def test_accounts_get_paper_credentials_and_named_ones_are_kept(
