@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from tapedeck.connectors.recorded.format import RecordedTape
 from tapedeck.connectors.recorded.window import SOURCES, slices
-from tapedeck.connectors.tapes.files import QUOTES_MADE, made_quotes, market_over
+from tapedeck.connectors.tapes.made import QUOTES_MADE, chain_notes, made_quotes, market_over
 from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body
 from tapedeck.schemas.codec import decode
@@ -46,7 +46,7 @@ def playable(tape: RecordedTape, calendar: Calendar, session: date | None = None
             for label in range(start, end, MINUTE_US)
         ),
         market=market_over(quotes, bars, day, calendar, quote_origin),
-        notes=(*notes, *(f"made of {each}" for each in tape.manifest.origins)),
+        notes=(*notes, *chain_notes(bars), *(f"made of {each}" for each in tape.manifest.origins)),
     )
 
 

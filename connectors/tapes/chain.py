@@ -19,6 +19,7 @@ _SESSIONS_A_YEAR = 252
 _LONGEST_DAYS = 45
 _GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice asks for
 _FRIDAY = 4
+_SOME_DAY = 20_000  # for a symbol that is built to see whether its name fits
 _SIZE = 100
 _CENT = Decimal("0.01")
 
@@ -58,13 +59,15 @@ class SyntheticChain:
         self._session, self._calendar = session, calendar
         self._underlyings = underlyings
         self._nights = expiries(session, calendar)
-        self._listed = {name: _list_contracts(name, each, self._nights) for name, each in underlyings.items()}
+        self._listed: dict[str, list[Listed]] = {}  # made when they are asked for: thousands a symbol
 
     def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]:
         """Every listed contract as of ``now``, sorted by symbol; ``spot`` is the stock's mid price."""
         if underlying not in self._underlyings:
             return []
         base, moment = self._underlyings[underlying], self._moment(spot, now)
+        if underlying not in self._listed:
+            self._listed[underlying] = _list_contracts(underlying, base, self._nights)
         return [self._quote(underlying, base, each, moment) for each in self._listed[underlying]]
 
     def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None:
@@ -156,17 +159,33 @@ def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
     return (bid * _CENT if bid >= 1 else None), max(bid, 0) * _CENT + spread * _CENT
 
 
-def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> list[Listed]:
+def no_chain(name: str, reference: float) -> str | None:
+    """Why a stock has no contracts, in words; None where it has some."""
     try:
-        occ.build(occ.Occ(name, next(iter(nights)), occ.Right.CALL, Decimal(1)))
+        occ.build(occ.Occ(name, _SOME_DAY, occ.Right.CALL, Decimal(1)))
     except occ.OccError:
-        return []  # a name that no option symbol can hold, such as a dotted share class
-    step = strike_step(base.reference)
-    lowest, highest = (round(base.reference * (1 + sign * _GRID) / step) for sign in (-1, 1))
+        return "no option symbol can hold this name"
+    lowest, highest, step = _strikes(reference)
+    if highest * step > float(occ.LARGEST_STRIKE):
+        return f"no option symbol can hold a strike above {occ.LARGEST_STRIKE:,}"
+    return f"it trades below the lowest strike, {step:g}" if highest < lowest else None
+
+
+def _strikes(reference: float) -> tuple[int, int, float]:
+    """The first and last strike in steps, and the step in dollars."""
+    step = strike_step(reference)
+    lowest, highest = (round(reference * (1 + sign * _GRID) / step) for sign in (-1, 1))
+    return max(lowest, 1), highest, step
+
+
+def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> list[Listed]:
+    if no_chain(name, base.reference) is not None:
+        return []
+    lowest, highest, step = _strikes(base.reference)
     listed = []
     for expiry in nights:
         for right in occ.Right:
-            for k in range(max(lowest, 1), highest + 1):
+            for k in range(lowest, highest + 1):
                 strike = Decimal(str(k * step))
                 symbol = occ.build(occ.Occ(name, expiry, right, strike))
                 listed.append(Listed(symbol, expiry, right, strike, _luck(symbol)))

@@ -1,38 +1,38 @@
-"""Tapes from files: Parquet and CSV of minute bars, and of quotes.
+"""Tapes from files: Parquet and text of minute bars, and of quotes.
 
 Bars: columns symbol, ts (the minute's START, with a time zone), open, high, low, close, volume, and
 optionally revision and feed. Quotes: symbol, ts (the same), and either bid, ask or bid_close, ask_close;
-optionally bid_size, ask_size. A row that breaks a market rule (negative volume, off the minute) is played
-as it is, so that the pipeline dead-letters it; one that cannot be a record (a null or NaN) refuses the file.
+optionally bid_size, ask_size. ``tapes.reading`` knows the names and forms in which they come. A row that
+breaks a market rule (negative volume, off the minute) is played as it is, so that the pipeline dead-letters
+it; one that cannot be a record (no value or NaN) refuses the file.
 """
 
+from collections.abc import Collection
 from datetime import date
-from itertools import pairwise
-from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
 from tapedeck.connectors.tapes.chain import ORIGIN as CHAIN_ORIGIN
-from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying
-from tapedeck.connectors.tapes.market import StockQuote, TapeMarket, quote_time
-from tapedeck.connectors.tapes.table import Table, read_table
-from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
+from tapedeck.connectors.tapes.hours import session_notes
+from tapedeck.connectors.tapes.made import QUOTES_MADE, chain_notes, made_quotes, market_over, stock_quote
+from tapedeck.connectors.tapes.market import StockQuote
+from tapedeck.connectors.tapes.reading.columns import BARS, QUOTES
+from tapedeck.connectors.tapes.reading.duplicates import settle
+from tapedeck.connectors.tapes.reading.options import Reading
+from tapedeck.connectors.tapes.reading.stamp import Stamp, stamp_of
+from tapedeck.connectors.tapes.reading.tables import Table, Tell, quiet, read_table
+from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys
+from tapedeck.streams.sessions import Calendar, CalendarUnknown, day_number, iso_date, xnys
 
 _PRICES = ("open", "high", "low", "close")
-_BAR_NUMBERS = (*_PRICES, "volume")
 DEFAULT_FEED = "iex"
-_SYNTHETIC = "synthetic/"
-QUOTES_MADE = f"{_SYNTHETIC}quotes"
-_MINUTES_A_YEAR = 252 * 390
-_VOL_BOUNDS = (0.12, 0.9)
-_ACTIVITY = 20_000.0
 
 
 class _Source(NamedTuple):
     bars: Table
+    reading: Reading
     origin: str
     feed: str
     notes: list[str]
@@ -45,32 +45,40 @@ def read_tape(
     session: date | None = None,
     feed: str = DEFAULT_FEED,
     calendar: Calendar | None = None,
+    reading: Reading | None = None,
+    tell: Tell = quiet,
 ) -> Tape:
     """The tape of one session of ``bars``, with the session before as warm-up.
 
     ``session`` None takes the newest one. Without ``quotes`` the file beside ``bars`` that has "quotes" for
-    "trades" in its name is taken; without that, quotes are made around each close and labelled.
-    Raises Fatal naming the file, the column, what was found and the remedy; CalendarUnknown for a date
-    that the calendar does not cover.
+    "trades" in its name is taken; without that, quotes are made around each close and labeled. ``tell``
+    hears how far the reading is. Raises Fatal naming the file, the column, what was found and the remedy;
+    CalendarUnknown for a session that the calendar does not cover.
     """
-    calendar = calendar or xnys()
-    table = read_table(bars, numbers=_BAR_NUMBERS)
+    calendar, reading, stamp = calendar or xnys(), reading or Reading(), stamp_of(bars)
+    table = read_table(bars, BARS, reading, _Wanted(session, calendar), tell)
     day = _session_day(table, session, calendar)
-    source = _Source(table, f"file/{bars.name}", _feed(table, feed), [])
+    table, settled = settle(table, reading.duplicates)
+    notes = [*table.notes, *settled, *_beyond(table, calendar)]
+    source = _Source(table, reading, stamp.origin or f"file/{bars.name}", _feed(table, feed), notes)
     live = table.on(day)
     symbols = live.symbols()
+    notes += _hours(live, day, calendar)
+    tell(f"{bars.name}: making the session of {iso_date(day)}")
     history = _history(source, day, symbols, calendar)
     arrivals = [(_arrival(body), body) for body in _bodies(source, live)]
     labels = [label for label, _ in arrivals]
-    found = _recorded_quotes(source, _beside(bars, quotes), day, set(symbols))
+    beside = _beside(bars, quotes, stamp)
+    found = _recorded_quotes(source, beside, day, set(symbols), tell) if beside else {}
     quote_origin = source.origin if found else QUOTES_MADE
     if not found:
-        source.notes.append(f"no recorded quotes: they are made around each close ({QUOTES_MADE})")
+        notes.append(f"no recorded quotes: they are made around each close ({QUOTES_MADE})")
         found = made_quotes(arrivals, source.feed)
     quoted = _quote_bodies(found, source.feed, quote_origin)
     labels += [label for label, _ in quoted]
     minutes = arrange(arrivals, quoted, min(labels), max(labels))
-    _say_the_rest(source, table)
+    known = history or [body for _, body in arrivals]
+    _say_the_rest(source, table, known)
     return Tape(
         name=f"{bars.name}, session of {iso_date(day)}",
         origin=source.origin,
@@ -81,25 +89,48 @@ def read_tape(
         ),
         history=tuple(history),
         minutes=minutes,
-        market=market_over(found, history or [b for _, b in arrivals], day, calendar, quote_origin),
-        notes=tuple(source.notes),
+        market=market_over(found, known, day, calendar, quote_origin),
+        notes=tuple(notes),
     )
 
 
-def sessions_of_file(bars: Path, calendar: Calendar) -> list[int]:
+def sessions_of_file(
+    bars: Path, calendar: Calendar, reading: Reading | None = None, tell: Tell = quiet
+) -> list[int]:
     """The dates of the sessions of which ``bars`` has a bar. Raises Fatal as above."""
-    return _sessions(read_table(bars, numbers=_BAR_NUMBERS), calendar)
+    return sessions_among(read_table(bars, BARS, reading or Reading(), lambda days: (), tell).days, calendar)
 
 
-def _sessions(table: Table, calendar: Calendar) -> list[int]:
-    return [day for day in table.days() if _has_session(day, calendar)]
+def sessions_among(days: Collection[int], calendar: Calendar) -> list[int]:
+    """Those of ``days`` that have a session, in order."""
+    first, last = calendar.horizon()
+    return [day for day in sorted(days) if first <= day <= last and calendar.session_on(day) is not None]
+
+
+class _Wanted:
+    """Of the dates seen so far: the session that is played, the newest if none is named, and that before."""
+
+    def __init__(self, session: date | None, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._day = None if session is None else day_number(session)
+        if self._day is not None:
+            calendar.session_on(self._day)
+
+    def __call__(self, days: Collection[int]) -> Collection[int]:
+        day = self._day
+        if day is None:
+            day = max(sessions_among(days, self._calendar), default=None)
+        before = None if day is None else self._calendar.previous(day)
+        return {each for each in (day, before and before.date) if each is not None}
 
 
 def _session_day(table: Table, wanted: date | None, calendar: Calendar) -> int:
-    days = _sessions(table, calendar)
+    days = sessions_among(table.days, calendar)
     listed = ", ".join(str(iso_date(day)) for day in days) or "none"
     if wanted is None and days:
         return days[-1]
+    if wanted is None and (beyond := _outside(table, calendar)):
+        raise CalendarUnknown(beyond[-1], calendar.horizon())
     if wanted is None or day_number(wanted) not in days:
         raise Fatal(
             f"{table.path} has no bars of this session",
@@ -109,9 +140,24 @@ def _session_day(table: Table, wanted: date | None, calendar: Calendar) -> int:
     return day_number(wanted)
 
 
-def _has_session(day: int, calendar: Calendar) -> bool:
+def _outside(table: Table, calendar: Calendar) -> list[int]:
     first, last = calendar.horizon()
-    return first <= day <= last and calendar.session_on(day) is not None
+    return [day for day in table.days if not first <= day <= last]
+
+
+def _beyond(table: Table, calendar: Calendar) -> list[str]:
+    days = _outside(table, calendar)
+    if not days:
+        return []
+    first, last = (iso_date(edge) for edge in calendar.horizon())
+    said = f"the calendar covers {first} to {last} only: rows of {len(days)} days beyond it are left out"
+    return [f"{table.path.name}: {said}, such as {iso_date(days[-1])}"]
+
+
+def _hours(live: Table, day: int, calendar: Calendar) -> list[str]:
+    session = calendar.session_on(day)
+    assert session is not None
+    return session_notes(live.frame.group_by("ts").len().iter_rows(), session, calendar)
 
 
 def _feed(table: Table, wanted: str) -> str:
@@ -148,9 +194,9 @@ def _bodies(source: _Source, table: Table) -> list[Body]:
             row["ts"],
             [row[name] for name in _PRICES],
             row["volume"],
-            feed=row.get("feed", source.feed),
+            feed=row.get("feed") or source.feed,
             origin=source.origin,
-            revision=row.get("revision", 0),
+            revision=row.get("revision") or 0,
         )
         for row in table.rows()
     ]
@@ -162,57 +208,30 @@ def _arrival(body: Body) -> int:
     return t - t % MINUTE_US
 
 
-def _beside(bars: Path, quotes: Path | None) -> Path | None:
+def _beside(bars: Path, quotes: Path | None, stamp: Stamp) -> Path | None:
     if quotes is not None:
         return quotes
-    sibling = bars.with_name(bars.name.replace("trades", "quotes"))
-    return sibling if sibling != bars and sibling.is_file() else None
+    sibling = bars.with_name(stamp.quotes or bars.name.replace("trades", "quotes"))
+    return sibling if sibling != bars and sibling.exists() else None
 
 
 def _recorded_quotes(
-    source: _Source, path: Path | None, day: int, symbols: set[str]
+    source: _Source, path: Path, day: int, symbols: set[str], tell: Tell
 ) -> dict[str, list[StockQuote]]:
     """The recorded quotes of the day's symbols as of each minute's end."""
     found: dict[str, list[StockQuote]] = {}
-    if path is None:
-        return found
-    table = read_table(path, numbers=(), either=(("bid", "ask"), ("bid_close", "ask_close")))
-    bid, ask = ("bid", "ask") if table.has("bid") else ("bid_close", "ask_close")
-    for row in table.on(day).rows():
-        if row["symbol"] not in symbols:
-            continue
-        sizes = (row.get("bid_size"), row.get("ask_size"))
-        quote = _quote(row["symbol"], row["ts"], row[bid], row[ask], sizes)
-        found.setdefault(row["symbol"], []).append(quote)
+    table, settled = settle(
+        read_table(path, QUOTES, source.reading, lambda days: {day}, tell), source.reading.duplicates
+    )
+    for row in table.rows():
+        if row["symbol"] in symbols:
+            sizes = (row.get("bid_size"), row.get("ask_size"))
+            quote = stock_quote(row["symbol"], row["ts"], row["bid"], row["ask"], sizes)
+            found.setdefault(row["symbol"], []).append(quote)
     if found:
         source.notes.append(f"quotes: {path.name}, each minute's last, stamped up to 3 s before its end")
+        source.notes.extend((*table.notes, *settled))
     return found
-
-
-def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[StockQuote]]:
-    """A quote around the close of each on-time bar, by symbol, for tapes that hold none."""
-    found: dict[str, list[StockQuote]] = {}
-    for _, body in sorted(arrivals, key=lambda pair: (pair[1]["t"], pair[1]["revision"])):
-        if body["revision"] == 0 and body["close"] > 0 and body["feed"] == feed:
-            half = max(0.01, round(body["close"] * 0.0001, 2))
-            bid, ask = body["close"] - half, body["close"] + half
-            quote = _quote(body["symbol"], body["t"], bid, ask, (None, None))
-            found.setdefault(body["symbol"], []).append(quote)
-    return found
-
-
-def _quote(
-    symbol: str, ts: int, bid: float | None, ask: float | None, sizes: tuple[int | None, int | None]
-) -> StockQuote:
-    edge = ts - ts % MINUTE_US + MINUTE_US
-    return StockQuote(
-        symbol=symbol,
-        time=quote_time(symbol, edge),
-        bid=money(bid),
-        ask=money(ask),
-        bid_size=None if sizes[0] is None else int(sizes[0]),
-        ask_size=None if sizes[1] is None else int(sizes[1]),
-    )
 
 
 def _quote_bodies(quotes: dict[str, list[StockQuote]], feed: str, origin: str) -> list[tuple[int, Body]]:
@@ -223,42 +242,9 @@ def _quote_bodies(quotes: dict[str, list[StockQuote]], feed: str, origin: str) -
     ]
 
 
-def _say_the_rest(source: _Source, table: Table) -> None:
+def _say_the_rest(source: _Source, table: Table, bars: list[Body]) -> None:
     if not table.has("feed"):
         source.notes.append(f"the file has no column feed: its bars are played as feed {source.feed}")
     source.notes.append("universe: MANUAL, the symbols of this session; its validation was skipped")
     source.notes.append(f"option chains are synthetic ({CHAIN_ORIGIN})")
-
-
-def market_over(
-    quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, quote_origin: str
-) -> TapeMarket:
-    """The market of a tape's quotes, with a synthetic chain whose volatility is that of ``bars``."""
-    session = calendar.session_on(day)
-    assert session is not None
-    closes: dict[str, list[float]] = {}
-    for body in bars:
-        closes.setdefault(body["symbol"], []).append(body["close"])
-    chain = SyntheticChain(
-        {
-            symbol: Underlying(reference=rows[-1], volatility=_volatility(rows), activity=_ACTIVITY)
-            for symbol, rows in closes.items()
-            if rows[-1] > 0
-        },
-        session,
-        calendar,
-    )
-    return TapeMarket(
-        quotes,
-        chain,
-        origin=CHAIN_ORIGIN,
-        quote_origin=quote_origin,
-        restated=quote_origin.startswith(_SYNTHETIC),
-    )
-
-
-def _volatility(closes: list[float]) -> float:
-    """Annual volatility from minute closes, within sane bounds."""
-    returns = [b / a - 1 for a, b in pairwise(closes) if a > 0]
-    mean_square = sum(r * r for r in returns) / max(1, len(returns))
-    return min(_VOL_BOUNDS[1], max(_VOL_BOUNDS[0], sqrt(mean_square * _MINUTES_A_YEAR)))
+    source.notes.extend(chain_notes(bars))

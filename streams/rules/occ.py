@@ -11,7 +11,7 @@ from tapedeck.schemas.errors import TapeError
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _TAIL = 15  # YYMMDD, right, strike
 _ROOT = re.compile(r"[A-Z][A-Z0-9]{0,5}")
-_LARGEST_STRIKE = Decimal("99999.999")
+LARGEST_STRIKE = Decimal("99999.999")
 
 
 class OccFault(StrEnum):
@@ -71,7 +71,7 @@ def build(occ: Occ) -> str:
     if occ.right not in _LETTER:
         raise OccError(OccFault.RIGHT, occ.right)
     thousandths = occ.strike * 1000
-    if not 0 < occ.strike <= _LARGEST_STRIKE or thousandths != thousandths.to_integral_value():
+    if not 0 < occ.strike <= LARGEST_STRIKE or thousandths != thousandths.to_integral_value():
         raise OccError(OccFault.STRIKE, occ.strike)
     return f"{occ.root}{day:%y%m%d}{_LETTER[occ.right]}{int(thousandths):08d}"
 
