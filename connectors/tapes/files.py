@@ -19,7 +19,7 @@ from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.reading.columns import BARS, QUOTES
 from tapedeck.connectors.tapes.reading.duplicates import settle
 from tapedeck.connectors.tapes.reading.options import Reading
-from tapedeck.connectors.tapes.reading.stamp import Stamp, stamp_of
+from tapedeck.connectors.tapes.reading.stamp import stamp_of
 from tapedeck.connectors.tapes.reading.tables import Table, Tell, quiet, read_table
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
@@ -55,12 +55,12 @@ def read_tape(
     hears how far the reading is. Raises Fatal naming the file, the column, what was found and the remedy;
     CalendarUnknown for a session that the calendar does not cover.
     """
-    calendar, reading, stamp = calendar or xnys(), reading or Reading(), stamp_of(bars)
+    calendar, reading = calendar or xnys(), reading or Reading()
     table = read_table(bars, BARS, reading, _Wanted(session, calendar), tell)
     day = _session_day(table, session, calendar)
     table, settled = settle(table, reading.duplicates)
     notes = [*table.notes, *settled, *_beyond(table, calendar)]
-    source = _Source(table, reading, stamp.origin or f"file/{bars.name}", _feed(table, feed), notes)
+    source = _Source(table, reading, origin_of(bars), _feed(table, feed), notes)
     live = table.on(day)
     symbols = live.symbols()
     notes += _hours(live, day, calendar)
@@ -68,8 +68,8 @@ def read_tape(
     history = _history(source, day, symbols, calendar)
     arrivals = [(_arrival(body), body) for body in _bodies(source, live)]
     labels = [label for label, _ in arrivals]
-    beside = _beside(bars, quotes, stamp)
-    found = _recorded_quotes(source, beside, day, set(symbols), tell) if beside else {}
+    recorded = beside(bars, quotes)
+    found = _recorded_quotes(source, recorded, day, set(symbols), tell) if recorded else {}
     quote_origin = source.origin if found else QUOTES_MADE
     if not found:
         notes.append(f"no recorded quotes: they are made around each close ({QUOTES_MADE})")
@@ -77,7 +77,7 @@ def read_tape(
     quoted = _quote_bodies(found, source.feed, quote_origin)
     labels += [label for label, _ in quoted]
     minutes = arrange(arrivals, quoted, min(labels), max(labels))
-    known = history or [body for _, body in arrivals]
+    known = history or sorted((body for _, body in arrivals), key=_by_symbol)
     _say_the_rest(source, table, known)
     return Tape(
         name=f"{bars.name}, session of {iso_date(day)}",
@@ -183,7 +183,7 @@ def _history(source: _Source, day: int, symbols: list[str], calendar: Calendar) 
         source.notes.append(f"warm-up: {len(found)} bars of {iso_date(before.date)}")
     else:
         source.notes.append("no warm-up: the file has no bars of the session before")
-    return sorted(found, key=lambda body: (body["symbol"], body["t"], body["revision"]))
+    return sorted(found, key=_by_symbol)
 
 
 def _bodies(source: _Source, table: Table) -> list[Body]:
@@ -202,16 +202,26 @@ def _bodies(source: _Source, table: Table) -> list[Body]:
     ]
 
 
+def _by_symbol(body: Body) -> tuple[str, int, int]:
+    return body["symbol"], body["t"], body["revision"]
+
+
 def _arrival(body: Body) -> int:
     """A first revision arrives in its own minute, each later one a minute after the one before."""
     t: int = body["t"] + body["revision"] * MINUTE_US
     return t - t % MINUTE_US
 
 
-def _beside(bars: Path, quotes: Path | None, stamp: Stamp) -> Path | None:
+def origin_of(bars: Path) -> str:
+    """What the records of ``bars`` are labeled: the file itself, or that of which it is a copy."""
+    return stamp_of(bars).origin or f"file/{bars.name}"
+
+
+def beside(bars: Path, quotes: Path | None) -> Path | None:
+    """The quotes of ``bars``: those that are named, or the file of that name beside it."""
     if quotes is not None:
         return quotes
-    sibling = bars.with_name(stamp.quotes or bars.name.replace("trades", "quotes"))
+    sibling = bars.with_name(stamp_of(bars).quotes or bars.name.replace("trades", "quotes"))
     return sibling if sibling != bars and sibling.exists() else None
 
 

@@ -1,7 +1,7 @@
 """Naming a tape: a file, a recorded window, or the synthetic market and its seed, as processes pass it on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from tapedeck.connectors.recorded.format import is_recorded, load
 from tapedeck.connectors.recorded.playable import playable, sessions_in
 from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape, sessions_of_file
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate, origin_of
+from tapedeck.connectors.tapes.reading.options import Reading
+from tapedeck.connectors.tapes.reading.tables import Tell, quiet
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys
@@ -18,7 +20,8 @@ _SYNTHETIC = "synthetic"
 
 @dataclass(frozen=True, kw_only=True)
 class TapeSource:
-    """``tape`` is a file, the folder of a recorded tape, ``synthetic`` or ``synthetic:SEED``.
+    """``tape`` is a file, a folder or pattern of files, the folder of a recorded tape, ``synthetic`` or
+    ``synthetic:SEED``. ``reading`` says how files are read.
 
     ``session`` None takes the file's newest, and that of a recorded tape. ``since`` is the first day of a
     synthetic market, None for one that begins with ``session``.
@@ -29,14 +32,15 @@ class TapeSource:
     since: date | None = None
     quotes: Path | None = None
     feed: str = DEFAULT_FEED
+    reading: Reading = field(default_factory=Reading)
 
-    def over(self, first: date, last: date, calendar: Calendar) -> list["TapeSource"]:
+    def over(self, first: date, last: date, calendar: Calendar, tell: Tell = quiet) -> list["TapeSource"]:
         """One source a session from ``first`` to ``last``: of a file, those that it has.
 
         Raises Fatal where there is none, CalendarUnknown beyond the calendar.
         """
         asked = [each.date for each in calendar.between(day_number(first), day_number(last))]
-        there = asked if self.seed is not None else self._sessions(calendar)
+        there = asked if self.seed is not None else self._sessions(calendar, tell)
         found = [iso_date(day) for day in asked if day in there]
         if not found:
             listed = ", ".join(str(iso_date(day)) for day in there) or "none"
@@ -47,9 +51,11 @@ class TapeSource:
         since = found[0] if self.seed is not None else None
         return [replace(self, session=day, since=since) for day in found]
 
-    def _sessions(self, calendar: Calendar) -> list[int]:
+    def _sessions(self, calendar: Calendar, tell: Tell) -> list[int]:
         path = Path(self.tape)
-        return sessions_in(load(path), calendar) if is_recorded(path) else sessions_of_file(path, calendar)
+        if is_recorded(path):
+            return sessions_in(load(path), calendar)
+        return sessions_of_file(path, calendar, self.reading, tell)
 
     @property
     def origin(self) -> str | None:
@@ -64,7 +70,7 @@ class TapeSource:
         told |= {"session": str(session)} if session else {}
         told |= {"since": str(self.since)} if self.since and self.since != session else {}
         told |= {"quotes": str(self.quotes.absolute())} if self.quotes else {}
-        return told | {"feed": self.feed}
+        return told | {"feed": self.feed} | self.reading.described()
 
     @classmethod
     def described(cls, told: Mapping[str, str]) -> "TapeSource":
@@ -76,19 +82,28 @@ class TapeSource:
             since=session_date(told.get("since")),
             quotes=Path(quotes) if quotes else None,
             feed=str(told.get("feed", DEFAULT_FEED)),
+            reading=Reading.of(told),
         )
 
-    def load(self) -> Tape:
-        """Read or generate it: always the same tape. Raises Fatal as those do."""
+    def load(self, tell: Tell = quiet) -> Tape:
+        """Read or generate it: always the same tape. Raises Fatal as those do.
+
+        ``tell`` hears how far the reading of a file is.
+        """
+        path = Path(self.tape)
+        if self.reading != Reading() and (self.seed is not None or is_recorded(path)):
+            named = ", ".join(f"--{name}" for name in self.reading.described())
+            raise Fatal(f"{named} is for market files", value=self.tape, remedy="leave it out")
         if self.seed is not None:
             session = self.session or DEFAULT_SESSION
             return generate(self.seed, session=session, since=self.since, feed=self.feed)
-        path = Path(self.tape)
         if is_recorded(path):
             if self.quotes is not None:
                 raise Fatal("a recorded tape has its quotes", value=self.tape, remedy="leave --quotes out")
             return playable(load(path), xnys(), self.session)
-        return read_tape(path, quotes=self.quotes, session=self.session, feed=self.feed)
+        return read_tape(
+            path, quotes=self.quotes, session=self.session, feed=self.feed, reading=self.reading, tell=tell
+        )
 
     @property
     def seed(self) -> int | None:

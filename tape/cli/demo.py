@@ -7,8 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, reading_of
 from tapedeck.tape.local.places import say, stack_folder
 
 FAILED = 1
@@ -17,10 +19,18 @@ _NAME = "demo"
 
 def demo(
     tape: Annotated[
-        Path | None, typer.Option(help="Parquet or CSV of minute bars; default: a synthetic session.")
+        Path | None, typer.Option(help="Minute bars: a file, a folder or pattern; default: synthetic.")
     ] = None,
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    quotes: Annotated[
+        Path | None, typer.Option(help="Default: TAPE with quotes for trades in its name.")
+    ] = None,
+    zone: Zone = None,
+    columns: Columns = None,
+    symbols: Symbols = None,
+    scale: Scale = None,
+    duplicates: Repeated = Duplicates.REFUSE,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
     minutes: Annotated[
         int | None, typer.Option(min=1, help="Play only the first minutes; no order is expected then.")
@@ -36,7 +46,12 @@ def demo(
     from tapedeck.tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
 
     folder = stack_folder(_NAME)
-    source = TapeSource(tape=_tape_name(tape, seed), session=session_date(session))
+    source = TapeSource(
+        tape=_tape_name(tape, seed),
+        session=session_date(session),
+        quotes=quotes,
+        reading=reading_of(zone, columns, symbols, scale, duplicates),
+    )
     for number in STOPS:
         signal.signal(number, _interrupt)
     try:

@@ -1,6 +1,7 @@
 """``tape exchange``: the paper exchange over a tape's market, on loopback, until it is told to stop."""
 
 import asyncio
+import json
 import os
 import signal
 from decimal import Decimal, InvalidOperation
@@ -37,6 +38,10 @@ def exchange(
     session: Annotated[
         str | None, typer.Option(envvar="TAPE_EXCHANGE_SESSION", help="New York date, YYYY-MM-DD.")
     ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(envvar="TAPE_EXCHANGE_MARKET", help="Another command's description of its tape, JSON."),
+    ] = None,
     speed: Annotated[str, typer.Option(envvar="TAPE_EXCHANGE_SPEED", help="As in `tape play`.")] = "max",
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
@@ -56,6 +61,8 @@ def exchange(
     config = from_environment().config
     saved = Saved(folder) if folder else None
     source = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed)
+    if market is not None:
+        source = TapeSource.described(_document(market))
     if saved is not None and saved.market:
         source = TapeSource.described(saved.market)
     played = source.load()
@@ -106,6 +113,14 @@ async def _serve(server: PaperServer, config: Config) -> None:
         await stop.wait()
     finally:
         await server.stop()
+
+
+def _document(market: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(market))
+    except (ValueError, TypeError):
+        remedy = "leave it out: --tape and --session name a tape"
+        raise Fatal("not the description of a tape", value=market, remedy=remedy) from None
 
 
 def _port(port: int | None) -> int:

@@ -67,6 +67,7 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
     "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
     "topology": Entry("topology:topology", "Print the stages, and what they read and write."),
+    "check": Entry("check:check", "Say what a market file holds and how it plays; or write it tidily."),
     "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
     "record": Entry(
         "record:record",

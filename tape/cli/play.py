@@ -31,6 +31,7 @@ from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
+from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date, session_range
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
@@ -38,6 +39,7 @@ from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
+from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
 if TYPE_CHECKING:
@@ -54,7 +56,10 @@ def _nothing() -> None:
 
 def play(
     file: Annotated[
-        Path | None, typer.Argument(help="Parquet or CSV of minute bars, or a folder of `tape record`.")
+        Path | None,
+        typer.Argument(
+            help="Minute bars: a file, a folder or pattern of files, or a folder of `tape record`."
+        ),
     ] = None,
     *,
     speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
@@ -65,6 +70,11 @@ def play(
     quotes: Annotated[
         Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
     ] = None,
+    zone: Zone = None,
+    columns: Columns = None,
+    symbols: Symbols = None,
+    scale: Scale = None,
+    duplicates: Repeated = Duplicates.REFUSE,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Generate a session, read no file.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
     exchange: Annotated[
@@ -78,14 +88,19 @@ def play(
 ) -> None:
     """Play FILE, or a synthetic market, into the bars, quotes and universe topics."""
     pace = Pace.parse(speed)
-    named = TapeSource(tape=_named(file, synthetic, seed), session=session_date(session), quotes=quotes)
+    named = TapeSource(
+        tape=_named(file, synthetic, seed),
+        session=session_date(session),
+        quotes=quotes,
+        reading=reading_of(zone, columns, symbols, scale, duplicates),
+    )
     days = _range(sessions, named)
     pipeline = pipeline_of(bootstrap, prefix, INGEST)
     config = pipeline.document()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     for source in _each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):
-        tape = _unless_played(source, pipeline.cluster) if days else source.load()
+        tape = _unless_played(source, pipeline.cluster) if days else source.load(progress())
         if tape is None:
             print(f"{source.session}: played already")
             continue
@@ -109,7 +124,7 @@ def _range(sessions: str | None, source: TapeSource) -> tuple[date, date] | None
 
 def _each_session(source: TapeSource, days: tuple[date, date] | None, cluster: Cluster) -> list[TapeSource]:
     """What to play: a synthetic market goes on from the day with which it began in these topics."""
-    found = source.over(*days, xnys()) if days else [source]
+    found = source.over(*days, xnys(), progress()) if days else [source]
     if source.origin is None:
         return found
     begun = _begun(cluster, source.origin)
@@ -132,7 +147,7 @@ def _unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
     ended = min((label or 0 for label in labels), default=0)
     if source.session and iso_date(xnys().session_date(ended)) > source.session:
         return None
-    tape = source.load()
+    tape = source.load(progress())
     return None if ended >= tape.minutes[-1].label else tape
 
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.tape.schedules import SHORT, run_seeds
 from tapedeck.tape.sim import Chaos, Simulation
 from tapedeck.topics.catalogue import CATALOGUE
@@ -21,10 +23,18 @@ from tapedeck.topics.catalogue import CATALOGUE
 
 def sim(
     tape: Annotated[
-        str, typer.Argument(help="A file, a recorded folder, synthetic[:SEED], or short: seeded schedules.")
+        str, typer.Argument(help="A file, a folder of files, a recorded folder, synthetic[:SEED], or short.")
     ] = "synthetic",
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD.")] = None,
+    quotes: Annotated[
+        Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
+    ] = None,
+    zone: Zone = None,
+    columns: Columns = None,
+    symbols: Symbols = None,
+    scale: Scale = None,
+    duplicates: Repeated = Duplicates.REFUSE,
     minutes: Annotated[int | None, typer.Option(min=1, help="Only the first so many minutes.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the paper exchange; of the schedule, for short.")
@@ -45,7 +55,14 @@ def sim(
         print(outcome.as_json() if as_json else outcome.as_text())
         raise typer.Exit(1 if outcome.failed else 0)
     document = load(config) if config else Config(accounts=EXAMPLE_ACCOUNTS)
-    loaded = TapeSource(tape=tape, session=session_date(session), feed=document.bars.feed).load()
+    source = TapeSource(
+        tape=tape,
+        session=session_date(session),
+        quotes=quotes,
+        feed=document.bars.feed,
+        reading=reading_of(zone, columns, symbols, scale, duplicates),
+    )
+    loaded = source.load(progress())
     played = replace(loaded, minutes=loaded.minutes[:minutes])
     faults = None if chaos is None else Chaos(chaos)
     run = Simulation(played, document, seed=seed, chaos=faults).play().rest(1)

@@ -1,5 +1,6 @@
 """One session through a fresh local stack, phase by phase: start, play, settle, read, rebuild, stop."""
 
+import json
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Pipeline
 from tapedeck.tape.cli.play import play_tape
+from tapedeck.tape.cli.reading import progress
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.summary import (
     Summary,
@@ -161,7 +163,7 @@ class Demo:
         purge(self.wanted.folder)
 
     def _tape(self) -> Tape:
-        tape = self.wanted.source.load()
+        tape = self.wanted.source.load(progress())
         if self.wanted.minutes is not None:
             tape = replace(tape, minutes=tape.minutes[: self.wanted.minutes])
         return tape
@@ -204,9 +206,8 @@ class Demo:
 
     def _workers(self, config: Config) -> Sequence[Worker]:
         """The plan's workers; the paper exchange serves the tape that is played."""
-        source = self.wanted.source
-        market = {"TAPE_EXCHANGE_TAPE": source.tape}
-        market |= {"TAPE_EXCHANGE_SESSION": str(source.session)} if source.session else {}
+        source = replace(self.wanted.source, feed=config.bars.feed)
+        market = {"TAPE_EXCHANGE_MARKET": json.dumps(source.description())}
         return [
             replace(worker, env={**worker.env, **market}) if worker.name == "exchange" else worker
             for worker in plan.workers(config)

@@ -62,6 +62,10 @@ class Prices:
         scale = self.scale()
         return frame if scale == 1 else frame.with_columns(pl.col(name) / scale for name in self._names)
 
+    def leave(self) -> None:
+        """Take the prices as they stand, to look at a file that does not play."""
+        self._told = 1
+
     def notes(self) -> list[str]:
         """What was recognized or is suspected."""
         if (scale := self.scale()) != 1:

@@ -1,0 +1,48 @@
+"""The options of every command that reads a market file, and the line that says how far it is."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
+from tapedeck.connectors.tapes.reading.tables import Tell
+
+Zone = Annotated[str | None, typer.Option(help="Whose clock times without a zone show: America/New_York.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="OURS=THEIRS,...", help="Names of the file's columns: ts=when,close=last."),
+]
+Symbols = Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these symbols of the file.")]
+Scale = Annotated[
+    int | None, typer.Option(min=1, help="Divide the file's prices by this: 10000 for LEAN's, 1 for dollars.")
+]
+Repeated = Annotated[
+    Duplicates,
+    typer.Option(help="Rows of one symbol and minute with other values: refuse, or the last counts."),
+]
+
+_QUIET_S = 2.0
+_TELL_S = 1.0
+
+
+def reading_of(
+    zone: str | None, columns: str | None, symbols: str | None, scale: int | None, duplicates: Duplicates
+) -> Reading:
+    """The options as one value. Raises Fatal for what cannot be meant."""
+    return Reading.parse(zone=zone, columns=columns, symbols=symbols, scale=scale, duplicates=duplicates)
+
+
+def progress() -> Tell:
+    """Says on standard error how far a reading is, once it takes long: one line, or one each so often."""
+    began = time.monotonic()
+    next_at = began + _QUIET_S
+
+    def tell(line: str) -> None:
+        nonlocal next_at
+        if time.monotonic() >= next_at:
+            next_at = time.monotonic() + (_TELL_S if sys.stderr.isatty() else 10 * _TELL_S)
+            print(f"tape: {line}", file=sys.stderr, flush=True)
+
+    return tell
