@@ -1,5 +1,6 @@
 """What is made for a tape that lacks it: quotes around each close, and the market with its option chain."""
 
+from decimal import Decimal
 from itertools import pairwise
 from math import sqrt
 
@@ -17,6 +18,7 @@ _VOL_BOUNDS = (0.12, 0.9)
 _ACTIVITY = 20_000.0
 _SMALL_TICK = 0.0001  # of a stock under a dollar
 _NAMED = 5
+_LARGEST = 1e12  # a decimal of a quote holds no more
 
 
 def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[StockQuote]]:
@@ -50,11 +52,15 @@ def stock_quote(
     return StockQuote(
         symbol=symbol,
         time=quote_time(symbol, edge),
-        bid=money(bid),
-        ask=money(ask),
+        bid=_known(bid),
+        ask=_known(ask),
         bid_size=None if sizes[0] is None else int(sizes[0]),
         ask_size=None if sizes[1] is None else int(sizes[1]),
     )
+
+
+def _known(side: float | None) -> Decimal | None:
+    return None if side is None or abs(side) >= _LARGEST else money(side)
 
 
 def market_over(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from tapedeck.connectors.tapes.reading.columns import Spec
@@ -12,6 +13,11 @@ _NANO_FROM = 10_000_000.0  # no share costs so much; times 1e-9 it is a cent
 _TEN_THOUSAND = 10_000
 _TEN_THOUSAND_FROM = 10_000.0
 _CENTS_FROM = 1_000.0
+
+
+def _divided(prices: pl.Series, scale: int) -> pl.Series:
+    """The nearest float to each quotient: polars multiplies by 1 / scale, whose last digit differs."""
+    return pl.Series(prices.name, prices.fill_null(np.nan).to_numpy() / scale).fill_nan(None)
 
 
 class Prices:
@@ -60,7 +66,9 @@ class Prices:
     def scaled(self, frame: pl.DataFrame) -> pl.DataFrame:
         """``frame`` with its prices in dollars."""
         scale = self.scale()
-        return frame if scale == 1 else frame.with_columns(pl.col(name) / scale for name in self._names)
+        return (
+            frame if scale == 1 else frame.with_columns(_divided(frame[name], scale) for name in self._names)
+        )
 
     def leave(self) -> None:
         """Take the prices as they stand, to look at a file that does not play."""

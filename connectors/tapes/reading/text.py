@@ -7,6 +7,7 @@ are skipped and counted; a record with another number of fields than the first l
 import codecs
 import csv
 import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -52,6 +53,7 @@ def read_header(path: Path) -> tuple[list[str], Form]:
         raise Fatal(
             f"{path} cannot be read: it is empty", remedy="name a file with a header and rows"
         ) from None
+    _refuse_foreign(path, text[: int(line.ends[0])], line)
     header = text[: int(line.ends[0])].decode()
     if header.startswith("#"):
         raise Fatal(
@@ -60,7 +62,11 @@ def read_header(path: Path) -> tuple[list[str], Form]:
             remedy="delete the line: the first one names the columns",
         )
     separator = max(_SEPARATORS, key=header.count)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=separator))]
+    try:
+        names = [name.strip() for name in next(csv.reader(io.StringIO(header), delimiter=separator))]
+    except csv.Error:
+        what = f"{path}, line {line.lines[0]} does not name the columns"
+        raise Fatal(what, value=header[:_EXCERPT], remedy="close or delete the quotes in it") from None
     named = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
     return names, Form(separator, ", ".join(["text with " + named, *blocks.words]))
 

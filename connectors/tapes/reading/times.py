@@ -12,6 +12,7 @@ from tapedeck.schemas.errors import Fatal
 if TYPE_CHECKING:
     from tapedeck.connectors.tapes.reading.values import Where
 
+_USUAL = "%Y-%m-%dT%H:%M:%SZ"
 _EXAMPLE = "2013-10-11T13:30:00Z"
 _MOMENT = (
     r"^(?<year>\d{4})[-/.]?(?<month>\d{2})[-/.]?(?<day>\d{2})"
@@ -105,6 +106,9 @@ def _from_text(where: "Where", frame: pl.DataFrame, name: str, zone: str | None)
     if re.match(_EPOCH, str(cells[0])) and not re.match(_COMPACT, str(cells[0])):
         numbers = cells.cast(pl.Int64 if not cells.str.contains(r"[.eE]").any() else pl.Float64, strict=False)
         return _from_epoch(where, frame, name, numbers)
+    usual = cells.str.to_datetime(_USUAL, time_unit="us", strict=False)
+    if not usual.has_nulls():
+        return usual.to_physical()
     distinct = cells.unique(maintain_order=True)
     first = pl.DataFrame({name: distinct}).join(
         frame.unique(name, keep="first"), on=name, how="left", maintain_order="left"

@@ -88,6 +88,9 @@ def _refuse_blank(where: Where, frame: pl.DataFrame, name: str) -> None:
 def _number(where: Where, frame: pl.DataFrame, column: Column) -> pl.Series:
     cells, kind = frame[column.name], frame.schema[column.name]
     if isinstance(kind, pl.String):
+        plain = cells.cast(pl.Float64, strict=False)
+        if plain.is_finite().fill_null(value=False).all() and not (plain >= _UNDEFINED).any():
+            return plain  # most columns: no cell has blanks around it or is missing
         cells = cells.str.strip_chars()
         nothing = cells.is_null() | cells.str.to_lowercase().is_in(_NOTHING) | (cells == str(_UNDEFINED))
         found = cells.set(nothing, None).cast(pl.Float64, strict=False)
