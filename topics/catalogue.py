@@ -6,66 +6,30 @@ The only place that names a topic. Cluster creation, stages, sinks and docs all 
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.topics.partitioning import murmur2_partition
+from tapedeck.topics.keeping import (
+    ALL_FOREVER,
+    BY_CATALOGUE,
+    DAY_MS,
+    FOREVER,
+    KEEP,
+    NEVER_MS,
+    REPLICATION,
+    named_days,
+)
+from tapedeck.topics.topic import Cleanup, Spread, Topic
 
-DAY_MS = 86_400_000
-FOREVER = -1
-NEVER_MS = 2**63 - 1
+__all__ = [
+    "CATALOGUE", "DAY_MS", "FOREVER", "NEVER_MS", "RANK", "WATERMARK_KEY", "Cleanup", "Layout", "Spread",
+    "Topic", "topic",
+]  # fmt: skip
+
 WATERMARK_KEY = b"~watermark"
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _PARTITIONS = "4"
-
-
-class Spread(StrEnum):
-    """What a topic is partitioned by."""
-
-    SYMBOL = "S"
-    ACCOUNT = "A"
-    ONE = "1"
-
-
-class Cleanup(StrEnum):
-    DELETE = "delete"
-    COMPACT = "compact"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Topic:
-    """One topic. ``key`` and ``part`` name body fields; ``schema`` is None where values are raw bytes."""
-
-    name: str
-    spread: Spread
-    key: tuple[str, ...]
-    part: str | None
-    schema: str | None
-    natural_key: tuple[str, ...]
-    cleanup: Cleanup = Cleanup.DELETE
-    keep_days: int = FOREVER
-    watermarked: bool = False
-    audited: bool = True
-    owner: str
-    doc: str
-
-    def record_key(self, body: dict[str, Any]) -> bytes:
-        """The record key: the key fields joined by ``|``; a constant topic uses its own name."""
-        return "|".join(str(body[field]) for field in self.key).encode() if self.key else self.name.encode()
-
-    def partition(self, body: dict[str, Any], partitions: int) -> int:
-        """The partition of ``body`` among ``partitions``."""
-        if self.part is None or partitions == 1:
-            return 0
-        return murmur2_partition(str(body[self.part]).encode(), partitions)
-
-    def partition_of_key(self, key: bytes, partitions: int) -> int | None:
-        """The partition of the record key ``key``; None where the key does not begin with what decides it."""
-        if partitions == 1 or self.part is None or self.key[:1] != (self.part,):
-            return None
-        return murmur2_partition(key.split(b"|")[0] if len(self.key) > 1 else key, partitions)
 
 
 def _s(
@@ -319,14 +283,16 @@ def topic(name: str) -> Topic:
 class Layout:
     """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation.
 
-    ``keep_forever`` (local stacks and tests) switches time retention off; a prefix does so as well.
-    Raises Fatal for a prefix that cannot stand in a topic's name and for counts below one.
+    ``keep``: how long, in the words of TAPE_KEEP; ``replication``: copies, 0 where the cluster's size says.
+    Raises Fatal for a prefix that cannot stand in a topic's name, for counts below one, and for a ``keep``
+    that names no topic of the audit.
     """
 
     prefix: str = ""
     symbol_partitions: int = 4
     account_partitions: int = 4
-    keep_forever: bool = True
+    keep: str = ALL_FOREVER
+    replication: int = 0
 
     def __post_init__(self) -> None:
         if self.prefix and not _PREFIX.fullmatch(self.prefix):
@@ -338,18 +304,44 @@ class Layout:
         for count in (self.symbol_partitions, self.account_partitions):
             if count < 1:
                 raise Fatal("a topic needs at least one partition", value=count, remedy="name 1 or more")
+        for name in named_days(self.keep):
+            if not topic(name).audited:
+                raise Fatal(f"{KEEP} cannot name a topic of state", value=name, remedy="leave it out")
 
     @classmethod
     def described(cls, prefix: str, environment: Mapping[str, str]) -> "Layout":
-        """The layout whose partition counts stand in TAPE_SYMBOL_PARTITIONS and TAPE_ACCOUNT_PARTITIONS."""
+        """The layout that TAPE_SYMBOL_PARTITIONS, _ACCOUNT_PARTITIONS, TAPE_KEEP and TAPE_REPLICATION say.
 
-        def count(name: str) -> int:
-            text = environment.get(name) or _PARTITIONS
+        Topics are kept as the catalogue says, those of a prefix for ever: it holds tapes of the past.
+        """
+
+        def count(name: str, default: str, what: str) -> int:
+            text = environment.get(name) or default
             if not text.isdecimal():
-                raise Fatal(f"{name} is not a number of partitions", value=text, remedy="set it to 1 or more")
+                raise Fatal(f"{name} is not a number of {what}", value=text, remedy="set it to 1 or more")
             return int(text)
 
-        return cls(prefix, count("TAPE_SYMBOL_PARTITIONS"), count("TAPE_ACCOUNT_PARTITIONS"))
+        return cls(
+            prefix,
+            count("TAPE_SYMBOL_PARTITIONS", _PARTITIONS, "partitions"),
+            count("TAPE_ACCOUNT_PARTITIONS", _PARTITIONS, "partitions"),
+            environment.get(KEEP) or (ALL_FOREVER if prefix else BY_CATALOGUE),
+            count(REPLICATION, "0", "copies"),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables of which ``described`` makes this layout again."""
+        return {
+            "TAPE_PREFIX": self.prefix,
+            "TAPE_SYMBOL_PARTITIONS": str(self.symbol_partitions),
+            "TAPE_ACCOUNT_PARTITIONS": str(self.account_partitions),
+            KEEP: self.keep,
+            REPLICATION: str(self.replication or ""),
+        }
+
+    def under(self, prefix: str) -> "Layout":
+        """The same under another prefix, which keeps for ever: what is written there may be of any age."""
+        return self if prefix == self.prefix else replace(self, prefix=prefix, keep=ALL_FOREVER)
 
     def wire_name(self, name: str) -> str:
         """The name on the cluster."""
@@ -381,15 +373,17 @@ class Layout:
         The broker measures that lag from the record's own time, so an old tape would have none: where
         everything is kept, facts are not compacted at all. Changelogs always are, or they fill the disk.
         """
-        found = topic(name)
-        forever = self.keep_forever or bool(self.prefix)
+        found, days = topic(name), named_days(self.keep).get(name)
+        if days is None and self.keep == ALL_FOREVER and found.audited:
+            days = FOREVER
         retention, lag = FOREVER, 0
         if found.cleanup is Cleanup.DELETE:
-            retention = FOREVER if forever or found.keep_days == FOREVER else found.keep_days * DAY_MS
-        elif forever and found.audited:
+            kept = found.keep_days if days is None else days
+            retention = FOREVER if kept == FOREVER else kept * DAY_MS
+        elif days == FOREVER:
             lag = NEVER_MS
         else:
-            lag = max(found.keep_days, 0) * DAY_MS
+            lag = max(found.keep_days if days is None else days, 0) * DAY_MS
         return {
             "cleanup.policy": str(found.cleanup),
             "retention.ms": str(retention),

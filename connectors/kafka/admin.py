@@ -13,13 +13,16 @@ from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described, describe_ids
 from tapedeck.connectors.kafka.reading import new_consumer
-from tapedeck.schemas.errors import CatalogueMismatch, Retry
-from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
+from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout
+from tapedeck.topics.catalogue import topic as topic_of
+from tapedeck.topics.keeping import COPIES, KEEP, REPLICATION, in_days
 
 TIMEOUT_S = 20.0
-# Lets the cluster choose: 1 on the embedded broker, what its operators set elsewhere.
-_DEFAULT_REPLICATION = -1
+_AT_LEAST = {Cleanup.DELETE: "retention.ms", Cleanup.COMPACT: "min.compaction.lag.ms"}
+"""The one setting that says for how long a topic keeps everything; more of it is fine."""
 _POLL_S = 0.05
+_REFUSED = (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG)
 
 
 class Kind(StrEnum):
@@ -32,10 +35,14 @@ class Kind(StrEnum):
 
 
 class Found(NamedTuple):
-    """One topic as the cluster has it. ``config`` holds the settings that the catalogue speaks about."""
+    """One topic as the cluster has it. ``config`` holds the settings that the catalogue speaks about.
+
+    ``copies``: the fewest replicas that a partition has, 0 where it is unknown.
+    """
 
     partitions: int
     config: Mapping[str, str]
+    copies: int = 0
 
 
 class Difference(NamedTuple):
@@ -74,6 +81,7 @@ def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]
         name: Found(
             len(known[name].partitions),
             {key: str(each.value) for key, each in config.items() if key in wanted},
+            min((len(each.replicas) for each in known[name].partitions.values()), default=0),
         )
         for name in names
         if (config := configs[name]) is not None
@@ -120,11 +128,45 @@ def _differences(
             "it is fixed at creation: write its records again under another prefix, or here after "
             f"`tape topics --recreate {catalogue_name}`",
         )
+    if 0 < found.copies < layout.replication:
+        yield Difference(
+            name,
+            Kind.CONFIG,
+            "the number of copies",
+            str(found.copies),
+            str(layout.replication),
+            f"add some with your cluster's tool (`kafka-reassign-partitions`), or set {REPLICATION} to it",
+        )
+    cleanup = topic_of(catalogue_name).cleanup
     for key, expected in layout.topic_config(catalogue_name).items():
         value = found.config.get(key, "unknown")
-        if value != expected:
+        if key == _AT_LEAST[cleanup]:
+            if _shorter(value, expected):
+                yield Difference(
+                    name, Kind.CONFIG, key, value, expected, _lengthen(name, key, value, expected)
+                )
+        elif key not in _AT_LEAST.values() and value != expected:
             remedy = "set it with your cluster's tool (`kafka-configs --alter`), the records stay"
             yield Difference(name, Kind.CONFIG, key, value, expected, remedy)
+
+
+def _shorter(value: str, expected: str) -> bool:
+    """Whether a topic keeps less than it is expected to; what is no number is taken for less."""
+    try:
+        found, wanted = int(value), int(expected)
+    except ValueError:
+        return True
+    if FOREVER in (found, wanted):
+        return found != FOREVER
+    return found < wanted
+
+
+def _lengthen(name: str, key: str, value: str, expected: str) -> str:
+    return (
+        f"it keeps records for {in_days(value)} instead of {in_days(expected)}: `kafka-configs --alter "
+        f"--entity-type topics --entity-name {name} --add-config {key}={expected}`, or say in {KEEP} that "
+        "less is meant"
+    )
 
 
 def ensure(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> list[str]:
@@ -150,20 +192,20 @@ def ensure(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> list[str]:
 
 
 def _create(cluster: Cluster, missing: set[str], timeout_s: float) -> list[str]:
-    layout = cluster.layout
+    if not missing:
+        return []
+    layout, admin = cluster.layout, admin_of(cluster)
+    copies = layout.replication or _copies(cluster, admin, timeout_s)
     new = [
         NewTopic(
             layout.wire_name(topic.name),
             num_partitions=layout.partitions(topic.name),
-            replication_factor=_DEFAULT_REPLICATION,
+            replication_factor=copies,
             config=layout.topic_config(topic.name),
         )
         for topic in CATALOGUE
         if layout.wire_name(topic.name) in missing
     ]
-    if not new:
-        return []
-    admin = admin_of(cluster)
     created = []
     try:
         answers = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
@@ -175,8 +217,22 @@ def _create(cluster: Cluster, missing: set[str], timeout_s: float) -> list[str]:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     except KafkaException as error:
+        if error.args[0].code() in _REFUSED:
+            raise Fatal(
+                f"the cluster refuses to create topics: {error.args[0].str()}",
+                value=f"{copies} copies",
+                remedy=f"set {REPLICATION} to a number of copies that it allows",
+            ) from error
         raise _unreachable(cluster, error) from error
     return created
+
+
+def _copies(cluster: Cluster, admin: AdminClient, timeout_s: float) -> int:
+    """As many as the catalogue asks for, fewer where there are not so many brokers."""
+    try:
+        return min(COPIES, len(admin.list_topics(timeout=timeout_s).brokers))
+    except KafkaException as error:
+        raise _unreachable(cluster, error) from error
 
 
 def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_S) -> None:

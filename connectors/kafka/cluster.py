@@ -10,7 +10,7 @@ from tapedeck.connectors.kafka.tls import open_socket
 from tapedeck.topics.catalogue import Layout
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
-CLUSTER_ID = "TAPE_CLUSTER_ID"
+CLUSTER_ID = "KAFKA_CLUSTER_ID"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Cluster:
 
     @classmethod
     def described(cls, bootstrap: str, prefix: str, environment: Mapping[str, str]) -> "Cluster":
-        """The cluster at ``bootstrap``; TAPE_CLUSTER_ID and the variables of Layout and Security say more.
+        """The cluster at ``bootstrap``; KAFKA_CLUSTER_ID and the variables of Layout and Security say more.
 
         Raises ConfigInvalid where they do not fit together.
         """
@@ -43,16 +43,14 @@ class Cluster:
 
     def under(self, prefix: str) -> "Cluster":
         """The pipeline of another prefix on the same cluster."""
-        return replace(self, layout=replace(self.layout, prefix=prefix))
+        return replace(self, layout=self.layout.under(prefix))
 
     def environment(self) -> dict[str, str]:
         """The variables by which another process finds this cluster and prefix."""
         return {
             BOOTSTRAP: self.bootstrap,
             CLUSTER_ID: self.expected_id,
-            "TAPE_PREFIX": self.layout.prefix,
-            "TAPE_SYMBOL_PARTITIONS": str(self.layout.symbol_partitions),
-            "TAPE_ACCOUNT_PARTITIONS": str(self.layout.account_partitions),
+            **self.layout.environment(),
             **dict(self.security.given),
         }
 

@@ -31,7 +31,7 @@ class Deployment(Group):
         """What is said here, as the environment variables that say it."""
         told = {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-            "TAPE_CLUSTER_ID": self.cluster_id,
+            "KAFKA_CLUSTER_ID": self.cluster_id,
             "TAPE_PREFIX": self.prefix,
             "TAPE_SYMBOL_PARTITIONS": str(self.symbol_partitions or ""),
             "TAPE_ACCOUNT_PARTITIONS": str(self.account_partitions or ""),

@@ -103,7 +103,7 @@ def test_a_prefix_is_put_before_every_name_and_taken_off_again():
     assert Layout().wire_name("bars") == "bars"
 
 
-@pytest.mark.parametrize("layout", [Layout(), Layout("p", keep_forever=False)], ids=["local", "prefixed"])
+@pytest.mark.parametrize("layout", [Layout(), Layout.described("p", {})], ids=["local", "prefixed"])
 @pytest.mark.parametrize("name", RANK)
 def test_local_and_prefixed_topics_are_kept_for_ever(layout, name):
     config = layout.topic_config(name)
@@ -113,7 +113,7 @@ def test_local_and_prefixed_topics_are_kept_for_ever(layout, name):
 
 
 def test_on_a_cluster_topics_are_kept_as_the_domain_says():
-    layout = Layout(keep_forever=False)
+    layout = Layout.described("", {})
     assert layout.topic_config("bars")["retention.ms"] == str(400 * DAY_MS)
     assert layout.topic_config("orders")["retention.ms"] == "-1"
     watchlist = layout.topic_config("watchlist")
@@ -123,7 +123,7 @@ def test_on_a_cluster_topics_are_kept_as_the_domain_says():
     assert layout.topic_config("heartbeats")["min.compaction.lag.ms"] == "0"
 
 
-@pytest.mark.parametrize("layout", [Layout(), Layout(keep_forever=False)])
+@pytest.mark.parametrize("layout", [Layout(), Layout.described("", {})])
 @pytest.mark.parametrize("name", [n for n in RANK if n.endswith(".changelog")])
 def test_a_changelog_is_compacted_after_a_day_at_the_earliest(layout, name):
     config = layout.topic_config(name)
@@ -134,3 +134,42 @@ def test_a_changelog_is_compacted_after_a_day_at_the_earliest(layout, name):
 @pytest.mark.parametrize("name", RANK)
 def test_kafkas_timestamp_is_the_records_own(name):
     assert Layout().topic_config(name)["message.timestamp.type"] == "CreateTime"
+
+
+def test_topics_are_kept_as_tape_keep_says_for_those_it_names():
+    layout = Layout.described("", {"TAPE_KEEP": "bars=800, quotes=forever,watchlist=7,accounts=forever"})
+    assert layout.topic_config("bars")["retention.ms"] == str(800 * DAY_MS)
+    assert layout.topic_config("quotes")["retention.ms"] == "-1"
+    assert layout.topic_config("watchlist")["min.compaction.lag.ms"] == str(7 * DAY_MS)
+    assert layout.topic_config("accounts")["min.compaction.lag.ms"] == str(NEVER_MS)
+    assert layout.topic_config("features")["retention.ms"] == str(400 * DAY_MS)
+    assert Layout.described("p", {"TAPE_KEEP": "catalogue"}).topic_config("quotes")["retention.ms"] == str(
+        2 * DAY_MS
+    )
+
+
+@pytest.mark.parametrize("said", ["bars", "bars=", "bars=0", "bars=-3", "=7", "bars=a week", "never"])
+def test_what_tape_keep_cannot_mean_is_refused_with_its_forms(said):
+    with pytest.raises(Fatal, match="bars=800,quotes=forever"):
+        Layout.described("", {"TAPE_KEEP": said})
+
+
+def test_tape_keep_names_topics_of_the_audit_alone():
+    with pytest.raises(Fatal, match="did you mean 'bars'"):
+        Layout.described("", {"TAPE_KEEP": "bar=800"})
+    with pytest.raises(Fatal, match="a topic of state"):
+        Layout.described("", {"TAPE_KEEP": "features.changelog=7"})
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [Layout(), Layout("p", 12, 3), Layout.described("", {"TAPE_KEEP": "bars=9", "TAPE_REPLICATION": "2"})],
+)
+def test_another_process_makes_the_same_layout_of_its_variables(layout):
+    assert Layout.described(layout.prefix, layout.environment()) == layout
+
+
+def test_what_is_written_beside_a_pipeline_is_kept_for_ever():
+    live = Layout.described("live", {"TAPE_KEEP": "catalogue"})
+    assert live.under("replay").topic_config("quotes")["retention.ms"] == "-1"
+    assert live.under("live") == live

@@ -104,9 +104,9 @@ def test_where_it_runs_is_no_part_of_the_digest_and_survives_its_own_toml():
     again = from_dict(tomllib.loads(config.to_toml()))
     assert again.deployment == there
     assert "deployment" not in Config().to_toml()
-    assert there.under({"TAPE_CLUSTER_ID": "xyz", "HOME": "h"}) == {
+    assert there.under({"KAFKA_CLUSTER_ID": "xyz", "HOME": "h"}) == {
         "KAFKA_BOOTSTRAP_SERVERS": "k1:9092,k2:9092",
-        "TAPE_CLUSTER_ID": "xyz",
+        "KAFKA_CLUSTER_ID": "xyz",
         "TAPE_SYMBOL_PARTITIONS": "12",
         "HOME": "h",
     }

@@ -55,7 +55,7 @@ def test_asof_by_other_columns_than_the_record_key():
 def compacted(lag_days: int | None) -> MemoryTape:
     """Watchlist evaluations of which the first were compacted away; the cluster keeps all for so long."""
     days = lag_days
-    source = MemoryTape(Layout(keep_forever=days is None), ())
+    source = MemoryTape(Layout(keep="forever" if days is None else "catalogue"), ())
     everything = [
         m
         for part, (low, end) in played().ends(["watchlist"]).items()
@@ -78,7 +78,7 @@ def test_asof_within_the_compaction_lag_is_answered_though_older_records_are_gon
 def test_asof_where_nothing_was_compacted_is_answered_whatever_the_lag():
     everything = played()
     whole = MemoryTape(
-        Layout(keep_forever=False),
+        Layout(keep="catalogue"),
         [m for b in everything.stream(("watchlist", 0), 0, 10**6) for m in b.messages()],
     )
     assert len(Connection(source=whole).asof("watchlist", at="5min")) == 1
