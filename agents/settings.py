@@ -53,14 +53,15 @@ class Settings:
         if not self.exchange_url:
             raise Fatal(
                 f"the account trades at the {EMBEDDED} paper exchange, but none is named",
-                remedy="start it with `tape up`, or set TAPE_EXCHANGE_URL",
+                remedy="set TAPE_EXCHANGE_URL, or `exchange` under [deployment], to its URL",
             )
         return self.exchange_url
 
     def database(self) -> str:
         """The database's URL. Raises Fatal where none is named."""
         if not self.database_url:
-            raise Fatal("the environment variable DATABASE_URL is not set", remedy="set it, or use `tape up`")
+            remedy = f"set it, or `database` under [deployment] in {self.config_path}"
+            raise Fatal("the environment variable DATABASE_URL is not set", remedy=remedy)
         return self.database_url
 
     def group(self, stage: str) -> str:
@@ -73,13 +74,14 @@ def code_version() -> str:
     return version("tapedeck")
 
 
-def from_environment() -> Settings:
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
-    config_path = Path(_required("TAPE_CONFIG", os.environ))
+    config_path = Path(_required("TAPE_CONFIG", environment, "set it to the document of this pipeline"))
     # a bad document is refused before anything else is asked
-    told = load(config_path).deployment.under(os.environ)
+    told = load(config_path).deployment.under(environment)
+    bootstrap = _required(BOOTSTRAP, told, f"set it, or `kafka` under [deployment] in {config_path}")
     return Settings(
-        cluster=Cluster.described(_required(BOOTSTRAP, told), told.get("TAPE_PREFIX", ""), told),
+        cluster=Cluster.described(bootstrap, told.get("TAPE_PREFIX", ""), told),
         config_path=config_path,
         home=Path(told.get("TAPE_HOME", ".tape")),
         database_url=told.get("DATABASE_URL", ""),
@@ -93,10 +95,8 @@ def tell_ready() -> None:
         Path(marker).touch()
 
 
-def _required(name: str, told: Mapping[str, str]) -> str:
+def _required(name: str, told: Mapping[str, str], remedy: str) -> str:
     value = told.get(name)
     if not value:
-        raise Fatal(
-            f"the environment variable {name} is not set", remedy="start workers with `tape up`, or set it"
-        )
+        raise Fatal(f"the environment variable {name} is not set", remedy=remedy)
     return value

@@ -59,8 +59,12 @@ def standing(source: Source, since: int) -> Standing:
     for body in _bodies(source, "bars", since):
         key, at = (body["feed"], body["symbol"]), (body["t"], body["revision"])
         newest[key] = max(at, newest.get(key, at))
-    universe = max(_bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
-    return Standing(newest, universe)
+    return Standing(newest, newest_universe(source))
+
+
+def newest_universe(source: Source) -> Body | None:
+    """The highest version that ``source`` holds."""
+    return max(_bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
 
 
 def first_session(source: Source, origin: str, calendar: Calendar) -> date | None:

@@ -1,19 +1,33 @@
 """``tape config``: the default document, and the check of one."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.local.where import look
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Show the default configuration document, or check one."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Show the default configuration document, check one, or say where commands look.",
 )
 
+WHERE = (
+    "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLUSTER_ID", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_PASSWORD_FILE", "KAFKA_SSL_CA_LOCATION",
+    "KAFKA_SSL_CERTIFICATE_LOCATION", "KAFKA_SSL_KEY_LOCATION", "KAFKA_CLIENT_CONFIG", "SCHEMA_REGISTRY_URL",
+    "TAPE_PREFIX", "TAPE_SYMBOL_PARTITIONS", "TAPE_ACCOUNT_PARTITIONS", "TAPE_KEEP", "TAPE_REPLICATION",
+    "TAPE_CONFIG", "DATABASE_URL", "TAPE_EXCHANGE_URL", "TAPE_HOME", "TAPE_CACHE",
+)  # fmt: skip
+"""The documented variables, in the order in which they are asked for."""
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
 _DEPLOYMENT = """
 # Where it runs. No part of the digest; an environment variable of the same meaning has precedence.
@@ -36,3 +50,29 @@ def check(file: Annotated[Path, typer.Argument(help="The document, as TOML.")]) 
     config = load(file)
     names = ", ".join(account.account_id for account in config.accounts) or "none"
     print(f"{file}: valid, digest {config.digest}, accounts: {names}")
+
+
+@app.command()
+def where() -> None:
+    """Print where commands look from here: each value, and who says it."""
+    found = look(is_document_needed=False)
+    table = Table("value", "is", "said by", box=None, pad_edge=False)
+    for name in WHERE:
+        value = found.values.get(name)
+        shown = _shown(name, value.text) if value else "-"
+        table.add_row(name, shown, value.source if value else "nobody")
+    state = f"runs, its broker is at {found.stack.bootstrap}" if found.stack else "no stack that is used runs"
+    table.add_row("the local stack's folder", str(found.folder), state)
+    console = Console() if sys.stdout.isatty() else Console(width=300)
+    console.print(table, highlight=False, markup=False)
+    for note in found.notes():
+        print(note)
+
+
+def _shown(name: str, text: str) -> str:
+    """A value fit to be shown: no password is."""
+    if name == "DATABASE_URL":
+        from tapedeck.connectors.postgres.database import without_password  # noqa: PLC0415 - it loads for long
+
+        return without_password(text)
+    return "***" if "PASSWORD" in name and not name.endswith("_FILE") else text

@@ -8,12 +8,13 @@ from tapedeck.agents.account import agent
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.kafka.principals import dispatcher
+from tapedeck.tape.cli.pipeline import told
 
 
 def dispatch(
     account: Annotated[str, typer.Argument(help="account_id of the configuration")],
 ) -> None:
     """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
-    settings = from_environment()
+    settings = from_environment(told())
     rights = dispatcher(account, settings.layout)
     run(settings, [lambda settings: agent(settings, account).stage_app], rights)

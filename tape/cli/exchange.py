@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from tapedeck.agents.settings import from_environment, tell_ready
+from tapedeck.agents.settings import tell_ready
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
@@ -27,6 +27,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.local.state import EXCHANGE_URL
+from tapedeck.tape.local.where import look
 
 
 def exchange(
@@ -58,11 +59,11 @@ def exchange(
 
     With a folder that holds an exchange it goes on with that one's market, time, accounts and orders.
     """
-    config = from_environment().config
+    config = _document()
     saved = Saved(folder) if folder else None
     source = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed)
     if market is not None:
-        source = TapeSource.described(_document(market))
+        source = TapeSource.described(_described(market))
     if saved is not None and saved.market:
         source = TapeSource.described(saved.market)
     played = source.load()
@@ -115,12 +116,20 @@ async def _serve(server: PaperServer, config: Config) -> None:
         await server.stop()
 
 
-def _document(market: str) -> dict[str, str]:
+def _described(market: str) -> dict[str, str]:
     try:
         return dict(json.loads(market))
     except (ValueError, TypeError):
         remedy = "leave it out: --tape and --session name a tape"
         raise Fatal("not the description of a tape", value=market, remedy=remedy) from None
+
+
+def _document() -> Config:
+    where = look().say()
+    if where.config is None:
+        remedy = "set it to the document that has the accounts to serve"
+        raise Fatal("the environment variable TAPE_CONFIG is not set", remedy=remedy)
+    return where.document()
 
 
 def _port(port: int | None) -> int:

@@ -1,6 +1,5 @@
 """Which pipeline a command speaks to: what the environment names, else the local stack that runs here."""
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +10,9 @@ import typer
 from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.tape.local.places import say, stack_folder
-from tapedeck.tape.local.state import read, running
+from tapedeck.tape.local.places import say
+from tapedeck.tape.local.state import EXCHANGE_URL
+from tapedeck.tape.local.where import DATABASE, PREFIX, Where, look
 
 if TYPE_CHECKING:
     from tapedeck.streams.config.document import Config
@@ -60,35 +60,25 @@ def pipeline_of(bootstrap: str, prefix: str | None, login: str = OPERATOR) -> Pi
     """The pipeline to use; it answers now: an operator must not wait half a minute to hear that it is away.
 
     Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
-    than the stack's own does. ``login``: as whom to speak to a local stack that is secured.
+    answers than the one that is expected. ``login``: as whom to speak to a local stack that is secured.
     """
-    config = os.environ.get("TAPE_CONFIG")
-    told = _told(config)
-    if named := bootstrap or told.get(BOOTSTRAP):
-        cluster = Cluster.described(named, told.get("TAPE_PREFIX", "") if prefix is None else prefix, told)
-        cluster_id_of(cluster)
-        return Pipeline(cluster, Path(config) if config else None)
-    stack = running(stack_folder(None))
-    cluster = stack.cluster(told, prefix, login)
-    cluster_id_of(cluster)
-    config_path = Path(stack.config) if stack.config else None
-    return Pipeline(cluster, config_path, stack.exchange_url or None)
+    where = found(bootstrap, prefix)
+    return Pipeline(where.cluster(login), where.config, where.get(EXCHANGE_URL) or None)
 
 
-def is_named(bootstrap: str) -> bool:
-    """Whether there is a cluster to speak to: one is named, or a local stack runs here."""
-    bootstrap = bootstrap or _told(os.environ.get("TAPE_CONFIG")).get(BOOTSTRAP, "")
-    stack = None if bootstrap else read(stack_folder(None))
-    return bool(bootstrap) or (stack is not None and stack.is_running)
+def found(bootstrap: str = "", prefix: str | None = None, *, database: str = "") -> Where:
+    """Where this command looks, said where it matters. Raises as ``pipeline_of`` does."""
+    typed = {BOOTSTRAP: bootstrap or None, PREFIX: prefix, DATABASE: database or None}
+    where = look(typed)
+    answers = cluster_id_of(where.cluster())
+    if where.beside is not None and where.beside.cluster_id == answers:
+        where = look(typed, is_stacks=True)  # its own broker under another name
+    return where.say()
 
 
-def _told(config: str | None) -> dict[str, str]:
-    """The environment, completed by the ``[deployment]`` of the document that TAPE_CONFIG names."""
-    if not config:
-        return dict(os.environ)
-    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
-
-    return load(Path(config)).deployment.under(os.environ)
+def told() -> dict[str, str]:
+    """The environment of a process that does the pipeline's work, completed by the rule of ``where``."""
+    return look().say().told()
 
 
 def say_withheld(cluster: Cluster, names: Iterable[str]) -> None:

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.pipeline import Bootstrap, pipeline_of
-from tapedeck.tape.local.places import stack_folder
-from tapedeck.tape.local.state import read
+from tapedeck.tape.cli.pipeline import Bootstrap, found
+from tapedeck.tape.local.where import DATABASE
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="List the prefixes of a cluster, or drop one."
@@ -28,10 +27,11 @@ def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
     from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see below
     from tapedeck.tape.prefixes import pipelines  # noqa: PLC0415 - the database tools load for long
 
-    cluster = pipeline_of(bootstrap, "", ADMIN).cluster
+    where = found(bootstrap, "", database=database)
+    cluster = where.cluster(ADMIN)
     groups = KafkaGroups(cluster)
     table = Table("prefix", "topics", "groups", "members", "tables")
-    for each in pipelines(cluster, _database(database, here=not bootstrap)).values():
+    for each in pipelines(cluster, where.get(DATABASE)).values():
         members = sum(len(groups.members(group)) for group in each.groups)
         counts = (len(each.topics), len(each.groups), members, each.tables)
         table.add_row(each.prefix or "(none)", *map(str, counts))
@@ -52,15 +52,14 @@ def drop(
     from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see above
     from tapedeck.tape import prefixes  # noqa: PLC0415 - see above
 
-    cluster = pipeline_of(bootstrap, "", ADMIN).cluster
-    url = _database(database, here=not bootstrap)
-    found = prefixes.pipelines(cluster, url)
-    if not prefix or prefix not in found:
-        known = ", ".join(filter(None, found)) or "none"
+    where = found(bootstrap, "", database=database)
+    cluster, url = where.cluster(ADMIN), where.get(DATABASE)
+    there = prefixes.pipelines(cluster, url)
+    if not prefix or prefix not in there:
+        known = ", ".join(filter(None, there)) or "none"
         raise Fatal("there is no such prefix", value=prefix, remedy=f"there are: {known}")
-    owned = found[prefix]
-    stack = read(stack_folder(None))
-    if stack is not None and stack.is_running and stack.prefix == prefix and not bootstrap:
+    owned = there[prefix]
+    if where.stack is not None and where.stack.prefix == prefix:
         remedy = "stop it with `tape down`, then `tape up --servers-only` and do this again"
         raise Fatal("the stack that runs here works under this prefix", value=prefix, remedy=remedy)
     prefixes.refuse_members(owned, KafkaGroups(cluster))
@@ -74,9 +73,3 @@ def drop(
         typer.confirm("Delete it?", abort=True, err=True)
     prefixes.drop(owned, cluster, url)
     print(f"dropped {prefix}: {len(owned.topics)} topics, {len(owned.groups)} groups, {owned.tables} tables")
-
-
-def _database(named: str, *, here: bool) -> str:
-    """The database that is named, else the local stack's where its broker is used too, ``here``."""
-    stack = read(stack_folder(None)) if here and not named else None
-    return named or (stack.database_url if stack is not None and stack.is_running else "")

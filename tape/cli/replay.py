@@ -9,9 +9,9 @@ import typer
 
 from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
-from tapedeck.tape.local.places import replays_folder, say, stack_folder
-from tapedeck.tape.local.state import running
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, found
+from tapedeck.tape.local.places import replays_folder, say
+from tapedeck.tape.local.where import DATABASE
 
 if TYPE_CHECKING:
     from tapedeck.tape.replay.run import Wanted
@@ -49,8 +49,8 @@ def replay(
     Exit code 1 where decisions are not the recorded ones, or none is recorded. The topics stay until --purge.
     """
     # What loads the kernels is imported when the command runs.
-    pipeline = pipeline_of(bootstrap, prefix, ADMIN)
-    database = database or _database(bootstrap)
+    where = found(bootstrap, prefix, database=database)
+    pipeline, database = Pipeline(where.cluster(ADMIN), where.config), where.get(DATABASE)
     if not since and not until and purge:
         _purge(pipeline, into, database)
         return
@@ -120,11 +120,6 @@ def _folder(into: str) -> Path:
     if not into:
         raise Fatal("a replay needs a prefix of its own", remedy="name it with --into")
     return replays_folder() / into
-
-
-def _database(bootstrap: str) -> str:
-    """The local stack's database where its broker is used too."""
-    return "" if bootstrap else running(stack_folder(None)).database_url
 
 
 def _purge(pipeline: Pipeline, into: str, database: str) -> None:

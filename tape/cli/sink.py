@@ -1,6 +1,5 @@
 """``tape sink``: copy every audited topic into Postgres, exactly once per event, until it is told to stop."""
 
-import os
 import signal
 import threading
 from typing import Annotated
@@ -10,15 +9,14 @@ import typer
 from tapedeck.agents import journal
 from tapedeck.agents.settings import from_environment, tell_ready
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP
 from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
-from tapedeck.tape.local.places import stack_folder
-from tapedeck.tape.local.state import running
+from tapedeck.tape.cli.pipeline import found, told
+from tapedeck.tape.local.where import DATABASE
 
 
 def sink(
@@ -45,11 +43,12 @@ def sink(
 ) -> None:
     """Copy every audited topic into Postgres until SIGTERM."""
     if adopt or moved_from:
-        cluster, url = _where()
-        for line in adopt_logs(url, cluster, adopt or (), group=group, moved_from=moved_from):
+        where = found()
+        url = where.get(DATABASE)
+        for line in adopt_logs(url, where.cluster(), adopt or (), group=group, moved_from=moved_from):
             print(line)
         return
-    settings = from_environment()
+    settings = from_environment(told())
     journal.set_up()
     url = settings.database()
     if migrate:
@@ -68,12 +67,3 @@ def sink(
         Sink(what, outbox, SystemClock(), settings.origin(group)).run(stop, started=tell_ready)
     finally:
         outbox.close()
-
-
-def _where() -> tuple[Cluster, str]:
-    """Cluster and database that the environment names, else those of the local stack that runs here."""
-    if os.environ.get(BOOTSTRAP):
-        settings = from_environment()
-        return settings.cluster, settings.database()
-    stack = running(stack_folder(None))
-    return stack.cluster(os.environ, None), stack.database_url

@@ -14,7 +14,7 @@ import typer
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local import state
 from tapedeck.tape.local.disk import usage, usage_in_words
-from tapedeck.tape.local.places import in_words, say, stack_folder
+from tapedeck.tape.local.places import STATE_FILE, in_words, say, stack_folder
 from tapedeck.tape.local.process import Identity, end
 from tapedeck.tape.local.process import in_words as exit_in_words
 from tapedeck.tape.local.purge import purge as purge_folder
@@ -134,7 +134,7 @@ def _describe(folder: Path, known: StackState) -> None:
     print(f"stack {known.name} is ready in {folder}; disk: {usage_in_words(usage(folder))}")
     secured = f"  secured, logins in {known.secrets}" if known.secrets else ""
     print(f"Kafka     {known.bootstrap}  cluster id {known.cluster_id}{secured}")
-    print(f"Postgres  {known.database_url.rpartition('@')[2]}  (whole URL in {folder / state.STATE_FILE})")
+    print(f"Postgres  {known.database_url.rpartition('@')[2]}  (whole URL in {folder / STATE_FILE})")
     print(f"config    {known.config}")
     print(f"processes {', '.join(process.name for process in known.processes)}", flush=True)
 

@@ -9,9 +9,11 @@ from rich.table import Table
 
 from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.connectors.kafka.admin import Difference, Found, compare, describe, ensure
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
 from tapedeck.tape.cli.acls import print_acls
-from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, is_named, pipeline_of, say_withheld
+from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of, say_withheld
+from tapedeck.tape.local.where import look
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
@@ -54,7 +56,7 @@ def topics(
     if recreate is not None:
         _recreate(recreate, pipeline_of(bootstrap, prefix, ADMIN), yes=yes)
         return
-    if not create and not is_named(bootstrap):
+    if not create and not look({BOOTSTRAP: bootstrap or None}).is_named:
         _show(Layout(prefix or ""), None, [])
         print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
         return

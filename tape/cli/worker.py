@@ -12,6 +12,7 @@ from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.kafka.principals import market_stage
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.topology import MARKET_STAGES
+from tapedeck.tape.cli.pipeline import told
 
 
 def worker(
@@ -21,6 +22,6 @@ def worker(
     for name in stages:
         if name not in MARKET_STAGES:
             raise Fatal("no such stage to run here", value=name, remedy=f"stages: {', '.join(MARKET_STAGES)}")
-    settings = from_environment()
+    settings = from_environment(told())
     rights = reduce(or_, (market_stage(name, settings.layout) for name in stages))
     run(settings, [import_module(f"tapedeck.agents.{name}").agent for name in stages], rights)

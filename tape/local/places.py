@@ -10,6 +10,8 @@ from tapedeck.schemas.errors import Fatal
 
 LOOPBACK = "127.0.0.1"
 STACKS_FOLDER = ".tape"
+STATE_FILE = "stack.json"
+LOCAL = "local"
 # Below the range that systems lend to outgoing connections: a port found free stays free longer.
 _PORTS = range(20_000, 32_000)
 _GIB = 1 << 30
@@ -31,9 +33,19 @@ def kernels_folder() -> Path:
 
 
 def stack_folder(name: str | None) -> Path:
-    """The folder of one local stack: ``.tape/NAME`` here; without a name TAPE_HOME, else ``.tape/local``."""
+    """The folder of one local stack: NAME in the nearest ``.tape``; without a name TAPE_HOME, else ``local``.
+
+    The nearest is that of the working directory or of a folder above it, where such a stack was made; where
+    none was, it is the working directory's.
+    """
     home = os.environ.get("TAPE_HOME")
-    return Path(home if home and not name else Path(STACKS_FOLDER, name or "local")).expanduser().absolute()
+    if home and not name:
+        return Path(home).expanduser().absolute()
+    here, name = Path.cwd(), name or LOCAL
+    for folder in (here, *here.parents):
+        if (folder / STACKS_FOLDER / name / STATE_FILE).is_file():
+            return folder / STACKS_FOLDER / name
+    return here / STACKS_FOLDER / name
 
 
 def snapshots_folder() -> Path:

@@ -39,6 +39,7 @@ from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
 from tapedeck.topics.catalogue import Layout
+from tapedeck.topics.keeping import ALL_FOREVER, KEEP
 
 _LOOK_S = 15.0
 _SERVICES_S = 1.5
@@ -106,16 +107,15 @@ class LocalStack:
     @property
     def environment(self) -> dict[str, str]:
         """What every worker process is told."""
-        return (
-            self._state().environment()
-            | self._own_broker()
-            | {
-                "TAPE_HOME": str(self.folder),
-                "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
-                "TAPE_CACHE": str(cache_dir()),
-                "NUMBA_CACHE_DIR": str(kernels_folder()),
-            }
-        )
+        return {
+            **self._state().told(),
+            **self.cluster.environment(),
+            **self._own_broker(),
+            "TAPE_HOME": str(self.folder),
+            "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
+            "TAPE_CACHE": str(cache_dir()),
+            "NUMBA_CACHE_DIR": str(kernels_folder()),
+        }
 
     def cluster_for(self, login: str) -> Cluster:
         """The cluster as ``login`` reaches it: the same for all where this stack secures none."""
@@ -159,6 +159,9 @@ class LocalStack:
 
     def _start(self) -> None:
         config = load(self.config_path)
+        told = {KEEP: ALL_FOREVER} | config.deployment.under(os.environ)
+        prefix = self.cluster.prefix or told.get("TAPE_PREFIX", "")
+        self.cluster = replace(self.cluster, layout=Layout.described(prefix, told))
         self._room.demand()
         self._room.watch()
         rotate_all(log_files(self.folder, None).values())

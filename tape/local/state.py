@@ -5,23 +5,22 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
-from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.security import Security
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, CLUSTER_ID, Cluster
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.local.logins import Logins
-from tapedeck.tape.local.places import STACKS_FOLDER
+from tapedeck.tape.local.logins import NOTHING_SAID, Logins
+from tapedeck.tape.local.places import STACKS_FOLDER, STATE_FILE, stack_folder
 from tapedeck.tape.local.process import Identity, end, is_running
-from tapedeck.topics.catalogue import Layout
+from tapedeck.topics.keeping import ALL_FOREVER, KEEP
 
 EXCHANGE_URL = "TAPE_EXCHANGE_URL"
-STATE_FILE = "stack.json"
 LOCK_FILE = "lock"
+_DEMO = "demo"
 _OWNER_ONLY = 0o600
 
 
@@ -71,33 +70,38 @@ class StackState:
         """Whether the process that supervises it is alive."""
         return is_running(self.supervisor.identity)
 
-    def cluster(
-        self, environment: Mapping[str, str], prefix: str | None = None, login: str = OPERATOR
-    ) -> Cluster:
-        """The stack's cluster, under its own prefix or another; partition counts from ``environment``.
-
-        ``login``: as whom to speak to a secured one, where only the administrator has rights under other
-        prefixes.
-        """
-        layout = Layout.described(self.prefix if prefix is None else prefix, environment)
-        security = Security()
-        if self.secrets:
-            security = Logins(Path(self.secrets)).login(login if layout.prefix == self.prefix else ADMIN)
-        elif not any(process.name == "kafka" for process in self.processes):
-            security = Security.described(environment)
-        return Cluster(self.bootstrap, layout, expected_id=self.cluster_id, security=security)
-
-    def environment(self) -> dict[str, str]:
-        """The variables through which any process finds this stack; the cache folder is inherited.
+    def told(self) -> dict[str, str]:
+        """The variables through which any process finds this stack; what it keeps, it keeps for ever.
 
         As whom a process speaks to a secured stack is for its own variables to say.
         """
-        return {
-            **replace(self, secrets="").cluster(os.environ).environment(),
-            "DATABASE_URL": self.database_url,
+        told = {
+            BOOTSTRAP: self.bootstrap,
+            CLUSTER_ID: self.cluster_id,
+            "TAPE_PREFIX": self.prefix,
             "TAPE_CONFIG": self.config,
+            "DATABASE_URL": self.database_url,
             EXCHANGE_URL: self.exchange_url,
+            KEEP: ALL_FOREVER,
         }
+        return {name: value for name, value in told.items() if value}
+
+    def cluster(
+        self, environment: Mapping[str, str], prefix: str | None = None, login: str = OPERATOR
+    ) -> Cluster:
+        """The stack's cluster, under its own prefix or another; ``environment`` has what is not said here.
+
+        ``login``: as whom to speak to a secured one, where only the administrator has rights under other
+        prefixes. What ``environment`` says of security is of another cluster, where the broker is embedded.
+        """
+        prefix = self.prefix if prefix is None else prefix
+        told = {KEEP: ALL_FOREVER, **environment, CLUSTER_ID: self.cluster_id}
+        if any(process.name == "kafka" for process in self.processes):
+            told |= NOTHING_SAID
+        if self.secrets:
+            logins = Logins(Path(self.secrets))
+            told |= dict(logins.login(login if prefix == self.prefix else ADMIN).given)
+        return Cluster.described(self.bootstrap, prefix, told)
 
 
 def write(folder: Path, state: StackState) -> None:
@@ -132,11 +136,28 @@ def running(folder: Path) -> StackState:
     """The stack that runs in ``folder``. Raises Fatal where none does, naming those that run beside it."""
     state = read(folder)
     if state is None or not state.is_running:
-        remedy = "start one with `tape up`"
-        if beside := _running_beside(folder):
-            remedy += f", or take the one that runs: export TAPE_HOME={' or '.join(map(str, beside))}"
-        raise Fatal("no stack runs there", value=str(folder), remedy=remedy)
+        raise none_runs(folder)
     return state
+
+
+def found_here() -> tuple[Path, StackState | None]:
+    """The folder of TAPE_HOME, else of the nearest ``.tape``, and the stack that runs in it, if one does.
+
+    Of one ``.tape`` that is ``local``, or ``demo`` where that alone of the two runs.
+    """
+    folder = stack_folder(None)
+    for each in (folder, *([stack_folder(_DEMO)] if not os.environ.get("TAPE_HOME") else [])):
+        if (stack := read(each)) is not None and stack.is_running:
+            return each, stack
+    return folder, None
+
+
+def none_runs(folder: Path) -> Fatal:
+    """What is said where a stack is needed in ``folder``, or a cluster, and none is there."""
+    remedy = "start one with `tape up`, or name a cluster in KAFKA_BOOTSTRAP_SERVERS"
+    if beside := _running_beside(folder):
+        remedy += f", or take the one that runs: export TAPE_HOME={' or '.join(map(str, beside))}"
+    return Fatal("no stack runs there", value=str(folder), remedy=remedy)
 
 
 def _running_beside(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Where a notebook's records are: what it names, what the environment names, or the stack that runs here."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +13,9 @@ from tapedeck.connectors.registry import Registry, use_registry
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config, load
-from tapedeck.tape.local.places import stack_folder
-from tapedeck.tape.local.state import StackState, read
+from tapedeck.tape.local.where import DATABASE, PREFIX, look
 from tapedeck.topics.catalogue import Layout
 
-_STACKS = ("local", "demo")
 _LAG = "min.compaction.lag.ms"
 
 
@@ -65,49 +62,25 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
 
     Raises Fatal where none is named and no local stack runs, and where nobody answers.
     """
-    config = os.environ.get("TAPE_CONFIG")
     # A tap needs no document: a notebook often runs in a folder from which TAPE_CONFIG is not seen.
-    is_there = config is not None and Path(config).is_file()
-    told = load(Path(config)).deployment.under(os.environ) if config and is_there else dict(os.environ)
-    named = bootstrap or told.get(BOOTSTRAP)
-    database = database or told.get("DATABASE_URL")
-    wanted = told.get("TAPE_PREFIX") if prefix is None else prefix
-    if named:
-        cluster = Cluster.described(named, wanted or "", told)
-    else:
-        stack = _running_stack()
-        cluster = stack.cluster(told, wanted)
-        database, config = database or stack.database_url, config or stack.config
+    where = look(
+        {BOOTSTRAP: bootstrap or None, PREFIX: prefix, DATABASE: database or None}, is_document_needed=False
+    )
+    if not where.is_named:
+        raise Fatal(
+            "no cluster is named and no local stack runs here",
+            value=str(where.folder),
+            remedy="start one with `tape up` (or `make demo`), set KAFKA_BOOTSTRAP_SERVERS, or call "
+            'td.connect(bootstrap="host:9092")',
+        )
+    cluster = where.say().cluster()
     cluster_id_of(cluster)
-    if registry := Registry.described(told):
+    if registry := Registry.described(where.told()):
         _registered(registry, cluster.prefix)
     source = KafkaSource(cluster)
-    return Place(source, source.close, cluster, database or None, Path(config) if config else None)
+    return Place(source, source.close, cluster, where.get(DATABASE) or None, where.config)
 
 
 @cache
 def _registered(registry: Registry, prefix: str) -> None:
     use_registry(registry, prefix)
-
-
-def _running_stack() -> StackState:
-    for folder in _folders():
-        stack = read(folder)
-        if stack is not None and stack.is_running:
-            return stack
-    raise Fatal(
-        "no cluster is named and no local stack runs here",
-        value=str(stack_folder(None)),
-        remedy="start one with `tape up` (or `make demo`), set KAFKA_BOOTSTRAP_SERVERS, or call "
-        'td.connect(bootstrap="host:9092")',
-    )
-
-
-def _folders() -> Iterator[Path]:
-    """The folders of stacks that a notebook may mean: it often runs in a folder below theirs."""
-    if os.environ.get("TAPE_HOME"):
-        yield stack_folder(None)
-        return
-    here = Path.cwd()
-    for each in (here, *here.parents):
-        yield from (each / ".tape" / name for name in _STACKS)

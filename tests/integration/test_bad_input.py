@@ -172,8 +172,11 @@ def told(
 @pytest.mark.parametrize(
     ("environment", "parts"),
     [
-        ({"KAFKA_BOOTSTRAP_SERVERS": None}, ("KAFKA_BOOTSTRAP_SERVERS is not set", "tape up")),
-        ({"TAPE_CONFIG": None}, ("TAPE_CONFIG is not set", "tape up")),
+        (
+            {"KAFKA_BOOTSTRAP_SERVERS": None},
+            ("KAFKA_BOOTSTRAP_SERVERS is not set", "`kafka` under [deployment]"),
+        ),
+        ({"TAPE_CONFIG": None}, ("TAPE_CONFIG is not set", "the document of this pipeline")),
         ({"TAPE_CONFIG": "/nowhere/tape.toml"}, ("there is no configuration file", "/nowhere/tape.toml")),
         ({"TAPE_PREFIX": "my prefix!"}, ("'my prefix!'", "letters, digits")),
         ({"TAPE_PREFIX": "-x"}, ("'-x'", "a letter or digit first")),

@@ -23,7 +23,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.tape.local import state, status
 from tapedeck.tape.local.backup import backup, restore
 from tapedeck.tape.local.kafka import EmbeddedKafka
-from tapedeck.tape.local.places import cache_dir
+from tapedeck.tape.local.places import STATE_FILE, cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres
 from tapedeck.tape.local.process import Identity, identity, is_running
 from tapedeck.tape.local.purge import purge
@@ -99,7 +99,7 @@ def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> Non
         stack.watch()
         assert all(line.alive for line in status.processes(known))
         assert status.lags(known) == [] and status.stages(known) == []
-        assert (folder / state.STATE_FILE).stat().st_mode & 0o777 == 0o600
+        assert (folder / STATE_FILE).stat().st_mode & 0o777 == 0o600
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert took < 60
