@@ -30,6 +30,9 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "demo": Entry("demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True),
     "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
+    "init": Entry("init:init", "Make what a pipeline needs before its first process.", wire=True),
+    "migrate": Entry("migrate:migrate", "Bring the audit's tables to the newest revision."),
+    "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
     "down": Entry("stack:down", "Stop the local stack."),
     "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
     "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder."),
@@ -60,7 +63,7 @@ COMMANDS: dict[str, Entry] = {
     "whatif": Entry(
         "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
     ),
-    "config": Entry("config:app", "Show the default configuration document, or check one."),
+    "config": Entry("config:app", "Show or check a configuration, or say where commands look."),
     "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
     "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
     "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),

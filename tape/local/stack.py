@@ -9,22 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tapedeck.agents.settings import code_version
-from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.acls import ADMIN, Rights
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import principals
-from tapedeck.connectors.kafka.reading import read_topic
-from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.rules.gate_types import KillState
-from tapedeck.streams.wire import Origin
+from tapedeck.tape.begin import arm, migrate
 from tapedeck.tape.local import aot, plan, state
 from tapedeck.tape.local.disk import Room
 from tapedeck.tape.local.kafka import PLAIN, Doors, EmbeddedKafka
@@ -169,8 +162,8 @@ class LocalStack:
         self._start_servers(config)
         say(f"Kafka answers at {self.cluster.bootstrap}; making topics and tables")
         ensure(self.cluster)
-        upgrade(self.database_url, self.cluster.layout.prefix)
-        self._arm(config)
+        migrate(self.database_url, self.cluster.prefix)
+        arm(self.cluster, config, person="tape up", reason="first start")
         self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
         workers = self._workers(config)
         if self._is_secured:
@@ -247,16 +240,6 @@ class LocalStack:
         if not self._logins.password_file(worker.name).is_file():
             return worker
         return replace(worker, env={**worker.env, **dict(self._logins.login(worker.name).given)})
-
-    def _arm(self, config: Config) -> None:
-        """Write ACTIVE for all accounts where no such change was ever written; a person's pause stays."""
-        if any(message.key == EVERY_ACCOUNT.encode() for message in read_topic(self.cluster, "controls")):
-            return
-        now = SystemClock().now()
-        body = control(EVERY_ACCOUNT, KillState.ACTIVE, person="tape up", reason="first start", now=now)
-        writer = KafkaLogWriter(self.cluster, Origin("stack", code_version(), config.digest))
-        write_control(writer, body)
-        writer.close()
 
     def _look_at_broker(self) -> None:
         """Say once that the broker is frozen or another one answers, and once that it is back."""
