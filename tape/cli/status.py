@@ -1,6 +1,7 @@
 """``tape status`` and ``tape logs``: look at a running stack."""
 
 import json
+import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,13 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix
 from tapedeck.tape.cli.stack import Name
 from tapedeck.tape.local import state, status
 from tapedeck.tape.local.disk import Room, usage, usage_in_words
 from tapedeck.tape.local.places import in_words, stack_folder
 from tapedeck.tape.local.process import tail
 from tapedeck.tape.local.status import LagLine, ProcessLine, StageLine
+from tapedeck.tape.local.where import PREFIX, look
 
 _POLL_S = 0.3
 _SHOWN_REASONS = 3
@@ -27,13 +32,24 @@ _MICROS = 1_000_000
 def show(
     name: Name = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    *,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
 ) -> None:
-    """Show processes, consumer lag, last watermarks and the funnel; exit code 1 where a process is dead."""
-    folder = stack_folder(name)
+    """Show consumer lag, last watermarks and the funnel of a pipeline, and the processes of a local stack.
+
+    Exit code 1 where a process of the stack is dead.
+    """
+    where = None if name else look({BOOTSTRAP: bootstrap or None, PREFIX: prefix}).say()
+    if where is not None and where.stack is None and where.is_named:
+        _show_pipeline(where.cluster(), as_json)
+        return
+    folder = where.folder if where is not None and where.stack is not None else stack_folder(name)
     known = state.running(folder)
+    cluster = where.cluster() if where is not None else known.cluster(os.environ)
     processes = status.processes(known)
     sizes, room = usage(folder), Room(folder)
-    lags, stages = status.lags(known), status.stages(known)
+    lags, stages = status.lags(cluster), status.stages(cluster)
     if as_json:
         document = {
             "name": known.name,
@@ -48,18 +64,38 @@ def show(
         print(json.dumps(document, indent=1))
     else:
         console = Console()
-        now = SystemClock().now()
         console.print(f"stack {known.name}: {known.phase}, {folder}")
         console.print(f"Disk: {usage_in_words(sizes)}; {in_words(room.left()[0])} are free", highlight=False)
         if nearly_full := room.warning():
             console.print(f"[red]{nearly_full}[/red]")
         console.print(f"Kafka {known.bootstrap}, cluster id {known.cluster_id}", highlight=False)
-        console.print(_processes(processes, now))
-        console.print(_lags(lags))
-        console.print(_stages(stages, now))
-        console.print(_funnel(stages))
+        console.print(_processes(processes, SystemClock().now()))
+        _tables(console, lags, stages)
     if not all(line.alive for line in processes):
         raise typer.Exit(1)
+
+
+def _show_pipeline(cluster: Cluster, as_json: bool) -> None:
+    """What the cluster alone tells: its processes run elsewhere."""
+    cluster_id, lags, stages = cluster_id_of(cluster), status.lags(cluster), status.stages(cluster)
+    if as_json:
+        document = {
+            "cluster_id": cluster_id,
+            "lag": [asdict(line) for line in lags],
+            "stages": [asdict(line) for line in stages],
+        }
+        print(json.dumps(document, indent=1))
+        return
+    console = Console()
+    under = f", prefix {cluster.prefix}" if cluster.prefix else ""
+    console.print(f"Kafka {cluster.bootstrap}, cluster id {cluster_id}{under}", highlight=False)
+    _tables(console, lags, stages)
+
+
+def _tables(console: Console, lags: list[LagLine], stages: list[StageLine]) -> None:
+    console.print(_lags(lags))
+    console.print(_stages(stages, SystemClock().now()))
+    console.print(_funnel(stages))
 
 
 def _processes(lines: list[ProcessLine], now: int) -> Table:
@@ -118,7 +154,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
 ) -> None:
     """Print the end of one process's log."""
-    folder = stack_folder(name)
+    folder = stack_folder(name) if name else state.found_here()[0]
     files = status.log_files(folder, state.read(folder))
     if process not in files:
         known = ", ".join(files) or f"none in {folder}"

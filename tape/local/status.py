@@ -1,6 +1,5 @@
 """What a running stack is doing: processes, lag, watermarks, the funnel; read from the servers themselves."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tapedeck.connectors.kafka.admin import admin_of
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import ANSWER_S, cluster_id_of
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
@@ -89,14 +89,15 @@ def _process_line(process: ProcessState) -> ProcessLine:
     )
 
 
-def lags(state: StackState) -> list[LagLine]:
-    """Lag per consumer group of the stack and topic. Raises Fatal where the broker does not answer."""
-    cluster = state.cluster(os.environ)
+def lags(cluster: Cluster) -> list[LagLine]:
+    """Lag per consumer group of the pipeline and topic. Raises Fatal where the broker does not answer."""
     cluster_id_of(cluster)
     try:
         return list(_lags(admin_of(cluster), cluster.layout))
     except KafkaException as error:
-        raise Fatal(f"the lag cannot be read: {error}", value=state.bootstrap, remedy="try again") from error
+        raise Fatal(
+            f"the lag cannot be read: {error}", value=cluster.bootstrap, remedy="try again"
+        ) from error
 
 
 def _lags(client: AdminClient, layout: Layout) -> Iterator[LagLine]:
@@ -119,9 +120,8 @@ def _lags(client: AdminClient, layout: Layout) -> Iterator[LagLine]:
             yield LagLine(group=name, topic=layout.catalogue_name(topic), lag=behind[topic])
 
 
-def stages(state: StackState) -> list[StageLine]:
+def stages(cluster: Cluster) -> list[StageLine]:
     """The newest heartbeat of every stage, summed over partitions. Raises Fatal as ``lags`` does."""
-    cluster = state.cluster(os.environ)
     cluster_id_of(cluster)
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     for message in read_topic(cluster, "heartbeats"):

@@ -135,9 +135,9 @@ class Days:
     def _rest(self) -> None:
         """Wait until nobody is behind."""
         until = time.monotonic() + _REST_S
-        while any(each.lag for each in lags(self.known)):
+        while any(each.lag for each in lags(self.known.cluster({}))):
             if time.monotonic() > until:
-                raise Fatal("the stack did not come to rest", value=lags(self.known))
+                raise Fatal("the stack did not come to rest", value=lags(self.known.cluster({})))
             time.sleep(_LOOK_S)
 
     def _memory(self) -> int:

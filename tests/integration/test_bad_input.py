@@ -172,10 +172,7 @@ def told(
 @pytest.mark.parametrize(
     ("environment", "parts"),
     [
-        (
-            {"KAFKA_BOOTSTRAP_SERVERS": None},
-            ("KAFKA_BOOTSTRAP_SERVERS is not set", "`kafka` under [deployment]"),
-        ),
+        ({"KAFKA_BOOTSTRAP_SERVERS": None}, ("KAFKA_BOOTSTRAP_SERVERS is not set", "[deployment]")),
         ({"TAPE_CONFIG": None}, ("TAPE_CONFIG is not set", "the document of this pipeline")),
         ({"TAPE_CONFIG": "/nowhere/tape.toml"}, ("there is no configuration file", "/nowhere/tape.toml")),
         ({"TAPE_PREFIX": "my prefix!"}, ("'my prefix!'", "letters, digits")),

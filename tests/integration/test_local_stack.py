@@ -98,7 +98,7 @@ def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> Non
         assert {topic.name for topic in CATALOGUE} <= set(describe(stack.cluster))
         stack.watch()
         assert all(line.alive for line in status.processes(known))
-        assert status.lags(known) == [] and status.stages(known) == []
+        assert status.lags(known.cluster({})) == [] and status.stages(known.cluster({})) == []
         assert (folder / STATE_FILE).stat().st_mode & 0o777 == 0o600
         began = time.monotonic()
     assert time.monotonic() - began < 10

@@ -95,7 +95,7 @@ def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
 
 
 def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: StackState) -> None:
-    (line,) = status.stages(busy)
+    (line,) = status.stages(busy.cluster({}))
     assert (line.stage, line.partitions, line.records, line.taken) == ("signals", 2, 10, 10)
     assert line.watermark == NOON - 60_000_000
     assert line.at == NOON
@@ -105,7 +105,7 @@ def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: Stac
 
 
 def test_lag_counts_what_a_group_has_not_read(busy: StackState) -> None:
-    (line,) = status.lags(busy)
+    (line,) = status.lags(busy.cluster({}))
     assert (line.group, line.topic, line.lag) == (f"{busy.prefix}-signals", "features", 2)
 
 
@@ -125,7 +125,7 @@ def test_status_prints_processes_watermarks_and_reasons(busy: StackState) -> Non
 def test_status_of_another_cluster_is_refused(kafka: Broker, folder: Path, prefix: str) -> None:
     known = stack_at(kafka._replace(cluster_id="mine"), folder, prefix)
     with pytest.raises(Fatal, match="another Kafka cluster answers"):
-        status.lags(known)
+        status.lags(known.cluster({}))
 
 
 def test_status_without_a_stack_says_how_to_start_one(folder: Path) -> None:
@@ -139,8 +139,8 @@ def test_status_without_a_stack_names_one_that_runs_beside(
 ) -> None:
     monkeypatch.delenv("TAPE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".tape" / "demo" / "logs").mkdir(parents=True)
-    stack_at(Broker("127.0.0.1:1", "mine"), tmp_path / ".tape" / "demo", "")
+    (tmp_path / ".tape" / "other" / "logs").mkdir(parents=True)
+    stack_at(Broker("127.0.0.1:1", "mine"), tmp_path / ".tape" / "other", "")
     result = CliRunner().invoke(app, ["status"])
     assert f"export TAPE_HOME={tmp_path / '.tape' / 'demo'}" in str(result.exception)
 
