@@ -23,6 +23,7 @@ from tapedeck.agents.ending import Ending
 from tapedeck.agents.newest import NewestView
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.signal_router import SignalRouter
+from tapedeck.agents.waiting import Waiting
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.alpaca.updates import TradeUpdates
 from tapedeck.connectors.broker import TradeUpdate, UnreadRow
@@ -34,6 +35,7 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.newest import NAMES
 from tapedeck.connectors.dispatch.router import Minute
+from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.streams.contract import SECOND_US, Message, Out
@@ -49,6 +51,7 @@ INBOX = "account_inbox"
 RENEW_S = 3.0
 TICK_S = 1.0
 SETTLE_S = 0.005
+ARMED_S = 5.0
 IDENTITY_US = 300 * SECOND_US
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -103,7 +106,7 @@ class DispatchApp:
         )  # fmt: skip
         app.agent(controls, name="controls", concurrency=1)(self._controls)
         app.while_recovering.append(self._renew)
-        for service in (self._start, self._tick, self._updates):
+        for service in (self._start, self._armed, self._tick, self._updates):
             app.task(service)
 
     # what reaches the account -------------------------------------------------------------------------
@@ -196,28 +199,47 @@ class DispatchApp:
 
     async def _on_broker(self, call: Callable[[], T]) -> T:
         """``call`` on the broker's thread, again for as long as the lease is too short for it."""
-        loop = asyncio.get_running_loop()
+        loop, waiting = asyncio.get_running_loop(), Waiting(log, self._account_id)
         while True:
             try:
                 return await loop.run_in_executor(self._calls, call)
             except LeaseShort as error:
-                log.warning("%s waits: %s", self._account_id, error)
+                waiting.say(str(error))
                 await asyncio.sleep(TICK_S)
 
     # what runs beside it ------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         """Test, and tell the account that it begins. Waits for the tape's first minute."""
+        waiting = Waiting(log, self._account_id)
         while not self.clock.now():
             label = self._newest.label()
             if label is not None:
                 self.clock.advance(label)
+            else:
+                waiting.say("bars has no watermark yet, which its clock follows")
             await asyncio.sleep(0.02)
+        waiting.over()
         await self._test(starting=True)
         await self.append([self.dispatcher.started(self._epoch)])
         await self.append(await self._on_broker(self.dispatcher.snapshot))
         self._identity_at = self.clock.now()
         self._started.set()
+
+    async def _armed(self) -> None:
+        """Say that nothing can open while no control was ever written for all accounts: gate 2 fails then."""
+        waiting = Waiting(log, self._account_id)
+        while True:
+            with contextlib.suppress(Retry):
+                written = await asyncio.to_thread(read_topic, self._settings.cluster, "controls")
+                if any(message.key == EVERY_ACCOUNT.encode() for message in written):
+                    break
+                waiting.say(
+                    "nobody has let the accounts open (KILL_SWITCH_UNKNOWN): every proposal is refused until "
+                    "`tape init`, or `tape resume all --person NAME --reason WHY`"
+                )
+            await asyncio.sleep(ARMED_S)
+        waiting.over()
 
     async def _test(self, *, starting: bool) -> None:
         """Run the self-test and say what came of it. Before the first quote a market may have none yet."""
@@ -235,13 +257,15 @@ class DispatchApp:
                 )  # fmt: skip
 
     def _take_lease(self) -> int:
+        waiting = Waiting(lease_log, self._account_id)
         while True:
             try:
                 epoch = self._lease.acquire()
                 break
             except Retry as error:
-                lease_log.warning("%s waits: %s", self._account_id, error)
+                waiting.say(str(error))
                 time.sleep(TICK_S)
+        waiting.over()
         atexit.register(self._let_go)
         return epoch
 

@@ -19,6 +19,7 @@ from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
 from tapedeck.agents.topic_watch import TopicWatch, end_process
+from tapedeck.agents.waiting import Unmarked
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
@@ -127,6 +128,7 @@ class StageApp:
         self.app.task(self.heartbeat.run)
         self.app.task(Liveness(self.runner).run)
         self.app.task(Withheld(self.runner, settings.cluster).run)
+        self.app.task(Unmarked(self.runner).run)
 
     def _new_table(self, only_key: bytes | None) -> ShellTable:
         layout, changelog = self.settings.layout, self.spec.changelog

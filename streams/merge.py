@@ -109,6 +109,19 @@ class Merge:
         """The last label that every trigger partition has reached."""
         return self._complete
 
+    def lacking(self) -> list[Part]:
+        """The partitions whose next watermark everything waits for; none where nothing is held up."""
+        if self._joins_behind():
+            return [part for part in self._joins if self._behind(part)]
+        if not self._watermarked:
+            return []
+        furthest = max((self._labels[part] or 0) for part in self._trigger)
+        return [part for part in self._trigger if (self._labels[part] or -1) < furthest]
+
+    def label(self, part: Part) -> int | None:
+        """The last watermark of ``part``, None before the first."""
+        return self._labels[part]
+
     def take(self, n: int, *, stop_at_mark: bool = False) -> list[Item]:
         """Up to about ``n`` items that may be processed now, in order; ends at a Mark where asked."""
         items: list[Item] = []

@@ -179,6 +179,10 @@ class Sink:
                 offsets.move(skip)
             offsets.moved(skip)
         consumer.assign([TopicPartition(layout.wire_name(n), p, offsets.next[n, p]) for n, p in spans])
+        if any(end for _, end in spans.values()):
+            log.info("%s stores %d topics", self._settings.group, len(self._settings.topics))
+        else:
+            log.info("%s waits: none of its %d partitions holds a record", self._settings.group, len(spans))
 
     def _retention_gap(self, place: Part, at: int, start: int) -> Bad:
         log.error("retention took %s/%d from offset %d to %d before the sink read it", *place, at, start - 1)

@@ -1,0 +1,89 @@
+"""Says in the log what a process waits for: once, then each minute, and when the wait is over."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from tapedeck.agents.runner import StageRunner
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import topic
+
+LOOK_S = 2.0
+PATIENCE_S = 10.0
+"""How long a watermark may be away without a word: a stage before this one may be working."""
+AGAIN_S = 60.0
+log = logging.getLogger("tapedeck.waiting")
+
+_SOURCE_OWNER = "play"
+
+
+class Waiting:
+    """One wait of one process. Say it as often as you look; the log has it each AGAIN_S."""
+
+    def __init__(
+        self, log: logging.Logger, who: str, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._who, self._monotonic = log, who, monotonic
+        self._next: float | None = None
+
+    def say(self, what: str) -> None:
+        """The process waits for ``what``."""
+        now = self._monotonic()
+        if self._next is None or now >= self._next:
+            self._next = now + AGAIN_S
+            self._log.warning("%s waits: %s", self._who, what)
+
+    def over(self) -> None:
+        """It waits no more; said where the wait was."""
+        if self._next is not None:
+            self._next = None
+            self._log.info("%s waits no more", self._who)
+
+
+class Unmarked:
+    """Looks at what one stage's merge waits for: watermarks that do not come."""
+
+    def __init__(
+        self,
+        runner: StageRunner,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runner, self._monotonic = runner, monotonic
+        self._waiting = Waiting(log, runner.spec.name, monotonic=monotonic)
+        self._lacking: dict[Part, int | None] = {}
+        self._since = monotonic()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """One look: the first topic whose watermark has been away for PATIENCE_S is named."""
+        lacking = {
+            part: task.merge.label(part)
+            for task in self._runner.tasks.values()
+            for part in task.merge.lacking()
+        }
+        now = self._monotonic()
+        if not lacking:
+            self._waiting.over()
+        if not lacking or lacking != self._lacking:
+            self._lacking, self._since = lacking, now
+        elif now - self._since >= PATIENCE_S:
+            (name, partition), label = next(iter(lacking.items()))
+            self._waiting.say(_in_words(name, partition, label))
+
+
+def _in_words(name: str, partition: int, label: int | None) -> str:
+    owner = topic(name).owner
+    writer = "the stage " + owner
+    if owner == _SOURCE_OWNER:
+        writer = "`tape play`, or `tape watermark` beside a producer of bars,"
+    if label is None:
+        return f"{name}/{partition} has no watermark yet; {writer} writes the first"
+    return f"{name}/{partition} has none after {iso_time(label)}, which others have; {writer} writes it"
