@@ -12,9 +12,10 @@ from pathlib import Path
 
 from tapedeck.schemas.errors import ConfigInvalid
 
+SERVERS = "bootstrap.servers"
 _SAME = {
-    "bootstrap.servers": "bootstrap.servers",
-    "metadata.broker.list": "bootstrap.servers",
+    SERVERS: SERVERS,
+    "metadata.broker.list": SERVERS,
     "security.protocol": "security.protocol",
     "sasl.mechanism": "sasl.mechanism",
     "sasl.mechanisms": "sasl.mechanism",

@@ -1,17 +1,15 @@
 """``tape topics --acls``: what to grant on a cluster of one's own, in a form to apply."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from tapedeck.connectors.kafka.acls import as_json as acls_as_json
 from tapedeck.connectors.kafka.acls import commands, grants_of
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.local.places import say, stack_folder
-from tapedeck.tape.local.state import read
+from tapedeck.tape.local.places import say
+from tapedeck.tape.local.where import PREFIX, look
 from tapedeck.topics.catalogue import Layout
 
 _PATTERN = "User:{}"
@@ -25,19 +23,13 @@ def print_acls(bootstrap: str, prefix: str | None, named: Iterable[str], *, as_j
     """
     # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.kafka.principals import principals  # noqa: PLC0415 - see above
-    from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - see above
 
-    stack = None if bootstrap else read(stack_folder(None))
-    running = stack if stack is not None and stack.is_running else None
-    document = os.environ.get("TAPE_CONFIG") or (running.config if running else "")
-    config = load(Path(document)) if document else Config()
-    told = config.deployment.under(os.environ)
-    if prefix is None:
-        prefix = told.get("TAPE_PREFIX") or (running.prefix if running else "")
-    address = bootstrap or told.get(BOOTSTRAP) or (running.bootstrap if running else _SOMEWHERE)
+    where = look({BOOTSTRAP: bootstrap or None, PREFIX: prefix})
+    config = where.document()
+    address = where.get(BOOTSTRAP) or _SOMEWHERE
     if not config.accounts:
         say("no account is configured, so no dispatcher is among them: TAPE_CONFIG names the document")
-    layout = Layout(prefix)
+    layout = Layout(where.get(PREFIX))
     table = principals(layout, [account.account_id for account in config.accounts])
     names = _names(table, named)
     if as_json:

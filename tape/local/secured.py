@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
 )
 
 from tapedeck.connectors.kafka.acls import ADMIN, Rights, grants_of, write_acls
+from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.secrets import from_file
 from tapedeck.schemas.errors import Fatal
@@ -82,7 +83,7 @@ def write_users(keeper: Cluster, logins: Logins, users: Iterable[str], mechanism
         )
         for user in users
     ]
-    admin = AdminClient(keeper.librdkafka("users"))
+    admin = admin_client(keeper, "users")
     try:
         for answer in admin.alter_user_scram_credentials(wanted, request_timeout=_ANSWER_S).values():
             answer.result(_ANSWER_S)

@@ -1,8 +1,9 @@
 """The one rule for where a command looks.
 
-Each value is the first of: what was typed, the environment, the ``[deployment]`` of the document that
-TAPE_CONFIG names, the local stack that runs here, a default. The stack is that of TAPE_HOME, else of the
-nearest ``.tape``; it says nothing where another broker is named than its own.
+Each value is the first of: what was typed, the environment, the brokers of the file that KAFKA_CLIENT_CONFIG
+names, the ``[deployment]`` of the document that TAPE_CONFIG names, the local stack that runs here, a default.
+The stack is that of TAPE_HOME, else of the nearest ``.tape``; it says nothing where another broker is named
+than its own.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
+from tapedeck.connectors.kafka.security import CLIENT_CONFIG
 from tapedeck.tape.local.places import say
 from tapedeck.tape.local.state import EXCHANGE_URL, StackState, found_here, none_runs
 
@@ -134,6 +136,7 @@ def look(
     flags = {n: t for n, t in (typed or {}).items() if t is not None and t != environment.get(n)}
     values = {name: Value(text, name) for name, text in environment.items() if text}
     values |= {name: Value(text, f"--{_OPTIONS.get(name, name)}") for name, text in flags.items()}
+    _complete(values, _client_config(values.get(CLIENT_CONFIG)))
     _complete(values, _document(values.get(CONFIG), is_document_needed))
     named = values.get(BOOTSTRAP)
     is_used = stack is not None and (named is None or is_stacks or _meet(named.text, stack.bootstrap))
@@ -153,6 +156,16 @@ def look(
 def _complete(values: dict[str, Value], more: Mapping[str, Value]) -> None:
     for name, value in more.items():
         values.setdefault(name, value)
+
+
+def _client_config(named: Value | None) -> dict[str, Value]:
+    """The brokers that a ``client.properties`` names; how they are reached is for Security to read."""
+    if named is None:
+        return {}
+    from tapedeck.connectors.kafka.properties import SERVERS, read_properties  # noqa: PLC0415 - for few
+
+    servers = read_properties(Path(named.text).expanduser()).get(SERVERS)
+    return {BOOTSTRAP: Value(servers, f"{SERVERS} of {named.text}")} if servers else {}
 
 
 def _document(named: Value | None, needed: bool) -> dict[str, Value]:

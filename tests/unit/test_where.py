@@ -173,3 +173,14 @@ def test_config_where_prints_each_value_with_who_says_it_and_no_password(
     assert "postgresql://me:***@db/audit" in rows["DATABASE_URL"]
     assert "s3cret" not in shown.output
     assert rows["TAPE_PREFIX"].split() == ["TAPE_PREFIX", "-", "nobody"]
+
+
+def test_the_brokers_of_a_client_properties_are_used_and_a_variable_has_precedence(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = here / "client.properties"
+    file.write_text("bootstrap.servers=k2:9092\nsecurity.protocol=PLAINTEXT\n")
+    monkeypatch.setenv("KAFKA_CLIENT_CONFIG", str(file))
+    assert look().values["KAFKA_BOOTSTRAP_SERVERS"] == ("k2:9092", f"bootstrap.servers of {file}")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k1:9092")
+    assert look().get("KAFKA_BOOTSTRAP_SERVERS") == "k1:9092"
