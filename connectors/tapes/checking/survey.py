@@ -20,7 +20,8 @@ _NAMED = 5
 @dataclass(frozen=True, kw_only=True)
 class SessionFound:
     """One New York date of a file. Counts are of rows, ``gaps`` of minutes of the hours in which a symbol of
-    that day has no row; ``refused`` are rows that break a market rule and become dead letters."""
+    that day has no row, ``differing_duplicates`` of minutes with several bodies; ``dead_letters`` are rows
+    that break a market rule."""
 
     date: str
     session: bool
@@ -31,7 +32,7 @@ class SessionFound:
     equal_duplicates: int
     differing_duplicates: int
     zero_volume: int
-    refused: int
+    dead_letters: int
     notes: tuple[str, ...]
 
 
@@ -59,8 +60,10 @@ class Survey:
         length = 0 if session is None else (session.close - session.open) // MINUTE_US
         minutes = inside.select("symbol", pl.col("ts") // MINUTE_US).unique().height
         symbols = frame["symbol"].n_unique()
-        differing = conflicting(frame).height
-        repeated = frame.select(name for name in _KEY if name in frame.columns).is_duplicated().sum()
+        key = [name for name in _KEY if name in frame.columns]
+        conflicts = conflicting(frame)
+        differing = conflicts.select(key).unique().height
+        repeated = frame.height - frame.select(key).unique().height
         if session is not None:
             notes = tuple(session_notes(frame.group_by("ts").len().iter_rows(), session, self.calendar))
         else:
@@ -73,10 +76,10 @@ class Survey:
             bars=frame.height,
             in_hours=inside.height,
             gaps=max(0, length * symbols - minutes),
-            equal_duplicates=int(repeated) - differing,
+            equal_duplicates=repeated - (conflicts.height - differing),
             differing_duplicates=differing,
             zero_volume=int((frame["volume"] == 0).sum()),
-            refused=frame.filter(_breaks_a_rule()).height,
+            dead_letters=frame.filter(_breaks_a_rule()).height,
             notes=notes,
         )
 
