@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down test lint bench bench-days bench-year clean
+.PHONY: help install demo up down test test-pythons lint bench bench-days bench-year clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -12,7 +12,8 @@ help:
 	@echo "             TAPE=file.parquet SESSION=2013-10-11 plays a recording instead"
 	@echo "make up      start the local stack in the foreground; Ctrl-C stops it"
 	@echo "make down    stop it from elsewhere"
-	@echo "make test    lint, types, import rules, then all tests"
+	@echo "make test    lint, types, import rules, then all tests; quick ones on the other Pythons of the PATH"
+	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
@@ -24,12 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "tapedeck needs Python 3.11 or newer, and $(PYTHON) is not that:" \
 	       "install one and name it, as in: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv .venv || { \
-	  echo "$(PYTHON) cannot make a virtual environment: install its venv module" \
-	       "(Debian: apt install python3-venv)" >&2; exit 1; }
-	@echo "installing the packages into .venv: a few hundred MB, once"
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
-	@touch $(INSTALLED)
+	@$(PYTHON) tests/environments.py install .venv local dev
 
 demo: install
 	@$(BIN)/tape demo $(if $(SECURE),--secure) $(if $(TAPE),--tape '$(TAPE)') $(if $(SESSION),--session '$(SESSION)')
@@ -47,6 +43,10 @@ lint: install
 
 test: lint
 	$(BIN)/pytest
+	@$(BIN)/python tests/environments.py test --short
+
+test-pythons: install
+	@$(BIN)/python tests/environments.py test
 
 bench: install
 	@$(BIN)/python -m tests.bench
@@ -63,5 +63,5 @@ clean:
 	    [ -d "$$folder" ] && $(BIN)/tape down --purge --name "$$(basename "$$folder")"; \
 	  done; true; \
 	fi
-	rm -rf .venv .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-3.* .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

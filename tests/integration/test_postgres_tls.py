@@ -12,6 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import text
 
 from tapedeck.connectors.dispatch.lease import PostgresLeases
+from tapedeck.connectors.kafka.admin import ensure
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import (
     connect,
     downgrade,
@@ -21,8 +23,10 @@ from tapedeck.connectors.postgres.database import (
     upgrade,
 )
 from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.topics.catalogue import Layout
 from tests import tls_proxy
 from tests.certificates import Certificates
+from tests.integration.audit_support import Pipeline, bar
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +96,19 @@ def test_migrations_and_connections_and_leases_run_over_verify_full(certificates
             assert connection.execute(text("SELECT count(*) FROM account_leases")).scalar() == 1
         downgrade(url, prefix)
         assert proxy.sessions >= 5
+
+
+def test_the_sink_runs_over_verify_full(certificates, address, kafka, prefix):
+    with served(certificates, address) as (url, proxy):
+        layout = Layout(prefix, symbol_partitions=1, account_partitions=1)
+        ensure(Cluster(kafka.bootstrap, layout))
+        upgrade(url, prefix)
+        pipeline = Pipeline(kafka.bootstrap, url, layout)
+        pipeline.send("bars", [bar(n) for n in range(100)])
+        before = proxy.sessions
+        pipeline.drain()
+        assert pipeline.rows("bars") == 100 and proxy.sessions > before
+        downgrade(url, prefix)
 
 
 @pytest.mark.parametrize(
