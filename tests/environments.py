@@ -36,8 +36,11 @@ for found in pkgutil.walk_packages(tapedeck.__path__, "tapedeck."):
 """
 
 
-def install(python: Path, folder: Path, extras: Sequence[str]) -> bool:
-    """Make ``folder`` an environment of ``python`` with tapedeck and ``extras``; whether that came about."""
+def install(python: Path, folder: Path, extras: Sequence[str], *options: str) -> bool:
+    """Make ``folder`` an environment of ``python`` with tapedeck and ``extras``; whether that came about.
+
+    ``options`` are pip's.
+    """
     made = subprocess.run([python, "-m", "venv", folder], check=False)
     if made.returncode:
         print(
@@ -48,7 +51,7 @@ def install(python: Path, folder: Path, extras: Sequence[str]) -> bool:
         return False
     command = [
         *(folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
-        *("--progress-bar", "off", "--constraint", ROOT / "constraints.txt"),
+        *("--progress-bar", "off", "--constraint", ROOT / "constraints.txt", *options),
         *("--editable", f"{ROOT}[{','.join(extras)}]"),
     ]
     print(f"installing the packages into {folder.name}, a few hundred MB, once: ", end="", flush=True)
@@ -124,7 +127,9 @@ def _passes(version: str, *, short: bool) -> bool:
     folder = ROOT / f".venv-{version}"
     marker = folder / _MARKER
     newest = max((ROOT / name).stat().st_mtime for name in PINNED)
-    if (not marker.is_file() or marker.stat().st_mtime < newest) and not install(python, folder, ("test",)):
+    is_made = marker.is_file() and marker.stat().st_mtime >= newest
+    # Most of what would be compiled is never imported here.
+    if not is_made and not install(python, folder, ("test",), "--no-compile"):
         return False
     print(
         f"Python {version} ({python}): {'every module, and the quick unit tests' if short else 'unit tests'}"
