@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ class Settings:
     cluster: Cluster
     config_path: Path
     home: Path
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     exchange_url: str = ""
 
     @property

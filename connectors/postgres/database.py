@@ -6,7 +6,7 @@ itself. All statements are unqualified; the search path, which holds that schema
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
-from tapedeck.connectors.secrets import FILE_SUFFIX, secret_of
+from tapedeck.connectors.secrets import secret_of
 from tapedeck.schemas.errors import Fatal, Retry
 
 SINK_ROLE = "tape_sink"
@@ -78,7 +78,8 @@ def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     parameters = conninfo_to_dict(url)
-    password = None if parameters.get("password") else secret_of(PASSWORD).read() or None
+    given = secret_of(PASSWORD)
+    password = None if parameters.get("password") or not given else given.read()
     try:
         return psycopg.connect(url, application_name="tapedeck", **_LIVENESS, password=password)
     except psycopg.OperationalError as error:
@@ -86,16 +87,11 @@ def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
         if words is None:
             what = f"Postgres does not answer: {str(error).strip()}"
             raise Retry(what, remedy="check DATABASE_URL and the server") from error
-        passing = is_wrong_password(error) and _is_from_file(parameters)
+        # libpq's own file is read for each connection as well
+        is_read_again = given.path if password else "PGPASSWORD" not in os.environ
+        passing = is_wrong_password(error) and not parameters.get("password") and is_read_again
         kind = Retry if passing else Fatal
         raise kind(words.what, value=without_password(url), remedy=words.remedy) from error
-
-
-def _is_from_file(parameters: Mapping[str, Any]) -> bool:
-    """Whether the password is read again for the next connection."""
-    if parameters.get("password") or os.environ.get(PASSWORD):
-        return False
-    return f"{PASSWORD}{FILE_SUFFIX}" in os.environ or "PGPASSWORD" not in os.environ
 
 
 def _is_address(url: str) -> bool:

@@ -94,7 +94,7 @@ class SinkSettings:
     """What one sink process reads and where it writes."""
 
     cluster: Cluster
-    url: str
+    url: str = field(repr=False)
     group: str = DEFAULT_GROUP
     topics: tuple[str, ...] = tuple(topic.name for topic in AUDITED)
 

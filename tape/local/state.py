@@ -58,7 +58,7 @@ class StackState:
     supervisor: ProcessState
     bootstrap: str = ""
     cluster_id: str = ""
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     config: str = ""
     prefix: str = ""
     exchange_url: str = ""

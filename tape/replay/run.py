@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapedeck.agents.settings import code_version
@@ -59,7 +59,7 @@ class Wanted:
     window: Window
     pace: Pace
     folder: Path
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
 
 
 class Replay:

@@ -1,11 +1,15 @@
 """What DATABASE_URL may hold: whatever is no address of a database is refused, and no password is shown."""
 
 import traceback
+from pathlib import Path
 
 import pytest
 
+from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.lease import PostgresLeases
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import open_database, upgrade, without_password
+from tapedeck.connectors.postgres.sink import SinkSettings
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.postgres import check_database
 
@@ -47,3 +51,12 @@ def test_a_url_that_is_none_is_refused_with_the_form_and_without_its_password(op
 )
 def test_a_url_is_shown_without_its_password(given: str, shown: str) -> None:
     assert without_password(given) == shown
+
+
+def test_no_value_that_holds_an_address_shows_its_password() -> None:
+    url, cluster = "postgresql://me:s3cret@host/db", Cluster("127.0.0.1:1")
+    for shown in (
+        Settings(cluster=cluster, config_path=Path("tape.toml"), home=Path(), database_url=url),
+        SinkSettings(cluster=cluster, url=url, topics=("bars",)),
+    ):
+        assert "s3cret" not in repr(shown)
