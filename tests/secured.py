@@ -9,11 +9,12 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.security import PASSWORD, PROTOCOL, VARIABLES, Security
+from tapedeck.connectors.kafka.users import write_users
 from tapedeck.connectors.secrets import from_file
 from tapedeck.tape.local.kafka import Doors, EmbeddedKafka
 from tapedeck.tape.local.logins import Logins
 from tapedeck.tape.local.places import cache_dir
-from tapedeck.tape.local.secured import CLIENTS, INTERNAL, doors_of, option, write_users
+from tapedeck.tape.local.secured import CLIENTS, INTERNAL, doors_of, option, passwords_of
 from tapedeck.topics.catalogue import Layout
 
 USERS = ("features", "signals", "dispatch-main", "sink", "operator", "nobody", "rotating")
@@ -47,7 +48,7 @@ class SecuredKafka:
     def start(self) -> None:
         self.server.start()
         for mechanism in _SCRAMS:
-            write_users(self.server.cluster, self.logins, (ADMIN, *USERS), mechanism)
+            write_users(self.server.cluster, passwords_of(self.logins, (ADMIN, *USERS)), mechanism)
 
     def stop(self) -> None:
         self.server.stop()

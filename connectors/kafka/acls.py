@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.reading import GROUP as READER
 from tapedeck.schemas.errors import Fatal, Retry
@@ -152,7 +153,7 @@ def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
         for grant in grants
         for operation in grant.operations
     ]
-    client = AdminClient(keeper.librdkafka("acls"))
+    client = admin_client(keeper, "acls")
     try:
         for answer in client.create_acls(bindings, request_timeout=ANSWER_S).values():
             answer.result(ANSWER_S)
@@ -223,7 +224,7 @@ def refused(cluster: Cluster, missing: list[Grant]) -> Fatal:
 
 def _allowed(cluster: Cluster, wanted: list[Grant]) -> dict[str, Operations]:
     """What may be done to each of these topics and groups, by name."""
-    client = AdminClient(cluster.librdkafka("rights"))
+    client = admin_client(cluster, "rights")
     topics = [grant.name for grant in wanted if grant.resource == "topic"]
     groups = [grant.name for grant in wanted if grant.resource == "group"]
     ask: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": ANSWER_S}

@@ -16,7 +16,7 @@ _PATTERN = "User:{}"
 _SOMEWHERE = f'"${BOOTSTRAP}"'
 
 
-def print_acls(bootstrap: str, prefix: str | None, named: Iterable[str], *, as_json: bool) -> None:
+def print_acls(address: str, prefix: str | None, named: Iterable[str], *, as_json: bool) -> None:
     """Print the table; no cluster is asked. The accounts are those of the configuration in force.
 
     Raises Fatal for a kind of process that there is not.
@@ -24,7 +24,7 @@ def print_acls(bootstrap: str, prefix: str | None, named: Iterable[str], *, as_j
     # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.kafka.principals import principals  # noqa: PLC0415 - see above
 
-    where = look({BOOTSTRAP: bootstrap or None, PREFIX: prefix})
+    where = look({BOOTSTRAP: address or None, PREFIX: prefix})
     config = where.document()
     address = where.get(BOOTSTRAP) or _SOMEWHERE
     if not config.accounts:

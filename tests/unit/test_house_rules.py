@@ -200,7 +200,6 @@ def clients_outside_the_kafka_room(path, text):
 def test_every_kafka_client_is_made_in_the_kafka_room_from_a_cluster():
     # Where a person's word, an option or an argument, becomes a Cluster; and what stack.json holds.
     names = (
-        "cli/acls",
         "cli/pipeline",
         "cli/replay",
         "cli/snapshot",
