@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from tapedeck.connectors.tapes.files import read_tape
+from tapedeck.connectors.tapes.tape import Body, Tape
+
 HEADER = "symbol,ts,open,high,low,close,volume"
 TIMES = [f"2026-02-13T20:{minute}:00Z" for minute in (57, 58, 59)] + [
     f"2026-02-17T14:{minute}:00Z" for minute in (30, 31, 32, 33)
@@ -31,3 +34,17 @@ def put(folder: Path, content: str | bytes, name: str = "bars.csv") -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def played(tape: Tape) -> list[Body]:
+    return [body for minute in tape for body in minute.bars]
+
+
+def plain(folder: Path) -> Tape:
+    (folder / "plain").mkdir(exist_ok=True)
+    return read_tape(put(folder / "plain", text()))
+
+
+def same(tape: Tape, folder: Path) -> None:
+    """The file plays what the plain one plays, down to the digest."""
+    assert tape.digest() == plain(folder).digest()

@@ -31,7 +31,7 @@ _COLUMNS = (
     "equal_duplicates",
     "differing_duplicates",
     "zero_volume",
-    "refused",
+    "dead_letters",
 )
 
 

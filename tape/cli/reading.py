@@ -36,11 +36,12 @@ def reading_of(
 
 def progress() -> Tell:
     """Says on standard error how far a reading is, once it takes long: one line, or one each so often."""
-    began = time.monotonic()
-    next_at = began + _QUIET_S
+    next_at: float | None = None  # counted from the first call: importing takes long too
 
     def tell(line: str) -> None:
         nonlocal next_at
+        if next_at is None:
+            next_at = time.monotonic() + _QUIET_S
         if time.monotonic() >= next_at:
             next_at = time.monotonic() + (_TELL_S if sys.stderr.isatty() else 10 * _TELL_S)
             print(f"tape: {line}", file=sys.stderr, flush=True)

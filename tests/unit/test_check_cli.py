@@ -55,7 +55,7 @@ def test_each_session_is_counted(tmp_path: Path) -> None:
         "equal_duplicates",
         "differing_duplicates",
         "zero_volume",
-        "refused",
+        "dead_letters",
     )
     assert [day[name] for name in counts] == [5, 5, 386, 1, 0, 1, 1]
     assert any("2026-02-14 has no session (the exchange is closed)" in note for note in told["suspected"])  # type: ignore[attr-defined]

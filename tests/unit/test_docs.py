@@ -20,6 +20,7 @@ WRITTEN = (
     "docs/explain.md",
     "docs/rebuild.md",
     "docs/tap.md",
+    "docs/files.md",
     "docs/replay.md",
     "docs/whatif.md",
 )

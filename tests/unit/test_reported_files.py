@@ -1,6 +1,6 @@
 """Files as people reported them of other systems (F1 to F23), and their kin: each with its right value."""
 
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,26 +10,8 @@ import pytest
 from tapedeck.connectors.tapes.files import read_tape
 from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
 from tapedeck.connectors.tapes.source import TapeSource
-from tapedeck.connectors.tapes.tape import Body, Tape
 from tapedeck.schemas.errors import Fatal, TapeError
-from tapedeck.streams.sessions import CalendarUnknown, day_number
-from tests.market_files import HEADER, TIMES, put, rows, text
-
-NY = Reading(zone="America/New_York")
-
-
-def played(tape: Tape) -> list[Body]:
-    return [body for minute in tape for body in minute.bars]
-
-
-def plain(folder: Path) -> Tape:
-    (folder / "plain").mkdir(exist_ok=True)
-    return read_tape(put(folder / "plain", text()))
-
-
-def same(tape: Tape, folder: Path) -> None:
-    """The file plays what the plain one plays, down to the digest."""
-    assert tape.digest() == plain(folder).digest()
+from tests.market_files import HEADER, TIMES, plain, played, put, rows, same, text
 
 
 @pytest.mark.parametrize("name", ["row", "line", "day", "file", "index", "place", "~line", "c0", "literal"])
@@ -177,46 +159,6 @@ def test_f8_a_quote_in_words_is_refused_with_its_line(tmp_path: Path) -> None:
         read_tape(put(tmp_path, text()), quotes=quotes)
 
 
-def in_minutes(first: str, count: int = 4) -> list[str]:
-    start = datetime.fromisoformat(first)
-    stamp = int(start.timestamp())
-    return [
-        datetime.fromtimestamp(stamp + 60 * n, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for n in range(count)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("first", "count"),
-    [("2026-02-17T09:30:00Z", 4), ("2026-02-17T09:30:00Z", 390), ("2026-02-17T04:00:00Z", 960)],
-)
-def test_f10_new_yorks_clock_called_utc_gets_a_note_with_the_zone(
-    tmp_path: Path, first: str, count: int
-) -> None:
-    tape = read_tape(put(tmp_path, text(rows(times=in_minutes(first, count)))))
-    [note] = [note for note in tape.notes if note.startswith("session")]
-    assert "2026-02-17T14:30:00Z to 2026-02-17T21:00:00Z" in note
-    assert "the clock of America/New_York" in note and "--zone America/New_York" in note
-
-
-@pytest.mark.parametrize(
-    ("first", "count"),
-    [("2026-02-17T14:30:00Z", 390), ("2026-02-17T09:00:00Z", 960), ("2026-02-17T20:00:00Z", 5)],
-)
-def test_f10_a_right_clock_gets_no_note(tmp_path: Path, first: str, count: int) -> None:
-    tape = read_tape(put(tmp_path, text(rows(times=in_minutes(first, count)))))
-    assert not [note for note in tape.notes if note.startswith("session")]
-
-
-def test_f11_daily_bars_get_a_note(tmp_path: Path) -> None:
-    tape = read_tape(put(tmp_path, text(rows(times=[f"2026-02-1{n}T00:00:00Z" for n in range(4)]))))
-    assert any("no bar lies in its hours" in note and "daily bars" in note for note in tape.notes)
-
-
-def test_f11_days_without_a_time_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Fatal, match=r"line 2, column ts: a day, no time.*'2026-02-10'.*one row a minute"):
-        read_tape(put(tmp_path, text(rows(times=["2026-02-10", "2026-02-11"]))))
-
-
 @pytest.mark.parametrize("cell", ["nan", "null", "None", "N/A", "-", "", "open", "1,234", "50.0x", "inf"])
 def test_f12_the_first_cell_that_is_no_number_is_named_with_its_text(tmp_path: Path, cell: str) -> None:
     lines = rows()
@@ -237,33 +179,6 @@ def test_f12_lines_count_as_an_editor_counts(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[7].split(",")[2] == "x"
 
 
-ZONES = ["+00", " UTC", "z", "Z", "+00:00", "+0000", " +00", " GMT", "-00:00", "[UTC]"]
-
-
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("middle", ["T", " "])
-def test_f13_every_way_to_say_utc_is_read(tmp_path: Path, zone: str, middle: str) -> None:
-    times = [ts.replace("T", middle).replace("Z", zone) for ts in TIMES]
-    same(read_tape(put(tmp_path, text(rows(times=times)))), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "zone",
-    [" US/Eastern", " America/New_York", "[America/New_York]", "-05:00", "-05", "-0500", " EST", " utc-5"],
-)
-def test_f13_other_zones_are_read(tmp_path: Path, zone: str) -> None:
-    times = [f"{ts[:11]}{int(ts[11:13]) - 5:02}{ts[13:16]}{zone}" for ts in TIMES]
-    same(read_tape(put(tmp_path, text(rows(times=times)))), tmp_path)
-
-
-def test_f13_an_unknown_zone_is_named_and_never_called_absent(tmp_path: Path) -> None:
-    with pytest.raises(
-        Fatal, match=r"line 2, column ts.*got '2026-02-13T20:57:00 Mars/Base'.*zone 'Mars/Base' is not known"
-    ) as caught:
-        read_tape(put(tmp_path, text(rows(times=[f"{ts[:-1]} Mars/Base" for ts in TIMES]))))
-    assert "without a time zone" not in str(caught.value)
-
-
 @pytest.mark.parametrize("price", [0.006, 0.01, 0.0001, 0.00004])
 def test_f14_a_made_quote_has_no_negative_bid(tmp_path: Path, price: float) -> None:
     tape = read_tape(put(tmp_path, text(rows(price=price, step=0.0))))
@@ -271,77 +186,6 @@ def test_f14_a_made_quote_has_no_negative_bid(tmp_path: Path, price: float) -> N
         for body in minute.quotes:
             assert body["bid"] is None or 0 < body["bid"] < Decimal(str(price))
             assert body["ask"] > Decimal(str(price))
-
-
-@pytest.mark.parametrize("session", [None, date(2031, 2, 18)])
-def test_f15_a_session_beyond_the_calendar_is_refused_in_those_words(
-    tmp_path: Path, session: date | None
-) -> None:
-    path = put(
-        tmp_path,
-        text(rows(times=[ts.replace("2026-02-17", "2031-02-18").replace("2026", "2031") for ts in TIMES])),
-    )
-    with pytest.raises(CalendarUnknown, match=r"covers 2010-01-01 to 2030-12-31 only; got '2031-02-18'"):
-        read_tape(path, session=session)
-
-
-def test_f15_days_beyond_the_calendar_beside_others_are_left_out_with_a_note(tmp_path: Path) -> None:
-    tape = read_tape(put(tmp_path, text([*rows(), *rows(times=["2031-02-18T14:30:00Z"])])))
-    assert tape.session == day_number(date(2026, 2, 17))
-    assert any("covers 2010-01-01 to 2030-12-31 only" in note and "2031-02-18" in note for note in tape.notes)
-
-
-def test_f16_offsets_that_change_within_a_column_are_read(tmp_path: Path) -> None:
-    times = [
-        f"{ts[:11]}{int(ts[11:13]) - 5:02}{ts[13:19]}-05:00" if n % 2 else ts for n, ts in enumerate(TIMES)
-    ]
-    times[0], times[2] = "2026-02-13 20:57Z", "2026-02-13T16:59:00.000000000-0400"
-    same(read_tape(put(tmp_path, text(rows(times=times)))), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("unit", "factor"),
-    [("seconds", 1), ("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)],
-)
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_f17_epochs_are_recognized_and_their_unit_is_said(
-    tmp_path: Path, unit: str, factor: int, ending: str
-) -> None:
-    stamps = [int(datetime.fromisoformat(ts).timestamp()) * factor for ts in TIMES]
-    path = put(tmp_path, text(rows(times=[str(stamp) for stamp in stamps])))
-    if ending == "parquet":
-        pl.read_csv(path).write_parquet(tmp_path / "bars.parquet")
-        path = tmp_path / "bars.parquet"
-    tape = read_tape(path)
-    assert any(f"ts is read as {unit} since 1970" in note for note in tape.notes)
-    assert tape.first_live == plain(tmp_path).first_live
-    if ending == "csv":
-        same(tape, tmp_path)
-
-
-def test_f17_epochs_of_two_units_are_refused_with_the_first_other_line(tmp_path: Path) -> None:
-    stamps = [
-        str(int(datetime.fromisoformat(ts).timestamp()) * (1000 if n == 3 else 1))
-        for n, ts in enumerate(TIMES)
-    ]
-    with pytest.raises(Fatal, match=r"line 5, column ts: no time.*count seconds since 1970"):
-        read_tape(put(tmp_path, text(rows(times=stamps))))
-
-
-def test_f17_naive_times_need_a_zone_and_get_it(tmp_path: Path) -> None:
-    times = [f"{ts[:11]}{int(ts[11:13]) - 5:02}{ts[13:19]}" for ts in TIMES]
-    path = put(tmp_path, text(rows(times=times)))
-    with pytest.raises(Fatal, match=r"line 2, column ts: times without a time zone.*--zone America/New_York"):
-        read_tape(path)
-    same(read_tape(path, reading=NY), tmp_path)
-
-
-def test_f17_a_time_that_the_clock_change_skips_is_refused(tmp_path: Path) -> None:
-    path = put(tmp_path, text(rows(times=["2026-03-06 09:30:00", "2026-03-08 02:30:00"])))
-    with pytest.raises(
-        Fatal, match=r"line 3, column ts: the clock of America/New_York has this time never, or twice"
-    ):
-        read_tape(path, reading=NY)
 
 
 def test_f19_a_flat_file_of_massive_plays_as_it_comes(tmp_path: Path) -> None:
@@ -383,12 +227,6 @@ def test_f22_the_reading_says_how_far_it_is(tmp_path: Path) -> None:
     said: list[str] = []
     TapeSource(tape=str(put(tmp_path, text()))).load(said.append)
     assert said == ["bars.csv: 7 rows read", "bars.csv: making the session of 2026-02-17"]
-
-
-def test_f23_labels_of_the_right_edge_get_a_note(tmp_path: Path) -> None:
-    tape = read_tape(put(tmp_path, text(rows(times=in_minutes("2026-02-17T14:31:00Z", 390)))))
-    [note] = [note for note in tape.notes if note.startswith("session")]
-    assert "labeled with the end of their minute" in note
 
 
 @pytest.mark.parametrize("symbol", ["", " ", '" "'])
