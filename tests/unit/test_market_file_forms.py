@@ -1,6 +1,7 @@
 """The forms in which one tape comes: names, separators, encodings, packing, folders, patterns, options."""
 
 import gzip
+import json
 import random
 from datetime import datetime
 from pathlib import Path
@@ -282,3 +283,12 @@ def test_sim_plays_with_the_options(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert '"bars": {\n      "records": 7' in result.output
+
+
+def test_the_exchange_takes_the_description_of_another_command_and_no_other_words() -> None:
+    from tapedeck.tape.cli.exchange import _document
+
+    told = TapeSource(tape="bars.csv", reading=OPTIONS).description()
+    assert TapeSource.described(_document(json.dumps(told))).description() == told
+    with pytest.raises(Fatal, match=r"not the description of a tape; got 'bars\.csv'"):
+        _document("bars.csv")
