@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import environments
+from tests.support import REPOSITORY
 
 PIP = """#!/bin/sh
 i=0
@@ -98,6 +99,12 @@ def test_modules_and_unit_tests_run_with_each_python_that_is_found(machine, caps
     told = capsys.readouterr()
     assert "failed on Python 3.98" in told.err and "Python 3.99 (" in told.out
     lines = calls.read_text().splitlines()
-    assert any("3.99" in line and "pytest tests/unit -m not slow" in line for line in lines)
+    assert any("3.99" in line and "pytest tests/unit/test_" in line for line in lines)
     assert not environments.run_tests(short=False)
+    assert any("3.99" in line and "pytest tests/unit " in line for line in calls.read_text().splitlines())
     assert calls.read_text().count("pip install") == 1 + 2, "an environment that is whole is made once"
+
+
+def test_each_quick_test_is_there():
+    for name in environments.QUICK:
+        assert (REPOSITORY / "tests" / "unit" / f"test_{name}.py").is_file(), name
