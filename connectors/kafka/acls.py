@@ -247,7 +247,7 @@ def _told(cluster: Cluster, answer: "Future[Any]") -> Operations:
         raise Retry(
             f"the broker did not tell what this process may do: {error.args[0].str()}",
             value=cluster.bootstrap,
-            remedy="check that it runs (`tape status`)",
+            remedy="check that it runs",
         ) from error
     return tuple(AclOperation) if told is None else tuple(told)
 

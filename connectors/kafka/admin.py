@@ -325,5 +325,5 @@ def admin_of(cluster: Cluster) -> AdminClient:
 
 def _unreachable(cluster: Cluster, error: KafkaException) -> Retry:
     reason = error.args[0].str() if error.args else "unknown"
-    remedy = "check the address and that the broker runs (`tape status`)"
+    remedy = "check the address and that the broker runs"
     return Retry(f"the broker did not answer: {reason}", value=cluster.bootstrap, remedy=remedy)

@@ -31,9 +31,7 @@ class Passing(Exception):
     ``remedy``: what to do where it is not.
     """
 
-    def __init__(
-        self, what: str, remedy: str = "check that it runs (`tape status`), then do this again"
-    ) -> None:
+    def __init__(self, what: str, remedy: str = "check that it runs, then do this again") -> None:
         super().__init__(what)
         self.remedy = remedy
 

@@ -87,7 +87,7 @@ class KafkaGroups:
             raise self._silent(error) from error
 
     def _silent(self, error: KafkaException) -> Retry:
-        remedy = "check that it runs (`tape status`)"
+        remedy = "check that it runs"
         return Retry(
             f"the broker did not tell about a group: {error.args[0].str()}",
             value=self._bootstrap,

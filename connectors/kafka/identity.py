@@ -44,6 +44,12 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
             value=cluster.bootstrap,
             remedy="do this again; where that does not help, look at its process and log",
         ) from error
+    refuse_other(cluster, found)
+    return found
+
+
+def refuse_other(cluster: Cluster, found: str) -> None:
+    """Raise Fatal where the cluster that answers, ``found``, is not the one that is expected."""
     if cluster.expected_id and found != cluster.expected_id:
         raise Fatal(
             f"another Kafka cluster answers at {cluster.bootstrap}: "
@@ -51,7 +57,6 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
             value=found,
             remedy=f"nothing was written; stop the other broker, or correct the address or {CLUSTER_ID}",
         )
-    return found
 
 
 def _demand_answer(cluster: Cluster, timeout_s: float) -> None:
@@ -98,7 +103,7 @@ def describe_ids(
                 ) from error
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 what = f"the broker did not tell about topic {wire}: {error.args[0].str()}"
-                remedy = "check that it runs (`tape status`)"
+                remedy = "check that it runs"
                 raise Retry(what, value=cluster.bootstrap, remedy=remedy) from error
             found[wires[wire]] = None
         else:

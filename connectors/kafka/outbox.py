@@ -196,7 +196,7 @@ class Outbox:
         return Retry(
             f"the broker did not acknowledge within {self._timeout_s:.0f} s",
             value=self._bootstrap,
-            remedy="check that it runs (`tape status`), then do this again: what was done is not done twice",
+            remedy="check that it runs, then do this again: what was done is not done twice",
         )
 
     def close(self) -> None:

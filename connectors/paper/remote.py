@@ -11,7 +11,7 @@ from tapedeck.schemas.errors import Fatal
 _PATIENCE_S = 60.0
 _AGAIN_S = 0.2
 _ADVANCE_S, _MARKET_S = 10.0, 600.0
-_REMEDY = "look at `tape logs exchange`"
+_REMEDY = "look at the log of the exchange"
 
 
 def _nothing() -> None:
@@ -36,7 +36,7 @@ class RemoteExchange:
             raise Fatal(
                 f"the paper exchange cannot serve this tape: {answer.text}",
                 value=self._url,
-                remedy="it must see the same files as this command; look at `tape logs exchange`",
+                remedy="it must see the same files as this command; look at the log of the exchange",
             )
 
     def advance(self, label: int) -> None:

@@ -129,7 +129,7 @@ def connect(
         connection.close()
         raise Fatal(
             f"this login cannot act as {role}: {str(error).strip()}",
-            remedy="run the migrations (`tape sink --migrate`) with this login, or GRANT it the role",
+            remedy="run `tape migrate` with the login that owns the tables, and GRANT this one the role",
         ) from error
     except psycopg.OperationalError as error:
         connection.close()
@@ -162,9 +162,7 @@ def require_head(connection: psycopg.Connection[Any]) -> None:
     """Raises Fatal unless the schema is at the newest revision."""
     found, head = _revision(connection), _head()
     if found != head:
-        raise Fatal(
-            f"the audit store is not at revision {head}", value=found, remedy="run `tape sink --migrate`"
-        )
+        raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
 
 
 def _head() -> str | None:

@@ -28,6 +28,7 @@ from tapedeck.connectors import dead_letters
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.kafka.acls import copying, demand_rights
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import refuse_other
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.connectors.kafka.reading import to_message
 from tapedeck.connectors.kafka.transactions import open_transactions
@@ -147,6 +148,7 @@ class Sink:
         try:
             demand_rights(settings.cluster, copying(settings.topics))
             cluster_id = check_topics(consumer, settings.layout, settings.topics)
+            refuse_other(settings.cluster, cluster_id)
             with connect(settings.url, settings.layout.prefix) as connection:
                 require_head(connection)
                 claim(connection, cluster_id)

@@ -13,6 +13,7 @@ from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts,
 from tapedeck.connectors.tapes.player import Standing
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
@@ -142,8 +143,8 @@ class Follower:
             if self._monotonic() > patient_until:
                 raise Fatal(
                     f"the pipeline stands still: {behind} has no watermark for this minute",
-                    value=label,
-                    remedy="look at `tape status` and `tape logs` of the stage that writes it",
+                    value=iso_time(label),
+                    remedy="see `tape status`, and the log of the process that writes it",
                 )
 
     def _behind(self, label: int) -> str | None:

@@ -154,14 +154,20 @@ def _known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str
     return list(current.model_fields)
 
 
+_ALIKE = 0.5
+"""What is less alike is no misspelling: naming it would mislead."""
+
+
 def _explain(error: ValidationError) -> ConfigInvalid:
     # A misspelt key may also leave a required one missing: the unknown key says more.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     path = first["loc"]
     dotted = ".".join(map(str, path)) or "the document"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), _known_keys(Config, path[:-1]), n=1, cutoff=0.0)
-        remedy = f"the nearest valid key is {near[0]!r}" if near else "see `tape config show`"
+        known = _known_keys(Config, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=_ALIKE)
+        there = f"there are: {', '.join(sorted(known))}" if known else "see `tape config show`"
+        remedy = f"the nearest valid key is {near[0]!r}" if near else there
         return ConfigInvalid(f"unknown configuration key {dotted}", value=path[-1], remedy=remedy)
     if first["type"] == "missing":
         remedy = f"add {path[-1]}; `tape config show` has an example"

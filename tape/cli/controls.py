@@ -41,8 +41,9 @@ def scope_of(account: str, config: Config | None) -> str:
         return EVERY_ACCOUNT
     known = [each.account_id for each in config.accounts] if config else []
     if config is not None and account not in known:
-        near = difflib.get_close_matches(account, [*known, ALL], n=1, cutoff=0.0)
-        raise Fatal("no such account", value=account, remedy=f"did you mean {near[0]!r}?")
+        near = difflib.get_close_matches(account, [*known, ALL], n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join([*known, ALL])}"
+        raise Fatal("no such account", value=account, remedy=meant)
     return account
 
 

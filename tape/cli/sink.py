@@ -9,6 +9,7 @@ import typer
 from tapedeck.agents import journal
 from tapedeck.agents.settings import from_environment, tell_ready
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.models import AUDITED
@@ -52,6 +53,7 @@ def sink(
     journal.set_up()
     url = settings.database()
     if migrate:
+        cluster_id_of(settings.cluster)  # the tables of another cluster's audit are left alone
         upgrade(url, settings.prefix)
     what = SinkSettings(
         cluster=settings.cluster,

@@ -27,7 +27,7 @@ def workers(config: Config) -> tuple[Worker, ...]:
         _worker("features", "features"),
         _worker("decide", "scores", "watchlist", "signals"),
         *dispatchers,
-        Worker(name="sink", argv=(*_TAPE, "sink"), says_ready=True),
+        Worker(name="sink", argv=(*_TAPE, "sink", "--no-migrate"), says_ready=True),
     )
 
 
