@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tapedeck.agents.runner import StageRunner
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.merge import Part
+from tapedeck.streams.rules.reasons import WatchlistDrop
 from tapedeck.topics.catalogue import topic
 
 LOOK_S = 2.0
@@ -53,6 +54,8 @@ class Unmarked:
     ) -> None:
         self._runner, self._monotonic = runner, monotonic
         self._waiting = Waiting(log, runner.spec.name, monotonic=monotonic)
+        self._without = Waiting(log, runner.spec.name, monotonic=monotonic)
+        self._boundaries = 0
         self._lacking: dict[Part, int | None] = {}
         self._since = monotonic()
 
@@ -70,6 +73,7 @@ class Unmarked:
             for part in task.merge.lacking()
         }
         now = self._monotonic()
+        self._look_for_universe()
         if not lacking:
             self._waiting.over()
         if not lacking or lacking != self._lacking:
@@ -77,6 +81,16 @@ class Unmarked:
         elif now - self._since >= PATIENCE_S:
             (name, partition), label = next(iter(lacking.items()))
             self._waiting.say(_in_words(name, partition, label))
+
+    def _look_for_universe(self) -> None:
+        """The watchlist takes every minute without one, and lists nobody."""
+        missed = sum(task.counts[WatchlistDrop.NO_UNIVERSE] for task in self._runner.tasks.values())
+        if missed > self._boundaries:
+            self._without.say(
+                "there is no universe (NO_UNIVERSE), so nothing is listed: `tape universe` writes the "
+                "configured one, `tape play` that of a tape"
+            )
+        self._boundaries = missed
 
 
 def _in_words(name: str, partition: int, label: int | None) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
-from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.database import connect, schema_name
 from tapedeck.schemas.errors import Fatal, Retry
 
 TTL_S = 10.0
@@ -208,6 +208,13 @@ class PostgresLeases:
         except psycopg.OperationalError as error:
             self.close()
             raise Retry(f"the lease store does not answer: {error}", remedy="check Postgres") from error
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
+            self.close()
+            raise Fatal(
+                f"the database has no leases for this login: {str(error).strip().splitlines()[0]}",
+                value=schema_name(self._prefix),
+                remedy="run `tape migrate` with the login that owns the tables, and GRANT this one tape_sink",
+            ) from error
 
 
 def _held(account_id: str, owner: str) -> LeaseHeld:

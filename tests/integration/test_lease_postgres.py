@@ -7,7 +7,7 @@ import pytest
 
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseLost, PostgresLeases
 from tapedeck.connectors.postgres.database import upgrade
-from tapedeck.schemas.errors import Retry
+from tapedeck.schemas.errors import Fatal, Retry
 
 pytestmark = pytest.mark.integration
 
@@ -73,3 +73,11 @@ class PostgresCut:
 
         with psycopg.connect(self._store._url) as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+def test_a_database_that_was_never_migrated_is_refused_with_the_command_that_does(
+    postgres: "object", prefix: str
+) -> None:
+    url: str = postgres.url  # type: ignore[attr-defined]
+    with pytest.raises(Fatal, match="`tape migrate`"):
+        PostgresLeases(url, f"{prefix}x").take("tiny", "one", 10)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import faust
@@ -39,6 +40,23 @@ def test_what_is_asked_of_the_broker_at_the_start_waits_for_a_lease_that_is_shor
 
     assert asyncio.run(dispatch._on_broker(self_test)) == "passed"
     assert answers == [] and "large waits: the lease of large has 0.0 s left" in caplog.text
+
+
+def test_a_dispatcher_that_nobody_let_open_says_so_with_the_command_until_somebody_does(
+    dispatch: DispatchApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OPS-F5: every proposal was refused KILL_SWITCH_UNKNOWN without a line."""
+    monkeypatch.setattr(account, "ARMED_S", 0.0)
+    dispatch._settings = cast(Any, SimpleNamespace(cluster=Cluster("127.0.0.1:1")))
+    one = SimpleNamespace(key=b"large")
+    answers = [[], [one], [one], [one, SimpleNamespace(key=b"*")]]
+    monkeypatch.setattr(account, "read_topic", lambda cluster, name: answers.pop(0))
+    caplog.set_level("INFO")
+    asyncio.run(dispatch._armed())
+    assert answers == []
+    said, over = (record.getMessage() for record in caplog.records)
+    assert "KILL_SWITCH_UNKNOWN" in said and "`tape resume all --person NAME --reason WHY`" in said
+    assert over == "large waits no more"
 
 
 def test_a_lease_is_renewed_from_the_start_on_and_its_loss_ends_the_process(

@@ -1,6 +1,7 @@
 """What a process waits for is in its log: once, each minute, and when the wait is over."""
 
 import logging
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -47,7 +48,7 @@ def looking(stage: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Unmarked, Merg
     spec, clock = spec_of(stage), Clock()
     parts = {name: (0,) for name in spec.inputs}
     merge = Merge(spec, parts, {})
-    runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge)})
+    runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
     return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type] - what it looks at
 
 
@@ -97,3 +98,17 @@ def test_a_stage_that_is_up_to_date_says_nothing(
         look.look()
         clock.now += 2
     assert caplog.records == []
+
+
+def test_a_watchlist_without_a_universe_says_so_and_who_writes_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look, _, _ = looking("watchlist", monkeypatch)
+    (task,) = look._runner.tasks.values()
+    for _ in range(3):
+        task.counts["NO_UNIVERSE"] += 1
+        look.look()
+    assert [r.getMessage() for r in caplog.records] == [
+        "watchlist waits: there is no universe (NO_UNIVERSE), so nothing is listed: `tape universe` writes "
+        "the configured one, `tape play` that of a tape"
+    ]
