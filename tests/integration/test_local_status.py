@@ -142,7 +142,7 @@ def test_status_without_a_stack_names_one_that_runs_beside(
     (tmp_path / ".tape" / "other" / "logs").mkdir(parents=True)
     stack_at(Broker("127.0.0.1:1", "mine"), tmp_path / ".tape" / "other", "")
     result = CliRunner().invoke(app, ["status"])
-    assert f"export TAPE_HOME={tmp_path / '.tape' / 'demo'}" in str(result.exception)
+    assert f"export TAPE_HOME={tmp_path / '.tape' / 'other'}" in str(result.exception)
 
 
 def test_logs_prints_the_end_and_names_the_others(kafka: Broker, folder: Path, prefix: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tapedeck.connectors.kafka import identity as identity_of_cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.document import Config
@@ -184,3 +185,43 @@ def test_the_brokers_of_a_client_properties_are_used_and_a_variable_has_preceden
     assert look().values["KAFKA_BOOTSTRAP_SERVERS"] == ("k2:9092", f"bootstrap.servers of {file}")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "k1:9092")
     assert look().get("KAFKA_BOOTSTRAP_SERVERS") == "k1:9092"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("init",),
+        ("universe",),
+        ("topics", "--create"),
+        ("play", "--synthetic"),
+        ("watermark",),
+        ("pause", "all", "--person", "p", "--reason", "r"),
+        ("resume", "all", "--person", "p", "--reason", "r"),
+        ("rebuild", "--verify"),
+        ("prefix", "drop", "x", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_is_told_another_cluster_id_writes_nothing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Nobody listens at the address: whatever went on would fail otherwise."""
+    monkeypatch.setattr(identity_of_cluster, "ask_cluster_id", lambda cluster, timeout_s: "another")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("KAFKA_CLUSTER_ID", "mine")
+    monkeypatch.setenv("TAPE_CONFIG", document(here / "tape.toml"))
+    refused = CliRunner().invoke(app, list(words)).exception
+    assert isinstance(refused, Fatal)
+    assert "its cluster id is not mine; got 'another'; nothing was written" in str(refused)
+
+
+@pytest.mark.parametrize("words", [("init",), ("migrate",)], ids=" ".join)
+def test_tables_are_made_nowhere_where_no_database_is_named(
+    here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(identity_of_cluster, "ask_cluster_id", lambda cluster, timeout_s: "mine")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("TAPE_CONFIG", document(here / "tape.toml"))
+    refused = CliRunner().invoke(app, list(words)).exception
+    assert isinstance(refused, Fatal)
+    assert "DATABASE_URL is not set" in str(refused) and "nothing was changed" in str(refused)
