@@ -286,9 +286,9 @@ def test_sim_plays_with_the_options(tmp_path: Path) -> None:
 
 
 def test_the_exchange_takes_the_description_of_another_command_and_no_other_words() -> None:
-    from tapedeck.tape.cli.exchange import _document
+    from tapedeck.tape.cli.exchange import _described
 
     told = TapeSource(tape="bars.csv", reading=OPTIONS).description()
-    assert TapeSource.described(_document(json.dumps(told))).description() == told
+    assert TapeSource.described(_described(json.dumps(told))).description() == told
     with pytest.raises(Fatal, match=r"not the description of a tape; got 'bars\.csv'"):
-        _document("bars.csv")
+        _described("bars.csv")
