@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.registry import Registry as Access
 from tapedeck.connectors.registry import use_registry
 from tapedeck.schemas import codec
 from tapedeck.schemas.errors import TapeError
@@ -112,7 +113,7 @@ def test_a_registrys_ids_reach_every_process_and_a_shell_without_it_says_so(
 ) -> None:
     minutes = slice(60, 75)
     log = written(small_tape(), minutes=minutes, history_tail=60)
-    use_registry(registry.url, prefix)
+    use_registry(Access.described({REGISTRY_VARIABLE: registry.url}), prefix)
     sources = [m for name in ("bars", "quotes", "universe") for m in log.messages(name)]
     stamped = [m._replace(value=codec.with_wire_id(m.value)) for m in sources]
     assert stamped != sources
