@@ -301,7 +301,7 @@ def test_a_wrong_partition_count_stops_the_sink_by_number(pipeline: Pipeline) ->
 
 def test_tables_of_no_revision_stop_the_sink_with_the_command(kafka: Any, pipeline: Pipeline) -> None:
     downgrade(pipeline.url, pipeline.layout.prefix)
-    with pytest.raises(Fatal, match="tape sink --migrate"):
+    with pytest.raises(Fatal, match="run `tape migrate`"):
         pipeline.run()
     upgrade(pipeline.url, pipeline.layout.prefix)
 
