@@ -1,6 +1,8 @@
 """The login of one connection: SASL over the requests of a socket, by aiokafka's authenticators."""
 
+import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from aiokafka.conn import SaslPlainAuthenticator, ScramAuthenticator
@@ -66,11 +68,23 @@ def refused(security: Security, where: str, why: str) -> Fatal:
     )
 
 
+class _Scram(ScramAuthenticator):  # type: ignore[misc]
+    """One that salts a password once: the salt of a user stays the same (RFC 5802, section 5.1)."""
+
+    def create_salted_password(self, salt: bytes, iterations: int) -> None:
+        self._salted_password = _salted(self._hashname, self._sasl_plain_password, salt, iterations)
+
+
+@lru_cache(maxsize=16)
+def _salted(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+    return hashlib.pbkdf2_hmac(name, password, salt, iterations)
+
+
 def _authenticator(security: Security) -> Callable[[bytes | None], tuple[bytes, bool] | None]:
     login = {"sasl_plain_username": security.username, "sasl_plain_password": security.password.read()}
     if security.mechanism == "PLAIN":
         return SaslPlainAuthenticator(loop=None, **login)._step  # type: ignore[no-any-return]
-    made = ScramAuthenticator(loop=None, sasl_mechanism=security.mechanism, **login)
+    made = _Scram(loop=None, sasl_mechanism=security.mechanism, **login)
     return made._step  # type: ignore[no-any-return]
 
 

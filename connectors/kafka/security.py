@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -215,8 +216,12 @@ class Security:
                 found |= {"sasl.username": self.username, "sasl.password": self.password.read()}
         return {key: value for key, value in found.items() if value}
 
+    @lru_cache(maxsize=16)  # noqa: B019 - values; to read the CAs anew for each connection takes longer than TLS
     def ssl_context(self) -> ssl.SSLContext | None:
-        """For Python's sockets; None where nothing is encrypted. Raises Fatal for files that are no PEM."""
+        """For Python's sockets; None where nothing is encrypted. The files are read once in a process.
+
+        Raises Fatal for files that are no PEM.
+        """
         if not self.tls:
             return None
         try:

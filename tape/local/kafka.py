@@ -16,7 +16,7 @@ from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of
 from tapedeck.connectors.kafka.security import Security
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local import jars
-from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
+from tapedeck.tape.local.places import LOOPBACK, free_ports, need_free
 from tapedeck.tape.local.process import STOP_S, Child, Launch, tail
 
 START_S = 60.0
@@ -195,13 +195,15 @@ class EmbeddedKafka:
 
     def _settings(self, data: Path) -> Path:
         """Write the broker's properties, with ports that are free now. Those of tests hold passwords."""
-        for number, name in enumerate(self._addresses):
-            wanted = self._wanted_port if number == 0 else None
-            port = free_port() if wanted is None else need_free(wanted, "Kafka")
+        free = [port for port in free_ports(len(self._addresses) + 2) if port != self._wanted_port]
+        controller, *ports = free[: len(self._addresses) + 1]
+        if self._wanted_port is not None:
+            ports[0] = need_free(self._wanted_port, "Kafka")
+        for name, port in zip(self._addresses, ports, strict=True):
             self._addresses[name] = f"{LOOPBACK}:{port}"
         protocols = {**self._doors.listeners, _CONTROLLER: self._doors.controller}
         text = _PROPERTIES.format(
-            controller=f"{LOOPBACK}:{free_port()}",
+            controller=f"{LOOPBACK}:{controller}",
             listeners=",".join(f"{name}://{address}" for name, address in self._addresses.items()),
             protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             between=self._doors.between,

@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import sys
+from itertools import islice
 from pathlib import Path
 
 from tapedeck.schemas.errors import Fatal
@@ -71,9 +72,14 @@ def is_free(port: int) -> bool:
 
 def free_port() -> int:
     """A port of the loopback address on which nobody listens. Raises Fatal where none is found."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
-        if is_free(port):
-            return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ones. Raises Fatal where there are not as many."""
+    found = list(islice(filter(is_free, random.SystemRandom().sample(_PORTS, 200)), count))
+    if len(found) == count:
+        return found
     raise Fatal(
         "no free port was found", value=f"{_PORTS.start}-{_PORTS.stop}", remedy="stop what holds them"
     )

@@ -9,7 +9,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.local import jars
-from tapedeck.tape.local.places import cache_dir, in_words, size_of, stack_folder
+from tapedeck.tape.local.places import cache_dir, free_ports, in_words, size_of, stack_folder
 from tapedeck.tape.local.plan import apart, paper_credentials, workers
 from tapedeck.tape.local.process import tail
 
@@ -86,3 +86,11 @@ def test_cache_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Fatal, match="the cache folder cannot be written"):
         jars.classpath(tmp_path / "file" / "cache")
+
+
+def test_ports_of_one_broker_differ() -> None:
+    """Each was once drawn by itself, and two listeners now and then got the same one."""
+    found = free_ports(60)
+    assert len(set(found)) == 60
+    with pytest.raises(Fatal, match="no free port was found"):
+        free_ports(300)
