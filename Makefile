@@ -42,8 +42,8 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest
 	@$(BIN)/python tests/environments.py test --short
+	$(BIN)/pytest
 
 test-pythons: install
 	@$(BIN)/python tests/environments.py test
