@@ -7,9 +7,6 @@ from pathlib import Path
 
 from tapedeck.schemas.errors import Fatal
 
-FILE_SUFFIX = "_FILE"
-"""What a variable is called that names the file of a secret."""
-
 
 @dataclass(frozen=True)
 class Secret:
@@ -32,7 +29,7 @@ class Secret:
 
 def secret_of(name: str, environment: Mapping[str, str] = os.environ) -> Secret:
     """What ``name`` says, or the file that ``name``_FILE names. Raises Fatal where both are set."""
-    value, path = environment.get(name, ""), environment.get(f"{name}{FILE_SUFFIX}", "")
+    value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
     if value and path:
         raise Fatal(
             f"{name} and {name}_FILE are both set", value=f"{name}_FILE={path}", remedy="unset one of them"

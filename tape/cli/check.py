@@ -20,7 +20,7 @@ from tapedeck.connectors.tapes.reading.tables import Reader, Tell
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.streams.sessions import iso_date, xnys
-from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
 
 _UNPLAYABLE = 2
 _COLUMNS = (
@@ -39,9 +39,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="Minute bars: a file, a folder of files, or a pattern.")],
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
-    quotes: Annotated[
-        Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
-    ] = None,
+    quotes: Quotes = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,

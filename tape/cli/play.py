@@ -39,7 +39,7 @@ from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
-from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def play(
     sessions: Annotated[
         str | None, typer.Option(metavar="FIRST..LAST", help="Several, one after the other: two dates.")
     ] = None,
-    quotes: Annotated[
-        Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
-    ] = None,
+    quotes: Quotes = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
 from tapedeck.connectors.tapes.reading.tables import Tell
 
+Quotes = Annotated[Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")]
 Zone = Annotated[str | None, typer.Option(help="Whose clock times without a zone show: America/New_York.")]
 Columns = Annotated[
     str | None,

@@ -15,7 +15,7 @@ from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, load
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.tape.schedules import SHORT, run_seeds
 from tapedeck.tape.sim import Chaos, Simulation
 from tapedeck.topics.catalogue import CATALOGUE
@@ -27,9 +27,7 @@ def sim(
     ] = "synthetic",
     *,
     session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD.")] = None,
-    quotes: Annotated[
-        Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")
-    ] = None,
+    quotes: Quotes = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,
