@@ -116,13 +116,20 @@ class Values(Protocol):
         ...
 
 
+class Join(NamedTuple):
+    """An input beside the trigger. One that is ``optional`` may be declared absent minute by minute."""
+
+    topic: str
+    optional: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
     """One stage of the topology, as data."""
 
     name: str
     trigger: str
-    joins: tuple[str, ...] = ()
+    joins: tuple[Join, ...] = ()
     outputs: tuple[str, ...]
     scale: Scale = "partition"
     period: int | None = None
@@ -130,7 +137,7 @@ class StageSpec:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.trigger, *self.joins)
+        return (self.trigger, *(join.topic for join in self.joins))
 
     @property
     def changelog(self) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage, StageSpec
+from tapedeck.streams.contract import Join, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import AccountStage
 from tapedeck.streams.stages.features import FeaturesStage
@@ -32,7 +32,7 @@ TOPOLOGY: tuple[StageSpec, ...] = (
     StageSpec(
         name="watchlist",
         trigger="scores",
-        joins=("universe",),
+        joins=(Join("universe"),),
         outputs=("watchlist", "memberships"),
         scale="single",
         period=60,
@@ -41,7 +41,7 @@ TOPOLOGY: tuple[StageSpec, ...] = (
     StageSpec(
         name="signals",
         trigger="features",
-        joins=("memberships",),
+        joins=(Join("memberships"),),
         outputs=("decisions", "signals", "revision_audit"),
         doc="one decision per bar, HOLD included; a signal where the rules act",
     ),
@@ -91,7 +91,7 @@ def as_text() -> str:
     """The topology, one stage a line."""
     lines = []
     for spec in TOPOLOGY:
-        joins = f" joined with {', '.join(spec.joins)}" if spec.joins else ""
+        joins = f" joined with {', '.join(spec.inputs[1:])}" if spec.joins else ""
         period = f", every {spec.period} s" if spec.period else ""
         flow = f"{spec.trigger}{joins} -> {', '.join(spec.outputs)}"
         lines.append(f"{spec.name:<10} {flow} ({spec.scale}{period})")
@@ -110,7 +110,7 @@ def as_mermaid() -> str:
                 lines.append(f"    {_node(name)}([{name}])")
         lines.append(f"    stage_{spec.name}[{spec.name}]")
         lines.append(f"    {_node(spec.trigger)} --> stage_{spec.name}")
-        lines.extend(f"    {_node(join)} -. joins .-> stage_{spec.name}" for join in spec.joins)
+        lines.extend(f"    {_node(join)} -. joins .-> stage_{spec.name}" for join in spec.inputs[1:])
         lines.extend(f"    stage_{spec.name} --> {_node(output)}" for output in spec.outputs)
     lines.append("    signals_t --> dispatcher[dispatcher, one per account] --> account_inbox_t")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from typing import Any
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import REQUESTS, Batch, Drop, Message, Out, Row, StageSpec, Step, Values
+from tapedeck.streams.contract import REQUESTS, Batch, Drop, Join, Message, Out, Row, StageSpec, Step, Values
 from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Item, Mark, Record
 from tapedeck.streams.shell import Effects, Forward, Produced, Shell
@@ -18,7 +18,7 @@ MINUTE = 60_000_000
 T0 = 1_700_000_040_000_000
 COUNTER = StageSpec(name="features", trigger="bars", outputs=("features", "bars.late"), doc="a toy")
 PERIODIC = StageSpec(
-    name="scores", trigger="bars", joins=("universe",), outputs=("scores",), scale="single", period=60,
+    name="scores", trigger="bars", joins=(Join("universe"),), outputs=("scores",), scale="single", period=60,
     doc="a toy",
 )  # fmt: skip
 

@@ -75,7 +75,7 @@ def test_a_stage_that_is_held_up_by_a_join_names_it_with_its_last_minute(
 ) -> None:
     look, merge, clock = looking("signals", monkeypatch)
     spec = spec_of("signals")
-    (join,) = spec.joins
+    ((join, _),) = spec.joins
     merge.put(mark(join, 0, 0, M))
     for offset, label in enumerate((M, M + MINUTE_US)):
         merge.put(mark(spec.trigger, 0, offset, label))
