@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tapedeck.agents.runner import StageRunner
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.merge import Part
-from tapedeck.streams.rules.reasons import WatchlistDrop
+from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop
 from tapedeck.topics.catalogue import topic
 
 LOOK_S = 2.0

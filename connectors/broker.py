@@ -16,8 +16,8 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from tapedeck.schemas.errors import Retry, TapeError
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import OrderState, PositionIntent, Side
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import OrderState, PositionIntent, Side
 
 T = TypeVar("T")
 

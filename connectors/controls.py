@@ -5,7 +5,7 @@ from typing import Any
 from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.identity import event_id
-from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 
 EVERY_ACCOUNT = "*"
 

@@ -7,11 +7,11 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Join, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.account import AccountStage
-from tapedeck.streams.stages.features import FeaturesStage
-from tapedeck.streams.stages.scores import ScoresStage
-from tapedeck.streams.stages.signals import SignalsStage
-from tapedeck.streams.stages.watchlist import WatchlistStage
+from tapedeck.streams.stages.account.stage import AccountStage
+from tapedeck.streams.stages.features.stage import FeaturesStage
+from tapedeck.streams.stages.scores.stage import ScoresStage
+from tapedeck.streams.stages.signals.stage import SignalsStage
+from tapedeck.streams.stages.watchlist.stage import WatchlistStage
 from tapedeck.topics.catalogue import topic
 
 TOPOLOGY: tuple[StageSpec, ...] = (

@@ -21,7 +21,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Universe
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
-from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 
 UNIVERSE = "universe"

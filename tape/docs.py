@@ -9,21 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from tapedeck.streams.rules.contracts import ContractReason
-from tapedeck.streams.rules.gate_types import GateReason
-from tapedeck.streams.rules.gates import GATES
-from tapedeck.streams.rules.orders import OrderReason, OrderState
-from tapedeck.streams.rules.reasons import (
-    ScoreReason,
-    SignalDrop,
-    SignalReason,
-    WatchlistDrop,
-    WatchlistReason,
-)
-from tapedeck.streams.rules.sizing import SizeReason
-from tapedeck.streams.stages.account_decide import Verdict
-from tapedeck.streams.stages.account_state import AccountDrop
-from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.gates import GATES
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.sizing import SizeReason
+from tapedeck.streams.stages.account.state import AccountDrop
+from tapedeck.streams.stages.features.reasons import FeatureReason
+from tapedeck.streams.stages.scores.reasons import ScoreReason
+from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
+from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
 from tapedeck.streams.topology import as_mermaid
 from tapedeck.tape.demo.line import FunnelReason
 from tapedeck.tape.why.words import Missing, words

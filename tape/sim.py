@@ -23,12 +23,12 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
-from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.streams.sim.crash import Crash, Fuse
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import Faults, run_schedule
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import TOPOLOGY
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 

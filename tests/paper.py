@@ -16,8 +16,8 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.fills import Fees
 from tapedeck.connectors.paper.server import PaperServer
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
-from tapedeck.streams.rules import occ
 from tapedeck.streams.sessions import day_number, micros, xnys
+from tapedeck.streams.stages.account.rules import occ
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

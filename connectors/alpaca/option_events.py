@@ -12,10 +12,10 @@ from typing import Any
 
 from tapedeck.connectors.alpaca.replies import Json, must, number, rows
 from tapedeck.connectors.broker import ActivityReply, Rows
-from tapedeck.streams.rules import occ
-from tapedeck.streams.rules.money import ZERO
-from tapedeck.streams.rules.positions import OPTION_MULTIPLIER, Kind, describe
 from tapedeck.streams.sessions import day_number
+from tapedeck.streams.stages.account.rules import occ
+from tapedeck.streams.stages.account.rules.money import ZERO
+from tapedeck.streams.stages.account.rules.positions import OPTION_MULTIPLIER, Kind, describe
 
 EXPIRED, EXERCISED, ASSIGNED, SHARES = "OPEXP", "OPEXC", "OPASN", "OPTRD"
 KINDS = (EXPIRED, EXERCISED, ASSIGNED, SHARES)

@@ -26,10 +26,10 @@ from tapedeck.connectors.broker import (
     TradeUpdate,
     UnreadRow,
 )
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import OrderState, Side
 from tapedeck.streams.sessions import NEW_YORK, day_number
 from tapedeck.streams.sessions import micros as instant
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import OrderState, Side
 
 Json = dict[str, Any]
 T = TypeVar("T")

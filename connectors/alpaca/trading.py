@@ -51,9 +51,9 @@ from tapedeck.connectors.broker import (
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import is_loopback
-from tapedeck.streams.rules import occ
-from tapedeck.streams.rules.orders import PositionIntent, Side
 from tapedeck.streams.sessions import iso_date
+from tapedeck.streams.stages.account.rules import occ
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 
 T = TypeVar("T")
 

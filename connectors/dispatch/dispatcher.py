@@ -32,9 +32,9 @@ from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from tapedeck.connectors.broker import (
 from tapedeck.streams.config.document import digest
 from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.identity import event_id
-from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.stages.account.rules.orders import OrderState
 
 Body = dict[str, Any]
 _SCALE = Decimal("0.000001")

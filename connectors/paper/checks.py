@@ -9,8 +9,8 @@ from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.orders import Side
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.rules.orders import Side
 
 _EXPIRY_DAY_STOP_US = 30 * MINUTE_US
 _LONGEST_CLIENT_ID = 128

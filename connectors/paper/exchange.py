@@ -24,8 +24,8 @@ from tapedeck.connectors.paper.orders import (
 )
 from tapedeck.connectors.tapes.market import Market
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.orders import Side
 from tapedeck.streams.sessions import Calendar, Session
+from tapedeck.streams.stages.account.rules.orders import Side
 
 Json = dict[str, Any]
 Listener = Callable[[str, Json], None]

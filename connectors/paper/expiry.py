@@ -15,9 +15,9 @@ from tapedeck.connectors.paper.ledger import Position
 from tapedeck.connectors.paper.market import Board, Listing
 from tapedeck.connectors.paper.orders import Activity, stable_uuid
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules import occ
-from tapedeck.streams.rules.money import ZERO
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.rules import occ
+from tapedeck.streams.stages.account.rules.money import ZERO
 
 PROCESSED_AFTER_US = 5 * MINUTE_US
 IN_THE_MONEY = Decimal("0.01")

@@ -10,7 +10,7 @@ import random
 from decimal import Decimal
 from typing import NamedTuple
 
-from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.stages.account.rules.orders import Side
 
 _MISS_SHARE = 0.15
 _PARTIAL_SHARE = 0.25

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import Execution
-from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.stages.account.rules.orders import Side
 
 ZERO = Decimal(0)
 

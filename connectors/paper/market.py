@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
-from tapedeck.streams.rules import occ
+from tapedeck.streams.stages.account.rules import occ
 
 
 class Listing(NamedTuple):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 from tapedeck.connectors.paper.market import Listing
-from tapedeck.streams.rules.orders import Side
+from tapedeck.streams.stages.account.rules.orders import Side
 
 _TERMINAL = frozenset({"filled", "canceled", "expired", "rejected"})
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
-from tapedeck.streams.rules import occ
 from tapedeck.streams.sessions import Calendar, Session, iso_date
+from tapedeck.streams.stages.account.rules import occ
 
 ORIGIN = "synthetic/chain"
 _NORMAL = NormalDist()

@@ -8,17 +8,17 @@ Stages with a columnar fold go through it; every other runs in the shell, record
 from collections.abc import Iterable, Mapping
 
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.features import FeaturesFold
 from tapedeck.streams.bulk.job import Job, Progress, Result, Sink, Start, TaskId
-from tapedeck.streams.bulk.scores import ScoresFold
 from tapedeck.streams.bulk.shell import run_in_shell
-from tapedeck.streams.bulk.signals import SignalsBulk
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.features import FeaturesStage
-from tapedeck.streams.stages.scores import ScoresStage
-from tapedeck.streams.stages.signals import SignalsStage
+from tapedeck.streams.stages.features.bulk import FeaturesFold
+from tapedeck.streams.stages.features.stage import FeaturesStage
+from tapedeck.streams.stages.scores.bulk import ScoresFold
+from tapedeck.streams.stages.scores.stage import ScoresStage
+from tapedeck.streams.stages.signals.bulk import SignalsBulk
+from tapedeck.streams.stages.signals.stage import SignalsStage
 from tapedeck.streams.topology import TOPOLOGY, make_account, make_stage, spec_of
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout

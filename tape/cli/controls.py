@@ -11,7 +11,7 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, load
-from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 

@@ -22,11 +22,12 @@ from collections import Counter, defaultdict
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.reasons import SignalDrop, WatchlistDrop, WatchlistReason
-from tapedeck.streams.rules.signal import Action
 from tapedeck.streams.sessions import Calendar, CalendarUnknown, Phase
-from tapedeck.streams.stages.features import FeatureReason
-from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS
+from tapedeck.streams.stages.features.reasons import FeatureReason
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS
+from tapedeck.streams.stages.signals.reasons import SignalDrop
+from tapedeck.streams.stages.signals.rule import Action
+from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
 from tapedeck.streams.watermarks import label_of
 from tapedeck.tape.demo.funnel_accounts import account_lines
 from tapedeck.tape.demo.line import FunnelLine, FunnelReason, lost_on_arrival, told

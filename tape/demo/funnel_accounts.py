@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.money import ZERO
-from tapedeck.streams.rules.orders import OrderState
-from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules.money import ZERO
+from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.tape.demo.line import FunnelLine, lost_on_arrival, told
 from tapedeck.tape.recording import Body, Recording
 

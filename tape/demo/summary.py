@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.streams.config.accounts import Account
-from tapedeck.streams.rules.orders import OrderState
-from tapedeck.streams.rules.positions import Kind, describe
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.rules.orders import OrderState
+from tapedeck.streams.stages.account.rules.positions import Kind, describe
 from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.demo.line import FunnelLine, told
 from tapedeck.tape.digests import DigestLine

@@ -18,7 +18,7 @@ from tapedeck.streams.merge import Merge, Part
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.shell import Produced, Shell
 from tapedeck.streams.sim.task import MemoryStore
-from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tapedeck.streams.topology import TOPOLOGY, make_account, make_stage, spec_of
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.tape.explain.window import Window, window_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.windows import layout as L
+from tapedeck.streams.stages.features import layout as L
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import orjson
 from tapedeck.schemas.readable import readable
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.frame import unpack
+from tapedeck.streams.stages.features import layout as L
 from tapedeck.streams.topology import spec_of
-from tapedeck.streams.windows import layout as L
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _SHOWN = 60

@@ -28,8 +28,8 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import Phase, iso_date, xnys
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import plan

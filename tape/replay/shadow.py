@@ -8,7 +8,7 @@ from tapedeck.schemas.codec import Body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED, Mode
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.stages.account.rules.orders import OrderState
 
 _QUIET = {str(OrderState.INTENT), str(OrderState.NOT_SENT)}
 _SENDING = ("submit", "cancel")

@@ -7,7 +7,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.sessions import iso_date, iso_utc, xnys
-from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tapedeck.tape.step.common import BadLine, Line, fields_of, judged, number, required, text, time, whole
 
 HELP = """Fold bars, one a line and in the order given, and print the feature record that each gives.

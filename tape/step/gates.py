@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from tapedeck.streams.config.accounts import Account, Action
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.contracts import ContractReason
-from tapedeck.streams.rules.gate_types import (
+from tapedeck.streams.sessions import CalendarUnknown, day_number, micros, xnys
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
     GateResult,
     Holding,
@@ -24,10 +25,9 @@ from tapedeck.streams.rules.gate_types import (
     Rules,
     Strategy,
 )
-from tapedeck.streams.rules.gates import evaluate, first_failure
-from tapedeck.streams.rules.orders import Purpose
-from tapedeck.streams.rules.positions import Kind
-from tapedeck.streams.sessions import CalendarUnknown, day_number, micros, xnys
+from tapedeck.streams.stages.account.rules.gates import evaluate, first_failure
+from tapedeck.streams.stages.account.rules.orders import Purpose
+from tapedeck.streams.stages.account.rules.positions import Kind
 from tapedeck.tape.step.common import BadLine, Line, judged
 from tapedeck.tape.step.shaped import shaped
 

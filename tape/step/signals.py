@@ -5,9 +5,9 @@ from typing import Any
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.reasons import SignalReason
-from tapedeck.streams.rules.signal import Case, Decision, GapCase, decide
 from tapedeck.streams.sessions import Session, xnys
+from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.signals.rule import Case, Decision, GapCase, decide
 from tapedeck.tape.step.common import (
     BadLine,
     Line,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tapedeck.streams.config.accounts import Tier, tier_defaults
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.sizing import Size, size_option, size_stock
+from tapedeck.streams.stages.account.rules.sizing import Size, size_option, size_stock
 from tapedeck.tape.step.common import BadLine, Line, judged
 from tapedeck.tape.step.shaped import shaped
 

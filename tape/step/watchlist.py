@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.watch_score import watch_score
+from tapedeck.streams.stages.scores.rule import watch_score
 from tapedeck.tape.step.common import BadLine, Line, fields_of, judged, number, whole
 
 HELP = """Compute the watch score of one symbol a line, with its components.

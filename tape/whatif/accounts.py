@@ -7,14 +7,13 @@ from typing import NamedTuple
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Row
-from tapedeck.streams.rules.gate_types import Rules
-from tapedeck.streams.rules.money import at_scale
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages import account_fills as fills
-from tapedeck.streams.stages import account_signals as signals
-from tapedeck.streams.stages.account import HANDLERS
-from tapedeck.streams.stages.account_state import AccountState, Asked, Evaluation, pack, unpack
-from tapedeck.streams.stages.account_turn import Turn
+from tapedeck.streams.stages.account import fills, signals
+from tapedeck.streams.stages.account.rules.gate_types import Rules
+from tapedeck.streams.stages.account.rules.money import at_scale
+from tapedeck.streams.stages.account.stage import HANDLERS
+from tapedeck.streams.stages.account.state import AccountState, Asked, Evaluation, pack, unpack
+from tapedeck.streams.stages.account.turn import Turn
 from tapedeck.streams.stages.base import Body
 from tapedeck.tape.whatif.inbox import payload_of
 from tapedeck.tape.whatif.outcomes import ProposalOutcome

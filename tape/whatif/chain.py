@@ -8,7 +8,7 @@ from tapedeck.streams.bulk.task import run_task, tasks_of
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Batch, Row, Step, Values
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.watchlist import WatchlistStage
+from tapedeck.streams.stages.watchlist.stage import WatchlistStage
 from tapedeck.streams.topology import spec_of
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.whatif.chained import Chained

@@ -16,10 +16,10 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.rows import raw_id
 from tapedeck.streams.contract import Row
-from tapedeck.streams.rules.money import ZERO
-from tapedeck.streams.rules.orders import Side
-from tapedeck.streams.rules.positions import OPTION_MULTIPLIER
-from tapedeck.streams.stages.account_state import AccountState
+from tapedeck.streams.stages.account.rules.money import ZERO
+from tapedeck.streams.stages.account.rules.orders import Side
+from tapedeck.streams.stages.account.rules.positions import OPTION_MULTIPLIER
+from tapedeck.streams.stages.account.state import AccountState
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
 
 INBOX = "account_inbox"

@@ -5,9 +5,9 @@ from functools import cached_property
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.reasons import SignalReason
-from tapedeck.streams.rules.signal import Action, Case, Decision, GapCase, decide
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.signals.rule import Action, Case, Decision, GapCase, decide
 from tapedeck.tape.whatif.chain import lists_before, run_pinned_list, run_stages
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.changes import Between, first_stage

@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.tape.explain.describe import number
 
 HOLD = "HOLD"

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Watchlist
 from tapedeck.streams.contract import MINUTE_US, SECOND_US
-from tapedeck.streams.rules.reasons import SignalReason, WatchlistReason
+from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 from tapedeck.tape.explain.describe import number
 
 Body = dict[str, Any]

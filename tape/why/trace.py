@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.reasons import SignalDrop, SignalReason, WatchlistDrop, WatchlistReason
-from tapedeck.streams.rules.signal import Action
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.streams.stages.features.reasons import FeatureReason
+from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
+from tapedeck.streams.stages.signals.rule import Action
+from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
 from tapedeck.tape.demo.funnel import bar_reasons, feature_reasons
 from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.demo.line import FunnelReason

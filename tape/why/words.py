@@ -5,20 +5,16 @@ One table beside the enums of ``tape.docs.REASONS``; a test holds that no reason
 
 from enum import StrEnum
 
-from tapedeck.streams.rules.contracts import ContractReason as C
-from tapedeck.streams.rules.gate_types import GateReason as G
-from tapedeck.streams.rules.orders import OrderReason, OrderState
-from tapedeck.streams.rules.reasons import (
-    ScoreReason,
-    SignalDrop,
-    SignalReason,
-    WatchlistDrop,
-    WatchlistReason,
-)
-from tapedeck.streams.rules.sizing import SizeReason
-from tapedeck.streams.stages.account_decide import Verdict
-from tapedeck.streams.stages.account_state import AccountDrop
-from tapedeck.streams.stages.features import FeatureReason
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules.contracts import ContractReason as C
+from tapedeck.streams.stages.account.rules.gate_types import GateReason as G
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.sizing import SizeReason
+from tapedeck.streams.stages.account.state import AccountDrop
+from tapedeck.streams.stages.features.reasons import FeatureReason
+from tapedeck.streams.stages.scores.reasons import ScoreReason
+from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
+from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
 from tapedeck.tape.demo.line import FunnelReason
 
 

@@ -21,8 +21,8 @@ from talipp.ohlcv import OHLCV
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.windows import kernel
-from tapedeck.streams.windows import layout as L
+from tapedeck.streams.stages.features import kernel
+from tapedeck.streams.stages.features import layout as L
 from tests.bench.report import Row, Table
 
 SYMBOLS = 28

@@ -34,7 +34,7 @@ from tapedeck.connectors.tapes.tape import Minute, Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.play import MARKED
 from tapedeck.tape.local import plan

@@ -12,7 +12,7 @@ from quixstreams import Application, State
 
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.contract import MINUTE_US, Row
-from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.bench.peer import Progress, Told, rules
 
 

@@ -10,9 +10,9 @@ from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.broker import Broker, ChainQuery, Doubt, NewOrder, NotFound, RateLimited, Refused
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.inprocess import InProcessBroker
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import OrderState, PositionIntent, Side
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import OrderState, PositionIntent, Side
 from tests.paper import (
     CALL,
     DAY,

@@ -20,7 +20,7 @@ from tapedeck.schemas.codec import PREFIX, decode, encode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import Message
-from tapedeck.streams.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.watermarks import LABEL_HEADER
 from tapedeck.tape.cli import main
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout

@@ -26,8 +26,8 @@ from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local.places import free_port
 from tests.conftest import Broker, Database

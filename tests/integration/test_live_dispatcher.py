@@ -21,10 +21,10 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
-from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database

@@ -18,8 +18,8 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.bulk.task import tasks_of
 from tapedeck.streams.merge import Part
-from tapedeck.streams.rules.orders import OrderState
 from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.topology import TOPOLOGY, spec_of
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.rebuild.live import group_of

@@ -11,10 +11,10 @@ from tapedeck.connectors.dispatch.simulated import IDENTITY_US, SimDispatcher
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
-from tapedeck.streams.rules.gate_types import KillState
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
+from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import watermark_wires
 from tapedeck.topics.catalogue import Layout
 from tests.paper import CALL, CLOSE, TEN, TODAY_CALL, TinyMarket, exchange, order

@@ -9,9 +9,9 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.identity import event_id
-from tapedeck.streams.rules.occ import Occ, Right, build
 from tapedeck.streams.sessions import day_number, micros, xnys
-from tapedeck.streams.stages.account import AccountStage
+from tapedeck.streams.stages.account.rules.occ import Occ, Right, build
+from tapedeck.streams.stages.account.stage import AccountStage
 from tapedeck.topics.catalogue import topic
 
 SECOND = 1_000_000

@@ -16,7 +16,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.contract import REQUESTS, Row
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.stages.account import AccountStage
+from tapedeck.streams.stages.account.stage import AccountStage
 from tests.paper import LARGE, MINUTE, SECOND, TEN, TODAY_CALL, TinyMarket, exchange
 from tests.unit.account_support import check_schemas
 

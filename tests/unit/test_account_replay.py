@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapedeck.streams.contract import REQUESTS, Out
-from tapedeck.streams.stages.account_state import pack, unpack
+from tapedeck.streams.stages.account.state import pack, unpack
 from tests.unit.account_support import Inbox, make_stage
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import REQUESTS
-from tapedeck.streams.rules.orders import client_order_id
+from tapedeck.streams.stages.account.rules.orders import client_order_id
 from tests.unit.account_support import ELEVEN, SECOND, Inbox, failed, gates_of
 
 D = Decimal

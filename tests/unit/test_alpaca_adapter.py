@@ -18,7 +18,7 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import is_loopback
-from tapedeck.streams.rules.orders import PositionIntent, Side
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 from tests.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, StepClock, exchange, serving, state
 
 

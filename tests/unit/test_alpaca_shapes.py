@@ -13,7 +13,7 @@ from alpaca.trading.requests import GetCalendarRequest, GetOptionContractsReques
 
 from tapedeck.connectors.alpaca import replies
 from tapedeck.connectors.paper import wire
-from tapedeck.streams.rules.orders import OrderState, Side
+from tapedeck.streams.stages.account.rules.orders import OrderState, Side
 from tests.paper import CALL, LARGE, MINUTE, TEN, StepClock, exchange, order, serving
 from tests.support import shared
 

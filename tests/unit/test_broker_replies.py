@@ -21,11 +21,11 @@ from tapedeck.schemas.errors import NewerSchema
 from tapedeck.schemas.ids import newest_id
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.rules.orders import OrderState, Side
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain
-from tapedeck.streams.stages.account_state import AccountState, pack, unpack
+from tapedeck.streams.stages.account.rules.orders import OrderState, Side
+from tapedeck.streams.stages.account.state import AccountState, pack, unpack
 from tapedeck.streams.topology import make_account, spec_of
 from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import Layout

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.config.groups import Contract
-from tapedeck.streams.rules.contracts import (
+from tapedeck.streams.stages.account.rules.contracts import (
     ContractQuote,
     ContractReason,
     Moment,
@@ -17,8 +17,8 @@ from tapedeck.streams.rules.contracts import (
     score,
     window,
 )
-from tapedeck.streams.rules.money import spread
-from tapedeck.streams.rules.occ import Occ, Right, build
+from tapedeck.streams.stages.account.rules.money import spread
+from tapedeck.streams.stages.account.rules.occ import Occ, Right, build
 from tests.unit.account_support import ELEVEN, SECOND, TODAY, at
 
 D = Decimal

@@ -15,8 +15,8 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Signal
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import Value, pack, unpack
-from tapedeck.streams.rules.positions import describe
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.report import commands, report
 from tapedeck.tape.demo.run import Wanted

@@ -18,9 +18,10 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.orders import PositionIntent, Side
-from tapedeck.streams.rules.requests import (
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
+from tapedeck.streams.stages.account.rules.requests import (
     FetchAccount,
     FetchBroker,
     FetchChain,
@@ -29,7 +30,6 @@ from tapedeck.streams.rules.requests import (
     Submit,
     body,
 )
-from tapedeck.streams.sessions import xnys
 from tests.paper import CALL, DAY, LARGE, MINUTE, SECOND, TEN, TINY, at, exchange, order
 
 URL = "http://127.0.0.1:8765"

@@ -5,8 +5,8 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.streams.rules.gate_types import GateReason
-from tapedeck.streams.rules.reasons import SignalReason
+from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.tape.cli.main import COMMANDS, app
 from tapedeck.tape.docs import DOCUMENTS, REASONS, render
 from tapedeck.topics.catalogue import CATALOGUE

@@ -20,7 +20,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.orders import PositionIntent, Side
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 from tapedeck.tape.cli.exchange import open_accounts
 
 KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}

@@ -14,7 +14,7 @@ import talib
 
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.sessions import day_number, xnys
-from tapedeck.streams.stages.features import FeaturesStage
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.support import shared
 from tests.unit.feature_oracle import Bar
 

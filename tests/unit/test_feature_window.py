@@ -13,8 +13,8 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.contract import MINUTE_US, Out, Step
 from tapedeck.streams.sessions import Session, day_number, xnys
-from tapedeck.streams.stages.features import FeaturesStage
-from tapedeck.streams.windows import layout as L
+from tapedeck.streams.stages.features import layout as L
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.unit.feature_oracle import Bar, assert_agrees, compute
 from tests.unit.test_feature_vectors import SMALL
 

@@ -11,7 +11,8 @@ from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import RULES_VERSION, event_id
 from tapedeck.streams.sessions import Calendar, day_number, xnys
-from tapedeck.streams.stages.features import FeatureReason, FeaturesStage
+from tapedeck.streams.stages.features.reasons import FeatureReason
+from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.unit.feature_oracle import Bar
 
 CONFIG = from_dict({})

@@ -9,8 +9,9 @@ import pytest
 from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.contracts import ContractReason
-from tapedeck.streams.rules.gate_types import (
+from tapedeck.streams.sessions import CalendarUnknown, xnys
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
     GateReason,
     GateResult,
@@ -25,10 +26,9 @@ from tapedeck.streams.rules.gate_types import (
     Rules,
     run_gate,
 )
-from tapedeck.streams.rules.gates import GATES, evaluate, first_failure, regime_size
-from tapedeck.streams.rules.orders import Purpose
-from tapedeck.streams.rules.positions import Kind
-from tapedeck.streams.sessions import CalendarUnknown, xnys
+from tapedeck.streams.stages.account.rules.gates import GATES, evaluate, first_failure, regime_size
+from tapedeck.streams.stages.account.rules.orders import Purpose
+from tapedeck.streams.stages.account.rules.positions import Kind
 from tests.unit.account_support import SECOND, at, make_account
 
 D = Decimal

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.streams.rules.occ import Occ, OccError, OccFault, Right, build, parse
 from tapedeck.streams.sessions import day_number
+from tapedeck.streams.stages.account.rules.occ import Occ, OccError, OccFault, Right, build, parse
 
 D = Decimal
 

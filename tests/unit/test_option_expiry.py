@@ -14,10 +14,10 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.connectors.paper.market import Listing
-from tapedeck.streams.rules.positions import Position
-from tapedeck.streams.stages.account_fills import folded
-from tapedeck.streams.stages.account_state import unpack
-from tapedeck.streams.stages.account_turn import Turn
+from tapedeck.streams.stages.account.fills import folded
+from tapedeck.streams.stages.account.rules.positions import Position
+from tapedeck.streams.stages.account.state import unpack
+from tapedeck.streams.stages.account.turn import Turn
 from tapedeck.tape.whatif.inbox import Corrected, payload_of
 from tests.paper import (
     CLOSE,

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.schemas.codec import load_schema
-from tapedeck.streams.rules.orders import TERMINAL, OrderState, Purpose, client_order_id, may_move
+from tapedeck.streams.stages.account.rules.orders import (
+    TERMINAL,
+    OrderState,
+    Purpose,
+    client_order_id,
+    may_move,
+)
 
 SIGNAL = "sg_19973963b7c0a9311077e46f"
 

@@ -20,8 +20,8 @@ from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules import occ
 from tapedeck.streams.sessions import day_number, xnys
+from tapedeck.streams.stages.account.rules import occ
 from tests.paper import CLOSE, LARGE, MINUTE, SECOND, TEN, TINY, StepClock, exchange, order, serving
 
 TUESDAY, FRIDAY = date(2026, 2, 17), date(2026, 2, 20)

@@ -305,7 +305,7 @@ def test_fees_round_up_to_the_cent() -> None:
 
 
 def _side(name: str) -> Any:
-    from tapedeck.streams.rules.orders import Side
+    from tapedeck.streams.stages.account.rules.orders import Side
 
     return Side(name)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.streams.rules.money import money
-from tapedeck.streams.rules.orders import Side
-from tapedeck.streams.rules.positions import (
+from tapedeck.streams.stages.account.rules.money import money
+from tapedeck.streams.stages.account.rules.orders import Side
+from tapedeck.streams.stages.account.rules.positions import (
     Execution,
     Kind,
     Marked,

@@ -6,8 +6,9 @@ import pytest
 
 from tapedeck.schemas.codec import load_schema
 from tapedeck.streams.config import accounts
-from tapedeck.streams.rules import gate_types, occ, orders, positions, signal
-from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules import gate_types, occ, orders, positions
+from tapedeck.streams.stages.signals import rule as signal
 
 ENUMS = {
     "account_inbox.payload.contracts.right": occ.Right,

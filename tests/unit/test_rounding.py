@@ -3,7 +3,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tapedeck.streams.windows.rounding import round6, round10
+from tapedeck.streams.stages.rounding import round6, round10
 
 
 @settings(max_examples=600, deadline=None)

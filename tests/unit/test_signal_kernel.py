@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import GapFade, Signal
 from tapedeck.streams.contract import MINUTE_US, SECOND_US
-from tapedeck.streams.rules.reasons import SignalReason
-from tapedeck.streams.rules.signal import Action, Case, Decision, GapCase, decide
+from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.signals.rule import Action, Case, Decision, GapCase, decide
 from tests.unit import signal_oracle
 
 FADE = Config(gap_fade=GapFade(enabled=True))

@@ -10,8 +10,8 @@ from tapedeck.streams.config.groups import GapFade
 from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.identity import signal_id
 from tapedeck.streams.sessions import iso_utc, xnys
-from tapedeck.streams.stages.signals import SignalsStage
-from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS
+from tapedeck.streams.stages.signals.stage import SignalsStage
 from tests.unit.market_bodies import OPEN, SESSION, Table, bodies, feature_row, membership_row, minute
 
 CONFIG = Config()

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import GapFade, Signal
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.reasons import SignalReason as R
-from tapedeck.streams.rules.signal import ENTRY_CHECKS, Action, Case, Direction, GapCase, Strategy, decide
+from tapedeck.streams.stages.signals.reasons import SignalReason as R
+from tapedeck.streams.stages.signals.rule import (
+    ENTRY_CHECKS,
+    Action,
+    Case,
+    Direction,
+    GapCase,
+    Strategy,
+    decide,
+)
 
 CONFIG = Config()
 SECOND = 1_000_000

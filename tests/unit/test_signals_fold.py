@@ -12,11 +12,11 @@ import pytest
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Bars, GapFade, Signal
 from tapedeck.streams.contract import MINUTE_US, Row
-from tapedeck.streams.rules import signal_kernel
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.stages import signals_kernel as kernel
-from tapedeck.streams.stages.signals import SignalsStage
-from tapedeck.streams.stages.signals_fold import ALLOWED_LATENESS_BARS, SignalsFold
+from tapedeck.streams.stages.signals import fold_kernel as kernel
+from tapedeck.streams.stages.signals import rule_kernel as signal_kernel
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, SignalsFold
+from tapedeck.streams.stages.signals.stage import SignalsStage
 from tests.unit.market_bodies import OPEN, SESSION, feature_row, membership_row, minute
 from tests.unit.signal_stage_oracle import PlainSignalsStage
 
@@ -28,7 +28,7 @@ SHORT = Config(
     signal=Signal(cooldown_min=1),
 )
 KEPT = FADE.bars.rollback_min + ALLOWED_LATENESS_BARS
-COMPILED_IN = ("streams/rules/signal_kernel.py", "streams/windows/rounding.py")
+COMPILED_IN = ("streams/stages/signals/rule_kernel.py", "streams/stages/rounding.py")
 
 
 def chance_row(random: Random, at: int) -> Row:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tapedeck.streams.config.accounts import tier_defaults
 from tapedeck.streams.config.groups import Order, Sizing
-from tapedeck.streams.rules.pricing import buy_ladder, round_down_to_tick, sell_ladder
-from tapedeck.streams.rules.sizing import Size, SizeReason, size_option, size_stock
+from tapedeck.streams.stages.account.rules.pricing import buy_ladder, round_down_to_tick, sell_ladder
+from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
 
 D = Decimal
 SIZES = {

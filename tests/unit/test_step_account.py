@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.rules.gates import GATES
+from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.tape.cli.step import app
 from tapedeck.tape.step import gates, sizing
 

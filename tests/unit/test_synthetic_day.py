@@ -17,12 +17,12 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.contracts import ContractQuote, Moment, choose, window
-from tapedeck.streams.rules.occ import Right
-from tapedeck.streams.rules.sizing import size_option
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain, tasks_of
+from tapedeck.streams.stages.account.rules.contracts import ContractQuote, Moment, choose, window
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.sizing import size_option
 from tapedeck.streams.topology import MARKET_STAGES, make_stage, spec_of
 from tapedeck.topics.catalogue import Layout
 

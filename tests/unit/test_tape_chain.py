@@ -11,8 +11,8 @@ from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote, TapeMarket, quote_time
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules import occ
 from tapedeck.streams.sessions import Session, day_number, iso_date, xnys
+from tapedeck.streams.stages.account.rules import occ
 
 DAY = day_number(date(2026, 2, 17))
 

@@ -19,7 +19,7 @@ from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.rules.orders import OrderState
+from tapedeck.streams.stages.account.rules.orders import OrderState
 from tests.paper import CALL, LARGE, LARGE_KEYS, TEN, TINY, StepClock, arm, exchange, order, serving, state
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.config.groups import Watchlist
-from tapedeck.streams.rules.watch_score import WatchScore, watch_score
+from tapedeck.streams.stages.scores.rule import WatchScore, watch_score
 
 VECTORS = [
     ("W1", 0, 0.0, None, 0.0, 1.0, 0, 0.425),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tapedeck.streams.config.groups import Watchlist
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.rules.reasons import WatchlistReason as R
-from tapedeck.streams.rules.watchlist import BACKFILL, SCORED, Evaluation, Member, Scored, evaluate
+from tapedeck.streams.stages.watchlist.reasons import WatchlistReason as R
+from tapedeck.streams.stages.watchlist.rule import BACKFILL, SCORED, Evaluation, Member, Scored, evaluate
 
 OUT, IN = False, True
 NO_BACKFILL = Watchlist(backfill_enabled=False)

@@ -9,8 +9,8 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Watchlist
 from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.stages.scores import ScoresStage
-from tapedeck.streams.stages.watchlist import WatchlistStage
+from tapedeck.streams.stages.scores.stage import ScoresStage
+from tapedeck.streams.stages.watchlist.stage import WatchlistStage
 from tests.unit.market_bodies import (
     OPEN,
     SESSION,

@@ -9,8 +9,9 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import MINUTE_US, Message
-from tapedeck.streams.rules.reasons import SignalReason, WatchlistReason
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.tape.docs import REASONS
 from tapedeck.tape.why.reading import time_of

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tapedeck.streams.rules.contracts import ContractReason
-from tapedeck.streams.rules.gate_types import GateReason
-from tapedeck.streams.rules.orders import OrderReason, OrderState
-from tapedeck.streams.rules.sizing import SizeReason
-from tapedeck.streams.stages.account_decide import Verdict
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.tape.why.words import Missing
 from tests.sim.paths import bodies, morning
 from tests.unit.why_support import SYMBOL, Body, Change, at, changed, first, nothing, signal, told

@@ -1,0 +1,331 @@
+"""The decision on one signal: instrument, price, size, all 24 gates, the proposal and its order."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from tapedeck.streams.config.accounts import Action, Mode
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.stages.account import fills, orders
+from tapedeck.streams.stages.account.broker import needs_reconcile
+from tapedeck.streams.stages.account.rules.gate_types import (
+    GateInputs,
+    GateReason,
+    GateResult,
+    Ledger,
+    Priced,
+    Reservation,
+)
+from tapedeck.streams.stages.account.rules.gates import evaluate, first_failure, regime_size
+from tapedeck.streams.stages.account.rules.gates_limits import bullish
+from tapedeck.streams.stages.account.rules.money import bar_price, mid, usable
+from tapedeck.streams.stages.account.rules.orders import (
+    IN_DOUBT,
+    PositionIntent,
+    Purpose,
+    Side,
+    client_order_id,
+)
+from tapedeck.streams.stages.account.rules.positions import Kind
+from tapedeck.streams.stages.account.rules.pricing import buy_ladder, sell_ladder
+from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
+from tapedeck.streams.stages.account.state import Evaluation, Order, Quoted
+from tapedeck.streams.stages.account.turn import Turn
+
+KINDS = {Action.BUY_CALL: Kind.CALL, Action.BUY_PUT: Kind.PUT}
+
+
+class Verdict(StrEnum):
+    """How a proposal ends. APPROVED is the reservation."""
+
+    APPROVED = "APPROVED"
+    REFUSED = "REFUSED"
+    NOT_SIZED = "NOT_SIZED"
+    SHADOWED = "SHADOWED"
+
+
+class Plan(NamedTuple):
+    """What would be traded: ``quote`` is the instrument's, ``ladder`` its limits from first to worst."""
+
+    kind: Kind
+    purpose: Purpose
+    side: Side
+    intent: PositionIntent
+    instrument: str | None
+    multiplier: int
+    quote: Quoted | None
+    ladder: tuple[Decimal, ...]
+    size: Size
+    long_qty: Decimal
+
+    @property
+    def worst(self) -> Decimal | None:
+        return self.ladder[-1] if self.ladder else None
+
+
+def _instrument_quote(evaluation: Evaluation) -> tuple[Quoted | None, int]:
+    """The quote of what would be traded, and its multiplier."""
+    if evaluation.signal.action not in KINDS:
+        return evaluation.quote, 1
+    candidate = evaluation.candidate
+    if candidate is None or candidate.contract is None:
+        return None, 100
+    contract = candidate.contract
+    quote = Quoted(
+        instrument=contract.symbol,
+        feed=candidate.feed,
+        origin=candidate.origin,
+        quote_time=contract.quote_time,
+        bid=contract.bid,
+        ask=contract.ask,
+    )
+    return quote, contract.size
+
+
+def _ladder(turn: Turn, quote: Quoted | None, side: Side, *, stock: bool) -> tuple[Decimal, ...]:
+    if quote is None or quote.bid is None or quote.ask is None or not usable(quote.bid, quote.ask):
+        return ()
+    rules = turn.config.order
+    if side is Side.BUY:
+        return buy_ladder(quote.bid, quote.ask, rules.open_steps, rules.max_offset, stock=stock)
+    return sell_ladder(quote.bid, quote.ask, rules.close_steps, stock=stock)
+
+
+def equity(turn: Turn) -> Decimal | None:
+    """The broker's equity, None where it is older than ``sizing.equity_s``."""
+    snapshot = turn.state.snapshot
+    if snapshot is None or turn.now - snapshot.at > turn.config.sizing.equity_s * SECOND_US:
+        return None
+    return snapshot.equity
+
+
+def _size(turn: Turn, evaluation: Evaluation, worst: Decimal | None, multiplier: int) -> Size:
+    account, sizing = turn.account, turn.config.sizing
+    factor = regime_size(GateInputs(now=turn.now, action=evaluation.signal.action), turn.rules)
+    if evaluation.signal.action not in KINDS:
+        return size_stock(
+            equity(turn),
+            account.risk_day,
+            worst,
+            stop=sizing.stock_stop,
+            cap=sizing.stock_cap,
+            regime_size=factor,
+        )
+    risk = account.risk_swing if evaluation.signal.strategy == "swing_trade" else account.risk_day
+    return size_option(
+        equity(turn),
+        risk,
+        worst,
+        max_contracts=account.max_contracts,
+        multiplier=multiplier,
+        regime_size=factor,
+    )
+
+
+def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
+    signal = evaluation.signal
+    kind = KINDS.get(signal.action, Kind.STOCK)
+    quote, multiplier = _instrument_quote(evaluation)
+    long_qty = fills.sellable(turn, signal.symbol)
+    closing = signal.action is Action.SELL_STOCK and long_qty > 0
+    side = Side.SELL if signal.action is Action.SELL_STOCK else Side.BUY
+    ladder = _ladder(turn, quote, side, stock=kind is Kind.STOCK)
+    if closing:
+        size = Size(int(long_qty), SizeReason.SIZE_OK) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
+        intent = PositionIntent.SELL_TO_CLOSE
+    else:
+        size = _size(turn, evaluation, ladder[-1] if ladder else None, multiplier)
+        intent = PositionIntent.BUY_TO_OPEN if side is Side.BUY else PositionIntent.SELL
+    return Plan(
+        kind,
+        Purpose.CLOSE if closing else Purpose.OPEN,
+        side,
+        intent,
+        quote.instrument if quote else None,
+        multiplier,
+        quote,
+        ladder,
+        size,
+        long_qty,
+    )
+
+
+def _ledger(turn: Turn, underlying: str) -> Ledger:
+    state = turn.state
+    reservations = tuple(
+        Reservation(
+            o.client_order_id,
+            o.instrument,
+            o.underlying,
+            o.kind,
+            o.bullish,
+            o.purpose,
+            o.remaining,
+            o.worst_price,
+            o.multiplier,
+        )
+        for o in state.reserved
+    )
+    today = (o for o in state.orders.values() if o.underlying == underlying and o.session == turn.session)
+    filled = frozenset(o.client_order_id for o in today if o.purpose is Purpose.OPEN and o.executed)
+    return Ledger(
+        holdings=fills.holdings(turn),
+        reservations=reservations,
+        filled_entries=filled,
+        last_execution=state.last_execution.get(underlying),
+        orders_in_doubt=sum(o.state in IN_DOUBT for o in state.orders.values()),
+        needs_reconcile=needs_reconcile(turn, underlying),
+    )
+
+
+def _underlying_price(turn: Turn, quote: Quoted | None) -> Decimal | None:
+    """The stock's mid now; an old quote is not now."""
+    if quote is None or quote.quote_time is None or quote.bid is None or quote.ask is None:
+        return None
+    fresh = 0 <= turn.now - quote.quote_time <= turn.config.gate.quote_s * SECOND_US
+    return mid(quote.bid, quote.ask) if fresh and usable(quote.bid, quote.ask) else None
+
+
+def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
+    signal, state, candidate, quote = evaluation.signal, turn.state, evaluation.candidate, plan.quote
+    snapshot, known_equity = state.snapshot, equity(turn)
+    power = None
+    if snapshot is not None and known_equity is not None:
+        power = snapshot.buying_power if plan.kind is Kind.STOCK else snapshot.options_buying_power
+    contract = candidate.contract if candidate else None
+    return GateInputs(
+        now=turn.now,
+        action=signal.action,
+        purpose=plan.purpose,
+        strategy=signal.strategy,
+        underlying=signal.symbol,
+        kind=plan.kind,
+        identity=state.identity,
+        identity_at=snapshot.at if snapshot else None,
+        kill_state=turn.kill_state(),
+        hours=turn.hours(),
+        expires_today=contract is not None and contract.expiry == turn.session,
+        confidence=signal.confidence,
+        signal_bar_t=signal.bar_t,
+        newest_bar_t=signal.newest_bar_t,
+        newest_feature_t=signal.newest_feature_t,
+        session_pnl=fills.pnl(turn),
+        ledger=_ledger(turn, signal.symbol),
+        long_qty=plan.long_qty,
+        quantity=Decimal(plan.size.quantity),
+        multiplier=plan.multiplier,
+        worst_price=plan.worst,
+        equity=known_equity,
+        buying_power=power,
+        unshown=fills.unshown(turn),
+        contract_score=candidate.score if candidate else None,
+        contract_reason=candidate.reason if candidate else None,
+        contract_detail=candidate.detail if candidate else None,
+        quote=Priced(quote.bid, quote.ask, quote.quote_time) if quote else None,
+        signal_close=None if signal.close is None else bar_price(signal.close),
+        underlying_price=_underlying_price(turn, evaluation.quote),
+        stream_healthy=state.stream_healthy,
+    )
+
+
+def _verdict(turn: Turn, plan: Plan, results: Sequence[GateResult]) -> tuple[Verdict, str]:
+    """The verdict and its primary reason: the first gate that failed, else the size, else OK."""
+    failed = first_failure(results)
+    if failed is not None:
+        return Verdict.REFUSED, failed.reason.value
+    if plan.size.quantity == 0:
+        return Verdict.NOT_SIZED, plan.size.reason.value
+    return (Verdict.SHADOWED if turn.account.mode is Mode.SHADOW else Verdict.APPROVED), GateReason.OK.value
+
+
+def _source(turn: Turn, evaluation: Evaluation, plan: Plan) -> str:
+    """What an order's id is made from: the signal, or the position and the number of this exit."""
+    if plan.purpose is Purpose.OPEN:
+        return evaluation.signal.signal_id
+    position = fills.folded(turn, evaluation.signal.symbol).open
+    assert position is not None  # a CLOSE has a long to sell
+    exits = turn.state.books[evaluation.signal.symbol].exits
+    return f"{position.position_id}{exits.get(position.position_id, 0)}"
+
+
+def _propose(
+    turn: Turn, evaluation: Evaluation, plan: Plan, results: Sequence[GateResult]
+) -> tuple[str, str | None]:
+    """Publish the proposal; returns its event_id and, where it goes on, the client order id."""
+    signal, quote = evaluation.signal, plan.quote
+    verdict, primary = _verdict(turn, plan, results)
+    account_id, order_id = turn.account.account_id, None
+    if verdict in (Verdict.APPROVED, Verdict.SHADOWED):
+        order_id = client_order_id(account_id, _source(turn, evaluation, plan), plan.purpose, 0)
+    stored_quote = None
+    if quote is not None and None not in (quote.quote_time, quote.bid, quote.ask):
+        stored_quote = {name: getattr(quote, name) for name in Quoted.__dataclass_fields__}
+    snapshot, inputs = turn.state.snapshot, list(evaluation.inputs)
+    if snapshot is not None and snapshot.event_id not in inputs:
+        inputs.append(snapshot.event_id)
+    fields = {
+        "signal_id": signal.signal_id,
+        "symbol": signal.symbol,
+        "action": signal.action.value,
+        "strategy": signal.strategy,
+        "purpose": plan.purpose.value,
+        "verdict": verdict.value,
+        "primary_reason": primary,
+        "sizing_reason": plan.size.reason.value,
+        "gates": [result._asdict() | {"reason": result.reason.value} for result in results],
+        "instrument": plan.instrument,
+        "multiplier": plan.multiplier,
+        "quantity": Decimal(plan.size.quantity),
+        "limit_price": plan.ladder[0] if plan.ladder else None,
+        "worst_price": plan.worst,
+        "quote": stored_quote,
+        "contract_score": evaluation.candidate.score if evaluation.candidate else None,
+        "equity": snapshot.equity if snapshot else None,
+        "confidence": signal.confidence,
+        "bar_t": signal.bar_t,
+        "universe_version": signal.universe_version,
+        "client_order_id": order_id,
+    }
+    return turn.emit("proposals", fields, inputs), order_id
+
+
+def decide(turn: Turn, evaluation: Evaluation) -> None:
+    """Decide one signal on what is known now: one proposal, and the order where it is approved."""
+    plan = _plan(turn, evaluation)
+    results = evaluate(_inputs(turn, evaluation, plan), turn.rules)
+    proposal, order_id = _propose(turn, evaluation, plan, results)
+    if order_id is None or plan.instrument is None or plan.worst is None:
+        return
+    signal = evaluation.signal
+    if plan.purpose is Purpose.CLOSE:
+        _start_closing(turn, signal.symbol, proposal)
+    order = Order(
+        client_order_id=order_id,
+        signal_id=signal.signal_id,
+        instrument=plan.instrument,
+        underlying=signal.symbol,
+        kind=plan.kind,
+        bullish=bullish(signal.action),
+        strategy=signal.strategy,
+        side=plan.side,
+        intent=plan.intent,
+        purpose=plan.purpose,
+        attempt=0,
+        qty=Decimal(plan.size.quantity),
+        limit_price=plan.ladder[0],
+        worst_price=plan.worst,
+        multiplier=plan.multiplier,
+        session=turn.session,
+    )
+    orders.place(turn, order, proposal)
+
+
+def _start_closing(turn: Turn, symbol: str, proposal: str) -> None:
+    """The position is CLOSING from here until executions bring it to 0."""
+    position, book = fills.folded(turn, symbol).open, turn.state.books[symbol]
+    assert position is not None  # the plan found a long to sell
+    book.exits[position.position_id] = book.exits.get(position.position_id, 0) + 1
+    if position.position_id not in book.closing:
+        book.closing.append(position.position_id)
+    fills.publish_position(turn, symbol, position, proposal)

@@ -1,0 +1,255 @@
+"""Executions folded into positions, and what follows from them: marks, session P&L, what is held."""
+
+from decimal import Decimal
+from typing import Any
+
+from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.stages.account.rules.gate_types import Holding
+from tapedeck.streams.stages.account.rules.money import ZERO, mid, money, usable
+from tapedeck.streams.stages.account.rules.orders import Purpose, Side
+from tapedeck.streams.stages.account.rules.positions import (
+    Execution,
+    Fold,
+    Kind,
+    Marked,
+    Owner,
+    Position,
+    PositionState,
+    describe,
+    fold,
+    session_pnl,
+)
+from tapedeck.streams.stages.account.state import AccountDrop, Book, Mark, Spent
+from tapedeck.streams.stages.account.turn import Turn
+
+DAY_US = 86_400 * SECOND_US
+MARK_S = 60  # domain section 17: an older quote is no mark
+EXECUTION_IDS_DAYS = 30
+SEEN_DAYS = 7
+UNEXPECTED_SHORT = "UNEXPECTED_SHORT"
+
+
+def folded(turn: Turn, instrument: str) -> Fold:
+    """The positions of one instrument as its executions make them."""
+    book = turn.state.books.get(instrument)
+    return fold(turn.account.account_id, instrument, book.executions) if book else Fold()
+
+
+def open_positions(turn: Turn) -> list[tuple[str, Position]]:
+    """(instrument, position) of every position that is not flat, by instrument."""
+    found = ((name, folded(turn, name).open) for name in sorted(turn.state.books))
+    return [(name, position) for name, position in found if position is not None]
+
+
+def holdings(turn: Turn) -> tuple[Holding, ...]:
+    """The open positions as gates read them."""
+    out = []
+    for instrument, position in open_positions(turn):
+        known = describe(instrument)
+        price = money(position.average_cost)
+        out.append(Holding(instrument, known.underlying, known.kind, position.qty, known.multiplier, price))
+    return tuple(out)
+
+
+def see_quote(
+    turn: Turn, instrument: str, bid: Decimal | None, ask: Decimal | None, *, at: int | None
+) -> None:
+    """Keep the mid of a quote as the instrument's mark, unless a newer one is known."""
+    if at is None or bid is None or ask is None or not usable(bid, ask):
+        return
+    known = turn.state.marks.get(instrument)
+    if known is None or known.at <= at:
+        turn.state.marks[instrument] = Mark(mid=money(mid(bid, ask)), at=at)
+
+
+def fresh_mark(turn: Turn, instrument: str) -> Decimal | None:
+    """The mark of an instrument, None where its quote is older than MARK_S."""
+    mark = turn.state.marks.get(instrument)
+    return mark.mid if mark is not None and turn.now - mark.at <= MARK_S * SECOND_US else None
+
+
+def pnl(turn: Turn) -> Decimal | None:
+    """The session's P&L in USD, fees included; None where an open position has no mark or no reference."""
+    today, realised, fees, marked = turn.session, ZERO, ZERO, []
+    for instrument in sorted(turn.state.books):
+        book, result = turn.state.books[instrument], folded(turn, instrument)
+        for execution in book.executions:
+            if turn.calendar.session_date(execution.executed_at) == today:
+                realised += result.realised[execution.execution_id]
+                fees += execution.fee
+        if result.open is not None and not expired_before(turn, instrument):
+            opened_today = turn.calendar.session_date(result.open.opened_at) == today
+            reference = result.open.average_cost if opened_today else book.prior_mark
+            multiplier = describe(instrument).multiplier
+            marked.append(Marked(result.open.qty, multiplier, fresh_mark(turn, instrument), reference))
+    return session_pnl(realised, fees, marked)
+
+
+def expired_before(turn: Turn, instrument: str) -> bool:
+    """True for a contract of an earlier session: it has no market, and its end belongs to that session."""
+    expiry = describe(instrument).expiry
+    return expiry is not None and expiry < turn.session
+
+
+def publish_position(turn: Turn, instrument: str, position: Position, cause: str) -> None:
+    """One ``positions`` record: the next of its position."""
+    book, known = turn.state.books[instrument], describe(instrument)
+    seq = book.seqs.get(position.position_id, -1) + 1
+    book.seqs[position.position_id] = seq
+    if position.qty == 0:
+        state = PositionState.CLOSED
+    else:
+        state = PositionState.CLOSING if position.position_id in book.closing else PositionState.OPEN
+    fields = {
+        "position_id": position.position_id,
+        "instrument": instrument,
+        "underlying": known.underlying,
+        "kind": known.kind.value,
+        "strategy": position.strategy,
+        "owner": position.owner.value,
+        "seq": seq,
+        "qty": position.qty,
+        "average_cost": position.average_cost,
+        "realised": position.realised,
+        "multiplier": known.multiplier,
+        "state": state.value,
+        "opened_at": position.opened_at,
+    }
+    turn.emit("positions", fields, [cause])
+
+
+def _publish_changes(turn: Turn, instrument: str, before: Fold, after: Fold, cause: str) -> None:
+    """Publish what an execution changed. A late one may make a position begin earlier, under another id."""
+    old = {p.position_id: p for p in before.positions}
+    new = {p.position_id: p for p in after.positions}
+    for identity, gone in sorted(old.items()):
+        if identity not in new:
+            gone.qty, gone.average_cost, gone.realised = ZERO, ZERO, ZERO
+            publish_position(turn, instrument, gone, cause)
+    for position in after.positions:
+        if old.get(position.position_id) != position:
+            publish_position(turn, instrument, position, cause)
+
+
+def _publish_execution(turn: Turn, instrument: str, execution: Execution, source: str) -> str:
+    known = describe(instrument)
+    fields = {
+        "execution_id": execution.execution_id,
+        "client_order_id": execution.client_order_id,
+        "instrument": instrument,
+        "underlying": known.underlying,
+        "side": execution.side.value,
+        "qty": execution.qty,
+        "price": execution.price,
+        "multiplier": known.multiplier,
+        "fee": execution.fee,
+        "source": source,
+        "owner": execution.owner.value,
+    }
+    return turn.emit("executions", fields, [turn.event])
+
+
+def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
+    """Fold one execution, once. One that belongs to no order of ours is adopted as EXTERNAL."""
+    state, identity, instrument = turn.state, payload["execution_id"], payload["instrument"]
+    if identity in state.executions:
+        return turn.drop(AccountDrop.DUPLICATE_EXECUTION)
+    if turn.now - payload["executed_at"] > EXECUTION_IDS_DAYS * DAY_US:
+        return turn.drop(AccountDrop.EXECUTION_TOO_OLD)
+    order = state.orders.get(payload["client_order_id"])
+    execution = Execution(
+        execution_id=identity,
+        executed_at=payload["executed_at"],
+        side=Side(payload["side"]),
+        qty=payload["qty"],
+        price=payload["price"],
+        fee=payload["fee"],
+        client_order_id=payload["client_order_id"],
+        owner=Owner.TAPEDECK if order else Owner.EXTERNAL,
+        strategy=order.strategy if order else None,
+    )
+    known = describe(instrument)
+    state.executions[identity] = turn.session
+    last = state.last_execution.get(known.underlying, execution.executed_at)
+    state.last_execution[known.underlying] = max(last, execution.executed_at)
+    if order is not None:
+        order.executed += execution.qty
+    shown = order is not None and order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
+    if execution.side is Side.BUY and not shown:
+        cost = execution.qty * execution.price * known.multiplier
+        state.spent.append(Spent(at=turn.now, amount=money(cost)))
+    fold_in(turn, instrument, execution, payload["source"])
+    return None
+
+
+def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:
+    """Add an execution that is new to its instrument's, and publish it and what it changed."""
+    before = folded(turn, instrument)
+    turn.state.books.setdefault(instrument, Book()).executions.append(execution)
+    cause = _publish_execution(turn, instrument, execution, source)
+    after = folded(turn, instrument)
+    _publish_changes(turn, instrument, before, after, cause)
+    _watch_for_short(turn, describe(instrument).kind, after.open)
+
+
+def _watch_for_short(turn: Turn, kind: Kind, position: Position | None) -> None:
+    """A short that nobody may hold is an alarm; the account reduces until a person says ACTIVE."""
+    allowed = kind is Kind.STOCK and turn.account.allow_shorting
+    if position is not None and position.qty < 0 and not allowed and turn.state.alarm is None:
+        turn.state.alarm = UNEXPECTED_SHORT
+        turn.publish_account()
+
+
+def _seen_by_snapshot(turn: Turn, at: int) -> bool:
+    snapshot = turn.state.snapshot
+    return snapshot is not None and at < snapshot.requested_at
+
+
+def unshown(turn: Turn) -> Decimal:
+    """What openings and fills have used up that the broker's snapshot cannot show yet, USD."""
+    total = sum((spent.amount for spent in turn.state.spent), ZERO)
+    for order in turn.state.reserved:
+        shown = order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
+        if order.purpose is Purpose.OPEN and not shown:
+            total += order.remaining * order.worst_price * order.multiplier
+    return total
+
+
+def sellable(turn: Turn, symbol: str) -> Decimal:
+    """Shares of a long that no working sell order has taken already."""
+    position = folded(turn, symbol).open
+    working = (o for o in turn.state.reserved if o.instrument == symbol and o.side is Side.SELL)
+    return max((position.qty if position else ZERO) - sum((o.remaining for o in working), ZERO), ZERO)
+
+
+def quantities(turn: Turn) -> dict[str, Decimal]:
+    """Signed quantity per instrument, flat ones left out."""
+    return {name: position.qty for name, position in open_positions(turn)}
+
+
+def _expect_shares(turn: Turn, held: set[str]) -> None:
+    """Keep the closing mark of the underlying of a contract that has expired: its shares may come in late."""
+    for instrument in sorted(held):
+        mark = turn.state.marks.get(describe(instrument).underlying)
+        if expired_before(turn, instrument) and mark is not None:
+            book = turn.state.books.setdefault(describe(instrument).underlying, Book())
+            book.prior_mark = mark.mid
+
+
+def turn_session(turn: Turn) -> None:
+    """At the first record of a new session: closing marks become references, what is over is forgotten."""
+    state, today = turn.state, turn.session
+    if state.session is not None and today > state.session:
+        held = {instrument for instrument, _ in open_positions(turn)}
+        for instrument in held:
+            mark = state.marks.get(instrument)
+            state.books[instrument].prior_mark = mark.mid if mark else None
+        state.books = {name: book for name, book in state.books.items() if name in held}
+        underlyings = {describe(instrument).underlying for instrument in held}
+        state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
+        _expect_shares(turn, held)
+        state.orders = {i: o for i, o in state.orders.items() if o.reserved or today - o.session <= SEEN_DAYS}
+        state.seen = {i: day for i, day in state.seen.items() if today - day <= SEEN_DAYS}
+        state.executions = {i: d for i, d in state.executions.items() if today - d <= EXECUTION_IDS_DAYS}
+        state.last_execution = {s: t for s, t in state.last_execution.items() if turn.now - t <= DAY_US}
+    state.session = max(today, state.session or today)

@@ -1,0 +1,163 @@
+"""Orders from INTENT to their end: sending, broker replies, doubt (domain section 15)."""
+
+from typing import Any
+
+from tapedeck.streams.config.accounts import Mode
+from tapedeck.streams.stages.account.rules.money import ZERO
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, may_move
+from tapedeck.streams.stages.account.rules.requests import FetchOrder, Submit
+from tapedeck.streams.stages.account.state import AccountDrop, Order
+from tapedeck.streams.stages.account.turn import Turn
+
+_AT_BROKER = frozenset(OrderState) - {OrderState.INTENT, OrderState.UNKNOWN, OrderState.NOT_SENT}
+WORKING = frozenset(
+    {
+        OrderState.SUBMITTED,
+        OrderState.ACCEPTED,
+        OrderState.PARTIAL,
+        OrderState.CANCEL_PENDING,
+        OrderState.UNRECOGNISED,
+    }
+)
+
+
+def publish(turn: Turn, order: Order, reason: OrderReason | None, detail: str | None, cause: str) -> None:
+    """One ``orders`` record: the order as it is now."""
+    fields = {
+        "client_order_id": order.client_order_id,
+        "seq": order.seq,
+        "state": order.state.value,
+        "reason": reason.value if reason else None,
+        "detail": detail,
+        "broker_order_id": order.broker_order_id,
+        "raw_status": order.raw_status,
+        "signal_id": order.signal_id,
+        "instrument": order.instrument,
+        "underlying": order.underlying,
+        "side": order.side.value,
+        "intent": order.intent.value,
+        "purpose": order.purpose.value,
+        "attempt": order.attempt,
+        "qty": order.qty,
+        "limit_price": order.limit_price,
+        "filled_qty": order.reported,
+        "filled_avg_price": order.average_price,
+        "time_in_force": "day",
+    }
+    turn.emit("orders", fields, [cause])
+
+
+def move(
+    turn: Turn, order: Order, state: OrderState, reason: OrderReason | None, detail: str | None = None
+) -> None:
+    """Put ``order`` into ``state`` and publish it. The caller has asked ``may_move``."""
+    order.state = state
+    order.seq += 1
+    if state in _AT_BROKER and order.accepted_at is None:
+        order.accepted_at = turn.now
+    publish(turn, order, reason, detail, turn.event)
+
+
+def place(turn: Turn, order: Order, proposal: str) -> None:
+    """INTENT first, then the request to send it. A shadow account ends here."""
+    turn.state.orders[order.client_order_id] = order
+    publish(turn, order, None, None, proposal)
+    if turn.account.mode is Mode.SHADOW:
+        move(turn, order, OrderState.NOT_SENT, OrderReason.SHADOW_NOT_SENT)
+        return
+    turn.request(
+        Submit(
+            client_order_id=order.client_order_id,
+            instrument=order.instrument,
+            underlying=order.underlying,
+            side=order.side,
+            intent=order.intent,
+            qty=order.qty,
+            limit_price=order.limit_price,
+        )
+    )
+
+
+def ask_about(turn: Turn, order: Order, after_s: int) -> None:
+    """Ask the broker for the order by its client id, after a pause."""
+    order.asking_after_s = after_s
+    order.questions += 1
+    turn.request(FetchOrder(client_order_id=order.client_order_id, after_s=after_s), number=order.questions)
+
+
+def _pause(turn: Turn, asked: int) -> int:
+    """Seconds from one question to the next: ``order.doubt_s`` are times since the doubt began."""
+    times = (0, *turn.config.order.doubt_s)
+    at = min(asked, len(times) - 2)
+    return times[at + 1] - times[at]
+
+
+def doubt(turn: Turn, order: Order, detail: str | None) -> None:
+    """Nobody knows what became of a call: UNKNOWN, and ask by id. Never send again."""
+    if order.terminal:
+        return turn.drop(AccountDrop.STALE_REPLY)
+    if order.state is not OrderState.UNKNOWN:
+        order.not_found = 0
+        move(turn, order, OrderState.UNKNOWN, OrderReason.STATE_UNKNOWN, detail)
+    if order.asking_after_s is None:
+        ask_about(turn, order, _pause(turn, order.not_found))
+    return None
+
+
+def _not_found(turn: Turn, order: Order, detail: str | None) -> None:
+    """A definite "no such order". As often as ``order.doubt_s`` has entries, and it was never sent."""
+    if order.terminal:
+        return turn.drop(AccountDrop.STALE_REPLY)
+    if order.state is not OrderState.UNKNOWN:
+        order.not_found = 0
+        move(turn, order, OrderState.UNKNOWN, OrderReason.STATE_UNKNOWN, detail)
+    order.not_found += 1
+    if order.not_found < len(turn.config.order.doubt_s):
+        ask_about(turn, order, _pause(turn, order.not_found))
+        return None
+    move(turn, order, OrderState.NOT_SENT, OrderReason.NOT_FOUND_AT_BROKER, detail)
+    return None
+
+
+def _reason(old: OrderState, new: OrderState) -> OrderReason | None:
+    if new is OrderState.REJECTED:
+        return OrderReason.BROKER_REJECTED
+    if new is OrderState.NOT_SENT:
+        return OrderReason.KEPT_BACK
+    return OrderReason.SENT if old is OrderState.INTENT else None
+
+
+def on_order(turn: Turn, payload: dict[str, Any]) -> None:
+    """Fold one broker reply or trade update about an order."""
+    order = turn.state.orders.get(payload["client_order_id"])
+    if order is None:
+        return turn.drop(AccountDrop.UNKNOWN_ORDER)
+    if payload["source"] == "REST":
+        order.asking_after_s = None
+    if payload["doubt"]:
+        return doubt(turn, order, payload["error"])
+    if not payload["found"]:
+        return _not_found(turn, order, payload["error"])
+    new = OrderState(payload["state"] or OrderState.UNRECOGNISED)
+    filled = payload["filled_qty"] or ZERO
+    more = filled > order.reported
+    if more:
+        order.reported, order.average_price = filled, payload["filled_avg_price"]
+    if not may_move(order.state, new) and not (more and new is order.state):
+        return turn.drop(AccountDrop.STALE_REPLY)
+    order.broker_order_id = payload["broker_order_id"] or order.broker_order_id
+    order.raw_status = payload["raw_status"]
+    if new is OrderState.FILLED:
+        order.reported = max(order.reported, order.qty)
+    return move(turn, order, new, _reason(order.state, new), payload["error"])
+
+
+def resume(turn: Turn) -> None:
+    """After a start: an order whose sending was not confirmed is in doubt; a working one is looked up."""
+    for _, order in sorted(turn.state.orders.items()):
+        if order.state is OrderState.INTENT:
+            doubt(turn, order, "restarted before the broker's answer")
+        elif order.state is OrderState.UNKNOWN:
+            ask_about(turn, order, order.asking_after_s or _pause(turn, order.not_found))
+        elif order.state in WORKING:
+            ask_about(turn, order, 0)

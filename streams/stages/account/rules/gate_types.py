@@ -1,0 +1,257 @@
+"""What a gate reads and what it says. Null is unknown, and unknown never opens anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from tapedeck.schemas.errors import TapeError
+from tapedeck.streams.config.accounts import Account, Action
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.orders import Purpose
+from tapedeck.streams.stages.account.rules.positions import Kind
+
+Strategy = Literal["day_trade", "swing_trade", "gap_fade"]
+
+
+class Identity(StrEnum):
+    """Whether the account behind the credentials is the configured one."""
+
+    VERIFIED = "VERIFIED"
+    ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
+    ACCOUNT_UNVERIFIED = "ACCOUNT_UNVERIFIED"
+
+
+class KillState(StrEnum):
+    """The kill switch, mildest first."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class Hours(NamedTuple):
+    """The session that ``now`` is in (UTC microseconds), if any; ``known`` is False beyond the calendar."""
+
+    known: bool
+    open: int | None = None
+    close: int | None = None
+
+
+class Holding(NamedTuple):
+    """An OPEN or CLOSING position: signed quantity, entry price per unit (null = unknown)."""
+
+    instrument: str
+    underlying: str
+    kind: Kind
+    qty: Decimal
+    multiplier: int
+    entry_price: Decimal | None
+
+
+class Reservation(NamedTuple):
+    """An APPROVED proposal whose order has not ended: what it may still buy, at its worst price."""
+
+    client_order_id: str
+    instrument: str
+    underlying: str
+    kind: Kind
+    bullish: bool
+    purpose: Purpose
+    remaining: Decimal
+    worst_price: Decimal
+    multiplier: int
+
+
+class Ledger(NamedTuple):
+    """What the account holds and has promised.
+
+    ``filled_entries`` are the client ids of openings of this underlying with a fill this session;
+    ``last_execution`` is the time of the account's newest execution in it, None where there is none.
+    """
+
+    holdings: tuple[Holding, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    filled_entries: frozenset[str] = frozenset()
+    last_execution: int | None = None
+    orders_in_doubt: int = 0
+    needs_reconcile: bool = False
+
+
+class Regime(NamedTuple):
+    """The volatility feed: off is NORMAL; ``age_s`` is the age of its newest value."""
+
+    on: bool = False
+    value: float | None = None
+    age_s: float | None = None
+
+
+class Priced(NamedTuple):
+    """The quote of the instrument to trade."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+    quote_time: int | None
+
+
+FEED_OFF = Regime()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateInputs:
+    """Everything the 24 gates read. Times UTC microseconds; bars by their left edge; money USD.
+
+    ``long_qty`` is what a SELL_STOCK could sell, null = unknown. ``quantity`` 0 means not sized.
+    ``contract_reason`` says why no contract was chosen; ``buying_power`` is the broker's, less nothing.
+    ``unshown`` is what reservations and fills have used up that the broker's snapshot does not show yet.
+    """
+
+    now: int
+    action: Action
+    purpose: Purpose = Purpose.OPEN
+    strategy: Strategy = "day_trade"
+    underlying: str = ""
+    kind: Kind = Kind.STOCK
+    identity: Identity = Identity.ACCOUNT_UNVERIFIED
+    identity_at: int | None = None
+    kill_state: KillState | None = None
+    hours: Hours | None = None
+    expires_today: bool = False
+    confidence: float | None = None
+    regime: Regime = FEED_OFF
+    signal_bar_t: int | None = None
+    newest_bar_t: int | None = None
+    newest_feature_t: int | None = None
+    session_pnl: Decimal | None = None
+    ledger: Ledger | None = None
+    long_qty: Decimal | None = None
+    quantity: Decimal = Decimal(0)
+    multiplier: int = 1
+    worst_price: Decimal | None = None
+    equity: Decimal | None = None
+    buying_power: Decimal | None = None
+    unshown: Decimal | None = None
+    contract_score: float | None = None
+    contract_reason: ContractReason | None = None
+    contract_detail: str | None = None
+    quote: Priced | None = None
+    signal_close: Decimal | None = None
+    underlying_price: Decimal | None = None
+    stream_healthy: bool | None = None
+
+    @property
+    def option(self) -> bool:
+        return self.kind is not Kind.STOCK
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The configuration as gates see it: one account's limits and the document's tunables."""
+
+    account: Account
+    config: Config
+
+
+class GateReason(StrEnum):
+    """Every reason a gate can give."""
+
+    OK = "OK"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    GATE_ERROR = "GATE_ERROR"
+    ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
+    ACCOUNT_UNVERIFIED = "ACCOUNT_UNVERIFIED"
+    KILL_SWITCH_REDUCING = "KILL_SWITCH_REDUCING"
+    KILL_SWITCH_HALTED = "KILL_SWITCH_HALTED"
+    KILL_SWITCH_UNKNOWN = "KILL_SWITCH_UNKNOWN"
+    SESSION_CLOSED = "SESSION_CLOSED"
+    OPENING_BLACKOUT = "OPENING_BLACKOUT"
+    AFTER_LAST_ENTRY = "AFTER_LAST_ENTRY"
+    EXPIRY_DAY_CUTOFF = "EXPIRY_DAY_CUTOFF"
+    CALENDAR_UNKNOWN = "CALENDAR_UNKNOWN"
+    ACTION_NOT_ALLOWED = "ACTION_NOT_ALLOWED"
+    CONFIDENCE_TOO_LOW = "CONFIDENCE_TOO_LOW"
+    CONFIDENCE_MISSING = "CONFIDENCE_MISSING"
+    SIGNAL_STALE = "SIGNAL_STALE"
+    BAR_STALE = "BAR_STALE"
+    BAR_MISSING = "BAR_MISSING"
+    FEATURE_STALE = "FEATURE_STALE"
+    FEATURE_MISSING = "FEATURE_MISSING"
+    CLOCK_SKEW = "CLOCK_SKEW"
+    REGIME_EXTREME = "REGIME_EXTREME"
+    REGIME_UNKNOWN = "REGIME_UNKNOWN"
+    DAILY_LOSS_REACHED = "DAILY_LOSS_REACHED"
+    DAILY_PNL_UNKNOWN = "DAILY_PNL_UNKNOWN"
+    TICKER_DAILY_LIMIT = "TICKER_DAILY_LIMIT"
+    TICKER_COOLDOWN = "TICKER_COOLDOWN"
+    NO_LONG_TO_SELL = "NO_LONG_TO_SELL"
+    POSITION_UNKNOWN = "POSITION_UNKNOWN"
+    DUPLICATE_POSITION = "DUPLICATE_POSITION"
+    CONFLICTING_DIRECTION = "CONFLICTING_DIRECTION"
+    MAX_POSITIONS = "MAX_POSITIONS"
+    MAX_CONTRACTS = "MAX_CONTRACTS"
+    MAX_EXPOSURE = "MAX_EXPOSURE"
+    EXPOSURE_UNKNOWN = "EXPOSURE_UNKNOWN"
+    BUYING_POWER = "BUYING_POWER"
+    BUYING_POWER_UNKNOWN = "BUYING_POWER_UNKNOWN"
+    QUOTE_STALE = "QUOTE_STALE"
+    QUOTE_MISSING = "QUOTE_MISSING"
+    SPREAD_TOO_WIDE = "SPREAD_TOO_WIDE"
+    PRICE_DRIFT = "PRICE_DRIFT"
+    PRICE_MISSING = "PRICE_MISSING"
+    PENDING_CAPACITY = "PENDING_CAPACITY"
+    ORDER_STATE_UNKNOWN = "ORDER_STATE_UNKNOWN"
+    NEEDS_RECONCILE = "NEEDS_RECONCILE"
+    STREAM_DOWN = "STREAM_DOWN"
+
+
+Reason = GateReason | ContractReason
+
+
+class Check(NamedTuple):
+    """What one gate found: ``reason`` OK passes. Observed and threshold are text with one ``unit``."""
+
+    reason: Reason
+    observed: str | None = None
+    threshold: str | None = None
+    unit: str | None = None
+
+
+NOT_APPLICABLE = Check(GateReason.NOT_APPLICABLE)
+Test = Callable[[GateInputs, Rules], Check]
+
+
+class Gate(NamedTuple):
+    """One row of the table. ``on_close``: also asked for a signal-driven close (column C)."""
+
+    name: str
+    on_close: bool
+    test: Test
+
+
+class GateResult(NamedTuple):
+    """One evaluated gate, as ``proposals`` stores it."""
+
+    gate: str
+    applies: bool
+    passed: bool
+    reason: Reason
+    observed: str | None
+    threshold: str | None
+    unit: str | None
+
+
+def run_gate(gate: Gate, inputs: GateInputs, rules: Rules) -> GateResult:
+    """Evaluate one gate; whatever it raises is a failure, GATE_ERROR."""
+    if inputs.purpose is Purpose.CLOSE and not gate.on_close:
+        check = NOT_APPLICABLE
+    else:
+        try:
+            check = gate.test(inputs, rules)
+        except Exception as error:
+            text = error.what if isinstance(error, TapeError) else repr(error)
+            check = Check(GateReason.GATE_ERROR, text)
+    applies = check.reason is not GateReason.NOT_APPLICABLE
+    passed = check.reason in (GateReason.OK, GateReason.NOT_APPLICABLE)
+    return GateResult(gate.name, applies, passed, check.reason, check.observed, check.threshold, check.unit)

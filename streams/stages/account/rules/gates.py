@@ -1,0 +1,58 @@
+"""The 24 risk gates, in the order that names the primary reason (domain section 13).
+
+Every gate is evaluated and recorded; nothing stops at the first failure.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from tapedeck.streams.stages.account.rules import gates_limits as limits
+from tapedeck.streams.stages.account.rules import gates_market as market
+from tapedeck.streams.stages.account.rules.gate_types import Gate, GateInputs, GateResult, Rules, run_gate
+
+GATES: tuple[Gate, ...] = (
+    Gate("account_identity", True, market.account_identity),
+    Gate("kill_switch", False, market.kill_switch),
+    Gate("trading_hours", True, market.trading_hours),
+    Gate("action_allowed", True, market.action_allowed),
+    Gate("confidence", True, market.confidence),
+    Gate("signal_freshness", True, market.signal_freshness),
+    Gate("bar_freshness", False, market.bar_freshness),
+    Gate("feature_freshness", False, market.feature_freshness),
+    Gate("volatility_regime", False, market.volatility_regime),
+    Gate("daily_loss_limit", False, limits.daily_loss_limit),
+    Gate("ticker_daily_limit", False, limits.ticker_daily_limit),
+    Gate("ticker_cooldown", False, limits.ticker_cooldown),
+    Gate("sell_stock_position", True, limits.sell_stock_position),
+    Gate("duplicate_position", False, limits.duplicate_position),
+    Gate("conflicting_direction", False, limits.conflicting_direction),
+    Gate("max_positions", False, limits.max_positions),
+    Gate("max_contracts", False, limits.max_contracts),
+    Gate("max_exposure", False, limits.max_exposure),
+    Gate("buying_power", False, limits.buying_power),
+    Gate("contract_quality", False, market.contract_quality),
+    Gate("quote_age", False, market.quote_age),
+    Gate("spread", False, market.quoted_spread),
+    Gate("price_drift", False, market.price_drift),
+    Gate("pending_capacity", False, limits.pending_capacity),
+)
+
+
+def evaluate(inputs: GateInputs, rules: Rules) -> tuple[GateResult, ...]:
+    """All 24 results, in table order."""
+    return tuple(run_gate(gate, inputs, rules) for gate in GATES)
+
+
+def first_failure(results: Iterable[GateResult]) -> GateResult | None:
+    """The first gate that failed: its reason is the primary one."""
+    return next((result for result in results if not result.passed), None)
+
+
+def regime_size(inputs: GateInputs, rules: Rules) -> Decimal | None:
+    """The size multiplier of the regime: 1 where the feed is off, None where it is on and unknown."""
+    regime = inputs.regime
+    if not regime.on:
+        return Decimal(1)
+    if regime.value is None:
+        return None
+    return rules.config.regime.size[market.regime_index(regime.value, rules)]

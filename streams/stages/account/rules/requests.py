@@ -1,0 +1,91 @@
+"""What the account stage asks the shell to do: ``Out`` on ``REQUESTS``; answers come by the inbox.
+
+Request ids are deterministic, so that a request repeated after a crash is the same request. The shell
+appends one answer per request, also where the call failed (then with ``error`` or ``doubt``).
+"""
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.stages.account.rules.occ import Right
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchAccount:
+    """The broker account as it is now; answered by InboxAccount."""
+
+    request_id: str
+    kind: Literal["FETCH_ACCOUNT"] = "FETCH_ACCOUNT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchBroker:
+    """Positions and open orders at the broker; answered by InboxBroker."""
+
+    request_id: str
+    kind: Literal["FETCH_BROKER"] = "FETCH_BROKER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchQuote:
+    """The newest quote of a stock or of an option contract; answered by InboxQuote."""
+
+    request_id: str
+    instrument: str
+    underlying: str
+    kind: Literal["FETCH_QUOTE"] = "FETCH_QUOTE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchChain:
+    """All pages of a chain; expiries are days since the epoch, bounds inclusive; answered by InboxChain."""
+
+    request_id: str
+    underlying: str
+    right: Right
+    expiry_from: int
+    expiry_to: int
+    strike_from: Decimal
+    strike_to: Decimal
+    kind: Literal["FETCH_CHAIN"] = "FETCH_CHAIN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    """Send one order, once. Its INTENT is already in ``orders``; answered by InboxOrder."""
+
+    client_order_id: str
+    instrument: str
+    underlying: str
+    side: Side
+    intent: PositionIntent
+    qty: Decimal
+    limit_price: Decimal
+    time_in_force: Literal["day"] = "day"
+    kind: Literal["SUBMIT"] = "SUBMIT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOrder:
+    """Ask the broker for one order by client id, ``after_s`` seconds from now; answered by InboxOrder."""
+
+    client_order_id: str
+    after_s: int
+    kind: Literal["FETCH_ORDER"] = "FETCH_ORDER"
+
+
+Read = FetchAccount | FetchBroker | FetchQuote | FetchChain
+Request = Read | Submit | FetchOrder
+
+
+def request_id(account_id: str, what: str, subject: str, cause: str) -> str:
+    """The id of one request: 32 hex digits over account, question, subject and the event that caused it."""
+    return event_id("request", (account_id, what, subject, cause))
+
+
+def body(request: Request) -> dict[str, Any]:
+    """The ``Out`` body of a request: ``kind`` and its arguments."""
+    return asdict(request)

@@ -1,0 +1,80 @@
+"""The account stage: a pure fold of one account's inbox into proposals, orders, executions and positions.
+
+What must be known or done outside it leaves as a request; the answer comes back by the inbox, in order.
+So the account can be rebuilt, and every decision taken again, from its inbox alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Batch, Row, Step
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account import broker, expiry, fills, orders, signals
+from tapedeck.streams.stages.account.rules.gate_types import Rules
+from tapedeck.streams.stages.account.rules.money import at_scale
+from tapedeck.streams.stages.account.state import AccountDrop, pack, unpack
+from tapedeck.streams.stages.account.turn import Turn
+from tapedeck.streams.stages.base import WithoutPeriod
+
+Handler = Callable[[Turn, dict[str, Any]], None]
+
+
+def _on_tick(turn: Turn, payload: dict[str, Any]) -> None:
+    """Time passes: what is overdue is decided by ``advance``, as after every record."""
+
+
+HANDLERS: dict[str, Handler] = {
+    "InboxStarted": broker.on_started,
+    "InboxSignal": signals.on_signal,
+    "InboxQuote": signals.on_quote,
+    "InboxChain": signals.on_chain,
+    "InboxAccount": broker.on_account,
+    "InboxBroker": broker.on_broker,
+    "InboxBrokerRow": broker.on_row,
+    "InboxStream": broker.on_stream,
+    "InboxControl": broker.on_control,
+    "InboxOrder": orders.on_order,
+    "InboxExecution": fills.on_execution,
+    "InboxActivity": expiry.on_activity,
+    "InboxTick": _on_tick,
+}
+
+
+class AccountStage(WithoutPeriod):
+    """Decides for one account. ``now`` is the time on each inbox record."""
+
+    dead_letter_reasons = frozenset({AccountDrop.UNRECOGNISED_ROW.value})
+
+    def __init__(self, config: Config, account: Account, calendar: Calendar) -> None:
+        self._rules = Rules(account, config)
+        self._calendar = calendar
+
+    def key(self, row: Row) -> bytes:
+        account_id: str = row.body["account_id"]
+        return account_id.encode()
+
+    def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
+        """Fold inbox records in order. Raises Fatal where they belong to another account."""
+        account_id = self._rules.account.account_id
+        if key != account_id.encode():
+            raise Fatal("this stage is another account's", value=key.decode(), remedy=f"it is {account_id}'s")
+        turn = Turn(self._rules, self._calendar, unpack(state))
+        for cause, row in enumerate(batch):
+            turn.at(cause, row)
+            self._fold(turn, row)
+        return Step(pack(turn.state), turn.outs, turn.drops)
+
+    def _fold(self, turn: Turn, row: Row) -> None:
+        name, payload = row.body["payload"]
+        handler = HANDLERS.get(name.rpartition(".")[2])
+        if handler is None:
+            raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
+        fills.turn_session(turn)
+        expiry.await_activity(turn)
+        handler(turn, at_scale(payload))
+        if "request_id" in payload:
+            signals.answered(turn, payload["request_id"])
+        signals.advance(turn)

@@ -1,0 +1,124 @@
+"""One inbox record being folded: the state, the moment, and how outputs, requests and drops leave."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import REQUESTS, Drop, Out, Row
+from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
+from tapedeck.streams.stages.account.rules.money import at_scale
+from tapedeck.streams.stages.account.rules.requests import (
+    FetchOrder,
+    FetchQuote,
+    Read,
+    Request,
+    Submit,
+    body,
+    request_id,
+)
+from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, AccountState, Asked
+from tapedeck.streams.stages.base import derived
+
+_STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
+
+
+class Turn:
+    """A batch of one account's inbox on its way through the stage; ``at`` moves it to the next row."""
+
+    def __init__(self, rules: Rules, calendar: Calendar, state: AccountState) -> None:
+        self.rules = rules
+        self.calendar = calendar
+        self.state = state
+        self.outs: list[Out] = []
+        self.drops: list[Drop] = []
+        self.now = 0
+        self.event = ""
+        self._cause = 0
+
+    @property
+    def account(self) -> Account:
+        return self.rules.account
+
+    @property
+    def config(self) -> Config:
+        return self.rules.config
+
+    @property
+    def session(self) -> int:
+        """The New York date of ``now``, in days."""
+        return self.calendar.session_date(self.now)
+
+    def at(self, cause: int, row: Row) -> None:
+        self._cause, self.now, self.event = cause, row.now, row.body["event_id"]
+
+    def hours(self) -> Hours:
+        """The REGULAR session that ``now`` is in, if any."""
+        try:
+            session = self.calendar.session_at(self.now)
+        except CalendarUnknown:
+            return Hours(known=False)
+        return Hours(True) if session is None else Hours(True, session.open, session.close)
+
+    def kill_state(self) -> KillState | None:
+        """The stricter of the global and the account's own state; an alarm is REDUCING at least."""
+        states = [self.state.kill[scope] for scope in sorted(self.state.kill)]
+        if not states:
+            return None
+        if self.state.alarm:
+            states.append(KillState.REDUCING)
+        return max(states, key=_STRICTNESS.index)
+
+    def emit(self, name: str, fields: dict[str, Any], inputs: Sequence[str]) -> str:
+        """One output on topic ``name``; returns its event_id."""
+        whole = at_scale(fields) | {"account_id": self.account.account_id, "event_time": self.now}
+        self.outs.append(derived(self._cause, name, whole, self.config.digest, inputs))
+        return self.outs[-1].event_id
+
+    def drop(self, reason: AccountDrop) -> None:
+        self.drops.append(Drop(self._cause, reason.value))
+
+    def refuse(self, reason: AccountDrop, detail: str, remedy: str) -> None:
+        """Drop the record and have its bytes kept in ``dead_letters``."""
+        self.drops.append(Drop(self._cause, reason.value, detail, remedy))
+
+    def request(self, request: Request, *, number: int = 0) -> None:
+        """Hand one request to the shell. ``number`` tells questions about one order apart."""
+        account_id = self.account.account_id
+        if isinstance(request, Submit):
+            identity = request_id(account_id, request.kind, request.client_order_id, "")
+        elif isinstance(request, FetchOrder):
+            identity = request_id(account_id, request.kind, request.client_order_id, str(number))
+        else:
+            identity = request.request_id
+        self.outs.append(Out(self._cause, REQUESTS, account_id.encode(), identity, at_scale(body(request))))
+
+    def new_id(self, what: str, subject: str = "") -> str:
+        return request_id(self.account.account_id, what, subject, self.event)
+
+    def ask(self, request: Read) -> str:
+        """Ask and remember that it is outstanding; returns the request id."""
+        self.state.outstanding[request.request_id] = Asked(request=request, at=self.now)
+        self.request(request)
+        return request.request_id
+
+    def outstanding(self, kind: type[Read], instrument: str | None = None) -> str | None:
+        """The id of an unanswered request of ``kind`` (a quote: of ``instrument``), if there is one."""
+        for request_id_, asked in sorted(self.state.outstanding.items()):
+            quoted = asked.request.instrument if isinstance(asked.request, FetchQuote) else None
+            if isinstance(asked.request, kind) and quoted == instrument:
+                return request_id_
+        return None
+
+    def publish_account(self) -> None:
+        """One ``accounts`` record: identity, kill state and the last snapshot."""
+        snapshot, kill = self.state.snapshot, self.kill_state()
+        fields = {name: None if snapshot is None else getattr(snapshot, name) for name in BALANCES} | {
+            "tier": self.account.tier,
+            "mode": self.account.mode.value,
+            "identity": self.state.identity.value,
+            "kill_state": kill.value if kill else "UNKNOWN",
+            "alarm": self.state.alarm,
+        }
+        self.emit("accounts", fields, [self.event])

@@ -1,0 +1,216 @@
+"""features and memberships -> decisions in bulk: the signals stage's own kernel over whole blocks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapedeck.schemas.columns import Columns
+from tapedeck.streams.blocks import Block, Ints
+from tapedeck.streams.bulk.arrays import Interner
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.bulk.join import Members, Piece
+from tapedeck.streams.bulk.outs import Outs
+from tapedeck.streams.bulk.reading import NEVER, minutes_of, placed, read_columns
+from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.frame import Value
+from tapedeck.streams.stages.base import Body
+from tapedeck.streams.stages.signals import fold_kernel as kernel
+from tapedeck.streams.stages.signals.bulk_decisions import Answered, Decisions
+from tapedeck.streams.stages.signals.fold import SignalsState
+from tapedeck.streams.stages.signals.reasons import SignalDrop
+from tapedeck.streams.stages.signals.rule_kernel import Floats
+from tapedeck.streams.stages.signals.stage import NUMBERS, SignalsStage
+from tapedeck.topics.catalogue import WATERMARK_KEY
+
+_DROPS = (
+    (kernel.SAME_ACTION, SignalDrop.SAME_ACTION),
+    (kernel.DUPLICATE, SignalDrop.DUPLICATE),
+    (kernel.TOO_OLD, SignalDrop.TOO_OLD),
+)
+
+_NOT_JOINED = ((kernel.REPEATED, SignalDrop.DUPLICATE), (kernel.SUPERSEDED, SignalDrop.SUPERSEDED))
+
+
+@dataclass
+class _Key:
+    """One symbol: its open state, the membership in force, its cursors by (input rank, partition)."""
+
+    state: SignalsState
+    member: Body | None
+    cursors: dict[tuple[int, int], int]
+    epoch: int
+
+
+class SignalsBulk:
+    """The signals stage over one partition."""
+
+    def __init__(self, stage: SignalsStage, job: Job) -> None:
+        self._stage, self._job, self._home = stage, job, job.task.home
+        self._counts = job.result.counts
+        self._stored = {key: value for (_, key), value in job.stored().items() if key != WATERMARK_KEY}
+        self._names, self._feeds = Interner(), Interner()
+        self._keys: dict[int, _Key] = {}
+        known = job.labels()
+        self._trigger, self._join = (0, self._home), (1, self._home)
+        self._complete = known.get(self._trigger, NEVER)
+        part = "memberships", self._home
+        self._members = Members(
+            job.stream(part),
+            known.get(self._join, NEVER),
+            job.result.applied[part],
+            self._names,
+            self._counts,
+        )
+        self._decisions = Decisions(stage, self._home)
+
+    def run(self) -> Result:
+        """Fold everything up to the cut, as far as the memberships reach."""
+        part = "features", self._home
+        held = not self._members.read_to(self._complete)
+        for block in self._job.stream(part) if not held else ():
+            held = self._fold(block)
+            if held:
+                break
+        if not held:
+            self._members.read_to(self._complete)
+        self._join_rest()
+        self._job.result.applied["memberships", self._home] = self._members.applied
+        labels = {self._trigger: self._complete, self._join: self._members.reached}
+        return self._job.finish(self._values(), {k: label for k, label in labels.items() if label != NEVER})
+
+    def _fold(self, block: Block) -> bool:
+        """Fold one block; True where the memberships end before its minutes do and all further is held."""
+        minutes = minutes_of(block, self._complete)
+        marks, end = minutes.marks, len(block)
+        if marks and not self._members.read_to(marks[-1][1]):
+            # the features stop behind the first watermark that the memberships do not reach
+            behind = [k for k, (_, label) in enumerate(marks) if label > self._members.label]
+            marks = marks[: behind[0] + 1]
+            end = marks[-1][0] + 1
+        rows, log_minutes = placed(minutes, self._counts)
+        inside = rows < end
+        reached = marks[-1][1] if marks else self._complete
+        outs = self._fold_rows(block, rows[inside], log_minutes[inside], self._members.take(reached))
+        self._job.put(outs, block, marks)
+        self._complete = reached
+        if end:
+            self._job.result.applied[block.part] = int(block.offsets[end - 1]) + 1
+        return end < len(block)
+
+    def _fold_rows(self, block: Block, there: Ints, log_minutes: Ints, pieces: list[Piece]) -> list[Outs]:
+        features, rows = read_columns(block, there, self._counts)
+        now = log_minutes[np.searchsorted(there, rows)] + MINUTE_US
+        names = self._names.ids_of(block.data, block.keys[rows])
+        feeds = self._feeds.ids_of(features.data, features.spans["feed"])
+        bars, values = _matrices(features, now)
+        answered = Answered(block, rows, features, now, pieces)
+        joining = [piece.keys for piece in pieces]
+        for number in np.unique(np.concatenate([names, *joining])).tolist():
+            key = self._key(number)
+            mine = np.flatnonzero(names == number)
+            mine = mine[block.offsets[rows[mine]] > key.cursors.get(self._trigger, -1)]
+            joins = self._news(key, number, pieces)
+            self._fold_key(key, mine, joins, answered, (bars, values, feeds))
+        self._count(answered)
+        return self._decisions.of(answered) if len(rows) else []
+
+    def _fold_key(
+        self, key: _Key, mine: Ints, joins: "_Joins", answered: "Answered", arrays: tuple[Ints, Floats, Ints]
+    ) -> None:
+        """Fold the feature rows ``mine`` and the membership rows ``joins`` of one symbol."""
+        bars, values, feeds = arrays
+        seen = np.unique(feeds[mine]).tolist()
+        places = {feed: key.state.place_of(self._feeds.texts[feed].decode()) for feed in seen}
+        own = bars[mine]
+        own[:, kernel.I_FEED] = [places[feed] for feed in feeds[mine].tolist()]
+        own[:, kernel.I_JOINS] = np.searchsorted(joins.minutes, own[:, kernel.I_NOW] - MINUTE_US)
+        answers = self._stage.fold.fold(key.state, own, values[mine], joins.rows)
+        held = answered.hold(key.member)
+        members = np.concatenate([joins.places, [held]])  # NONE is the last place: the one held before
+        answered.put(mine, answers, members[answers.rows[:, kernel.O_MEMBER]])
+        joined = np.flatnonzero(answers.joined == kernel.JOINED)
+        if len(joined):
+            key.member = answered.member(int(joins.places[joined[-1]]))
+        for did, reason in (
+            (kernel.REPEATED, SignalDrop.DUPLICATE),
+            (kernel.SUPERSEDED, SignalDrop.SUPERSEDED),
+        ):
+            self._counts[reason] += int((answers.joined == did).sum())
+        if len(mine):
+            offsets = answered.block.offsets[answered.rows[mine]]
+            key.cursors[self._trigger] = int(offsets[-1])
+        if len(joins.rows):
+            key.cursors[self._join] = joins.cursor
+        self._counts["IN"] += len(mine) + len(joins.rows)
+
+    def _news(self, key: _Key, number: int, pieces: list[Piece]) -> "_Joins":
+        """The membership rows of one key that its cursor has not seen."""
+        cursor = key.cursors.get(self._join, -1)
+        minutes, rows, places, offset = [], [], [], 0
+        for piece in pieces:
+            mine = np.flatnonzero((piece.keys == number) & (piece.offsets > cursor))
+            ints = piece.records.ints
+            minutes.append(piece.minutes[mine])
+            rows.append(np.stack([ints["event_time"][mine], ints["on_watchlist"][mine]], axis=1))
+            places.append(mine + offset)
+            cursor = int(piece.offsets[mine[-1]]) if len(mine) else cursor
+            offset += len(piece.keys)
+        if not pieces:
+            return _Joins(_EMPTY, np.empty((0, kernel.MEMBER), dtype=np.int64), _EMPTY, cursor)
+        return _Joins(np.concatenate(minutes), np.concatenate(rows), np.concatenate(places), cursor)
+
+    def _join_rest(self) -> None:
+        """What counts at the last watermark is joined although no feature follows it."""
+        pieces = self._members.take(self._complete)
+        if pieces:
+            nothing = Block.empty("features", self._home)
+            self._fold_rows(nothing, _EMPTY, _EMPTY, pieces)
+
+    def _key(self, number: int) -> _Key:
+        found = self._keys.get(number)
+        if found is None:
+            stored = self._stored.get(self._names.texts[number], Value(self._job.epoch, {}, b""))
+            state = self._stage.fold.open(stored.body or None)
+            found = _Key(state, state.membership, dict(stored.cursors), stored.epoch)
+            self._keys[number] = found
+        return found
+
+    def _values(self) -> dict[tuple[int, bytes], Value]:
+        """The table's values as the shell would have written them."""
+        found = {(self._home, key): value for key, value in self._stored.items()}
+        for number, key in self._keys.items():
+            body = self._stage.fold.close(key.state, key.member)
+            found[self._home, self._names.texts[number]] = Value(key.epoch, key.cursors, body)
+        return found
+
+    def _count(self, answered: "Answered") -> None:
+        given = answered.codes[:, kernel.O_GAVE]
+        for code, reason in _DROPS:
+            self._counts[reason] += int((given == code).sum())
+
+
+_EMPTY = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Joins:
+    """Membership rows of one key: log minutes, the kernel's columns, their places among all, the cursor."""
+
+    minutes: Ints
+    rows: Ints
+    places: Ints
+    cursor: int
+
+
+def _matrices(features: Columns, now: Ints) -> tuple[Ints, Floats]:
+    """The kernel's columns of feature rows; feed and joins are the key's own and are filled later."""
+    ints = features.ints
+    columns = {
+        kernel.I_T: ints["t"], kernel.I_REVISION: ints["revision"], kernel.I_AS_OF: ints["as_of"],
+        kernel.I_NOW: now, kernel.I_SESSION_DATE: ints["session_date"], kernel.I_READY: ints["ready"],
+        kernel.I_SPLIT: ints["suspect_split"], kernel.I_TREND: ints["trend_state"],
+    }  # fmt: skip
+    bars = np.zeros((len(features), kernel.INTS), dtype=np.int64)
+    for place, column in columns.items():
+        bars[:, place] = column
+    return bars, np.stack([features.floats[name] for name in NUMBERS], axis=1)

@@ -1,0 +1,174 @@
+"""The signals stage's fold over the rows of one symbol: live one row at a time, in bulk many.
+
+Columns and codes are named in ``streams.stages.signals.fold_kernel``.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.sessions import NEW_YORK, Calendar, iso_date, micros
+from tapedeck.streams.stages.base import Body, pack_state, unpack_state
+from tapedeck.streams.stages.signals import fold_kernel as kernel
+from tapedeck.streams.stages.signals import rule_kernel as rule
+from tapedeck.streams.stages.signals.fold_kernel import (
+    ANSWER,
+    CONFIDENCES,
+    DECIDED_BAR,
+    FLOATS,
+    HEAD,
+    INTS,
+    MEMBER,
+)
+from tapedeck.streams.stages.signals.rule import ACTIONS
+from tapedeck.streams.stages.signals.rule_kernel import NONE, NULL, Floats, Ints
+
+STATE_VERSION = 1
+ALLOWED_LATENESS_BARS = 16
+"""Decided bars are kept this far beyond the roll-back depth: a record redelivered late is still known."""
+
+_FRESH: Body = {"membership": None, "decided": {}, "last_signal_t": None, "gap_fade_date": None}
+_CODES = {str(action): code for code, action in enumerate(ACTIONS)}
+
+
+class Answers(NamedTuple):
+    """What a fold gave.
+
+    ``joined`` int64 (m): what each membership row did. ``rows`` int64 (n, ANSWER). ``numbers`` float64
+    (n, CONFIDENCES): confidence and its five factors, NaN = null.
+    """
+
+    joined: Ints
+    rows: Ints
+    numbers: Floats
+
+
+@dataclass(slots=True)
+class SignalsState:
+    """One symbol's state as arrays.
+
+    ``membership``: the newest one when the state value was read, None where there is none. ``feeds``: names
+    in the order of ``counts`` int64 (f) and ``rings`` int64 (f, kept, DECIDED_BAR): decided bars, by time.
+    """
+
+    membership: Body | None
+    selected: str
+    head: Ints
+    feeds: list[str]
+    counts: Ints
+    rings: Ints
+
+    def place_of(self, feed: str) -> int:
+        """The number of ``feed`` for ``I_FEED``; a feed never seen gets one."""
+        if feed not in self.feeds:
+            self.feeds.append(feed)
+            self.counts = np.append(self.counts, 0)
+            self.rings = np.concatenate((self.rings, np.zeros((1, *self.rings.shape[1:]), dtype=np.int64)))
+            self.select()
+        return self.feeds.index(feed)
+
+    def select(self) -> None:
+        """Tell the kernel which feed signals are made of."""
+        place = self.feeds.index(self.selected) if self.selected in self.feeds else NONE
+        self.head[kernel.H_SELECTED] = place
+
+
+class SignalsFold:
+    """The fold with its parameters; the constructor compiles it before the first bar."""
+
+    def __init__(self, config: Config, calendar: Calendar) -> None:
+        self._parameters = rule.parameters(config)
+        self._selected = config.bars.feed
+        self._kept = config.bars.rollback_min + ALLOWED_LATENESS_BARS
+        first, last = calendar.horizon()
+        limits = (self._kept, _midnight(first), _midnight(last + 1))
+        self._tables = (np.array(limits, dtype=np.int64), *calendar.tables())
+        bars, members = (np.empty((0, columns), dtype=np.int64) for columns in (INTS, MEMBER))
+        self.fold(self.open(None), bars, np.empty((0, FLOATS), dtype=np.float64), members)
+
+    def open(self, state: bytes | None) -> SignalsState:
+        """The arrays of a state value, fresh ones where there is none. Raises Fatal for another format."""
+        fields = unpack_state(STATE_VERSION, state) if state else _FRESH
+        member = fields["membership"]
+        decided: dict[str, list[Any]] = fields["decided"]
+        counts = [len(bars) for bars in decided.values()]
+        rings = np.zeros((len(counts), max(self._kept, *counts, 0) + 1, DECIDED_BAR), dtype=np.int64)
+        for ring, bars in zip(rings, decided.values(), strict=True):
+            rows = [
+                (
+                    t, revision, _CODES[action],
+                    now, listed, NULL if last is None else last, NULL if fade is None else fade,
+                )
+                for t, revision, action, (now, listed, last, fade) in bars
+            ]  # fmt: skip
+            size = len(rows) * DECIDED_BAR
+            ring.reshape(-1)[:size] = np.fromiter(chain.from_iterable(rows), np.int64, size)
+        head = np.empty(HEAD, dtype=np.int64)
+        head[kernel.H_LAST_SIGNAL] = _or_null(fields["last_signal_t"])
+        head[kernel.H_FADE_DATE] = _or_null(fields["gap_fade_date"])
+        head[kernel.H_MEMBER_TIME] = NULL if member is None else member["event_time"]
+        head[kernel.H_LISTED] = member is not None and bool(member["on_watchlist"])
+        opened = SignalsState(
+            member, self._selected, head, [*decided], np.array(counts, dtype=np.int64), rings
+        )
+        opened.select()
+        return opened
+
+    def fold(self, state: SignalsState, bars: Ints, values: Floats, members: Ints) -> Answers:
+        """Fold rows of one symbol into ``state``.
+
+        ``bars`` int64 (n, INTS) and ``values`` float64 (n, FLOATS): feature rows in log order. ``members``
+        int64 (m, MEMBER): membership rows in log order; ``I_JOINS`` says where they stand among the others,
+        those behind the last feature row are joined at the end.
+        """
+        n = len(bars)
+        made = Answers(
+            np.empty(len(members), dtype=np.int64),
+            np.empty((n, ANSWER), dtype=np.int64),
+            np.empty((n, CONFIDENCES), dtype=np.float64),
+        )
+        arrays = (state.head, state.counts, state.rings, bars, values, members)
+        kernel.fold(*self._parameters, *self._tables, *arrays, *made)
+        return made
+
+    def close(self, state: SignalsState, membership: Body | None) -> bytes:
+        """The state value. ``membership``: the body joined last, or ``state.membership`` where none was."""
+        decided = {
+            feed: [
+                [
+                    t, revision, ACTIONS[action],
+                    [now, listed == 1, None if last == NULL else last, None if fade == NULL else fade],
+                ]
+                for t, revision, action, now, listed, last, fade in ring[:count].tolist()
+            ]
+            for feed, count, ring in zip(state.feeds, state.counts.tolist(), state.rings, strict=True)
+            if count
+        }  # fmt: skip
+        head = state.head.tolist()
+        return pack_state(
+            STATE_VERSION,
+            {
+                "membership": membership,
+                "decided": decided,
+                "last_signal_t": _or_none(head[kernel.H_LAST_SIGNAL]),
+                "gap_fade_date": _or_none(head[kernel.H_FADE_DATE]),
+            },
+        )
+
+
+def _midnight(day: int) -> int:
+    """The first microsecond of a New York date."""
+    date = iso_date(day)
+    return micros(datetime(date.year, date.month, date.day, tzinfo=NEW_YORK))
+
+
+def _or_null(x: int | None) -> int:
+    return NULL if x is None else x
+
+
+def _or_none(x: int) -> int | None:
+    return None if x == NULL else x

@@ -1,0 +1,150 @@
+"""The signals stage: exactly one decision per (symbol, bar), a signal where the rule acts.
+
+State per symbol: the newest membership, the decided bars with what they were decided on, the bar time
+of the last signal and the session whose gap fade was taken. The fold is ``streams.stages.signals.fold``,
+live and in bulk; here rows become its arrays and its answers records.
+"""
+
+from math import nan
+
+import numpy as np
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Batch, Drop, Out, Row, Step
+from tapedeck.streams.identity import signal_id
+from tapedeck.streams.sessions import Calendar, iso_utc
+from tapedeck.streams.stages.base import Body, WithoutPeriod, derived
+from tapedeck.streams.stages.signals import fold_kernel as kernel
+from tapedeck.streams.stages.signals.fold import SignalsFold, SignalsState
+from tapedeck.streams.stages.signals.reasons import SignalDrop
+from tapedeck.streams.stages.signals.rule import ACTIONS, Action, Decision, from_codes
+from tapedeck.streams.stages.signals.rule_kernel import NULL, Floats, Ints
+
+SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")
+NUMBERS = (
+    "close", "sma20", "sma50", "distance_sma20", "vol_ratio", "volume_ratio", "gap_pct", "prev_move",
+)  # fmt: skip
+"""The record's names of the kernel's float columns, in their order."""
+MEMBERSHIP = ("event_id", "event_time", "on_watchlist", "rank", "flag", "universe_version")
+_DROPS = {
+    kernel.SAME_ACTION: SignalDrop.SAME_ACTION,
+    kernel.DUPLICATE: SignalDrop.DUPLICATE,
+    kernel.TOO_OLD: SignalDrop.TOO_OLD,
+}
+_NOT_JOINED = {kernel.REPEATED: SignalDrop.DUPLICATE, kernel.SUPERSEDED: SignalDrop.SUPERSEDED}
+_UNREADABLE = ((0, kernel.BROKEN, 0, NULL), [nan] * kernel.FLOATS)
+
+
+class SignalsStage(WithoutPeriod):
+    """Trigger ``features``, join ``memberships``."""
+
+    def __init__(self, config: Config, calendar: Calendar) -> None:
+        self.config_digest = config.digest
+        self.fold = SignalsFold(config, calendar)
+
+    def key(self, row: Row) -> bytes:
+        return row.key
+
+    def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
+        current = self.fold.open(state)
+        joined, answers, numbers = self.fold.fold(current, *_arrays(current, batch))
+        joins, gave = iter(joined.tolist()), zip(answers.tolist(), numbers.tolist(), strict=True)
+        membership = current.membership
+        outs: list[Out] = []
+        drops: list[Drop] = []
+        for cause, row in enumerate(batch):
+            if row.topic == "memberships":
+                did = next(joins)
+                if did == kernel.JOINED:
+                    membership = {field: row.body[field] for field in MEMBERSHIP}
+                else:
+                    drops.append(Drop(cause, _NOT_JOINED[did]))
+                continue
+            codes, floats = next(gave)
+            given = codes[kernel.O_GAVE]
+            if given == kernel.DECIDED:
+                decision = from_codes((*codes[kernel.O_ACTION : kernel.O_OLD_ACTION], *floats))
+                outs += self.records(cause, row, decision, membership)
+            elif given == kernel.AUDITED:
+                old, new = ACTIONS[codes[kernel.O_OLD_ACTION]], ACTIONS[codes[kernel.O_ACTION]]
+                outs.append(self.audit_record(cause, row.body, old, new))
+            else:
+                drops.append(Drop(cause, _DROPS[given]))
+        return Step(self.fold.close(current, membership), outs, drops)
+
+    def audit_record(self, cause: int, feature: Body, old: Action, new: Action) -> Out:
+        body = {
+            "event_time": feature["as_of"],
+            "symbol": feature["symbol"],
+            "bar_t": feature["t"],
+            "revision": feature["revision"],
+            "would_differ": True,
+            "old_action": str(old),
+            "new_action": str(new),
+        }
+        inputs, digest = [feature["event_id"]], self.config_digest
+        return derived(cause, "revision_audit", body, digest, inputs, revision=feature["revision"])
+
+    def records(self, cause: int, row: Row, decision: Decision, membership: Body | None) -> list[Out]:
+        feature = row.body
+        is_listed = membership is not None and membership["on_watchlist"]
+        body = {
+            "event_time": feature["as_of"],
+            "symbol": feature["symbol"],
+            "feed": feature["feed"],
+            "bar_t": feature["t"],
+            "bar_revision": feature["bar_revision"],
+            "as_of": feature["as_of"],
+            "action": str(decision.action),
+            "strategy": None if decision.strategy is None else str(decision.strategy),
+            "reason": str(decision.reason),
+            "confidence": decision.confidence,
+            "direction": None if decision.direction is None else str(decision.direction),
+            "factors": decision.factors._asdict(),
+            "sentiment_n": 0,
+            "sentiment_avg": 0.0,
+            "watchlist_rank": membership["rank"] if membership and is_listed else None,
+            "watchlist_flag": membership["flag"] if membership and is_listed else None,
+            "universe_version": membership["universe_version"] if membership else None,
+        } | {field: feature[field] for field in SNAPSHOT}
+        inputs = [feature["event_id"]] + ([membership["event_id"]] if membership else [])
+        digest = self.config_digest
+        outs = [derived(cause, "decisions", {**body, "now": row.now}, digest, inputs)]
+        if decision.action is not Action.HOLD:
+            identity = signal_id(feature["symbol"], iso_utc(feature["t"]))
+            outs.append(derived(cause, "signals", {**body, "signal_id": identity}, digest, inputs))
+        return outs
+
+
+def _arrays(state: SignalsState, batch: Batch) -> tuple[Ints, Floats, Ints]:
+    """The fold's matrices of a batch: feature rows, their numbers, membership rows."""
+    bars, values, members = [], [], []
+    for row in batch:
+        body = row.body
+        if row.topic == "memberships":
+            members.append((body["event_time"], bool(body["on_watchlist"])))
+            continue
+        feed = state.place_of(body["feed"])
+        ints, floats = _readable(body)
+        bars.append((body["t"], body["revision"], body["as_of"], row.now, feed, *ints, len(members)))
+        values.append(floats)
+    return (
+        np.array(bars, dtype=np.int64).reshape(-1, kernel.INTS),
+        np.array(values, dtype=np.float64).reshape(-1, kernel.FLOATS),
+        np.array(members, dtype=np.int64).reshape(-1, kernel.MEMBER),
+    )
+
+
+def _readable(body: Body) -> tuple[tuple[int, int, int, int], list[float]]:
+    """What the rule reads of a feature; what cannot be read holds this symbol's bar and no other."""
+    try:
+        trend = body["trend_state"]
+        ints = (
+            body["session_date"],
+            body["ready"] is True,
+            bool(body["suspect_split"]),
+            NULL if trend is None else int(trend),
+        )
+        return ints, [nan if body[name] is None else float(body[name]) for name in NUMBERS]
+    except Exception:
+        return _UNREADABLE
