@@ -38,9 +38,9 @@ from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.contract import SECOND_US, Message, Out
+from tapedeck.streams.contract import SECOND_US, Message, Out, StageSpec
 from tapedeck.streams.shell import Effects
-from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.topology import make
 from tapedeck.streams.wire import Wire, record_wire
 from tapedeck.topics.catalogue import topic
 
@@ -63,7 +63,7 @@ class DispatchApp:
     Made when the account's lease is taken: waits as long as another process holds it, and says so.
     """
 
-    def __init__(self, settings: Settings, account_id: str) -> None:
+    def __init__(self, settings: Settings, spec: StageSpec, account_id: str) -> None:
         account = settings.config.account(account_id)
         self._settings, self._account_id = settings, account_id
         self._layout = settings.layout
@@ -72,8 +72,8 @@ class DispatchApp:
         self._home = home
         self.stage_app = StageApp(
             settings,
-            spec_of("account"),
-            make_account(account_id, settings.config, settings.calendar),
+            spec,
+            make(spec, settings.config, settings.calendar, account_id),
             group=f"dispatch-{account_id}",
             only_key=account_id.encode(),
             home=home,
@@ -316,6 +316,6 @@ class DispatchApp:
         await updates.run()
 
 
-def agent(settings: Settings, account_id: str) -> DispatchApp:
+def agent(settings: Settings, spec: StageSpec, account_id: str) -> DispatchApp:
     """The dispatcher of one configured account."""
-    return DispatchApp(settings, account_id)
+    return DispatchApp(settings, spec, account_id)

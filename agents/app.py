@@ -25,7 +25,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Scale, Stage, StageSpec
-from tapedeck.streams.topology import make_stage, spec_of
+from tapedeck.streams.topology import make
 
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_S = 1.0
@@ -182,6 +182,6 @@ class StageApp:
         self.recovered.set()
 
 
-def market_app(name: str, settings: Settings) -> StageApp:
+def market_app(spec: StageSpec, settings: Settings) -> StageApp:
     """The app of one market stage."""
-    return StageApp(settings, spec_of(name), make_stage(name, settings.config, settings.calendar))
+    return StageApp(settings, spec, make(spec, settings.config, settings.calendar))

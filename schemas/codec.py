@@ -24,6 +24,7 @@ from tapedeck.schemas.ids import (
     REGISTRY_VARIABLE,
     IdMap,
     current_id,
+    declared_schema,
     newest_id,
     schema_of,
 )
@@ -106,8 +107,10 @@ def _foreign_remedy() -> str:
 
 @cache
 def load_schema(name: str) -> dict[str, Any]:
-    """The ``.avsc`` document of one record, as written."""
+    """The schema document of one record, as written: its ``.avsc``, or what its package declared."""
     path = resources.files("tapedeck.schemas") / "avsc" / f"{name}.avsc"
+    if (own := declared_schema(name)) is not None:
+        return own
     if not path.is_file():
         raise Fatal("no schema file for this record", value=name, remedy=f"add schemas/avsc/{name}.avsc")
     return cast(dict[str, Any], json.loads(path.read_text()))

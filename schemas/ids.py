@@ -6,10 +6,12 @@ left.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,67 @@ Their schemas are BACKWARD_TRANSITIVE; readers are upgraded before writers.
 """
 
 
+FIRST_OWN = 10_000
+"""Ids from here on are for packages with records of their own; the shipped log stays below."""
+
+_declared: dict[int, tuple[str, dict[str, Any]]] = {}
+
+
+def declare(log: Traversable) -> None:
+    """Add the records of another package: ``log`` has the lines of an id log, with ids from FIRST_OWN on.
+
+    Raises Fatal for a line that cannot be read, an id below FIRST_OWN, and an id or a name that is taken.
+    """
+    rows = dict(_own_line(log, line) for line in log.read_text().splitlines() if line.strip())
+    by_id, newest = _log()
+    names = {name for name, _ in rows.values()}
+    for schema_id, (name, schema) in rows.items():
+        if by_id.get(schema_id, (name, schema)) != (name, schema):
+            raise Fatal(
+                f"two schemas have one id, {by_id[schema_id][0]} and {name}: readers would take one for the "
+                "other",
+                value=schema_id,
+                remedy=f"give {name} an id of its own in {log.name}",
+            )
+        if newest.get(name, schema_id) not in rows:
+            raise Fatal(
+                "two packages have a record of the same name",
+                value=name,
+                remedy=f"give it another name in {log.name}: the one with id {newest[name]} is there already",
+            )
+    if names:
+        _declared.update(rows)
+        _log.cache_clear()
+        log_ids.cache_clear()
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """What is declared meanwhile is forgotten afterwards."""
+    before = dict(_declared)
+    try:
+        yield
+    finally:
+        _declared.clear()
+        _declared.update(before)
+        _log.cache_clear()
+        log_ids.cache_clear()
+
+
+def _own_line(log: Traversable, line: str) -> tuple[int, tuple[str, dict[str, Any]]]:
+    try:
+        row = json.loads(line)
+        schema_id, name, schema = int(row["id"]), str(row["name"]), dict(row["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = 'a line is {"id": 10000, "name": ..., "schema": {...}}'
+        what = f"a line of {log.name} cannot be read: {error!r}"
+        raise Fatal(what, value=line[:80], remedy=remedy) from error
+    if schema_id < FIRST_OWN:
+        remedy = f"use ids from {FIRST_OWN} on: those below belong to the shipped log"
+        raise Fatal(f"an id of {log.name} is not a package's own", value=schema_id, remedy=remedy)
+    return schema_id, (name, schema)
+
+
 @cache
 def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
     by_id: dict[int, tuple[str, dict[str, Any]]] = {}
@@ -35,7 +98,16 @@ def _log() -> tuple[dict[int, tuple[str, dict[str, Any]]], dict[str, int]]:
         row = json.loads(line)
         by_id[row["id"]] = (row["name"], row["schema"])
         newest[row["name"]] = row["id"]
+    for schema_id, (name, schema) in sorted(_declared.items()):
+        by_id[schema_id] = (name, schema)
+        newest[name] = schema_id
     return by_id, newest
+
+
+def declared_schema(name: str) -> dict[str, Any] | None:
+    """The newest schema of a record that another package declared; None for any other name."""
+    found = [schema for _, (known, schema) in sorted(_declared.items()) if known == name]
+    return found[-1] if found else None
 
 
 def names() -> list[str]:
@@ -58,8 +130,8 @@ def current_id(name: str) -> int:
 
 
 def newest_id() -> int:
-    """The highest id of the log."""
-    return max(_log()[0])
+    """The highest id of the shipped log."""
+    return max(schema_id for schema_id in _log()[0] if schema_id < FIRST_OWN)
 
 
 def versions(name: str) -> list[tuple[int, dict[str, Any]]]:
@@ -86,7 +158,7 @@ def append_changed(folder: Path) -> list[str]:
     """Log each ``.avsc`` under ``folder``/avsc that differs from its newest version; returns their names."""
     added = []
     by_id, newest = _log()
-    next_id = max(by_id, default=0) + 1
+    next_id = max((each for each in by_id if each < FIRST_OWN), default=0) + 1
     with (folder / LOG_NAME).open("a") as log:
         for path in sorted((folder / "avsc").glob("*.avsc")):
             name, schema = path.stem, json.loads(path.read_text())

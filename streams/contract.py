@@ -125,14 +125,20 @@ class Join(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """One stage of the topology, as data."""
+    """One stage of the topology, as data.
+
+    ``folder``: the package of its code, of which ``definition.DEFINITION`` is used. ``per_account``: one task
+    for each configured account, which the account's dispatcher runs.
+    """
 
     name: str
+    folder: str = ""
     trigger: str
     joins: tuple[Join, ...] = ()
     outputs: tuple[str, ...]
     scale: Scale = "partition"
     period: int | None = None
+    per_account: bool = False
     doc: str
 
     @property

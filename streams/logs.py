@@ -22,9 +22,6 @@ Bounds = Mapping[Part, tuple[int, int]]
 Committed = Mapping[Part, int | None]
 """What a group has committed by input partition, None for nothing."""
 
-_ASKING = "account"
-"""The stage whose outputs are also asked of a broker."""
-
 
 def logs_now(spec: StageSpec, ids: TopicIds) -> Logs:
     """The ids of a stage's inputs and changelog as values keep them, where they are known."""
@@ -82,7 +79,7 @@ def start_over(spec: StageSpec) -> str:
 
     An account would ask its broker for everything again; a rebuild asks for nothing.
     """
-    if spec.name == _ASKING:
+    if spec.per_account:
         return rebuild(spec)
     return f"stop the {spec.name} workers, then {_over(spec)}"
 
@@ -90,7 +87,7 @@ def start_over(spec: StageSpec) -> str:
 def rebuild(spec: StageSpec) -> str:
     """The remedy where the changelog is another topic, or lost records."""
     again = f"`tape rebuild {spec.name} --apply` makes the table again from the inputs"
-    if spec.name == _ASKING:
+    if spec.per_account:
         return f"stop the dispatchers, then {again}"
     return f"stop the {spec.name} workers, then {again}; or {_over(spec)}"
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message, StageSpec
 from tapedeck.streams.watermarks import label_of
-from tapedeck.topics.catalogue import RANK, topic
+from tapedeck.topics.catalogue import CATALOGUE, topic
 
 Part = tuple[str, int]
 
@@ -79,7 +79,7 @@ class Merge:
         self._watermarked = topic(spec.trigger).watermarked
         self._marks_after_joins = spec.period is not None
         self._trigger: list[Part] = [(spec.trigger, p) for p in parts[spec.trigger]]
-        joins = sorted((join.topic for join in spec.joins), key=RANK.__getitem__)
+        joins = sorted((join.topic for join in spec.joins), key=CATALOGUE.rank)
         self._joins: list[Part] = [(name, p) for name in joins for p in parts[name]]
         everything = (*self._trigger, *self._joins)
         self._queues: dict[Part, deque[Message]] = {part: deque() for part in everything}

@@ -1,119 +1,323 @@
-"""The topology: which stage reads, joins, writes and owns what. Drivers, topics and docs read it."""
+"""The topology: a value that says which stage reads, joins, writes and owns what.
 
-from collections.abc import Callable
-from functools import partial
+Drivers and tools are handed one; everything that follows from it is asked of it. It is checked when it is
+made, so that what runs cannot be a cycle, have two writers of one topic, or join what is partitioned
+differently. A stage's code is imported when it is needed, and checked against its entry then.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Join, Stage, StageSpec
-from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.account.stage import AccountStage
-from tapedeck.streams.stages.features.stage import FeaturesStage
-from tapedeck.streams.stages.scores.stage import ScoresStage
-from tapedeck.streams.stages.signals.stage import SignalsStage
-from tapedeck.streams.stages.watchlist.stage import WatchlistStage
-from tapedeck.topics.catalogue import topic
+from tapedeck.streams.contract import Stage, StageSpec
+from tapedeck.topics.catalogue import Spread, changelog_of, declare, topic
 
-TOPOLOGY: tuple[StageSpec, ...] = (
-    StageSpec(
-        name="features",
-        trigger="bars",
-        outputs=("features", "bars.late"),
-        doc="feature vector per bar over a revision-aware window",
-    ),
-    StageSpec(
-        name="scores",
-        trigger="features",
-        outputs=("scores",),
-        scale="single",
-        period=300,
-        doc="watch score per symbol at every five-minute boundary",
-    ),
-    StageSpec(
-        name="watchlist",
-        trigger="scores",
-        joins=(Join("universe"),),
-        outputs=("watchlist", "memberships"),
-        scale="single",
-        period=60,
-        doc="ranked watchlist with hysteresis, and each symbol's place in it",
-    ),
-    StageSpec(
-        name="signals",
-        trigger="features",
-        joins=(Join("memberships"),),
-        outputs=("decisions", "signals", "revision_audit"),
-        doc="one decision per bar, HOLD included; a signal where the rules act",
-    ),
-    StageSpec(
-        name="account",
-        trigger="account_inbox",
-        outputs=("proposals", "orders", "executions", "positions", "accounts"),
-        scale="single",
-        doc="gates, sizing, orders and positions: a fold of the account's inbox",
-    ),
-)
+if TYPE_CHECKING:
+    from tapedeck.streams.config.document import Config
+    from tapedeck.streams.definition import Definition
+    from tapedeck.streams.sessions import Calendar
 
-MARKET_STAGES = tuple(spec.name for spec in TOPOLOGY if spec.name != "account")
-
-_MAKERS: dict[str, Callable[[Config, Calendar], Stage]] = {
-    "features": FeaturesStage,
-    "scores": ScoresStage,
-    "watchlist": WatchlistStage,
-    "signals": SignalsStage,
-}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
+"""Names of other processes: a stage of that name would share their log, login or group."""
+_ENTRY, _ATTRIBUTE = "definition", "DEFINITION"
 
 
-def spec_of(name: str) -> StageSpec:
-    """The stage called ``name``. Raises Fatal for a name the topology does not have."""
-    for spec in TOPOLOGY:
-        if spec.name == name:
-            return spec
-    raise Fatal("no such stage", value=name, remedy=f"stages: {', '.join(s.name for s in TOPOLOGY)}")
+class Topology:
+    """The stages of a pipeline, in its order: a stage comes after those whose topics it reads.
+
+    Raises Fatal for a topology that cannot run, saying what to change. The changelogs of the stages are
+    declared in the catalogue.
+    """
+
+    def __init__(self, *stages: StageSpec) -> None:
+        _check_names(stages)
+        for spec in stages:
+            _check_topics(spec)
+        self._writers = _writers(stages)
+        self.stages = _ordered(stages, self._writers)
+        for spec in stages:
+            _check_marks(spec)
+            _check_partitions(spec)
+        declare(*(changelog_of(spec.name, topic(spec.trigger).spread) for spec in self.stages))
+
+    def __reduce__(self) -> tuple[type["Topology"], tuple[StageSpec, ...]]:
+        """In another process it is made anew, and so declares its changelogs there."""
+        return Topology, self.stages
+
+    def __iter__(self) -> Iterator[StageSpec]:
+        return iter(self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.stages)
+
+    @cached_property
+    def market(self) -> tuple[StageSpec, ...]:
+        """The stages that workers run, in order."""
+        return tuple(spec for spec in self.stages if not spec.per_account)
+
+    @cached_property
+    def accounts(self) -> tuple[StageSpec, ...]:
+        """The stages with a task per account, which dispatchers run."""
+        return tuple(spec for spec in self.stages if spec.per_account)
+
+    @property
+    def account(self) -> StageSpec:
+        """The stage that an account's dispatcher runs. Raises Fatal where there is not exactly one."""
+        if len(self.accounts) != 1:
+            raise Fatal(
+                "a dispatcher runs one stage per account",
+                value=", ".join(spec.name for spec in self.accounts) or "none",
+                remedy="give per_account=True to exactly one stage of the topology",
+            )
+        return self.accounts[0]
+
+    def stage(self, name: str) -> StageSpec:
+        """The stage called ``name``. Raises Fatal for a name the topology does not have."""
+        for spec in self.stages:
+            if spec.name == name:
+                return spec
+        raise Fatal("no such stage", value=name, remedy=f"stages: {', '.join(self.names)}")
+
+    def only(self, names: Iterable[str]) -> tuple[StageSpec, ...]:
+        """The stages called ``names``, in order. Raises Fatal for a name the topology does not have."""
+        wanted = {self.stage(name).name for name in names}
+        return tuple(spec for spec in self.stages if spec.name in wanted)
+
+    def writer(self, name: str) -> StageSpec | None:
+        """The stage that writes topic ``name``; None for a source, whose writer is outside."""
+        return self._writers.get(name)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """What the market stages read and none writes, in the order in which they do."""
+        read = dict.fromkeys(name for spec in self.market for name in spec.inputs)
+        return tuple(name for name in read if name not in self._writers)
+
+    @cached_property
+    def marked(self) -> tuple[str, ...]:
+        """The outputs of market stages that carry watermarks, in order."""
+        return tuple(name for spec in self.market for name in spec.outputs if topic(name).watermarked)
+
+    @cached_property
+    def optional(self) -> tuple[str, ...]:
+        """The topics that some stage joins optionally: what a minute may be declared to be without."""
+        return tuple(dict.fromkeys(j.topic for spec in self.stages for j in spec.joins if j.optional))
+
+    @cached_property
+    def changelogs(self) -> Mapping[str, StageSpec]:
+        """The stages by the names of their changelogs."""
+        return {spec.changelog: spec for spec in self.stages}
+
+    def downstream(self, names: Iterable[str]) -> tuple[StageSpec, ...]:
+        """The stages that topics ``names`` reach, directly or by other stages, in order."""
+        reached, found = set(names), []
+        for spec in self.stages:
+            if reached.intersection(spec.inputs):
+                reached.update(spec.outputs)
+                found.append(spec)
+        return tuple(found)
+
+    def check_code(self) -> None:
+        """Import every stage's code. Raises Fatal where it fails, or does not read what its entry says."""
+        for spec in self.stages:
+            definition_of(spec)
+
+    def as_text(self) -> str:
+        """The topology, one stage a line."""
+        width = max(len(name) for name in self.names) + 1
+        lines = []
+        for spec in self.stages:
+            joins = [f"{join.topic}{' if there' if join.optional else ''}" for join in spec.joins]
+            joined = f" joined with {', '.join(joins)}" if joins else ""
+            period = f", every {spec.period} s" if spec.period else ""
+            flow = f"{spec.trigger}{joined} -> {', '.join(spec.outputs)}"
+            lines.append(f"{spec.name:<{width}}{flow} ({spec.scale}{period})")
+            lines.append(f"{'':<{width}}{spec.doc}")
+        return "\n".join(lines)
+
+    def as_mermaid(self) -> str:
+        """The topology as a Mermaid flow chart: topics are rounded, stages square."""
+        lines = ["flowchart LR"]
+        seen: set[str] = set()
+        for spec in self.stages:
+            for name in (*spec.inputs, *spec.outputs):
+                if name not in seen:
+                    seen.add(name)
+                    lines.append(f"    {_node(name)}([{name}])")
+            lines.append(f"    stage_{spec.name}[{spec.name}]")
+            lines.append(f"    {_node(spec.trigger)} --> stage_{spec.name}")
+            for join in spec.joins:
+                how = "joins if there" if join.optional else "joins"
+                lines.append(f"    {_node(join.topic)} -. {how} .-> stage_{spec.name}")
+            lines.extend(f"    stage_{spec.name} --> {_node(output)}" for output in spec.outputs)
+        lines.append("    signals_t --> dispatcher[dispatcher, one per account] --> account_inbox_t")
+        return "\n".join(lines)
 
 
-def make_stage(name: str, config: Config, calendar: Calendar) -> Stage:
-    """A market stage under ``config``. Accounts are made by ``make_account``."""
-    return _MAKERS[spec_of(name).name](config, calendar)
+def make(spec: StageSpec, config: "Config", calendar: "Calendar", account_id: str | None = None) -> Stage:
+    """The stage of ``spec`` under ``config``; of one account where it has one task for each."""
+    return definition_of(spec).make(config, calendar, account_id)
 
 
-def make_account(account_id: str, config: Config, calendar: Calendar) -> Stage:
-    """The account stage of one configured account."""
-    return partial(AccountStage, config)(config.account(account_id), calendar)
+def definition_of(spec: StageSpec) -> "Definition":
+    """The code of a stage. Raises Fatal where it cannot be imported, or reads other topics than declared."""
+    found = _imported(spec.name, spec.folder)
+    _check_reads(spec, f"{spec.folder}.{_ENTRY}", "step", found.reads)
+    if found.columnar is not None:
+        _check_reads(spec, f"{spec.folder}.{_ENTRY}", "columnar fold", found.columnar.reads)
+    return found
 
 
-def watermarked(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of ``names`` that carry watermarks."""
-    return tuple(name for name in names if topic(name).watermarked)
+@cache
+def _imported(stage: str, folder: str) -> "Definition":
+    from tapedeck.streams.definition import Definition  # noqa: PLC0415 - loads the configuration's models
+
+    module = f"{folder}.{_ENTRY}"
+    try:
+        found = getattr(import_module(module), _ATTRIBUTE)
+    except Exception as error:
+        raise Fatal(
+            f"the code of stage {stage} cannot be imported: {error!r}",
+            value=module,
+            remedy=f"folder= of its entry names a package whose module {_ENTRY} holds {_ATTRIBUTE}; install "
+            "it where every process of the pipeline finds it",
+        ) from error
+    if not isinstance(found, Definition):
+        raise Fatal(
+            f"{_ATTRIBUTE} of stage {stage} is no Definition",
+            value=type(found).__name__,
+            remedy=f"make it a tapedeck.streams.definition.Definition in {module}",
+        )
+    return found
 
 
-def as_text() -> str:
-    """The topology, one stage a line."""
-    lines = []
-    for spec in TOPOLOGY:
-        joins = f" joined with {', '.join(spec.inputs[1:])}" if spec.joins else ""
-        period = f", every {spec.period} s" if spec.period else ""
-        flow = f"{spec.trigger}{joins} -> {', '.join(spec.outputs)}"
-        lines.append(f"{spec.name:<10} {flow} ({spec.scale}{period})")
-        lines.append(f"{'':<10} {spec.doc}")
-    return "\n".join(lines)
+def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -> None:
+    missing = sorted(set(spec.inputs) - set(reads))
+    if missing:
+        raise Fatal(
+            f"the {what} of stage {spec.name} does not read all its inputs: it would leave their records out",
+            value=", ".join(missing),
+            remedy=f"handle them and name them in reads= of {where}, or take them out of the topology",
+        )
+    undeclared = sorted(set(reads) - set(spec.inputs))
+    if undeclared:
+        raise Fatal(
+            f"the {what} of stage {spec.name} reads what the topology does not declare",
+            value=", ".join(undeclared),
+            remedy=f"add a Join of it to the entry of {spec.name}, or take it out of reads= of {where}",
+        )
 
 
-def as_mermaid() -> str:
-    """The topology as a Mermaid flow chart: topics are rounded, stages square."""
-    lines = ["flowchart LR"]
+def _check_names(stages: Sequence[StageSpec]) -> None:
     seen: set[str] = set()
-    for spec in TOPOLOGY:
-        for name in (*spec.inputs, *spec.outputs):
-            if name not in seen:
-                seen.add(name)
-                lines.append(f"    {_node(name)}([{name}])")
-        lines.append(f"    stage_{spec.name}[{spec.name}]")
-        lines.append(f"    {_node(spec.trigger)} --> stage_{spec.name}")
-        lines.extend(f"    {_node(join)} -. joins .-> stage_{spec.name}" for join in spec.inputs[1:])
-        lines.extend(f"    stage_{spec.name} --> {_node(output)}" for output in spec.outputs)
-    lines.append("    signals_t --> dispatcher[dispatcher, one per account] --> account_inbox_t")
-    return "\n".join(lines)
+    for spec in stages:
+        if spec.name in seen or spec.name in _TAKEN:
+            raise Fatal(
+                "the name of a stage is taken: groups, logs and changelogs are named after it",
+                value=spec.name,
+                remedy="give the stage a name of its own",
+            )
+        if not _NAME.fullmatch(spec.name):
+            raise Fatal(
+                "a stage's name cannot stand in names of groups, folders and topics",
+                value=spec.name,
+                remedy="use up to 40 lower-case letters, digits and underscores, a letter first",
+            )
+        seen.add(spec.name)
+
+
+def _check_topics(spec: StageSpec) -> None:
+    """Every topic is in the catalogue and has a schema, and no input is named twice."""
+    for name in (*spec.inputs, *spec.outputs):
+        if topic(name).schema is None:
+            raise Fatal(
+                f"stage {spec.name} reads or writes a topic of raw bytes",
+                value=name,
+                remedy="a stage's topics hold records of a schema: give the topic one in the catalogue",
+            )
+    twice = sorted({name for name in spec.inputs if spec.inputs.count(name) > 1})
+    if twice:
+        raise Fatal(f"stage {spec.name} reads a topic twice", value=", ".join(twice), remedy="name it once")
+
+
+def _writers(stages: Sequence[StageSpec]) -> dict[str, StageSpec]:
+    found: dict[str, StageSpec] = {}
+    for spec in stages:
+        for name in spec.outputs:
+            owner = topic(name).owner
+            other = found[name].name if name in found else owner
+            if other != spec.name:
+                raise Fatal(
+                    f"topic {name} has two writers, {other} and {spec.name}",
+                    value=name,
+                    remedy=f"let {spec.name} write a topic of its own, or name it as owner in the catalogue",
+                )
+            found[name] = spec
+    return found
+
+
+def _ordered(stages: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> tuple[StageSpec, ...]:
+    """The stages so that each follows those it reads from, otherwise as they were given."""
+    left, found = list(stages), []
+    while left:
+        names = {spec.name for spec in left}
+        ready = next((spec for spec in left if not _waits_for(spec, writers) & names), None)
+        if ready is None:
+            raise Fatal(
+                "stages read each other's outputs in a circle, so none of them could begin",
+                value=" -> ".join(_circle(left, writers)),
+                remedy="take one of these inputs away, or split a stage in two",
+            )
+        left.remove(ready)
+        found.append(ready)
+    return tuple(found)
+
+
+def _waits_for(spec: StageSpec, writers: Mapping[str, StageSpec]) -> set[str]:
+    return {writers[name].name for name in spec.inputs if name in writers}
+
+
+def _circle(left: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> list[str]:
+    """One circle among ``left``, by name: the first name comes again at the end."""
+    by_name = {spec.name: spec for spec in left}
+    path = [left[0].name]
+    while len(set(path)) == len(path):
+        path.append(min(_waits_for(by_name[path[-1]], writers) & by_name.keys()))
+    return path[path.index(path[-1]) :][::-1]
+
+
+def _check_marks(spec: StageSpec) -> None:
+    """What is joined or evaluated goes by watermarks."""
+    unmarked = [name for name in spec.inputs if not topic(name).watermarked]
+    if (spec.joins or spec.period) and unmarked:
+        raise Fatal(
+            f"stage {spec.name} joins or evaluates by watermarks, and an input carries none",
+            value=", ".join(unmarked),
+            remedy="declare the topic with watermarked=True, and let its writer write them",
+        )
+
+
+def _check_partitions(spec: StageSpec) -> None:
+    """A task of a partitioned stage reads and writes one partition: the same of every topic."""
+    if spec.scale == "single":
+        return
+    spread = topic(spec.trigger).spread
+    apart = [name for name in spec.inputs if topic(name).spread not in (spread, Spread.ONE)]
+    apart += [name for name in spec.outputs if topic(name).spread is not spread]
+    if apart:
+        raise Fatal(
+            f"stage {spec.name} scales by the partitions of {spec.trigger}, and others are cut differently",
+            value=", ".join(apart),
+            remedy=f"partition them as {spec.trigger} is, or make the stage scale='single'",
+        )
 
 
 def _node(name: str) -> str:

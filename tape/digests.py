@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.digests import OutputDigest, first_difference, of_messages, of_state
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import Rebuilt, rebuild_account, rebuild_stage
 from tapedeck.tape.recording import Recording
 
@@ -38,22 +39,24 @@ class DigestLine:
 
 
 def digest_lines(
-    recording: Recording, config: Config, calendar: Calendar, *, rebuild: bool
+    topology: Topology, recording: Recording, config: Config, calendar: Calendar, *, rebuild: bool
 ) -> Iterator[DigestLine]:
     """A line per output and table of every market stage, then of every configured account."""
-    for name in MARKET_STAGES:
-        rebuilt = rebuild_stage(name, recording, config, calendar) if rebuild else None
-        outputs = {topic: recording[topic].digest for topic in spec_of(name).outputs}
-        yield from _lines(name, outputs, dict(recording.tables[name]), rebuilt)
-    for account in config.accounts:
+    for spec in topology.market:
+        rebuilt = rebuild_stage(spec, recording, config, calendar) if rebuild else None
+        outputs = {topic: recording[topic].digest for topic in spec.outputs}
+        yield from _lines(spec.name, outputs, dict(recording.tables[spec.name]), rebuilt)
+    for spec, account in product(topology.accounts, config.accounts):
         account_id = account.account_id
-        rebuilt = rebuild_account(account_id, recording, config, calendar) if rebuild else None
-        outputs = {topic: _of_account(recording, topic, account_id) for topic in spec_of("account").outputs}
-        own = {k: v for k, v in recording.tables["account"].items() if k == account_id.encode()}
-        yield from _lines(f"account {account_id}", outputs, own, rebuilt)
+        rebuilt = rebuild_account(spec, account_id, recording, config, calendar) if rebuild else None
+        outputs = {topic: _of_account(recording, topic, account_id) for topic in spec.outputs}
+        own = {k: v for k, v in recording.tables[spec.name].items() if k == account_id.encode()}
+        yield from _lines(f"{spec.name} {account_id}", outputs, own, rebuilt)
 
 
-def nothing_to_compare(lines: Iterable[DigestLine], recording: Recording) -> dict[str, str]:
+def nothing_to_compare(
+    topology: Topology, lines: Iterable[DigestLine], recording: Recording
+) -> dict[str, str]:
     """Why there is nothing to compare, by stage or account whose input, outputs and table are all empty."""
     counts: Counter[str] = Counter()
     for line in lines:
@@ -62,15 +65,15 @@ def nothing_to_compare(lines: Iterable[DigestLine], recording: Recording) -> dic
         stage: f"{name} has no record {'of it' if account_id else 'that can be read'}"
         for stage, records in counts.items()
         if not records
-        for name, account_id in [_trigger_of(stage)]
+        for name, account_id in [_trigger_of(topology, stage)]
         if not _has_input(recording, name, account_id)
     }
 
 
-def _trigger_of(stage: str) -> tuple[str, str]:
+def _trigger_of(topology: Topology, stage: str) -> tuple[str, str]:
     """The topic that drives a line's stage, and the account where it is one's."""
     name, _, account_id = stage.partition(" ")
-    return spec_of(name).trigger, account_id
+    return topology.stage(name).trigger, account_id
 
 
 def _has_input(recording: Recording, name: str, account_id: str) -> bool:

@@ -18,16 +18,11 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups, occupied
 from tapedeck.connectors.postgres.database import open_database
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE
 
 DISPATCH = "dispatch-"
 _POLL_S = 0.05
-_STAGES = frozenset(spec.name for spec in TOPOLOGY)
-_NAMES = sorted((each.name for each in CATALOGUE), key=len, reverse=True)
-_OURS = frozenset(each.name for each in CATALOGUE if not each.audited)
-"""Topics of names that nobody else gives: a prefix without any is no pipeline. They are deleted last, so that
-an end that was interrupted can be repeated."""
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 _SCHEMAS = (
     "SELECT s.schemaname, count(*) FROM pg_tables s WHERE EXISTS (SELECT FROM pg_tables a"
@@ -54,7 +49,7 @@ class Owned:
         return lines
 
 
-def pipelines(cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
+def pipelines(topology: Topology, cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
     """The pipelines of the cluster by prefix. Schemas are looked for where a database is named.
 
     Raises Retry where broker or database do not answer.
@@ -66,7 +61,7 @@ def pipelines(cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
     except KafkaException as error:
         raise _silent(cluster, error) from error
     topics = _by_prefix(names)
-    groups = _of_prefixes((each.group_id for each in listed), topics)
+    groups = _of_prefixes(topology, (each.group_id for each in listed), topics)
     tables = _tables(database_url) if database_url else {}
     return {
         prefix: Owned(prefix, tuple(found), tuple(groups[prefix]), tables.get(prefix, 0) if prefix else 0)
@@ -75,25 +70,31 @@ def pipelines(cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
 
 
 def _by_prefix(wires: Iterable[str]) -> dict[str, list[str]]:
-    """Topics by prefix, those that tell a pipeline last; only prefixes that have one of these."""
+    """Topics by prefix, those that tell a pipeline last; only prefixes that have one of these.
+
+    They are the topics of names that nobody else gives: a prefix without any is no pipeline. They are deleted
+    last, so that an end that was interrupted can be repeated.
+    """
+    names = sorted((each.name for each in CATALOGUE), key=len, reverse=True)
+    ours = {each.name for each in CATALOGUE if not each.audited}
     found: dict[str, list[str]] = defaultdict(list)
     telling: dict[str, list[str]] = defaultdict(list)
     for wire in sorted(wires):
-        name = next((name for name in _NAMES if wire == name or wire.endswith(f".{name}")), None)
+        name = next((name for name in names if wire == name or wire.endswith(f".{name}")), None)
         if name is not None:
             prefix = wire.removesuffix(name).rstrip(".")
-            (telling if name in _OURS else found)[prefix].append(wire)
+            (telling if name in ours else found)[prefix].append(wire)
     return {prefix: [*found[prefix], *last] for prefix, last in telling.items()}
 
 
-def _of_prefixes(groups: Iterable[str], prefixes: Iterable[str]) -> dict[str, list[str]]:
+def _of_prefixes(topology: Topology, groups: Iterable[str], prefixes: Iterable[str]) -> dict[str, list[str]]:
     """Groups by prefix: the one that leaves the name of a stage or a dispatcher of the group's name."""
     begins = {f"{prefix or 'tapedeck'}-": prefix for prefix in prefixes}
     found: dict[str, list[str]] = defaultdict(list)
     for group in sorted(groups):
         for begin in sorted(begins, key=len, reverse=True):
             stage = group.removeprefix(begin)
-            if stage != group and (stage in _STAGES or stage.startswith(DISPATCH)):
+            if stage != group and (stage in topology.names or stage.startswith(DISPATCH)):
                 found[begins[begin]].append(group)
                 break
     return found
@@ -141,7 +142,7 @@ def drop(owned: Owned, cluster: Cluster, database_url: str = "") -> None:
 
 
 def _tells(wire: str) -> bool:
-    return any(wire.endswith(f".{name}") for name in _OURS)
+    return any(wire.endswith(f".{each.name}") for each in CATALOGUE if not each.audited)
 
 
 def _settle(answers: Iterable[Future[None]]) -> None:

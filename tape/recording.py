@@ -16,15 +16,11 @@ from tapedeck.streams.changelog import Changelog
 from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import OutputDigest
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
 
 Body = dict[str, Any]
 Bounds = Mapping[Part, tuple[int, int]]
-FACTS = tuple(each.name for each in CATALOGUE if each.audited)
-"""Every topic whose records the audit store keeps."""
-_CHANGELOGS = {spec.changelog: spec.name for spec in TOPOLOGY}
-EVERYTHING = (*FACTS, *_CHANGELOGS)
 
 
 @dataclass
@@ -128,28 +124,39 @@ class Recording:
         return self._source.offset_at(part, time_us)
 
 
-def bounds_now(cluster: Cluster) -> Bounds:
+def facts() -> tuple[str, ...]:
+    """Every topic whose records the audit store keeps."""
+    return tuple(each.name for each in CATALOGUE if each.audited)
+
+
+def everything(topology: Topology) -> tuple[str, ...]:
+    """The topics of facts and the changelogs."""
+    return (*facts(), *topology.changelogs)
+
+
+def bounds_now(topology: Topology, cluster: Cluster) -> Bounds:
     """(first, end) offset of every partition of every fact topic and changelog."""
-    return ends_of(cluster, EVERYTHING)
+    return ends_of(cluster, everything(topology))
 
 
-def read_recording(cluster: Cluster, bounds: Bounds | None = None) -> Recording:
+def read_recording(topology: Topology, cluster: Cluster, bounds: Bounds | None = None) -> Recording:
     """What is committed up to ``bounds``, by default up to now. Raises Retry where the broker is silent."""
-    bounds = bounds_now(cluster) if bounds is None else bounds
-    return of_messages(cluster.layout, read_parts(cluster, dict(bounds)))
+    bounds = bounds_now(topology, cluster) if bounds is None else bounds
+    return of_messages(topology, cluster.layout, read_parts(cluster, dict(bounds)))
 
 
-def of_messages(layout: Layout, chunks: Iterable[Iterable[Message]]) -> Recording:
+def of_messages(topology: Topology, layout: Layout, chunks: Iterable[Iterable[Message]]) -> Recording:
     """A recording of ``chunks``, each partition's messages in log order."""
-    topics = {name: TopicRecords(name) for name in FACTS}
-    tables = {stage: Changelog(single=spec_of(stage).scale == "single") for stage in _CHANGELOGS.values()}
+    topics = {name: TopicRecords(name) for name in facts()}
+    changelogs = {spec.changelog: Changelog(single=spec.scale == "single") for spec in topology}
     for chunk in chunks:
         for message in chunk:
             if message.topic in topics:
                 topics[message.topic].add(message)
-            elif message.topic in _CHANGELOGS:
-                tables[_CHANGELOGS[message.topic]].add(message.partition, message.key, message.value)
-    return Recording(layout, topics, {stage: _by_key(found) for stage, found in tables.items()})
+            elif message.topic in changelogs:
+                changelogs[message.topic].add(message.partition, message.key, message.value)
+    tables = {spec.name: _by_key(changelogs[spec.changelog]) for spec in topology}
+    return Recording(layout, topics, tables)
 
 
 def _by_key(found: Changelog) -> dict[bytes, bytes]:
@@ -165,7 +172,7 @@ def _refused(message: Message) -> Refused:
     headers = {key: (content or b"").decode("utf-8", "replace") for key, content in message.headers}
     name = headers.get(dead_letters.SOURCE_TOPIC, "")
     body = None
-    schema = topic(name).schema if name in FACTS else None
+    schema = topic(name).schema if name in facts() else None
     if schema is not None:
         try:
             body = decode(schema, message.value)

@@ -16,8 +16,7 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups, occupied
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.bulk.task import ACCOUNT
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import Layout, topic
 
 ROUTED = ("signals", "controls")
@@ -33,25 +32,25 @@ class Plan:
     stages: tuple[str, ...]
 
 
-def plan_of(name: str, layout: Layout, accounts: Sequence[str]) -> Plan:
+def plan_of(topology: Topology, name: str, layout: Layout, accounts: Sequence[str]) -> Plan:
     """What recreating ``name`` takes. Raises Fatal for an unknown topic and for an account's changelog."""
     topic(name)
-    account = spec_of(ACCOUNT)
-    if name == account.changelog:
+    if name in {spec.changelog for spec in topology.accounts}:
         raise Fatal(
             "an account that starts over would ask its broker for everything again",
             value=name,
             remedy="`tape rebuild account --apply` makes its table again, and asks for nothing",
         )
     topics, stages, groups = [name], [], {}
-    for spec in TOPOLOGY:
+    for spec in topology:
         depends = name in (*spec.inputs, spec.changelog)
-        if depends or (name in spec.outputs and spec != account):
+        if depends or (name in spec.outputs and not spec.per_account):
             topics.append(spec.changelog)
             stages.append(spec.name)
-            if spec != account:
+            if not spec.per_account:
                 groups[layout.group(spec.name)] = spec.inputs
-    dispatched = (name,) if name in (*ROUTED, *account.inputs) else ()
+    inboxes = {name for spec in topology.accounts for name in spec.inputs}
+    dispatched = (name,) if name in {*ROUTED, *inboxes} else ()
     if dispatched:
         groups |= {layout.group(f"dispatch-{each}"): dispatched for each in accounts}
     return Plan(tuple(dict.fromkeys(topics)), groups, tuple(stages))

@@ -21,14 +21,13 @@ from tapedeck.streams.sim.crash import Point
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import Faults, renew_owners, run_schedule
 from tapedeck.streams.sim.task import MemoryStore, SimTask, drain, tasks_of
-from tapedeck.streams.topology import MARKET_STAGES, TOPOLOGY, make_account, make_stage, spec_of
+from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.short import CONFIG, INBOX, LAYOUT, short_tape
+from tapedeck.tape.short import CONFIG, LAYOUT, short_tape
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 SHORT = "short"
-RECORDS = tuple((n, p) for spec in TOPOLOGY for n in spec.outputs for p in range(LAYOUT.partitions(n)))
 DEAD_LETTERS = "dead_letters"
 STAGE_POINTS = tuple(point for point in Point if point is not Point.EFFECT)
 _CRASH_SHARE = 0.25
@@ -79,20 +78,25 @@ class Outcome:
 class Schedules:
     """Runs schedules of the short tape. ``task_type`` is the shell under test."""
 
-    def __init__(self, task_type: type[SimTask] = SimTask) -> None:
+    def __init__(self, topology: Topology, task_type: type[SimTask] = SimTask) -> None:
         self._task_type = task_type
-        self._tape = short_tape()
+        self._records = tuple(
+            (n, p) for spec in topology for n in spec.outputs for p in range(LAYOUT.partitions(n))
+        )
+        self._tape = short_tape(topology)
         calendar = xnys()
-        self._stages = [(spec_of(name), make_stage(name, CONFIG, calendar)) for name in MARKET_STAGES]
+        self._stages = [(spec, make(spec, CONFIG, calendar)) for spec in topology.market]
         self._accounts = [
-            (a.account_id, make_account(a.account_id, CONFIG, calendar)) for a in CONFIG.accounts
+            (spec, a.account_id, make(spec, CONFIG, calendar, a.account_id))
+            for spec in topology.accounts
+            for a in CONFIG.accounts
         ]
         self._warm = _log_of(self._tape.warm)
         self._ready = self._tasks(self._warm, SimTask)
         drain(self._ready)
         self._before = {
             part: {(m.key, m.value) for m in self._warm.read(*part, 0) if m.value is not None}
-            for part in RECORDS
+            for part in self._records
         }
         log = self._warm.copied()
         for wire in chain(*self._tape.minutes, self._tape.inbox):
@@ -138,9 +142,9 @@ class Schedules:
 
     def _tasks(self, log: MemoryLog, task_type: type[SimTask]) -> list[SimTask]:
         tasks = [task for spec, stage in self._stages for task in tasks_of(spec, stage, log, task_type)]
-        for account, stage in self._accounts:
-            home = log.layout.partition(INBOX, {"account_id": account})
-            tasks.append(task_type(spec_of("account"), stage, log, (home,), only_key=account.encode()))
+        for spec, account, stage in self._accounts:
+            home = log.layout.partition(spec.trigger, {"account_id": account})
+            tasks.append(task_type(spec, stage, log, (home,), only_key=account.encode()))
         return tasks
 
     def _started(self, log: MemoryLog, task_type: type[SimTask]) -> list[SimTask]:
@@ -153,7 +157,7 @@ class Schedules:
     def _found(self, log: MemoryLog, tasks: list[SimTask]) -> Found:
         """What a run left. Each record once, as the reader of an at-least-once topic sees it."""
         found: Found = {}
-        for name, partition in RECORDS:
+        for name, partition in self._records:
             messages = log.read(name, partition, self._warm.end(name, partition))
             records = {(m.key, m.value) for m in messages if m.value is not None}
             found[f"{name}/{partition}"] = records - self._before[name, partition]
@@ -213,17 +217,19 @@ def _difference(expected: object, here: object) -> str:
     return f"{here} in place of {expected}"
 
 
-def run_seeds(seeds: range, task_type: type[SimTask] = SimTask, *, workers: int = 1) -> Outcome:
+def run_seeds(
+    topology: Topology, seeds: range, task_type: type[SimTask] = SimTask, *, workers: int = 1
+) -> Outcome:
     """All of ``seeds``, in ``workers`` processes."""
     total = Outcome()
     if workers == 1:
-        schedules = Schedules(task_type)
+        schedules = Schedules(topology, task_type)
         for seed in seeds:
             total += schedules.run(seed)
         return total
-    short_tape()  # once, for all processes
+    short_tape(topology)  # once, for all processes
     with get_context("fork").Pool(workers) as pool:
-        shares = [(seeds[n::workers], task_type) for n in range(workers)]
+        shares = [(topology, seeds[n::workers], task_type) for n in range(workers)]
         for outcome in pool.starmap(run_seeds, shares):
             total += outcome
     return total

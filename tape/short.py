@@ -15,6 +15,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Wire, record_wire, watermark_wires
 from tapedeck.tape.sim import Simulation
 from tapedeck.topics.catalogue import Layout, topic
@@ -50,7 +51,7 @@ class ShortTape:
 
 
 @cache
-def short_tape() -> ShortTape:
+def short_tape(topology: Topology) -> ShortTape:
     """The tape; the same at every call and on every machine."""
     tape = generate(_SEED, symbols=_SYMBOLS)
     first = max(bar["t"] for bar in tape.history) - (_BEFORE - 1) * MINUTE_US
@@ -59,7 +60,7 @@ def short_tape() -> ShortTape:
         bars = [bar for bar in tape.history if bar["symbol"] == symbol and bar["t"] < first]
         warm += [_record("bars", bar) for bar in bars[-_WARM:]]
     minutes = (*_session_before(tape, first), *_session(tape))
-    return ShortTape(tuple(warm), minutes, tuple(_inbox(tape)))
+    return ShortTape(tuple(warm), minutes, tuple(_inbox(topology, tape)))
 
 
 def _session_before(tape: Tape, first: int) -> Iterator[tuple[Wire, ...]]:
@@ -114,8 +115,9 @@ def _marks(label: int) -> Iterable[Wire]:
         yield from watermark_wires(name, label, range(LAYOUT.partitions(name)))
 
 
-def _inbox(tape: Tape) -> Iterator[Wire]:
-    run = Simulation(replace(tape, minutes=tape.minutes[_AROUND_AN_ORDER]), CONFIG, layout=LAYOUT).play()
+def _inbox(topology: Topology, tape: Tape) -> Iterator[Wire]:
+    cut = replace(tape, minutes=tape.minutes[_AROUND_AN_ORDER])
+    run = Simulation(topology, cut, CONFIG, layout=LAYOUT).play()
     for message in run.log.messages(INBOX):
         key, headers = message.key, list(message.headers)
         yield Wire(INBOX, message.partition, key, message.value, message.timestamp, headers)

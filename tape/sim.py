@@ -29,7 +29,7 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import Faults, run_schedule
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks
 from tapedeck.streams.stages.account.rules.gate_types import KillState
-from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 _CRASH_SHARE = 0.5
@@ -68,6 +68,7 @@ class Simulation:
 
     def __init__(
         self,
+        topology: Topology,
         tape: Tape,
         config: Config,
         *,
@@ -79,7 +80,7 @@ class Simulation:
         layout: Layout | None = None,
     ) -> None:
         calendar = calendar or xnys()
-        self.tape, self.config, self.chaos = tape, config, chaos
+        self.topology, self.tape, self.config, self.chaos = topology, tape, config, chaos
         self.log = MemoryLog(layout or Layout())
         opened = [
             PaperAccount(
@@ -94,10 +95,16 @@ class Simulation:
             tape.market, calendar, opened, now=tape.first_live, seed=seed, faults=faults
         )
         leases = MemoryLeases(lambda: self.exchange.now / 1e6)
-        self.stages = market_tasks(self.log, config, calendar)
+        self.stages = market_tasks(topology, self.log, config, calendar)
         self.dispatchers = [
             SimDispatcher(
-                self.log, config, account.account_id, self.exchange, calendar=calendar, leases=leases
+                self.log,
+                config,
+                topology.account,
+                account.account_id,
+                self.exchange,
+                calendar=calendar,
+                leases=leases,
             )
             for account in config.accounts
         ]
@@ -135,9 +142,10 @@ class Simulation:
     def digests(self) -> dict[str, str]:
         """The digest of every topic with a schema, and of each table: market stages and accounts."""
         found = {each.name: self.outputs(each.name).hexdigest() for each in CATALOGUE if each.schema}
-        found |= {f"{spec.name} state": self._state(self.stages, spec.name) for spec in TOPOLOGY[:-1]}
+        found |= {f"{spec.name} state": self._state(self.stages, spec.name) for spec in self.topology.market}
         for dispatcher in self.dispatchers:
-            found[f"{dispatcher.account_id} state"] = self._state([dispatcher.task], "account")
+            stage = self.topology.account.name
+            found[f"{dispatcher.account_id} state"] = self._state([dispatcher.task], stage)
         return found
 
     def outputs(self, name: str) -> OutputDigest:

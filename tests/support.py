@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tapedeck.streams.stages.topology import TOPOLOGY
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+MARKET_STAGES = tuple(spec.name for spec in TOPOLOGY.market)
 SHARED_DATA = Path(os.environ.get("TAPE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 

@@ -1,11 +1,12 @@
-"""The catalogue: every topic, how it is keyed, partitioned, kept and who owns it.
+"""The catalogue: every topic that this process knows, and how they lie on a cluster.
 
-The only place that names a topic. Cluster creation, stages, sinks and docs all read it.
+The shipped ones are in ``topics.shipped``. Cluster creation, stages, sinks and docs all read the catalogue.
 """
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,11 +21,12 @@ from tapedeck.topics.keeping import (
     REPLICATION,
     named_days,
 )
+from tapedeck.topics.shipped import SHIPPED
 from tapedeck.topics.topic import Cleanup, Spread, Topic
 
 __all__ = [
-    "CATALOGUE", "DAY_MS", "FOREVER", "NEVER_MS", "RANK", "WATERMARK_KEY", "Cleanup", "Layout", "Spread",
-    "Topic", "topic",
+    "CATALOGUE", "DAY_MS", "FOREVER", "NEVER_MS", "WATERMARK_KEY", "Cleanup", "Layout", "Spread", "Topic",
+    "changelog_of", "declare", "topic",
 ]  # fmt: skip
 
 WATERMARK_KEY = b"~watermark"
@@ -32,65 +34,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _PARTITIONS = "4"
 
 
-def _s(
-    name: str,
-    owner: str,
-    doc: str,
-    *natural: str,
-    key: tuple[str, ...] = ("symbol",),
-    part: str = "symbol",
-    **kw: Any,
-) -> Topic:
-    defaults: dict[str, Any] = {"schema": name, "watermarked": True} | kw
-    return Topic(
-        name=name,
-        spread=Spread.SYMBOL,
-        key=key,
-        part=part,
-        natural_key=natural,
-        owner=owner,
-        doc=doc,
-        **defaults,
-    )
-
-
-def _a(
-    name: str,
-    owner: str,
-    doc: str,
-    *natural: str,
-    key: tuple[str, ...] = ("account_id",),
-    part: str = "account_id",
-    **kw: Any,
-) -> Topic:
-    return Topic(
-        name=name,
-        spread=Spread.ACCOUNT,
-        key=key,
-        part=part,
-        natural_key=natural,
-        owner=owner,
-        doc=doc,
-        schema=name,
-        **kw,
-    )
-
-
-def _1(name: str, owner: str, doc: str, *natural: str, key: tuple[str, ...] = (), **kw: Any) -> Topic:
-    defaults: dict[str, Any] = {"schema": name} | kw
-    return Topic(
-        name=name,
-        spread=Spread.ONE,
-        key=key,
-        part=None,
-        natural_key=natural,
-        owner=owner,
-        doc=doc,
-        **defaults,
-    )
-
-
-def _changelog(stage: str, spread: Spread) -> Topic:
+def changelog_of(stage: str, spread: Spread) -> Topic:
+    """The topic that keeps the table of ``stage``, partitioned as its trigger is."""
     return Topic(
         name=f"{stage}.changelog",
         spread=spread,
@@ -106,175 +51,67 @@ def _changelog(stage: str, spread: Spread) -> Topic:
     )
 
 
-COMPACT = Cleanup.COMPACT
+class Catalogue:
+    """The topics by name, in order: those shipped, then what was declared since."""
 
-CATALOGUE: tuple[Topic, ...] = (
-    _s("bars", "play", "closed minute bars with feed and revision", "feed", "symbol", "t", keep_days=400),
-    _s(
-        "bars.late",
-        "features",
-        "bars deeper than the roll-back depth",
-        "feed",
-        "symbol",
-        "t",
-        schema="bars",
-        watermarked=False,
-        keep_days=90,
-    ),
-    _s(
-        "quotes",
-        "play",
-        "newest stock and option quotes",
-        "feed",
-        "instrument",
-        "quote_time",
-        key=("instrument",),
-        part="underlying",
-        keep_days=2,
-    ),
-    _1(
-        "universe",
-        "play",
-        "the whole list of tradable symbols",
-        "version",
-        cleanup=COMPACT,
-        keep_days=400,
-        watermarked=True,
-    ),
-    _s("features", "features", "feature vector per bar and revision", "feed", "symbol", "t", keep_days=400),
-    _1(
-        "scores",
-        "scores",
-        "watch score and components per evaluation",
-        "symbol",
-        "evaluation",
-        key=("symbol",),
-        watermarked=True,
-        keep_days=30,
-    ),
-    _1(
-        "watchlist",
-        "watchlist",
-        "whole ranked list per evaluation",
-        "evaluation",
-        cleanup=COMPACT,
-        keep_days=30,
-        watermarked=True,
-    ),
-    _s(
-        "memberships",
-        "watchlist",
-        "a symbol's place in the list, for the signal stage",
-        "symbol",
-        "evaluation",
-        cleanup=COMPACT,
-        keep_days=30,
-    ),
-    _s("decisions", "signals", "every evaluation incl. HOLD with reason", "symbol", "bar_t", keep_days=400),
-    _s("signals", "signals", "actions to consider, never HOLD", "signal_id", keep_days=400),
-    _s(
-        "revision_audit",
-        "signals",
-        "revisions that would have changed an action",
-        "symbol",
-        "bar_t",
-        "revision",
-        keep_days=90,
-    ),
-    _a("account_inbox", "dispatcher", "everything that reaches the account, in order", "account_id"),
-    _a(
-        "proposals",
-        "account",
-        "sized order plan, all gate results, verdict",
-        "account_id",
-        "signal_id",
-        key=("account_id", "signal_id"),
-        keep_days=400,
-    ),
-    _a(
-        "orders",
-        "account",
-        "order state changes, INTENT first",
-        "account_id",
-        "client_order_id",
-        "seq",
-        key=("account_id", "client_order_id"),
-    ),
-    _a(
-        "executions",
-        "account",
-        "one per broker execution",
-        "account_id",
-        "execution_id",
-        key=("account_id", "execution_id"),
-    ),
-    _a(
-        "positions",
-        "account",
-        "signed fold of executions",
-        "account_id",
-        "position_id",
-        "seq",
-        key=("account_id", "instrument"),
-        cleanup=COMPACT,
-        keep_days=400,
-    ),
-    _a(
-        "accounts",
-        "account",
-        "equity, buying power, identity state",
-        "account_id",
-        "event_time",
-        cleanup=COMPACT,
-        keep_days=30,
-    ),
-    _a(
-        "controls",
-        "operators",
-        "kill-switch changes and releases",
-        "scope",
-        "seq",
-        key=("scope",),
-        part="scope",
-    ),
-    _1(
-        "heartbeats",
-        "every stage",
-        "last success, lag, last watermark",
-        "stage",
-        "partition",
-        key=("stage", "partition"),
-        cleanup=COMPACT,
-        audited=False,
-    ),
-    Topic(
-        name="dead_letters",
-        spread=Spread.SYMBOL,
-        key=(),
-        part=None,
-        schema=None,
-        natural_key=(),
-        keep_days=30,
-        owner="every stage",
-        doc="raw bytes, error, reason; record key = source topic, partition = source partition",
-    ),
-    _changelog("features", Spread.SYMBOL),
-    _changelog("scores", Spread.SYMBOL),
-    _changelog("watchlist", Spread.ONE),
-    _changelog("signals", Spread.SYMBOL),
-    _changelog("account", Spread.ACCOUNT),
-)
+    def __init__(self, *topics: Topic) -> None:
+        self._topics: dict[str, Topic] = {}
+        self.declare(*topics)
 
-_BY_NAME = {topic.name: topic for topic in CATALOGUE}
-RANK = {topic.name: rank for rank, topic in enumerate(CATALOGUE)}
+    def __iter__(self) -> Iterator[Topic]:
+        return iter(tuple(self._topics.values()))
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._topics
+
+    def __getitem__(self, name: str) -> Topic:
+        return self._topics[name]
+
+    def rank(self, name: str) -> int:
+        """The place of topic ``name``: the order of inputs that are equally old."""
+        return list(self._topics).index(name)
+
+    def declare(self, *topics: Topic) -> None:
+        """Add topics; one that is there already must be the same. Raises Fatal for another of its name."""
+        for each in topics:
+            if self._topics.setdefault(each.name, each) != each:
+                raise Fatal(
+                    "two topics have the same name",
+                    value=each.name,
+                    remedy="give the topic a name of its own: the catalogue has that one",
+                )
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """What is declared meanwhile is forgotten afterwards."""
+        before = dict(self._topics)
+        try:
+            yield
+        finally:
+            self._topics = before
+
+
+CATALOGUE = Catalogue(*SHIPPED)
+"""The topics that this process knows. A changelog is declared by the topology that has its stage."""
+
+
+def declare(*topics: Topic) -> None:
+    """Add topics to the catalogue: what a package with stages of its own does when it is imported.
+
+    Raises Fatal where another topic has the name.
+    """
+    CATALOGUE.declare(*topics)
 
 
 def topic(name: str) -> Topic:
     """The topic called ``name`` (without prefix). Raises Fatal for a name the catalogue does not have."""
     try:
-        return _BY_NAME[name]
+        return CATALOGUE[name]
     except KeyError:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, [each.name for each in CATALOGUE], n=1, cutoff=0.4)
         remedy = f"did you mean {near[0]!r}?" if near else "run `tape topics` for the list"
         raise Fatal("no such topic in the catalogue", value=name, remedy=remedy) from None
 

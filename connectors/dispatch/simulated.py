@@ -22,13 +22,13 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import SECOND_US, Message
+from tapedeck.streams.contract import SECOND_US, Message, StageSpec
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
-from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.topology import make
 from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import topic
 
@@ -51,6 +51,7 @@ class SimDispatcher:
         self,
         log: MemoryLog,
         config: Config,
+        spec: StageSpec,
         account_id: str,
         exchange: PaperExchange,
         *,
@@ -63,9 +64,9 @@ class SimDispatcher:
         self._account = config.account(account_id)
         self._exchange, self._leases = exchange, leases
         home = log.layout.partition(INBOX, {"account_id": account_id})
-        stage = make_account(account_id, config, calendar)
+        stage = make(spec, config, calendar, account_id)
         key = account_id.encode()
-        self.task = SimTask(spec_of("account"), stage, log, (home,), only_key=key, source="dispatch")
+        self.task = SimTask(spec, stage, log, (home,), only_key=key, source="dispatch")
         self._broker = InProcessBroker(exchange, self._account.broker_account_id, self._account.base_url)
         self._broker.updates(self._hear)
         self._acked: dict[Part, int] = {(SIGNALS, p): 0 for p in range(log.layout.partitions(SIGNALS))}

@@ -76,7 +76,7 @@ def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]
         configs = {resource.name: _unless_gone(future, timeout_s) for resource, future in futures.items()}
     except KafkaException as error:
         raise _unreachable(cluster, error) from error
-    wanted = layout.topic_config(CATALOGUE[0].name)
+    wanted = layout.topic_config(next(iter(CATALOGUE)).name)
     return {
         name: Found(
             len(known[name].partitions),

@@ -1,7 +1,8 @@
 """Writing source topics: the port that the player and the dispatchers write through."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
@@ -27,7 +28,7 @@ class LogWriter(Protocol):
 
 
 class KafkaLogWriter:
-    """The LogWriter onto a cluster."""
+    """The LogWriter onto a cluster. As a context it is closed at the end."""
 
     def __init__(self, cluster: Cluster, origin: Origin, *, linger_ms: float = 1) -> None:
         self._layout = cluster.layout
@@ -62,6 +63,18 @@ class KafkaLogWriter:
         waiting, self._open = self._open, []
         for batch in waiting:
             self._outbox.wait(batch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; after an error, Ctrl-C included, nothing is waited for: a writer goes on where it stopped."""
+        if error is None:
+            self.close()
+        else:
+            self._outbox.abandon()
 
     def close(self) -> None:
         """Flush and stop."""

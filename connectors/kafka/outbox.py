@@ -199,6 +199,12 @@ class Outbox:
             remedy="check that it runs, then do this again: what was done is not done twice",
         )
 
+    def abandon(self) -> None:
+        """Stop at once: what is not acknowledged yet is dropped, written or not."""
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._open = False
+        self._thread.join(timeout=1)
+
     def close(self) -> None:
         """Wait for what is under way and stop the delivery thread."""
         self._producer.flush(self._timeout_s)

@@ -16,47 +16,46 @@ from tapedeck.connectors.kafka.acls import (
     Rights,
     copying,
 )
-from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
-_EVERYTHING = tuple(topic.name for topic in CATALOGUE)
-_AUDITED = tuple(topic.name for topic in CATALOGUE if topic.audited)
-_SOURCES = tuple(topic.name for topic in CATALOGUE if topic.owner == "play")
 
-
-def principals(layout: Layout, accounts: Iterable[str]) -> dict[str, Rights]:
+def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> dict[str, Rights]:
     """Every kind of process and what it does: one principal each, a dispatcher for each of ``accounts``."""
+    everything = tuple(topic.name for topic in CATALOGUE)
+    audited = tuple(topic.name for topic in CATALOGUE if topic.audited)
     return {
-        INGEST: ingest(),
-        **{stage: market_stage(stage, layout) for stage in MARKET_STAGES},
-        **{f"dispatch-{account}": dispatcher(account, layout) for account in accounts},
-        SINK: copying(_AUDITED),
-        OPERATOR: Rights(reads=_EVERYTHING, writes=("controls",), on_groups=(DESCRIBE,)),
+        INGEST: ingest(topology),
+        **{spec.name: worker(spec, layout) for spec in topology.market},
+        **{f"dispatch-{account}": dispatcher(topology, account, layout) for account in accounts},
+        SINK: copying(audited),
+        OPERATOR: Rights(reads=everything, writes=("controls",), on_groups=(DESCRIBE,)),
         ADMIN: Rights(
-            reads=_EVERYTHING, writes=_EVERYTHING, on_topics=(CREATE, DELETE), on_groups=(READ, DELETE)
+            reads=everything, writes=everything, on_topics=(CREATE, DELETE), on_groups=(READ, DELETE)
         ),
     }
 
 
-def ingest() -> Rights:
+def ingest(topology: Topology) -> Rights:
     """Who writes the source topics: it waits for the stages' watermarks, and goes on where it stopped."""
-    marked = (name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
-    return Rights(reads=(*_SOURCES, *marked, "heartbeats"), writes=_SOURCES)
+    sources = tuple(topic.name for topic in CATALOGUE if topic.owner == "play")
+    return Rights(reads=(*sources, *topology.marked, "heartbeats"), writes=sources)
 
 
-def market_stage(name: str, layout: Layout) -> Rights:
-    """A worker of one market stage."""
-    return _stage(name, layout.group(name))
+def worker(spec: StageSpec, layout: Layout) -> Rights:
+    """A worker of one stage."""
+    return _stage(spec, layout.group(spec.name))
 
 
-def dispatcher(account: str, layout: Layout) -> Rights:
+def dispatcher(topology: Topology, account: str, layout: Layout) -> Rights:
     """The dispatcher of one account: the account stage, and what it appends to the account's inbox."""
-    beside = Rights(reads=("signals", "controls", *NEWEST), writes=("account_inbox",))
-    return _stage("account", layout.group(f"dispatch-{account}")) | beside
+    spec = topology.account
+    beside = Rights(reads=("signals", "controls", *NEWEST), writes=spec.inputs)
+    return _stage(spec, layout.group(f"dispatch-{account}")) | beside
 
 
-def _stage(name: str, group: str) -> Rights:
-    spec = spec_of(name)
+def _stage(spec: StageSpec, group: str) -> Rights:
     return Rights(
         reads=(*spec.inputs, spec.changelog),
         writes=(*spec.outputs, spec.changelog, *REPORTS),

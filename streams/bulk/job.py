@@ -10,12 +10,11 @@ from tapedeck.streams.blocks import Block, Source
 from tapedeck.streams.bulk.outs import Outs, in_columns, one_by_one
 from tapedeck.streams.bulk.records import Records
 from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.contract import Message, Out
+from tapedeck.streams.contract import Message, Out, StageSpec
 from tapedeck.streams.frame import NO_LOGS, Value, logs_of, pack, unpack
 from tapedeck.streams.logs import logs_now, read_value
 from tapedeck.streams.merge import Part, parts_of
 from tapedeck.streams.shell import Effects, Forward, Produced
-from tapedeck.streams.topology import spec_of
 from tapedeck.streams.wire import Origin, Wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
@@ -31,12 +30,21 @@ Progress = Callable[[int], None]
 class TaskId(NamedTuple):
     """What one task rebuilds. ``home``: the table partition that holds its ``~watermark`` value."""
 
-    stage: str
+    spec: StageSpec
     home: int
     account_id: str | None = None
 
+    @property
+    def stage(self) -> str:
+        return self.spec.name
+
     def __str__(self) -> str:
-        return f"{self.stage} {self.account_id}" if self.account_id else f"{self.stage}/{self.home}"
+        return task_name(self.stage, self.home, self.account_id)
+
+
+def task_name(stage: str, home: int, account_id: str | None) -> str:
+    """How a task is called on a screen and in a snapshot."""
+    return f"{stage} {account_id}" if account_id else f"{stage}/{home}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Result:
 
 def inputs_of(task: TaskId, layout: Layout) -> list[Part]:
     """The input partitions that ``task`` reads, the trigger's first."""
-    spec = spec_of(task.stage)
+    spec = task.spec
     if task.account_id is not None:
         return [(spec.trigger, task.home)]
     partitions = {name: layout.partitions(name) for name in spec.inputs}
@@ -75,7 +83,7 @@ def inputs_of(task: TaskId, layout: Layout) -> list[Part]:
 
 def outputs_of(task: TaskId, layout: Layout) -> list[Part]:
     """The output partitions that ``task`` may write."""
-    spec = spec_of(task.stage)
+    spec = task.spec
     if task.account_id is not None:
         body = {"account_id": task.account_id}
         return [(name, layout.partition(name, body)) for name in spec.outputs]
@@ -99,7 +107,7 @@ class Job:
         origin: Origin,
         ingest_us: int,
     ) -> None:
-        self.task, self.spec, self.layout = task, spec_of(task.stage), source.layout
+        self.task, self.spec, self.layout = task, task.spec, source.layout
         self.start = start or Start()
         self.sink, self.origin, self.ingest_us = sink, origin, ingest_us
         self._source, self._progress = source, progress

@@ -11,37 +11,30 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.job import Job, Progress, Result, Sink, Start, TaskId
 from tapedeck.streams.bulk.shell import run_in_shell
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.features.bulk import FeaturesFold
-from tapedeck.streams.stages.features.stage import FeaturesStage
-from tapedeck.streams.stages.scores.bulk import ScoresFold
-from tapedeck.streams.stages.scores.stage import ScoresStage
-from tapedeck.streams.stages.signals.bulk import SignalsBulk
-from tapedeck.streams.stages.signals.stage import SignalsStage
-from tapedeck.streams.topology import TOPOLOGY, make_account, make_stage, spec_of
+from tapedeck.streams.topology import definition_of
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout
 
-ACCOUNT = "account"
 
-
-def tasks_of(stages: Iterable[str], layout: Layout, config: Config) -> list[TaskId]:
-    """The tasks of ``stages`` in the topology's order. Raises Fatal for a stage that is not there."""
-    wanted = {spec_of(name).name for name in stages}
+def tasks_of(stages: Iterable[StageSpec], layout: Layout, config: Config) -> list[TaskId]:
+    """The tasks of ``stages``, in their order."""
     found: list[TaskId] = []
-    for spec in TOPOLOGY:
-        if spec.name not in wanted:
-            continue
-        if spec.name == ACCOUNT:
-            for account in config.accounts:
-                home = layout.partition(spec.trigger, {"account_id": account.account_id})
-                found.append(TaskId(spec.name, home, account.account_id))
+    for spec in stages:
+        if spec.per_account:
+            found += [account_task(spec, account.account_id, layout) for account in config.accounts]
         elif spec.scale == "single":
-            found.append(TaskId(spec.name, 0))
+            found.append(TaskId(spec, 0))
         else:
-            found += [TaskId(spec.name, home) for home in range(layout.partitions(spec.trigger))]
+            found += [TaskId(spec, home) for home in range(layout.partitions(spec.trigger))]
     return found
+
+
+def account_task(spec: StageSpec, account_id: str, layout: Layout) -> TaskId:
+    """The task of one account."""
+    return TaskId(spec, layout.partition(spec.trigger, {"account_id": account_id}), account_id)
 
 
 def run_task(
@@ -67,13 +60,8 @@ def run_task(
     job = Job(
         task, source, cut=cut, start=start, sink=sink, progress=progress, origin=whence, ingest_us=ingest_us
     )
-    if task.account_id is not None:
-        return run_in_shell(job, make_account(task.account_id, config, calendar))
-    stage = make_stage(task.stage, config, calendar)
-    if isinstance(stage, FeaturesStage):
-        return FeaturesFold(stage, job).run()
-    if isinstance(stage, ScoresStage):
-        return ScoresFold(stage, job).run()
-    if isinstance(stage, SignalsStage):
-        return SignalsBulk(stage, job).run()
-    return run_in_shell(job, stage)
+    definition = definition_of(task.spec)
+    stage = definition.make(config, calendar, task.account_id)
+    if definition.columnar is None:
+        return run_in_shell(job, stage)
+    return definition.columnar.run(stage, job)

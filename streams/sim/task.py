@@ -13,7 +13,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.shell import Effects, Shell, Write
 from tapedeck.streams.sim.crash import Crash, Fuse, Point
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.topology import MARKET_STAGES, make_stage, spec_of
+from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import Origin, Wire, Wires
 from tapedeck.topics.catalogue import topic
 
@@ -303,7 +303,7 @@ def tasks_of(
     return [task_type(spec, stage, log, (partition,)) for partition in partitions]
 
 
-def market_tasks(log: MemoryLog, config: Config, calendar: Calendar) -> list[SimTask]:
+def market_tasks(topology: Topology, log: MemoryLog, config: Config, calendar: Calendar) -> list[SimTask]:
     """All tasks of all market stages over ``log``, in the order of the topology."""
-    stages = ((spec_of(name), make_stage(name, config, calendar)) for name in MARKET_STAGES)
-    return [task for spec, stage in stages for task in tasks_of(spec, stage, log)]
+    made = ((spec, make(spec, config, calendar)) for spec in topology.market)
+    return [task for spec, stage in made for task in tasks_of(spec, stage, log)]

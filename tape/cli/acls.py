@@ -10,6 +10,7 @@ from tapedeck.connectors.kafka.cluster import BOOTSTRAP
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.places import say
 from tapedeck.tape.local.where import PREFIX, look
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import Layout
 
 _PATTERN = "User:{}"
@@ -30,7 +31,7 @@ def print_acls(address: str, prefix: str | None, named: Iterable[str], *, as_jso
     if not config.accounts:
         say("no account is configured, so no dispatcher is among them: TAPE_CONFIG names the document")
     layout = Layout(where.get(PREFIX))
-    table = principals(layout, [account.account_id for account in config.accounts])
+    table = principals(topology_in_use(), layout, [account.account_id for account in config.accounts])
     names = _names(table, named)
     if as_json:
         rows = [

@@ -1,9 +1,7 @@
 """``tape demo``: one market session through a fresh local stack, and the proof of what happened."""
 
-import signal
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -11,6 +9,7 @@ from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, reading_of
+from tapedeck.tape.interrupts import raise_on_stops
 from tapedeck.tape.local.places import say, stack_folder
 
 FAILED = 1
@@ -43,7 +42,7 @@ def demo(
     """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
     # What loads the kernels is imported when the command runs.
     from tapedeck.tape.demo.report import report  # noqa: PLC0415 - see above
-    from tapedeck.tape.demo.run import STOPS, Demo, Wanted  # noqa: PLC0415 - see above
+    from tapedeck.tape.demo.run import Demo, Wanted  # noqa: PLC0415 - see above
 
     folder = stack_folder(_NAME)
     source = TapeSource(
@@ -52,8 +51,7 @@ def demo(
         quotes=quotes,
         reading=reading_of(zone, columns, symbols, scale, duplicates),
     )
-    for number in STOPS:
-        signal.signal(number, _interrupt)
+    raise_on_stops()
     try:
         with Demo(Wanted(folder=folder, source=source, minutes=minutes, secure=secure)) as running:
             summary = running.run()
@@ -76,7 +74,3 @@ def _tape_name(tape: Path | None, seed: int | None) -> str:
     if seed is not None:
         raise Fatal("a seed is for the synthetic session", value=seed, remedy="leave --seed or --tape out")
     return str(tape.absolute())
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
+from tapedeck.tape.topology import topology_in_use
 
 DIFFERENT = 1
 _SHOWN = 16
@@ -31,13 +32,14 @@ def digest(
     # What loads the kernels is imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.digests import digest_lines, nothing_to_compare  # noqa: PLC0415 - see above
-    from tapedeck.tape.recording import EVERYTHING, read_recording  # noqa: PLC0415 - see above
+    from tapedeck.tape.recording import everything, read_recording  # noqa: PLC0415 - see above
 
+    topology = topology_in_use()
     pipeline = pipeline_of(bootstrap, prefix)
     config = pipeline.document()
-    recording = read_recording(pipeline.cluster)
-    say_withheld(pipeline.cluster, EVERYTHING)
-    lines = list(digest_lines(recording, config, xnys(), rebuild=rebuild))
+    recording = read_recording(topology, pipeline.cluster)
+    say_withheld(pipeline.cluster, everything(topology))
+    lines = list(digest_lines(topology, recording, config, xnys(), rebuild=rebuild))
     if as_json:
         print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))
     else:
@@ -49,7 +51,7 @@ def digest(
     for line in different:
         why = f"first at {line.differs_at}" if line.differs_at else f"{line.conflicts} ids with two bodies"
         print(f"DIFFERENT {line.stage}: {line.what}, {why}")
-    blank = nothing_to_compare(lines, recording) if rebuild else {}
+    blank = nothing_to_compare(topology, lines, recording) if rebuild else {}
     nothing = blank.keys() == {line.stage for line in lines} and rebuild
     if rebuild and not as_json and not different:
         print(_NOTHING if nothing else _EQUAL)

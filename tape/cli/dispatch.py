@@ -9,6 +9,7 @@ from tapedeck.agents.process import run
 from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.kafka.principals import dispatcher
 from tapedeck.tape.cli.pipeline import told
+from tapedeck.tape.topology import topology_in_use
 
 
 def dispatch(
@@ -16,5 +17,6 @@ def dispatch(
 ) -> None:
     """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
     settings = from_environment(told())
-    rights = dispatcher(account, settings.layout)
-    run(settings, [lambda settings: agent(settings, account).stage_app], rights)
+    topology = topology_in_use()
+    rights = dispatcher(topology, account, settings.layout)
+    run(settings, [lambda settings: agent(settings, topology.account, account).stage_app], rights)

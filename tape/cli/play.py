@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime
 from importlib.metadata import version
@@ -36,18 +36,17 @@ from tapedeck.connectors.tapes.source import TapeSource, session_date, session_r
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
-from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
 from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
 if TYPE_CHECKING:
     from tapedeck.connectors.kafka.bulk.source import KafkaSource
 
 _TELL_S = 10.0
-MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
-"""What the market stages write watermarks to, in the order of the pipeline."""
 
 
 def _nothing() -> None:
@@ -105,6 +104,7 @@ def play(
         if moved:
             RemoteExchange(moved).open_market(source)
         play_tape(
+            topology_in_use(),
             tape,
             pace,
             pipeline,
@@ -150,6 +150,7 @@ def _unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
 
 
 def play_tape(
+    topology: Topology,
     tape: Tape,
     pace: Pace,
     pipeline: Pipeline,
@@ -167,15 +168,15 @@ def play_tape(
     for an expired tape, a stall, or topics that are past it.
     """
     cluster = pipeline.cluster
-    demand_rights(cluster, ingest())
+    demand_rights(cluster, ingest(topology))
     refuse_expired(tape, _retention(cluster), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):
         console.print(line, highlight=False, markup=False)
-    with closing(KafkaLogWriter(cluster, origin)) as writer, ExitStack() as while_playing:
+    with KafkaLogWriter(cluster, origin) as writer, ExitStack() as while_playing:
         wait_for: Callable[[int], None] = _no_wait
         if pace.speed is None:
-            follower = Follower(cluster, MARKED, stages=stages, meanwhile=meanwhile)
+            follower = Follower(cluster, topology.marked, stages=stages, meanwhile=meanwhile)
             wait_for = _in_session(tape, while_playing.enter_context(follower).wait_for)
         bar = while_playing.enter_context(_bar(console))
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")

@@ -11,6 +11,7 @@ from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, found
 from tapedeck.tape.local.where import DATABASE
+from tapedeck.tape.topology import topology_in_use
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="List the prefixes of a cluster, or drop one."
@@ -31,7 +32,7 @@ def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
     cluster = where.cluster(ADMIN)
     groups = KafkaGroups(cluster)
     table = Table("prefix", "topics", "groups", "members", "tables")
-    for each in pipelines(cluster, where.get(DATABASE)).values():
+    for each in pipelines(topology_in_use(), cluster, where.get(DATABASE)).values():
         members = sum(len(groups.members(group)) for group in each.groups)
         counts = (len(each.topics), len(each.groups), members, each.tables)
         table.add_row(each.prefix or "(none)", *map(str, counts))
@@ -54,7 +55,7 @@ def drop(
 
     where = found(bootstrap, "", database=database)
     cluster, url = where.cluster(ADMIN), where.get(DATABASE)
-    there = prefixes.pipelines(cluster, url)
+    there = prefixes.pipelines(topology_in_use(), cluster, url)
     if not prefix or prefix not in there:
         known = ", ".join(filter(None, there)) or "none"
         raise Fatal("there is no such prefix", value=prefix, remedy=f"there are: {known}")

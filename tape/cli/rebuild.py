@@ -13,6 +13,7 @@ from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of, say_withheld
 from tapedeck.tape.local.places import say, snapshots_folder
+from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import TaskId
@@ -57,7 +58,6 @@ def rebuild(
     """
     # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from tapedeck.streams.topology import spec_of  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
@@ -69,13 +69,14 @@ def rebuild(
         raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
     if into is not None and since is not None:
         raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
+    topology = topology_in_use()
     pipeline = pipeline_of(bootstrap, prefix, ADMIN if apply or into else OPERATOR)
     document = pipeline.document(config)
     whence = config or pipeline.config or "no document: the built-in defaults"
     say(f"configuration {document.digest[:12]} of {whence}")
-    tasks = tasks_for(stages or (), pipeline.cluster.layout, document, account)
-    say_withheld(pipeline.cluster, {name for task in tasks for name in spec_of(task.stage).inputs})
-    here = Place(pipeline.cluster, document, Path())
+    tasks = tasks_for(topology, stages or (), pipeline.cluster.layout, document, account)
+    say_withheld(pipeline.cluster, {name for task in tasks for name in task.spec.inputs})
+    here = Place(pipeline.cluster, topology, document, Path())
     if since is not None:
         source = here.basis.source
         at = moment(since, "--from", lambda: kept(source).last)

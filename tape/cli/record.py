@@ -8,6 +8,7 @@ import typer
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import say
+from tapedeck.tape.topology import topology_in_use
 
 DIFFERENT = 1
 
@@ -66,7 +67,7 @@ def record(
         )
         window = window_of(source, start, end, sessions_before=sessions_before, calendar=xnys())
         tape = make(
-            source, window, config, xnys(), name=name or out.name, note=note,
+            topology_in_use(), source, window, config, xnys(), name=name or out.name, note=note,
             symbols=[each.strip() for each in symbols.split(",") if each.strip()], accounts=account or [],
         )  # fmt: skip
     save(out, tape)
@@ -81,14 +82,14 @@ def _on_folders(check: list[Path], update: list[Path]) -> None:
     from tapedeck.tape.record import recording  # noqa: PLC0415 - see above
 
     for folder in update:
-        changed = recording.update(folder, xnys())
+        changed = recording.update(topology_in_use(), folder, xnys())
         print(f"{folder}: {len(changed)} digests changed")
         for each in changed:
             print(f"  {each}")
     different = False
     for folder in check:
         tape = load(folder)
-        for driver, found in recording.check(tape, xnys()).items():
+        for driver, found in recording.check(topology_in_use(), tape, xnys()).items():
             verdict = f"DIFFERENT, first {found[0]}" if found else "EQUAL"
             print(f"{folder}: {driver} {verdict}")
             different = different or bool(found)

@@ -1,23 +1,22 @@
 """``tape replay``: a recorded window through live agents beside production, under a prefix of its own."""
 
-import signal
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, found
+from tapedeck.tape.interrupts import raise_on_stops
 from tapedeck.tape.local.places import replays_folder, say
 from tapedeck.tape.local.where import DATABASE
+from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
     from tapedeck.tape.replay.run import Wanted
 
 DIFFERENT = 1
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def replay(
@@ -67,8 +66,7 @@ def replay(
     from tapedeck.tape.replay.run import Replay  # noqa: PLC0415 - see above
 
     replayed = Replay(wanted)
-    for number in _STOPS:
-        signal.signal(number, _interrupt)
+    raise_on_stops()
     with replayed:
         summary = replayed.run()
         say("stopping the workers")
@@ -106,6 +104,7 @@ def _wanted(
         )
         window = window_of(source, start, end, sessions_before=sessions_before, calendar=xnys())
     return Wanted(
+        topology=topology_in_use(),
         live=live,
         into=live.under(into),
         config=pipeline.document(),
@@ -140,7 +139,3 @@ def _purge(pipeline: Pipeline, into: str, database: str) -> None:
         gone = purge(pipeline.cluster.under(into), database if accounts else "")
         shutil.rmtree(folder)
     print(f"removed the prefix {into}: {gone} topics, and {folder}")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

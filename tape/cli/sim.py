@@ -18,6 +18,7 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.tape.schedules import SHORT, run_seeds
 from tapedeck.tape.sim import Chaos, Simulation
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE
 
 
@@ -48,8 +49,9 @@ def sim(
     With short: run seeded schedules of the short tape, and exit with 1 where one leaves anything else than a
     run without faults.
     """
+    topology = topology_in_use()
     if tape == SHORT:
-        outcome = run_seeds(range(seed, seed + seeds), workers=workers)
+        outcome = run_seeds(topology, range(seed, seed + seeds), workers=workers)
         print(outcome.as_json() if as_json else outcome.as_text())
         raise typer.Exit(1 if outcome.failed else 0)
     document = load(config) if config else Config(accounts=EXAMPLE_ACCOUNTS)
@@ -63,7 +65,7 @@ def sim(
     loaded = source.load(progress())
     played = replace(loaded, minutes=loaded.minutes[:minutes])
     faults = None if chaos is None else Chaos(chaos)
-    run = Simulation(played, document, seed=seed, chaos=faults).play().rest(1)
+    run = Simulation(topology, played, document, seed=seed, chaos=faults).play().rest(1)
     topics = {each.name: {"records": len(run.outputs(each.name))} for each in CATALOGUE if each.schema}
     found: dict[str, Any] = {"tape": played.name, "topics": topics}
     found |= {"orders": _orders(run), "digests": run.digests()}

@@ -9,6 +9,7 @@ import typer
 from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import say, snapshots_folder
+from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import TaskId
@@ -102,5 +103,6 @@ def _place(
 
     pipeline = pipeline_of(bootstrap, prefix, login)
     config = pipeline.document()
-    tasks = tasks_for(stages or (), pipeline.cluster.layout, config, None)
-    return Place(pipeline.cluster, config, Path()), tasks
+    topology = topology_in_use()
+    tasks = tasks_for(topology, stages or (), pipeline.cluster.layout, config, None)
+    return Place(pipeline.cluster, topology, config, Path()), tasks

@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.interrupts import ignore_stops, raise_on_stops
 from tapedeck.tape.local import state
 from tapedeck.tape.local.disk import usage, usage_in_words
 from tapedeck.tape.local.places import STATE_FILE, in_words, say, stack_folder
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25
 _DETACHED_S = 600.0
 _DOWN_S = 15.0
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Name = Annotated[str | None, typer.Option(help="The stack's name: its folder is .tape/NAME.")]
 
@@ -62,8 +61,7 @@ def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bo
     from tapedeck.tape.local.plan import workers  # noqa: PLC0415 - see below
     from tapedeck.tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
-    for number in _STOPS:
-        signal.signal(number, _interrupt)
+    raise_on_stops()
     try:
         plan = _nobody if servers_only else workers
         with LocalStack(folder, config=config, prefix=prefix, workers=plan, secure=secure) as stack:
@@ -74,8 +72,7 @@ def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bo
                     time.sleep(_LOOK_S)
                     stack.watch()
             except KeyboardInterrupt:
-                for number in _STOPS:
-                    signal.signal(number, signal.SIG_IGN)
+                ignore_stops()
                 say("stopping; the workers drain, at most 10 s")
     except KeyboardInterrupt:
         say("interrupted while it was starting")
@@ -84,10 +81,6 @@ def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bo
 
 def _nobody(config: "Config") -> "Sequence[Worker]":
     return ()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _up_detached(folder: Path, config: Path | None, prefix: str, flags: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from tapedeck.schemas.errors import CatalogueMismatch, Fatal
 from tapedeck.tape.cli.acls import print_acls
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of, say_withheld
 from tapedeck.tape.local.where import look
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 DIFFERS = 1
@@ -83,7 +84,7 @@ def _recreate(name: str, pipeline: Pipeline, *, yes: bool) -> None:
 
     cluster = pipeline.cluster
     accounts = [each.account_id for each in pipeline.document().accounts]
-    plan = plan_of(name, cluster.layout, accounts)
+    plan = plan_of(topology_in_use(), name, cluster.layout, accounts)
     refuse_members(plan, KafkaGroups(cluster))
     for line in told(plan, cluster):
         print(line, file=sys.stderr)

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from tapedeck.streams.topology import as_mermaid, as_text
+from tapedeck.tape.topology import topology_in_use
 
 
 def topology(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flow chart, for docs.")] = False,
 ) -> None:
     """Print the declared topology that feeds all three drivers."""
-    print(as_mermaid() if mermaid else as_text())
+    found = topology_in_use()
+    print(found.as_mermaid() if mermaid else found.as_text())

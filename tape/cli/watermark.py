@@ -75,7 +75,7 @@ def _follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, cons
     last = last_watermarks(cluster, SOURCES)
     starts = _starts(cluster, last, console)
     consumer = new_consumer(cluster)
-    with closing(KafkaLogWriter(cluster, origin)) as writer, closing(consumer):
+    with KafkaLogWriter(cluster, origin) as writer, closing(consumer):
 
         def write(marks: list[Message]) -> None:
             writer.write_messages(marks)
@@ -142,7 +142,7 @@ def _copy(cluster: Cluster, target: Cluster, origin: Origin, console: Console) -
             console.print(f"{done:,} of {of:,} minutes")
 
     messages = (message for chunk in read_parts(cluster, bounds) for message in chunk)
-    with closing(KafkaLogWriter(target, origin, linger_ms=5)) as writer:
+    with KafkaLogWriter(target, origin, linger_ms=5) as writer:
         copied = copy_with_marks(messages, writer, tell)
     left_out = f"; {copied.unreadable:,} that cannot be decoded were left out" if copied.unreadable else ""
     print(f"copied {copied.records:,} records of {copied.minutes:,} minutes into {target.prefix}{left_out}")

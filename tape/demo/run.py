@@ -4,7 +4,6 @@ import json
 import os
 import re
 import secrets
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,6 +38,7 @@ from tapedeck.tape.demo.summary import (
     synthetic_records,
 )
 from tapedeck.tape.digests import digest_lines
+from tapedeck.tape.interrupts import ignore_stops
 from tapedeck.tape.local import plan, state
 from tapedeck.tape.local.places import say, size_of
 from tapedeck.tape.local.purge import purge
@@ -46,9 +46,9 @@ from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import Worker
 from tapedeck.tape.recording import Bounds, bounds_now, read_recording
+from tapedeck.tape.topology import topology_in_use
 
 SUMMARY = "summary.json"
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETTLE_S = 60.0
 _QUIET_S = 0.5
 _LOOK_S = 0.25
@@ -75,7 +75,7 @@ class Demo:
     tape: Tape
 
     def __init__(self, wanted: Wanted) -> None:
-        self.wanted = wanted
+        self.wanted, self.topology = wanted, topology_in_use()
         self.timings: dict[str, float] = {}
         named = "KAFKA_BOOTSTRAP_SERVERS" in os.environ or "DATABASE_URL" in os.environ
         prefix = f"demo{secrets.token_hex(4)}" if named else ""
@@ -92,8 +92,7 @@ class Demo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in STOPS:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_stops()
         say("stopping; the workers drain, at most 10 s")
         with self._timed("stop"):
             self.stack.stop()
@@ -107,11 +106,11 @@ class Demo:
             bounds, rows = self._settle()
         with self._phase("read"):
             say("reading every topic again")
-            recording = read_recording(self.stack.cluster_for(OPERATOR), bounds)
+            recording = read_recording(self.topology, self.stack.cluster_for(OPERATOR), bounds)
             lines = funnel(recording, config, xnys())
         with self._phase("rebuild"):
             say("computing every stage again from its source topics")
-            digests = list(digest_lines(recording, config, xnys(), rebuild=True))
+            digests = list(digest_lines(self.topology, recording, config, xnys(), rebuild=True))
         summary = Summary(
             tape={
                 "name": tape.name,
@@ -171,6 +170,7 @@ class Demo:
     def _play(self, config: Config) -> None:
         stack = self.stack
         play_tape(
+            self.topology,
             self.tape,
             Pace.parse("max"),
             Pipeline(stack.cluster_for(INGEST), stack.config_path, stack.exchange_url),
@@ -189,13 +189,13 @@ class Demo:
         cluster = stack.cluster_for(OPERATOR)
         say("waiting until the dispatchers are at rest and Postgres has everything")
         while True:
-            before = bounds_now(cluster)
+            before = bounds_now(self.topology, cluster)
             found = lag(stack.database_url, cluster)
             rows = rows_per_table(stack.database_url, cluster)
             stack.watch()
             time.sleep(_QUIET_S)
             behind = {name: n for name, n in found.items() if n}
-            if not behind and bounds_now(cluster) == before:
+            if not behind and bounds_now(self.topology, cluster) == before:
                 return before, {name: found.now for name, found in rows.items()}
             if time.monotonic() > until:
                 raise Retry(

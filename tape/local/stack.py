@@ -31,6 +31,7 @@ from tapedeck.tape.local.secured import admit, doors_of
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import Layout
 from tapedeck.topics.keeping import ALL_FOREVER, KEEP
 
@@ -229,7 +230,9 @@ class LocalStack:
         return doors_of(self._logins)
 
     def _principals(self, config: Config) -> dict[str, Rights]:
-        return principals(self.cluster.layout, [account.account_id for account in config.accounts])
+        return principals(
+            topology_in_use(), self.cluster.layout, [account.account_id for account in config.accounts]
+        )
 
     def _own_broker(self) -> dict[str, str]:
         """An embedded broker is not reached as a broker elsewhere, of which this environment may tell."""

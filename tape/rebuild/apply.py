@@ -36,7 +36,6 @@ from tapedeck.streams.changelog import (
 )
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import spec_of
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.rebuild.live import (
     Applied,
@@ -91,11 +90,11 @@ def plan_task(
     label = None if task.account_id else _whole_label(basis.source, task)
     cut = _account_cut(task, basis, live, applied) if label is None else cut_at(basis.source, task, label)
     start = begin.start if begin else None
-    result = run_task(task, *basis, cut=cut, start=start, progress=progress)
+    result = run_task(task, *basis[:3], cut=cut, start=start, progress=progress)
     found = Verdict(task, result, live, cut, begin)
     _refuse(task, output_differences(basis, found))
     if any(applied.cut[part] != at for part, at in cut.items()):
-        at_live = run_task(task, *basis, cut=applied.cut, start=start)
+        at_live = run_task(task, *basis[:3], cut=applied.cut, start=start)
         found = Verdict(task, at_live, live, applied.cut, begin)
     repairs = table_differences(basis.source, found, applied.beyond, committed)
     return Plan(task, result.values, result.applied, label, repairs)
@@ -123,7 +122,7 @@ def _whole_label(source: Source, task: TaskId) -> int:
 def last_watermark(source: Source, task: TaskId) -> int | None:
     """The lowest, over the task's output partitions, of the last watermark there."""
     labels = []
-    bounds = source.ends(spec_of(task.stage).outputs)
+    bounds = source.ends(task.spec.outputs)
     for part in outputs_of(task, source.layout):
         if topic(part[0]).watermarked:
             labels.append(_last_label(source, part, *bounds[part]))
@@ -151,7 +150,7 @@ def _last_label(source: Source, part: Part, first: int, end: int) -> int | None:
 def cut_at(source: Source, task: TaskId, label: int) -> dict[Part, int]:
     """The offsets after watermark(``label``) in the trigger's partitions; joins are read as far as needed."""
     cut = {}
-    trigger = spec_of(task.stage).trigger
+    trigger = task.spec.trigger
     for part in inputs_of(task, source.layout):
         if part[0] == trigger:
             position = position_of(source, part, label)
@@ -169,7 +168,7 @@ def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> 
     (part,) = inputs_of(task, basis.source.layout)
     end = basis.source.ends([part[0]])[part][1]
     cut = applied.cut[part] if live else end
-    result = run_task(task, *basis, cut={part: cut})
+    result = run_task(task, *basis[:3], cut={part: cut})
     missing: set[str] = set()
     for out, rows in result.outputs.items():
         odd = read_rows(basis.source, out, task).rows.differences(rows)
@@ -180,7 +179,7 @@ def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> 
         def look(block: Block) -> None:
             causes.extend(each.cause[1] for each in locate(iter([block]), missing) if each.cause)
 
-        run_task(task, *basis, cut={part: cut}, sink=look)
+        run_task(task, *basis[:3], cut={part: cut}, sink=look)
         cut = min([cut, *causes])
     return {part: cut}
 
@@ -229,7 +228,7 @@ def _at(committed: int | None, first: int) -> int:
 def _settle(task: TaskId, changelog: Changelog, source: Source, target: Target, now_ms: int) -> None:
     """What the worker would do before anything else, with an earlier apply's records."""
     settled = settle(changelog, task.home, table_partitions(task, source))
-    name = spec_of(task.stage).changelog
+    name = task.spec.changelog
     promoted = [Wire(name, p, key, value, now_ms, []) for (p, key), value in settled.promoted.items()]
     target.write(promoted)
     nulls = [Wire(name, partition, key, None, now_ms, []) for partition, key in settled.nulls]
@@ -238,13 +237,13 @@ def _settle(task: TaskId, changelog: Changelog, source: Source, target: Target, 
 
 
 def _staged(plan: Plan, epoch: int, now_ms: int) -> list[Wire]:
-    name = spec_of(plan.task.stage).changelog
+    name = plan.task.spec.changelog
     return [Wire(name, p, key, value, now_ms, []) for p, key, value in staged_records(plan.values, epoch)]
 
 
 def _switch(plan: Plan, epoch: int, now_ms: int) -> Wire:
     """The one record that puts the plan in force: a commit record, or an account's only value."""
-    name, task = spec_of(plan.task.stage).changelog, plan.task
+    name, task = plan.task.spec.changelog, plan.task
     if task.account_id is not None:
         key = task.account_id.encode()
         value = at_epoch(plan.values.get((task.home, key), pack(0, {}, b"")), epoch)

@@ -11,7 +11,7 @@ import numpy as np
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, labels_of
 from tapedeck.streams.bulk.job import TaskId, inputs_of
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.verdict import Compared, Verdict
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
@@ -36,7 +36,7 @@ class _Held(NamedTuple):
     minutes: int
 
 
-def compared_in(source: Source, found: Verdict) -> Compared:
+def compared_in(source: Source, topology: Topology, found: Verdict) -> Compared:
     """What ``found`` compared: nothing where its table has no value, or none up to a watermark."""
     task = found.task
     keys = {place for place in (*found.live, *found.result.values) if place[1] != WATERMARK_KEY}
@@ -45,10 +45,10 @@ def compared_in(source: Source, found: Verdict) -> Compared:
     if keys and (marked or task.account_id is not None):
         return Compared(len(keys), outputs)
     if not found.live:
-        why, remedy = _never_ran(found, _held(source, task))
+        why, remedy = _never_ran(topology, found, _held(source, task))
         return Compared(why=why, remedy=remedy)
     held = _held(source, task)
-    name = spec_of(task.stage).trigger
+    name = task.spec.trigger
     if not marked:
         return Compared(len(keys), outputs, *_no_watermark(task, name, held))
     if not held.records and not outputs:
@@ -71,7 +71,7 @@ def uncompared(found: Iterable[tuple[TaskId, Compared]]) -> list[Uncompared]:
 
 def _held(source: Source, task: TaskId) -> _Held:
     own = task.account_id.encode() if task.account_id else None
-    trigger = spec_of(task.stage).trigger
+    trigger = task.spec.trigger
     bounds = source.ends([trigger])
     records, minutes = 0, set[int]()
     for part in inputs_of(task, source.layout):
@@ -85,9 +85,9 @@ def _held(source: Source, task: TaskId) -> _Held:
     return _Held(records, len(minutes))
 
 
-def _never_ran(found: Verdict, held: _Held) -> tuple[str, str]:
+def _never_ran(topology: Topology, found: Verdict, held: _Held) -> tuple[str, str]:
     """Why a task has no table at all, and what to do."""
-    task, name = found.task, spec_of(found.task.stage).trigger
+    task, name = found.task, found.task.spec.trigger
     written = any(len(live) for live, _ in found.outputs.values())
     lacks = "it has no table" if written else "it has no output and no table"
     if task.account_id is not None:
@@ -96,9 +96,9 @@ def _never_ran(found: Verdict, held: _Held) -> tuple[str, str]:
             return "its inbox is empty: its dispatcher never ran", start
         return f"its dispatcher never finished a batch: {lacks}, while its inbox holds {held.records}", start
     if not held.records and not held.minutes:
-        writer = next((spec.name for spec in TOPOLOGY if name in spec.outputs), None)
-        remedy = f"see the stage {writer} first" if writer else "play a tape first, or name another --prefix"
-        return f"{name} has no records", remedy
+        writer = topology.writer(name)
+        none = "play a tape first, or name another --prefix"
+        return f"{name} has no records", f"see the stage {writer.name} first" if writer else none
     if not held.minutes:
         return _no_watermark(task, name, held)
     counted = f"{name} holds {held.minutes} minutes and {held.records} records"

@@ -5,7 +5,7 @@ run in the topology's order, each over what stands in the prefix. Workers that a
 TAPE_PREFIX go on from there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -18,8 +18,9 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.rebuild.pool import run_all
 from tapedeck.tape.rebuild.progress import Told
@@ -42,7 +43,7 @@ class Write:
         origin = Origin("rebuild", code_version(), place.config.digest)
         with BulkWriter(place.cluster) as writer:
             result = run_task(
-                task, *place.basis, sink=writer.write, progress=progress, origin=origin,
+                task, *place.basis[:3], sink=writer.write, progress=progress, origin=origin,
                 ingest_us=SystemClock().now(),
             )  # fmt: skip
         return place.report(result, 0.0)
@@ -69,11 +70,11 @@ class Copy:
         return copied
 
 
-def copied_topics(stages: Sequence[str]) -> tuple[str, ...]:
+def copied_topics(topology: Topology, stages: Iterable[StageSpec]) -> tuple[str, ...]:
     """What no stage of ``stages`` writes: sources, and the outputs of the others."""
-    written = {name for stage in stages for name in (*spec_of(stage).outputs, spec_of(stage).changelog)}
-    changelogs = {spec.changelog for spec in TOPOLOGY}
-    return tuple(each.name for each in CATALOGUE if each.name not in {*written, *changelogs, *_LEFT_OUT})
+    written = {name for spec in stages for name in spec.outputs}
+    left_out = {*written, *topology.changelogs, *_LEFT_OUT}
+    return tuple(each.name for each in CATALOGUE if each.name not in left_out)
 
 
 def rebuild_into(
@@ -92,7 +93,8 @@ def rebuild_into(
             remedy="choose another prefix, or delete its topics",
         )
     stages = list(dict.fromkeys(task.stage for task in tasks))
-    _copy(live, place.cluster, copied_topics(stages), workers)
+    written = {task.spec for task in tasks}
+    _copy(live, place.cluster, copied_topics(live.topology, written), workers)
     say(f"sources copied into {prefix}")
     reports = []
     for stage in stages:
@@ -124,6 +126,6 @@ def _copy(live: Place, into: Cluster, names: Sequence[str], workers: int) -> Non
 
 def _table(report: Report) -> list[Wire]:
     """The values as a worker would have written them, the ``~watermark`` value last."""
-    name, now_ms = spec_of(report.task.stage).changelog, SystemClock().now() // 1000
+    name, now_ms = report.task.spec.changelog, SystemClock().now() // 1000
     values = sorted(report.values.items(), key=lambda each: (each[0][1].startswith(b"~"), each[0]))
     return [Wire(name, partition, key, value, now_ms, []) for (partition, key), value in values]

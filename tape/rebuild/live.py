@@ -20,7 +20,6 @@ from tapedeck.streams.changelog import Changelog, Values
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import spec_of
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 CAUSE = "tape-cause"
@@ -33,7 +32,7 @@ def group_of(task: TaskId, layout: Layout) -> str:
 
 def table_partitions(task: TaskId, source: Source) -> list[int]:
     """The table partitions that are the task's own."""
-    spec = spec_of(task.stage)
+    spec = task.spec
     if spec.scale == "single" and task.account_id is None:
         return list(range(source.layout.partitions(spec.changelog)))
     return [task.home]
@@ -41,7 +40,7 @@ def table_partitions(task: TaskId, source: Source) -> list[int]:
 
 def read_changelog(source: Source, task: TaskId) -> Changelog:
     """The task's part of its stage's changelog. Raises Fatal, naming the record, for another format."""
-    spec = spec_of(task.stage)
+    spec = task.spec
     found = Changelog(single=spec.scale == "single" and task.account_id is None)
     own = task.account_id.encode() if task.account_id else None
     bounds = source.ends([spec.changelog])
@@ -88,7 +87,7 @@ class Applied:
 
 def applied_by(source: Source, task: TaskId, values: Values) -> Applied:
     """From cursors and watermark labels: the later of the two per input partition."""
-    ranks = {name: rank for rank, name in enumerate(spec_of(task.stage).inputs)}
+    ranks = {name: rank for rank, name in enumerate(task.spec.inputs)}
     bounds = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
     cut, beyond = {}, {}
     for part in inputs_of(task, source.layout):

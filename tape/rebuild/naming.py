@@ -9,7 +9,6 @@ from tapedeck.schemas.readable import readable
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.stages.features import layout as L
-from tapedeck.streams.topology import spec_of
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _SHOWN = 60
@@ -36,7 +35,7 @@ def value_difference(task: TaskId, key: bytes, live: bytes, rebuilt: bytes) -> s
     """How two framed values of a table differ; None where they do not. The epoch is not compared."""
     ours, other = unpack(live), unpack(rebuilt)
     if ours.cursors != other.cursors:
-        inputs = spec_of(task.stage).inputs
+        inputs = task.spec.inputs
         what = "watermark label" if key == WATERMARK_KEY else "cursor"
         for rank, part in sorted(ours.cursors.keys() | other.cursors.keys()):
             here, there = ours.cursors.get((rank, part)), other.cursors.get((rank, part))

@@ -63,7 +63,7 @@ class Outputs:
 
         begin = self.found.begin
         start = begin.start if begin else None
-        run_task(self.found.task, *self._basis, cut=self.found.cut, start=start, sink=look)
+        run_task(self.found.task, *self._basis[:3], cut=self.found.cut, start=start, sink=look)
         return located
 
     def _counts(self, each: Located | None) -> bool:

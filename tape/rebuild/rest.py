@@ -10,7 +10,6 @@ from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import spec_of
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 
 PATIENCE_S = 30.0
@@ -37,7 +36,7 @@ def at_rest(
     group is behind the table: a worker died within a batch.
     """
     until = time.monotonic() + patience_s
-    spec, parts = spec_of(task.stage), inputs_of(task, source.layout)
+    spec, parts = task.spec, inputs_of(task, source.layout)
     while True:
         before = groups.committed(group, parts)
         live = read_changelog(source, task).values()

@@ -18,7 +18,7 @@ from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.bulk.task import tasks_of
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.digests import of_state
-from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.rebuild.apply import Plan, apply_group
 from tapedeck.tape.rebuild.pool import Work, run_all
@@ -27,7 +27,6 @@ from tapedeck.tape.rebuild.verdict import STATE, Difference
 from tapedeck.tape.rebuild.work import Place, Prepare, Report
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
-EVERY_STAGE = tuple(spec.name for spec in TOPOLOGY)
 A = TypeVar("A")
 
 
@@ -63,12 +62,16 @@ def spooled(place: Place) -> Iterator[Place]:
         yield replace(place, spool=Path(folder))
 
 
-def tasks_for(stages: Sequence[str], layout: Layout, config: Config, account: str | None) -> list[TaskId]:
+def tasks_for(
+    topology: Topology, stages: Sequence[str], layout: Layout, config: Config, account: str | None
+) -> list[TaskId]:
     """The tasks of ``stages``, by default all, of every account or one. Raises Fatal for unknown names."""
-    wanted = tuple(stages) or (("account",) if account else EVERY_STAGE)
-    if account is not None and "account" not in wanted:
-        remedy = "add the stage account, or leave --account out"
-        raise Fatal("--account has no say in these stages", value=", ".join(wanted), remedy=remedy)
+    of_accounts = topology.accounts
+    wanted = topology.only(stages) if stages else of_accounts if account else topology.stages
+    names = ", ".join(spec.name for spec in wanted)
+    if account is not None and not set(of_accounts).intersection(wanted):
+        remedy = f"add the stage {of_accounts[0].name}, or leave --account out"
+        raise Fatal("--account has no say in these stages", value=names, remedy=remedy)
     if account is not None:
         config.account(account)
     found = tasks_of(wanted, layout, config)
@@ -76,7 +79,7 @@ def tasks_for(stages: Sequence[str], layout: Layout, config: Config, account: st
         found = [task for task in found if task.account_id in (None, account)]
     if not found:
         remedy = "configure an account, or name another stage"
-        raise Fatal("there is nothing to rebuild", value=", ".join(wanted), remedy=remedy)
+        raise Fatal("there is nothing to rebuild", value=names, remedy=remedy)
     return found
 
 

@@ -20,13 +20,13 @@ import polars as pl
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.bulk.job import Start, TaskId, inputs_of
+from tapedeck.streams.bulk.job import Start, TaskId, inputs_of, task_name
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import Logs, logs_of, pack, unpack, without_logs
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, short
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import spec_of
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.verdict import Begin
 from tapedeck.topics.catalogue import Layout
 
@@ -98,7 +98,7 @@ class Snapshot:
     @property
     def held(self) -> set[str]:
         """The tasks whose tables it holds."""
-        return {str(_task_of(told)) for told in self.manifest["tasks"]}
+        return {task_name(told["stage"], told["home"], told["account"]) for told in self.manifest["tasks"]}
 
     @property
     def topic_ids(self) -> dict[str, bytes]:
@@ -140,7 +140,7 @@ class Snapshot:
                     remedy=_DAMAGED,
                 )
 
-    def tables(self, layout: Layout) -> Iterator[Table]:
+    def tables(self, topology: Topology, layout: Layout) -> Iterator[Table]:
         """Its tables. Raises Fatal, before the first of them, where a file is not what was saved."""
         self.refuse_damaged()
         rows: dict[str, Values] = {}
@@ -148,7 +148,7 @@ class Snapshot:
             path = self.folder / f"{stage}.parquet"
             try:
                 frame = pl.read_parquet(path)
-                found = _values(frame, logs_now(spec_of(stage), self.topic_ids))
+                found = _values(frame, logs_now(topology.stage(stage), self.topic_ids))
             except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
                 raise Fatal(
                     f"{path.name} of snapshot {self.name} cannot be read: {error}",
@@ -163,7 +163,7 @@ class Snapshot:
                 )
             rows |= found
         for told in self.manifest["tasks"]:
-            task = _task_of(told)
+            task = TaskId(topology.stage(told["stage"]), told["home"], told["account"])
             offsets = {part: told["offsets"][_told(part)] for part in inputs_of(task, layout)}
             yield Table(task, rows.get(str(task), {}), offsets, told["watermark"])
 
@@ -277,10 +277,6 @@ def _manifest_of(table: Table) -> dict[str, Any]:
         "stage": task.stage, "home": task.home, "account": task.account_id, "watermark": table.label,
         "keys": len(table.values), "offsets": {_told(part): at for part, at in sorted(table.offsets.items())},
     }  # fmt: skip
-
-
-def _task_of(told: Mapping[str, Any]) -> TaskId:
-    return TaskId(told["stage"], told["home"], told["account"])
 
 
 def _told(part: Part) -> str:

@@ -14,7 +14,6 @@ from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.logs import TopicIds
-from tapedeck.streams.topology import spec_of
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
 from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import applied_by
@@ -52,7 +51,8 @@ def begun_at(
         say(f"no snapshot of these stages stands at or before {at}: state is built from the first record on")
         return replace(place, since=time_us)
     found.refuse_other_topics(place.basis.source.topic_ids(found.topic_ids))
-    begins = {table.task: table.begin for table in found.tables(place.layout) if table.task in tasks}
+    tables = found.tables(place.topology, place.layout)
+    begins = {table.task: table.begin for table in tables if table.task in tasks}
     say(f"beginning at the snapshot {' '.join(told(found).split())}")
     for task in tasks:
         if task not in begins:
@@ -62,7 +62,7 @@ def begun_at(
 
 def ids_of(place: Place, tasks: Iterable[TaskId]) -> TopicIds:
     """The ids of the topics that offsets of ``tasks`` count in, where they are known."""
-    names = dict.fromkeys(name for task in tasks for name in spec_of(task.stage).inputs)
+    names = dict.fromkeys(name for task in tasks for name in task.spec.inputs)
     return place.basis.source.topic_ids(names)
 
 
@@ -104,7 +104,7 @@ def restore(
     snapshot.refuse_other_topics(place.basis.source.topic_ids(snapshot.topic_ids))
     source, wanted = place.basis.source, set(tasks)
     plans = []
-    for table in snapshot.tables(place.layout):
+    for table in snapshot.tables(place.topology, place.layout):
         if table.task in wanted:
             _refuse_ahead(snapshot, table, place)
             whence = f"snapshot {snapshot.name}"

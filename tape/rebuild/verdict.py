@@ -13,6 +13,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.digests import of_state
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 STATE = "state"
@@ -57,6 +58,7 @@ class Basis(NamedTuple):
     config: Config
     calendar: Calendar
     source: Source
+    topology: Topology
 
 
 class Begin(NamedTuple):

@@ -47,11 +47,11 @@ def verify_task(
         live = read_changelog(basis.source, task).values()
     applied = applied_by(basis.source, task, live)
     start = begin.start if begin else None
-    result = run_task(task, *basis, cut=applied.cut, start=start, progress=progress)
+    result = run_task(task, *basis[:3], cut=applied.cut, start=start, progress=progress)
     found = Verdict(task, result, live, applied.cut, begin)
     found.differences += table_differences(basis.source, found, applied.beyond, committed)
     found.differences += output_differences(basis, found, since)
-    found.compared = compared_in(basis.source, found)
+    found.compared = compared_in(basis.source, basis.topology, found)
     if found.differences and begin is None:
         found.differences[:0] = _cuts(basis.source, task)
     return found

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.job import Result, TaskId
+from tapedeck.streams.bulk.job import Result
 from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.bulk.task import account_task, run_task, tasks_of
 from tapedeck.streams.changelog import Changelog
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.topology import spec_of
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
@@ -36,20 +36,22 @@ class Rebuilt:
         return {name: rows.hexdigest() for name, rows in self.outputs.items()} | {"state": self.state}
 
 
-def rebuild_stage(name: str, source: Source, config: Config, calendar: Calendar) -> Rebuilt:
+def rebuild_stage(spec: StageSpec, source: Source, config: Config, calendar: Calendar) -> Rebuilt:
     """A market stage from its source topics."""
-    tasks = tasks_of([name], source.layout, config)
-    return _together(name, [run_task(task, config, calendar, source) for task in tasks])
+    tasks = tasks_of([spec], source.layout, config)
+    return _together(spec, [run_task(task, config, calendar, source) for task in tasks])
 
 
-def rebuild_account(account_id: str, source: Source, config: Config, calendar: Calendar) -> Rebuilt:
+def rebuild_account(
+    spec: StageSpec, account_id: str, source: Source, config: Config, calendar: Calendar
+) -> Rebuilt:
     """One account's stage from its recorded inbox: no broker, the order in which it happened."""
-    home = source.layout.partition(spec_of("account").trigger, {"account_id": account_id})
-    return _together("account", [run_task(TaskId("account", home, account_id), config, calendar, source)])
+    task = account_task(spec, account_id, source.layout)
+    return _together(spec, [run_task(task, config, calendar, source)])
 
 
-def _together(stage: str, results: Sequence[Result]) -> Rebuilt:
-    found = Rebuilt(stage, {name: Rows(TemporaryFile) for name in spec_of(stage).outputs})
+def _together(spec: StageSpec, results: Sequence[Result]) -> Rebuilt:
+    found = Rebuilt(spec.name, {name: Rows(TemporaryFile) for name in spec.outputs})
     for result in results:
         for (name, _), rows in result.outputs.items():
             found.outputs[name].absorb(rows)
@@ -65,9 +67,8 @@ def live_outputs(name: str, source: Source) -> OutputDigest:
     return of_messages(name, (message for block in blocks for message in block.messages()))
 
 
-def live_state(stage: str, source: Source) -> dict[bytes, bytes]:
+def live_state(spec: StageSpec, source: Source) -> dict[bytes, bytes]:
     """The table of a stage, from its changelog, the ``~watermark`` values left out."""
-    spec = spec_of(stage)
     found = Changelog(single=spec.scale == "single")
     for part, ends in sorted(source.ends([spec.changelog]).items()):
         for block in source.stream(part, *ends):

@@ -17,6 +17,7 @@ from tapedeck.streams.changelog import Values
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.apply import Plan, plan_task
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.tape.rebuild.rest import at_rest
@@ -56,6 +57,7 @@ class Place:
     ``since``: micros, outputs before are not compared."""
 
     cluster: Cluster
+    topology: Topology
     config: Config
     spool: Path
     begins: Mapping[TaskId, Begin] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Place:
 
     @cached_property
     def basis(self) -> Basis:
-        return Basis(self.config, xnys(), KafkaSource(self.cluster))
+        return Basis(self.config, xnys(), KafkaSource(self.cluster), self.topology)
 
     @cached_property
     def groups(self) -> KafkaGroups:
@@ -106,7 +108,7 @@ class Compute:
     def __call__(self, task: TaskId, progress: Progress) -> Report:
         began, begin = time.process_time(), self.place.begins.get(task)
         start = begin.start if begin else None
-        return self.place.report(run_task(task, *self.place.basis, start=start, progress=progress), began)
+        return self.place.report(run_task(task, *self.place.basis[:3], start=start, progress=progress), began)
 
 
 @dataclass(frozen=True)

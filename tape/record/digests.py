@@ -1,19 +1,19 @@
 """A regression tape in memory: what the rebuild driver and the sim driver leave of it, as digests."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tapedeck.connectors.recorded.format import Digest, RecordedTape
 from tapedeck.streams.blocks import Block, MemorySource
 from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import ACCOUNT, run_task, tasks_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.contract import Message, StageSpec
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks
-from tapedeck.streams.topology import MARKET_STAGES, make_account, spec_of
+from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
@@ -37,11 +37,10 @@ class Differs(NamedTuple):
         return f"{self.what}: expected {_told(self.expected)}, found {_told(self.found)}"
 
 
-def differences(expected: Left, found: Left) -> list[Differs]:
+def differences(topology: Topology, expected: Left, found: Left) -> list[Differs]:
     """Where two differ, in the order of the pipeline: the first one is where to look."""
-    stages = (*MARKET_STAGES, ACCOUNT)
-    names = [(f"topic {name}", name, True) for stage in stages for name in spec_of(stage).outputs]
-    names += [(f"table {stage}", stage, False) for stage in stages]
+    names = [(f"topic {name}", name, True) for spec in topology for name in spec.outputs]
+    names += [(f"table {spec.name}", spec.name, False) for spec in topology]
     out = []
     for what, name, is_topic in names:
         ours, theirs = ((e.topics if is_topic else e.tables).get(name) for e in (expected, found))
@@ -50,14 +49,14 @@ def differences(expected: Left, found: Left) -> list[Differs]:
     return out
 
 
-def rebuilt(tape: RecordedTape, calendar: Calendar) -> Left:
+def rebuilt(topology: Topology, tape: RecordedTape, calendar: Calendar) -> Left:
     """The rebuild driver over the tape, each stage on what the one before wrote."""
     left, held, config = Left(), list(tape.messages), tape.config
-    for stage in _stages(tape):
+    for spec in _stages(topology, tape):
         source, written = MemorySource(tape.layout, held), list[Block]()
-        rows = {name: Rows() for name in spec_of(stage).outputs}
+        rows = {name: Rows() for name in spec.outputs}
         values: dict[bytes, bytes] = {}
-        for task in tasks_of([stage], tape.layout, config):
+        for task in tasks_of([spec], tape.layout, config):
             if task.account_id is None or task.account_id in tape.manifest.accounts:
                 result = run_task(task, config, calendar, source, sink=written.append)
                 for (name, _), part in result.outputs.items():
@@ -67,30 +66,30 @@ def rebuilt(tape: RecordedTape, calendar: Calendar) -> Left:
         left.topics |= {
             name: Digest(count=len(found), sha256=found.hexdigest()) for name, found in rows.items()
         }
-        left.tables[stage] = _of_values(values)
+        left.tables[spec.name] = _of_values(values)
     return left
 
 
-def simulated(tape: RecordedTape, calendar: Calendar) -> Left:
+def simulated(topology: Topology, tape: RecordedTape, calendar: Calendar) -> Left:
     """The sim driver over the tape, without faults."""
     log = MemoryLog(tape.layout)
     for message in tape.messages:
         log.append(_wire(message))
-    tasks = {stage: list[SimTask]() for stage in _stages(tape)}
-    for task in market_tasks(log, tape.config, calendar):
-        tasks[task.spec.name].append(task)
-    for account_id in tape.manifest.accounts:
-        home = tape.layout.partition(spec_of(ACCOUNT).trigger, {"account_id": account_id})
-        stage = make_account(account_id, tape.config, calendar)
-        own = SimTask(spec_of(ACCOUNT), stage, log, (home,), only_key=account_id.encode())
-        tasks[ACCOUNT].append(own)
+    tasks = {spec: list[SimTask]() for spec in _stages(topology, tape)}
+    for task in market_tasks(topology, log, tape.config, calendar):
+        tasks[task.spec].append(task)
+    for spec in topology.accounts:
+        for account_id in tape.manifest.accounts:
+            home = tape.layout.partition(spec.trigger, {"account_id": account_id})
+            stage = make(spec, tape.config, calendar, account_id)
+            tasks[spec].append(SimTask(spec, stage, log, (home,), only_key=account_id.encode()))
     drain([task for each in tasks.values() for task in each])
     left = Left()
-    for stage_name, mine in tasks.items():
-        for name in spec_of(stage_name).outputs:
+    for spec, mine in tasks.items():
+        for name in spec.outputs:
             outputs = of_messages(name, log.messages(name))
             left.topics[name] = Digest(count=len(outputs), sha256=outputs.hexdigest())
-        left.tables[stage_name] = _of_values({k: v for task in mine for k, v in task.disk.items()})
+        left.tables[spec.name] = _of_values({k: v for task in mine for k, v in task.disk.items()})
     return left
 
 
@@ -99,10 +98,8 @@ def expected(tape: RecordedTape) -> Left:
     return Left(dict(tape.manifest.topics), dict(tape.manifest.tables))
 
 
-def _stages(tape: RecordedTape) -> Iterator[str]:
-    yield from MARKET_STAGES
-    if tape.manifest.accounts:
-        yield ACCOUNT
+def _stages(topology: Topology, tape: RecordedTape) -> tuple[StageSpec, ...]:
+    return topology.stages if tape.manifest.accounts else topology.market
 
 
 def _of_values(values: Mapping[bytes, bytes]) -> Digest:

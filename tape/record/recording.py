@@ -13,6 +13,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.sessions import Calendar, iso_utc
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import LABEL_HEADER
 from tapedeck.tape.record.digests import Differs, Left, differences, expected, rebuilt, simulated
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
@@ -21,6 +22,7 @@ _UPDATE = "if the rules changed on purpose, make its digests again with `tape re
 
 
 def record(
+    topology: Topology,
     source: Source,
     window: Window,
     config: Config,
@@ -37,7 +39,7 @@ def record(
     one whose inbox is empty.
     """
     found = cut(source, window, config, name=name, note=note, symbols=symbols, accounts=accounts)
-    return with_digests(found, calendar)
+    return with_digests(topology, found, calendar)
 
 
 def cut(
@@ -88,9 +90,9 @@ def cut(
     return RecordedTape(manifest, renumbered(messages))
 
 
-def with_digests(tape: RecordedTape, calendar: Calendar) -> RecordedTape:
+def with_digests(topology: Topology, tape: RecordedTape, calendar: Calendar) -> RecordedTape:
     """The tape with the digests that today's rules leave. Raises Fatal where they leave nothing."""
-    left = rebuilt(tape, calendar)
+    left = rebuilt(topology, tape, calendar)
     _refuse_nothing(tape, left)
     today = {
         "rules_version": RULES_VERSION,
@@ -102,15 +104,15 @@ def with_digests(tape: RecordedTape, calendar: Calendar) -> RecordedTape:
     return RecordedTape(tape.manifest.model_copy(update=today), tape.messages)
 
 
-def update(folder: Path, calendar: Calendar) -> list[Differs]:
+def update(topology: Topology, folder: Path, calendar: Calendar) -> list[Differs]:
     """Make the digests of a tape again; what they changed."""
     tape = load(folder)
-    fresh = with_digests(tape, calendar)
+    fresh = with_digests(topology, tape, calendar)
     save(folder, fresh)
-    return differences(expected(tape), expected(fresh))
+    return differences(topology, expected(tape), expected(fresh))
 
 
-def check(tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
+def check(topology: Topology, tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
     """Per driver, rebuild and sim, where the tape's digests are not those of its manifest.
 
     Raises Fatal where this version decides under other rules or another configuration than the tape's, and
@@ -124,7 +126,7 @@ def check(tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
         raise Fatal(what, value=manifest.config_digest, remedy=_UPDATE)
     _refuse_nothing(tape, expected(tape))
     return {
-        driver: differences(expected(tape), left(tape, calendar))
+        driver: differences(topology, expected(tape), left(topology, tape, calendar))
         for driver, left in (("rebuild", rebuilt), ("sim", simulated))
     }
 

@@ -5,6 +5,7 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.prefixes import DISPATCH, drop, pipelines
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE
 
 
@@ -35,7 +36,7 @@ def purge(into: Cluster, database_url: str) -> int:
     """
     if not into.prefix:
         raise Fatal("only a prefix can be removed", remedy="name it with --into")
-    owned = pipelines(into, database_url).get(into.prefix)
+    owned = pipelines(topology_in_use(), into, database_url).get(into.prefix)
     if owned is None:
         return 0
     drop(owned, into, database_url)

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Phase, iso_date, xnys
 from tapedeck.streams.stages.account.rules.gate_types import KillState
-from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
@@ -44,7 +44,6 @@ from tapedeck.tape.replay.shadow import demand_nothing_sent, shadowed
 from tapedeck.tape.timed import timed
 
 CONFIG, MARKET = "tapedeck.toml", "market"
-MARKED = tuple(name for stage in MARKET_STAGES for name in watermarked(spec_of(stage).outputs))
 _AGAIN_S = 0.2
 
 
@@ -53,6 +52,7 @@ class Wanted:
     """What to replay, and where to. ``config`` is the one in force; its accounts become shadows. Without a
     ``database_url`` no dispatcher runs."""
 
+    topology: Topology
     live: Cluster
     into: Cluster
     config: Config
@@ -110,7 +110,7 @@ class Replay:
             opening.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
             origin = Origin("replay", code_version(), self.config.digest)
-            self._writer = opening.enter_context(closing(KafkaLogWriter(wanted.into, origin, linger_ms=5)))
+            self._writer = opening.enter_context(KafkaLogWriter(wanted.into, origin, linger_ms=5))
             self._open = opening.pop_all()
         return self
 
@@ -236,7 +236,8 @@ class Replay:
     @contextmanager
     def _following(self, stages: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
         """Waits for minutes of the replay, and looks after the workers meanwhile."""
-        with Follower(self.wanted.into, MARKED, stages=stages, meanwhile=self._supervisor.watch) as follower:
+        marked, watch = self.wanted.topology.marked, self._supervisor.watch
+        with Follower(self.wanted.into, marked, stages=stages, meanwhile=watch) as follower:
             yield follower.wait_for
 
     def _rest_until(self, due: float) -> None:

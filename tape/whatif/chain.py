@@ -1,15 +1,14 @@
 """The market stages over recorded topics under another configuration, what they write on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tapedeck.streams.bulk.job import Job, TaskId
 from tapedeck.streams.bulk.shell import run_in_shell
 from tapedeck.streams.bulk.task import run_task, tasks_of
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Row, Step, Values
+from tapedeck.streams.contract import Batch, Row, StageSpec, Step, Values
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.watchlist.stage import WatchlistStage
-from tapedeck.streams.topology import spec_of
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.spill import Shelf
@@ -17,12 +16,12 @@ from tapedeck.tape.whatif.spill import Shelf
 _ORIGIN = "whatif"
 
 
-def run_stages(stages: list[str], config: Config, calendar: Calendar, source: Chained) -> None:
+def run_stages(stages: Iterable[StageSpec], config: Config, calendar: Calendar, source: Chained) -> None:
     """Run ``stages`` in the topology's order; what they write takes the place of what was recorded."""
-    for stage in stages:
-        for name in spec_of(stage).outputs:
+    for spec in stages:
+        for name in spec.outputs:
             source.replace(name)
-        for task in tasks_of([stage], source.layout, config):
+        for task in tasks_of([spec], source.layout, config):
             origin = Origin(_ORIGIN, "", config.digest)
             run_task(task, config, calendar, source, sink=source.take, origin=origin)
 
@@ -63,23 +62,25 @@ class _Pinned:
         return self._values.items()
 
 
-def lists_before(config: Config, calendar: Calendar, source: Chained) -> Shelf:
+def lists_before(spec: StageSpec, config: Config, calendar: Calendar, source: Chained) -> Shelf:
     """The list before each watermark, by its label, from the recorded scores; ``source`` takes the places."""
     stage = PinnedList(WatchlistStage(config, calendar))
-    _run_list(stage, source, config)
+    _run_list(spec, stage, source, config)
     return stage.seen
 
 
-def run_pinned_list(config: Config, calendar: Calendar, source: Chained, before: Shelf) -> None:
+def run_pinned_list(
+    spec: StageSpec, config: Config, calendar: Calendar, source: Chained, before: Shelf
+) -> None:
     """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
-    _run_list(PinnedList(WatchlistStage(config, calendar), before), source, config)
+    _run_list(spec, PinnedList(WatchlistStage(config, calendar), before), source, config)
 
 
-def _run_list(stage: PinnedList, source: Chained, config: Config) -> None:
-    for name in spec_of("watchlist").outputs:
+def _run_list(spec: StageSpec, stage: PinnedList, source: Chained, config: Config) -> None:
+    for name in spec.outputs:
         source.replace(name)
     job = Job(
-        TaskId("watchlist", 0),
+        TaskId(spec, 0),
         source,
         cut=None,
         start=None,

@@ -16,9 +16,6 @@ from tapedeck.tape.whatif.places import Places
 from tapedeck.tape.whatif.spill import Shelf
 from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
 
-_STAGES = ["features", "scores", "watchlist", "signals"]
-_FIRST = {"features": 0, "scores": 1, "signals": 3}
-
 
 class Variant:
     """What single decisions come to with only some parameters changed, all state before them as recorded."""

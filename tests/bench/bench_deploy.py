@@ -25,6 +25,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.logins import Logins
 from tapedeck.tape.local.places import cache_dir, free_port, say
@@ -50,7 +51,7 @@ LOGINS = {
 
 def wanted(layout: Layout) -> dict[str, Rights]:
     """The principals of this deployment: one for each process, one for who looks and one for who keeps it."""
-    table = principals(layout, [ACCOUNT])
+    table = principals(TOPOLOGY, layout, [ACCOUNT])
     found = {name: table[name] for name in (INGEST, OPERATOR, ADMIN)}
     for kinds in LOGINS.values():
         rights = Rights()

@@ -16,7 +16,6 @@ import gc
 import tempfile
 import threading
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +34,8 @@ from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.stages.account.rules.orders import OrderState
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.play import MARKED
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
@@ -207,8 +206,8 @@ def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
 
     stages = (f"dispatch-{ACCOUNT}",)
     with (
-        closing(KafkaLogWriter(local.cluster, Origin("bench", "0", ""))) as writer,
-        Follower(local.cluster, MARKED, stages=stages) as follower,
+        KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
+        Follower(local.cluster, TOPOLOGY.marked, stages=stages) as follower,
         Watch(local.cluster) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs

@@ -14,6 +14,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.streams.bulk.job import Sink
 from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.peer import Told, rules, tell
 
@@ -26,7 +27,7 @@ def rebuilt(source: KafkaSource, *, sink: Sink | None = None, most: int | None =
     config, calendar = rules()
     cut = None if most is None else {("bars", part): most for part in range(source.layout.partitions("bars"))}
     found = Rows()
-    for task in tasks_of([STAGE], source.layout, config):
+    for task in tasks_of([TOPOLOGY.stage(STAGE)], source.layout, config):
         result = run_task(task, config, calendar, source, cut=cut, sink=sink)
         for part, rows in sorted(result.outputs.items()):
             if part[0] == topic(STAGE).name:

@@ -5,12 +5,11 @@ from collections import Counter
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.chain import run_stages
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.topics.catalogue import Layout
 from tests.bench.year_tape import year_blocks
-
-_STAGES = ["features", "scores", "watchlist", "signals"]
 
 
 def recorded_year(sessions: int, config: Config) -> Chained:
@@ -23,5 +22,5 @@ def recorded_year(sessions: int, config: Config) -> Chained:
     for block in year_blocks(layout, sessions):
         recorded.take(block.placed_at(written[block.part]))
         written[block.part] += len(block)
-    run_stages(_STAGES, config, xnys(), recorded)
+    run_stages(TOPOLOGY.market, config, xnys(), recorded)
     return recorded

@@ -5,6 +5,7 @@ from functools import cache
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.live import Workers, eventually, last_minute, until_label
 from tests.sim.tapes import run_clean, small_tape, written
@@ -39,7 +40,7 @@ def check_clean(workers: Workers) -> None:
         f"{len(outputs)} features are not a clean run's"
     )
     eventually(
-        lambda: of_state(live_state("features", source)) == clean_digests()["state"],
+        lambda: of_state(live_state(TOPOLOGY.stage("features"), source)) == clean_digests()["state"],
         "the state of a clean run",
         20,
     )

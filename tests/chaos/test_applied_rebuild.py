@@ -15,6 +15,7 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.rebuild.apply import apply_group
@@ -79,8 +80,8 @@ def worked(workers: Workers) -> None:
 
 
 def applied(workers: Workers, nth: int | None = None) -> None:
-    place = Place(workers.cluster, CONFIG, Path())
-    tasks = tasks_for(["features"], workers.layout, CONFIG, None)
+    place = Place(workers.cluster, TOPOLOGY, CONFIG, Path())
+    tasks = tasks_for(TOPOLOGY, ["features"], workers.layout, CONFIG, None)
     plans = run(Prepare(place), place, tasks, 1, "test")
     target, group = Dying(workers, nth), place.group(tasks[0])
     eventually(lambda: not target.members(group), "an empty group", 20)
@@ -90,7 +91,7 @@ def applied(workers: Workers, nth: int | None = None) -> None:
 def damage(workers: Workers) -> str:
     """Change one byte of a stored window, as its newest changelog record; gives its key."""
     with KafkaSource(workers.cluster) as source:
-        values = read_changelog(source, TaskId("features", 1)).values()
+        values = read_changelog(source, TaskId(TOPOLOGY.stage("features"), 1)).values()
     (partition, key), value = max((at, v) for at, v in values.items() if at[1] != b"~watermark")
     epoch, cursors, body, _ = unpack(value)
     other = pack(epoch, cursors, body[:-9] + bytes([body[-9] ^ 64]) + body[-8:])

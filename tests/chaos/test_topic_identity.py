@@ -16,6 +16,7 @@ from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.streams.digests import of_state
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_state
 from tests.chaos.clean import MINUTES, a_log, check_clean, clean_digests
 from tests.chaos.test_hole_in_log import committed, delete_up_to
@@ -42,7 +43,7 @@ def another_state() -> str:
 
 
 def state(workers: Workers) -> str:
-    return of_state(live_state("features", KafkaSource(workers.cluster)))
+    return of_state(live_state(TOPOLOGY.stage("features"), KafkaSource(workers.cluster)))
 
 
 def applied(workers: Workers) -> subprocess.Popen[bytes]:
@@ -82,7 +83,7 @@ def test_a_topic_made_anew_stops_live_start_and_verify_and_its_remedy_applies_wh
     workers: Workers,
 ) -> None:
     live = applied(workers)
-    values = live_state("features", KafkaSource(workers.cluster)).values()
+    values = live_state(TOPOLOGY.stage("features"), KafkaSource(workers.cluster)).values()
     before = describe_ids(workers.cluster, ["bars"])["bars"]
     assert before is not None
     assert {unpack(value).logs[0] for value in values} == {before.topic_id}

@@ -6,6 +6,7 @@ import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_outputs, rebuild_stage
 from tests.chaos.clean import MINUTES, a_log
 from tests.conftest import Broker
@@ -39,7 +40,7 @@ def test_the_second_worker_takes_no_partition_and_takes_over_when_the_first_is_k
         until_label(pair[0], "scores", last_minute(small_tape(), MINUTES))
         assert OWNS in pair[1 - owner].log_of("scores")
         source = KafkaSource(*where)
-        rebuilt = rebuild_stage("scores", source, CONFIG, xnys()).outputs["scores"]
+        rebuilt = rebuild_stage(TOPOLOGY.stage("scores"), source, CONFIG, xnys()).outputs["scores"]
         assert len(rebuilt) > 0
         assert live_outputs("scores", source).hexdigest() == rebuilt.hexdigest()
     finally:

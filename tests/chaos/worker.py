@@ -20,7 +20,8 @@ from tapedeck.agents.app import StageApp
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import Settings, from_environment
-from tapedeck.connectors.kafka.principals import market_stage
+from tapedeck.connectors.kafka.principals import worker
+from tapedeck.streams.stages.topology import TOPOLOGY
 
 
 def _kill() -> None:
@@ -96,7 +97,7 @@ def main() -> None:
     if os.environ.get("TAPE_TEST_LOSE"):
         consumer.TapeConsumer = _Losing  # type: ignore[misc]
     stages, settings = sys.argv[1:], from_environment()
-    rights = reduce(or_, (market_stage(name, settings.layout) for name in stages))
+    rights = reduce(or_, (worker(TOPOLOGY.stage(name), settings.layout) for name in stages))
     run(settings, [partial(_agent, name) for name in stages], rights)
 
 

@@ -12,6 +12,7 @@ from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.merge import Part
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
@@ -46,9 +47,11 @@ def _commit(groups: KafkaGroups, layout: Layout) -> None:
     """Commit what the run's tasks had committed."""
     run, offsets = morning(), defaultdict[str, dict[Part, int]](dict)
     for task in run.stages:
-        offsets[group_of(TaskId(task.spec.name, task.home), layout)] |= task.committed
+        offsets[group_of(TaskId(task.spec, task.home), layout)] |= task.committed
     for each in run.dispatchers:
         home = layout.partition("account_inbox", {"account_id": each.account_id})
-        offsets[group_of(TaskId("account", home, each.account_id), layout)] |= each.task.committed
+        offsets[group_of(TaskId(TOPOLOGY.stage("account"), home, each.account_id), layout)] |= (
+            each.task.committed
+        )
     for group, at in offsets.items():
         groups.commit(group, at)

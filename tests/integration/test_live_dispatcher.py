@@ -25,6 +25,7 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database
@@ -86,12 +87,12 @@ class Floor:
         return {name: of_messages(name, read_topic(*read, name)) for name in OUTPUTS}
 
     def live_digests(self) -> dict[str, str]:
-        state = live_state("account", KafkaSource(self.workers.cluster))
+        state = live_state(TOPOLOGY.stage("account"), KafkaSource(self.workers.cluster))
         return {n: digest.hexdigest() for n, digest in self.live().items()} | {"state": of_state(state)}
 
     def rebuilt_digests(self) -> dict[str, str]:
         source = KafkaSource(self.workers.cluster)
-        return rebuild_account(ACCOUNT, source, CONFIG, xnys()).digests()
+        return rebuild_account(TOPOLOGY.account, ACCOUNT, source, CONFIG, xnys()).digests()
 
     def sim_digests(self) -> dict[str, str]:
         log = MemoryLog(self.workers.layout)

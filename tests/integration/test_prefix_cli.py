@@ -12,6 +12,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.connectors.postgres.database import connect, upgrade
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.prefixes import pipelines
 from tapedeck.topics.catalogue import CATALOGUE, Layout
@@ -54,8 +55,8 @@ def test_prefix_is_dropped_whole_where_nobody_works(
     dropped = CliRunner().invoke(app, ["prefix", "drop", prefix, "--yes", *where])
     assert dropped.exit_code == 0, dropped.output
     assert f"dropped {prefix}: {len(CATALOGUE)} topics, 1 groups" in dropped.output
-    assert prefix not in pipelines(cluster, postgres.url)
-    assert pipelines(cluster, postgres.url)[beside.prefix].tables > 0, "the one beside it is whole"
+    assert prefix not in pipelines(TOPOLOGY, cluster, postgres.url)
+    assert pipelines(TOPOLOGY, cluster, postgres.url)[beside.prefix].tables > 0, "the one beside it is whole"
     with connect(postgres.url, role=None) as connection:
         left = "SELECT count(*) FROM pg_namespace WHERE nspname = %s"
         assert connection.execute(left, (prefix,)).fetchone() == (0,)

@@ -16,17 +16,18 @@ from tapedeck.schemas import codec
 from tapedeck.schemas.errors import TapeError
 from tapedeck.schemas.ids import REGISTRY_VARIABLE
 from tapedeck.streams.frame import unpack
-from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import USER_ERROR, app
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.conftest import Broker
 from tests.live import Workers, last_minute, until_label
 from tests.registry import Registry, running
 from tests.sim.tapes import CONFIG, small_tape, written
+from tests.support import MARKET_STAGES
 
 pytestmark = pytest.mark.integration
 MINUTES = slice(60, 110)
-OUTPUTS = [name for stage in MARKET_STAGES for name in spec_of(stage).outputs]
+OUTPUTS = [name for spec in TOPOLOGY.market for name in spec.outputs]
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def digests(workers: Workers, layout_prefix: str) -> dict[str, object]:
     with KafkaSource(workers.cluster.under(layout_prefix)) as source:
         found: dict[str, object] = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
         for stage in MARKET_STAGES:  # the ids of topics are another prefix's
-            values = live_state(stage, source).items()
+            values = live_state(TOPOLOGY.stage(stage), source).items()
             found[f"{stage} state"] = {key: unpack(value)._replace(logs={}) for key, value in values}
         return found
 
@@ -76,7 +77,16 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
     worker.wait(20)
     live = digests(workers, prefix)
 
-    code, told = tape(workers, "snapshot", "save", "noon", *MARKET_STAGES, "--verify", "--workers", "1")
+    code, told = tape(
+        workers,
+        "snapshot",
+        "save",
+        "noon",
+        *MARKET_STAGES,
+        "--verify",
+        "--workers",
+        "1",
+    )
     assert code == 0, told
     assert "noon" in tape(workers, "snapshot", "list")[1]
     code, told = tape(workers, "snapshot", "restore", "noon", "scores", "signals")
@@ -93,7 +103,15 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
 
     started = time.monotonic()
     goes_on = workers.start(*MARKET_STAGES, disk="beside", extra={"TAPE_PREFIX": beside})
-    verified = ("rebuild", *MARKET_STAGES, "--verify", "--prefix", beside, "--workers", "1")
+    verified = (
+        "rebuild",
+        *MARKET_STAGES,
+        "--verify",
+        "--prefix",
+        beside,
+        "--workers",
+        "1",
+    )
     code, told = tape(workers, *verified)
     assert code == 0 and "EQUAL" in told, told
     assert goes_on.poll() is None

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from tapedeck.connectors.recorded.format import load, save
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import iso_utc, xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.record.recording import record
 from tests.integration.conftest import Recorded
@@ -46,7 +47,7 @@ def test_a_window_of_a_cluster_is_the_same_tape_as_one_of_memory(tmp_path: Path)
     said = run(*window_words, "--symbols", "AMD, WMT", "--account", "large", "--out", str(out))
     assert f"{iso_utc(START)} to {iso_utc(END)}" in said and " kB" in said
     memory = record(
-        source(), window(), CONFIG, xnys(), name="bug", symbols=("AMD", "WMT"), accounts=("large",)
+        TOPOLOGY, source(), window(), CONFIG, xnys(), name="bug", symbols=("AMD", "WMT"), accounts=("large",)
     )
     save(tmp_path / "memory", memory)
     assert load(out) == load(tmp_path / "memory")

@@ -20,7 +20,7 @@ from tapedeck.streams.bulk.task import tasks_of
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.stages.account.rules.orders import OrderState
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
@@ -71,8 +71,8 @@ def production(recorded: Recorded) -> tuple[Mapping[Part, tuple[int, int]], list
     """Every topic's ends, and what every group of the pipeline has committed and who is in it."""
     bounds = ends_of(recorded.cluster, NAMES)
     groups, found = KafkaGroups(recorded.cluster), list[object]()
-    for task in tasks_of([spec.name for spec in TOPOLOGY], recorded.layout, CONFIG):
-        parts = [part for part in bounds if part[0] in spec_of(task.stage).inputs]
+    for task in tasks_of(TOPOLOGY, recorded.layout, CONFIG):
+        parts = [part for part in bounds if part[0] in task.spec.inputs]
         group = group_of(task, recorded.layout)
         found.append((group, groups.committed(group, parts), groups.members(group)))
     return bounds, found

@@ -17,6 +17,7 @@ from tapedeck.connectors.kafka.principals import principals
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local.secured import INTERNAL
 from tapedeck.topics.catalogue import Layout
 from tests.secured import ADDED, SecuredKafka
@@ -35,7 +36,7 @@ def granted(secured: SecuredKafka, prefix: str) -> Iterator[str]:
     """A prefix whose topics are there, and whose rights are granted as the table says."""
     layout = Layout(prefix)
     ensure(secured.cluster(ADMIN, prefix))
-    table = principals(layout, ["main"])
+    table = principals(TOPOLOGY, layout, ["main"])
     write_acls(
         secured.server.cluster, {f"User:{name}": grants_of(each, layout) for name, each in table.items()}
     )
@@ -69,7 +70,7 @@ def test_a_process_writes_its_own_topics_and_no_others(secured: SecuredKafka, gr
 
 
 def test_rights_are_there_or_named_with_whom_they_lack(secured: SecuredKafka, granted: str) -> None:
-    table = principals(Layout(granted), ["main"])
+    table = principals(TOPOLOGY, Layout(granted), ["main"])
     for user in ("features", "signals", "dispatch-main", "sink", "operator"):
         demand_rights(secured.cluster(user, granted), table[user])
     with pytest.raises(Fatal) as raised:

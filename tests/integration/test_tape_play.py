@@ -22,6 +22,7 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import Layout, topic
@@ -39,7 +40,7 @@ def layout(kafka: Broker, prefix: str) -> Layout:
     return layout
 
 
-def short_tape(minutes: int = 6) -> Tape:
+def short_tape(TOPOLOGY, minutes: int = 6) -> Tape:
     whole = generate(3, symbols=("AMD", "BAC", "ORCL"))
     return replace(whole, minutes=whole.minutes[5 : 5 + minutes])
 
@@ -56,7 +57,7 @@ def play(kafka: Broker, layout: Layout, tape: Tape) -> int:
 def test_watermarks_are_read_back_and_a_second_play_goes_on_where_the_first_ended(
     kafka: Broker, layout: Layout
 ) -> None:
-    tape = short_tape()
+    tape = short_tape(TOPOLOGY)
     assert set(last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES).values()) == {None}
     first_part = replace(tape, minutes=tape.minutes[:4])
     assert play(kafka, layout, first_part) == 4
@@ -97,7 +98,7 @@ def test_a_second_session_goes_on_behind_the_first_and_nothing_is_written_twice(
 
 
 def test_the_last_watermark_is_found_behind_many_records(kafka: Broker, layout: Layout) -> None:
-    tape = short_tape(1)
+    tape = short_tape(TOPOLOGY, 1)
     writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), ORIGIN)
     writer.watermark("bars", tape.first_live)
     for body in tape.history:

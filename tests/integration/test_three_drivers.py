@@ -22,19 +22,19 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.topology import MARKET_STAGES, spec_of, watermarked
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import label_of, readable_label
 from tapedeck.tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
 from tests.live import Workers, eventually, last_minute
 from tests.sim.paths import wire
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
-from tests.support import shared
+from tests.support import MARKET_STAGES, shared
 from tests.tapes import HERE
 
 pytestmark = pytest.mark.integration
-OUTPUTS = {name: stage for stage in MARKET_STAGES for name in spec_of(stage).outputs}
-MARKED = watermarked(tuple(OUTPUTS))
+OUTPUTS = {name: spec.name for spec in TOPOLOGY.market for name in spec.outputs}
+MARKED = TOPOLOGY.marked
 PATIENCE_S = 120.0
 TERM_S = 20.0
 LIVE = ("revisions_and_inserted_bars", "session_edge_with_a_gap", "signal_morning_of_two_accounts")
@@ -61,7 +61,7 @@ def rebuilt_digests(source: KafkaSource) -> dict[str, str]:
     """The rebuild driver, each stage over what live has written of its inputs."""
     found = {}
     for stage in MARKET_STAGES:
-        digests = rebuild_stage(stage, source, CONFIG, xnys()).digests()
+        digests = rebuild_stage(TOPOLOGY.stage(stage), source, CONFIG, xnys()).digests()
         found |= {f"{stage} state" if name == "state" else name: value for name, value in digests.items()}
     return found
 
@@ -69,7 +69,9 @@ def rebuilt_digests(source: KafkaSource) -> dict[str, str]:
 def live_digests(source: KafkaSource) -> dict[str, str]:
     """What the live driver's topics and changelogs hold."""
     found = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
-    return found | {f"{stage} state": of_state(live_state(stage, source)) for stage in MARKET_STAGES}
+    return found | {
+        f"{stage} state": of_state(live_state(TOPOLOGY.stage(stage), source)) for stage in MARKET_STAGES
+    }
 
 
 def follow(workers: Workers, label: int, names: tuple[str, ...] = MARKED) -> None:
@@ -84,7 +86,8 @@ def check(workers: Workers, log: MemoryLog, label: int) -> None:
     follow(workers, label)
     eventually(
         lambda: all(
-            of_state(live_state(stage, source)) == expected[f"{stage} state"] for stage in MARKET_STAGES
+            of_state(live_state(TOPOLOGY.stage(stage), source)) == expected[f"{stage} state"]
+            for stage in MARKET_STAGES
         ),
         "the state that the sim driver has",
         30,
@@ -129,12 +132,18 @@ def test_live_workers_leave_the_digests_of_the_regression_tapes(
 
 def agrees_with_its_manifest(tape: RecordedTape, live: Workers) -> None:
     follow(live, max(filter(None, map(readable_label, tape.messages))))
-    due, tables = tape.manifest, {stage: tape.manifest.tables[stage].sha256 for stage in MARKET_STAGES}
+    due, tables = (
+        tape.manifest,
+        {stage: tape.manifest.tables[stage].sha256 for stage in MARKET_STAGES},
+    )
     with KafkaSource(live.cluster) as source:
         for name in OUTPUTS:
             assert live_outputs(name, source).hexdigest() == due.topics[name].sha256, (due.name, name)
         eventually(
-            lambda: {stage: of_state(live_state(stage, source)) for stage in MARKET_STAGES} == tables,
+            lambda: (
+                {stage: of_state(live_state(TOPOLOGY.stage(stage), source)) for stage in MARKET_STAGES}
+                == tables
+            ),
             f"the tables of {due.name}",
             30,
         )

@@ -16,6 +16,7 @@ from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic,
 from tapedeck.connectors.kafka.transactions import open_transactions
 from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.schemas.codec import encode
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import watermark_wires
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.recording import read_recording
@@ -178,9 +179,9 @@ def test_an_end_of_control_records_and_aborted_ones_is_an_end_for_every_command(
     producer.flush(30)
     producer.abort_transaction(30)
 
-    read_recording(cluster)  # loads the kernels
+    read_recording(TOPOLOGY, cluster)  # loads the kernels
     started = time.monotonic()
-    recording = read_recording(cluster)
+    recording = read_recording(TOPOLOGY, cluster)
     assert len(recording.bodies(NAME)) == recording[NAME].records == 3
     assert set(last_watermarks(cluster, (NAME,)).values()) == {OPEN + 2 * MINUTE}
     assert time.monotonic() - started < AT_ONCE_S

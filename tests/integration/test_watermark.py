@@ -13,6 +13,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tests.chaos.clean import a_log
 from tests.conftest import Broker
@@ -49,7 +50,7 @@ def produce(cluster: Cluster, **settings: str) -> list[int]:
 
 def features(cluster: Cluster) -> dict[str, str]:
     with KafkaSource(cluster) as source:
-        found = rebuild_stage("features", source, CONFIG, xnys())
+        found = rebuild_stage(TOPOLOGY.stage("features"), source, CONFIG, xnys())
         return found.digests() | {"refused": str(found.counts["NO_WATERMARK"])}
 
 

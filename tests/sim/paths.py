@@ -15,7 +15,8 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
-from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import make
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.sim import Simulation
@@ -25,7 +26,7 @@ from tests.sim.tapes import small_tape
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"
-OUTPUTS = spec_of("account").outputs
+OUTPUTS = TOPOLOGY.stage("account").outputs
 UNTIL = 160  # minutes: two planted moves, an option and a stock, lie before
 ORDERED_AT = 109  # the minute whose bar signals the first of them
 
@@ -33,13 +34,13 @@ ORDERED_AT = 109  # the minute whose bar signals the first of them
 @cache
 def whole_day() -> Simulation:
     """The default synthetic day, whole."""
-    return Simulation(generate(), CONFIG).play()
+    return Simulation(TOPOLOGY, generate(), CONFIG).play()
 
 
 @cache
 def morning() -> Simulation:
     """Five symbols until after the second planted move."""
-    return Simulation(cut(small_tape(), slice(UNTIL)), CONFIG).play().rest(2)
+    return Simulation(TOPOLOGY, cut(small_tape(), slice(UNTIL)), CONFIG).play().rest(2)
 
 
 def cut(tape: Tape, *windows: slice) -> Tape:
@@ -75,8 +76,8 @@ def wire(message: Message) -> Wire:
 def account_task(log: MemoryLog, account: str, config: Config = CONFIG) -> SimTask:
     """The account stage of one account over the inbox in ``log``, without a dispatcher."""
     home = Layout().partition(INBOX, {"account_id": account})
-    stage = make_account(account, config, xnys())
-    return SimTask(spec_of("account"), stage, log, (home,), only_key=account.encode())
+    stage = make(TOPOLOGY.account, config, xnys(), account)
+    return SimTask(TOPOLOGY.stage("account"), stage, log, (home,), only_key=account.encode())
 
 
 def by_minute(log: MemoryLog, name: str) -> dict[int, list[Wire]]:

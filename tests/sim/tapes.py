@@ -8,6 +8,7 @@ from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.topics.catalogue import Layout
 
 SOURCES = ("bars", "quotes", "universe")
@@ -42,6 +43,6 @@ def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | Non
 
 def run_clean(log: MemoryLog, config: Config = CONFIG) -> list[SimTask]:
     """Run the market stages without faults."""
-    tasks = market_tasks(log, config, xnys())
+    tasks = market_tasks(TOPOLOGY, log, config, xnys())
     drain(tasks)
     return tasks

@@ -15,14 +15,15 @@ from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.topology import make_stage
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import definition_of, make
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.sim.paths import CONFIG
 from tests.sim.tapes import run_clean, small_tape, written
 
-COLUMNAR = ("features", "scores", "signals")
+COLUMNAR = [spec for spec in TOPOLOGY if definition_of(spec).columnar is not None]
 NAMES = ("bars", "features", "memberships")
 SEEDS = 12
 ODDITIES = (
@@ -126,7 +127,7 @@ class OddLog:
 
 
 def in_shell(task: TaskId, source: MemorySource) -> Result:
-    stage = make_stage(task.stage, CONFIG, xnys())
+    stage = make(task.spec, CONFIG, xnys())
     origin = Origin("rebuild", "", CONFIG.digest)
     job = Job(task, source, cut=None, start=None, sink=None, progress=None, origin=origin, ingest_us=0)
     return run_in_shell(job, stage)

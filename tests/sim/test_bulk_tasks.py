@@ -16,11 +16,12 @@ from tapedeck.streams.frame import unpack
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
-from tapedeck.streams.topology import MARKET_STAGES, TOPOLOGY
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 from tests.sim.paths import CONFIG, morning
 from tests.sim.tapes import run_clean, small_tape, written
+from tests.support import MARKET_STAGES
 
 MINUTES = slice(0, 200)
 
@@ -65,7 +66,7 @@ def assert_same(result: Result, log: MemoryLog) -> None:
 def test_a_market_stage_gives_what_the_sim_driver_gives(stage: str) -> None:
     log, tasks = clean()
     written_rows = 0
-    for task in tasks_of([stage], log.layout, CONFIG):
+    for task in tasks_of([TOPOLOGY.stage(stage)], log.layout, CONFIG):
         result = run_task(task, CONFIG, xnys(), source_of(log))
         assert_same(result, log)
         assert result.values == table_of(tasks, task)
@@ -77,7 +78,7 @@ def test_a_market_stage_gives_what_the_sim_driver_gives(stage: str) -> None:
 
 def test_every_account_gives_what_its_dispatcher_wrote() -> None:
     log = morning().log
-    tasks = tasks_of(["account"], log.layout, CONFIG)
+    tasks = tasks_of([TOPOLOGY.stage("account")], log.layout, CONFIG)
     assert [task.account_id for task in tasks] == [account.account_id for account in CONFIG.accounts]
     for task in tasks:
         result = run_task(task, CONFIG, xnys(), source_of(log))
@@ -88,7 +89,7 @@ def test_every_account_gives_what_its_dispatcher_wrote() -> None:
 @pytest.mark.parametrize("stage", MARKET_STAGES)
 def test_a_sink_gets_the_records_and_watermarks_that_the_sim_driver_wrote(stage: str) -> None:
     log, _ = clean()
-    for task in tasks_of([stage], log.layout, CONFIG):
+    for task in tasks_of([TOPOLOGY.stage(stage)], log.layout, CONFIG):
         blocks: dict[tuple[str, int], list[Block]] = defaultdict(list)
         result = run_task(
             task, CONFIG, xnys(), source_of(log), sink=lambda b, mine=blocks: mine[b.part].append(b)
@@ -117,7 +118,7 @@ def told(message: Message) -> tuple[object, ...]:
 def test_a_task_goes_on_from_where_another_stopped(stage: str) -> None:
     log, tasks = clean()
     source = source_of(log)
-    for task in tasks_of([stage], log.layout, CONFIG):
+    for task in tasks_of([TOPOLOGY.stage(stage)], log.layout, CONFIG):
         ends = source.ends({name for spec in TOPOLOGY if spec.name == stage for name in spec.inputs})
         half = run_task(task, CONFIG, xnys(), source, cut={p: end // 2 for p, (_, end) in ends.items()})
         rest = run_task(task, CONFIG, xnys(), source, start=Start(half.values, half.applied))
@@ -130,7 +131,7 @@ def test_a_task_goes_on_from_where_another_stopped(stage: str) -> None:
 @pytest.mark.parametrize("stage", MARKET_STAGES)
 def test_repeats_of_what_a_value_has_seen_change_nothing(stage: str) -> None:
     log, tasks = clean()
-    for task in tasks_of([stage], log.layout, CONFIG):
+    for task in tasks_of([TOPOLOGY.stage(stage)], log.layout, CONFIG):
         whole = run_task(task, CONFIG, xnys(), source_of(log))
         again = run_task(task, CONFIG, xnys(), source_of(log), start=Start(whole.values))
         assert {k: unpack(v).body for k, v in again.values.items() if k[1] != WATERMARK_KEY} == {

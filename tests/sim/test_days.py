@@ -13,7 +13,7 @@ from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sessions import iso_date, xnys
 from tapedeck.streams.sim.task import drain
-from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.recording import cut as record
 from tapedeck.tape.sim import Simulation
 from tests.sim.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
@@ -30,7 +30,7 @@ UNTIL = 160
 @cache
 def three_days() -> Simulation:
     first, *later = _tapes()
-    return Simulation(first, CONFIG).play(*later).rest(2)
+    return Simulation(TOPOLOGY, first, CONFIG).play(*later).rest(2)
 
 
 @cache
@@ -59,7 +59,7 @@ def test_nothing_is_a_dead_letter_or_late_and_no_event_id_has_two_bodies() -> No
     run = three_days()
     assert list(run.log.messages("dead_letters")) == []
     assert bodies(run.log, "bars.late") == []
-    outputs = (name for stage in MARKET_STAGES for name in spec_of(stage).outputs)
+    outputs = (name for spec in TOPOLOGY.market for name in spec.outputs)
     for name in ("bars", "quotes", "universe", INBOX, *OUTPUTS, *outputs):
         assert not run.outputs(name).conflicts, name
 
@@ -83,7 +83,7 @@ def test_stages_and_accounts_computed_again_are_those_that_ran_day_by_day() -> N
     run = three_days()
     again = copied(run.log, "bars", "quotes", "universe")
     run_clean(again, CONFIG)
-    for name in (name for stage in MARKET_STAGES for name in spec_of(stage).outputs):
+    for name in (name for spec in TOPOLOGY.market for name in spec.outputs):
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name
     log = copied(run.log, INBOX)
     tasks = {account: account_task(log, account, CONFIG) for account in ACCOUNTS}

@@ -13,6 +13,7 @@ from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.orders import IN_DOUBT, TERMINAL, OrderState
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim import Chaos, Simulation
 from tests.sim.paths import (
     ACCOUNTS,
@@ -48,7 +49,7 @@ class Replayed(Simulation):
     """The dispatchers of a run over the signals that the stages once gave: the minutes around the orders."""
 
     def __init__(self, *windows: slice, **options: Any) -> None:
-        super().__init__(cut(small_tape(), *(windows or AROUND)), CONFIG, **options)
+        super().__init__(TOPOLOGY, cut(small_tape(), *(windows or AROUND)), CONFIG, **options)
         self._recorded = {name: by_minute(morning().log, name) for name in ("features", "signals")}
 
     def _run_stages(self, label: int) -> None:

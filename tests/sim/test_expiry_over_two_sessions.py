@@ -15,6 +15,7 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import watermark_wires
 from tapedeck.topics.catalogue import Layout
 from tests.paper import CALL, CLOSE, TEN, TODAY_CALL, TinyMarket, exchange, order
@@ -39,7 +40,7 @@ class Days:
             control(EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=TEN),
         )
         self.dispatcher = SimDispatcher(
-            self.log, CONFIG, ACCOUNT, self.paper, calendar=xnys(),
+            self.log, CONFIG, TOPOLOGY.account, ACCOUNT, self.paper, calendar=xnys(),
             leases=MemoryLeases(lambda: self.paper.now / 1e6),
         )  # fmt: skip
         self.dispatcher.work()

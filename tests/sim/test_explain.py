@@ -20,7 +20,8 @@ from tapedeck.streams.identity import event_id
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain, tasks_of
-from tapedeck.streams.topology import make_stage, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import make
 from tapedeck.tape.explain.explanation import Explanation, explain_from
 from tapedeck.tape.explain.lookup import DAY_US, Lookup
 from tapedeck.tape.explain.reevaluate import Verdict
@@ -301,7 +302,7 @@ def test_a_feature_comes_out_again_from_two_of_many_sessions() -> None:
             writer.send("bars", bar("AMD", t, price, rng.randint(100, 900)))
             writer.watermark("bars", t)
         session = calendar.next(session.date)
-    drain(tasks_of(spec_of("features"), make_stage("features", CONFIG, calendar), log))
+    drain(tasks_of(TOPOLOGY.stage("features"), make(TOPOLOGY.stage("features"), CONFIG, calendar), log))
     newest = bodies(log, "features")[-1]
     found = explain_from(MemorySource(Layout(), recorded(log)), CONFIG, newest["event_id"])
     assert found.verdict is Verdict.SAME

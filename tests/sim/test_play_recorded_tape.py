@@ -12,6 +12,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim import Simulation
 from tests.sim.paths import CONFIG, UNTIL, cut, morning
 from tests.sim.tapes import small_tape
@@ -34,7 +35,7 @@ def test_a_recorded_tape_plays_the_minutes_that_were_recorded():
 
 
 def test_a_played_recording_is_decided_as_the_recorded_run_was_and_its_chains_are_labelled():
-    again = Simulation(TapeSource(tape=str(FOLDER)).load(), CONFIG).play()
+    again = Simulation(TOPOLOGY, TapeSource(tape=str(FOLDER)).load(), CONFIG).play()
     for name in ("decisions", "signals"):
         assert again.outputs(name).hexdigest() == morning().outputs(name).hexdigest()
     assert again.tape.market.origin.startswith("synthetic/")
@@ -46,7 +47,7 @@ def test_minutes_that_the_log_jumps_over_are_played_empty():
     labels = [minute.label for minute in played]
     assert labels == list(range(labels[0], labels[-1] + MINUTE_US, MINUTE_US))
     assert sum(not minute.bars for minute in played) >= 15
-    assert Simulation(played, Config()).play().outputs("features")
+    assert Simulation(TOPOLOGY, played, Config()).play().outputs("features")
 
 
 def _with(tape: RecordedTape, **changes: object) -> RecordedTape:

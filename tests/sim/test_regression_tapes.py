@@ -11,6 +11,7 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import of_messages
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.recording import check, record, with_digests
 from tests.sim.paths import CONFIG, OUTPUTS, morning
 from tests.tapes import FOLDERS, HERE
@@ -22,7 +23,7 @@ MORNING = HERE / "signal_morning_of_two_accounts"
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_rebuild_and_sim_leave_the_digests_of_the_tape(folder):
-    assert check(load(folder), xnys()) == {"rebuild": [], "sim": []}
+    assert check(TOPOLOGY, load(folder), xnys()) == {"rebuild": [], "sim": []}
 
 
 def test_the_accounts_of_a_tape_decide_what_they_decided_when_it_was_recorded():
@@ -44,7 +45,7 @@ def changed(tape: RecordedTape, at: int) -> RecordedTape:
 
 
 def test_a_record_that_is_not_the_recorded_one_is_found_by_both_drivers_at_the_first_topic():
-    for found in check(changed(load(FOLDERS[0]), -10), xnys()).values():
+    for found in check(TOPOLOGY, changed(load(FOLDERS[0]), -10), xnys()).values():
         assert str(found[0]).startswith("topic features: expected ")
 
 
@@ -53,24 +54,24 @@ def test_a_tape_of_other_rules_or_defaults_says_how_to_make_its_digests_again():
     for field, words in (("rules_version", "under other rules"), ("config_digest", "has another digest now")):
         other = replace(tape, manifest=tape.manifest.model_copy(update={field: "other"}))
         with pytest.raises(Fatal, match=f"{words}.*tape record --update"):
-            check(other, xnys())
-        assert check(with_digests(other, xnys()), xnys()) == {"rebuild": [], "sim": []}
+            check(TOPOLOGY, other, xnys())
+        assert check(TOPOLOGY, with_digests(TOPOLOGY, other, xnys()), xnys()) == {"rebuild": [], "sim": []}
 
 
 def test_a_recorded_window_of_some_symbols_agrees_with_itself():
-    tape = record(source(), window(), CONFIG, xnys(), name="two", symbols=("AMD", "WMT"))
+    tape = record(TOPOLOGY, source(), window(), CONFIG, xnys(), name="two", symbols=("AMD", "WMT"))
     assert tape.manifest.symbols == ("AMD", "WMT")
-    assert check(tape, xnys()) == {"rebuild": [], "sim": []}
+    assert check(TOPOLOGY, tape, xnys()) == {"rebuild": [], "sim": []}
 
 
 def test_what_the_window_does_not_have_is_refused():
     with pytest.raises(Fatal, match=r"no bar of this symbol.*got 'TSLA'.*there are: AMD, BAC"):
-        record(source(), window(), CONFIG, xnys(), name="x", symbols=("TSLA",))
+        record(TOPOLOGY, source(), window(), CONFIG, xnys(), name="x", symbols=("TSLA",))
     market = MemorySource(
         source().layout, [m for m in messages_of(morning().log) if m.topic != "account_inbox"]
     )
     with pytest.raises(Fatal, match="inbox is empty; got 'large'"):
-        record(market, window(), CONFIG, xnys(), name="x", accounts=("large",))
+        record(TOPOLOGY, market, window(), CONFIG, xnys(), name="x", accounts=("large",))
 
 
 def test_the_maker_gives_the_tape_that_stands_here():

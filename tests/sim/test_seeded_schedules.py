@@ -13,20 +13,21 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import SimTask, market_tasks
-from tapedeck.streams.topology import MARKET_STAGES, spec_of
-from tapedeck.tape.schedules import DEAD_LETTERS, RECORDS, Schedules, run_seeds
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.tape.schedules import DEAD_LETTERS, Schedules, run_seeds
+from tapedeck.tape.short import LAYOUT
 from tests.sim.broken import BROKEN
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
-from tests.support import REPOSITORY
+from tests.support import MARKET_STAGES, REPOSITORY
 
 SEEDS = 2000
 FOUND_WITHIN = 100
 WINDOW = slice(60, 130)
-OUTPUTS = tuple(name for stage in MARKET_STAGES for name in spec_of(stage).outputs)
+OUTPUTS = tuple(name for spec in TOPOLOGY.market for name in spec.outputs)
 
 
 def test_two_thousand_schedules_of_the_short_tape_leave_what_a_clean_run_leaves() -> None:
-    outcome = run_seeds(range(SEEDS), workers=2)
+    outcome = run_seeds(TOPOLOGY, range(SEEDS), workers=2)
     assert not outcome.failed, "\n" + outcome.as_text()
     never = [name for name, count in outcome.counts().items() if count == 0]
     assert not never, f"faults that no schedule had: {never}"
@@ -35,7 +36,7 @@ def test_two_thousand_schedules_of_the_short_tape_leave_what_a_clean_run_leaves(
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
 def test_a_shell_that_breaks_one_rule_is_found_and_the_command_is_named(broken: type[SimTask]) -> None:
-    schedules = Schedules(broken)
+    schedules = Schedules(TOPOLOGY, broken)
     outcome = next((o for o in map(schedules.run, range(FOUND_WITHIN)) if o.failed), None)
     assert outcome is not None, f"{FOUND_WITHIN} schedules did not find: {broken.__doc__}"
     (seed,) = outcome.failed
@@ -46,16 +47,16 @@ def test_the_named_command_runs_the_same_schedule_in_a_process_of_its_own() -> N
     command = [sys.executable, "-m", "tapedeck", "sim", "short", "--seed", "7", "--json"]
     environment = os.environ | {"PYTHONHASHSEED": "5"}
     told = json.loads(subprocess.check_output(command, cwd=REPOSITORY, env=environment, timeout=120))
-    assert told["faults"] == Schedules().run(7).counts()
+    assert told["faults"] == Schedules(TOPOLOGY).run(7).counts()
     assert told["faults"]["crashes"] > 0
     assert told["failed"] == {}
 
 
 def test_the_short_tape_has_everything_that_a_stage_must_survive() -> None:
-    clean = Schedules().clean
+    clean = Schedules(TOPOLOGY).clean
 
     def bodies(name: str) -> list[dict[str, object]]:
-        parts = [clean[f"{topic}/{partition}"] for topic, partition in RECORDS if topic == name]
+        parts = [clean[f"{name}/{partition}"] for partition in range(LAYOUT.partitions(name))]
         return [decode(name.removesuffix(".late"), value) for rows in parts for _, value in rows]
 
     assert len(clean[DEAD_LETTERS]) == 2
@@ -90,7 +91,7 @@ def test_a_longer_tape_from_an_empty_state_gives_the_digests_of_a_clean_run(
     seed: int, clean: dict[str, str]
 ) -> None:
     log = written(small_tape(), minutes=WINDOW, history_tail=150)
-    tasks = market_tasks(log, CONFIG, xnys())
+    tasks = market_tasks(TOPOLOGY, log, CONFIG, xnys())
     faults = run_schedule(tasks, seed)
     assert faults.crashes > 0
     assert faults.redelivered > 0

@@ -10,7 +10,7 @@ import pytest
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import drain
-from tapedeck.streams.topology import MARKET_STAGES, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim import Simulation
 from tests.sim.paths import (
     ACCOUNTS,
@@ -58,7 +58,12 @@ def test_every_signal_reaches_every_account_and_ends_in_one_proposal() -> None:
 
 def test_no_topic_holds_one_event_id_with_two_bodies_and_nothing_is_a_dead_letter() -> None:
     day = whole_day()
-    for name in ("bars", INBOX, *OUTPUTS, *(each for s in MARKET_STAGES for each in spec_of(s).outputs)):
+    for name in (
+        "bars",
+        INBOX,
+        *OUTPUTS,
+        *(each for spec in TOPOLOGY.market for each in spec.outputs),
+    ):
         assert not day.outputs(name).conflicts, name
     assert list(day.log.messages("dead_letters")) == []
 
@@ -67,7 +72,7 @@ def test_the_minute_by_minute_run_gives_what_one_run_over_the_whole_log_gives() 
     run = morning()
     again = copied(run.log, "bars", "quotes", "universe")
     run_clean(again, CONFIG)
-    for name in (name for stage in MARKET_STAGES for name in spec_of(stage).outputs):
+    for name in (name for spec in TOPOLOGY.market for name in spec.outputs):
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name
 
 
@@ -87,7 +92,7 @@ def test_one_seed_gives_one_run_whatever_the_order_of_hashes() -> None:
 
 
 def test_another_seed_of_the_exchange_fills_otherwise_but_decides_the_same() -> None:
-    other = Simulation(cut(small_tape(), slice(UNTIL)), CONFIG, seed=5).play().rest(2)
+    other = Simulation(TOPOLOGY, cut(small_tape(), slice(UNTIL)), CONFIG, seed=5).play().rest(2)
     ours, theirs = morning().digests(), other.digests()
     assert ours["executions"] != theirs["executions"]
     assert ours["signals"] == theirs["signals"]

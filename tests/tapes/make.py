@@ -18,6 +18,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.recording import record
 from tapedeck.tape.sim import Simulation
 from tapedeck.topics.catalogue import CATALOGUE
@@ -76,7 +77,7 @@ TAPES: dict[str, Callable[[], RecordedTape]] = {
 
 def _recorded(tape: Tape, name: str) -> RecordedTape:
     config = Config()
-    return _of(Simulation(tape, config).play(), name, config)
+    return _of(Simulation(TOPOLOGY, tape, config).play(), name, config)
 
 
 def _of(run: Simulation, name: str, config: Config, accounts: tuple[str, ...] = ()) -> RecordedTape:
@@ -86,7 +87,7 @@ def _of(run: Simulation, name: str, config: Config, accounts: tuple[str, ...] = 
     there = kept(source)
     window = window_of(source, there.first, there.last + MINUTE_US, sessions_before=1, calendar=xnys())
     note = (TAPES[name].__doc__ or "").strip()
-    return record(source, window, config, xnys(), name=name, note=note, accounts=accounts)
+    return record(TOPOLOGY, source, window, config, xnys(), name=name, note=note, accounts=accounts)
 
 
 def _revised(bar: Body) -> Body:

@@ -10,14 +10,14 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.task import drain, market_tasks
-from tapedeck.streams.topology import MARKET_STAGES
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.verdict import Basis, Verdict
 from tapedeck.tape.rebuild.verify import verify_task
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.tapes import CONFIG, small_tape, written
 
 LAYOUT = Layout()
-TASKS = tasks_of(MARKET_STAGES, LAYOUT, CONFIG)
+TASKS = tasks_of(TOPOLOGY.market, LAYOUT, CONFIG)
 PLAYED, WAITING = 45, 5
 
 
@@ -30,7 +30,7 @@ class Recorded:
 
     def basis(self) -> Basis:
         held = (message for part in sorted(self.messages) for message in self.messages[part])
-        return Basis(CONFIG, xnys(), MemorySource(LAYOUT, held, size=200))
+        return Basis(CONFIG, xnys(), MemorySource(LAYOUT, held, size=200), TOPOLOGY)
 
     def verified(self, task: TaskId) -> Verdict:
         return verify_task(task, self.basis(), committed=self.committed[task])
@@ -47,7 +47,7 @@ def recorded() -> Recorded:
     """Stages at rest after some minutes, and a few more minutes of sources that nobody has read."""
     tape = small_tape()
     log = written(tape, minutes=slice(40, 40 + PLAYED), history_tail=120)
-    tasks = market_tasks(log, CONFIG, xnys())
+    tasks = market_tasks(TOPOLOGY, log, CONFIG, xnys())
     drain(tasks)
     writer = log.writer()
     for minute in tape.minutes[40 + PLAYED : 40 + PLAYED + WAITING]:

@@ -25,17 +25,18 @@ from tapedeck.connectors.kafka.acls import (
     grants_of,
 )
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.principals import market_stage, principals
+from tapedeck.connectors.kafka.principals import principals, worker
 from tapedeck.connectors.kafka.security import Security
 from tapedeck.connectors.secrets import Secret
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.topology import MARKET_STAGES, TOPOLOGY
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tests.support import MARKET_STAGES
 
-TABLE = principals(Layout(), ["large", "tiny"])
+TABLE = principals(TOPOLOGY, Layout(), ["large", "tiny"])
 SECURED = Security(
     protocol="SASL_SSL", mechanism="SCRAM-SHA-512", username="features", password=Secret("p", "x")
 )
@@ -65,7 +66,7 @@ def test_a_topic_is_written_by_its_owner_alone() -> None:
 
 
 def test_a_stage_reads_its_inputs_and_its_own_state_alone() -> None:
-    for spec in TOPOLOGY[:-1]:
+    for spec in TOPOLOGY.market:
         assert set(TABLE[spec.name].reads) == {*spec.inputs, spec.changelog}
         assert TABLE[spec.name].groups == (f"tapedeck-{spec.name}",)
 
@@ -78,7 +79,7 @@ def test_nobody_but_the_administrator_makes_or_deletes_topics() -> None:
 
 
 def test_every_process_may_look_at_every_topic_and_no_right_is_said_twice() -> None:
-    grants = grants_of(market_stage("scores", Layout("px")), Layout("px"))
+    grants = grants_of(worker(TOPOLOGY.stage("scores"), Layout("px")), Layout("px"))
     by_name = {grant.name: grant.operations for grant in grants}
     assert {f"px.{topic.name}" for topic in CATALOGUE} <= set(by_name)
     assert by_name["px.features"] == (READ, DESCRIBE_CONFIGS)
@@ -89,7 +90,7 @@ def test_every_process_may_look_at_every_topic_and_no_right_is_said_twice() -> N
 
 
 def test_rights_of_several_stages_are_those_of_each() -> None:
-    both = market_stage("scores", Layout()) | market_stage("watchlist", Layout())
+    both = worker(TOPOLOGY.stage("scores"), Layout()) | worker(TOPOLOGY.stage("watchlist"), Layout())
     assert {"features", "scores", "universe"} <= set(both.reads)
     assert both.groups == ("tapedeck-scores", "tapedeck-watchlist")
 
@@ -128,7 +129,7 @@ def test_missing_rights_are_named_with_whom_and_how_to_grant_them(
 ) -> None:
     told({"features": (DESCRIBE, DESCRIBE_CONFIGS), "bars.late": (), "tapedeck-features": (DESCRIBE,)})
     with pytest.raises(Fatal) as raised:
-        demand_rights(Cluster("h:9092", security=SECURED), market_stage("features", Layout()))
+        demand_rights(Cluster("h:9092", security=SECURED), worker(TOPOLOGY.stage("features"), Layout()))
     said = str(raised.value)
     assert said.startswith(
         "User:features lacks rights on the cluster that this process needs: Read on group tapedeck-features; "

@@ -26,7 +26,8 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain
 from tapedeck.streams.stages.account.rules.orders import OrderState, Side
 from tapedeck.streams.stages.account.state import AccountState, pack, unpack
-from tapedeck.streams.topology import make_account, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import make
 from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import Layout
 from tests.paper import CALL, LARGE, LARGE_KEYS, TEN, StepClock, at, exchange, serving
@@ -271,8 +272,9 @@ def test_an_older_process_stops_at_an_inbox_record_of_a_newer_release_at_every_s
     newer = known._replace(value=PREFIX.pack(0, newest_id() + 1) + encode("account_inbox", body)[5:])
     for wire in (known, newer):
         log.append(wire)
-    stage = make_account("large", Config(accounts=(example_account("large", "large", URL),)), xnys())
-    task = SimTask(spec_of("account"), stage, log, (home,), only_key=b"large")
+    config = Config(accounts=(example_account("large", "large", URL),))
+    stage = make(TOPOLOGY.account, config, xnys(), "large")
+    task = SimTask(TOPOLOGY.stage("account"), stage, log, (home,), only_key=b"large")
     for _ in range(2):
         with pytest.raises(NewerSchema, match="topic account_inbox holds a record with a schema id beyond"):
             drain([task])

@@ -10,11 +10,12 @@ from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Wire, record_wire
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.line import FunnelLine
 from tapedeck.tape.demo.report import why_none
-from tapedeck.tape.recording import EVERYTHING, Recording, of_messages
+from tapedeck.tape.recording import Recording, everything, of_messages
 from tapedeck.topics.catalogue import Layout, topic
 from tests.sim.paths import CONFIG, morning, wire
 
@@ -25,11 +26,11 @@ PER_ACCOUNT = ["proposals", "orders", "executions"]
 @cache
 def messages() -> tuple[Message, ...]:
     log = morning().log
-    return tuple(message for name in EVERYTHING for message in log.messages(name))
+    return tuple(message for name in everything(TOPOLOGY) for message in log.messages(name))
 
 
 def recorded(found: Iterable[Message]) -> Recording:
-    return of_messages(Layout(), [found])
+    return of_messages(TOPOLOGY, Layout(), [found])
 
 
 def lines(found: Iterable[Message]) -> dict[str, FunnelLine]:

@@ -17,6 +17,7 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import Value, pack, unpack
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.positions import describe
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.report import commands, report
 from tapedeck.tape.demo.run import Wanted
@@ -33,7 +34,7 @@ from tapedeck.tape.demo.summary import (
     synthetic_records,
 )
 from tapedeck.tape.digests import DigestLine, digest_lines, nothing_to_compare
-from tapedeck.tape.recording import EVERYTHING, Recording, TopicRecords, of_messages
+from tapedeck.tape.recording import Recording, TopicRecords, everything, of_messages
 from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, morning
 from tests.sim.tapes import small_tape
@@ -42,12 +43,12 @@ from tests.sim.tapes import small_tape
 @cache
 def recording() -> Recording:
     log = morning().log
-    return of_messages(Layout(), [log.messages(name) for name in EVERYTHING])
+    return of_messages(TOPOLOGY, Layout(), [log.messages(name) for name in everything(TOPOLOGY)])
 
 
 @cache
 def digests() -> tuple[DigestLine, ...]:
-    return tuple(digest_lines(recording(), CONFIG, xnys(), rebuild=True))
+    return tuple(digest_lines(TOPOLOGY, recording(), CONFIG, xnys(), rebuild=True))
 
 
 def summary() -> Summary:
@@ -122,7 +123,8 @@ def test_missing_fills_fail_a_whole_synthetic_session_and_no_other() -> None:
 def retold(names: dict[str, list[Message]]) -> Recording:
     """The recording with other messages of some topics."""
     log = morning().log
-    return of_messages(Layout(), [names.get(name) or log.messages(name) for name in EVERYTHING])
+    found = [names.get(name) or log.messages(name) for name in everything(TOPOLOGY)]
+    return of_messages(TOPOLOGY, Layout(), found)
 
 
 def test_two_rows_of_one_minute_are_a_red_alarm_that_names_the_tape() -> None:
@@ -263,7 +265,7 @@ def test_live_and_rebuilt_digests_agree_for_every_stage_and_account() -> None:
 
 
 def test_without_a_rebuild_only_live_is_digested() -> None:
-    only_live = list(digest_lines(recording(), CONFIG, xnys(), rebuild=False))
+    only_live = list(digest_lines(TOPOLOGY, recording(), CONFIG, xnys(), rebuild=False))
     assert [line.live for line in only_live] == [line.live for line in digests()]
     assert all(line.rebuilt is None and line.agrees for line in only_live)
 
@@ -274,7 +276,9 @@ def test_a_changed_table_value_is_found_by_its_key() -> None:
     value: Value = unpack(table[b"NVDA"])
     table[b"NVDA"] = pack(value.epoch, value.cursors, value.body + b"!")
     changed = replace(known, tables={**known.tables, "scores": table})
-    differing = [line for line in digest_lines(changed, CONFIG, xnys(), rebuild=True) if not line.agrees]
+    differing = [
+        line for line in digest_lines(TOPOLOGY, changed, CONFIG, xnys(), rebuild=True) if not line.agrees
+    ]
     assert [(line.stage, line.what, line.differs_at) for line in differing] == [
         ("scores", "state", "key NVDA")
     ]
@@ -282,24 +286,24 @@ def test_a_changed_table_value_is_found_by_its_key() -> None:
 
 def test_another_configuration_gives_other_digests_at_a_named_key() -> None:
     other = Config(accounts=CONFIG.accounts, signal=Signal(cooldown_min=16))
-    lines = digest_lines(recording(), other, xnys(), rebuild=True)
+    lines = digest_lines(TOPOLOGY, recording(), other, xnys(), rebuild=True)
     decisions = next(line for line in lines if line.what == "decisions")
     assert not decisions.agrees and "event_id" in (decisions.differs_at or "")
 
 
 def test_stages_without_input_output_and_table_have_nothing_to_compare() -> None:
-    empty = of_messages(Layout(), [])
-    lines = list(digest_lines(empty, CONFIG, xnys(), rebuild=True))
+    empty = of_messages(TOPOLOGY, Layout(), [])
+    lines = list(digest_lines(TOPOLOGY, empty, CONFIG, xnys(), rebuild=True))
     assert all(line.agrees for line in lines), "two empty sides"
-    told = nothing_to_compare(lines, empty)
+    told = nothing_to_compare(TOPOLOGY, lines, empty)
     assert told.keys() == {line.stage for line in lines}
     assert told["features"] == "bars has no record that can be read"
     assert told["account large"] == "account_inbox has no record of it"
-    assert nothing_to_compare(digests(), recording()) == {}
+    assert nothing_to_compare(TOPOLOGY, digests(), recording()) == {}
 
 
 def test_a_stage_that_gave_nothing_from_its_input_was_compared() -> None:
-    only_bars = of_messages(Layout(), [morning().log.messages("bars")])
+    only_bars = of_messages(TOPOLOGY, Layout(), [morning().log.messages("bars")])
     nothing = [line for line in digests() if line.stage == "features"]
     silent = [replace(line, records=0) for line in nothing]
-    assert nothing_to_compare(silent, only_bars) == {}
+    assert nothing_to_compare(TOPOLOGY, silent, only_bars) == {}

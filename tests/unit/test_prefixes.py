@@ -4,6 +4,7 @@ import pytest
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.prefixes import Owned, _by_prefix, _of_prefixes, drop
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
@@ -42,7 +43,7 @@ def test_groups_belong_to_the_prefix_that_leaves_a_stage_or_dispatcher() -> None
         "a-b-dispatch-x",
         "a-other",
     ]
-    assert _of_prefixes(groups, ["", "a", "a-b"]) == {
+    assert _of_prefixes(TOPOLOGY, groups, ["", "a", "a-b"]) == {
         "": ["tapedeck-features"],
         "a": ["a-dispatch-large", "a-signals"],
         "a-b": ["a-b-dispatch-x", "a-b-signals"],

@@ -6,6 +6,7 @@ from tapedeck.streams.bulk.task import tasks_of
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.apply import plan_task
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 from tapedeck.tape.rebuild.verdict import Basis, Kind
@@ -23,12 +24,12 @@ def recorded() -> Recorded:
     return Recorded(held, {})
 
 
-TASKS = tasks_of(["account"], LAYOUT, CONFIG)
+TASKS = tasks_of([TOPOLOGY.stage("account")], LAYOUT, CONFIG)
 
 
 def basis_of(recording: Recorded) -> Basis:
     held = (m for part in sorted(recording.messages) for m in recording.messages[part])
-    return Basis(CONFIG, xnys(), MemorySource(LAYOUT, held))
+    return Basis(CONFIG, xnys(), MemorySource(LAYOUT, held), TOPOLOGY)
 
 
 def damaged(task: TaskId, key: bytes) -> Recorded:
@@ -74,7 +75,7 @@ def test_an_account_is_repaired_by_one_record() -> None:
     ends = target.log.end("account.changelog", task.home)
     applied(target, [plan])
     assert target.log.end("account.changelog", task.home) == ends + 1
-    assert verify_task(task, Basis(CONFIG, xnys(), target.source), committed={}).differences == []
+    assert verify_task(task, Basis(CONFIG, xnys(), target.source, TOPOLOGY), committed={}).differences == []
     assert target.offsets == dict(plan.offsets)
 
 

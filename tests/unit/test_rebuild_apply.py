@@ -15,7 +15,8 @@ from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain
-from tapedeck.streams.topology import make_stage, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import make
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark, plan_task
 from tapedeck.tape.rebuild.live import read_changelog
@@ -84,7 +85,7 @@ class Live:
 
 def damaged(stage: str) -> Recorded:
     """The recording with one value of the stage's table changed."""
-    held = {p: m for p, m in sorted(recorded().messages.items()) if p[0] == spec_of(stage).changelog}
+    held = {p: m for p, m in sorted(recorded().messages.items()) if p[0] == TOPOLOGY.stage(stage).changelog}
     part, place = max(
         (p, k) for p, found in held.items() for k, m in enumerate(found) if m.key != WATERMARK_KEY
     )
@@ -95,7 +96,7 @@ def damaged(stage: str) -> Recorded:
 
 
 def tasks(stage: str) -> list[TaskId]:
-    return tasks_of([stage], LAYOUT, CONFIG)
+    return tasks_of([TOPOLOGY.stage(stage)], LAYOUT, CONFIG)
 
 
 def planned(recording: Recorded, stage: str) -> list[Plan]:
@@ -119,10 +120,10 @@ def table(source: Any, task: TaskId) -> dict[tuple[int, bytes], tuple[object, by
 
 def rest(target: MemoryTarget, stage: str) -> None:
     """A worker starts on an empty disk, from the group's offsets, and runs to the end of its inputs."""
-    spec = spec_of(stage)
+    spec = TOPOLOGY.stage(stage)
     for task in tasks(stage):
         homes = tuple(range(LAYOUT.partitions(spec.trigger))) if spec.scale == "single" else (task.home,)
-        sim = SimTask(spec, make_stage(stage, CONFIG, xnys()), target.log, homes)
+        sim = SimTask(spec, make(TOPOLOGY.stage(stage), CONFIG, xnys()), target.log, homes)
         sim.committed |= {part: target.offsets.get(part) or 0 for part in sim.committed}
         sim.restart(empty_disk=True)
         drain([sim])
@@ -137,7 +138,7 @@ def test_an_apply_repairs_a_damaged_table_and_the_worker_goes_on_from_it(stage: 
     applied(target, plans)
     rest(target, stage)
     for task in tasks(stage):
-        verdict = verify_task(task, Basis(CONFIG, xnys(), target.source), committed=target.offsets)
+        verdict = verify_task(task, Basis(CONFIG, xnys(), target.source, TOPOLOGY), committed=target.offsets)
         assert verdict.differences == []
         assert verdict.result.watermark is not None
 

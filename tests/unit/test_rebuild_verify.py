@@ -12,7 +12,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import table_partitions
 from tapedeck.tape.rebuild.verdict import Compared, Kind
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 def newest_values(task: TaskId, watermark: bool) -> list[tuple[Part, int]]:
     """Where the newest value of each key of the table stands in the changelog."""
     found: dict[tuple[Part, bytes], int] = {}
-    changelog = spec_of(task.stage).changelog
+    changelog = TOPOLOGY.stage(task.stage).changelog
     for partition in table_partitions(task, recorded().basis().source):
         part = (changelog, partition)
         for place, message in enumerate(recorded().messages.get(part, ())):
@@ -203,7 +203,7 @@ def emptied(*kinds: str, topics: Callable[[str], bool]) -> Recorded:
 
 
 WRITTEN = {
-    name for task in TASKS for name in (*spec_of(task.stage).outputs, spec_of(task.stage).changelog)
+    name for task in TASKS for name in (*task.spec.outputs, task.spec.changelog)
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.frame import unpack
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 from tapedeck.tape.rebuild.snapshot import (
     MANIFEST,
@@ -47,7 +48,7 @@ def saved(tmp_path: Path) -> Snapshot:
 def test_what_is_loaded_is_what_was_saved(saved: Snapshot, tmp_path: Path) -> None:
     found = load(tmp_path, "noon")
     found.refuse_unless(FITS)
-    assert list(found.tables(LAYOUT)) == tables()
+    assert list(found.tables(TOPOLOGY, LAYOUT)) == tables()
     assert [each.name for each in listed(tmp_path)] == ["noon"]
     frame = pl.read_parquet(saved.folder / "features.parquet")
     assert frame.columns == ["task", "partition", "key", "epoch", "cursors", "body", "size"]
@@ -64,7 +65,7 @@ def test_a_rebuild_begins_at_a_snapshot_and_gives_the_same_table(tmp_path: Path)
         half = run_task(task, *basis, cut=trigger or {part: at // 2 for part, at in whole.offsets.items()})
         halves.append(Table(task, half.values, half.applied, label_of(task, half.values)))
     save(tmp_path, "half", halves, FITS, "0.1.0")
-    for table in load(tmp_path, "half").tables(LAYOUT):
+    for table in load(tmp_path, "half").tables(TOPOLOGY, LAYOUT):
         live = read_changelog(basis.source, table.task).values()
         assert state_differences(table.task, live, table.values), "the snapshot is as far as live"
         committed = recorded().committed[table.task]
@@ -123,16 +124,16 @@ def test_a_file_that_is_not_what_was_saved_is_refused(saved: Snapshot, tmp_path:
     frame = pl.read_parquet(path)
     frame.with_columns(epoch=pl.lit(7, pl.UInt32)).write_parquet(path)
     with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
-        list(load(tmp_path, "noon").tables(LAYOUT))
+        list(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT))
     without_sums(saved)
     with pytest.raises(Fatal, match=r"features.parquet of snapshot noon is not what was saved"):
-        list(load(tmp_path, "noon").tables(LAYOUT))
+        list(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(Fatal, match=r"cannot be read.*features.parquet'; restore the file, or remove"):
-        list(load(tmp_path, "noon").tables(LAYOUT))
+        list(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT))
     path.unlink()
     with pytest.raises(Fatal, match=r"noon lacks features.parquet.*restore the file"):
-        list(load(tmp_path, "noon").tables(LAYOUT))
+        list(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT))
 
 
 def without_sums(saved: Snapshot) -> None:
@@ -157,9 +158,9 @@ def test_one_flipped_byte_of_any_file_is_refused_by_name_before_the_first_table(
         with pytest.raises(
             Fatal, match=f"{path.name} of snapshot noon is not what was saved.*restore the file"
         ):
-            next(load(tmp_path, "noon").tables(LAYOUT))
+            next(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT))
         path.write_bytes(whole)
-    assert list(load(tmp_path, "noon").tables(LAYOUT)) == tables()
+    assert list(load(tmp_path, "noon").tables(TOPOLOGY, LAYOUT)) == tables()
 
 
 def test_an_offset_that_was_changed_in_the_manifest_is_refused(saved: Snapshot, tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_snapshot_says_which_topics_its_offsets_count_in_and_its_digest_does_n
     assert without.manifest["digests"] == beside.manifest["digests"]
     found = load(tmp_path, "beside")
     logs = {t.task.stage: {rank for v in t.values.values() for rank in unpack(v).logs.items()}
-            for t in found.tables(LAYOUT)}  # fmt: skip
+            for t in found.tables(TOPOLOGY, LAYOUT)}  # fmt: skip
     assert logs["features"] == {(0, OLD)}
     assert logs["scores"] == set()
     found.refuse_other_topics({"bars": OLD, "features": NEW})
@@ -219,4 +220,4 @@ def test_a_snapshot_of_an_older_release_has_no_ids_and_is_read(saved: Snapshot, 
     path.write_text(json.dumps(manifest))
     found = load(tmp_path, "noon")
     found.refuse_other_topics({"bars": NEW})
-    assert list(found.tables(LAYOUT)) == tables()
+    assert list(found.tables(TOPOLOGY, LAYOUT)) == tables()

@@ -23,8 +23,10 @@ from tapedeck.streams.sim.task import drain, tasks_of
 from tapedeck.streams.stages.account.rules.contracts import ContractQuote, Moment, choose, window
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.sizing import size_option
-from tapedeck.streams.topology import MARKET_STAGES, make_stage, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import make
 from tapedeck.topics.catalogue import Layout
+from tests.support import MARKET_STAGES
 
 SEEDS = (DEFAULT_SEED, 2, 9)
 EQUITY = {"large": Decimal(100_000), "tiny": Decimal(5_000)}
@@ -42,7 +44,7 @@ class Day:
         tasks = [
             task
             for name in MARKET_STAGES
-            for task in tasks_of(spec_of(name), make_stage(name, CONFIG, calendar), self.log)
+            for task in tasks_of(TOPOLOGY.stage(name), make(TOPOLOGY.stage(name), CONFIG, calendar), self.log)
         ]
         Player(self.tape, self.log.writer(), Pace(None)).play(lambda: {("bars", 0): None})
         drain(tasks)

@@ -19,14 +19,14 @@ from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import OWN, pack
 from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
-from tapedeck.streams.topology import TOPOLOGY, spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.tape.rebuild.rest import at_rest
 from tapedeck.tape.recreate import plan_of
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 OLD, NEW = b"o" * 16, b"n" * 16
-FEATURES, ACCOUNT = spec_of("features"), spec_of("account")
+FEATURES, ACCOUNT = TOPOLOGY.stage("features"), TOPOLOGY.stage("account")
 LAYOUT = Layout("p")
 
 
@@ -151,13 +151,13 @@ def test_a_broker_that_comes_back_with_a_topic_of_one_partition_is_refused_at_st
 
 
 def test_recreating_a_source_takes_the_changelogs_of_its_readers_and_sets_them_back() -> None:
-    plan = plan_of("bars", LAYOUT, ["a1"])
+    plan = plan_of(TOPOLOGY, "bars", LAYOUT, ["a1"])
     assert plan.topics == ("bars", "features.changelog")
     assert plan.groups == {"p-features": ("bars",)}
 
 
 def test_recreating_what_a_stage_writes_has_it_written_again() -> None:
-    plan = plan_of("features", LAYOUT, [])
+    plan = plan_of(TOPOLOGY, "features", LAYOUT, [])
     assert plan.topics == ("features", "features.changelog", "scores.changelog", "signals.changelog")
     assert plan.groups == {
         "p-features": ("bars",), "p-scores": ("features",), "p-signals": ("features", "memberships"),
@@ -165,25 +165,25 @@ def test_recreating_what_a_stage_writes_has_it_written_again() -> None:
 
 
 def test_recreating_a_join_or_a_changelog_starts_its_stage_over_from_all_its_inputs() -> None:
-    assert plan_of("universe", LAYOUT, []).groups == {"p-watchlist": ("scores", "universe")}
-    plan = plan_of("signals.changelog", LAYOUT, ["a1"])
+    assert plan_of(TOPOLOGY, "universe", LAYOUT, []).groups == {"p-watchlist": ("scores", "universe")}
+    plan = plan_of(TOPOLOGY, "signals.changelog", LAYOUT, ["a1"])
     assert (plan.topics, plan.groups) == (("signals.changelog",), {"p-signals": ("features", "memberships")})
 
 
 def test_an_account_starts_over_with_its_inbox_only_and_routes_what_is_new() -> None:
-    inbox = plan_of("account_inbox", LAYOUT, ["a1", "a2"])
+    inbox = plan_of(TOPOLOGY, "account_inbox", LAYOUT, ["a1", "a2"])
     assert inbox.topics == ("account_inbox", "account.changelog")
     assert inbox.groups == {"p-dispatch-a1": ("account_inbox",), "p-dispatch-a2": ("account_inbox",)}
-    assert plan_of("controls", LAYOUT, ["a1"]).groups == {"p-dispatch-a1": ("controls",)}
-    assert plan_of("orders", LAYOUT, ["a1"]).topics == ("orders",)
+    assert plan_of(TOPOLOGY, "controls", LAYOUT, ["a1"]).groups == {"p-dispatch-a1": ("controls",)}
+    assert plan_of(TOPOLOGY, "orders", LAYOUT, ["a1"]).topics == ("orders",)
     with pytest.raises(Fatal, match="ask its broker for everything again") as caught:
-        plan_of("account.changelog", LAYOUT, ["a1"])
+        plan_of(TOPOLOGY, "account.changelog", LAYOUT, ["a1"])
     assert "`tape rebuild account --apply`" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", [spec.changelog for spec in TOPOLOGY if spec is not ACCOUNT])
 def test_the_remedy_of_every_stage_deletes_no_record_of_its_inputs(name: str) -> None:
-    assert plan_of(name, LAYOUT, []).topics == (name,)
+    assert plan_of(TOPOLOGY, name, LAYOUT, []).topics == (name,)
 
 
 # a rebuild ---------------------------------------------------------------------------------------------
@@ -213,5 +213,5 @@ def test_a_rebuild_says_that_a_topic_was_made_anew_and_not_that_a_worker_died(
 ) -> None:
     value = pack(0, {(0, 0): 1}, b"x", {0: OLD})
     with pytest.raises(Fatal, match="made anew") as caught:
-        at_rest(TaskId("features", 0), source(ids, value, bars), Groups(), "p-features")
+        at_rest(TaskId(TOPOLOGY.stage("features"), 0), source(ids, value, bars), Groups(), "p-features")
     assert "`tape topics --recreate features.changelog`" in caught.value.remedy

@@ -9,7 +9,7 @@ import pytest
 from tapedeck.agents.waiting import AGAIN_S, PATIENCE_S, Unmarked, Waiting
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Merge
-from tapedeck.streams.topology import spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import LABEL_HEADER
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
@@ -45,7 +45,7 @@ def test_a_wait_is_said_at_once_then_each_minute_and_its_end(caplog: pytest.LogC
 
 
 def looking(stage: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Unmarked, Merge, Clock]:
-    spec, clock = spec_of(stage), Clock()
+    spec, clock = TOPOLOGY.stage(stage), Clock()
     parts = {name: (0,) for name in spec.inputs}
     merge = Merge(spec, parts, {})
     runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
@@ -74,7 +74,7 @@ def test_a_stage_that_is_held_up_by_a_join_names_it_with_its_last_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     look, merge, clock = looking("signals", monkeypatch)
-    spec = spec_of("signals")
+    spec = TOPOLOGY.stage("signals")
     ((join, _),) = spec.joins
     merge.put(mark(join, 0, 0, M))
     for offset, label in enumerate((M, M + MINUTE_US)):

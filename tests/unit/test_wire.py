@@ -7,7 +7,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Out, StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
-from tapedeck.streams.topology import spec_of
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Origin, Wire, Wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
@@ -62,7 +62,7 @@ def test_a_watermark_stands_in_every_partition_as_a_tombstone() -> None:
 def test_watermarks_are_forwarded_to_what_the_task_writes(
     stage: str, home: int, expected: list[tuple[str, int]]
 ) -> None:
-    wires = wires_of(Effects(outputs=[Forward(T0)]), spec_of(stage), home)
+    wires = wires_of(Effects(outputs=[Forward(T0)]), TOPOLOGY.stage(stage), home)
     assert [(wire.topic, wire.partition) for wire in wires] == expected
 
 

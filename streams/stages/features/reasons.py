@@ -1,5 +1,6 @@
 """Why a bar gave no feature event."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -10,3 +11,11 @@ class FeatureReason(StrEnum):
     OUTSIDE_SESSION = "OUTSIDE_SESSION"
     CALENDAR_UNKNOWN = "CALENDAR_UNKNOWN"
     DUPLICATE_BAR = "DUPLICATE_BAR"
+
+
+WORDS: Mapping[StrEnum, str] = {
+    FeatureReason.BAD_BAR: "the bar breaks a rule of valid bars; it lies in dead_letters",
+    FeatureReason.OUTSIDE_SESSION: "the bar lies outside the regular session",
+    FeatureReason.CALENDAR_UNKNOWN: "the calendar does not know the bar's date",
+    FeatureReason.DUPLICATE_BAR: "the bar was there already, in this or a newer revision",
+}

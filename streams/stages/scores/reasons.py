@@ -1,5 +1,6 @@
 """Why a feature gave no score."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -9,3 +10,10 @@ class ScoreReason(StrEnum):
     FEED_NOT_SELECTED = "FEED_NOT_SELECTED"
     DUPLICATE = "DUPLICATE"
     SUPERSEDED = "SUPERSEDED"
+
+
+WORDS: Mapping[StrEnum, str] = {
+    ScoreReason.FEED_NOT_SELECTED: "the feature is of another feed than the configured one",
+    ScoreReason.DUPLICATE: "the same feature was there already",
+    ScoreReason.SUPERSEDED: "a newer feature was there already",
+}

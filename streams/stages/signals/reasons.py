@@ -1,5 +1,6 @@
 """Why a bar became a signal or a HOLD."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -35,3 +36,35 @@ class SignalDrop(StrEnum):
     SUPERSEDED = "SUPERSEDED"
     SAME_ACTION = "SAME_ACTION"
     TOO_OLD = "TOO_OLD"
+
+
+WORDS: Mapping[StrEnum, str] = {
+    SignalReason.OPTION_DAY_TRADE: "an option for the day: setup, confidence and volume are enough",
+    SignalReason.OPTION_SWING_TRADE: "an option for days: setup and confidence are enough, not for the day",
+    SignalReason.STOCK_WEAK_TREND: "stock: the trend is too weak for an option",
+    SignalReason.STOCK_HIGH_VOL: "stock: the volatility is too high for an option",
+    SignalReason.GAP_FADE: "an option against a wide opening gap",
+    SignalReason.OUTSIDE_SESSION: "the bar lies outside the regular session",
+    SignalReason.NOT_ON_WATCHLIST: "the symbol is not on the watchlist",
+    SignalReason.NOT_READY: "too few bars are in the window yet",
+    SignalReason.NO_FEATURES: "a feature that the rule needs is unknown",
+    SignalReason.STALE_BAR: "the bar was too old when its turn came",
+    SignalReason.STRETCHED: "the close is too far from its short average",
+    SignalReason.NO_SETUP: "price and trend point in different directions",
+    SignalReason.VOLUME_TOO_LOW: "the volume is too low against its average",
+    SignalReason.VOLUME_UNKNOWN: "the volume cannot be compared with its average",
+    SignalReason.OPTIONS_CONFIDENCE_TOO_LOW: "the confidence is too low for an option",
+    SignalReason.STOCK_CONFIDENCE_TOO_LOW: "the confidence is too low for stock",
+    SignalReason.COOLDOWN: "the symbol's last signal is too recent",
+    SignalReason.FEED_NOT_SELECTED: "the bar is of another feed than the configured one",
+    SignalReason.SUSPECT_SPLIT: "the first open is so far from the last close that a split is suspected",
+    SignalReason.RULE_ERROR: "the rule failed on this bar; it holds",
+}
+
+
+DROP_WORDS: Mapping[StrEnum, str] = {
+    SignalDrop.DUPLICATE: "the bar was decided already",
+    SignalDrop.SUPERSEDED: "a newer membership was there already",
+    SignalDrop.SAME_ACTION: "the bar was decided before it was revised, and would be decided alike",
+    SignalDrop.TOO_OLD: "the bar is older than the decided bars that are remembered",
+}

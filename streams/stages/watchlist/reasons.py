@@ -1,5 +1,6 @@
 """Why a symbol is on the list or off it."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -26,3 +27,27 @@ class WatchlistDrop(StrEnum):
     DUPLICATE = "DUPLICATE"
     SUPERSEDED = "SUPERSEDED"
     NO_UNIVERSE = "NO_UNIVERSE"
+
+
+WORDS: Mapping[StrEnum, str] = {
+    WatchlistReason.ENTER_SCORE: "the score is high enough to be on the list",
+    WatchlistReason.BACKFILL: "the symbol fills the list up, with a score below entry",
+    WatchlistReason.UNIVERSE_REMOVED: "the symbol left the universe, and so the list",
+    WatchlistReason.STALE: "the symbol left the list: its newest bar is too old",
+    WatchlistReason.SCORE_BELOW_EXIT: "the symbol left the list: its score was below exit for too long",
+    WatchlistReason.CAPPED: "the symbol left the list: others with a better score fill it",
+    WatchlistReason.BACKFILL_ENDED: "the symbol no longer fills the list up: others do, or its score is "
+    "too low",
+    WatchlistReason.NOT_SELECTED_CAP: "the score is high enough, but the list is full of better ones",
+    WatchlistReason.NOT_IN_UNIVERSE: "the symbol is not in the universe",
+    WatchlistReason.NO_FRESH_BAR: "the symbol's newest bar is too old to be listed",
+    WatchlistReason.NOT_SCORED: "the score cannot be computed: a feature that it needs is unknown",
+    WatchlistReason.SCORE_BELOW_ENTRY: "the score is too low to enter the list",
+}
+
+
+DROP_WORDS: Mapping[StrEnum, str] = {
+    WatchlistDrop.DUPLICATE: "the same score or universe was there already",
+    WatchlistDrop.SUPERSEDED: "a newer score or universe was there already",
+    WatchlistDrop.NO_UNIVERSE: "there is no universe yet, so there is no list",
+}

@@ -1,0 +1,50 @@
+"""What a stage brings beside its place in the topology: the one value that its folder exports.
+
+``definition.py`` of a stage's folder holds ``DEFINITION``. It is imported when a driver or a tool needs the
+stage's code; the topology itself is light.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.sessions import Calendar
+
+if TYPE_CHECKING:
+    from tapedeck.streams.bulk.job import Job, Result
+
+Make = Callable[[Config, Calendar, str | None], Stage]
+"""Makes the stage under a configuration; the account's id where it has one task per account."""
+
+
+class Reasons(NamedTuple):
+    """One enum of reasons: each in words, and where it is stored. ``part`` names a part of the stage."""
+
+    enum: type[StrEnum]
+    words: Mapping[StrEnum, str]
+    stored: str
+    part: str = ""
+
+
+class Columnar(NamedTuple):
+    """A fold over whole record batches for the rebuild driver, and the topics that it reads."""
+
+    run: "Callable[[Stage, Job], Result]"
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A stage's code. ``reads``: the topics whose records ``step`` handles, the trigger first.
+
+    ``state_version`` is the format of its state. Without ``columnar`` the rebuild driver runs ``step``.
+    """
+
+    make: Make
+    reads: tuple[str, ...]
+    state_version: int
+    reasons: tuple[Reasons, ...] = ()
+    columnar: Columnar | None = None

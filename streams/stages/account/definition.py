@@ -1,0 +1,37 @@
+"""The account stage, for the topology."""
+
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account import words
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.sizing import SizeReason
+from tapedeck.streams.stages.account.stage import AccountStage
+from tapedeck.streams.stages.account.state import STATE_VERSION, AccountDrop
+
+
+def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
+    if account_id is None:
+        raise Fatal("the account stage is of one account", value="none", remedy="name the account")
+    return AccountStage(config, config.account(account_id), calendar)
+
+
+DEFINITION = Definition(
+    make=_make,
+    reads=("account_inbox",),
+    state_version=STATE_VERSION,
+    reasons=(
+        Reasons(Verdict, words.VERDICTS, "`proposals.verdict`", "verdict"),
+        Reasons(GateReason, words.GATES, "`proposals.gates`, `proposals.primary_reason`", "gates"),
+        Reasons(ContractReason, words.CONTRACTS, "the contract_quality gate", "contract"),
+        Reasons(SizeReason, words.SIZES, "`proposals.sizing_reason`", "size"),
+        Reasons(OrderReason, words.ORDERS, "`orders.reason`", "orders"),
+        Reasons(OrderState, words.STATES, "`orders.state`", "orders"),
+        Reasons(AccountDrop, words.DROPS, "heartbeats", "inbox"),
+    ),
+)

@@ -1,0 +1,29 @@
+"""The features stage, for the topology."""
+
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.definition import Columnar, Definition, Reasons
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.features import layout
+from tapedeck.streams.stages.features.bulk import FeaturesFold
+from tapedeck.streams.stages.features.reasons import WORDS, FeatureReason
+from tapedeck.streams.stages.features.stage import FeaturesStage
+
+
+def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
+    return FeaturesStage(config, calendar)
+
+
+def _fold(stage: Stage, job: Job) -> Result:
+    assert isinstance(stage, FeaturesStage)
+    return FeaturesFold(stage, job).run()
+
+
+DEFINITION = Definition(
+    make=_make,
+    reads=("bars",),
+    state_version=layout.FORMAT,
+    reasons=(Reasons(FeatureReason, WORDS, "heartbeats; BAD_BAR in dead_letters"),),
+    columnar=Columnar(_fold, ("bars",)),
+)

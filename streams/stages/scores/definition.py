@@ -1,0 +1,28 @@
+"""The scores stage, for the topology."""
+
+from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.definition import Columnar, Definition, Reasons
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.scores.bulk import ScoresFold
+from tapedeck.streams.stages.scores.reasons import WORDS, ScoreReason
+from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage
+
+
+def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
+    return ScoresStage(config, calendar)
+
+
+def _fold(stage: Stage, job: Job) -> Result:
+    assert isinstance(stage, ScoresStage)
+    return ScoresFold(stage, job).run()
+
+
+DEFINITION = Definition(
+    make=_make,
+    reads=("features",),
+    state_version=STATE_VERSION,
+    reasons=(Reasons(ScoreReason, WORDS, "heartbeats"),),
+    columnar=Columnar(_fold, ("features",)),
+)

@@ -1,0 +1,23 @@
+"""The watchlist stage, for the topology."""
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import Stage
+from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.watchlist.reasons import DROP_WORDS, WORDS, WatchlistDrop, WatchlistReason
+from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStage
+
+
+def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
+    return WatchlistStage(config, calendar)
+
+
+DEFINITION = Definition(
+    make=_make,
+    reads=("scores", "universe"),
+    state_version=STATE_VERSION,
+    reasons=(
+        Reasons(WatchlistReason, WORDS, "`watchlist.events`, `memberships.reason`"),
+        Reasons(WatchlistDrop, DROP_WORDS, "heartbeats"),
+    ),
+)
