@@ -32,8 +32,8 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.inputs import BESIDE
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
-from tapedeck.connectors.dispatch.newest import NAMES
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
@@ -79,7 +79,7 @@ class DispatchApp:
             home=home,
             after=self._after,
         )
-        self.stage_app.beside = ("signals", "controls", *NAMES)
+        self.stage_app.beside = BESIDE
         self._outbox = self.stage_app.outbox
         self._keys = credentials(account.key_ref, account.secret_ref)
         self._base_url = settings.address_of(account.base_url)

@@ -40,11 +40,13 @@ class Columnar(NamedTuple):
 class Definition:
     """A stage's code. ``reads``: the topics whose records ``step`` handles, the trigger first.
 
-    ``state_version`` is the format of its state. Without ``columnar`` the rebuild driver runs ``step``.
+    ``state_version`` is the format of its state; ``difference`` names where two bodies of one length differ,
+    for a state that is not JSON. Without ``columnar`` the rebuild driver runs ``step``.
     """
 
     make: Make
     reads: tuple[str, ...]
     state_version: int
+    difference: Callable[[bytes, bytes], str] | None = None
     reasons: tuple[Reasons, ...] = ()
     columnar: Columnar | None = None

@@ -9,55 +9,28 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from tapedeck.streams.stages.account.decide import Verdict
-from tapedeck.streams.stages.account.rules.contracts import ContractReason
-from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.gates import GATES
-from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
-from tapedeck.streams.stages.account.rules.sizing import SizeReason
-from tapedeck.streams.stages.account.state import AccountDrop
-from tapedeck.streams.stages.features.reasons import FeatureReason
-from tapedeck.streams.stages.scores.reasons import ScoreReason
-from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
-from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
-from tapedeck.streams.topology import as_mermaid
-from tapedeck.tape.demo.line import FunnelReason
-from tapedeck.tape.why.words import Missing, words
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
+from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
 DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-REASONS: tuple[tuple[str, type[StrEnum], str], ...] = (
-    ("any, on the way in", FunnelReason, "the funnel"),
-    ("features", FeatureReason, "heartbeats; BAD_BAR in dead_letters"),
-    ("scores", ScoreReason, "heartbeats"),
-    ("watchlist", WatchlistReason, "`watchlist.events`, `memberships.reason`"),
-    ("watchlist", WatchlistDrop, "heartbeats"),
-    ("signals", SignalReason, "`decisions.reason`"),
-    ("signals", SignalDrop, "heartbeats"),
-    ("account: verdict", Verdict, "`proposals.verdict`"),
-    ("account: gates", GateReason, "`proposals.gates`, `proposals.primary_reason`"),
-    ("account: contract", ContractReason, "the contract_quality gate"),
-    ("account: size", SizeReason, "`proposals.sizing_reason`"),
-    ("account: orders", OrderReason, "`orders.reason`"),
-    ("account: orders", OrderState, "`orders.state`"),
-    ("account: inbox", AccountDrop, "heartbeats"),
-)
-"""(stage, its enum, where the reason is stored), in the order of the pipeline."""
 _SPREADS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one partition"}
 
 
-def render(text: str) -> str:
+def render(text: str, topology: Topology) -> str:
     """``text`` with every generated part made anew. Raises KeyError for a part that nobody makes."""
-    return _PART.sub(lambda found: f"{found[1]}{_PARTS[found[2]]()}\n{found[3]}", text)
+    return _PART.sub(lambda found: f"{found[1]}{_PARTS[found[2]](topology)}\n{found[3]}", text)
 
 
-def _mermaid() -> str:
-    return f"```mermaid\n{as_mermaid()}\n```"
+def _mermaid(topology: Topology) -> str:
+    return f"```mermaid\n{topology.as_mermaid()}\n```"
 
 
-def _topics() -> str:
+def _topics(topology: Topology) -> str:
     rows = (
         (
             f"`{each.name}`",
@@ -88,22 +61,29 @@ def _kept(each: Topic) -> str:
     return f"newest per key; all for {days}" if each.keep_days > 0 else "newest per key"
 
 
-def _reasons() -> str:
+def _reasons(topology: Topology) -> str:
     rows = (
-        (stage, (enum.__doc__ or "").strip().splitlines()[0], ", ".join(f"`{each}`" for each in enum), where)
-        for stage, enum, where in REASONS
+        (stage, (each.enum.__doc__ or "").strip().splitlines()[0], _codes(each.enum), each.stored)
+        for stage, each in reasons_of(topology)
+        if each.stored
     )
     return _table(("stage", "what it says", "reasons", "stored in"), rows)
 
 
-def _words() -> str:
-    by_stage: list[tuple[str, type[StrEnum]]] = [(stage, enum) for stage, enum, _ in REASONS]
-    by_stage.append(("nothing is there", Missing))
-    rows = ((stage, f"`{reason}`", words(reason)) for stage, enum in by_stage for reason in enum)
+def _codes(enum: type[StrEnum]) -> str:
+    return ", ".join(f"`{each}`" for each in enum)
+
+
+def _words(topology: Topology) -> str:
+    rows = (
+        (stage, f"`{reason}`", each.words[reason])
+        for stage, each in reasons_of(topology)
+        for reason in each.enum
+    )
     return _table(("stage", "reason", "in words"), rows)
 
 
-def _gates() -> str:
+def _gates(topology: Topology) -> str:
     rows = (
         (str(number), f"`{gate.name}`", "yes" if gate.on_close else "")
         for number, gate in enumerate(GATES, start=1)
@@ -116,7 +96,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_PARTS: dict[str, Callable[[], str]] = {
+_PARTS: dict[str, Callable[[Topology], str]] = {
     "topology": _mermaid,
     "topics": _topics,
     "reasons": _reasons,
@@ -129,7 +109,7 @@ def main() -> None:
     """Write the generated parts of every document, below the current folder."""
     for name in DOCUMENTS:
         path = Path(name)
-        path.write_text(render(path.read_text()))
+        path.write_text(render(path.read_text(), TOPOLOGY))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ An account is not started over where its inbox stays: it would ask its broker fo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tapedeck.connectors.dispatch.inputs import ROUTED
 from tapedeck.connectors.kafka.admin import record_counts, recreate
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -18,9 +19,6 @@ from tapedeck.connectors.kafka.groups import KafkaGroups, occupied
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import Layout, topic
-
-ROUTED = ("signals", "controls")
-"""What a dispatcher reads beside its account's inbox."""
 
 
 @dataclass(frozen=True)

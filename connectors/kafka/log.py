@@ -70,7 +70,7 @@ class KafkaLogWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; after an error, Ctrl-C included, nothing is waited for: a writer goes on where it stopped."""
+        """Close; after an error, Ctrl-C included, nothing is waited for: writers go on where they stopped."""
         if error is None:
             self.close()
         else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tapedeck.connectors.dispatch.newest import NAMES as NEWEST
+from tapedeck.connectors.dispatch.inputs import BESIDE
 from tapedeck.connectors.kafka.acls import (
     ADMIN,
     CREATE,
@@ -51,7 +51,7 @@ def worker(spec: StageSpec, layout: Layout) -> Rights:
 def dispatcher(topology: Topology, account: str, layout: Layout) -> Rights:
     """The dispatcher of one account: the account stage, and what it appends to the account's inbox."""
     spec = topology.account
-    beside = Rights(reads=("signals", "controls", *NEWEST), writes=spec.inputs)
+    beside = Rights(reads=BESIDE, writes=spec.inputs)
     return _stage(spec, layout.group(f"dispatch-{account}")) | beside
 
 

@@ -7,6 +7,7 @@ import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
 from tapedeck.tape.local.places import say
+from tapedeck.tape.topology import topology_in_use
 
 NOT_SAME = 1
 
@@ -39,7 +40,7 @@ def explain(
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(config)
     with timed(pipeline.cluster, say) as source:
-        found = explain_from(source, document, id, depth=depth, everything=everything)
+        found = explain_from(topology_in_use(), source, document, id, depth=depth, everything=everything)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
     if found.checks and found.verdict is not Verdict.SAME:
         raise typer.Exit(NOT_SAME)

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tapedeck.schemas.errors import TapeError
 from tapedeck.tape.local.places import share_kernels
+from tapedeck.tape.topology import topology_in_use
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -114,6 +115,8 @@ class LazyGroup(TyperGroup):
         if name not in COMMANDS:
             return name, command, rest
         share_kernels()
+        if "--help" not in rest:
+            topology_in_use()  # what it declares is known to every command
         if COMMANDS[name].wire and "--help" not in rest:
             _use_registry()
             ctx.call_on_close(_tell_foreign)

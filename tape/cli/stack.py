@@ -58,12 +58,11 @@ def up(
 
 
 def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bool, secure: bool) -> None:
-    from tapedeck.tape.local.plan import workers  # noqa: PLC0415 - see below
     from tapedeck.tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
     raise_on_stops()
     try:
-        plan = _nobody if servers_only else workers
+        plan = _nobody if servers_only else None
         with LocalStack(folder, config=config, prefix=prefix, workers=plan, secure=secure) as stack:
             _describe(folder, state.running(folder))
             print("Ctrl-C stops it; `tape status` and `tape logs NAME` look at it", flush=True)

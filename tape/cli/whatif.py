@@ -9,6 +9,7 @@ import typer
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.local.places import say
+from tapedeck.tape.topology import topology_in_use
 
 _ROWS = 20
 
@@ -53,7 +54,9 @@ def whatif(
             None if text is None else moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))
         )
-        found = whatif_from(source, document, changed, since=start, until=end, account=account)
+        found = whatif_from(
+            topology_in_use(), source, document, changed, since=start, until=end, account=account
+        )
     if report is not None:
         _write(report, as_html(found, made_us=SystemClock().now()))
     print(json.dumps(found.as_dict(), indent=1) if as_json else as_text(found, rows=rows))

@@ -7,6 +7,7 @@ import typer
 
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, RunConfig, pipeline_of
 from tapedeck.tape.local.places import say
+from tapedeck.tape.topology import topology_in_use
 
 
 def why(
@@ -36,5 +37,5 @@ def why(
     document = pipeline.document(config)
     with timed(pipeline.cluster, say) as source:
         moment = None if at is None else time_of(at, lambda: newest_session(Lookup(source), xnys()))
-        found = why_from(source, document, symbol, at=moment, account=account)
+        found = why_from(topology_in_use(), source, document, symbol, at=moment, account=account)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())

@@ -210,7 +210,7 @@ class Demo:
         market = {"TAPE_EXCHANGE_MARKET": json.dumps(source.description())}
         return [
             replace(worker, env={**worker.env, **market}) if worker.name == "exchange" else worker
-            for worker in plan.workers(config)
+            for worker in plan.workers(self.topology, config)
         ]
 
     @contextmanager

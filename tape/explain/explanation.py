@@ -10,6 +10,7 @@ from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.describe import details, headline, new_york, utc
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.reevaluate import Check, Reevaluator, Verdict
@@ -153,6 +154,7 @@ class Explanation:
 
 
 def explain_from(
+    topology: Topology,
     source: Source,
     config: Config,
     asked: str,
@@ -167,9 +169,9 @@ def explain_from(
     """
     lookup = Lookup(source)
     roots = find_roots(lookup, asked)
-    walker = Walker(lookup, depth=depth, everything=everything)
+    walker = Walker(topology, lookup, depth=depth, everything=everything)
     nodes = tuple(walker.walk(found) for found in roots.records)
-    evaluator = Reevaluator(lookup, config, calendar or xnys())
+    evaluator = Reevaluator(topology, lookup, config, calendar or xnys())
     shown = {node.event_id: node.found for root in nodes for node in root if node.found and not node.repeated}
     # an account is folded up to its last record first: what was earlier comes out on the way
     newest_first = sorted(shown.values(), key=lambda each: -each.time_us)

@@ -19,12 +19,11 @@ from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.shell import Produced, Shell
 from tapedeck.streams.sim.task import MemoryStore
 from tapedeck.streams.stages.features.stage import FeaturesStage
-from tapedeck.streams.topology import TOPOLOGY, make_account, make_stage, spec_of
+from tapedeck.streams.topology import Topology, make
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.tape.explain.window import Window, window_of
 from tapedeck.topics.catalogue import topic
 
-_ACCOUNT_TOPICS = spec_of("account").outputs
 _PRE_MARKET_US = 6 * 60 * MINUTE_US
 _TAKE = 10_000
 
@@ -66,7 +65,8 @@ Outs = Mapping[str, list[Out]]
 class Reevaluator:
     """Computes records again under ``config``, reading through ``lookup``."""
 
-    def __init__(self, lookup: Lookup, config: Config, calendar: Calendar) -> None:
+    def __init__(self, topology: Topology, lookup: Lookup, config: Config, calendar: Calendar) -> None:
+        self._topology = topology
         self._lookup, self._config, self._calendar = lookup, config, calendar
         self._stages: dict[str, Stage] = {}
         self._folds: dict[tuple[object, ...], tuple[int, Outs]] = {}
@@ -82,9 +82,10 @@ class Reevaluator:
             return self._check(found, Verdict.NOT_EVALUATED, why=why)
         outs = self._again(found)
         if outs is None:
+            stage = self._stage_of(found.topic)
             why = (
-                f"a {found.topic} record depends on all before it: `tape rebuild {_stage_of(found.topic)} "
-                "--verify` computes them"
+                f"a {found.topic} record depends on all before it: `tape rebuild {stage} --verify` computes "
+                "them"
             )
             return self._check(found, Verdict.NOT_EVALUATED, why=why)
         return self._compare(found, outs.get(found.topic, []))
@@ -109,7 +110,7 @@ class Reevaluator:
             return self._signals(found)
         if found.topic == "scores":
             return self._score(found)
-        return self._account(found) if found.topic in _ACCOUNT_TOPICS else None
+        return self._account(found) if found.topic in self._topology.account.outputs else None
 
     def _check(
         self, found: Found, verdict: Verdict, differences: Iterable[Difference] = (), why: str = ""
@@ -144,9 +145,12 @@ class Reevaluator:
             return self._check(found, Verdict.DIFFERENT, changed, f"not the same: {names}")
         return self._check(found, Verdict.SAME)
 
+    def _stage_of(self, name: str) -> str:
+        return next(spec.name for spec in self._topology if name in spec.outputs)
+
     def _stage(self, name: str) -> Stage:
         if name not in self._stages:
-            self._stages[name] = make_stage(name, self._config, self._calendar)
+            self._stages[name] = make(self._topology.stage(name), self._config, self._calendar)
         return self._stages[name]
 
     def _upto(self, found: Found, trigger: Part) -> int:
@@ -183,7 +187,7 @@ class Reevaluator:
 
     def _signals(self, found: Found) -> Outs:
         """The features and memberships of the symbol from the session's open on, or its cooldown."""
-        spec, symbol = spec_of("signals"), found.body["symbol"].encode()
+        spec, symbol = self._topology.stage("signals"), found.body["symbol"].encode()
         home = found.message.partition
         part = ("features", home)
         upto = self._upto(found, part)
@@ -222,13 +226,13 @@ class Reevaluator:
 
     def _account(self, found: Found) -> Outs:
         """The account's inbox from its first record on: its state is all that ever reached it."""
-        spec, account_id = spec_of("account"), found.body["account_id"]
+        spec, account_id = self._topology.account, found.body["account_id"]
         part = ("account_inbox", self._lookup.layout.partition("account_inbox", found.body))
         upto = self._upto(found, part)
         kept = self._folds.get(("account", account_id))
         if kept is not None and kept[0] >= upto:
             return kept[1]
-        stage = make_account(account_id, self._config, self._calendar)
+        stage = make(spec, self._config, self._calendar, account_id)
         messages = self._lookup.messages(part, self._lookup.ends(part)[0], upto, account_id.encode())
         outs = _fold(spec, stage, part[1], messages, {})
         self._folds["account", account_id] = (upto, outs)
@@ -275,7 +279,3 @@ def _by_topic(outs: Iterable[Out]) -> Outs:
     for out in outs:
         found.setdefault(out.topic, []).append(out)
     return found
-
-
-def _stage_of(name: str) -> str:
-    return next(spec.name for spec in TOPOLOGY if name in spec.outputs)

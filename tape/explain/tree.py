@@ -10,7 +10,7 @@ from typing import Any
 
 from tapedeck.streams import identity
 from tapedeck.streams.merge import Part
-from tapedeck.streams.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.topics.catalogue import CATALOGUE, topic
 
@@ -54,9 +54,9 @@ class Node:
                     yield each
 
 
-def named_inputs(found: Found) -> dict[str, tuple[str, ...]]:
+def named_inputs(topology: Topology, found: Found) -> dict[str, tuple[str, ...]]:
     """The event_ids that a record names as its inputs, and the topics in which each may lie."""
-    topics = candidates(found.topic)
+    topics = candidates(topology, found.topic)
     named = {str(each): topics for each in found.body.get("inputs", ())}
     for name, content in payload(found.body).items():
         if name.endswith(_SUFFIX) and isinstance(content, str):
@@ -70,11 +70,11 @@ def payload(body: dict[str, Any]) -> dict[str, Any]:
     return inner[1] if isinstance(inner, tuple) and isinstance(inner[1], dict) else {}
 
 
-def candidates(name: str) -> tuple[str, ...]:
+def candidates(topology: Topology, name: str) -> tuple[str, ...]:
     """The topics that can hold the inputs of a record of ``name``: what its stage reads, then writes."""
-    for spec in TOPOLOGY:
-        if name in spec.outputs:
-            return (*spec.inputs, *spec.outputs)
+    spec = topology.writer(name)
+    if spec is not None:
+        return (*spec.inputs, *spec.outputs)
     return tuple(each.name for each in CATALOGUE if each.audited and each.schema)
 
 
@@ -90,8 +90,10 @@ def parts_of(lookup: Lookup, name: str, body: dict[str, Any]) -> list[Part]:
 class Walker:
     """Builds trees. ``depth`` bounds the levels; ``everything`` opens what is folded otherwise."""
 
-    def __init__(self, lookup: Lookup, *, depth: int | None = None, everything: bool = False) -> None:
-        self._lookup = lookup
+    def __init__(
+        self, topology: Topology, lookup: Lookup, *, depth: int | None = None, everything: bool = False
+    ) -> None:
+        self._topology, self._lookup = topology, lookup
         self._everything = everything
         self._depth = depth if depth is not None or not everything else ALL_DEPTH
         self._seen: set[str] = set()
@@ -109,7 +111,7 @@ class Walker:
             node.inputs = [self._opened(reason, level, own)]
             node.inputs[0].beside = True
             return node
-        named = named_inputs(found)
+        named = named_inputs(self._topology, found)
         inputs = self._resolve(found, named)
         shown, folded = self._choose(found, list(named), inputs, own, level)
         for event_id in shown:

@@ -5,13 +5,20 @@ import sys
 from collections.abc import Iterable
 
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.local.supervisor import Worker
 
+_SHARED = "decide"
 _TAPE = (sys.executable, "-m", "tapedeck")
 
 
-def workers(config: Config) -> tuple[Worker, ...]:
-    """The processes for ``config``: exchange, stages in two processes, a dispatcher per account, sink."""
+def workers(topology: Topology, config: Config) -> tuple[Worker, ...]:
+    """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
+
+    A stage that is triggered by a source has a process of its own; the others share one.
+    """
+    first = [spec.name for spec in topology.market if topology.writer(spec.trigger) is None]
+    others = [spec.name for spec in topology.market if spec.name not in first]
     trading = paper_credentials(config)
     dispatchers = tuple(
         Worker(
@@ -24,8 +31,8 @@ def workers(config: Config) -> tuple[Worker, ...]:
     )
     return (
         Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading, says_ready=True),
-        _worker("features", "features"),
-        _worker("decide", "scores", "watchlist", "signals"),
+        *(_worker(name, name) for name in first),
+        *([_worker(_SHARED, *others)] if others else []),
         *dispatchers,
         Worker(name="sink", argv=(*_TAPE, "sink", "--no-migrate"), says_ready=True),
     )

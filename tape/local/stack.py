@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,16 +56,17 @@ class LocalStack:
         *,
         config: Path | None = None,
         prefix: str = "",
-        workers: WorkerPlan = plan.workers,
+        workers: WorkerPlan | None = None,
         secure: bool = False,
     ) -> None:
         self.folder = folder.absolute()
         self.cluster = Cluster("", Layout(prefix))
         self.database_url = ""
         self.exchange_url = ""
+        self._topology = topology_in_use()
         self._secure, self._logins = secure, Logins(self.folder / SECRETS)
         self._config_path = config
-        self._workers = workers
+        self._workers = workers or partial(plan.workers, self._topology)
         self._lock = ExitStack()
         self._phase = Phase.STARTING
         self._kafka: EmbeddedKafka | None = None

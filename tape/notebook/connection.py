@@ -21,6 +21,7 @@ from tapedeck.tape.notebook.raw import raw_frame
 from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.times import When, Zone
 from tapedeck.tape.timed import TimedSource
+from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
@@ -213,7 +214,9 @@ class Connection:
         from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - costs every stage's import
 
         with self._opened() as at:
-            return explain_from(at.source, at.document(), id, depth=depth, everything=everything)
+            return explain_from(
+                topology_in_use(), at.source, at.document(), id, depth=depth, everything=everything
+            )
 
     def why(self, symbol: str, *, at: When | None = None, account: str | None = None) -> "Why":
         """Why there was no trade in ``symbol``: where each minute ended on its way, and how far it was off.
@@ -235,7 +238,7 @@ class Connection:
                 moment: int | None = time_of(at, lambda: newest_session(Lookup(source), xnys()))
             else:
                 moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
-            return why_from(source, where.document(), symbol, at=moment, account=account)
+            return why_from(topology_in_use(), source, where.document(), symbol, at=moment, account=account)
 
     def environment(self) -> dict[str, str]:
         """The variables by which a command of ``tape`` finds the same cluster, prefix and database.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.dispatch.inputs import ROUTED
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
@@ -28,7 +29,6 @@ from tapedeck.tape.rebuild.run import KafkaTarget, run
 from tapedeck.tape.rebuild.work import Place, Report
 from tapedeck.topics.catalogue import CATALOGUE
 
-ROUTED = ("signals", "controls")
 _LEFT_OUT = ("heartbeats", "dead_letters")
 
 

@@ -148,7 +148,7 @@ class Replay:
     def _workers(self) -> list[Worker]:
         """The local stack's plan without its sink; without accounts also without an exchange."""
         left_out = {"sink"} if self.exchange else {"sink", "exchange"}
-        return [each for each in plan.workers(self.config) if each.name not in left_out]
+        return [each for each in plan.workers(self.wanted.topology, self.config) if each.name not in left_out]
 
     def _warm_up(self, slices: Iterator[Slice]) -> Slice:
         """Write everything before the window and wait until the market stages have it; the first minute."""

@@ -4,10 +4,11 @@ from functools import cached_property
 
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.contract import MINUTE_US, StageSpec
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.signals.rule import Action, Case, Decision, GapCase, decide
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.whatif.chain import lists_before, run_pinned_list, run_stages
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.changes import Between, first_stage
@@ -15,6 +16,8 @@ from tapedeck.tape.whatif.outcomes import DecisionOutcome, MembershipOutcome
 from tapedeck.tape.whatif.places import Places
 from tapedeck.tape.whatif.spill import Shelf
 from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
+
+_LIST = "watchlist"
 
 
 class Variant:
@@ -27,7 +30,8 @@ class Variant:
 class Market:
     """Recorded and re-decided market topics, and what lies in between, made when it is asked for."""
 
-    def __init__(self, source: Source, between: Between, calendar: Calendar) -> None:
+    def __init__(self, topology: Topology, source: Source, between: Between, calendar: Calendar) -> None:
+        self._topology = topology
         self._source, self._between, self._calendar = source, between, calendar
         self._names = Names()
         self._variants: dict[frozenset[str], Variant] = {}
@@ -41,7 +45,7 @@ class Market:
         if stage is None:
             return
         made = Chained(self._source)
-        run_stages(_STAGES[_FIRST[stage] :], self._between.changed, self._calendar, made)
+        run_stages(self._from(stage), self._between.changed, self._calendar, made)
         self.again = Decisions(self._names, made, self._calendar)
         self.again_places = Places(made)
 
@@ -113,10 +117,16 @@ class Market:
         if stage in (None, "signals"):
             return Variant(config, self._features, self.recorded_places)
         made = Chained(self._source)
-        run_stages(_STAGES[_FIRST[stage] : 2], config, self._calendar, made)
-        run_pinned_list(config, self._calendar, made, self._lists[0])
+        run_stages(self._from(stage, until=self._topology.stage(_LIST)), config, self._calendar, made)
+        run_pinned_list(self._topology.stage(_LIST), config, self._calendar, made, self._lists[0])
         features = Features(self._names, made) if stage == "features" else self._features
         return Variant(config, features, Places(made))
+
+    def _from(self, first: str, until: StageSpec | None = None) -> tuple[StageSpec, ...]:
+        """The market stages from ``first`` on, up to and without ``until``."""
+        stages = self._topology.market
+        end = len(stages) if until is None else stages.index(until)
+        return stages[stages.index(self._topology.stage(first)) : end]
 
     @cached_property
     def _features(self) -> Features:
@@ -126,7 +136,9 @@ class Market:
     def _lists(self) -> tuple[Shelf, Places]:
         """The recorded list before each watermark, and the places that the recorded configuration gives."""
         made = Chained(self._source)
-        return lists_before(self._between.base, self._calendar, made), Places(made)
+        return lists_before(self._topology.stage(_LIST), self._between.base, self._calendar, made), Places(
+            made
+        )
 
 
 def _outcome(made: Decision) -> DecisionOutcome:

@@ -10,6 +10,7 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.whatif.account_diff import AccountDiff
 from tapedeck.tape.whatif.accounts import Proposal, proposal_of
 from tapedeck.tape.whatif.chained import Still
@@ -28,6 +29,7 @@ _WINDOWS = ("strike_range", "day_dte", "swing_dte", "day_otm")
 
 
 def whatif_from(
+    topology: Topology,
     source: Source,
     base: Config,
     changed: Config,
@@ -44,11 +46,14 @@ def whatif_from(
     kept, and a recording made under another configuration than ``base``; ConfigInvalid for an account that
     is not configured.
     """
-    return _Run(source, base, changed, calendar or xnys()).diff(since, until, account)
+    return _Run(topology, source, base, changed, calendar or xnys()).diff(since, until, account)
 
 
 class _Run:
-    def __init__(self, source: Source, base: Config, changed: Config, calendar: Calendar) -> None:
+    def __init__(
+        self, topology: Topology, source: Source, base: Config, changed: Config, calendar: Calendar
+    ) -> None:
+        self._topology = topology
         self._source, self._calendar = Still(source, _INPUTS), calendar
         self._between = Between(base, changed)
         self._before: list[str] = []
@@ -56,7 +61,7 @@ class _Run:
     def diff(self, since: int | None, until: int | None, account: str | None) -> Diff:
         between = self._between
         accounts = self._accounts(account)
-        market = Market(self._source, between, self._calendar)
+        market = Market(self._topology, self._source, between, self._calendar)
         since, until = self._window(market.recorded, since, until)
         proposals = {each: self._proposals(each) for each in accounts}
         self._check_digests(market.recorded, proposals.values(), since, until)

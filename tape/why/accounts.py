@@ -11,13 +11,13 @@ from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.explain.describe import headline
 from tapedeck.tape.why.misses import gate_miss
-from tapedeck.tape.why.outcome import Outcome, ended, named
+from tapedeck.tape.why.outcome import Ending, Outcome, named
 from tapedeck.tape.why.words import Missing
 
 Body = dict[str, Any]
 
 
-def of_signal(signal: Body, book: AccountBook) -> Outcome:
+def of_signal(signal: Body, book: AccountBook, ended: Ending) -> Outcome:
     """Where ``signal`` ended at the account of ``book``; TRADED where something of its order was filled."""
     t, account = signal["bar_t"], book.account_id
     proposal = next((each for each in book.proposals if each["signal_id"] == signal["signal_id"]), None)
@@ -25,16 +25,16 @@ def of_signal(signal: Body, book: AccountBook) -> Outcome:
         return ended(t, "proposals", Missing.NO_PROPOSAL, account=account)
     match Verdict(proposal["verdict"]):
         case Verdict.REFUSED:
-            return _refused(t, account, [gate for gate in proposal["gates"] if not gate["passed"]])
+            return _refused(t, account, [gate for gate in proposal["gates"] if not gate["passed"]], ended)
         case Verdict.NOT_SIZED:
             reason = SizeReason(proposal["sizing_reason"])
             return ended(t, "proposals", reason, account=account)
         case Verdict.SHADOWED:
             return ended(t, "proposals", Verdict.SHADOWED, account=account)
-    return _of_order(t, proposal["client_order_id"], book)
+    return _of_order(t, proposal["client_order_id"], book, ended)
 
 
-def _refused(t: int, account: str, failed: list[Body]) -> Outcome:
+def _refused(t: int, account: str, failed: list[Body], ended: Ending) -> Outcome:
     """The first gate that refused names the reason; the others are said beside it."""
     gate, miss = failed[0], gate_miss(failed[0])
     enums = (ContractReason, GateReason) if gate["gate"] == "contract_quality" else (GateReason,)
@@ -47,7 +47,7 @@ def _refused(t: int, account: str, failed: list[Body]) -> Outcome:
     return ended(t, "proposals", reason, account=account, miss=miss, detail=", ".join(told))
 
 
-def _of_order(t: int, order_id: str, book: AccountBook) -> Outcome:
+def _of_order(t: int, order_id: str, book: AccountBook, ended: Ending) -> Outcome:
     """What became of an approved proposal."""
     order = partial(ended, t, account=book.account_id)
     states = book.orders.get(order_id)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tapedeck.tape.why.misses import Miss
-from tapedeck.tape.why.words import words
+from tapedeck.tape.why.words import Words
 
 STAGES = ("bars", "features", "scores", "watchlist", "decisions", "proposals", "orders", "executions")
 """Where a minute can end, in order."""
@@ -29,20 +29,27 @@ class Outcome:
         return "; ".join(each for each in told if each)
 
 
-def ended(
-    t: int,
-    stage: str,
-    reason: StrEnum | str,
-    *,
-    account: str | None = None,
-    miss: Miss | None = None,
-    detail: str = "",
-) -> Outcome:
-    """The outcome with its words; a reason that no enum has is a dead letter's."""
-    told = words(reason) if isinstance(reason, StrEnum) else "the record lies in dead_letters"
-    return Outcome(
-        t=t, stage=stage, reason=str(reason), words=told, account=account, miss=miss, detail=detail
-    )
+class Ending:
+    """Makes outcomes, with the words of the pipeline's reasons."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+
+    def __call__(
+        self,
+        t: int,
+        stage: str,
+        reason: StrEnum | str,
+        *,
+        account: str | None = None,
+        miss: Miss | None = None,
+        detail: str = "",
+    ) -> Outcome:
+        """The outcome with its words; a reason that no enum has is a dead letter's."""
+        told = self._words.of(reason) if isinstance(reason, StrEnum) else "the record lies in dead_letters"
+        return Outcome(
+            t=t, stage=stage, reason=str(reason), words=told, account=account, miss=miss, detail=detail
+        )
 
 
 def named(reason: str, *enums: type[StrEnum]) -> StrEnum | str:

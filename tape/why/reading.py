@@ -11,6 +11,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.sessions import NEW_YORK, Calendar, Session, iso_date, micros
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.recording import Recording, of_messages
 from tapedeck.topics.catalogue import Spread, topic
@@ -96,7 +97,7 @@ def time_of(text: str, newest: Callable[[], Session]) -> int:
 
 
 def read_symbol(
-    lookup: Lookup, symbol: str, session: Session, config: Config, calendar: Calendar
+    topology: Topology, lookup: Lookup, symbol: str, session: Session, *, config: Config, calendar: Calendar
 ) -> SymbolTape:
     """The records of ``symbol`` and the session, and of every configured account."""
     before = calendar.previous(session.date)
@@ -113,7 +114,7 @@ def read_symbol(
     home = lookup.layout.partition("bars", {"symbol": symbol})
     dead = ("dead_letters", home % lookup.layout.partitions("dead_letters"))
     messages += lookup.between(dead, session.open, session.close + _AFTER_US)
-    recording = of_messages(lookup.layout, [messages])
+    recording = of_messages(topology, lookup.layout, [messages])
     universe = max(recording.bodies("universe"), key=lambda body: body["version"], default=None)
     labels = {name: lookup.last_label((name, _home(lookup, name, symbol))) for name in PIPELINE}
     return SymbolTape(symbol, session, recording, labels, universe)

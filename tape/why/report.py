@@ -10,6 +10,7 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session, iso_date, xnys
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.describe import clock
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.why.misses import Miss
@@ -94,6 +95,7 @@ class Why:
 
 
 def why_from(
+    topology: Topology,
     source: Source,
     config: Config,
     symbol: str,
@@ -112,8 +114,8 @@ def why_from(
         accounts = [config.account(account).account_id]
     lookup = Lookup(source)
     session = newest_session(lookup, calendar) if at is None else session_of(at, calendar)
-    tape = read_symbol(lookup, symbol.upper(), session, config, calendar)
-    tracer = Tracer(tape, config, calendar)
+    tape = read_symbol(topology, lookup, symbol.upper(), session, config=config, calendar=calendar)
+    tracer = Tracer(topology, tape, config, calendar)
     notes = tuple(
         each for each in (outside_universe(tape), _unfinished(tape), _other_config(tape, config)) if each
     )

@@ -10,15 +10,16 @@ from tapedeck.streams.stages.features.reasons import FeatureReason
 from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.rule import Action
 from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.demo.funnel import bar_reasons, feature_reasons
 from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.demo.line import FunnelReason
 from tapedeck.tape.explain.describe import clock, headline, new_york
 from tapedeck.tape.why.accounts import of_signal
 from tapedeck.tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
-from tapedeck.tape.why.outcome import STAGES, Outcome, ended, named
+from tapedeck.tape.why.outcome import STAGES, Ending, Outcome, named
 from tapedeck.tape.why.reading import SymbolTape
-from tapedeck.tape.why.words import Missing
+from tapedeck.tape.why.words import Missing, Words
 
 Body = dict[str, Any]
 
@@ -34,7 +35,8 @@ class Passed:
 class Tracer:
     """Follows minutes of ``tape`` under ``config``."""
 
-    def __init__(self, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
+    def __init__(self, topology: Topology, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
+        self._ended = Ending(Words(topology))
         self._tape, self._config = tape, config
         recording = tape.recording
         self._bar_reasons = bar_reasons(recording, config, calendar)
@@ -64,12 +66,12 @@ class Tracer:
         if feature is None:
             reason = self._bar_reasons.get(bar["event_id"])
             if reason is not None:
-                return ended(t, "features", named(reason, FeatureReason, FunnelReason))
+                return self._ended(t, "features", named(reason, FeatureReason, FunnelReason))
             return self._missing(t, "features", Missing.NO_FEATURE)
         if decision is None:
             reason = self._feature_reasons.get(feature["event_id"])
             if reason is not None:
-                return ended(t, "decisions", named(reason, SignalDrop, FunnelReason))
+                return self._ended(t, "decisions", named(reason, SignalDrop, FunnelReason))
             return self._missing(t, "decisions", Missing.NO_DECISION)
         if decision["action"] != Action.HOLD:
             return None
@@ -78,17 +80,17 @@ class Tracer:
         if held is SignalReason.NOT_ON_WATCHLIST:
             return self._unlisted(t, at)
         detail = signal_detail(held, at, self._config)
-        return ended(t, "decisions", held, miss=signal_miss(held, at, self._config), detail=detail)
+        return self._ended(t, "decisions", held, miss=signal_miss(held, at, self._config), detail=detail)
 
     def _missing(self, t: int, stage: str, reason: Missing) -> Outcome:
         """Something is not there: its stage, or one before it, is behind; or it is not, and gave nothing."""
         behind = self._tape.behind(t)
         if behind is None or STAGES.index(_stage_of(behind)) > STAGES.index(stage):
-            return ended(t, stage, reason)
+            return self._ended(t, stage, reason)
         label = self._tape.labels[behind]
         last = "none at all" if label is None else f"{new_york(label)} New York"
         detail = f"last watermark of {behind}: {last}"
-        return ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
+        return self._ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
 
     def _decided(self, decision: Body) -> Decided:
         feature = self._tape.recording["features"].bodies.get(decision["inputs"][0])
@@ -106,21 +108,21 @@ class Tracer:
         """The watchlist, or what it needs, dropped the symbol."""
         if at.membership is None:
             if self._tape.universe is None:
-                return ended(t, "watchlist", WatchlistDrop.NO_UNIVERSE)
+                return self._ended(t, "watchlist", WatchlistDrop.NO_UNIVERSE)
             if at.score is None:
-                return ended(t, "scores", Missing.NO_SCORE)
-            return ended(t, "watchlist", Missing.NO_LIST)
+                return self._ended(t, "scores", Missing.NO_SCORE)
+            return self._ended(t, "watchlist", Missing.NO_LIST)
         reason = WatchlistReason(at.membership["reason"])
         miss = watchlist_miss(reason, at, self._config)
         if reason is WatchlistReason.NOT_SCORED:
-            return ended(t, "scores", reason)
+            return self._ended(t, "scores", reason)
         listed = f"list of {clock(at.membership['evaluation'])}"
-        return ended(t, "watchlist", reason, miss=miss, detail=listed)
+        return self._ended(t, "watchlist", reason, miss=miss, detail=listed)
 
     def outcomes(self, t: int, account: str) -> list[Outcome]:
         """Where each signal of the minute ended for ``account``."""
         book = self._books[account]
-        return [of_signal(signal, book) for signal in self._signals if signal["bar_t"] == t]
+        return [of_signal(signal, book, self._ended) for signal in self._signals if signal["bar_t"] == t]
 
     def passed(self, t: int) -> Iterator[Passed]:
         """What the minute left at each market stage, as far as it came."""

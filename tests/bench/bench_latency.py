@@ -187,7 +187,7 @@ def workers(settled: Config) -> tuple[Worker, ...]:
     cash = ("--cash", f"{ACCOUNT}=100000000")
     return tuple(
         replace(worker, argv=(*worker.argv, *cash)) if worker.name == "exchange" else worker
-        for worker in plan.workers(settled)
+        for worker in plan.workers(TOPOLOGY, settled)
         if worker.name != "sink"
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.diff import Part
 from tapedeck.tape.whatif.run import whatif_from
 from tests.bench.whatif_tape import recorded_year
@@ -25,7 +26,7 @@ def compare(sessions: int) -> None:
     config = Config.model_validate({"signal": {"swing_min": 0.51}, "watchlist": {"enter": 0.52}})
     recorded = recorded_year(sessions, base)
     before, began = _peak_mb(), time.perf_counter()
-    found = whatif_from(recorded, base, config)
+    found = whatif_from(TOPOLOGY, recorded, base, config)
     print(
         f"{sessions:>4} sessions: {found.compared[Part.DECISION]:>9,} decisions, "
         f"{len(found.differences):>6,} differences, {time.perf_counter() - began:6.1f} s, "

@@ -44,7 +44,7 @@ def order_ids() -> tuple[str, ...]:
 
 
 def explained(asked: str, **options: Any) -> Explanation:
-    return explain_from(day(), CONFIG, asked, **options)
+    return explain_from(TOPOLOGY, day(), CONFIG, asked, **options)
 
 
 def changed(name: str, event_id: str, **fields: Any) -> MemorySource:
@@ -144,7 +144,7 @@ def test_a_features_window_says_which_bars_and_revisions_were_in_force() -> None
 def test_a_tampered_record_is_different_and_its_field_is_named(name: str, field: str, value: Any) -> None:
     order_id = order_ids()[0]
     target = next(node for node in explained(order_id) if node.found.topic == name)
-    found = explain_from(changed(name, target.event_id, **{field: value}), CONFIG, order_id)
+    found = explain_from(TOPOLOGY, changed(name, target.event_id, **{field: value}), CONFIG, order_id)
     assert found.verdict is Verdict.DIFFERENT
     check = found.checks[target.event_id]
     assert field in [each.field for each in check.differences]
@@ -158,14 +158,16 @@ def test_a_changed_input_of_the_account_makes_its_proposal_different() -> None:
     reading = next(node for node in proposal.inputs if node.found.body["payload"][0].endswith("InboxAccount"))
     kind, content = reading.found.body["payload"]
     poor = content | {"equity": Decimal(3000)}
-    found = explain_from(changed("account_inbox", reading.event_id, payload=(kind, poor)), CONFIG, order_id)
+    found = explain_from(
+        TOPOLOGY, changed("account_inbox", reading.event_id, payload=(kind, poor)), CONFIG, order_id
+    )
     check = found.checks[proposal.event_id]
     assert check.verdict is Verdict.DIFFERENT and "equity" in check.why
 
 
 def test_another_configuration_is_named_with_both_digests_and_nothing_is_computed() -> None:
     other = Config(accounts=EXAMPLE_ACCOUNTS, signal=CONFIG.signal.model_copy(update={"stretch": 0.03}))
-    found = explain_from(day(), other, order_ids()[0])
+    found = explain_from(TOPOLOGY, day(), other, order_ids()[0])
     assert found.verdict is Verdict.NOT_EVALUATED
     assert {check.verdict for check in found.checks.values()} == {Verdict.NOT_EVALUATED}
     text = found.text()
@@ -210,7 +212,7 @@ def test_a_beginning_of_several_ids_lists_them() -> None:
 
 def test_an_input_that_the_log_does_not_hold_any_more_is_said_to_be_away() -> None:
     kept = [m for m in recorded(whole_day().log) if m.topic != "bars"]
-    found = explain_from(MemorySource(Layout(), kept), CONFIG, order_ids()[0])
+    found = explain_from(TOPOLOGY, MemorySource(Layout(), kept), CONFIG, order_ids()[0])
     assert "is not on the log" in found.text()
     assert found.verdict is Verdict.DIFFERENT, "a feature whose bars are away does not come out again"
 
@@ -256,7 +258,7 @@ def test_explaining_an_order_reads_its_session_and_not_the_days_around_it() -> N
     for part in sizes:
         long.offset_at(part, 0)  # the time index is the broker's work
     long.read.clear()
-    assert explain_from(long, CONFIG, order_ids()[0]).verdict is Verdict.SAME
+    assert explain_from(TOPOLOGY, long, CONFIG, order_ids()[0]).verdict is Verdict.SAME
     for name in ("bars", "features", "decisions"):
         size = sum(n for (each, _), n in sizes.items() if each == name)
         assert long.read[name] < 0.4 * size, "of one day, and there are three"
@@ -304,7 +306,7 @@ def test_a_feature_comes_out_again_from_two_of_many_sessions() -> None:
         session = calendar.next(session.date)
     drain(tasks_of(TOPOLOGY.stage("features"), make(TOPOLOGY.stage("features"), CONFIG, calendar), log))
     newest = bodies(log, "features")[-1]
-    found = explain_from(MemorySource(Layout(), recorded(log)), CONFIG, newest["event_id"])
+    found = explain_from(TOPOLOGY, MemorySource(Layout(), recorded(log)), CONFIG, newest["event_id"])
     assert found.verdict is Verdict.SAME
     assert found.windows[newest["event_id"]].listed == 400
 

@@ -11,6 +11,7 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.blocks import Block, MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part as TopicPart
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.diff import Diff, Part
 from tapedeck.tape.whatif.inbox import INBOX, Inbox
@@ -37,7 +38,7 @@ def test_two_sessions_take_hardly_more_memory_than_one_and_all_of_them_are_compa
     found: dict[int, Diff] = {}
 
     def work(sessions: int) -> None:
-        found[sessions] = whatif_from(recordings[sessions], base, base)
+        found[sessions] = whatif_from(TOPOLOGY, recordings[sessions], base, base)
 
     work(1)  # what is loaded once is not counted
     one, two = (peak_of(partial(work, sessions)) for sessions in (1, 2))

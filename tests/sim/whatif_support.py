@@ -7,6 +7,7 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Message
 from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.diff import Diff, Difference
 from tapedeck.tape.whatif.run import whatif_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout
@@ -42,7 +43,7 @@ def changed(account: str = "", **groups: dict[str, Any]) -> Config:
 
 
 def diff_of(source: MemorySource, config: Config, **options: Any) -> Diff:
-    return whatif_from(source, CONFIG, config, **options)
+    return whatif_from(TOPOLOGY, source, CONFIG, config, **options)
 
 
 def names(differences: list[Difference]) -> set[str]:

@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import COMMANDS, app
-from tapedeck.tape.docs import DOCUMENTS, REASONS, render
+from tapedeck.tape.docs import DOCUMENTS, render
+from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support import REPOSITORY
 
@@ -29,7 +31,7 @@ WRITTEN = (
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_generated_parts_are_current(name: str) -> None:
     text = (REPOSITORY / name).read_text()
-    assert render(text) == text, "run python -m tapedeck.tape.docs"
+    assert render(text, TOPOLOGY) == text, "run python -m tapedeck.tape.docs"
 
 
 def test_the_readme_has_the_topology_as_the_command_prints_it() -> None:
@@ -43,7 +45,8 @@ def test_every_topic_and_every_reason_is_documented() -> None:
         assert f"`{topic.name}`" in text
     for reason in (*SignalReason, *GateReason):
         assert f"`{reason}`" in text
-    assert len({enum for _, enum, _ in REASONS}) == len(REASONS)
+    enums = [each.enum for _, each in reasons_of(TOPOLOGY)]
+    assert len(set(enums)) == len(enums)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -62,11 +65,11 @@ def test_links_lead_to_files(name: str) -> None:
 
 def test_an_unknown_generated_part_is_refused() -> None:
     with pytest.raises(KeyError):
-        render("<!-- generated: nothing -->\n<!-- end -->")
+        render("<!-- generated: nothing -->\n<!-- end -->", TOPOLOGY)
 
 
 def test_hand_written_text_around_a_generated_part_is_kept() -> None:
     text = "before\n<!-- generated: gates -->\nyesterday\n<!-- end -->\nafter\n"
-    made = render(text)
+    made = render(text, TOPOLOGY)
     assert made.startswith("before\n") and made.endswith("<!-- end -->\nafter\n") and "yesterday" not in made
     assert made.splitlines()[2].startswith("| #")

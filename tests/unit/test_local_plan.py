@@ -8,6 +8,7 @@ import pytest
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local import jars
 from tapedeck.tape.local.places import cache_dir, free_ports, in_words, size_of, stack_folder
 from tapedeck.tape.local.plan import apart, paper_credentials, workers
@@ -15,7 +16,7 @@ from tapedeck.tape.local.process import tail
 
 
 def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
-    plan = workers(Config(accounts=EXAMPLE_ACCOUNTS))
+    plan = workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS))
     names = [worker.name for worker in plan]
     assert names == ["exchange", "features", "decide", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
@@ -24,7 +25,7 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
 
 
 def test_stages_with_logins_of_their_own_run_apart() -> None:
-    plan = apart(workers(Config(accounts=EXAMPLE_ACCOUNTS)))
+    plan = apart(workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS)))
     names = [worker.name for worker in plan]
     assert names == [
         "exchange", "features", "scores", "watchlist", "signals", "dispatch-large", "dispatch-tiny", "sink",

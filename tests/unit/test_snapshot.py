@@ -62,7 +62,8 @@ def test_a_rebuild_begins_at_a_snapshot_and_gives_the_same_table(tmp_path: Path)
     halves = []
     for task, whole in zip(TASKS, tables(), strict=True):
         trigger = {part: at // 2 for part, at in whole.offsets.items() if part[0] in ("bars", "features")}
-        half = run_task(task, *basis, cut=trigger or {part: at // 2 for part, at in whole.offsets.items()})
+        cut = trigger or {part: at // 2 for part, at in whole.offsets.items()}
+        half = run_task(task, *basis[:3], cut=cut)
         halves.append(Table(task, half.values, half.applied, label_of(task, half.values)))
     save(tmp_path, "half", halves, FITS, "0.1.0")
     for table in load(tmp_path, "half").tables(TOPOLOGY, LAYOUT):

@@ -11,12 +11,12 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.tape.docs import REASONS
 from tapedeck.tape.why.reading import time_of
 from tapedeck.tape.why.report import why_from
-from tapedeck.tape.why.words import Missing, has_words
+from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, bodies, morning
 from tests.unit.why_support import (
@@ -238,7 +238,7 @@ def test_one_account_is_shown_alone_and_an_unknown_one_is_refused() -> None:
 
 
 def test_a_symbol_outside_the_universe_is_said_first_with_the_nearest_name() -> None:
-    found = why_from(MemorySource(Layout(), recorded()), CONFIG, "amdd")
+    found = why_from(TOPOLOGY, MemorySource(Layout(), recorded()), CONFIG, "amdd")
     assert found.text().splitlines()[0].startswith("AMDD is not in the universe (version 1")
     assert "the nearest name is AMD" in found.text().splitlines()[0]
 
@@ -257,8 +257,8 @@ def test_an_empty_tape_and_a_closed_market_are_refused_with_a_remedy() -> None:
 
 
 def test_every_reason_has_words() -> None:
-    for enum in (*(each for _, each, _ in REASONS), Missing):
-        assert has_words(enum), enum
+    for stage, each in reasons_of(TOPOLOGY):
+        assert set(each.words) == set(each.enum), (stage, each.enum)
 
 
 def test_a_time_is_new_yorks_on_the_newest_session_or_iso_8601() -> None:

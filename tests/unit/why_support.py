@@ -8,6 +8,7 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Message
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.why.report import Why, why_from
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 from tests.sim.paths import CONFIG, bodies, morning
@@ -38,7 +39,7 @@ def recorded() -> tuple[Message, ...]:
 
 
 def told(messages: Iterable[Message], config: Config = CONFIG, **options: Any) -> Why:
-    return why_from(MemorySource(Layout(), messages), config, SYMBOL, **options)
+    return why_from(TOPOLOGY, MemorySource(Layout(), messages), config, SYMBOL, **options)
 
 
 def changed(changes: dict[str, Change]) -> list[Message]:

@@ -7,6 +7,7 @@ from tapedeck.streams.definition import Columnar, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.features import layout
 from tapedeck.streams.stages.features.bulk import FeaturesFold
+from tapedeck.streams.stages.features.naming import window_difference
 from tapedeck.streams.stages.features.reasons import WORDS, FeatureReason
 from tapedeck.streams.stages.features.stage import FeaturesStage
 
@@ -24,6 +25,7 @@ DEFINITION = Definition(
     make=_make,
     reads=("bars",),
     state_version=layout.FORMAT,
+    difference=window_difference,
     reasons=(Reasons(FeatureReason, WORDS, "heartbeats; BAD_BAR in dead_letters"),),
     columnar=Columnar(_fold, ("bars",)),
 )
