@@ -8,11 +8,10 @@ from psycopg import sql
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.models import AUDITED, table_name
+from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.reading import read_events, topic_ids
+from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.errors import DeadLetter
-
-ALL_AUDITED = tuple(topic.name for topic in AUDITED)
 
 
 class Distinct(NamedTuple):
@@ -37,12 +36,13 @@ SELECT (SELECT count(*) FROM {table} WHERE coalesce(first_topic_id, unmarked) = 
 FROM (SELECT (SELECT topic_id FROM read_logs WHERE topic = %(topic)s AND holds_unmarked) AS unmarked) o"""
 
 
-def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Rows]:
+def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] | None = None) -> dict[str, Rows]:
     """Rows of each topic's audit table by the log that they came from, counted exactly.
 
     An event that an earlier log had brought already counts for the log that the topic is now. Raises Retry
     where Postgres or Kafka is away.
     """
+    topics = _all(topics)
     ids = topic_ids(cluster, topics)
     rows = {}
     with connect(url, cluster.prefix) as connection:
@@ -55,11 +55,12 @@ def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] = ALL_AUDIT
     return rows
 
 
-def distinct_events(cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> dict[str, Distinct]:
+def distinct_events(cluster: Cluster, topics: Sequence[str] | None = None) -> dict[str, Distinct]:
     """Distinct event_ids per topic by reading every record, marks left out.
 
     Raises Retry where Kafka is away.
     """
+    topics = _all(topics)
     targets = maps(topics)
     seen: dict[str, set[str]] = {name: set() for name in topics}
     undecodable = dict.fromkeys(topics, 0)
@@ -69,3 +70,7 @@ def distinct_events(cluster: Cluster, topics: Sequence[str] = ALL_AUDITED) -> di
         except DeadLetter:
             undecodable[message.topic] += 1
     return {name: Distinct(len(seen[name]), undecodable[name]) for name in topics}
+
+
+def _all(topics: Sequence[str] | None) -> Sequence[str]:
+    return [topic.name for topic in audited()] if topics is None else topics

@@ -20,9 +20,12 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
+from tapedeck.connectors.postgres.tables import audited, drop_declared, make_declared
 from tapedeck.connectors.secrets import secret_of
 from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.topics.topic import Topic
 
 SINK_ROLE = "tape_sink"
 READ_ROLE = "tape_read"
@@ -143,10 +146,11 @@ def upgrade(url: str, prefix: str = "") -> None:
     Raises Retry where the server is away, Fatal where this login may not make tables.
     """
     with connect(url, prefix, role=None) as connection:
-        if _revision(connection) == _head():
+        if _revision(connection) == _head() and all(_is_there(connection, each) for each in audited()):
             return
     with _migrating(url, prefix) as config:
         command.upgrade(config, "head")
+        make_declared(config.attributes["connection"])
 
 
 def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
@@ -155,6 +159,8 @@ def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
     The roles stay: they belong to the whole server.
     """
     with _migrating(url, prefix) as config:
+        if revision == "base":
+            drop_declared(config.attributes["connection"])
         command.downgrade(config, revision)
 
 
@@ -163,6 +169,12 @@ def require_head(connection: psycopg.Connection[Any]) -> None:
     found, head = _revision(connection), _head()
     if found != head:
         raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
+
+
+def _is_there(connection: psycopg.Connection[Any], topic: Topic) -> bool:
+    with connection.transaction():
+        found = connection.execute("SELECT to_regclass(%s)", (table_name(topic.name),)).fetchone()
+    return found is not None and found[0] is not None
 
 
 def _head() -> str | None:

@@ -15,7 +15,8 @@ from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS, TABLES, table_name
+from tapedeck.connectors.postgres.models import COMMON_COLUMNS, table_name
+from tapedeck.connectors.postgres.tables import audited, table_of
 from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Message
@@ -78,7 +79,7 @@ class TopicMap:
     """One topic's table: its columns in order, their COPY types, and the builder of its rows."""
 
     def __init__(self, name: str) -> None:
-        columns = [column for column in TABLES[name].columns if column.name not in OF_THE_LOG]
+        columns = [column for column in table_of(topic(name)).columns if column.name not in OF_THE_LOG]
         self.topic = name
         self.table = table_name(name)
         self.columns = [column.name for column in columns]
@@ -88,7 +89,7 @@ class TopicMap:
 
 def typed_columns(name: str) -> list[tuple[str, int]]:
     """(field, shift) of the columns that a topic's table has beyond the common ones."""
-    columns = TABLES[name].columns
+    columns = table_of(topic(name)).columns
     return [(column.name, shift(column.type)) for column in columns if column.name not in COMMON_COLUMNS]
 
 
@@ -97,7 +98,7 @@ def _record_row(name: str) -> Builder:
     schema = topic(name).schema
     assert schema is not None
     columns = typed_columns(name)
-    fields = itemgetter(*(field for field, _ in columns))
+    fields = _fields([field for field, _ in columns])
     shifts = [(index, by) for index, (_, by) in enumerate(columns) if by]
 
     def build(message: Message) -> Row:
@@ -112,6 +113,13 @@ def _record_row(name: str) -> Builder:
         return (*_common(message, body, body["event_id"], sha, body), *typed)
 
     return build
+
+
+def _fields(names: list[str]) -> Callable[[Body], Sequence[Any]]:
+    """Takes the values of ``names`` out of a body; of one name, or none, as well."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda body: [body[name] for name in names]
 
 
 def _inbox_row(name: str) -> Builder:
@@ -196,9 +204,10 @@ _BUILDERS: dict[str, Callable[[str], Builder]] = {
 
 def maps(names: Sequence[str]) -> dict[str, TopicMap]:
     """A TopicMap per topic. Raises Fatal for a topic that is not audited."""
-    unknown = [name for name in names if name not in TABLES]
+    known = [each.name for each in audited()]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise Fatal(
-            "these topics have no audit table", value=unknown, remedy=f"choose from {', '.join(TABLES)}"
+            "these topics have no audit table", value=unknown, remedy=f"choose from {', '.join(known)}"
         )
     return {name: TopicMap(name) for name in names}

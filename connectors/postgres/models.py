@@ -1,4 +1,4 @@
-"""The tables of the audit store. One class per audited topic; ledgers are views.
+"""The tables of the audit store. One class per shipped topic that is audited; ledgers are views.
 
 A topic's table holds the whole body as ``payload`` and, beside it, the columns people filter and join
 by. Inside ``payload`` everything is as on the wire: times are UTC microseconds, dates are days since
@@ -19,7 +19,6 @@ from sqlalchemy.dialects.postgresql import ENUM, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tapedeck.schemas.codec import load_schema
-from tapedeck.topics.catalogue import CATALOGUE
 
 Long = Annotated[int, mapped_column(BigInteger)]
 NAMING = {"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_name)s_idx"}
@@ -342,7 +341,3 @@ class DeadLetters(Audit, Base):
     message: Mapped[str]
     record_key: Mapped[bytes | None]
     value: Mapped[bytes | None]
-
-
-AUDITED = tuple(topic for topic in CATALOGUE if topic.audited)
-TABLES = {topic.name: Base.metadata.tables[table_name(topic.name)] for topic in AUDITED}

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import UNKNOWN_ID
 from tapedeck.connectors.postgres.database import connect
-from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.reading import bounds, check_topics, open_consumer, topic_ids
 from tapedeck.connectors.postgres.store import Connection
+from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.merge import Part
 
@@ -121,7 +121,7 @@ def lag(
 
     Raises Retry where one of the two does not answer, CatalogueMismatch for missing topics.
     """
-    names = list(topics) if topics is not None else [topic.name for topic in AUDITED]
+    names = list(topics) if topics is not None else [topic.name for topic in audited()]
     consumer = open_consumer(cluster, "lag")
     try:
         cluster_id = check_topics(consumer, cluster.layout, names)

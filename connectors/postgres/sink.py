@@ -34,7 +34,6 @@ from tapedeck.connectors.kafka.reading import to_message
 from tapedeck.connectors.kafka.transactions import open_transactions
 from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
 from tapedeck.connectors.postgres.reading import (
     bounds,
@@ -45,6 +44,7 @@ from tapedeck.connectors.postgres.reading import (
 )
 from tapedeck.connectors.postgres.resuming import claim, made_anew, resume
 from tapedeck.connectors.postgres.store import Bad, Store, Written
+from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.contract import Message
@@ -97,7 +97,7 @@ class SinkSettings:
     cluster: Cluster
     url: str = field(repr=False)
     group: str = DEFAULT_GROUP
-    topics: tuple[str, ...] = tuple(topic.name for topic in AUDITED)
+    topics: tuple[str, ...] = field(default_factory=lambda: tuple(topic.name for topic in audited()))
 
     @property
     def layout(self) -> Layout:

@@ -12,10 +12,10 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
-from tapedeck.connectors.postgres.models import AUDITED
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP
 from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
+from tapedeck.connectors.postgres.tables import audited
 from tapedeck.tape.cli.pipeline import found, told
 from tapedeck.tape.local.where import DATABASE
 
@@ -59,7 +59,7 @@ def sink(
         cluster=settings.cluster,
         url=url,
         group=group,
-        topics=tuple(topics or (topic.name for topic in AUDITED)),
+        topics=tuple(topics or (topic.name for topic in audited())),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

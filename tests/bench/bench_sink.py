@@ -24,13 +24,14 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap, maps
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS, TABLES
+from tapedeck.connectors.postgres.models import COMMON_COLUMNS
+from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas.codec import decode, encode, load_schema
 from tapedeck.streams.contract import Message
 from tapedeck.streams.wire import Origin, Wire
-from tapedeck.topics.catalogue import Layout
+from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka, postgres
 
@@ -100,7 +101,7 @@ def by_copy(url: str, prefix: str, target: TopicMap, records: Sequence[Message])
 
 def by_list_execute(url: str, prefix: str, target: TopicMap, records: Sequence[Message]) -> None:
     """What one writes without thinking: decode, dicts, one ``execute`` with a list."""
-    table = TABLES[target.topic]
+    table = table_of(topic(target.topic))
     fields = [column for column in table.columns if column.name not in COMMON_COLUMNS]
     statement = insert(table).on_conflict_do_nothing(index_elements=["event_id"])
     with sqlalchemy_connection(url, prefix) as connection:

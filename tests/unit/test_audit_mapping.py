@@ -1,6 +1,7 @@
 """The audit tables fit the records, and a record becomes the row that its table expects."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,15 +14,18 @@ from sqlalchemy.dialects.postgresql import ENUM
 
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
-from tapedeck.connectors.postgres.models import AUDITED, COMMON_COLUMNS, TABLES, avro_enum
+from tapedeck.connectors.postgres.models import COMMON_COLUMNS, Base, avro_enum
 from tapedeck.connectors.postgres.reading import is_punctuation
+from tapedeck.connectors.postgres.tables import audited, table_of
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import Message
-from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic, declare
+from tapedeck.topics.catalogue import topic as topic_of
 from tests.avro import bodies
 
-RECORD_TOPICS = [topic for topic in AUDITED if topic.schema is not None]
+TABLES = {topic.name: table_of(topic) for topic in audited()}
+RECORD_TOPICS = [topic for topic in audited() if topic.schema is not None]
 AVRO_TO_SQL: dict[str, type[types.TypeEngine[Any]]] = {
     "string": types.Text,
     "int": types.Integer,
@@ -66,6 +70,22 @@ def _row(topic: str, message: Message) -> dict[str, Any]:
 
 def test_every_audited_topic_has_a_table_and_no_other_topic_has_one() -> None:
     assert set(TABLES) == {topic.name for topic in CATALOGUE if topic.audited}
+    assert {table.name for table in TABLES.values()} <= set(Base.metadata.tables), (
+        "a shipped one without a model"
+    )
+
+
+def test_a_declared_topic_has_a_table_made_of_its_schema() -> None:
+    with CATALOGUE.scratch():
+        declare(replace(topic_of("bars"), name="own.bars", owner="mine"))
+        own, shipped = table_of(topic_of("own.bars")), TABLES["bars"]
+        assert own.name == "t_own_bars"
+        assert {(c.name, str(c.type), c.nullable) for c in own.columns} == {
+            (c.name, str(c.type), c.nullable) for c in shipped.columns
+        }
+        declare(replace(topic_of("bars"), name="own.beats", schema="heartbeats", owner="mine"))
+        with pytest.raises(Fatal, match=r"cannot be audited; got 'no field event_id.*audited=False"):
+            table_of(topic_of("own.beats"))
 
 
 @pytest.mark.parametrize("topic", RECORD_TOPICS, ids=lambda t: t.name)
