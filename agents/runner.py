@@ -191,15 +191,17 @@ class StageRunner:
         )
         store = PartitionedStore(self._store(), (home,) if self._only_key else tuple(tables))
         shell = Shell(self.spec, self._stage, store, home, self.ids)
-        labels = shell.labels()
+        resume = shell.resume()
         task = Task(
             home,
             shell,
-            Merge(self.spec, inputs, labels),
+            Merge(self.spec, inputs, resume),
             Wires(self.spec, self._layout, self._origin, home),
             inputs,
         )
-        task.watermark = min((v for (n, _), v in labels.items() if n == self.spec.trigger), default=None)
+        task.watermark = min(
+            (v for (n, _), v in resume.labels.items() if n == self.spec.trigger), default=None
+        )
         log.info("%s/%d starts at %s", self.spec.name, home, task.watermark)
         return task
 

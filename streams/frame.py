@@ -4,6 +4,10 @@ Layout of format 2: magic ``TD``, version u8, epoch u32, cursor count u8, then p
 partition u16, position i64; log count u8, then per log input rank u8 and the topic's id, 16 bytes; then the
 body. A cursor's position is the last applied offset of that input partition; in the ``~watermark`` value it
 is the last applied watermark label. Format 1 has no logs: it says where in a topic, not in which one.
+
+Ranks from OPENED on are no inputs. They stand in the ``~watermark`` value alone, and only where the trigger's
+partitions have openings: (OPENED, partition) is the label of the last opening applied of that partition of
+the trigger, (OPENED + rank, 0) the last label for which the optional input of that rank was declared absent.
 """
 
 import struct
@@ -26,6 +30,8 @@ Logs = Mapping[int, bytes]
 """The id of the topic that a cursor counts in, by input rank, and under OWN that of the changelog that the
 value was written to; only where they are known."""
 OWN = 255
+OPENED = 128
+"""The first rank of a cursor that counts in no input: see above."""
 NO_LOGS: Logs = MappingProxyType({})
 
 
@@ -77,6 +83,11 @@ def unpack(data: bytes) -> Value:
         raise _not_a_value(data) from None
 
 
+def of_inputs(cursors: Cursors) -> dict[tuple[int, int], int]:
+    """Those of ``cursors`` that count in an input."""
+    return {at: position for at, position in cursors.items() if at[0] < OPENED}
+
+
 def without_logs(data: bytes) -> bytes:
     """The value behind ``data`` in format 1: the same wherever it was applied."""
     value = unpack(data)
@@ -86,7 +97,7 @@ def without_logs(data: bytes) -> bytes:
 
 def logs_of(cursors: Cursors, known: Logs, stored: Logs = NO_LOGS) -> dict[int, bytes]:
     """The logs of a value with ``cursors``: the ``known`` ids of its inputs, else what it had ``stored``."""
-    ranks = (*sorted({rank for rank, _ in cursors}), OWN)
+    ranks = (*sorted({rank for rank, _ in of_inputs(cursors)}), OWN)
     found = {rank: known.get(rank) or stored.get(rank, b"") for rank in ranks}
     return {rank: topic_id for rank, topic_id in found.items() if topic_id}
 

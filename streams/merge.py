@@ -1,8 +1,17 @@
 """Holding and joining of input partitions by watermark: the one implementation for all drivers.
 
 The trigger's partitions advance minute by minute together. After watermark(m) on the trigger, every
-join is read up to and including its first watermark with a label at or above m; then the trigger goes
-on. What may not be read yet is held, unacknowledged.
+join is read up to and including its first watermark with a label at or above m, one join after the other in
+the order of the catalogue; then the trigger goes on. What may not be read yet is held, unacknowledged.
+
+A join that is optional may be absent in minute m: the openings of the trigger say so, see
+``streams.watermarks``. Where an optional join is behind m, the trigger's partitions are looked at first, as
+far as they have arrived: each has an opening(m) or its next watermark, or everything waits for one of them.
+What the openings name is not read for m and stays held; no other join is read before that is known. This
+comes before the Mark of a period stage as well, which wants the joins of its minute.
+
+An opening itself is taken in its place in the log. Its partition is held there until every other one is at
+its own, or has passed m without; then one Opened stands for all: what a stage stores and forwards.
 """
 
 from collections import deque
@@ -11,8 +20,8 @@ from typing import NamedTuple
 
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message, StageSpec
-from tapedeck.streams.watermarks import label_of
-from tapedeck.topics.catalogue import CATALOGUE, topic
+from tapedeck.streams.watermarks import Opening, Watermark, punctuation_of, readable_punctuation
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 
 Part = tuple[str, int]
 
@@ -38,20 +47,49 @@ class JoinMark(NamedTuple):
     message: Message
 
 
+class Opened(NamedTuple):
+    """What follows watermark(label): ``messages`` are the openings, ``absent`` every name in any of them."""
+
+    label: int
+    absent: tuple[str, ...]
+    messages: tuple[Message, ...]
+
+
 class Skip(NamedTuple):
-    """A watermark at or below the last one of its partition: dropped and not forwarded."""
+    """A watermark or an opening at or below the last one of its partition: dropped and not forwarded."""
+
+    message: Message
+
+
+class Aside(NamedTuple):
+    """An opening in a join's partition: only the trigger's say what is absent."""
 
     message: Message
 
 
 class Unreadable(NamedTuple):
-    """A watermark without a label: a dead letter."""
+    """A watermark without a label, or an opening that does not follow its watermark: a dead letter."""
 
     message: Message
     error: DeadLetter
 
 
-Item = Record | Mark | JoinMark | Skip | Unreadable
+Item = Record | Mark | JoinMark | Opened | Skip | Aside | Unreadable
+
+
+class Resume(NamedTuple):
+    """Where a task goes on: what it has applied, from the state store.
+
+    ``labels``: the last watermark by input partition; ``opened``: the last opening by partition of the
+    trigger; ``absent``: the last label for which an optional input was declared absent, by its name.
+    """
+
+    labels: Mapping[Part, int] = {}
+    opened: Mapping[Part, int] = {}
+    absent: Mapping[str, int] = {}
+
+
+NEW = Resume()
 
 
 def parts_of(
@@ -68,40 +106,47 @@ def parts_of(
 
 
 class Merge:
-    """Takes messages per partition in log order and gives items in processing order.
+    """Takes messages per partition in log order and gives items in processing order."""
 
-    ``labels`` are the last watermarks applied per partition (from the state store); a new task has none.
-    """
-
-    def __init__(
-        self, spec: StageSpec, parts: Mapping[str, Sequence[int]], labels: Mapping[Part, int]
-    ) -> None:
+    def __init__(self, spec: StageSpec, parts: Mapping[str, Sequence[int]], resume: Resume = NEW) -> None:
         self._watermarked = topic(spec.trigger).watermarked
         self._marks_after_joins = spec.period is not None
         self._trigger: list[Part] = [(spec.trigger, p) for p in parts[spec.trigger]]
         joins = sorted((join.topic for join in spec.joins), key=CATALOGUE.rank)
         self._joins: list[Part] = [(name, p) for name in joins for p in parts[name]]
+        self._optional = frozenset(join.topic for join in spec.joins if join.optional)
         everything = (*self._trigger, *self._joins)
         self._queues: dict[Part, deque[Message]] = {part: deque() for part in everything}
-        self._labels: dict[Part, int | None] = {part: labels.get(part) for part in everything}
+        self._labels: dict[Part, int | None] = {part: resume.labels.get(part) for part in everything}
         self._complete: int | None = self._lowest_trigger_label()
         self._arrivals: list[Message] = []
         self._pending_mark: Mark | None = None
+        self._opened: dict[Part, int] = dict(resume.opened)
+        self._openings: dict[Part, tuple[Message, Opening]] = {}
+        self._ahead: dict[Part, deque[Watermark | Opening]] = {part: deque() for part in self._trigger}
+        self._declared = {name for name, label in resume.absent.items() if label == self._complete}
+        self._absent: frozenset[str] | None = None
 
     def put(self, message: Message) -> None:
         """Add the next message of its partition. Raises KeyError for a partition that is not an input."""
-        self._queues[message.topic, message.partition].append(message)
+        part = (message.topic, message.partition)
+        self._queues[part].append(message)
+        if self._optional and message.key == WATERMARK_KEY and part in self._ahead:
+            found = readable_punctuation(message)
+            if found is not None:
+                self._ahead[part].append(found)
 
     def held(self, part: Part) -> int:
-        """How many messages of ``part`` wait."""
-        return len(self._queues[part])
+        """How many messages of ``part`` wait for another partition: none where its own opening is missing."""
+        return 0 if part in self._unopened() else len(self._queues[part])
 
     def ready(self) -> bool:
         """Whether ``take`` would give anything now."""
-        if self._pending_mark is not None and not self._joins_behind():
-            return True
         if self._joins_behind():
-            return any(self._queues[part] and self._behind(part) for part in self._joins)
+            behind = next(part for part in self._joins if self._behind(part))
+            return not self._unopened() and bool(self._queues[behind])
+        if self._pending_mark is not None or self._all_opened():
+            return True
         return any(self._queues[part] and self._readable(part) for part in self._trigger)
 
     @property
@@ -110,9 +155,13 @@ class Merge:
         return self._complete
 
     def lacking(self) -> list[Part]:
-        """The partitions whose next watermark everything waits for; none where nothing is held up."""
+        """The partitions whose next watermark or opening everything waits for; none where nothing is held."""
+        if unopened := self._unopened():
+            return unopened
         if self._joins_behind():
             return [part for part in self._joins if self._behind(part)]
+        if self._openings:
+            return [part for part in self._trigger if not self._is_opened(part)]
         if not self._watermarked:
             return []
         furthest = max((self._labels[part] or 0) for part in self._trigger)
@@ -144,6 +193,9 @@ class Merge:
                 for item in self._read_trigger(part):
                     progressed = True
                     yield item
+            if self._all_opened():
+                progressed = True
+                yield self._open()
             mark_now = self._advance()
             if mark_now is not None:
                 if self._marks_after_joins:
@@ -157,48 +209,118 @@ class Merge:
         return self._complete is not None and any(self._behind(part) for part in self._joins)
 
     def _behind(self, part: Part) -> bool:
+        if self._complete is None or (self._absent is not None and part[0] in self._absent):
+            return False
         label = self._labels[part]
-        return self._complete is not None and (label is None or label < self._complete)
+        return label is None or label < self._complete
+
+    def _unopened(self) -> list[Part]:
+        """The partitions of the trigger that must still say who is absent; none where that is no question.
+
+        It is one only where an optional join is behind, and is answered once for a minute.
+        """
+        if self._absent is not None or not self._optional:
+            return []
+        if not any(name in self._optional and self._behind((name, p)) for name, p in self._joins):
+            return []
+        told = {part: self._told(part) for part in self._trigger}
+        unopened = [part for part, names in told.items() if names is None]
+        if not unopened:
+            named = {name for names in told.values() for name in names or ()}
+            self._absent = frozenset(self._optional & (named | self._declared))
+        return unopened
+
+    def _told(self, part: Part) -> tuple[str, ...] | None:
+        """Whom the opening of this minute names in ``part``; None where it is not known yet."""
+        label = self._labels[part]
+        assert label is not None
+        assert self._complete is not None
+        if label > self._complete or self._opened.get(part) == self._complete:
+            return ()
+        for each in self._ahead[part]:
+            if isinstance(each, Watermark):
+                if each.label > self._complete:
+                    return ()
+            elif each.label == self._complete:
+                return each.absent
+        return None
 
     def _read_joins(self) -> Iterator[Item]:
+        if self._unopened():
+            return
         for part in self._joins:
             queue = self._queues[part]
             while queue and self._behind(part):
                 message = queue.popleft()
                 try:
-                    label = label_of(message.key, message.value, message.headers)
+                    found = punctuation_of(message.key, message.value, message.headers)
                 except DeadLetter as error:
                     yield Unreadable(message, error)
                     continue
-                if label is None:
+                if found is None:
                     yield Record(message, self._labels[part])
-                elif self._is_repeat(part, label):
+                elif isinstance(found, Opening):
+                    yield Aside(message)
+                elif self._is_repeat(part, found.label):
                     yield Skip(message)
                 else:
-                    self._labels[part] = label
-                    yield JoinMark(label, message)
+                    self._labels[part] = found.label
+                    yield JoinMark(found.label, message)
+            if self._behind(part):
+                return
 
     def _read_trigger(self, part: Part) -> Iterator[Item]:
         queue = self._queues[part]
         while queue and self._readable(part):
             message = queue.popleft()
             try:
-                label = label_of(message.key, message.value, message.headers)
+                found = punctuation_of(message.key, message.value, message.headers)
             except DeadLetter as error:
                 yield Unreadable(message, error)
                 continue
-            if label is None:
+            if found is None:
                 yield Record(message, self._labels[part] if self._watermarked else 0)
-            elif self._is_repeat(part, label):
+                continue
+            if self._ahead[part]:
+                self._ahead[part].popleft()
+            if isinstance(found, Opening):
+                yield from self._read_opening(part, message, found)
+            elif self._is_repeat(part, found.label):
                 yield Skip(message)
             else:
-                self._labels[part] = label
+                self._labels[part] = found.label
                 self._arrivals.append(message)
 
+    def _read_opening(self, part: Part, message: Message, found: Opening) -> Iterator[Item]:
+        last = self._opened.get(part)
+        if last is not None and found.label <= last:
+            yield Skip(message)
+        elif found.label != self._labels[part]:
+            told = "an opening does not follow its watermark"
+            yield Unreadable(message, DeadLetter(told, value=list(message.headers), reason="BAD_WATERMARK"))
+        else:
+            self._openings[part] = (message, found)
+
     def _readable(self, part: Part) -> bool:
-        """A trigger partition is held once it has reached a watermark that others have not."""
+        """A trigger partition is held once it has reached a watermark or an opening that others have not."""
         label = self._labels[part]
-        return label is None or label == self._complete
+        return (label is None or label == self._complete) and part not in self._openings
+
+    def _is_opened(self, part: Part) -> bool:
+        """Whether ``part`` is at its opening of the minute, or has none."""
+        label = self._labels[part]
+        passed = label is not None and self._complete is not None and label > self._complete
+        return part in self._openings or passed or self._opened.get(part) == self._complete
+
+    def _all_opened(self) -> bool:
+        return bool(self._openings) and all(map(self._is_opened, self._trigger))
+
+    def _open(self) -> Opened:
+        found, self._openings = self._openings, {}
+        assert self._complete is not None
+        self._opened.update(dict.fromkeys(found, self._complete))
+        names = {name for _, opening in found.values() for name in opening.absent}
+        return Opened(self._complete, tuple(sorted(names)), tuple(message for message, _ in found.values()))
 
     def _is_repeat(self, part: Part, label: int) -> bool:
         last = self._labels[part]
@@ -213,7 +335,7 @@ class Merge:
         lowest = self._lowest_trigger_label()
         if lowest is None or lowest == self._complete:
             return None
-        self._complete = lowest
+        self._complete, self._absent, self._declared = lowest, None, set()
         mark = Mark(lowest, tuple(self._arrivals))
         self._arrivals = []
         return mark

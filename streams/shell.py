@@ -3,10 +3,11 @@
 It decides *what* must be written and in which order; a driver does it: outputs acked first, then the
 table (changelog acked), then the inputs acked. A crash anywhere repeats work with identical results.
 
-1. Outputs leave in the order of the inputs that caused them, forwarded watermarks between.
+1. Outputs leave in the order of the inputs that caused them, forwarded watermarks and openings between.
 2. A value carries the last applied offset per input partition; what is at or below it is a repeat,
    changes nothing, and the stored value is written again so that the changelog surely has it.
-3. The ``~watermark`` value is written last. A batch of a period stage ends at a watermark.
+3. The ``~watermark`` value is written last. A batch of a period stage ends at a watermark. It says as well
+   what openings declared: a restart between one and the next watermark of the input must not read that input.
 """
 
 from collections import Counter
@@ -17,9 +18,9 @@ from typing import NamedTuple, Protocol
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, TapeError
 from tapedeck.streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
-from tapedeck.streams.frame import Value, logs_of, pack, unpack
+from tapedeck.streams.frame import OPENED, Value, logs_of, of_inputs, pack, unpack
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value
-from tapedeck.streams.merge import Item, JoinMark, Mark, Part, Record, Skip, Unreadable
+from tapedeck.streams.merge import Aside, Item, JoinMark, Mark, Opened, Record, Resume, Skip, Unreadable
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
@@ -46,9 +47,10 @@ class Produced(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A watermark to write to every output partition of this task."""
+    """A watermark to write to every output partition of this task; with ``absent`` the opening after it."""
 
     label: int
+    absent: tuple[str, ...] | None = None
 
 
 class Write(NamedTuple):
@@ -125,10 +127,19 @@ class Shell:
         self._watermarked = topic(spec.trigger).watermarked
         self._logs = logs_now(spec, ids)
 
-    def labels(self) -> dict[Part, int]:
-        """The last applied watermark per input partition, for a Merge to go on from."""
-        value = self._watermark_value()
-        return {(self.spec.inputs[rank], part): label for (rank, part), label in value.cursors.items()}
+    def resume(self) -> Resume:
+        """Where a Merge goes on."""
+        cursors, inputs = self._watermark_value().cursors, self.spec.inputs
+        known = of_inputs(cursors)
+        return Resume(
+            {(inputs[rank], part): label for (rank, part), label in known.items()},
+            {(self.spec.trigger, part): label for (rank, part), label in cursors.items() if rank == OPENED},
+            {
+                inputs[rank - OPENED]: label
+                for (rank, _), label in cursors.items()
+                if OPENED < rank < OPENED + len(inputs)
+            },
+        )
 
     def apply(self, items: Sequence[Item]) -> Effects:
         """The effects of ``items``, which a Merge gave in this order."""
@@ -145,14 +156,15 @@ class Shell:
         produced.sort(key=lambda pair: pair[0])
         body = own.body
         at = 0
-        for position, label in marks:
+        for position, forward in marks:
             while at < len(produced) and produced[at][0] < position:
                 self._emit(produced[at][1], effects)
                 at += 1
-            if self.spec.period is not None:
-                body = self._at_watermark(label, body, fresh, effects)
-            effects.outputs.append(Forward(label))
-            effects.watermark = label
+            if forward.absent is None:
+                if self.spec.period is not None:
+                    body = self._at_watermark(forward.label, body, fresh, effects)
+                effects.watermark = forward.label
+            effects.outputs.append(forward)
         for _, each in produced[at:]:
             self._emit(each, effects)
         for (part, key), value in fresh.items():
@@ -165,10 +177,10 @@ class Shell:
 
     def _sort_out(
         self, items: Sequence[Item], effects: Effects
-    ) -> tuple[list[_Entry], list[tuple[int, int]], dict[tuple[int, int], int]]:
-        """Decoded rows, marks as (position, label) and the labels to store; every input is acked."""
+    ) -> tuple[list[_Entry], list[tuple[int, Forward]], dict[tuple[int, int], int]]:
+        """Decoded rows, what to forward with its position and the labels to store; every input is acked."""
         entries: list[_Entry] = []
-        marks: list[tuple[int, int]] = []
+        marks: list[tuple[int, Forward]] = []
         labels: dict[tuple[int, int], int] = {}
         for position, item in enumerate(items):
             if isinstance(item, Record):
@@ -178,7 +190,7 @@ class Shell:
                     entries.append(_Entry(position, item.message, row))
             elif isinstance(item, Mark):
                 effects.acks.extend(item.messages)
-                marks.append((position, item.label))
+                marks.append((position, Forward(item.label)))
                 for message in item.messages:
                     label = label_of(message.key, message.value, message.headers)
                     assert label is not None
@@ -186,6 +198,12 @@ class Shell:
             elif isinstance(item, JoinMark):
                 effects.acks.append(item.message)
                 labels[self._ranks[item.message.topic], item.message.partition] = item.label
+            elif isinstance(item, Opened):
+                effects.acks.extend(item.messages)
+                marks.append((position, Forward(item.label, item.absent)))
+                labels |= self._opened(item)
+            elif isinstance(item, Aside):
+                effects.acks.append(item.message)
             elif isinstance(item, Skip):
                 effects.acks.append(item.message)
                 effects.counts[DUPLICATE] += 1
@@ -193,6 +211,13 @@ class Shell:
                 effects.acks.append(item.message)
                 effects.dead.append(Dead(item.message, item.error))
         return entries, marks, labels
+
+    def _opened(self, item: Opened) -> dict[tuple[int, int], int]:
+        """What is stored of openings: where they stood, and which optional joins of this stage they name."""
+        stored = {(OPENED, message.partition): item.label for message in item.messages}
+        optional = {join.topic for join in self.spec.joins if join.optional}
+        named = optional.intersection(item.absent)
+        return stored | {(OPENED + self._ranks[name], 0): item.label for name in named}
 
     def _row(self, item: Record, effects: Effects) -> Row | None:
         message = item.message

@@ -1,13 +1,13 @@
 """From a shell's effects to log records: value bytes, partition, time and headers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tapedeck.schemas.codec import encode
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
-from tapedeck.streams.watermarks import headers_for
+from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Headers = list[tuple[str, bytes | None]]
@@ -57,6 +57,15 @@ def watermark_wires(name: str, label: int, partitions: range | tuple[int, ...]) 
         yield Wire(name, partition, WATERMARK_KEY, None, label // 1000 + 60_000, headers_for(label))
 
 
+def opening_wires(
+    name: str, label: int, absent: Iterable[str], partitions: range | tuple[int, ...]
+) -> Iterator[Wire]:
+    """The opening that follows watermark(label), likewise; ``absent`` are the inputs it names."""
+    headers = opening_headers(label, absent)
+    for wire in watermark_wires(name, label, partitions):
+        yield wire._replace(headers=headers)
+
+
 class Wires:
     """Turns the effects of one task into log records. ``home`` is a partitioned task's partition."""
 
@@ -75,7 +84,10 @@ class Wires:
         for each in effects.outputs:
             if isinstance(each, Forward):
                 for name, partitions in self._forward:
-                    yield from watermark_wires(name, each.label, partitions)
+                    if each.absent is None:
+                        yield from watermark_wires(name, each.label, partitions)
+                    else:
+                        yield from opening_wires(name, each.label, each.absent, partitions)
             else:
                 yield self._record(each, ingest)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message, StageSpec
-from tapedeck.streams.merge import Mark, Merge, Record, Unreadable
+from tapedeck.streams.merge import Mark, Merge, Opened, Record, Unreadable
 
 TOPIC = "signals"
 SPEC = StageSpec(name="router", trigger=TOPIC, outputs=(), scale="single", doc="signals to the inbox")
@@ -31,7 +31,7 @@ class MinuteRouter:
     """Takes messages of ``signals`` in log order per partition and gives minutes as they become complete."""
 
     def __init__(self, partitions: int) -> None:
-        self._merge = Merge(SPEC, {TOPIC: range(partitions)}, {})
+        self._merge = Merge(SPEC, {TOPIC: range(partitions)})
         self._open = Minute()
 
     def put(self, message: Message) -> None:
@@ -43,7 +43,7 @@ class MinuteRouter:
         while items := self._merge.take(_TAKE):
             for item in items:
                 minute = self._open
-                minute.messages.extend(item.messages if isinstance(item, Mark) else (item.message,))
+                minute.messages.extend(item.messages if isinstance(item, Mark | Opened) else (item.message,))
                 if isinstance(item, Record):
                     self._read(item.message)
                 elif isinstance(item, Unreadable):

@@ -27,7 +27,7 @@ class _ShellRun:
         parts: dict[str, list[int]] = {name: [] for name in job.spec.inputs}
         for name, partition in job.inputs:
             parts[name].append(partition)
-        self._merge = Merge(job.spec, parts, self._shell.labels())
+        self._merge = Merge(job.spec, parts, self._shell.resume())
 
     def run(self) -> Result:
         """Read the inputs side by side, so that none waits long for another, and do what is ready."""

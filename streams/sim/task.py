@@ -94,7 +94,7 @@ class SimTask:
         return Shell(self.spec, self._stage, self.disk, self.home, self._log.ids)
 
     def _new_merge(self) -> Merge:
-        return Merge(self.spec, self.inputs, self._shell.labels())
+        return Merge(self.spec, self.inputs, self._shell.resume())
 
     def go_on_from(self, other: "SimTask") -> None:
         """Start where ``other`` stands, on a copy of its disk; its log begins as this one's does."""

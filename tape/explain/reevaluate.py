@@ -14,7 +14,7 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Message, Out, Row, Stage, StageSpec
 from tapedeck.streams.identity import RULES_VERSION
-from tapedeck.streams.merge import Merge, Part
+from tapedeck.streams.merge import Merge, Part, Resume
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.shell import Produced, Shell
 from tapedeck.streams.sim.task import MemoryStore
@@ -262,7 +262,7 @@ def _fold(
     """
     store = MemoryStore()
     shell = Shell(spec, stage, store, home)
-    merge = Merge(spec, {name: (home,) for name in spec.inputs}, labels)
+    merge = Merge(spec, {name: (home,) for name in spec.inputs}, Resume(labels))
     for message in messages:
         merge.put(message)
     outs: list[Out] = []

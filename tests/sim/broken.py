@@ -107,7 +107,7 @@ class NoFanIn(SimTask):
     """Reads a partition on though others have not reached its watermark."""
 
     def _new_merge(self) -> Merge:
-        return _OpenMerge(self.spec, self.inputs, self._shell.labels())
+        return _OpenMerge(self.spec, self.inputs, self._shell.resume())
 
 
 class _HastyMerge(Merge):
@@ -119,7 +119,7 @@ class NoJoin(SimTask):
     """Does not wait for the joins of a minute."""
 
     def _new_merge(self) -> Merge:
-        return _HastyMerge(self.spec, self.inputs, self._shell.labels())
+        return _HastyMerge(self.spec, self.inputs, self._shell.resume())
 
 
 class _RepeatingMerge(Merge):
@@ -131,7 +131,7 @@ class WatermarksAgain(SimTask):
     """Takes a watermark at or below the last one for a new one."""
 
     def _new_merge(self) -> Merge:
-        return _RepeatingMerge(self.spec, self.inputs, self._shell.labels())
+        return _RepeatingMerge(self.spec, self.inputs, self._shell.resume())
 
 
 class _RunOnMerge(Merge):
@@ -143,7 +143,7 @@ class BatchesRunOn(SimTask):
     """Lets the batch of a period stage run on behind a watermark."""
 
     def _new_merge(self) -> Merge:
-        return _RunOnMerge(self.spec, self.inputs, self._shell.labels())
+        return _RunOnMerge(self.spec, self.inputs, self._shell.resume())
 
 
 BROKEN: tuple[type[SimTask], ...] = (

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.contract import Message
-from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Record, Skip, Unreadable
+from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Record, Resume, Skip, Unreadable
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import LABEL_HEADER, headers_for
 from tapedeck.topics.catalogue import WATERMARK_KEY
@@ -54,11 +54,11 @@ def shown(items: list[Item]) -> list[str]:
 
 
 def signals_merge(labels: dict[tuple[str, int], int] | None = None) -> Feeder:
-    return Feeder(Merge(TOPOLOGY.stage("signals"), {"features": (0,), "memberships": (0,)}, labels or {}))
+    return Feeder(Merge(TOPOLOGY.stage("signals"), {"features": (0,), "memberships": (0,)}, Resume(labels or {})))
 
 
 def scores_merge() -> Feeder:
-    return Feeder(Merge(TOPOLOGY.stage("scores"), {"features": (0, 1)}, {}))
+    return Feeder(Merge(TOPOLOGY.stage("scores"), {"features": (0, 1)}))
 
 
 def test_a_join_is_read_to_its_watermark_before_the_trigger_goes_on() -> None:
@@ -113,7 +113,7 @@ def test_labels_may_jump_and_the_lowest_partition_decides() -> None:
 
 
 def test_a_period_stage_gets_its_mark_after_the_joins() -> None:
-    feed = Feeder(Merge(TOPOLOGY.stage("watchlist"), {"scores": (0,), "universe": (0,)}, {}))
+    feed = Feeder(Merge(TOPOLOGY.stage("watchlist"), {"scores": (0,), "universe": (0,)}))
     feed.mark("scores", 0, 9)
     assert shown(feed.merge.take(10)) == []
     feed.record("universe", 0, "u")

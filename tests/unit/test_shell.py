@@ -88,7 +88,7 @@ def test_the_last_watermark_of_every_input_partition_is_there_to_go_on_from() ->
     bench = Bench(PERIODIC)
     bench.apply(mark(T0, 3, 0, 1), JoinMark(T0, mark_message(T0, 0, name="universe")))
     bench.apply(mark(T0 + MINUTE, 4, 0, 1))
-    assert bench.shell.labels() == {
+    assert bench.shell.resume().labels == {
         ("bars", 0): T0 + MINUTE, ("bars", 1): T0 + MINUTE, ("universe", 0): T0,
     }  # fmt: skip
 

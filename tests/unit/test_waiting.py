@@ -47,7 +47,7 @@ def test_a_wait_is_said_at_once_then_each_minute_and_its_end(caplog: pytest.LogC
 def looking(stage: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Unmarked, Merge, Clock]:
     spec, clock = TOPOLOGY.stage(stage), Clock()
     parts = {name: (0,) for name in spec.inputs}
-    merge = Merge(spec, parts, {})
+    merge = Merge(spec, parts)
     runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
     return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type] - what it looks at
 
