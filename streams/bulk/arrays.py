@@ -11,18 +11,21 @@ from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
 from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.bulk.sha256 import sha256_of
 from tapedeck.streams.identity import RULES_VERSION
-from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.streams.watermarks import LABEL_HEADER, OPENS_HEADER
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 
 RECORD = -(2**63)
 """The label of a row that is no watermark."""
-UNREADABLE = RECORD + 1
+OPENING = RECORD + 1
+"""The label of an opening: what it says is rare, and read one by one."""
+UNREADABLE = RECORD + 2
 """The label of a watermark whose label cannot be read."""
 
 _KEY = np.frombuffer(WATERMARK_KEY, dtype=np.uint8)
 _NAME = np.frombuffer(LABEL_HEADER.encode(), dtype=np.uint8)
+_OPENS = np.frombuffer(OPENS_HEADER.encode(), dtype=np.uint8)
 
 
 def readonly(data: Bytes) -> Bytes:
@@ -62,11 +65,14 @@ def same(data: Any, start: int, length: int, other: Any) -> bool:
 
 
 @njit
-def _label(data: Any, at: int, name: Any) -> int:
+def _label(data: Any, at: int, name: Any, opens: Any) -> int:
+    found = UNREADABLE
     count, at = get_varint(data, at)
     for _ in range(count):
         size, at = get_varint(data, at)
         matches = same(data, at, size, name)
+        if same(data, at, size, opens):
+            found = OPENING
         size, at = get_varint(data, at + size)
         if matches:
             sign, k, value = 1, 0, 0
@@ -81,21 +87,23 @@ def _label(data: Any, at: int, name: Any) -> int:
                 value = value * 10 + digit
             return sign * value
         at += max(size, 0)
-    return UNREADABLE
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _labels(data: Any, keys: Any, values: Any, headers: Any, key: Any, name: Any, out: Any) -> None:
+def _labels(
+    data: Any, keys: Any, values: Any, headers: Any, key: Any, name: Any, opens: Any, out: Any
+) -> None:
     for row in range(len(keys)):
         out[row] = RECORD
         if values[row, 1] < 0 and same(data, keys[row, 0], keys[row, 1], key):
-            out[row] = _label(data, headers[row, 0], name) if headers[row, 1] > 0 else UNREADABLE
+            out[row] = _label(data, headers[row, 0], name, opens) if headers[row, 1] > 0 else UNREADABLE
 
 
 def labels_of(block: Block) -> Ints:
-    """Per row the label of a watermark, RECORD or UNREADABLE: int64 (n)."""
+    """Per row the label of a watermark, RECORD, OPENING or UNREADABLE: int64 (n)."""
     out = np.empty(len(block), dtype=np.int64)
-    _labels(readonly(block.data), block.keys, block.values, block.headers, _KEY, _NAME, out)
+    _labels(readonly(block.data), block.keys, block.values, block.headers, _KEY, _NAME, _OPENS, out)
     return out
 
 

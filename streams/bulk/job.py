@@ -139,13 +139,13 @@ class Job:
         """The values to go on from. Raises Fatal where an input was made anew since."""
         return {p: read_value(self.spec, value, self._logs) for p, value in self.start.values.items()}
 
-    def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, int]]) -> None:
-        """Take the outputs of one block and the (place, label) of the watermarks it forwards."""
+    def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, Forward]]) -> None:
+        """Take the outputs of one block and what it forwards, with its place in it."""
         by_topic = {each.topic: each for each in outs}
         for each in by_topic.values():
             self.result.outputs[each.topic, each.partition].add(each.rows())
         if marks:
-            self.result.watermark = marks[-1][1]
+            self.result.watermark = marks[-1][1].label
         if self._records is None:
             return
         for name in self.spec.outputs:
@@ -171,7 +171,7 @@ class Job:
         """Encode what a period stage gave, many watermarks' outputs together: no input caused any of them."""
         waiting, self._waiting = self._waiting, []
         outs: dict[Part, list[Out]] = defaultdict(list)
-        marks = [(place, each.label) for place, each in enumerate(waiting) if isinstance(each, Forward)]
+        marks = [(place, each) for place, each in enumerate(waiting) if isinstance(each, Forward)]
         for place, each in enumerate(waiting):
             if not isinstance(each, Forward):
                 part = each.out.topic, self.layout.partition(each.out.topic, each.out.body)

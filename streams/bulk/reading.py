@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,42 +12,75 @@ from tapedeck.schemas.columns import NULL, Columns, decode_columns
 from tapedeck.schemas.columns.kernel import BOOLEAN
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, Bytes, Ints
-from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, labels_of, raw_ids
+from tapedeck.streams.bulk.arrays import OPENING, RECORD, UNREADABLE, labels_of, raw_ids
 from tapedeck.streams.bulk.rows import raw_id
-from tapedeck.streams.shell import NO_WATERMARK
+from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.topics.catalogue import topic
 
 NEVER = RECORD
-"""The log minute of what stands before the first watermark of its partition."""
+"""The log minute, and the time, of what stands before the first watermark of its partition."""
+
+
+class Point(NamedTuple):
+    """A watermark that counts, or with ``absent`` an opening; ``place`` in its block, ``time``: see below."""
+
+    time: int
+    block: Block
+    place: int
+    absent: tuple[str, ...] | None = None
+
+    @property
+    def offset(self) -> int:
+        return int(self.block.offsets[self.place])
 
 
 @dataclass(frozen=True, slots=True)
-class Minutes:
-    """A block's rows in time. ``rows`` int64: the places of records; ``minutes`` their log minutes;
-    ``marks``: (place, label) of every watermark that counts; ``unreadable``: watermarks without a label."""
+class Times:
+    """A block in time. ``due`` int64 (n), never falling: the time of each record, a point's its own;
+    ``rows`` int64: the places of records; ``points`` in order."""
 
+    due: Ints
     rows: Ints
-    minutes: Ints
-    marks: list[tuple[int, int]]
-    unreadable: int
+    points: list[Point]
 
 
-def minutes_of(block: Block, last: int) -> Minutes:
-    """``block`` after watermark(``last``), NEVER before the first."""
+def time_of(label: int) -> int:
+    """The time of watermark(label): doubled, so that its opening has a time of its own, the next one."""
+    return label if label == NEVER else 2 * label
+
+
+def label_at(time: int) -> int:
+    """The label of the last watermark at ``time``."""
+    return time if time == NEVER else time >> 1
+
+
+def labels_at(times: Ints) -> Ints:
+    """The labels of the last watermarks at ``times``, NEVER before the first."""
+    return np.where(times == NEVER, NEVER, times >> 1)
+
+
+def times_of(block: Block, last: int, *, opens: bool = True) -> Times:
+    """``block`` after the time ``last``; openings count only where it ``opens``, in a trigger's partition.
+
+    A repeat changes nothing, and neither does what cannot be read or an opening of another minute.
+    """
     labels = labels_of(block)
-    is_mark = labels > UNREADABLE
-    reached = np.maximum.accumulate(np.concatenate([[last], np.where(is_mark, labels, NEVER)]))[:-1]
-    rows = np.flatnonzero(labels == RECORD)
-    counts = np.flatnonzero(is_mark & (labels > reached))
-    marks = list(zip(counts.tolist(), labels[counts].tolist(), strict=True))
-    return Minutes(rows, reached[rows], marks, int((labels == UNREADABLE).sum()))
-
-
-def placed(minutes: Minutes, counts: Counter[str]) -> tuple[Ints, Ints]:
-    """(rows, their log minutes) without what stands before the first watermark, which is counted."""
-    known = minutes.minutes != NEVER
-    counts[NO_WATERMARK] += int((~known).sum())
-    return minutes.rows[known], minutes.minutes[known]
+    times = np.where(labels > UNREADABLE, 2 * labels, NEVER)
+    due = np.maximum.accumulate(np.concatenate([[last], times]))
+    absent: dict[int, tuple[str, ...]] = {}
+    if opens:
+        for place in np.flatnonzero(labels == OPENING).tolist():
+            found = readable_punctuation(block.message(place))
+            if isinstance(found, Opening) and found.label == label_at(int(due[place])):
+                times[place], absent[place] = time_of(found.label) + 1, found.absent
+        if absent:
+            due = np.maximum.accumulate(np.concatenate([[last], times]))
+    places = np.flatnonzero(times > due[:-1])
+    points = [
+        Point(time, block, place, absent.get(place))
+        for time, place in zip(times[places].tolist(), places.tolist(), strict=True)
+    ]
+    return Times(due[1:], np.flatnonzero(labels == RECORD), points)
 
 
 def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Columns, Ints]:

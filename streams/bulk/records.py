@@ -10,7 +10,8 @@ from tapedeck.streams.blocks import Block, Bytes, Ints, pack_headers
 from tapedeck.streams.bulk.arrays import get_varint, moved, readonly, same
 from tapedeck.streams.bulk.outs import Outs
 from tapedeck.streams.contract import MINUTE_US
-from tapedeck.streams.watermarks import headers_for
+from tapedeck.streams.shell import Forward
+from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.streams.wire import TRACE, Headers, Origin
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
@@ -104,8 +105,8 @@ class Records:
         self._static = [*origin.static(), ("tape-ingest-time", str(ingest_us).encode())]
         self._trace = np.frombuffer(TRACE.encode(), dtype=np.uint8)
 
-    def block(self, outs: Outs, source: Block | None, marks: list[tuple[int, int]]) -> Block:
-        """``outs`` with watermarks between: (place, label) in order; offsets from 0.
+    def block(self, outs: Outs, source: Block | None, marks: list[tuple[int, Forward]]) -> Block:
+        """``outs`` with watermarks and openings between, in order with their places; offsets from 0.
 
         Places are those of the causes in ``source``, or an order of their own where watermarks caused all.
         """
@@ -118,15 +119,15 @@ class Records:
             parts.append(np.frombuffer(WATERMARK_KEY, dtype=np.uint8))
             key_at = base + len(headers)
             size = key_at + len(WATERMARK_KEY)
-            for _, label in marks:
-                packed = np.frombuffer(pack_headers(headers_for(label)), dtype=np.uint8)
+            for _, each in marks:
+                packed = np.frombuffer(_punctuation(each), dtype=np.uint8)
                 all_spans.append(np.array([[size, len(packed)]]))
                 parts.append(packed)
                 size += len(packed)
             n = len(marks)
             keys.append(np.tile(np.array([[key_at, len(WATERMARK_KEY)]]), (n, 1)))
             values.append(np.tile(np.array([[0, -1]]), (n, 1)))
-            times.append(np.array([(label + MINUTE_US) // 1000 for _, label in marks]))
+            times.append(np.array([(each.label + MINUTE_US) // 1000 for _, each in marks]))
         places = np.concatenate([outs.causes, np.array([place for place, _ in marks], dtype=np.int64)])
         order = np.argsort(places, kind="stable")
         return Block(
@@ -169,6 +170,13 @@ class Records:
             pieces.append(f"{source.topic}/{source.partition}@".encode())
         bounds = np.cumsum([0, *map(len, pieces)]).astype(np.int64)
         return np.frombuffer(b"".join(pieces), dtype=np.uint8), bounds
+
+
+def _punctuation(forward: Forward) -> bytes:
+    """The headers of what is forwarded."""
+    if forward.absent is None:
+        return pack_headers(headers_for(forward.label))
+    return pack_headers(opening_headers(forward.label, forward.absent))
 
 
 def _packed(headers: Headers, count: int | None = None) -> bytes:

@@ -25,9 +25,9 @@ from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap, maps
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS
-from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
 from tapedeck.connectors.postgres.store import Store, Written
+from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import decode, encode, load_schema
 from tapedeck.streams.contract import Message
 from tapedeck.streams.wire import Origin, Wire
@@ -204,7 +204,7 @@ def measure(bootstrap: str, url: str, size: Size = FULL) -> Table:
     for name, held in records.items():
         copied, executed = compare(url, layout.prefix, maps([name])[name], held, size.runs)
         ratio = copied.rows_per_s / executed.rows_per_s
-        title = f"{name} ({len(TABLES[name].columns)} columns)"
+        title = f"{name} ({len(table_of(topic(name)).columns)} columns)"
         rows += [
             copied.row(f"{title}, COPY"),
             executed.row(f"{title}, SQLAlchemy list-execute"),

@@ -54,7 +54,8 @@ def shown(items: list[Item]) -> list[str]:
 
 
 def signals_merge(labels: dict[tuple[str, int], int] | None = None) -> Feeder:
-    return Feeder(Merge(TOPOLOGY.stage("signals"), {"features": (0,), "memberships": (0,)}, Resume(labels or {})))
+    parts = {"features": (0,), "memberships": (0,)}
+    return Feeder(Merge(TOPOLOGY.stage("signals"), parts, Resume(labels or {})))
 
 
 def scores_merge() -> Feeder:

@@ -7,8 +7,9 @@ from tapedeck.schemas.columns.layout import symbols
 from tapedeck.streams.blocks import Block, Ints
 from tapedeck.streams.bulk.arrays import Interner, event_ids
 from tapedeck.streams.bulk.job import Job, Result
+from tapedeck.streams.bulk.join import BlockMerge
 from tapedeck.streams.bulk.outs import Outs, encoded
-from tapedeck.streams.bulk.reading import NEVER, ids_in, minutes_of, placed, read_columns
+from tapedeck.streams.bulk.reading import ids_in, read_columns
 from tapedeck.streams.bulk.texts import Texts
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.frame import Value
@@ -40,15 +41,12 @@ class FeaturesFold:
 
     def run(self) -> Result:
         """Fold everything up to the cut."""
-        rank = 0, self._home
-        last = self._job.labels().get(rank, NEVER)
-        for block in self._job.stream(("bars", self._home)):
-            minutes = minutes_of(block, last)
-            rows, _ = placed(minutes, self._counts)
-            self._job.put(self._fold(block, rows), block, minutes.marks)
-            last = minutes.marks[-1][1] if minutes.marks else last
-            self._job.result.applied[block.part] = int(block.offsets[-1]) + 1
-        return self._job.finish(self._values(), {} if last == NEVER else {rank: last})
+        merge = BlockMerge.of(self._job)
+        for stretch in merge.stretches():
+            (piece,) = stretch.trigger
+            outs = self._fold(piece.block, piece.placed(self._counts).rows)
+            self._job.put(outs, piece.block, stretch.forwards)
+        return merge.finish(self._job, self._values())
 
     def _fold(self, block: Block, rows: Ints) -> list[Outs]:
         """Fold the records at ``rows`` of ``block``; gives features, and late bars where there are any."""

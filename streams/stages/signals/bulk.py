@@ -8,9 +8,9 @@ from tapedeck.schemas.columns import Columns
 from tapedeck.streams.blocks import Block, Ints
 from tapedeck.streams.bulk.arrays import Interner
 from tapedeck.streams.bulk.job import Job, Result
-from tapedeck.streams.bulk.join import Members, Piece
+from tapedeck.streams.bulk.join import BlockMerge, Piece
 from tapedeck.streams.bulk.outs import Outs
-from tapedeck.streams.bulk.reading import NEVER, minutes_of, placed, read_columns
+from tapedeck.streams.bulk.reading import read_columns
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.frame import Value
 from tapedeck.streams.stages.base import Body
@@ -41,6 +41,17 @@ class _Key:
     epoch: int
 
 
+@dataclass(frozen=True)
+class Members:
+    """Membership rows of one block: the features' minutes that they count in from the start, their offsets,
+    the numbers of their keys, and the records."""
+
+    minutes: Ints
+    offsets: Ints
+    keys: Ints
+    records: Columns
+
+
 class SignalsBulk:
     """The signals stage over one partition."""
 
@@ -50,66 +61,41 @@ class SignalsBulk:
         self._stored = {key: value for (_, key), value in job.stored().items() if key != WATERMARK_KEY}
         self._names, self._feeds = Interner(), Interner()
         self._keys: dict[int, _Key] = {}
-        known = job.labels()
         self._trigger, self._join = (0, self._home), (1, self._home)
-        self._complete = known.get(self._trigger, NEVER)
-        part = "memberships", self._home
-        self._members = Members(
-            job.stream(part),
-            known.get(self._join, NEVER),
-            job.result.applied[part],
-            self._names,
-            self._counts,
-        )
         self._decisions = Decisions(stage, self._home)
 
     def run(self) -> Result:
         """Fold everything up to the cut, as far as the memberships reach."""
-        part = "features", self._home
-        held = not self._members.read_to(self._complete)
-        for block in self._job.stream(part) if not held else ():
-            held = self._fold(block)
-            if held:
-                break
-        if not held:
-            self._members.read_to(self._complete)
-        self._join_rest()
-        self._job.result.applied["memberships", self._home] = self._members.applied
-        labels = {self._trigger: self._complete, self._join: self._members.reached}
-        return self._job.finish(self._values(), {k: label for k, label in labels.items() if label != NEVER})
+        merge = BlockMerge.of(self._job)
+        nothing = Piece(Block.empty("features", self._home), _EMPTY, _EMPTY)
+        for stretch in merge.stretches():
+            joined = [self._members(piece) for piece in stretch.joins.get("memberships", ())]
+            (piece,) = stretch.trigger or [nothing]  # the last memberships count although no feature follows
+            outs = self._fold_rows(piece.placed(self._counts), joined)
+            self._job.put(outs, piece.block, stretch.forwards)
+        return merge.finish(self._job, self._values())
 
-    def _fold(self, block: Block) -> bool:
-        """Fold one block; True where the memberships end before its minutes do and all further is held."""
-        minutes = minutes_of(block, self._complete)
-        marks, end = minutes.marks, len(block)
-        if marks and not self._members.read_to(marks[-1][1]):
-            # the features stop behind the first watermark that the memberships do not reach
-            behind = [k for k, (_, label) in enumerate(marks) if label > self._members.label]
-            marks = marks[: behind[0] + 1]
-            end = marks[-1][0] + 1
-        rows, log_minutes = placed(minutes, self._counts)
-        inside = rows < end
-        reached = marks[-1][1] if marks else self._complete
-        outs = self._fold_rows(block, rows[inside], log_minutes[inside], self._members.take(reached))
-        self._job.put(outs, block, marks)
-        self._complete = reached
-        if end:
-            self._job.result.applied[block.part] = int(block.offsets[end - 1]) + 1
-        return end < len(block)
+    def _members(self, piece: Piece) -> Members:
+        """The memberships of ``piece`` that can be decoded."""
+        block = piece.block
+        records, rows = read_columns(block, piece.rows, self._counts)
+        keys = self._names.ids_of(block.data, block.keys[rows])
+        minutes = piece.minutes[np.searchsorted(piece.rows, rows)]
+        return Members(minutes, block.offsets[rows], keys, records)
 
-    def _fold_rows(self, block: Block, there: Ints, log_minutes: Ints, pieces: list[Piece]) -> list[Outs]:
-        features, rows = read_columns(block, there, self._counts)
-        now = log_minutes[np.searchsorted(there, rows)] + MINUTE_US
+    def _fold_rows(self, piece: Piece, joined: list[Members]) -> list[Outs]:
+        block = piece.block
+        features, rows = read_columns(block, piece.rows, self._counts)
+        now = piece.minutes[np.searchsorted(piece.rows, rows)] + MINUTE_US
         names = self._names.ids_of(block.data, block.keys[rows])
         feeds = self._feeds.ids_of(features.data, features.spans["feed"])
         bars, values = _matrices(features, now)
-        answered = Answered(block, rows, features, now, pieces)
-        joining = [piece.keys for piece in pieces]
-        for number in np.unique(np.concatenate([names, *joining])).tolist():
+        answered = Answered(block, rows, features, now, [each.records for each in joined])
+        for number in np.unique(np.concatenate([names, *(each.keys for each in joined)])).tolist():
             key = self._key(number)
             mine = np.flatnonzero(names == number)
             mine = mine[block.offsets[rows[mine]] > key.cursors.get(self._trigger, -1)]
-            joins = self._news(key, number, pieces)
+            joins = self._news(key, number, joined)
             self._fold_key(key, mine, joins, answered, (bars, values, feeds))
         self._count(answered)
         return self._decisions.of(answered) if len(rows) else []
@@ -123,7 +109,8 @@ class SignalsBulk:
         places = {feed: key.state.place_of(self._feeds.texts[feed].decode()) for feed in seen}
         own = bars[mine]
         own[:, kernel.I_FEED] = [places[feed] for feed in feeds[mine].tolist()]
-        own[:, kernel.I_JOINS] = np.searchsorted(joins.minutes, own[:, kernel.I_NOW] - MINUTE_US)
+        now = own[:, kernel.I_NOW] - MINUTE_US
+        own[:, kernel.I_JOINS] = np.searchsorted(joins.minutes, now, side="right")
         answers = self._stage.fold.fold(key.state, own, values[mine], joins.rows)
         held = answered.hold(key.member)
         members = np.concatenate([joins.places, [held]])  # NONE is the last place: the one held before
@@ -143,28 +130,21 @@ class SignalsBulk:
             key.cursors[self._join] = joins.cursor
         self._counts["IN"] += len(mine) + len(joins.rows)
 
-    def _news(self, key: _Key, number: int, pieces: list[Piece]) -> "_Joins":
+    def _news(self, key: _Key, number: int, joined: list[Members]) -> "_Joins":
         """The membership rows of one key that its cursor has not seen."""
         cursor = key.cursors.get(self._join, -1)
         minutes, rows, places, offset = [], [], [], 0
-        for piece in pieces:
-            mine = np.flatnonzero((piece.keys == number) & (piece.offsets > cursor))
-            ints = piece.records.ints
-            minutes.append(piece.minutes[mine])
+        for each in joined:
+            mine = np.flatnonzero((each.keys == number) & (each.offsets > cursor))
+            ints = each.records.ints
+            minutes.append(each.minutes[mine])
             rows.append(np.stack([ints["event_time"][mine], ints["on_watchlist"][mine]], axis=1))
             places.append(mine + offset)
-            cursor = int(piece.offsets[mine[-1]]) if len(mine) else cursor
-            offset += len(piece.keys)
-        if not pieces:
+            cursor = int(each.offsets[mine[-1]]) if len(mine) else cursor
+            offset += len(each.keys)
+        if not joined:
             return _Joins(_EMPTY, np.empty((0, kernel.MEMBER), dtype=np.int64), _EMPTY, cursor)
         return _Joins(np.concatenate(minutes), np.concatenate(rows), np.concatenate(places), cursor)
-
-    def _join_rest(self) -> None:
-        """What counts at the last watermark is joined although no feature follows it."""
-        pieces = self._members.take(self._complete)
-        if pieces:
-            nothing = Block.empty("features", self._home)
-            self._fold_rows(nothing, _EMPTY, _EMPTY, pieces)
 
     def _key(self, number: int) -> _Key:
         found = self._keys.get(number)
@@ -194,7 +174,7 @@ _EMPTY = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class _Joins:
-    """Membership rows of one key: log minutes, the kernel's columns, their places among all, the cursor."""
+    """Membership rows of one key: minutes, the kernel's columns, their places among all, the cursor."""
 
     minutes: Ints
     rows: Ints

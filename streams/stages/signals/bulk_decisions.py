@@ -8,7 +8,6 @@ import numpy as np
 from tapedeck.schemas.columns import NULL, Columns, symbols
 from tapedeck.streams.blocks import Block, Ints
 from tapedeck.streams.bulk.arrays import event_ids
-from tapedeck.streams.bulk.join import Piece
 from tapedeck.streams.bulk.outs import Outs, encoded, one_by_one
 from tapedeck.streams.bulk.reading import bodies_of
 from tapedeck.streams.bulk.texts import Texts
@@ -42,15 +41,15 @@ class Answered:
     (n, CONFIDENCES); ``members`` int64 (n): places in ``memberships``, NONE for none.
     """
 
-    def __init__(self, block: Block, rows: Ints, features: Columns, now: Ints, pieces: list[Piece]) -> None:
+    def __init__(self, block: Block, rows: Ints, features: Columns, now: Ints, joined: list[Columns]) -> None:
         self.block, self.rows, self.features, self.now = block, rows, features, now
         n = len(rows)
         self.codes = np.full((n, kernel.ANSWER), NONE, dtype=np.int64)
         self.numbers = np.full((n, kernel.CONFIDENCES), np.nan)
         self.members = np.full(n, NONE, dtype=np.int64)
         self.memberships: list[Body] = []
-        for piece in pieces:
-            self.memberships += bodies_of(piece.records, MEMBERSHIP)
+        for records in joined:
+            self.memberships += bodies_of(records, MEMBERSHIP)
 
     def hold(self, member: Body | None) -> int:
         """The place of a membership that was in force before the block."""
