@@ -27,7 +27,7 @@ from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Merge, Part, parts_of
 from tapedeck.streams.shell import Dead, Effects, Shell, Write
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.streams.wire import Wire, Wires
 from tapedeck.topics.catalogue import topic
 
@@ -143,7 +143,8 @@ class StageRunner:
         message = as_message(event, self._layout)
         name = message.topic
         if name == self.spec.trigger and self._watermarked:
-            self._ended[record.partition] = readable_label(message)
+            ended = readable_punctuation(message)
+            self._ended[record.partition] = ended.label if ended is not None else None
         if self._strays.is_stray(message):
             self._task_of(name, record.partition).counts[WRONG_PARTITION] += 1
         for each in await self._guarded(message):

@@ -142,9 +142,10 @@ class Merge:
 
     def ready(self) -> bool:
         """Whether ``take`` would give anything now."""
+        if self._unopened():
+            return False
         if self._joins_behind():
-            behind = next(part for part in self._joins if self._behind(part))
-            return not self._unopened() and bool(self._queues[behind])
+            return bool(self._queues[next(part for part in self._joins if self._behind(part))])
         if self._pending_mark is not None or self._all_opened():
             return True
         return any(self._queues[part] and self._readable(part) for part in self._trigger)

@@ -21,7 +21,7 @@ from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
 from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.notebook.types import time_field
 from tapedeck.topics.catalogue import Layout, topic
 
@@ -130,10 +130,10 @@ def _words(odd: Message) -> str:
 
 
 def _own_time(message: Message) -> int | None:
-    """The record's own time in micros, a watermark's is its minute's end; None for what cannot be read."""
-    schema, label = topic(message.topic).schema, readable_label(message)
-    if label is not None:
-        return label + MINUTE_US
+    """The record's own time in micros, of punctuation its minute's end; None where unreadable."""
+    schema, found = topic(message.topic).schema, readable_punctuation(message)
+    if found is not None:
+        return found.label + MINUTE_US
     if schema is None or message.value is None:
         return None
     try:

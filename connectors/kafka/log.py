@@ -1,13 +1,13 @@
 """Writing source topics: the port that the player and the dispatchers write through."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.streams.contract import Message
-from tapedeck.streams.wire import Headers, Origin, Wire, record_wire, watermark_wires
+from tapedeck.streams.wire import Headers, Origin, Wire, opening_wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import topic
 
 
@@ -20,6 +20,12 @@ class LogWriter(Protocol):
 
     def watermark(self, name: str, label: int) -> None:
         """Append watermark(label) to every partition of the topic."""
+        ...
+
+    def opening(
+        self, name: str, label: int, absent: Iterable[str], partitions: Sequence[int] | None = None
+    ) -> None:
+        """Append the opening that follows watermark(label) to every partition, or to ``partitions``."""
         ...
 
     def flush(self) -> None:
@@ -52,6 +58,13 @@ class KafkaLogWriter:
         self._open.append(
             self._outbox.send(watermark_wires(name, label, range(self._layout.partitions(name))))
         )
+
+    def opening(
+        self, name: str, label: int, absent: Iterable[str], partitions: Sequence[int] | None = None
+    ) -> None:
+        """Hand the opening that follows watermark(label) to the producer."""
+        parts = range(self._layout.partitions(name)) if partitions is None else tuple(partitions)
+        self._open.append(self._outbox.send(opening_wires(name, label, absent, parts)))
 
     def write_messages(self, messages: Iterable[Message]) -> None:
         """Copy records as they are: same partition, key, value, time and headers."""

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from types import TracebackType
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
+from tapedeck.connectors.tapes.openings import LastOpenings
 from tapedeck.connectors.tapes.player import Standing
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
@@ -18,7 +20,7 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar, iso_date
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import Opening, Watermark, readable_label, readable_punctuation
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 PATIENCE_S = 60.0
@@ -37,18 +39,50 @@ def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int 
 
     Raises Fatal for a missing topic, Retry where the broker is silent.
     """
+    return {part: end.label for part, end in _last_marks(cluster, names).items()}
+
+
+def last_openings(cluster: Cluster, names: tuple[str, ...]) -> LastOpenings:
+    """Whom the opening of the last watermark names in every partition of ``names``; None where it has none.
+
+    Raises as ``last_watermarks`` does.
+    """
+    return {part: end.absent for part, end in _last_marks(cluster, names).items()}
+
+
+def reached(cluster: Cluster, name: str) -> int | None:
+    """The label that every partition of a topic has reached; None where one has no watermark."""
+    labels = list(last_watermarks(cluster, (name,)).values())
+    known = [label for label in labels if label is not None]
+    return min(known) if known and len(known) == len(labels) else None
+
+
+class End(NamedTuple):
+    """How a partition ends: its last watermark, and whom the first opening behind that names."""
+
+    label: int | None = None
+    absent: tuple[str, ...] | None = None
+
+    def then(self, found: Watermark | Opening | None) -> "End":
+        """With the next of its messages."""
+        if isinstance(found, Watermark) and (self.label is None or found.label > self.label):
+            return End(found.label)
+        if isinstance(found, Opening) and found.label == self.label and self.absent is None:
+            return End(self.label, found.absent)
+        return self
+
+
+def _last_marks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, End]:
     bounds = ends_of(cluster, names)
-    found: dict[Part, int | None] = dict.fromkeys(bounds)
+    found: dict[Part, End] = dict.fromkeys(bounds, End())
     back, left = _LOOK_BACK, dict(bounds)
     while left:
         window = {part: (max(low, end - back), end) for part, (low, end) in left.items()}
         for chunk in read_parts(cluster, window):
             for message in chunk:
-                label = readable_label(message)
                 part = (message.topic, message.partition)
-                known = found[part]
-                found[part] = label if known is None else max(known, label or known)
-        left = {part: (low, end) for part, (low, end) in left.items() if found[part] is None}
+                found[part] = found[part].then(readable_punctuation(message))
+        left = {part: (low, end) for part, (low, end) in left.items() if found[part].label is None}
         left = {part: bounds[part] for part in left if window[part][0] > bounds[part][0]}
         back *= _WIDER
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tapedeck.connectors.kafka.log import LogWriter
+from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US
@@ -69,7 +70,9 @@ class Player:
     """Writes a tape minute by minute: bars, quotes, then watermark(m) in every partition of the sources.
 
     ``before_minute(m)`` runs just before the records of m are written, ``wait_for(m)`` after its watermark
-    where the pace is max: it returns once the pipeline has caught up (lock-step).
+    where the pace is max: it returns once the pipeline has caught up (lock-step). Where the pipeline has
+    ``optional`` inputs, each watermark is followed by an opening, which says who is absent; without any the
+    topics get none.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Player:
         *,
         before_minute: Callable[[int], None] = _nothing,
         wait_for: Callable[[int], None] = _nothing,
+        optional: OptionalInputs | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,6 +92,8 @@ class Player:
         self._pace = pace
         self._before_minute = before_minute
         self._wait_for = wait_for
+        self._optional = optional if optional and optional.names else None
+        self._openings: Openings | None = None
         self._sleep = sleep
         self._monotonic = monotonic
 
@@ -103,7 +109,13 @@ class Player:
         half written is written again; readers drop it by event_id and watermark label. Raises Fatal where
         the topics are already past this tape's end.
         """
-        after = self._resume_point(last_watermarks())
+        last = last_watermarks()
+        after = self._resume_point(last)
+        if self._optional is not None:
+            self._openings = Openings(
+                self._optional, SOURCES, self._writer, sleep=self._sleep, monotonic=self._monotonic
+            )
+            self._openings.complete(last)
         warm_up = 0
         if after is None or after < self._tape.first_live:
             first = min((body["t"] for body in self._tape.history), default=self._tape.first_live)
@@ -168,6 +180,9 @@ class Player:
     def _mark(self, label: int) -> None:
         for name in SOURCES:
             self._writer.watermark(name, label)
+        if self._openings is not None:
+            self._writer.flush()
+            self._openings.open(label)
 
     def _keep_pace(self, started: float, number: int) -> None:
         """Sleep until the end of the run's minute ``number``, counted from 1."""

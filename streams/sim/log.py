@@ -2,13 +2,13 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
 from tapedeck.streams.contract import Message
-from tapedeck.streams.wire import Headers, Wire, record_wire, watermark_wires
+from tapedeck.streams.wire import Headers, Wire, opening_wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import Layout, topic
 
 _OFFSET = attrgetter("offset")
@@ -91,6 +91,14 @@ class MemoryWriter:
     def watermark(self, name: str, label: int) -> None:
         """Append watermark(label) to every partition of the topic."""
         for wire in watermark_wires(name, label, range(self._log.layout.partitions(name))):
+            self._log.append(wire)
+
+    def opening(
+        self, name: str, label: int, absent: Iterable[str], partitions: Sequence[int] | None = None
+    ) -> None:
+        """Append the opening that follows watermark(label) to every partition, or to ``partitions``."""
+        parts = range(self._log.layout.partitions(name)) if partitions is None else tuple(partitions)
+        for wire in opening_wires(name, label, absent, parts):
             self._log.append(wire)
 
     def flush(self) -> None:

@@ -18,7 +18,7 @@ from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
 from tapedeck.tape.local.places import say
 from tapedeck.topics.catalogue import Topic, topic
@@ -135,8 +135,8 @@ def home_of(chosen: Topic, key: str | None, partitions: int) -> int | None:
 
 
 def wanted(message: Message, key: str | None, watermarks: bool) -> bool:
-    """Whether a record is shown."""
-    if readable_label(message) is not None:
+    """Whether a record is shown; an opening is where a watermark is."""
+    if readable_punctuation(message) is not None:
         return watermarks and key is None
     return key is None or message.key == key.encode()
 
@@ -148,9 +148,11 @@ def line(schema: str | None, message: Message) -> str:
         "offset": message.offset,
         "time": iso_time(message.timestamp * 1000),
     }
-    label = readable_label(message)
-    if label is not None:
-        return json.dumps(shown | {"watermark": iso_time(label)})
+    found = readable_punctuation(message)
+    if isinstance(found, Opening):
+        return json.dumps(shown | {"opening": iso_time(found.label), "absent": found.absent})
+    if found is not None:
+        return json.dumps(shown | {"watermark": iso_time(found.label)})
     shown["key"] = None if message.key is None else message.key.decode(errors="replace")
     raw = None if message.value is None else message.value.hex()
     if schema is None:

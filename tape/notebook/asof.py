@@ -10,7 +10,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
 from tapedeck.streams.contract import Message
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.notebook import frames, times
 from tapedeck.tape.notebook.query import NotKept, Query, spans
 from tapedeck.tape.notebook.reading import Reader
@@ -60,7 +60,7 @@ def _newest_of(block: Block, query: Query) -> list[Message]:
         last[few[0]] = rows
         places = last.tolist()
     messages = map(block.message, places)
-    return [message for message in messages if readable_label(message) is None]
+    return [message for message in messages if readable_punctuation(message) is None]
 
 
 def _inside(block: Block, query: Query) -> Ints:

@@ -6,7 +6,7 @@ import orjson
 
 from tapedeck.schemas.readable import readable
 from tapedeck.streams.bulk.job import TaskId
-from tapedeck.streams.frame import unpack
+from tapedeck.streams.frame import OPENED, unpack
 from tapedeck.streams.topology import definition_of
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
@@ -18,11 +18,13 @@ def value_difference(task: TaskId, key: bytes, live: bytes, rebuilt: bytes) -> s
     ours, other = unpack(live), unpack(rebuilt)
     if ours.cursors != other.cursors:
         inputs = task.spec.inputs
-        what = "watermark label" if key == WATERMARK_KEY else "cursor"
+        told = "watermark label" if key == WATERMARK_KEY else "cursor"
         for rank, part in sorted(ours.cursors.keys() | other.cursors.keys()):
             here, there = ours.cursors.get((rank, part)), other.cursors.get((rank, part))
             if here != there:
-                name = inputs[rank] if rank < len(inputs) else f"input {rank}"
+                what = told if rank < OPENED else "opening" if rank == OPENED else "absence"
+                place = rank % OPENED
+                name = inputs[place] if place < len(inputs) else f"input {place}"
                 return f"{what} of {name}/{part}: live {here}, rebuilt {there}"
     if ours.body != other.body:
         return body_difference(task, ours.body, other.body)

@@ -19,7 +19,7 @@ from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
 from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.merge import Part
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.rebuild.compared import compared_in
 from tapedeck.tape.rebuild.live import applied_by, position_of, read_changelog, read_rows
 from tapedeck.tape.rebuild.naming import value_difference
@@ -139,9 +139,10 @@ def _first_applicable(source: Source, task: TaskId, part: Part, start: int, end:
         for message in block.messages():
             if own is not None and message.key != own:
                 continue
-            label = readable_label(message)
-            if label is not None:
-                return f"watermark {label} at offset {message.offset} would be skipped"
+            found = readable_punctuation(message)
+            if found is not None:
+                what = type(found).__name__.lower()
+                return f"{what} {found.label} at offset {message.offset} would be skipped"
             try:
                 decode(schema, message.value)
             except DeadLetter:

@@ -14,7 +14,7 @@ from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.topology import Topology
-from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.streams.watermarks import PUNCTUATION_HEADERS
 from tapedeck.tape.record.digests import Differs, Left, differences, expected, rebuilt, simulated
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
@@ -143,7 +143,7 @@ def _refuse_nothing(tape: RecordedTape, left: Left) -> None:
 
 def _bare(message: Message) -> Message:
     """A record without the headers that tell of the run that wrote it."""
-    return message._replace(headers=tuple(h for h in message.headers if h[0] == LABEL_HEADER))
+    return message._replace(headers=tuple(h for h in message.headers if h[0] in PUNCTUATION_HEADERS))
 
 
 def _records(messages: Iterable[Message]) -> Iterator[Message]:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.contract import Message
-from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Record, Resume, Skip, Unreadable
+from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Opened, Record, Resume, Unreadable
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.watermarks import LABEL_HEADER, headers_for
+from tapedeck.streams.watermarks import LABEL_HEADER, headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
@@ -25,13 +25,16 @@ class Feeder:
     def mark(self, topic: str, partition: int, minute: int) -> None:
         self._put(topic, partition, WATERMARK_KEY, None, tuple(headers_for(minute * MINUTE)))
 
+    def opening(self, topic: str, partition: int, minute: int, *absent: str) -> None:
+        self._put(topic, partition, WATERMARK_KEY, None, tuple(opening_headers(minute * MINUTE, absent)))
+
     def _put(
         self,
         topic: str,
         partition: int,
         key: bytes,
         value: bytes | None,
-        headers: tuple[tuple[str, bytes], ...],
+        headers: tuple[tuple[str, bytes | None], ...],
     ) -> None:
         offset = self.offsets.get((topic, partition), 0)
         self.offsets[topic, partition] = offset + 1
@@ -48,8 +51,10 @@ def shown(items: list[Item]) -> list[str]:
             out.append(f"W{item.label // MINUTE}")
         elif isinstance(item, JoinMark):
             out.append(f"J{item.label // MINUTE}")
+        elif isinstance(item, Opened):
+            out.append("-".join([f"O{item.label // MINUTE}", *item.absent]))
         else:
-            out.append("skip" if isinstance(item, Skip) else "unreadable")
+            out.append(type(item).__name__.lower())
     return out
 
 

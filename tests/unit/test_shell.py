@@ -1,15 +1,18 @@
 """The shell's rules one by one, with a toy stage."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import Message
-from tapedeck.streams.frame import OWN, pack, unpack
-from tapedeck.streams.merge import Item, JoinMark, Record, Skip, Unreadable
-from tapedeck.streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Produced
+from tapedeck.streams.contract import Join, Message
+from tapedeck.streams.frame import OWN, of_inputs, pack, unpack
+from tapedeck.streams.merge import Item, JoinMark, Opened, Record, Skip, Unreadable
+from tapedeck.streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Forward, Produced
+from tapedeck.streams.watermarks import opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.unit.shell_support import (
     MINUTE,
@@ -91,6 +94,25 @@ def test_the_last_watermark_of_every_input_partition_is_there_to_go_on_from() ->
     assert bench.shell.resume().labels == {
         ("bars", 0): T0 + MINUTE, ("bars", 1): T0 + MINUTE, ("universe", 0): T0,
     }  # fmt: skip
+
+
+def test_what_openings_declared_is_there_to_go_on_from_beside_the_labels() -> None:
+    bench = Bench(replace(PERIODIC, period=None, joins=(Join("quotes"), Join("universe", optional=True))))
+    bench.apply(mark(T0, 3, 0, 1), JoinMark(T0, mark_message(T0, 0, name="quotes")))
+    messages = tuple(
+        mark_message(T0, 4, part)._replace(headers=tuple(opening_headers(T0, ["universe"])))
+        for part in (0, 1)
+    )
+    effects = bench.apply(Opened(T0, ("elsewhere", "quotes", "universe"), messages))
+    assert effects.outputs == [Forward(T0, ("elsewhere", "quotes", "universe"))]
+    assert effects.acks == [*messages]
+    assert effects.watermark is None
+    resume = bench.shell.resume()
+    assert resume.labels == {("bars", 0): T0, ("bars", 1): T0, ("quotes", 0): T0}
+    assert resume.opened == {("bars", 0): T0, ("bars", 1): T0}
+    assert resume.absent == {"universe": T0}
+    value = unpack(effects.writes[-1].value)
+    assert of_inputs(value.cursors) == {(0, 0): T0, (0, 1): T0, (1, 0): T0}
 
 
 def test_a_partitioned_task_keeps_its_watermark_at_home() -> None:

@@ -46,6 +46,9 @@ class ListWriter:
         for partition in range(LAYOUT.partitions(name)):
             self._append(name, partition, ("watermark", label))
 
+    def opening(self, name: str, label: int, absent: Any, partitions: Any = None) -> None:
+        raise AssertionError("this pipeline has no optional inputs")
+
     def flush(self) -> None:
         self.flushed += 1
 

@@ -8,8 +8,16 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Out, StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.watermarks import label_of
-from tapedeck.streams.wire import Origin, Wire, Wires, record_wire, watermark_wires
+from tapedeck.streams.watermarks import (
+    ABSENT_HEADER,
+    LABEL_HEADER,
+    OPENS_HEADER,
+    Opening,
+    Watermark,
+    label_of,
+    punctuation_of,
+)
+from tapedeck.streams.wire import Origin, Wire, Wires, opening_wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.unit.shell_support import COUNTER, MINUTE, T0, bar, message
 
@@ -108,3 +116,40 @@ def test_what_a_watermark_caused_has_no_cause_header() -> None:
     (wire,) = wires_of(Effects(outputs=[produced]))
     assert "tape-cause" not in dict(wire.headers)
     assert (dict(wire.headers)["traceparent"] or b"").startswith(f"00-{body['event_id']}".encode())
+
+
+def test_an_opening_is_a_tombstone_with_the_names_of_who_is_absent() -> None:
+    assert not list(opening_wires("bars", T0, [], range(0)))
+    wires = list(opening_wires("bars", T0, ["quotes", "chains", "quotes"], range(2)))
+    assert [(w.partition, w.key, w.value, w.timestamp) for w in wires] == [
+        (partition, WATERMARK_KEY, None, (T0 + MINUTE) // 1000) for partition in range(2)
+    ]
+    for wire in wires:
+        assert punctuation_of(wire.key, wire.value, wire.headers) == Opening(T0, ("chains", "quotes"))
+        assert label_of(wire.key, wire.value, wire.headers) is None
+
+
+def test_a_stage_forwards_an_opening_with_all_its_names_behind_its_watermark() -> None:
+    spec = TOPOLOGY.stage("features")
+    forwarded = [Forward(T0), Forward(T0, ("elsewhere",)), Forward(T0 + MINUTE, ())]
+    wires = wires_of(Effects(outputs=[*forwarded]), spec, 1)
+    said = [punctuation_of(w.key, w.value, w.headers) for w in wires if w.topic == "features"]
+    assert said == [Watermark(T0), Opening(T0, ("elsewhere",)), Opening(T0 + MINUTE, ())]
+    assert {w.partition for w in wires} == {1}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(OPENS_HEADER, None)],
+        [(OPENS_HEADER, b"soon")],
+        [(OPENS_HEADER, b"60"), (ABSENT_HEADER, None)],
+        [(OPENS_HEADER, b"60"), (ABSENT_HEADER, b"no topic")],
+        [(OPENS_HEADER, b"60"), (LABEL_HEADER, None)],
+    ],
+)
+def test_an_opening_that_cannot_be_read_is_a_bad_watermark(headers: list[tuple[str, bytes | None]]) -> None:
+    with pytest.raises(DeadLetter) as caught:
+        punctuation_of(WATERMARK_KEY, None, headers)
+    assert caught.value.reason == "BAD_WATERMARK"

@@ -1,0 +1,108 @@
+"""Which optional inputs are absent, minute by minute: what the writer of the sources says behind a watermark.
+
+An input whose own watermark has reached the minute is there. Any other is waited for until its watermark has
+not moved for ``absent_after_s``; then it is named, at once for each further minute, until it moves again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tapedeck.connectors.kafka.log import LogWriter
+from tapedeck.streams.merge import Part
+
+ABSENT_AFTER_S = 30.0
+_LOOK_S = 0.5
+
+LastOpenings = Mapping[Part, tuple[str, ...] | None]
+"""(topic, partition) to the names in the opening of its last watermark; None where that has none."""
+
+
+def _never_opened() -> LastOpenings:
+    return {}
+
+
+class OptionalInputs(NamedTuple):
+    """The topics that a stage joins optionally.
+
+    ``last_label``: the label that every partition of a topic has reached, None before the first;
+    ``last_openings``: what the partitions of the sources were told last. ``absent_after_s`` in seconds.
+    """
+
+    names: tuple[str, ...]
+    last_label: Callable[[str], int | None]
+    last_openings: Callable[[], LastOpenings] = _never_opened
+    absent_after_s: float = ABSENT_AFTER_S
+
+
+@dataclass
+class _Seen:
+    """One input: the label it was last seen at, and when that had moved."""
+
+    label: int | None
+    moved_at: float
+    silent: bool = False
+
+
+class Openings:
+    """Writes opening(m) into the partitions of ``sources``, once their watermark(m) is acknowledged.
+
+    Silence counts from the moment this is made.
+    """
+
+    def __init__(
+        self,
+        inputs: OptionalInputs,
+        sources: tuple[str, ...],
+        writer: LogWriter,
+        *,
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._inputs, self._sources, self._writer = inputs, sources, writer
+        self._sleep, self._monotonic = sleep, monotonic
+        self._seen = {name: _Seen(None, monotonic()) for name in inputs.names}
+        self._told: dict[int, tuple[str, ...]] = {}
+
+    def open(self, label: int) -> None:
+        """Write opening(label) into every partition and wait until it is acknowledged."""
+        absent = self._absent_in(label)
+        for name in self._sources:
+            self._writer.opening(name, label, absent)
+        self._writer.flush()
+
+    def complete(self, last_watermarks: Mapping[Part, int | None]) -> None:
+        """Open what a crash left without an opening, before anything else is written behind it.
+
+        What half of the partitions was told, the other half is told as well.
+        """
+        opened = self._inputs.last_openings()
+        for part, names in opened.items():
+            label = last_watermarks.get(part)
+            if label is not None and names is not None:
+                self._told[label] = tuple(sorted({*self._told.get(label, ()), *names}))
+        ends = sorted((label, part) for part, label in last_watermarks.items() if label is not None)
+        for label, part in ends:
+            if opened.get(part) is None:
+                self._writer.opening(part[0], label, self._absent_in(label), (part[1],))
+        self._writer.flush()
+
+    def _absent_in(self, label: int) -> tuple[str, ...]:
+        """Who is absent; what was said of a minute once stays."""
+        if label not in self._told:
+            while any(not self._seen[name].silent for name in self._behind(label)):
+                self._sleep(_LOOK_S)
+            self._told = {label: tuple(sorted(self._behind(label)))}
+        return self._told[label]
+
+    def _behind(self, label: int) -> list[str]:
+        return [name for name in self._inputs.names if not self._has_reached(name, label)]
+
+    def _has_reached(self, name: str, label: int) -> bool:
+        """Look at one input."""
+        seen, now, reached = self._seen[name], self._monotonic(), self._inputs.last_label(name)
+        if reached is not None and (seen.label is None or reached > seen.label):
+            seen.label, seen.moved_at, seen.silent = reached, now, False
+        elif now - seen.moved_at >= self._inputs.absent_after_s:
+            seen.silent = True
+        return seen.label is not None and seen.label >= label
