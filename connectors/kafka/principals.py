@@ -40,7 +40,8 @@ def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> d
 def ingest(topology: Topology) -> Rights:
     """Who writes the source topics: it waits for the stages' watermarks, and goes on where it stopped."""
     sources = tuple(topic.name for topic in CATALOGUE if topic.owner == "play")
-    return Rights(reads=(*sources, *topology.marked, "heartbeats"), writes=sources)
+    reads = dict.fromkeys((*sources, *topology.marked, *topology.optional, "heartbeats"))
+    return Rights(reads=tuple(reads), writes=sources)
 
 
 def worker(spec: StageSpec, layout: Layout) -> Rights:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,15 @@ from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import ingest
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
-from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
+from tapedeck.connectors.tapes.marks import (
+    Follower,
+    first_session,
+    last_openings,
+    last_watermarks,
+    reached,
+    standing,
+)
+from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
 from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date, session_range
@@ -189,7 +198,12 @@ def play_tape(
             bar.update(minutes, minute=_clock_face(label), completed=tape.number(label))
             tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
 
-        player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for)
+        optional = OptionalInputs(
+            topology.optional,
+            last_label=partial(reached, cluster),
+            last_openings=partial(last_openings, cluster, SOURCES),
+        )
+        player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for, optional=optional)
         played = player.play(lambda: last_watermarks(cluster, SOURCES), lambda t: _standing(cluster, t))
         bar.update(minutes, completed=len(tape.minutes))
     resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
