@@ -11,8 +11,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -29,14 +30,20 @@ QUIET_S = 10.0
 _MAX_IN_QUEUE = 100_000
 _FULL_WAIT_S = 0.05
 _DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+_PURGED = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+"""What librdkafka says of the records that it still held when a fatal error ended its producer."""
 _COMPRESSION = {"compression.type": "zstd", "compression.level": 1}
 """A session takes a third of the disk; higher levels and lz4 cost more processor time than they save disk."""
 
 
 class Batch:
-    """Counts the acknowledgements of one batch. ``offsets`` holds the highest acked offset per partition."""
+    """Counts the acknowledgements of one batch. ``offsets`` holds the highest acked offset per partition.
 
-    def __init__(self) -> None:
+    ``broken`` tells the error after which the producer writes nothing any more, where there was one.
+    """
+
+    def __init__(self, broken: Callable[[], KafkaError | None] = lambda: None) -> None:
+        self._broken = broken
         self._lock = threading.Lock()
         self._waiting = 1
         self._error: Retry | Fatal | None = None
@@ -56,7 +63,9 @@ class Batch:
             assert name is not None and partition is not None and offset is not None
             self.offsets[name, partition] = max(offset, self.offsets.get((name, partition), -1))
         else:
-            self._error = _refused(error, f"{message.topic()}/{message.partition()}")
+            where = f"{message.topic()}/{message.partition()}"
+            broken = self._broken()
+            self._error = _refused(error, where) if broken is None else _ended(broken, where)
         self.settle()
 
     def settle(self) -> None:
@@ -72,12 +81,20 @@ class Batch:
 
 
 def _refused(error: KafkaError, where: str) -> Retry | Fatal:
-    """A right that was taken away is not given back by repeating."""
+    """A right that was taken away is not given back by repeating, and a broken producer stays broken."""
+    if error.code() in _DENIED or error.fatal() or error.code() in _PURGED:
+        return _ended(error, where)
+    remedy = "check the broker; the batch will be repeated"
+    return Retry("the broker refused a record", value=f"{where}: {error.str()}", remedy=remedy)
+
+
+def _ended(error: KafkaError, where: str) -> Fatal:
+    """What is said where nothing can be written any more."""
     if error.code() in _DENIED:
         remedy = "grant this login Write on the topic (`tape topics --acls` lists all), then start again"
         return Fatal("the cluster does not allow this process to write", value=where, remedy=remedy)
-    remedy = "check the broker; the batch will be repeated"
-    return Retry("the broker refused a record", value=f"{where}: {error.str()}", remedy=remedy)
+    remedy = "start this process again: what was not acknowledged is written again"
+    return Fatal(f"the producer cannot go on: {error.str()}", value=where, remedy=remedy)
 
 
 class Outbox:
@@ -105,6 +122,7 @@ class Outbox:
             "socket.nagle.disable": True,
             "error_cb": self._on_error,
         }
+        self._broken: KafkaError | None = None
         self._producer = producer_client(cluster, role, **settings)
         self._open = True
         self._thread = threading.Thread(target=self._serve, name=f"{role}-delivery", daemon=True)
@@ -112,15 +130,23 @@ class Outbox:
 
     def _serve(self) -> None:
         while self._open:
-            self._producer.poll(0.1)
+            self._poll(0.1)
+
+    def _poll(self, seconds: float) -> None:
+        """Serve callbacks. librdkafka raises a fatal error here, once, and reports after it what it held."""
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as error:
+            self._broken = error.args[0]
+            log.error("the producer at %s cannot go on: %s", self._bootstrap, self._broken.str())
 
     def send(self, wires: Iterable[Wire]) -> Batch:
         """Hand records to librdkafka; the batch's ``done`` resolves when all are acknowledged.
 
-        ``done`` fails with Retry where the broker refused one. Raises Fatal for a record that can
-        never be sent.
+        ``done`` fails with Retry where the broker refused one, with Fatal where nothing can be written any
+        more. Raises Fatal for a record that can never be sent.
         """
-        batch = Batch()
+        batch = Batch(lambda: self._broken)
         for wire in wires:
             batch.expect()
             self._produce(wire, batch)
@@ -142,8 +168,11 @@ class Outbox:
                 self._producer.produce(**arguments)
                 return
             except BufferError:
-                self._producer.poll(_FULL_WAIT_S)
+                self._poll(_FULL_WAIT_S)
             except KafkaException as error:
+                broken = self._broken or error.args[0]
+                if broken is self._broken or broken.code() == KafkaError._FATAL:
+                    raise _ended(broken, f"{arguments['topic']}/{wire.partition}") from error
                 raise Fatal(
                     f"a record for {arguments['topic']} cannot be sent: {error}", value=wire.key
                 ) from error
@@ -207,6 +236,7 @@ class Outbox:
 
     def close(self) -> None:
         """Wait for what is under way and stop the delivery thread."""
-        self._producer.flush(self._timeout_s)
+        with suppress(KafkaException):  # what ended the producer: its batches have failed with it
+            self._producer.flush(self._timeout_s)
         self._open = False
         self._thread.join(timeout=1)
