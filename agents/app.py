@@ -119,12 +119,15 @@ class StageApp:
         )  # fmt: skip
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
         self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
-        wires = [layout.wire_name(each) for each in spec.inputs]
+        # no group reads a broadcast join: each task reads the whole of it
+        wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
         channel = self.app.topic(
             *wires, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
         self.app.agent(channel, name=spec.name, concurrency=1)(self._agent)
         self.table.on_recover(self._recovered)
+        for broadcast in self.runner.broadcasts.values():
+            self.app.task(broadcast.run)
         self.app.task(self.heartbeat.run)
         self.app.task(Liveness(self.runner).run)
         self.app.task(Withheld(self.runner, settings.cluster).run)

@@ -144,7 +144,17 @@ class TapeConsumer(Consumer):
 
     def withheld(self, tp: TP) -> bool:
         """Whether an open transaction withholds what stands at the end of the log of ``tp``."""
-        return self._thread.withheld(tp)
+        try:
+            return self._thread.withheld(tp)
+        except AssertionError:  # how aiokafka says that the partition is not assigned
+            return False
+
+    def end_of(self, tp: TP) -> int:
+        """The end of what can be read of ``tp``, as far as known; 0 where it has another owner by now."""
+        try:
+            return self.highwater(tp) or 0
+        except AssertionError:
+            return 0
 
     def pass_to(self, tp: TP, offset: int) -> None:
         """No record stands between what was handed over of ``tp`` and ``offset``: commit it in the end."""

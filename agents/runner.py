@@ -7,11 +7,12 @@ batch whose generation is over is dropped unacked, and the next owner repeats it
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from faust.types import TP, AppT, EventT
 
 from tapedeck.agents.arrivals import WRONG_PARTITION, Strays, as_message
+from tapedeck.agents.broadcast import Broadcasts
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.gaps import Between, Guard, Hole, cursor_of, is_contiguous
@@ -19,23 +20,21 @@ from tapedeck.agents.settings import Settings
 from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
 from tapedeck.agents.task import Task
+from tapedeck.agents.writing import Writing
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.dead_letters import dead_letter
-from tapedeck.connectors.kafka.outbox import Batch, Outbox
+from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Retry, TapeError
 from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.logs import NO_IDS, TopicIds
-from tapedeck.streams.merge import Merge, Part, parts_of
-from tapedeck.streams.shell import Dead, Effects, Shell, Write
+from tapedeck.streams.merge import Merge, Part, broadcast_joins, parts_of
+from tapedeck.streams.shell import Effects, Shell
 from tapedeck.streams.watermarks import readable_punctuation
-from tapedeck.streams.wire import Wire, Wires
+from tapedeck.streams.wire import Wires
 from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.runner")
 
 BATCH = 2000
-PAUSE_AT = 4000
-RESUME_AT = 1000
 FAR_BEHIND = 50
 WAIT_S = 0.001
 FAR_WAITS = 40
@@ -43,6 +42,8 @@ NEAR_WAITS = 4
 """Waits for the rest of a minute: a fetch brings one partition first, and a batch of its own costs more."""
 RETRY_S = 1.0
 _NOTHING = range(0)
+_WAKE: Any = object()
+"""In the place of an event: something to do came on another way."""
 
 AfterBatch = Callable[[Effects], Awaitable[None]]
 Probe = Callable[[str], None]
@@ -70,10 +71,11 @@ class StageRunner:
         after: AfterBatch | None = None,
     ) -> None:
         self.app, self.spec, self._stage, self._settings = app, spec, stage, settings
-        self._store, self._outbox, self._only_key, self._after = store, outbox, only_key, after
+        self._store, self._only_key, self._after = store, only_key, after
         self._single_home = home
         self._layout = settings.layout
-        self._origin = settings.origin(spec.name)
+        self._writing = Writing(spec, self._layout, outbox)
+        self.written = self._writing.written
         self._clock = SystemClock()
         self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
         self._generation: int | None = None
@@ -83,6 +85,7 @@ class StageRunner:
         self._watermarked = topic(spec.trigger).watermarked
         self._ended: dict[int, int | None] = {}
         self._held_back: set[Part] = set()
+        self._queue: Any = None
         self._strays = Strays(self._layout)
         self._ending = Ending()
         self.ids: TopicIds = NO_IDS
@@ -94,28 +97,39 @@ class StageRunner:
         self.applied: dict[Part, int] = {}
         self.passed: dict[Part, range] = {}
         """Offsets behind what arrived of a partition that hold no record, by a look into the log."""
+        self.broadcasts = Broadcasts(self, settings.cluster, broadcast_joins(spec, self._partitions))
 
     async def run(self, stream: Any) -> None:
         """The agent's body: never returns; an unexpected error leaves the process through the app."""
         await self._ending.guard()
         channel = aiter(stream.channel)
+        self._queue = channel.queue
         while True:
             try:
-                self.waits = channel.queue.empty()
+                self.waits = self._queue.empty()
                 event = await channel.get()
             except StopAsyncIteration:
                 return  # the app stops
             self.waits = False
             try:
                 await self._take(event)
-                await self._drain(channel.queue)
+                await self._drain(self._queue)
                 await self._work()
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                told = error if isinstance(error, TapeError) else repr(error)
-                log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
-                await self._ending.give_up(self.app, error)
+                await self.fail(error)
+
+    async def fail(self, error: Exception) -> NoReturn:
+        """Say why and leave the process through the app."""
+        told = error if isinstance(error, TapeError) else repr(error)
+        log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
+        await self._ending.give_up(self.app, error)
+
+    def wake(self) -> None:
+        """Have ``run`` look for work: something was put into a merge, or a task has to be opened."""
+        if self._queue is not None and self._queue.empty():
+            self._queue.force_put_nowait(_WAKE)
 
     async def _drain(self, queue: Any) -> None:
         taken, waits = 1, 0
@@ -135,6 +149,9 @@ class StageRunner:
 
     async def _take(self, event: EventT[Any]) -> None:
         """Put one event into its task's merge; a stale generation's events are left unacked."""
+        if event is _WAKE:
+            self._open_generation()
+            return
         record = event.message
         if record.generation_id != self.app.consumer_generation_id:
             return
@@ -155,7 +172,7 @@ class StageRunner:
             return
         self._events[name, record.partition, record.offset] = event
         part = (name, record.partition)
-        if self._task_of(*part).merge.held(part) > PAUSE_AT:
+        if self._task_of(*part).is_full(part):
             # Not pause_partitions: that drops what the fetcher already took of the partition.
             if part not in self._held_back:
                 log.info("%s holds %s/%d back: what it joins with is behind", self.spec.name, *part)
@@ -176,10 +193,23 @@ class StageRunner:
         self.passed.clear()
         self.guard.forget()
         self._held_back.clear()
+        self.broadcasts.forget()
+
+    def _open_generation(self) -> None:
+        """Begin with what this worker has now, without waiting for an event of it."""
+        if self.parts() and not self.is_current():
+            self._begin_generation(self.app.consumer_generation_id)
+        self.open_tasks()
+
+    def lacks_tasks(self) -> bool:
+        """Whether this worker has a partition of the trigger without a task of this generation."""
+        homes = {partition for name, partition in self.parts() if name == self.spec.trigger}
+        return bool(homes) and not (self.is_current() and homes <= self.tasks.keys())
 
     def _task_of(self, name: str, partition: int) -> Task:
+        """The task that reads a partition; of those that read a broadcast join the first."""
         home = self._single_home if self.spec.scale == "single" else partition
-        if self._partitions[name] == 1 and self.spec.scale == "partition":
+        if (name, partition) in self.broadcasts:
             home = next(iter(self.tasks), 0)
         if home not in self.tasks:
             self.tasks[home] = self._new_task(home)
@@ -193,16 +223,11 @@ class StageRunner:
         store = PartitionedStore(self._store(), (home,) if self._only_key else tuple(tables))
         shell = Shell(self.spec, self._stage, store, home, self.ids)
         resume = shell.resume()
-        task = Task(
-            home,
-            shell,
-            Merge(self.spec, inputs, resume),
-            Wires(self.spec, self._layout, self._origin, home),
-            inputs,
-        )
-        task.watermark = min(
-            (v for (n, _), v in resume.labels.items() if n == self.spec.trigger), default=None
-        )
+        wires = Wires(self.spec, self._layout, self._settings.origin(self.spec.name), home)
+        task = Task(home, shell, Merge(self.spec, inputs, resume), wires, inputs)
+        labels = [label for (name, _), label in resume.labels.items() if name == self.spec.trigger]
+        task.watermark = min(labels, default=None)
+        self.broadcasts.open(home, resume.labels)
         log.info("%s/%d starts at %s", self.spec.name, home, task.watermark)
         return task
 
@@ -213,7 +238,7 @@ class StageRunner:
         self.expected[part] = message.offset + 1
         if expected is None or message.offset <= expected or not is_contiguous(message.topic):
             return [message]
-        found, holes = await self._between(part, expected, message.offset)
+        found, holes = await self.between(part, expected, message.offset)
         if found:
             self._task_of(*part).counts["REREAD"] += len(found)
             what = "%s was not handed %d records of %s/%d: they are read again"
@@ -221,7 +246,8 @@ class StageRunner:
         await self.record(part, holes)
         return [*found, message]
 
-    async def _between(self, part: Part, start: int, end: int) -> Between:
+    async def between(self, part: Part, start: int, end: int) -> Between:
+        """What the log has at these offsets; a broker that is silent is waited for."""
         while True:
             try:
                 return await self.guard.between(part, start, end)
@@ -243,7 +269,7 @@ class StageRunner:
     def following(self, part: Part) -> int | None:
         """The offset that comes next; before a generation's first message the one that it starts from."""
         start = self._consumer.starts.get(self._tp(part))
-        return self.expected.get(part, start) if self._still_ours() else start
+        return self.expected.get(part, start) if self.is_current() else start
 
     async def _work(self) -> None:
         """All tasks go in rounds, so that a minute of all partitions costs two waits and not two each."""
@@ -262,7 +288,7 @@ class StageRunner:
     def _resume(self) -> None:
         for name, partition in list(self._held_back):
             task = self._task_of(name, partition)
-            if task.merge.held((name, partition)) < RESUME_AT:
+            if task.has_room((name, partition)):
                 self._held_back.discard((name, partition))
                 self._consumer.on_buffer_drop(self._tp((name, partition)))
 
@@ -270,11 +296,12 @@ class StageRunner:
         """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
         now = self._clock.now()
         wires = [wire for task, effects in done for wire in task.wires.of(effects, now)]
-        await self.written([*wires, *self._dead_wires(dead for _, effects in done for dead in effects.dead)])
+        dead = self._writing.dead(each for _, effects in done for each in effects.dead)
+        await self.written([*wires, *dead])
         self.probe("outputs written")
-        batch = await self.written(self._changelog(w for _, effects in done for w in effects.writes))
+        batch = await self.written(self._writing.changelog(w for _, effects in done for w in effects.writes))
         self.probe("changelog written")
-        if not self._still_ours():
+        if not self.is_current():
             log.warning("%s: a batch was dropped, its generation is over", self.spec.name)
             return False
         writes = (w for _, effects in done for w in effects.writes)
@@ -298,27 +325,12 @@ class StageRunner:
             event = self._events.pop((message.topic, message.partition, message.offset), None)
             if event is not None:
                 event.ack()
-            self.applied[message.topic, message.partition] = message.offset
+            if (message.topic, message.partition) not in self.broadcasts:
+                self.applied[message.topic, message.partition] = message.offset
 
-    def _still_ours(self) -> bool:
+    def is_current(self) -> bool:
+        """Whether the tasks are those of the group's generation."""
         return self.app.consumer_generation_id == self._generation
-
-    async def written(self, wires: Iterable[Wire]) -> Batch:
-        """Write until acknowledged; a broker that is away or refuses is waited for and the log says so."""
-        wires = list(wires)
-        while True:
-            try:
-                return await self._outbox.write_async(wires)
-            except Retry as error:
-                log.error("%s waits: %s", self.spec.name, error)
-                await asyncio.sleep(RETRY_S)
-
-    def _changelog(self, writes: Iterable[Write]) -> list[Wire]:
-        now = self._clock.now() // 1000
-        return [Wire(self.spec.changelog, w.partition, w.key, w.value, now, []) for w in writes]
-
-    def _dead_wires(self, dead: Iterable[Dead]) -> list[Wire]:
-        return [dead_letter(self._layout, each.message, self.spec.name, each.error) for each in dead]
 
     async def settle(self) -> None:
         """Put the recovered table in order; an error ends the process, for Faust would go on without."""
@@ -360,10 +372,9 @@ class StageRunner:
 
     def withheld(self, part: Part) -> bool:
         """Whether an open transaction withholds the end of ``part``."""
-        try:
-            return self._consumer.withheld(self._tp(part))
-        except AssertionError:
-            return False
+        if part in self.broadcasts:
+            return self.broadcasts[part].withheld()
+        return self._consumer.withheld(self._tp(part))
 
     def is_held_back(self, part: Part) -> bool:
         """Whether ``part`` is held back on purpose."""
@@ -371,7 +382,8 @@ class StageRunner:
 
     def lag(self) -> int:
         """Offsets between what was applied and the end of what can be read, as far as the consumer knows."""
-        return sum(max(0, self.end_of(part) - self._reached(part)) for part in self.applied)
+        behind = sum(max(0, self.end_of(part) - self._reached(part)) for part in self.applied)
+        return behind + self.broadcasts.lag()
 
     def _reached(self, part: Part) -> int:
         at, passed = self.applied[part] + 1, self.passed.get(part, _NOTHING)
@@ -380,10 +392,7 @@ class StageRunner:
     def end_of(self, part: Part) -> int:
         """The end of what can be read of an input partition as far as the consumer knows; 0 where it has
         another owner by now."""
-        try:
-            return self._consumer.highwater(self._tp(part)) or 0
-        except AssertionError:  # how aiokafka says that the partition is not assigned
-            return 0
+        return self._consumer.end_of(self._tp(part))
 
     def _tp(self, part: Part) -> TP:
         return TP(self._layout.wire_name(part[0]), part[1])

@@ -3,9 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tapedeck.streams.merge import Merge
+from tapedeck.streams.merge import Merge, Part
 from tapedeck.streams.shell import Shell
 from tapedeck.streams.wire import Wires
+
+PAUSE_AT = 4000
+RESUME_AT = 1000
 
 
 @dataclass
@@ -20,3 +23,11 @@ class Task:
     counts: Counter[str] = field(default_factory=Counter)
     records: int = 0
     watermark: int | None = None
+
+    def is_full(self, part: Part) -> bool:
+        """Whether so much of ``part`` waits that no more is to come."""
+        return self.merge.held(part) > PAUSE_AT
+
+    def has_room(self, part: Part) -> bool:
+        """Whether more of ``part`` may come again."""
+        return self.merge.held(part) < RESUME_AT

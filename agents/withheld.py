@@ -45,7 +45,8 @@ class Withheld:
     async def look(self) -> None:
         """One look; a warning names each transaction that has withheld records for PATIENCE_S."""
         now = self._monotonic()
-        parts = [part for part in self._runner.parts() if self._runner.withheld(part)]
+        looked_at = (*self._runner.parts(), *self._runner.broadcasts)
+        parts = [part for part in looked_at if self._runner.withheld(part)]
         self._since = {part: self._since.get(part, now) for part in parts}
         long = {part for part, since in self._since.items() if now - since >= PATIENCE_S}
         if not long or now < self._next:

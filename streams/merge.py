@@ -105,6 +105,13 @@ def parts_of(
     return {name: tuple(parts) if partitions[name] > 1 else (0,) for name in spec.inputs}
 
 
+def broadcast_joins(spec: StageSpec, partitions: Mapping[str, int]) -> tuple[str, ...]:
+    """The joins whose one partition several tasks read, each the whole of it."""
+    if spec.scale == "single" or partitions[spec.trigger] == 1:
+        return ()
+    return tuple(join.topic for join in spec.joins if partitions[join.topic] == 1)
+
+
 class Merge:
     """Takes messages per partition in log order and gives items in processing order."""
 

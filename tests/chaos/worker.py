@@ -15,7 +15,7 @@ from importlib import import_module
 from operator import or_
 from typing import Any
 
-from tapedeck.agents import consumer, runner
+from tapedeck.agents import consumer, runner, task
 from tapedeck.agents.app import StageApp
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.process import run
@@ -92,8 +92,8 @@ def main() -> None:
     if batch := os.environ.get("TAPE_TEST_BATCH"):
         runner.BATCH = int(batch)
     if hold := os.environ.get("TAPE_TEST_HOLD"):
-        runner.PAUSE_AT = int(hold)
-        runner.RESUME_AT = int(hold) // 4
+        task.PAUSE_AT = int(hold)
+        task.RESUME_AT = int(hold) // 4
     if os.environ.get("TAPE_TEST_LOSE"):
         consumer.TapeConsumer = _Losing  # type: ignore[misc]
     stages, settings = sys.argv[1:], from_environment()

@@ -8,6 +8,7 @@ import pytest
 from faust.types import TP
 
 from tapedeck.agents import liveness as module
+from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.gaps import Between, Hole
 from tapedeck.agents.liveness import CURES, STUCK_EXIT, Liveness
 from tapedeck.agents.runner import StageRunner
@@ -146,7 +147,9 @@ def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
         return 42
 
     runner = cast(Any, object.__new__(StageRunner))
-    runner.app = SimpleNamespace(consumer=SimpleNamespace(highwater=highwater))
+    consumer = cast(Any, object.__new__(TapeConsumer))
+    consumer.highwater = highwater
+    runner.app, runner.broadcasts = SimpleNamespace(consumer=consumer), SimpleNamespace(lag=lambda: 0)
     runner._layout, runner.applied = Layout("p"), {("features", 0): 3, ("features", 1): 39}
     runner.passed = {}
     assert (runner.end_of(("features", 0)), runner.end_of(("features", 1))) == (0, 42)

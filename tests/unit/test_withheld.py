@@ -27,6 +27,7 @@ class Fixture:
         self.now, self.held = 0.0, {PARTS[0]}
         runner = SimpleNamespace(
             parts=lambda: PARTS,
+            broadcasts={},
             withheld=lambda part: part in self.held,
             spec=SimpleNamespace(name="features"),
         )

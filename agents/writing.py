@@ -1,0 +1,45 @@
+"""What a stage appends, and the wait until the broker has it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.kafka.outbox import Batch, Outbox
+from tapedeck.schemas.errors import Retry
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.shell import Dead, Write
+from tapedeck.streams.wire import Wire
+from tapedeck.topics.catalogue import Layout
+
+log = logging.getLogger("tapedeck.writing")
+
+RETRY_S = 1.0
+
+
+class Writing:
+    """Appends for one stage."""
+
+    def __init__(self, spec: StageSpec, layout: Layout, outbox: Outbox) -> None:
+        self._spec, self._layout, self._outbox = spec, layout, outbox
+        self._clock = SystemClock()
+
+    async def written(self, wires: Iterable[Wire]) -> Batch:
+        """Write until acknowledged; a broker that is away or refuses is waited for and the log says so."""
+        wires = list(wires)
+        while True:
+            try:
+                return await self._outbox.write_async(wires)
+            except Retry as error:
+                log.error("%s waits: %s", self._spec.name, error)
+                await asyncio.sleep(RETRY_S)
+
+    def changelog(self, writes: Iterable[Write]) -> list[Wire]:
+        """Values of the table as changelog records."""
+        now = self._clock.now() // 1000
+        return [Wire(self._spec.changelog, w.partition, w.key, w.value, now, []) for w in writes]
+
+    def dead(self, dead: Iterable[Dead]) -> list[Wire]:
+        """The dead letters of inputs that were refused."""
+        return [dead_letter(self._layout, each.message, self._spec.name, each.error) for each in dead]
