@@ -195,6 +195,7 @@ class Broadcast:
                 return True
             del self._unplaced[home]
             self._next[home] = start
+            log.info("%s/%d reads %s/%d from offset %d on", self._runner.spec.name, home, *self._part, start)
         self._note_room()
         places = [at for home, at in self._next.items() if home not in self._full]
         if not places or not self._runner.is_current():

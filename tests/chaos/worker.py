@@ -11,17 +11,17 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial, reduce
-from importlib import import_module
 from operator import or_
 from typing import Any
 
 from tapedeck.agents import consumer, runner, task
-from tapedeck.agents.app import StageApp
+from tapedeck.agents.app import StageApp, market_app
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import Settings, from_environment
 from tapedeck.connectors.kafka.principals import worker
-from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.contract import StageSpec
+from tapedeck.tape.topology import topology_in_use
 
 
 def _kill() -> None:
@@ -78,8 +78,8 @@ class _Losing(TapeConsumer):
         await super().go_back(tp, offset)
 
 
-def _agent(stage: str, settings: Settings) -> StageApp:
-    app: StageApp = import_module(f"tapedeck.agents.{stage}").agent(settings)
+def _agent(spec: StageSpec, settings: Settings) -> StageApp:
+    app = market_app(spec, settings)
     for name, act in (("TAPE_TEST_KILL", _kill), ("TAPE_TEST_FAIL", _fail)):
         if order := os.environ.get(name):
             _arm(app, order, act)
@@ -96,9 +96,10 @@ def main() -> None:
         task.RESUME_AT = int(hold) // 4
     if os.environ.get("TAPE_TEST_LOSE"):
         consumer.TapeConsumer = _Losing  # type: ignore[misc]
-    stages, settings = sys.argv[1:], from_environment()
-    rights = reduce(or_, (worker(TOPOLOGY.stage(name), settings.layout) for name in stages))
-    run(settings, [partial(_agent, name) for name in stages], rights)
+    topology, settings = topology_in_use(), from_environment()
+    specs = [topology.stage(name) for name in sys.argv[1:]]
+    rights = reduce(or_, (worker(spec, settings.layout) for spec in specs))
+    run(settings, [partial(_agent, spec) for spec in specs], rights)
 
 
 if __name__ == "__main__":
