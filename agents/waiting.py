@@ -80,7 +80,20 @@ class Unmarked:
             self._lacking, self._since = lacking, now
         elif now - self._since >= PATIENCE_S:
             (name, partition), label = next(iter(lacking.items()))
-            self._waiting.say(_in_words(name, partition, label))
+            self._waiting.say(_in_words(name, partition, label) + self._without_openings(name))
+
+    def _without_openings(self, name: str) -> str:
+        """What is said beside of optional inputs: an opening declares absent what is behind."""
+        spec = self._runner.spec
+        optional = [join.topic for join in spec.joins if join.optional]
+        if name in optional:
+            return f"; {spec.trigger} did not declare it absent for this minute, so it is waited for"
+        if name != spec.trigger or not optional:
+            return ""
+        return (
+            f"; or its opening, which declares {' and '.join(optional)} absent where that stays silent: the "
+            f"writer of the source writes it, and the stages between forward it"
+        )
 
     def _look_for_universe(self) -> None:
         """The watchlist takes every minute without one, and lists nobody."""

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from tapedeck.agents.waiting import AGAIN_S, PATIENCE_S, Unmarked, Waiting
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.contract import MINUTE_US, Join, Message, StageSpec
 from tapedeck.streams.merge import Merge
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.watermarks import LABEL_HEADER
+from tapedeck.streams.watermarks import LABEL_HEADER, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 M = 1_771_338_600_000_000
@@ -112,3 +112,44 @@ def test_a_watchlist_without_a_universe_says_so_and_who_writes_one(
         "watchlist waits: there is no universe (NO_UNIVERSE), so nothing is listed: `tape universe` writes "
         "the configured one, `tape play` that of a tape"
     ]
+
+
+def optional_looking() -> tuple[Unmarked, Merge, Clock]:
+    spec, clock = StageSpec(
+        name="features", trigger="bars", joins=(Join("memberships", optional=True),), outputs=(), doc=""
+    ), Clock()  # fmt: skip
+    merge = Merge(spec, {name: (0,) for name in spec.inputs})
+    runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
+    return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type] - what it looks at
+
+
+def patiently(look: Unmarked, clock: Clock) -> None:
+    for _ in range(int(PATIENCE_S / 2) + 1):
+        look.look()
+        clock.now += 2
+
+
+def test_a_worker_that_lacks_an_opening_says_which_input_it_may_declare_absent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    look, merge, clock = optional_looking()
+    merge.put(mark("bars", 0, 0, M))
+    merge.take(10)
+    patiently(look, clock)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "bars/0 has none after" in said
+    assert "or its opening, which declares memberships absent where that stays silent" in said
+
+
+def test_a_worker_says_that_an_optional_input_was_not_declared_absent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    look, merge, clock = optional_looking()
+    merge.put(mark("bars", 0, 0, M))
+    headers = tuple(opening_headers(M, ()))
+    merge.put(Message("bars", 0, 1, 0, WATERMARK_KEY, None, headers))
+    merge.take(10)
+    patiently(look, clock)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "memberships/0 has no watermark yet" in said
+    assert "bars did not declare it absent for this minute" in said
