@@ -10,10 +10,13 @@ from hypothesis import settings
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.schemas import ids
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.local import aot
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
@@ -32,6 +35,17 @@ class Database(NamedTuple):
     """Where the run's Postgres answers; the role may create databases."""
 
     url: str
+
+
+@pytest.fixture(scope="module")
+def toys() -> Iterator[Topology]:
+    """The pipeline of ``tests.toy``; its records and topics are known to the tests of the module alone."""
+    with CATALOGUE.scratch(), ids.scratch():
+        from tests.toy import declare_all
+        from tests.toy.topology import pipeline
+
+        declare_all()
+        yield pipeline()
 
 
 @pytest.fixture(scope="session")

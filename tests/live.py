@@ -18,9 +18,10 @@ from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Message
 from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local.process import tail
-from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.topics.catalogue import Layout
 from tests.support import REPOSITORY
 
 KILLED = -signal.SIGKILL
@@ -124,9 +125,9 @@ def last_label(cluster: Cluster, name: str) -> int | None:
     labels = []
     for partition in range(cluster.layout.partitions(name)):
         marks = [
-            int(dict(m.headers)["tape-watermark"])
+            label
             for m in read_topic(cluster, name)
-            if m.partition == partition and m.key == WATERMARK_KEY
+            if m.partition == partition and (label := readable_label(m)) is not None
         ]
         labels.append(max(marks, default=None))
     return (

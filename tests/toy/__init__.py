@@ -9,8 +9,14 @@ from tapedeck.schemas import ids
 from tapedeck.topics.catalogue import declare
 from tapedeck.topics.topic import Spread, Topic
 
-ids.declare(resources.files(__name__) / "ids.jsonl")
-declare(
+
+def declare_all() -> None:
+    """The records and topics of this package."""
+    ids.declare(resources.files(__name__) / "ids.jsonl")
+    declare(*_TOPICS)
+
+
+_TOPICS = (
     Topic(
         name="toy_notes", schema="toy_notes", owner="feed", doc="a line about a symbol, with how good it is",
         spread=Spread.SYMBOL, key=("symbol",), part="symbol", natural_key=("symbol", "t"), watermarked=True,
@@ -20,3 +26,5 @@ declare(
         spread=Spread.SYMBOL, key=("symbol",), part="symbol", natural_key=("symbol", "t"), watermarked=True,
     ),
 )  # fmt: skip
+
+declare_all()

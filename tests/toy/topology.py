@@ -15,12 +15,20 @@ MOODS = StageSpec(
     doc="how good the notes of a symbol are",
 )
 
-TOPOLOGY = Topology(
-    MOODS,
-    *(
-        replace(spec, folder=f"tests.toy.{spec.name}", joins=(*spec.joins, Join("toy_moods", optional=True)))
-        if spec.name in LISTENING
-        else spec
-        for spec in SHIPPED
-    ),
-)
+
+def pipeline() -> Topology:
+    """The topology, made anew: that declares its changelogs."""
+    return Topology(
+        MOODS,
+        *(
+            replace(
+                spec, folder=f"tests.toy.{spec.name}", joins=(*spec.joins, Join("toy_moods", optional=True))
+            )
+            if spec.name in LISTENING
+            else spec
+            for spec in SHIPPED
+        ),
+    )
+
+
+TOPOLOGY = pipeline()

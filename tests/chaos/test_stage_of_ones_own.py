@@ -1,0 +1,39 @@
+"""The toy pipeline on real workers, one of them killed: what it leaves is what the sim driver leaves."""
+
+import pytest
+
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.streams.digests import of_state
+from tapedeck.streams.topology import Topology
+from tapedeck.tape.rebuild.whole import live_outputs, live_state
+from tapedeck.tape.topology import VARIABLE
+from tests.live import KILLED, Workers, eventually, until_label
+from tests.sim.tapes import SOURCES, small_tape
+from tests.toy.days import BEGIN, MINUTES, SCENARIOS, clean
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+TOLD = {VARIABLE: "tests.toy.topology:TOPOLOGY"}
+LISTENING = ("scores", "watchlist", "signals")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_live_with_a_kill_leaves_what_the_sim_leaves(toys: Topology, workers: Workers, scenario: str) -> None:
+    log, expected = clean(toys, scenario)
+    workers.write(log, (*SOURCES, "toy_notes"))
+    workers.start("moods", "features", disk="first", extra=TOLD)
+    killed = {"TAPE_TEST_KILL": "table written:6", "TAPE_TEST_BATCH": "60"}
+    dying = workers.start(*LISTENING, disk="second", extra={**TOLD, **killed})
+    assert dying.wait(90) == KILLED, workers.log_of(*LISTENING)
+    workers.start(*LISTENING, disk="second", extra=TOLD)
+    last = small_tape().minutes[BEGIN + MINUTES - 1].label
+    until_label(workers, "decisions", last)
+    until_label(workers, "memberships", last)
+    with KafkaSource(workers.cluster) as source:
+        states = {spec: expected[f"{spec.name} state"] for spec in toys.market}
+        eventually(
+            lambda: {spec: of_state(live_state(spec, source)) for spec in states} == states,
+            "the state that the sim driver has", 60,
+        )  # fmt: skip
+        for spec in toys.market:
+            for name in spec.outputs:
+                assert live_outputs(name, source).hexdigest() == expected[name], name
