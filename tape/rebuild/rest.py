@@ -9,7 +9,7 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
-from tapedeck.streams.merge import Part
+from tapedeck.streams.merge import Part, broadcast_joins
 from tapedeck.tape.rebuild.live import applied_by, read_changelog
 
 PATIENCE_S = 30.0
@@ -37,6 +37,7 @@ def at_rest(
     """
     until = time.monotonic() + patience_s
     spec, parts = task.spec, inputs_of(task, source.layout)
+    uncommitted = broadcast_joins(spec, {name: source.layout.partitions(name) for name in spec.inputs})
     while True:
         before = groups.committed(group, parts)
         live = read_changelog(source, task).values()
@@ -44,7 +45,8 @@ def at_rest(
         refuse_beyond(spec, live, before, source.ends(dict.fromkeys(name for name, _ in parts)))
         cut = applied_by(source, task, live).cut
         committed = groups.committed(group, parts)
-        behind = {part: at for part, at in cut.items() if live and (committed[part] or 0) < at}
+        grouped = {part: at for part, at in cut.items() if part[0] not in uncommitted}
+        behind = {part: at for part, at in grouped.items() if live and (committed[part] or 0) < at}
         if not behind and committed == before:
             return live, committed
         if behind and not groups.members(group):

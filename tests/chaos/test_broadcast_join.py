@@ -6,12 +6,16 @@ from collections.abc import Mapping
 import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
+from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.changelog import wins
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, tasks_of
+from tapedeck.tape.rebuild.live import group_of
+from tapedeck.tape.rebuild.rest import at_rest
 from tapedeck.tape.rebuild.whole import live_outputs
 from tapedeck.tape.topology import VARIABLE
 from tapedeck.topics.catalogue import Layout
@@ -99,6 +103,10 @@ def test_every_task_sees_a_join_of_one_partition_whole_through_a_kill_and_a_reba
     eventually(lambda: live_state(workers) == expected, "the state that the sim driver has", 30)
     with KafkaSource(workers.cluster) as source:
         outputs = live_outputs("bars.late", source)
+        for task in (TaskId(BROADCAST, home) for home in expected):
+            group = group_of(task, workers.layout)
+            values, committed = at_rest(task, source, KafkaGroups(workers.cluster), group)
+            assert values and committed["scores", 0] is None, "no group says where a task stands there"
     assert not outputs.conflicts
     assert outputs.hexdigest() == of_messages("bars.late", log.messages("bars.late")).hexdigest()
     beats = [decode("heartbeats", m.value) for m in read_topic(workers.cluster, "heartbeats") if m.value]
