@@ -7,10 +7,11 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout

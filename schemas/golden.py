@@ -1,6 +1,6 @@
 """Golden bytes: samples of every schema version, kept for ever, so that later readers are held to them.
 
-``python -m tapedeck.schemas.ids`` adds the file of each version that has none; no old one is ever touched.
+``python -m tapedeck.schemas`` adds the file of each version that has none; no old one is ever touched.
 A file is ``{"id", "name", "schema_sha256", "samples": [{"body", "wire"}]}``; ``wire`` is hexadecimal,
 ``body`` is the decoded record with decimals as text.
 """

@@ -1,6 +1,6 @@
 """The append-only id log ``schemas/ids.jsonl``: one line per schema version ever written.
 
-A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m tapedeck.schemas.ids`` (with the golden
+A line is ``{"id", "name", "schema"}``. Lines are added by ``python -m tapedeck.schemas`` (with the golden
 bytes of the new version) and never changed, so that a reader needs no registry to decode what an older writer
 left.
 """
@@ -125,7 +125,7 @@ def current_id(name: str) -> int:
     try:
         return _log()[1][name]
     except KeyError:
-        remedy = "run python -m tapedeck.schemas.ids"
+        remedy = "run python -m tapedeck.schemas"
         raise Fatal("no schema id for this record", value=name, remedy=remedy) from None
 
 
@@ -169,9 +169,3 @@ def append_changed(folder: Path) -> list[str]:
             added.append(name)
             next_id += 1
     return added
-
-
-if __name__ == "__main__":
-    from tapedeck.schemas.golden import add_missing
-
-    print("\n".join(append_changed(Path(__file__).parent) + add_missing()) or "nothing changed")

@@ -3,13 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from tempfile import TemporaryFile
+from io import BytesIO
 from typing import NamedTuple
 
 from tapedeck.streams.blocks import Block, Source
 from tapedeck.streams.bulk.outs import Outs, in_columns, one_by_one
 from tapedeck.streams.bulk.records import Records
-from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.bulk.rows import Rows, Spool
 from tapedeck.streams.contract import Message, Out, StageSpec
 from tapedeck.streams.frame import NO_LOGS, Value, logs_of, pack, unpack
 from tapedeck.streams.logs import logs_now, read_value
@@ -106,6 +106,7 @@ class Job:
         progress: Progress | None,
         origin: Origin,
         ingest_us: int,
+        spool: Spool = BytesIO,
     ) -> None:
         self.task, self.spec, self.layout = task, task.spec, source.layout
         self.start = start or Start()
@@ -124,7 +125,7 @@ class Job:
         self._waiting: list[Produced | Forward] = []
         self.result = Result(task, applied=dict(self._firsts))
         for part in outputs_of(task, source.layout):
-            self.result.outputs[part] = Rows(TemporaryFile)
+            self.result.outputs[part] = Rows(spool)
             self._written[part] = 0
 
     def stream(self, part: Part) -> Iterator[Block]:

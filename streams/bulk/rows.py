@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
+Spool = Callable[[], BinaryIO]
+"""Opens a file for what memory should not hold."""
+
 WIDTH = 32
 ID = 16
 HELD = 1 << 20
@@ -48,7 +51,7 @@ class Difference(NamedTuple):
 class Rows:
     """The distinct rows of one topic partition. ``spool`` opens a file for what memory should not hold."""
 
-    def __init__(self, spool: Callable[[], BinaryIO] = BytesIO) -> None:
+    def __init__(self, spool: Spool = BytesIO) -> None:
         self._spool = spool
         self._fresh: list[Bytes] = []
         self._count = 0

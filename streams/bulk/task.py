@@ -6,9 +6,11 @@ Stages with a columnar fold go through it; every other runs in the shell, record
 """
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.bulk.job import Job, Progress, Result, Sink, Start, TaskId
+from tapedeck.streams.bulk.rows import Spool
 from tapedeck.streams.bulk.shell import run_in_shell
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import StageSpec
@@ -49,17 +51,20 @@ def run_task(
     progress: Progress | None = None,
     origin: Origin | None = None,
     ingest_us: int = 0,
+    spool: Spool = BytesIO,
 ) -> Result:
     """Rebuild one task.
 
     ``cut``: the offset to stop before, per input partition; by default all that is there now. ``origin`` and
-    ``ingest_us`` go into the headers of what a sink takes. Raises Fatal where the topics are not there or
+    ``ingest_us`` go into the headers of what a sink takes. ``spool`` opens a file for rows beyond about a
+    million, which else stay in memory. Raises Fatal where the topics are not there or
     ``start`` is of another format or configuration, Retry where the broker goes silent.
     """
     whence = origin or Origin("rebuild", "", config.digest)
     job = Job(
-        task, source, cut=cut, start=start, sink=sink, progress=progress, origin=whence, ingest_us=ingest_us
-    )
+        task, source, cut=cut, start=start, sink=sink, progress=progress, origin=whence, ingest_us=ingest_us,
+        spool=spool,
+    )  # fmt: skip
     definition = definition_of(task.spec)
     stage = definition.make(config, calendar, task.account_id)
     if definition.columnar is None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
@@ -230,17 +229,9 @@ def from_dict(document: dict[str, Any]) -> Config:
         raise _explain(error) from None
 
 
-def load(path: Path) -> Config:
-    """The document at ``path``. Raises ConfigInvalid where it is absent, unparsable or invalid."""
+def from_toml(text: str, name: str) -> Config:
+    """The document that ``text`` is; ``name`` says where it stands. Raises ConfigInvalid where it is bad."""
     try:
-        return from_dict(tomllib.loads(path.read_text()))
-    except FileNotFoundError:
-        raise ConfigInvalid(
-            "there is no configuration file",
-            value=str(path),
-            remedy="write one with `tape config show > tape.toml`",
-        ) from None
+        return from_dict(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(
-            f"the file is not TOML: {error}", value=str(path), remedy="mend that line"
-        ) from None
+        raise ConfigInvalid(f"the file is not TOML: {error}", value=name, remedy="mend that line") from None

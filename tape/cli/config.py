@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tapedeck.connectors.config_file import load
 from tapedeck.streams.config.deployment import Deployment
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.local.where import look
 

@@ -7,10 +7,11 @@ import typer
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of

@@ -48,7 +48,8 @@ class Pipeline(NamedTuple):
 
         Raises ConfigInvalid where the document is not valid.
         """
-        from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
+        from tapedeck.connectors.config_file import load  # noqa: PLC0415 - `tape tail` needs none of it
+        from tapedeck.streams.config.document import Config  # noqa: PLC0415 - `tape tail` needs none of it
 
         chosen = named or self.config
         if chosen is None:

@@ -125,7 +125,7 @@ def _purge(pipeline: Pipeline, into: str, database: str) -> None:
     """Remove what a replay from this folder left: its topics, groups, schema and files."""
     import shutil  # noqa: PLC0415 - only here
 
-    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
+    from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
     from tapedeck.tape.local.state import only_stack  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.prefix import purge  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.run import CONFIG  # noqa: PLC0415 - see above

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.tapes.reading.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.codec import decode
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
 from tapedeck.tape.schedules import SHORT, run_seeds

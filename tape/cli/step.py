@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tapedeck.connectors.config_file import load
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 
 STAGES = {
     "features": "Fold bars into feature records.",

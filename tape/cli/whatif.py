@@ -38,8 +38,8 @@ def whatif(
     """
     # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
+    from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
-    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.report import as_html  # noqa: PLC0415 - see above

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tapedeck.agents.settings import code_version
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.acls import INGEST, OPERATOR
 from tapedeck.connectors.postgres.counts import rows_per_table
 from tapedeck.connectors.postgres.offsets import lag
@@ -20,7 +21,7 @@ from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal, Retry, TapeError
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Pipeline

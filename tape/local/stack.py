@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.acls import ADMIN, Rights
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.principals import principals
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.begin import arm, migrate
 from tapedeck.tape.local import aot, plan, state

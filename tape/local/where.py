@@ -82,7 +82,8 @@ class Where:
 
     def document(self) -> "Config":
         """The document that is named, else the defaults. Raises ConfigInvalid where it is not valid."""
-        from tapedeck.streams.config.document import Config, load  # noqa: PLC0415 - `tape tail` needs none of it
+        from tapedeck.connectors.config_file import load  # noqa: PLC0415 - `tape tail` needs none of it
+        from tapedeck.streams.config.document import Config  # noqa: PLC0415 - `tape tail` needs none of it
 
         return load(self.config) if self.config else Config()
 
@@ -172,7 +173,7 @@ def _document(named: Value | None, needed: bool) -> dict[str, Value]:
     """What the ``[deployment]`` of a document says."""
     if named is None or not (needed or Path(named.text).is_file()):
         return {}
-    from tapedeck.streams.config.document import load  # noqa: PLC0415 - see above
+    from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
 
     source = f"[deployment] of {named.text}"
     return {n: Value(t, source) for n, t in load(Path(named.text)).deployment.variables().items()}

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
@@ -12,7 +13,7 @@ from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.registry import Registry, use_registry
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.tape.local.where import DATABASE, PREFIX, look
 from tapedeck.topics.catalogue import Layout
 

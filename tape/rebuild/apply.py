@@ -14,6 +14,7 @@ partition. An account has one value and no watermark: its live cursor is the cut
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Protocol
 
 import numpy as np
@@ -90,11 +91,11 @@ def plan_task(
     label = None if task.account_id else _whole_label(basis.source, task)
     cut = _account_cut(task, basis, live, applied) if label is None else cut_at(basis.source, task, label)
     start = begin.start if begin else None
-    result = run_task(task, *basis[:3], cut=cut, start=start, progress=progress)
+    result = run_task(task, *basis[:3], cut=cut, start=start, progress=progress, spool=TemporaryFile)
     found = Verdict(task, result, live, cut, begin)
     _refuse(task, output_differences(basis, found))
     if any(applied.cut[part] != at for part, at in cut.items()):
-        at_live = run_task(task, *basis[:3], cut=applied.cut, start=start)
+        at_live = run_task(task, *basis[:3], cut=applied.cut, start=start, spool=TemporaryFile)
         found = Verdict(task, at_live, live, applied.cut, begin)
     repairs = table_differences(basis.source, found, applied.beyond, committed)
     return Plan(task, result.values, result.applied, label, repairs)
@@ -168,7 +169,7 @@ def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> 
     (part,) = inputs_of(task, basis.source.layout)
     end = basis.source.ends([part[0]])[part][1]
     cut = applied.cut[part] if live else end
-    result = run_task(task, *basis[:3], cut={part: cut})
+    result = run_task(task, *basis[:3], cut={part: cut}, spool=TemporaryFile)
     missing: set[str] = set()
     for out, rows in result.outputs.items():
         odd = read_rows(basis.source, out, task).rows.differences(rows)
@@ -179,7 +180,7 @@ def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> 
         def look(block: Block) -> None:
             causes.extend(each.cause[1] for each in locate(iter([block]), missing) if each.cause)
 
-        run_task(task, *basis[:3], cut={part: cut}, sink=look)
+        run_task(task, *basis[:3], cut={part: cut}, sink=look, spool=TemporaryFile)
         cut = min([cut, *causes])
     return {part: cut}
 

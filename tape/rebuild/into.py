@@ -8,6 +8,7 @@ TAPE_PREFIX go on from there.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from tempfile import TemporaryFile
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
@@ -44,8 +45,7 @@ class Write:
         with BulkWriter(place.cluster) as writer:
             result = run_task(
                 task, *place.basis[:3], sink=writer.write, progress=progress, origin=origin,
-                ingest_us=SystemClock().now(),
-            )  # fmt: skip
+                ingest_us=SystemClock().now(), spool=TemporaryFile)  # fmt: skip
         return place.report(result, 0.0)
 
 

@@ -1,6 +1,7 @@
 """The outputs of one task beside what its topics hold: which records differ, and in which fields."""
 
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 
 from tapedeck.streams.blocks import Block, Source
 from tapedeck.streams.bulk.task import run_task
@@ -63,7 +64,9 @@ class Outputs:
 
         begin = self.found.begin
         start = begin.start if begin else None
-        run_task(self.found.task, *self._basis[:3], cut=self.found.cut, start=start, sink=look)
+        run_task(
+            self.found.task, *self._basis[:3], cut=self.found.cut, start=start, sink=look, spool=TemporaryFile
+        )
         return located
 
     def _counts(self, each: Located | None) -> bool:

@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from tempfile import TemporaryFile
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
@@ -47,7 +48,7 @@ def verify_task(
         live = read_changelog(basis.source, task).values()
     applied = applied_by(basis.source, task, live)
     start = begin.start if begin else None
-    result = run_task(task, *basis[:3], cut=applied.cut, start=start, progress=progress)
+    result = run_task(task, *basis[:3], cut=applied.cut, start=start, progress=progress, spool=TemporaryFile)
     found = Verdict(task, result, live, applied.cut, begin)
     found.differences += table_differences(basis.source, found, applied.beyond, committed)
     found.differences += output_differences(basis, found, since)

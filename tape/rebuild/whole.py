@@ -39,7 +39,7 @@ class Rebuilt:
 def rebuild_stage(spec: StageSpec, source: Source, config: Config, calendar: Calendar) -> Rebuilt:
     """A market stage from its source topics."""
     tasks = tasks_of([spec], source.layout, config)
-    return _together(spec, [run_task(task, config, calendar, source) for task in tasks])
+    return _together(spec, [run_task(task, config, calendar, source, spool=TemporaryFile) for task in tasks])
 
 
 def rebuild_account(
@@ -47,7 +47,7 @@ def rebuild_account(
 ) -> Rebuilt:
     """One account's stage from its recorded inbox: no broker, the order in which it happened."""
     task = account_task(spec, account_id, source.layout)
-    return _together(spec, [run_task(task, config, calendar, source)])
+    return _together(spec, [run_task(task, config, calendar, source, spool=TemporaryFile)])
 
 
 def _together(spec: StageSpec, results: Sequence[Result]) -> Rebuilt:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -108,7 +109,9 @@ class Compute:
     def __call__(self, task: TaskId, progress: Progress) -> Report:
         began, begin = time.process_time(), self.place.begins.get(task)
         start = begin.start if begin else None
-        return self.place.report(run_task(task, *self.place.basis[:3], start=start, progress=progress), began)
+        return self.place.report(
+            run_task(task, *self.place.basis[:3], start=start, progress=progress, spool=TemporaryFile), began
+        )
 
 
 @dataclass(frozen=True)

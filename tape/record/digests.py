@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from tapedeck.connectors.recorded.format import Digest, RecordedTape
@@ -58,7 +59,7 @@ def rebuilt(topology: Topology, tape: RecordedTape, calendar: Calendar) -> Left:
         values: dict[bytes, bytes] = {}
         for task in tasks_of([spec], tape.layout, config):
             if task.account_id is None or task.account_id in tape.manifest.accounts:
-                result = run_task(task, config, calendar, source, sink=written.append)
+                result = run_task(task, config, calendar, source, sink=written.append, spool=TemporaryFile)
                 for (name, _), part in result.outputs.items():
                     rows[name].absorb(part)
                 values |= {key: value for (_, key), value in result.values.items()}

@@ -1,6 +1,7 @@
 """The market stages over recorded topics under another configuration, what they write on disk."""
 
 from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
 
 from tapedeck.streams.bulk.job import Job, TaskId
 from tapedeck.streams.bulk.shell import run_in_shell
@@ -23,7 +24,7 @@ def run_stages(stages: Iterable[StageSpec], config: Config, calendar: Calendar, 
             source.replace(name)
         for task in tasks_of([spec], source.layout, config):
             origin = Origin(_ORIGIN, "", config.digest)
-            run_task(task, config, calendar, source, sink=source.take, origin=origin)
+            run_task(task, config, calendar, source, sink=source.take, origin=origin, spool=TemporaryFile)
 
 
 class PinnedList:

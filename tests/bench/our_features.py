@@ -7,6 +7,7 @@ is taken in both groups, because a rebuild always has it.
 """
 
 import time
+from tempfile import TemporaryFile
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
@@ -28,7 +29,7 @@ def rebuilt(source: KafkaSource, *, sink: Sink | None = None, most: int | None =
     cut = None if most is None else {("bars", part): most for part in range(source.layout.partitions("bars"))}
     found = Rows()
     for task in tasks_of([TOPOLOGY.stage(STAGE)], source.layout, config):
-        result = run_task(task, config, calendar, source, cut=cut, sink=sink)
+        result = run_task(task, config, calendar, source, cut=cut, sink=sink, spool=TemporaryFile)
         for part, rows in sorted(result.outputs.items()):
             if part[0] == topic(STAGE).name:
                 found.absorb(rows)

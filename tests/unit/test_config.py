@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapedeck.connectors.config_file import load
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config.accounts import Account, Mode, is_loopback, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
-from tapedeck.streams.config.document import Config, canonical_json, digest, from_dict, load
+from tapedeck.streams.config.document import Config, canonical_json, digest, from_dict
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS, example_account
 from tapedeck.streams.config.founding import FOUNDING
 from tapedeck.streams.config.groups import Bars, Group

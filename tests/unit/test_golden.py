@@ -13,7 +13,7 @@ VERSIONS = [(name, i, document) for name in ids.names() for i, document in ids.v
 
 def content_of(name, schema_id):
     path = golden.FOLDER / f"{name}-{schema_id}.json"
-    assert path.is_file(), f"{path.name} is missing: run python -m tapedeck.schemas.ids"
+    assert path.is_file(), f"{path.name} is missing: run python -m tapedeck.schemas"
     return json.loads(path.read_text())
 
 
@@ -31,7 +31,7 @@ def test_the_id_log_has_unique_rising_ids_and_every_schema_file_is_its_newest_ve
     assert [line["id"] for line in lines] == list(range(1, len(lines) + 1))
     newest = {line["name"]: line["schema"] for line in lines}
     files = {p.stem: json.loads(p.read_text()) for p in (golden.FOLDER.parent / "avsc").glob("*.avsc")}
-    assert newest == files, "run python -m tapedeck.schemas.ids"
+    assert newest == files, "run python -m tapedeck.schemas"
 
 
 def test_no_golden_file_has_lost_its_line_in_the_log():

@@ -4,12 +4,13 @@ from collections import Counter
 
 import pytest
 
+from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.recorded.window import Window
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.accounts import EMBEDDED, Mode
-from tapedeck.streams.config.document import Config, load
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.tape.replay import shadow
