@@ -137,13 +137,15 @@ class _Trigger(_Input):
 
     def apply(self, marked: int) -> None:
         """Apply what is complete at ``marked``: the watermarks up to the first at or above it."""
-        for point in self.points:
-            if point.time > marked and (point.absent is not None or self.label >= label_at(marked)):
-                break
-            self.reach(point)
-            self.opened = self.opened if point.absent is None else self.label
+        last = None
         while self.points and self.points[0].time <= marked:
-            self.points.popleft()
+            last = self.points.popleft()
+            if last.absent is not None:
+                self.opened = label_at(last.time)
+        if last is not None:
+            self.reach(last)
+        if self.points and self.points[0].absent is None and self.label < label_at(marked):
+            self.reach(self.points[0])  # it says that this partition is further than the others
 
     def take(self, passed: int) -> Iterator[tuple[int, Piece]]:
         """Per block its last time, and what stands in it at the times up to ``passed`` and was not taken."""
@@ -164,8 +166,11 @@ class _Join(_Input):
             return True
         while self.time < time_of(label) and not self.ended:
             self.read(opens=False)
-        while self.points and self.label < label:
-            self.reach(self.points.popleft())
+        last = None
+        while self.points and (last is None or label_at(last.time) < label):
+            last = self.points.popleft()
+        if last is not None:
+            self.reach(last)
         self._minutes.append(label)
         return self.label >= label
 
@@ -320,13 +325,15 @@ class BlockMerge:
 
     def _pass(self, time: int) -> bool:
         """Read the joins of the minute; True where all are read that are there."""
-        if self._passed < time and self._read_joins(label_at(time)):
+        if self._passed < time and (not self._joins or self._read_joins(label_at(time))):
             self._passed = time
         return self._passed >= time
 
     def _read_joins(self, label: int) -> bool:
         absent: set[str] = set()
-        if any(each.part[0] in self._optional and each.label < label for each in self._joins):
+        if self._optional and any(
+            each.part[0] in self._optional and each.label < label for each in self._joins
+        ):
             if any(each.time == time_of(label) for each in self._trigger):
                 return False  # its opening may stand in what is not read yet
             absent |= self._absent.get(time_of(label) + 1, set())

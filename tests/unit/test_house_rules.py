@@ -268,15 +268,16 @@ def test_the_import_contracts_are_in_place_for_the_import_linter():
     assert all(f'"{name}"' in contracts for name in ("faust", "confluent_kafka", "tempfile", "shutil"))
 
 
-def imports_in(path, text):
-    """The modules of ``schemas`` that the module at ``path`` imports, wherever in its text."""
+def imports_in(path, text, modules):
+    """Those of ``modules`` that the module at ``path`` imports, wherever in its text."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{each.name}" for each in node.names}
-    return found - {module_of(path)}
+            inner = {f"{node.module}.{each.name}" for each in node.names}
+            found |= inner & modules or {node.module}
+    return (found & modules) - {module_of(path)}
 
 
 def module_of(path):
@@ -285,12 +286,13 @@ def module_of(path):
 
 def circles(sources):
     """The modules that import themselves through others. A package's own module counts as a module."""
-    modules = {module_of(path): imports_in(path, text) for path, text in sources.items()}
-    reached = {name: found & modules.keys() for name, found in modules.items()}
+    names = {module_of(path) for path in sources}
+    modules = {module_of(path): imports_in(path, text, names) for path, text in sources.items()}
+    reached = {name: set(found) for name, found in modules.items()}
     for name in modules:
         ahead = list(reached[name])
         while ahead:
-            for each in modules[ahead.pop()] & modules.keys() - reached[name]:
+            for each in modules[ahead.pop()] - reached[name]:
                 reached[name].add(each)
                 ahead.append(each)
     return sorted(name for name, found in reached.items() if name in found)
