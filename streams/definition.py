@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from tapedeck.streams.again import Again
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
+from tapedeck.streams.funnel import Funnel
 from tapedeck.streams.sessions import Calendar
 
 if TYPE_CHECKING:
@@ -41,12 +43,16 @@ class Definition:
     """A stage's code. ``reads``: the topics whose records ``step`` handles, the trigger first.
 
     ``state_version`` is the format of its state; ``difference`` names where two bodies of one length differ,
-    for a state that is not JSON. Without ``columnar`` the rebuild driver runs ``step``.
+    for a state that is not JSON. ``groups``: the groups of the configuration that it reads. Without
+    ``columnar`` the rebuild driver runs ``step``.
     """
 
     make: Make
     reads: tuple[str, ...]
     state_version: int
     difference: Callable[[bytes, bytes], str] | None = None
+    groups: tuple[str, ...] = ()
     reasons: tuple[Reasons, ...] = ()
+    again: Again | None = None
+    funnel: Funnel | None = None
     columnar: Columnar | None = None

@@ -108,7 +108,7 @@ class Demo:
         with self._phase("read"):
             say("reading every topic again")
             recording = read_recording(self.topology, self.stack.cluster_for(OPERATOR), bounds)
-            lines = funnel(recording, config, xnys())
+            lines = funnel(self.topology, recording, config, xnys())
         with self._phase("rebuild"):
             say("computing every stage again from its source topics")
             digests = list(digest_lines(self.topology, recording, config, xnys(), rebuild=True))

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.funnel import FunnelLine, told
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.stages.account.rules.positions import Kind, describe
-from tapedeck.tape.demo.funnel_accounts import AccountBook
-from tapedeck.tape.demo.line import FunnelLine, told
 from tapedeck.tape.digests import DigestLine
 from tapedeck.tape.recording import Recording
 

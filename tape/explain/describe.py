@@ -10,8 +10,8 @@ from typing import Any
 from tapedeck.schemas.readable import readable
 from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.sessions import NEW_YORK
+from tapedeck.streams.stages.features.window import Window
 from tapedeck.tape.explain.lookup import Body, Found
-from tapedeck.tape.explain.window import Window
 from tapedeck.topics.catalogue import topic
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,13 +10,13 @@ from tapedeck.schemas.readable import iso_time, readable
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.stages.features.window import Window
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.describe import details, headline, new_york, utc
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.reevaluate import Check, Reevaluator, Verdict
 from tapedeck.tape.explain.roots import find_roots
 from tapedeck.tape.explain.tree import Node, Walker
-from tapedeck.tape.explain.window import Window
 from tapedeck.topics.catalogue import topic
 
 

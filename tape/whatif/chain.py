@@ -7,9 +7,9 @@ from tapedeck.streams.bulk.job import Job, TaskId
 from tapedeck.streams.bulk.shell import run_in_shell
 from tapedeck.streams.bulk.task import run_task, tasks_of
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Row, StageSpec, Step, Values
+from tapedeck.streams.contract import Batch, Row, Stage, StageSpec, Step, Values
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.watchlist.stage import WatchlistStage
+from tapedeck.streams.topology import make
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.spill import Shelf
@@ -35,7 +35,7 @@ class PinnedList:
 
     dead_letter_reasons: frozenset[str] = frozenset()
 
-    def __init__(self, stage: WatchlistStage, before: Shelf | None = None) -> None:
+    def __init__(self, stage: Stage, before: Shelf | None = None) -> None:
         self._stage, self._before = stage, before
         self.seen = Shelf()
 
@@ -65,7 +65,7 @@ class _Pinned:
 
 def lists_before(spec: StageSpec, config: Config, calendar: Calendar, source: Chained) -> Shelf:
     """The list before each watermark, by its label, from the recorded scores; ``source`` takes the places."""
-    stage = PinnedList(WatchlistStage(config, calendar))
+    stage = PinnedList(make(spec, config, calendar))
     _run_list(spec, stage, source, config)
     return stage.seen
 
@@ -74,7 +74,7 @@ def run_pinned_list(
     spec: StageSpec, config: Config, calendar: Calendar, source: Chained, before: Shelf
 ) -> None:
     """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
-    _run_list(spec, PinnedList(WatchlistStage(config, calendar), before), source, config)
+    _run_list(spec, PinnedList(make(spec, config, calendar), before), source, config)
 
 
 def _run_list(spec: StageSpec, stage: PinnedList, source: Chained, config: Config) -> None:

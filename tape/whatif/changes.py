@@ -8,16 +8,13 @@ from pydantic import ValidationError
 
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.topology import Topology, definition_of
 
 ABSENT = "not configured"
 _ACCOUNTS = "accounts"
 _WHOSE = ("broker_account_id", "base_url")
 """They say whose account it is. The recorded broker answers are another account's under any other."""
-
-_FIRST_STAGE = {"bars": "features", "feature": "features", "watchlist": "scores", "signal": "signals",
-                "gap_fade": "signals"}  # fmt: skip
-_UNREAD_BY_MARKET = {"contract", "gate", "regime", "sizing", "order", _ACCOUNTS}
-_ORDER = ("features", "scores", "signals")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +34,6 @@ class Change:
         """The account that the parameter is of; None for one of the document."""
         return self.path.split(".")[1] if self.group == _ACCOUNTS else None
 
-    @property
-    def first_stage(self) -> str | None:
-        """The first market stage that may read it; None where only accounts do."""
-        return None if self.group in _UNREAD_BY_MARKET else _FIRST_STAGE.get(self.group, "features")
-
     def __str__(self) -> str:
         return f"{self.path} {_shown(self.was)} -> {_shown(self.now)}"
 
@@ -50,10 +42,15 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def first_stage(changes: Iterable[Change]) -> str | None:
-    """The first market stage that any of ``changes`` may touch."""
-    touched = {change.first_stage for change in changes}
-    return next((stage for stage in _ORDER if stage in touched), None)
+def touched_by(topology: Topology, changes: Iterable[Change]) -> tuple[StageSpec, ...]:
+    """The market stages whose outputs ``changes`` may touch, in order: those that read the parameters, and
+    all after them. A group that no stage of the topology says it reads may be read by any."""
+    readers = {spec.name: definition_of(spec).groups for spec in topology}
+    known = {group for groups in readers.values() for group in groups}
+    groups = {change.group for change in changes}
+    first = [spec for spec in topology.market if groups.intersection(readers[spec.name]) or groups - known]
+    after = topology.downstream(name for spec in first for name in spec.outputs)
+    return tuple(spec for spec in topology.market if spec in first or spec in after)
 
 
 def changes_between(base: Config, changed: Config) -> list[Change]:

@@ -12,6 +12,7 @@ from tapedeck.streams.blocks import Ints, Source
 from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
 from tapedeck.streams.bulk.reading import read_columns
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.signals.stage import NUMBERS
 from tapedeck.tape.whatif.outcomes import HOLD, DecisionOutcome
 from tapedeck.tape.whatif.spill import DAY_US, ByDay
 
@@ -262,7 +263,7 @@ class Decisions(Table):
 
 
 _INTS = ("as_of", "ready", "suspect_split", "trend_state")
-_FLOATS = ("close", "sma20", "sma50", "distance_sma20", "vol_ratio", "volume_ratio", "gap_pct", "prev_move")
+_FLOATS = NUMBERS
 _FEATURE = np.dtype([
     *((name, np.int64) for name in ("series", "t", *_INTS)),
     *((name, np.float64) for name in _FLOATS),

@@ -4,11 +4,11 @@ from functools import partial
 from typing import Any
 
 from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
-from tapedeck.tape.demo.funnel_accounts import AccountBook
 from tapedeck.tape.explain.describe import headline
 from tapedeck.tape.why.misses import gate_miss
 from tapedeck.tape.why.outcome import Ending, Outcome, named

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.funnel import FunnelReason
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.features.reasons import FeatureReason
 from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.rule import Action
 from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
-from tapedeck.streams.topology import Topology
-from tapedeck.tape.demo.funnel import bar_reasons, feature_reasons
-from tapedeck.tape.demo.funnel_accounts import AccountBook
-from tapedeck.tape.demo.line import FunnelReason
+from tapedeck.streams.topology import Topology, definition_of
 from tapedeck.tape.explain.describe import clock, headline, new_york
 from tapedeck.tape.why.accounts import of_signal
 from tapedeck.tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
@@ -39,8 +38,8 @@ class Tracer:
         self._ended = Ending(Words(topology))
         self._tape, self._config = tape, config
         recording = tape.recording
-        self._bar_reasons = bar_reasons(recording, config, calendar)
-        self._feature_reasons = feature_reasons(recording, config)
+        self._bar_reasons = self._dropped(topology, "features", calendar)
+        self._feature_reasons = self._dropped(topology, "decisions", calendar)
         self._bars = self._by_time("bars", "t")
         self._features = self._by_time("features", "t")
         self._decisions = self._by_time("decisions", "bar_t")
@@ -48,6 +47,13 @@ class Tracer:
         self._memberships = sorted(recording.bodies("memberships"), key=lambda body: body["evaluation"])
         self._scores = sorted(recording.bodies("scores"), key=lambda body: body["evaluation"])
         self._books = {each.account_id: AccountBook(recording, each.account_id) for each in config.accounts}
+
+    def _dropped(self, topology: Topology, name: str, calendar: Calendar) -> dict[str, str]:
+        """Why a record gave none of topic ``name``, as the stage that writes it tells."""
+        spec = topology.writer(name)
+        counts = None if spec is None else definition_of(spec).funnel
+        told = None if counts is None else counts.dropped
+        return told(self._tape.recording, self._config, calendar) if told else {}
 
     def _by_time(self, name: str, field: str) -> dict[int, Body]:
         """The first record of each minute, the configured feed's where there is one."""

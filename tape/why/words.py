@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from tapedeck.streams.definition import Reasons
+from tapedeck.streams.funnel import FunnelReason
 from tapedeck.streams.topology import Topology, definition_of
-from tapedeck.tape.demo.line import FunnelReason
 
 
 class Missing(StrEnum):

@@ -9,11 +9,11 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
+from tapedeck.streams.funnel import FunnelLine
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Wire, record_wire
 from tapedeck.tape.demo.funnel import funnel
-from tapedeck.tape.demo.line import FunnelLine
 from tapedeck.tape.demo.report import why_none
 from tapedeck.tape.recording import Recording, everything, of_messages
 from tapedeck.topics.catalogue import Layout, topic
@@ -34,7 +34,7 @@ def recorded(found: Iterable[Message]) -> Recording:
 
 
 def lines(found: Iterable[Message]) -> dict[str, FunnelLine]:
-    return {line.name: line for line in funnel(recorded(found), CONFIG, xnys())}
+    return {line.name: line for line in funnel(TOPOLOGY, recorded(found), CONFIG, xnys())}
 
 
 def last_of(name: str) -> Message:

@@ -60,7 +60,7 @@ def summary() -> Summary:
         events=known.events(),
         rows=known.events(),
         synthetic=synthetic_records(known),
-        funnel=funnel(known, CONFIG, xnys()),
+        funnel=funnel(TOPOLOGY, known, CONFIG, xnys()),
         accounts=[account_told(known, account) for account in CONFIG.accounts],
         digests=digests(),
         regular_bars=regular_bars(known, small_tape().session, xnys()),

@@ -6,7 +6,9 @@ from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import words
+from tapedeck.streams.stages.account.again import AGAIN
 from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.funnel import FUNNEL
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
@@ -25,6 +27,9 @@ DEFINITION = Definition(
     make=_make,
     reads=("account_inbox",),
     state_version=STATE_VERSION,
+    groups=("contract", "gate", "regime", "sizing", "order", "accounts"),
+    again=AGAIN,
+    funnel=FUNNEL,
     reasons=(
         Reasons(Verdict, words.VERDICTS, "`proposals.verdict`", "verdict"),
         Reasons(GateReason, words.GATES, "`proposals.gates`, `proposals.primary_reason`", "gates"),

@@ -6,7 +6,9 @@ from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import Columnar, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.features import layout
+from tapedeck.streams.stages.features.again import AGAIN
 from tapedeck.streams.stages.features.bulk import FeaturesFold
+from tapedeck.streams.stages.features.funnel import FUNNEL
 from tapedeck.streams.stages.features.naming import window_difference
 from tapedeck.streams.stages.features.reasons import WORDS, FeatureReason
 from tapedeck.streams.stages.features.stage import FeaturesStage
@@ -26,6 +28,9 @@ DEFINITION = Definition(
     reads=("bars",),
     state_version=layout.FORMAT,
     difference=window_difference,
+    groups=("bars", "feature"),
+    again=AGAIN,
+    funnel=FUNNEL,
     reasons=(Reasons(FeatureReason, WORDS, "heartbeats; BAD_BAR in dead_letters"),),
     columnar=Columnar(_fold, ("bars",)),
 )

@@ -5,7 +5,9 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import Columnar, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.scores.again import AGAIN
 from tapedeck.streams.stages.scores.bulk import ScoresFold
+from tapedeck.streams.stages.scores.funnel import FUNNEL
 from tapedeck.streams.stages.scores.reasons import WORDS, ScoreReason
 from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage
 
@@ -23,6 +25,9 @@ DEFINITION = Definition(
     make=_make,
     reads=("features",),
     state_version=STATE_VERSION,
+    groups=("watchlist", "bars"),
+    again=AGAIN,
+    funnel=FUNNEL,
     reasons=(Reasons(ScoreReason, WORDS, "heartbeats"),),
     columnar=Columnar(_fold, ("features",)),
 )

@@ -5,8 +5,10 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import Columnar, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.signals.again import AGAIN
 from tapedeck.streams.stages.signals.bulk import SignalsBulk
 from tapedeck.streams.stages.signals.fold import STATE_VERSION
+from tapedeck.streams.stages.signals.funnel import FUNNEL
 from tapedeck.streams.stages.signals.reasons import DROP_WORDS, WORDS, SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.stage import SignalsStage
 
@@ -24,6 +26,9 @@ DEFINITION = Definition(
     make=_make,
     reads=("features", "memberships"),
     state_version=STATE_VERSION,
+    groups=("signal", "gap_fade", "bars"),
+    again=AGAIN,
+    funnel=FUNNEL,
     reasons=(
         Reasons(SignalReason, WORDS, "`decisions.reason`"),
         Reasons(SignalDrop, DROP_WORDS, "heartbeats"),

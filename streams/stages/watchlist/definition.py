@@ -4,6 +4,8 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import Definition, Reasons
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.stages.watchlist.again import AGAIN
+from tapedeck.streams.stages.watchlist.funnel import FUNNEL
 from tapedeck.streams.stages.watchlist.reasons import DROP_WORDS, WORDS, WatchlistDrop, WatchlistReason
 from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStage
 
@@ -16,6 +18,9 @@ DEFINITION = Definition(
     make=_make,
     reads=("scores", "universe"),
     state_version=STATE_VERSION,
+    groups=("watchlist",),
+    again=AGAIN,
+    funnel=FUNNEL,
     reasons=(
         Reasons(WatchlistReason, WORDS, "`watchlist.events`, `memberships.reason`"),
         Reasons(WatchlistDrop, DROP_WORDS, "heartbeats"),

@@ -164,6 +164,11 @@ def _pack_list(value: _List) -> bytes:
     return pack_state(STATE_VERSION, value._asdict() | {"members": members})
 
 
+def list_value(members: dict[str, Member], event_id: str, universe_version: int) -> bytes:
+    """The own value after the evaluation that record ``event_id`` tells of."""
+    return _pack_list(_List(members, event_id, universe_version))
+
+
 def _unpack_list(data: bytes | None) -> _List:
     if not data:
         return _List({}, None, None)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.funnel import Body, Funnel, FunnelLine, Recorded, lost_on_arrival, told
+from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.rules.money import ZERO
 from tapedeck.streams.stages.account.rules.orders import OrderState
-from tapedeck.tape.demo.line import FunnelLine, lost_on_arrival, told
-from tapedeck.tape.recording import Body, Recording
 
 
-def account_lines(recording: Recording, config: Config) -> Iterator[FunnelLine]:
+def _lines(recording: Recorded, config: Config, calendar: Calendar) -> Iterator[FunnelLine]:
     """Three lines per configured account, stage by stage."""
     books = [AccountBook(recording, account.account_id) for account in config.accounts]
     yield from (book.proposed() for book in books)
@@ -23,7 +23,7 @@ def account_lines(recording: Recording, config: Config) -> Iterator[FunnelLine]:
 class AccountBook:
     """What one account's topics hold. ``orders`` maps client order id to its records, by seq."""
 
-    def __init__(self, recording: Recording, account_id: str) -> None:
+    def __init__(self, recording: Recorded, account_id: str) -> None:
         self.account_id = account_id
         self.signals = recording["signals"].records
         self._lost = lost_on_arrival(recording["signals"])
@@ -39,10 +39,10 @@ class AccountBook:
             if each.stage == "account" and each.topic == "account_inbox" and self._is_signal(each.body)
         )
 
-    def _own(self, recording: Recording, name: str) -> list[Body]:
+    def _own(self, recording: Recorded, name: str) -> list[Body]:
         return [body for body in recording.bodies(name) if body["account_id"] == self.account_id]
 
-    def _in_turn(self, recording: Recording, name: str) -> list[Body]:
+    def _in_turn(self, recording: Recorded, name: str) -> list[Body]:
         return sorted(self._own(recording, name), key=lambda body: body["seq"])
 
     def _is_signal(self, inbox: Body | None) -> bool:
@@ -109,3 +109,6 @@ class AccountBook:
         return FunnelLine(
             stage=stage, unit=unit, taken=taken, given=given, account=self.account_id, reasons=told(reasons)
         )
+
+
+FUNNEL = Funnel(_lines)

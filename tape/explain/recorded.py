@@ -1,0 +1,83 @@
+"""What a stage asks of the recording, to compute one of its records again."""
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from tapedeck.streams.again import Begun, Body
+from tapedeck.streams.contract import MINUTE_US, Message, Row, StageSpec
+from tapedeck.streams.merge import Merge, Part, Record
+from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
+from tapedeck.tape.explain.tree import parts_of
+from tapedeck.topics.catalogue import topic
+
+_TAKE = 10_000
+_Placed = tuple[int, Row]
+"""A row and its offset, where it is the trigger's."""
+Rows = dict[tuple[str, bytes, int | None], tuple[int, Sequence[_Placed]]]
+"""Rows that were read: the offset of the trigger that they go up to, by stage, record key and beginning."""
+
+
+class Recorded:
+    """The inputs of ``found``, which ``spec`` wrote; ``kept`` spares reading a history twice."""
+
+    def __init__(self, lookup: Lookup, spec: StageSpec, found: Found, kept: Rows) -> None:
+        self._lookup, self._spec, self._found, self._kept = lookup, spec, found, kept
+
+    def named(self, topic: str, body: Body) -> list[Body]:
+        """The events of ``topic`` that ``body`` names as its inputs, as far as they are kept."""
+        inputs = [str(each) for each in body["inputs"]]
+        found = self._find(inputs, topic, body)
+        return [found[each].body for each in inputs if each in found]
+
+    def _find(self, event_ids: Sequence[str], name: str, body: Body) -> dict[str, Found]:
+        parts = parts_of(self._lookup, name, body)
+        return self._lookup.find(event_ids, parts, body["event_time"], self._found.header("tape-cause"))
+
+    def rows(self, record_key: bytes, since: int | None) -> Begun:
+        """The stage's input rows with ``record_key`` up to the one that caused the record."""
+        spec, body = self._spec, self._found.body
+        trigger, *joins = (parts_of(self._lookup, name, body)[0] for name in spec.inputs)
+        for name, _ in joins:
+            if since is not None:
+                older = self._find([str(each) for each in body["inputs"]], name, body)
+                since = min([since, *(each.time_us - MINUTE_US for each in older.values())])
+        upto = self._upto(trigger)
+        known = self._kept.get((spec.name, record_key, since))
+        if known is None or known[0] < upto:
+            rows = list(self._read(record_key, since, upto, [trigger, *joins]))
+            known = self._kept[spec.name, record_key, since] = (upto, rows)
+        return Begun(None, [row for _, row in takewhile(lambda placed: placed[0] < upto, known[1])])
+
+    def _upto(self, trigger: Part) -> int:
+        """The offset after the input that caused the record; the end where its header does not say."""
+        place, _, offset = self._found.header("tape-cause").rpartition("@")
+        named = place == f"{trigger[0]}/{trigger[1]}" and offset.isdecimal()
+        return int(offset) + 1 if named else self._lookup.ends(trigger)[1]
+
+    def _read(self, key: bytes, since: int | None, upto: int, parts: Sequence[Part]) -> Iterator[_Placed]:
+        starts = {part: self._start(part, since) for part in parts}
+        labels = {
+            part: label
+            for part, start in starts.items()
+            if topic(part[0]).watermarked and (label := self._lookup.last_label(part, start)) is not None
+        }
+        merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, labels)
+        for part in parts:
+            for message in self._messages(part, starts[part], upto if part == parts[0] else None, key):
+                merge.put(message)
+        watermarked = topic(self._spec.trigger).watermarked
+        while items := merge.take(_TAKE):
+            for item in items:
+                found = opened(item.message) if isinstance(item, Record) else None
+                if found is not None and isinstance(item, Record):
+                    minute = item.log_minute or 0
+                    now = minute + MINUTE_US if watermarked else int(found.body["event_time"])
+                    place = found.message.offset if found.part == parts[0] else -1
+                    yield place, Row(found.topic, found.message.key or b"", found.body, minute, now)
+
+    def _start(self, part: Part, since: int | None) -> int:
+        return self._lookup.ends(part)[0] if since is None else self._lookup.offset_at(part, since)
+
+    def _messages(self, part: Part, start: int, upto: int | None, key: bytes) -> Iterator[Message]:
+        end = self._lookup.offset_at(part, self._found.time_us + DAY_US) if upto is None else upto
+        return self._lookup.messages(part, start, end, key)
