@@ -13,6 +13,7 @@ from tapedeck.streams.again import Again
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
 from tapedeck.streams.funnel import Funnel
+from tapedeck.streams.misses import Misses
 from tapedeck.streams.sessions import Calendar
 
 if TYPE_CHECKING:
@@ -55,4 +56,5 @@ class Definition:
     reasons: tuple[Reasons, ...] = ()
     again: Again | None = None
     funnel: Funnel | None = None
+    misses: Misses | None = None
     columnar: Columnar | None = None

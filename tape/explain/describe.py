@@ -9,6 +9,7 @@ from typing import Any
 
 from tapedeck.schemas.readable import readable
 from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.misses import number
 from tapedeck.streams.sessions import NEW_YORK
 from tapedeck.streams.stages.features.window import Window
 from tapedeck.tape.explain.lookup import Body, Found
@@ -130,14 +131,6 @@ def _plain(fields: Body) -> Body:
 
 def _number_of(content: Any) -> Any:
     return content if isinstance(content, str | bool | list | dict) or content is None else number(content)
-
-
-def number(value: Any) -> str:
-    """A number without trailing zeros; a dash for none."""
-    if value is None:
-        return "-"
-    text = f"{value:f}" if not isinstance(value, float | int) else f"{value:.10g}"
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def _decision(body: Body) -> str:

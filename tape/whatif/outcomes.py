@@ -5,8 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from tapedeck.streams.misses import number
 from tapedeck.streams.stages.account.decide import Verdict
-from tapedeck.tape.explain.describe import number
 
 HOLD = "HOLD"
 

@@ -9,7 +9,7 @@ from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Ints, Source
 from tapedeck.streams.bulk.arrays import RECORD, labels_of
 from tapedeck.streams.bulk.reading import read_columns
-from tapedeck.tape.explain.describe import number
+from tapedeck.streams.misses import number
 
 _SCALE = 1_000_000
 

@@ -1,8 +1,10 @@
 """Where a signal ended at one account: the gate that refused it, its size, its order."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from tapedeck.streams.misses import Miss
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
@@ -10,14 +12,15 @@ from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.tape.explain.describe import headline
-from tapedeck.tape.why.misses import gate_miss
 from tapedeck.tape.why.outcome import Ending, Outcome, named
 from tapedeck.tape.why.words import Missing
 
 Body = dict[str, Any]
+OfGate = Callable[[Body], Miss | None]
+"""How far a gate was from passing."""
 
 
-def of_signal(signal: Body, book: AccountBook, ended: Ending) -> Outcome:
+def of_signal(signal: Body, book: AccountBook, of_gate: OfGate, ended: Ending) -> Outcome:
     """Where ``signal`` ended at the account of ``book``; TRADED where something of its order was filled."""
     t, account = signal["bar_t"], book.account_id
     proposal = next((each for each in book.proposals if each["signal_id"] == signal["signal_id"]), None)
@@ -25,7 +28,9 @@ def of_signal(signal: Body, book: AccountBook, ended: Ending) -> Outcome:
         return ended(t, "proposals", Missing.NO_PROPOSAL, account=account)
     match Verdict(proposal["verdict"]):
         case Verdict.REFUSED:
-            return _refused(t, account, [gate for gate in proposal["gates"] if not gate["passed"]], ended)
+            return _refused(
+                t, account, [gate for gate in proposal["gates"] if not gate["passed"]], of_gate, ended
+            )
         case Verdict.NOT_SIZED:
             reason = SizeReason(proposal["sizing_reason"])
             return ended(t, "proposals", reason, account=account)
@@ -34,9 +39,9 @@ def of_signal(signal: Body, book: AccountBook, ended: Ending) -> Outcome:
     return _of_order(t, proposal["client_order_id"], book, ended)
 
 
-def _refused(t: int, account: str, failed: list[Body], ended: Ending) -> Outcome:
+def _refused(t: int, account: str, failed: list[Body], of_gate: OfGate, ended: Ending) -> Outcome:
     """The first gate that refused names the reason; the others are said beside it."""
-    gate, miss = failed[0], gate_miss(failed[0])
+    gate, miss = failed[0], of_gate(failed[0])
     enums = (ContractReason, GateReason) if gate["gate"] == "contract_quality" else (GateReason,)
     told = [f"gate {gate['gate']}"]
     if miss is None and gate["observed"]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tapedeck.tape.why.misses import Miss
+from tapedeck.streams.misses import Miss
 from tapedeck.tape.why.words import Words
 
 STAGES = ("bars", "features", "scores", "watchlist", "decisions", "proposals", "orders", "executions")

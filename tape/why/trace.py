@@ -6,6 +6,7 @@ from typing import Any
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.funnel import FunnelReason
+from tapedeck.streams.misses import Judged, Miss
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.features.reasons import FeatureReason
@@ -15,7 +16,6 @@ from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistRe
 from tapedeck.streams.topology import Topology, definition_of
 from tapedeck.tape.explain.describe import clock, headline, new_york
 from tapedeck.tape.why.accounts import of_signal
-from tapedeck.tape.why.misses import Decided, signal_detail, signal_miss, watchlist_miss
 from tapedeck.tape.why.outcome import STAGES, Ending, Outcome, named
 from tapedeck.tape.why.reading import SymbolTape
 from tapedeck.tape.why.words import Missing, Words
@@ -35,7 +35,7 @@ class Tracer:
     """Follows minutes of ``tape`` under ``config``."""
 
     def __init__(self, topology: Topology, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
-        self._ended = Ending(Words(topology))
+        self._topology, self._ended = topology, Ending(Words(topology))
         self._tape, self._config = tape, config
         recording = tape.recording
         self._bar_reasons = self._dropped(topology, "features", calendar)
@@ -81,12 +81,21 @@ class Tracer:
             return self._missing(t, "decisions", Missing.NO_DECISION)
         if decision["action"] != Action.HOLD:
             return None
-        at = self._decided(decision)
+        at = self._judged(decision)
         held = SignalReason(decision["reason"])
         if held is SignalReason.NOT_ON_WATCHLIST:
             return self._unlisted(t, at)
-        detail = signal_detail(held, at, self._config)
-        return self._ended(t, "decisions", held, miss=signal_miss(held, at, self._config), detail=detail)
+        miss, detail = self._misses("decisions", held, at)
+        return self._ended(t, "decisions", held, miss=miss, detail=detail)
+
+    def _misses(self, name: str, reason: str, at: Judged) -> tuple[Miss | None, str]:
+        """How far it was from passing, and what else the stage that writes topic ``name`` tells."""
+        spec = self._topology.writer(name)
+        tells = None if spec is None else definition_of(spec).misses
+        if tells is None:
+            return None, ""
+        detail = "" if tells.detail is None else tells.detail(reason, at, self._config)
+        return tells.miss(reason, at, self._config), detail
 
     def _missing(self, t: int, stage: str, reason: Missing) -> Outcome:
         """Something is not there: its stage, or one before it, is behind; or it is not, and gave nothing."""
@@ -98,37 +107,49 @@ class Tracer:
         detail = f"last watermark of {behind}: {last}"
         return self._ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
 
-    def _decided(self, decision: Body) -> Decided:
+    def _judged(self, decision: Body) -> Judged:
         feature = self._tape.recording["features"].bodies.get(decision["inputs"][0])
         known = self._tape.recording["memberships"].bodies
         membership = next((known[each] for each in decision["inputs"][1:] if each in known), None)
         lists = self._tape.recording["watchlist"].bodies
         listed = lists.get(membership["inputs"][0]) if membership else None
         evaluation = membership["evaluation"] if membership else decision["bar_t"]
-        score = _last(self._scores, "evaluation", evaluation + 1)
-        return Decided(
-            decision, feature, membership, listed, score, _last(self._signals, "bar_t", decision["bar_t"])
-        )
+        beside = {
+            "features": feature,
+            "memberships": membership,
+            "watchlist": listed,
+            "scores": _last(self._scores, "evaluation", evaluation + 1),
+            "signals": _last(self._signals, "bar_t", decision["bar_t"]),
+        }
+        return Judged(decision, beside)
 
-    def _unlisted(self, t: int, at: Decided) -> Outcome:
+    def _unlisted(self, t: int, at: Judged) -> Outcome:
         """The watchlist, or what it needs, dropped the symbol."""
-        if at.membership is None:
+        membership = at.beside["memberships"]
+        if membership is None:
             if self._tape.universe is None:
                 return self._ended(t, "watchlist", WatchlistDrop.NO_UNIVERSE)
-            if at.score is None:
+            if at.beside["scores"] is None:
                 return self._ended(t, "scores", Missing.NO_SCORE)
             return self._ended(t, "watchlist", Missing.NO_LIST)
-        reason = WatchlistReason(at.membership["reason"])
-        miss = watchlist_miss(reason, at, self._config)
+        reason = WatchlistReason(membership["reason"])
+        miss, _ = self._misses("memberships", reason, at._replace(record=membership))
         if reason is WatchlistReason.NOT_SCORED:
             return self._ended(t, "scores", reason)
-        listed = f"list of {clock(at.membership['evaluation'])}"
+        listed = f"list of {clock(membership['evaluation'])}"
         return self._ended(t, "watchlist", reason, miss=miss, detail=listed)
+
+    def _of_gate(self, gate: Body) -> Miss | None:
+        return self._misses("proposals", gate["reason"], Judged(gate, {}))[0]
 
     def outcomes(self, t: int, account: str) -> list[Outcome]:
         """Where each signal of the minute ended for ``account``."""
         book = self._books[account]
-        return [of_signal(signal, book, self._ended) for signal in self._signals if signal["bar_t"] == t]
+        return [
+            of_signal(signal, book, self._of_gate, self._ended)
+            for signal in self._signals
+            if signal["bar_t"] == t
+        ]
 
     def passed(self, t: int) -> Iterator[Passed]:
         """What the minute left at each market stage, as far as it came."""
@@ -139,13 +160,14 @@ class Tracer:
         decision = self._decisions.get(t)
         if decision is None:
             return
-        at = self._decided(decision)
-        if at.score is not None:
-            when = clock(at.score["evaluation"])
-            yield Passed(stage="scores", text=f"{headline('scores', at.score)} at {when}")
-        if at.membership is not None:
-            when = clock(at.membership["evaluation"])
-            yield Passed(stage="watchlist", text=f"{headline('memberships', at.membership)} at {when}")
+        at = self._judged(decision)
+        score, membership = at.beside["scores"], at.beside["memberships"]
+        if score is not None:
+            when = clock(score["evaluation"])
+            yield Passed(stage="scores", text=f"{headline('scores', score)} at {when}")
+        if membership is not None:
+            when = clock(membership["evaluation"])
+            yield Passed(stage="watchlist", text=f"{headline('memberships', membership)} at {when}")
         yield Passed(stage="decisions", text=headline("decisions", decision))
 
 

@@ -9,6 +9,7 @@ from tapedeck.streams.stages.account import words
 from tapedeck.streams.stages.account.again import AGAIN
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.funnel import FUNNEL
+from tapedeck.streams.stages.account.misses import MISSES
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
@@ -30,6 +31,7 @@ DEFINITION = Definition(
     groups=("contract", "gate", "regime", "sizing", "order", "accounts"),
     again=AGAIN,
     funnel=FUNNEL,
+    misses=MISSES,
     reasons=(
         Reasons(Verdict, words.VERDICTS, "`proposals.verdict`", "verdict"),
         Reasons(GateReason, words.GATES, "`proposals.gates`, `proposals.primary_reason`", "gates"),

@@ -9,6 +9,7 @@ from tapedeck.streams.stages.signals.again import AGAIN
 from tapedeck.streams.stages.signals.bulk import SignalsBulk
 from tapedeck.streams.stages.signals.fold import STATE_VERSION
 from tapedeck.streams.stages.signals.funnel import FUNNEL
+from tapedeck.streams.stages.signals.misses import MISSES
 from tapedeck.streams.stages.signals.reasons import DROP_WORDS, WORDS, SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.stage import SignalsStage
 
@@ -29,6 +30,7 @@ DEFINITION = Definition(
     groups=("signal", "gap_fade", "bars"),
     again=AGAIN,
     funnel=FUNNEL,
+    misses=MISSES,
     reasons=(
         Reasons(SignalReason, WORDS, "`decisions.reason`"),
         Reasons(SignalDrop, DROP_WORDS, "heartbeats"),

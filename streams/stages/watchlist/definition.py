@@ -6,6 +6,7 @@ from tapedeck.streams.definition import Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.watchlist.again import AGAIN
 from tapedeck.streams.stages.watchlist.funnel import FUNNEL
+from tapedeck.streams.stages.watchlist.misses import MISSES
 from tapedeck.streams.stages.watchlist.reasons import DROP_WORDS, WORDS, WatchlistDrop, WatchlistReason
 from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStage
 
@@ -21,6 +22,7 @@ DEFINITION = Definition(
     groups=("watchlist",),
     again=AGAIN,
     funnel=FUNNEL,
+    misses=MISSES,
     reasons=(
         Reasons(WatchlistReason, WORDS, "`watchlist.events`, `memberships.reason`"),
         Reasons(WatchlistDrop, DROP_WORDS, "heartbeats"),

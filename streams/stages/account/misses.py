@@ -1,0 +1,21 @@
+"""How far a gate was from passing: of one of the gates that a proposal records."""
+
+from decimal import Decimal, InvalidOperation
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.misses import Judged, Miss, Misses
+
+
+def _miss(reason: str, at: Judged, config: Config) -> Miss | None:
+    """How far a gate's value was from its limit; None where one of them is not a number."""
+    gate = at.record
+    try:
+        observed, limit = Decimal(gate["observed"]), Decimal(gate["threshold"])
+    except (InvalidOperation, TypeError):
+        return None
+    side = "over" if observed > limit else "short"
+    unit = gate["unit"] or ""
+    return Miss(name=gate["gate"], value=float(observed), limit=float(limit), side=side, unit=unit)
+
+
+MISSES = Misses(_miss)
