@@ -5,7 +5,7 @@ from itertools import takewhile
 
 from tapedeck.streams.again import Begun, Body
 from tapedeck.streams.contract import MINUTE_US, Message, Row, StageSpec
-from tapedeck.streams.merge import Merge, Part, Record
+from tapedeck.streams.merge import Merge, Part, Record, Resume
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.tape.explain.tree import parts_of
 from tapedeck.topics.catalogue import topic
@@ -61,7 +61,7 @@ class Recorded:
             for part, start in starts.items()
             if topic(part[0]).watermarked and (label := self._lookup.last_label(part, start)) is not None
         }
-        merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, labels)
+        merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, Resume(labels))
         for part in parts:
             for message in self._messages(part, starts[part], upto if part == parts[0] else None, key):
                 merge.put(message)

@@ -1,4 +1,4 @@
-"""Days of the toy pipeline: a note a minute about each symbol, and minutes that are declared without moods."""
+"""Days of the toy pipeline: a note a minute about each symbol, and minutes declared to be without moods."""
 
 from typing import Any
 
