@@ -48,6 +48,12 @@ class Topology:
         """In another process it is made anew, and so declares its changelogs there."""
         return Topology, self.stages
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Topology) and self.stages == other.stages
+
+    def __hash__(self) -> int:
+        return hash(self.stages)
+
     def __iter__(self) -> Iterator[StageSpec]:
         return iter(self.stages)
 
