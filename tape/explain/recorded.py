@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from tapedeck.streams.again import Begun, Body
-from tapedeck.streams.contract import MINUTE_US, Message, Row, StageSpec
+from tapedeck.streams.contract import MINUTE_US, Row, StageSpec
 from tapedeck.streams.merge import Merge, Part, Record, Resume
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.tape.explain.tree import parts_of
@@ -62,8 +62,11 @@ class Recorded:
             if topic(part[0]).watermarked and (label := self._lookup.last_label(part, start)) is not None
         }
         merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, Resume(labels))
+        reached = max(self._found.time_us, self._lookup.last_label(parts[0], upto) or 0)
         for part in parts:
-            for message in self._messages(part, starts[part], upto if part == parts[0] else None, key):
+            # a join is read as far as the trigger's watermarks go: a warm-up is decided days after its bars
+            end = upto if part == parts[0] else self._lookup.offset_at(part, reached + DAY_US)
+            for message in self._lookup.messages(part, starts[part], end, key):
                 merge.put(message)
         watermarked = topic(self._spec.trigger).watermarked
         while items := merge.take(_TAKE):
@@ -77,7 +80,3 @@ class Recorded:
 
     def _start(self, part: Part, since: int | None) -> int:
         return self._lookup.ends(part)[0] if since is None else self._lookup.offset_at(part, since)
-
-    def _messages(self, part: Part, start: int, upto: int | None, key: bytes) -> Iterator[Message]:
-        end = self._lookup.offset_at(part, self._found.time_us + DAY_US) if upto is None else upto
-        return self._lookup.messages(part, start, end, key)

@@ -14,7 +14,7 @@ from tapedeck.agents.task import Task
 from tapedeck.connectors.kafka.bulk.source import Look
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.contract import Join, Message, StageSpec
-from tapedeck.streams.merge import Merge, Part, broadcast_joins, parts_of
+from tapedeck.streams.merge import Merge, Part, Resume, broadcast_joins, parts_of
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.unit.shell_support import MINUTE, T0, mark_message
@@ -96,7 +96,7 @@ class FakeRunner:
 
     def open(self, home: int, label: int | None = None) -> None:
         inputs = parts_of(SPEC, (home,), PARTITIONS)
-        merge = Merge(SPEC, inputs, {} if label is None else {PART: label})
+        merge = Merge(SPEC, inputs, Resume({} if label is None else {PART: label}))
         anything: Any = SimpleNamespace()
         self.tasks[home] = Task(home, anything, merge, anything, inputs)
         self.broadcast.open(home, label)
