@@ -6,7 +6,7 @@ from typing import NamedTuple
 from psycopg import sql
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.reading import read_events, topic_ids
@@ -46,6 +46,7 @@ def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] | None = No
     ids = topic_ids(cluster, topics)
     rows = {}
     with connect(url, cluster.prefix) as connection:
+        require_head(connection)
         for name in topics:
             statement = sql.SQL(_ROWS).format(table=sql.Identifier(table_name(name)))
             found = connection.execute(statement, {"topic": name, "topic_id": ids[name]}).fetchone()

@@ -165,10 +165,16 @@ def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
 
 
 def require_head(connection: psycopg.Connection[Any]) -> None:
-    """Raises Fatal unless the schema is at the newest revision."""
+    """Raises Fatal unless the schema is at the newest revision and has every audited topic's table."""
     found, head = _revision(connection), _head()
     if found != head:
         raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
+    if missing := [topic.name for topic in audited() if not _is_there(connection, topic)]:
+        raise Fatal(
+            "the audit store has no table for these topics",
+            value=", ".join(missing),
+            remedy="run `tape migrate` with the same TAPE_TOPOLOGY, or declare them with audited=False",
+        )
 
 
 def _is_there(connection: psycopg.Connection[Any], topic: Topic) -> bool:

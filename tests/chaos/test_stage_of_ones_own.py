@@ -9,7 +9,7 @@ from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tapedeck.tape.topology import VARIABLE
 from tests.live import KILLED, Workers, eventually, until_label
 from tests.sim.tapes import SOURCES, small_tape
-from tests.toy.days import BEGIN, MINUTES, SCENARIOS, clean
+from tests.toy_days import BEGIN, MINUTES, SCENARIOS, clean
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 TOLD = {VARIABLE: "tests.toy.topology:TOPOLOGY"}

@@ -16,7 +16,7 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.sim.tapes import CONFIG
-from tests.toy.days import AWAY, MINUTES, SCENARIOS, clean, digests, first_label, log_of
+from tests.toy_days import AWAY, MINUTES, SCENARIOS, clean, digests, first_label, log_of
 
 SEEDS = range(3)
 SYMBOL = "NVDA"
