@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
-from tapedeck.connectors.postgres.tables import audited, drop_declared, make_declared
+from tapedeck.connectors.postgres.tables import declared, drop_declared, make_declared
 from tapedeck.connectors.secrets import secret_of
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.topic import Topic
@@ -146,7 +146,7 @@ def upgrade(url: str, prefix: str = "") -> None:
     Raises Retry where the server is away, Fatal where this login may not make tables.
     """
     with connect(url, prefix, role=None) as connection:
-        if _revision(connection) == _head() and all(_is_there(connection, each) for each in audited()):
+        if _revision(connection) == _head() and all(_is_there(connection, each) for each in declared()):
             return
     with _migrating(url, prefix) as config:
         command.upgrade(config, "head")
@@ -165,11 +165,11 @@ def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
 
 
 def require_head(connection: psycopg.Connection[Any]) -> None:
-    """Raises Fatal unless the schema is at the newest revision and has every audited topic's table."""
+    """Raises Fatal unless the schema is at the newest revision and has every declared topic's table."""
     found, head = _revision(connection), _head()
     if found != head:
         raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
-    if missing := [topic.name for topic in audited() if not _is_there(connection, topic)]:
+    if missing := [topic.name for topic in declared() if not _is_there(connection, topic)]:
         raise Fatal(
             "the audit store has no table for these topics",
             value=", ".join(missing),

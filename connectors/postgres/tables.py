@@ -46,6 +46,11 @@ def audited() -> tuple[Topic, ...]:
     return tuple(topic for topic in CATALOGUE if topic.audited)
 
 
+def declared() -> tuple[Topic, ...]:
+    """Those of them whose tables no migration makes."""
+    return tuple(topic for topic in audited() if table_name(topic.name) not in Base.metadata.tables)
+
+
 def table_of(topic: Topic) -> Table:
     """The table of an audited topic. Raises Fatal for a declared one whose records have no identity."""
     name = table_name(topic.name)
@@ -55,18 +60,16 @@ def table_of(topic: Topic) -> Table:
 
 def make_declared(connection: Connection) -> None:
     """Create what is missing of the declared topics' tables, with the sink's rights; safe to run twice."""
-    for topic in audited():
-        if table_name(topic.name) not in Base.metadata.tables:
-            table = _declared(topic, table_name(topic.name))
-            table.create(connection, checkfirst=True)
-            connection.execute(text(_GRANT.format(table.name)))
+    for topic in declared():
+        table = table_of(topic)
+        table.create(connection, checkfirst=True)
+        connection.execute(text(_GRANT.format(table.name)))
 
 
 def drop_declared(connection: Connection) -> None:
     """Drop the declared topics' tables."""
-    for topic in audited():
-        if table_name(topic.name) not in Base.metadata.tables:
-            _declared(topic, table_name(topic.name)).drop(connection, checkfirst=True)
+    for topic in declared():
+        table_of(topic).drop(connection, checkfirst=True)
 
 
 def _declared(topic: Topic, name: str) -> Table:
