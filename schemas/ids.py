@@ -41,7 +41,6 @@ def declare(log: Traversable) -> None:
     """
     rows = dict(_own_line(log, line) for line in log.read_text().splitlines() if line.strip())
     by_id, newest = _log()
-    names = {name for name, _ in rows.values()}
     for schema_id, (name, schema) in rows.items():
         if by_id.get(schema_id, (name, schema)) != (name, schema):
             raise Fatal(
@@ -56,10 +55,14 @@ def declare(log: Traversable) -> None:
                 value=name,
                 remedy=f"give it another name in {log.name}: the one with id {newest[name]} is there already",
             )
-    if names:
-        _declared.update(rows)
-        _log.cache_clear()
-        log_ids.cache_clear()
+    _replace_declared(_declared | rows)
+
+
+def _replace_declared(rows: dict[int, tuple[str, dict[str, Any]]]) -> None:
+    _declared.clear()
+    _declared.update(rows)
+    _log.cache_clear()
+    log_ids.cache_clear()
 
 
 @contextmanager
@@ -69,10 +72,7 @@ def scratch() -> Iterator[None]:
     try:
         yield
     finally:
-        _declared.clear()
-        _declared.update(before)
-        _log.cache_clear()
-        log_ids.cache_clear()
+        _replace_declared(before)
 
 
 def _own_line(log: Traversable, line: str) -> tuple[int, tuple[str, dict[str, Any]]]:
