@@ -15,6 +15,7 @@ from tapedeck.agents.credentials import credentials
 from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
+from tapedeck.agents.recovery import Tables
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
@@ -84,6 +85,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
         table_standby_replicas=0,
         key_serializer="raw",
         value_serializer="raw",
+        TableManager=Tables,
         PartitionAssignor=SoleOwner if scale == "single" else PartitionAssignor,
     )
     made.cluster = settings.cluster

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from tapedeck.agents.gaps import is_contiguous
+from tapedeck.agents.patience import RETRY_S
 from tapedeck.connectors.kafka.bulk.source import KafkaSource, Look
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.reading import new_consumer, to_message
@@ -34,7 +35,6 @@ log = logging.getLogger("tapedeck.broadcast")
 
 POLL_S = 0.2
 IDLE_S = 0.2
-RETRY_S = 1.0
 _NOWHERE = -1
 _CHUNK = 1000
 _QUEUED_KB = 4096

@@ -21,29 +21,30 @@ is suspended before each message.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import aiokafka
 from aiokafka.errors import IllegalStateError
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import OffsetSpec
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP, ServiceT
 
 from tapedeck.agents.credentials import follow_password
 from tapedeck.agents.gaps import last_record_end
-from tapedeck.connectors.kafka.admin import admin_of
+from tapedeck.agents.patience import patiently
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.streams.merge import Part
 
 log = logging.getLogger("tapedeck.consumer")
 
 _BREATHE_EVERY = 200
 _ISOLATION = "read_committed"
-_ANSWER_S = 30.0
 _WITHHELD_S = 5.0
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 class Wanted:
@@ -88,35 +89,56 @@ class CommittedThread(AIOKafkaConsumerThread):
         It takes for stuck what no stream reads: a changelog after its recovery, an input that is held back.
         """
 
-    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
-        """Behind the last record of each changelog: Faust waits for it, and control records never come."""
-        consumer, cluster = self._ensure_consumer(), cast(Clustered, self.app).cluster
-        firsts = await consumer.beginning_offsets(partitions)
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Where the logs begin; a broker that is away is waited for."""
+        return {tp: first for tp, (first, _) in (await self._asked(_stable, partitions)).items()}
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Behind the last record of each changelog: Faust waits for it, and control records never come.
+
+        A broker that is away is waited for, and so is what an open transaction withholds.
+        """
         # the log's ends first: what others append meanwhile is in the stable ends, and nobody withholds it
-        high = await asyncio.to_thread(_log_ends, cluster, partitions)
-        ends: Mapping[TP, int] = await consumer.end_offsets(partitions)
-        while missing := [tp for tp, end in ends.items() if high[tp] > end]:
+        ends = await self._asked(_log_ends, partitions)
+        stable = await self._asked(_stable, partitions)
+        while missing := [(tp, end) for tp, (_, end) in stable.items() if ends[tp] > end]:
             log.error(
                 "an open transaction withholds the end of %s: the table is recovered when it is over",
-                ", ".join(f"{tp.topic}/{tp.partition} from offset {ends[tp]} on" for tp in missing),
+                ", ".join(f"{tp.topic}/{tp.partition} from offset {end} on" for tp, end in missing),
             )
             await asyncio.sleep(_WITHHELD_S)
-            ends = await consumer.end_offsets(partitions)
-        return await asyncio.to_thread(_behind_records, cluster, firsts, ends)
+            stable = await self._asked(_stable, partitions)
+        return await self._asked(_behind_records, stable)
+
+    async def _asked(self, question: Callable[[Cluster, A], T], about: A) -> T:
+        cluster = cast(Clustered, self.app).cluster
+        return await patiently("the recovery", lambda: asyncio.to_thread(question, cluster, about))
 
 
 def _log_ends(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, int]:
     """The ends of logs, whatever open transactions withhold of them."""
-    asked = {TopicPartition(tp.topic, tp.partition): OffsetSpec.latest() for tp in partitions}
-    client = admin_of(cluster)  # held until it has answered
-    answers = client.list_offsets(asked, request_timeout=_ANSWER_S) if asked else {}
-    return {TP(part.topic, part.partition): answer.result().offset for part, answer in answers.items()}
-
-
-def _behind_records(cluster: Cluster, firsts: Mapping[TP, int], ends: Mapping[TP, int]) -> dict[TP, int]:
-    names = {tp: (cluster.layout.catalogue_name(tp.topic), tp.partition) for tp in ends}
+    at = _parts(cluster, partitions)
     with KafkaSource(cluster) as source:
-        return {tp: last_record_end(source, names[tp], firsts[tp], end) for tp, end in ends.items()}
+        ends = source.log_ends({name for name, _ in at.values()})
+    return {tp: ends[part] for tp, part in at.items()}
+
+
+def _stable(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+    """The first offset and the end of what can be read."""
+    at = _parts(cluster, partitions)
+    with KafkaSource(cluster) as source:
+        ends = source.ends({name for name, _ in at.values()})
+    return {tp: ends[part] for tp, part in at.items()}
+
+
+def _behind_records(cluster: Cluster, spans: Mapping[TP, tuple[int, int]]) -> dict[TP, int]:
+    at = _parts(cluster, spans)
+    with KafkaSource(cluster) as source:
+        return {tp: last_record_end(source, at[tp], *span) for tp, span in spans.items()}
+
+
+def _parts(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, Part]:
+    return {tp: (cluster.layout.catalogue_name(tp.topic), tp.partition) for tp in partitions}
 
 
 class Clustered(Protocol):

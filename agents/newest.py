@@ -3,18 +3,24 @@
 Reads ``bars`` and ``features`` without a group from shortly before their ends.
 """
 
+import logging
 import threading
+import time
 
 from confluent_kafka import TopicPartition
 
+from tapedeck.agents.patience import RETRY_S
+from tapedeck.agents.topic_watch import end_process
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.reading import ends_of, new_consumer, to_message
-from tapedeck.schemas.errors import DeadLetter
+from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import WATERMARK_KEY
+
+log = logging.getLogger("tapedeck.newest")
 
 _BACK = 300
 
@@ -48,20 +54,31 @@ class NewestView:
     def _follow(self) -> None:
         consumer = new_consumer(self._cluster, **{"fetch.min.bytes": 16_384, "fetch.wait.max.ms": 100})
         try:
-            bounds = ends_of(self._cluster, NAMES)
-            consumer.assign(
-                [
-                    TopicPartition(self._layout.wire_name(name), partition, max(low, end - _BACK))
-                    for (name, partition), (low, end) in bounds.items()
-                ]
-            )
+            consumer.assign(self._starts())
             while self._open:
                 first = consumer.poll(0.2)  # consume() alone would wait until it is full
                 for record in [] if first is None else [first, *consumer.consume(1000, timeout=0)]:
                     if record.error() is None:
                         self._see(to_message(record, self._layout))
+        except Exception as error:  # a freshness gate without this thread would refuse every proposal
+            end_process(error)
         finally:
             consumer.close()
+
+    def _starts(self) -> list[TopicPartition]:
+        """Shortly before the ends; a broker that is away is waited for."""
+        while self._open:
+            try:
+                bounds = ends_of(self._cluster, NAMES)
+            except Retry as error:
+                log.error("the newest bars and features wait: %s", error)
+                time.sleep(RETRY_S)
+                continue
+            return [
+                TopicPartition(self._layout.wire_name(name), partition, max(low, end - _BACK))
+                for (name, partition), (low, end) in bounds.items()
+            ]
+        return []
 
     def _see(self, message: Message) -> None:
         if message.key != WATERMARK_KEY:

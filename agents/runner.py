@@ -16,6 +16,7 @@ from tapedeck.agents.broadcast import Broadcasts
 from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.gaps import Between, Guard, Hole, cursor_of, is_contiguous
+from tapedeck.agents.patience import patiently
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
@@ -23,7 +24,7 @@ from tapedeck.agents.task import Task
 from tapedeck.agents.writing import Writing
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.schemas.errors import Retry, TapeError
+from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Merge, Part, broadcast_joins, parts_of
@@ -40,7 +41,6 @@ WAIT_S = 0.001
 FAR_WAITS = 40
 NEAR_WAITS = 4
 """Waits for the rest of a minute: a fetch brings one partition first, and a batch of its own costs more."""
-RETRY_S = 1.0
 _NOTHING = range(0)
 _WAKE: Any = object()
 """In the place of an event: something to do came on another way."""
@@ -248,12 +248,7 @@ class StageRunner:
 
     async def between(self, part: Part, start: int, end: int) -> Between:
         """What the log has at these offsets; a broker that is silent is waited for."""
-        while True:
-            try:
-                return await self.guard.between(part, start, end)
-            except Retry as error:
-                log.error("%s waits: %s", self.spec.name, error)
-                await asyncio.sleep(RETRY_S)
+        return await patiently(self.spec.name, lambda: self.guard.between(part, start, end))
 
     async def record(self, part: Part, holes: Sequence[Hole]) -> None:
         """Keep the holes of a topic that may have none, once: not those before what the table has applied."""

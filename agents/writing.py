@@ -1,21 +1,15 @@
 """What a stage appends, and the wait until the broker has it."""
 
-import asyncio
-import logging
 from collections.abc import Iterable
 
+from tapedeck.agents.patience import patiently
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
-from tapedeck.schemas.errors import Retry
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.shell import Dead, Write
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
-
-log = logging.getLogger("tapedeck.writing")
-
-RETRY_S = 1.0
 
 
 class Writing:
@@ -28,12 +22,7 @@ class Writing:
     async def written(self, wires: Iterable[Wire]) -> Batch:
         """Write until acknowledged; a broker that is away or refuses is waited for and the log says so."""
         wires = list(wires)
-        while True:
-            try:
-                return await self._outbox.write_async(wires)
-            except Retry as error:
-                log.error("%s waits: %s", self._spec.name, error)
-                await asyncio.sleep(RETRY_S)
+        return await patiently(self._spec.name, lambda: self._outbox.write_async(wires))
 
     def changelog(self, writes: Iterable[Write]) -> list[Wire]:
         """Values of the table as changelog records."""

@@ -61,18 +61,16 @@ def test_a_recovery_does_not_wait_where_another_task_appends_to_the_changelog(
 ) -> None:
     log, tp = Growing(), TP("account.changelog", 0)
 
-    async def ends(partitions: list[TP]) -> dict[TP, int]:
-        return {each: log.asked() for each in partitions}
-
-    async def firsts(partitions: list[TP]) -> dict[TP, int]:
-        return dict.fromkeys(partitions, 0)
-
     monkeypatch.setattr(
         live, "_log_ends", lambda cluster, partitions: {each: log.asked() for each in partitions}
     )
-    monkeypatch.setattr(live, "_behind_records", lambda cluster, first, found: dict(found))
+    monkeypatch.setattr(
+        live, "_stable", lambda cluster, partitions: {each: (0, log.asked()) for each in partitions}
+    )
+    monkeypatch.setattr(
+        live, "_behind_records", lambda cluster, spans: {tp: end for tp, (_, end) in spans.items()}
+    )
     monkeypatch.setattr(live, "_WITHHELD_S", 60.0)
     thread = cast(Any, live.CommittedThread.__new__(live.CommittedThread))
     thread.app = SimpleNamespace(cluster=Cluster("nowhere:9"))
-    thread._consumer = SimpleNamespace(end_offsets=ends, beginning_offsets=firsts)
-    assert asyncio.run(asyncio.wait_for(thread._highwaters([tp]), 5)) == {tp: 12}
+    assert asyncio.run(asyncio.wait_for(thread.highwaters(tp), 5)) == {tp: 12}

@@ -41,11 +41,13 @@ def list_offsets(
     return found
 
 
-def ends_of(brokers: Brokers, parts: list[WirePart]) -> dict[WirePart, tuple[int, int]]:
+def ends_of(
+    brokers: Brokers, parts: list[WirePart], isolation: int = READ_COMMITTED
+) -> dict[WirePart, tuple[int, int]]:
     """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
 
     def ask() -> dict[WirePart, tuple[int, int]]:
-        low, high = (list_offsets(brokers, parts, time) for time in (EARLIEST, LATEST))
+        low, high = (list_offsets(brokers, parts, time, isolation) for time in (EARLIEST, LATEST))
         return {part: (low[part][0], high[part][0]) for part in parts}
 
     limit_s = min(LED_S, brokers.silent_s)

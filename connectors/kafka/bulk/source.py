@@ -17,7 +17,7 @@ from tapedeck.connectors.kafka.bulk.isolation import (
     joined,
     uncovered,
 )
-from tapedeck.connectors.kafka.bulk.offsets import LATEST, LED_S, ends_of, list_offsets
+from tapedeck.connectors.kafka.bulk.offsets import LATEST, LED_S, READ_UNCOMMITTED, ends_of, list_offsets
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids, other_count
@@ -80,6 +80,18 @@ class KafkaSource:
         Raises Fatal for a topic that is not there or has another partition count than the layout, Retry where
         a partition has no leader for long.
         """
+        parts = self._parts(names)
+        found = ends_of(self._brokers, list(parts))
+        return {part: found[on_wire] for on_wire, part in parts.items()}
+
+    def log_ends(self, names: Iterable[str]) -> dict[Part, int]:
+        """The end of every partition, with what open transactions withhold. Raises as ``ends`` does."""
+        parts = self._parts(names)
+        found = ends_of(self._brokers, list(parts), READ_UNCOMMITTED)
+        return {part: found[on_wire][1] for on_wire, part in parts.items()}
+
+    def _parts(self, names: Iterable[str]) -> dict[WirePart, Part]:
+        """Every partition of topics, as the brokers name them."""
         names = list(names)
         wire = [self._layout.wire_name(name) for name in names]
         limit_s = min(LED_S, self._brokers.silent_s)
@@ -91,8 +103,7 @@ class KafkaSource:
             if counts[on_wire] != wanted:
                 raise other_count(self._layout, name, counts[on_wire])
             parts |= {(on_wire, partition): (name, partition) for partition in range(wanted)}
-        found = ends_of(self._brokers, list(parts))
-        return {part: found[on_wire] for on_wire, part in parts.items()}
+        return parts
 
     def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
         """The ids of ``names`` where they are there and the broker gives ids."""
