@@ -1,7 +1,9 @@
 """What tests share."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +20,17 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"the recording {name} is absent: set TAPE_SHARED_DATA to the folder that holds it")
     return path
+
+
+def few(values: Iterable[Any], count: int) -> list[Any]:
+    """Parameters of which the first ``count`` run in `make test`, and the others in `make chaos` alone."""
+    head, rest = (values := list(values))[:count], values[count:]
+    return [
+        *head,
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            if isinstance(each, tuple)
+            else pytest.param(each, marks=pytest.mark.long)
+            for each in rest
+        ),
+    ]

@@ -25,10 +25,13 @@ from tapedeck.tape.rebuild.work import Place, Prepare
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, eventually, last_minute, until_label
 from tests.sim.tapes import CONFIG, small_tape
+from tests.support import few
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 SPLIT = small_tape().minutes[MINUTES][60].label
 BACK_S = 60.0
+DIES = {"between two partitions": 12, "before the switch": 10, "staging": 5}
+"""Before which record or commit."""
 
 
 class Died(Exception):
@@ -101,11 +104,11 @@ def damage(workers: Workers) -> str:
     return key.decode()
 
 
-@pytest.mark.parametrize("nth", [5, 10, 12], ids=["staging", "before the switch", "between two partitions"])
-def test_an_apply_that_dies_leaves_the_digests_of_a_clean_run(workers: Workers, nth: int) -> None:
+@pytest.mark.parametrize("dies", few(DIES, 1))
+def test_an_apply_that_dies_leaves_the_digests_of_a_clean_run(workers: Workers, dies: str) -> None:
     worked(workers)
     with pytest.raises(Died):
-        applied(workers, nth)
+        applied(workers, DIES[dies])
     workers.start("features", disk="two")
     workers.put(halves()[1])
     check_clean(workers)

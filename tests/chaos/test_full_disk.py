@@ -24,6 +24,7 @@ def test_a_worker_whose_state_cannot_be_written_ends_itself_and_the_next_one_goe
     check_clean(workers)
 
 
+@pytest.mark.long
 def test_a_worker_that_has_no_room_to_recover_ends_itself_and_the_next_one_recovers(
     workers: Workers,
 ) -> None:

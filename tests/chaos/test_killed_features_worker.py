@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from itertools import cycle
 
 import pytest
 
@@ -11,28 +12,30 @@ from tapedeck.agents.process import STALLED_EXIT
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, end_of, eventually, last_minute, until_label
 from tests.sim.tapes import small_tape
+from tests.support import few
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 POINTS = ("outputs written", "changelog written", "table written", "inputs acked")
+DISKS = ("same disk", "empty disk")
+KILLS = [*zip(POINTS, cycle(DISKS)), *zip(POINTS, cycle(DISKS[::-1]))]
 
 
-@pytest.mark.parametrize("empty_disk", [False, True], ids=["same disk", "empty disk"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point, disk", few(KILLS, 3))
 def test_a_worker_killed_between_two_effects_leaves_the_digests_of_a_clean_run(
-    workers: Workers, point: str, empty_disk: bool
+    workers: Workers, point: str, disk: str
 ) -> None:
-    nth = random.Random(f"{point}{empty_disk}").randint(1, 6)
+    nth = random.Random(f"{point}{disk}").randint(1, 6)
     workers.write(a_log())
     first = workers.start(
         "features", disk="one", extra={"TAPE_TEST_KILL": f"{point}:{nth}", "TAPE_TEST_BATCH": "40"}
     )
     assert first.wait(60) == KILLED, workers.log_of("features")
-    workers.start("features", disk="two" if empty_disk else "one")
+    workers.start("features", disk="two" if disk == "empty disk" else "one")
     check_clean(workers)
 
 
-@pytest.mark.parametrize("empty_disk", [False, True], ids=["same disk", "empty disk"])
-def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, empty_disk: bool) -> None:
+@pytest.mark.parametrize("disk", few(DISKS[::-1], 1))
+def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, disk: str) -> None:
     workers.write(a_log())
     first = workers.start(
         "features", disk="one", extra={"TAPE_TEST_KILL": "inputs acked:4", "TAPE_TEST_BATCH": "40"}
@@ -40,7 +43,7 @@ def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, empt
     assert first.wait(60) == KILLED, workers.log_of("features")
     second = workers.start("features", disk="two", extra={"TAPE_TEST_KILL": "recovering:1"})
     assert second.wait(60) == KILLED, workers.log_of("features")
-    workers.start("features", disk="three" if empty_disk else "two")
+    workers.start("features", disk="three" if disk == "empty disk" else "two")
     check_clean(workers)
 
 

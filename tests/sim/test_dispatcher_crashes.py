@@ -32,6 +32,7 @@ from tests.sim.paths import (
     morning,
 )
 from tests.sim.tapes import small_tape
+from tests.support import few
 
 AROUND = (slice(104, 116), slice(146, UNTIL))
 BROKEN = (
@@ -97,7 +98,7 @@ def test_the_clean_run_sends_three_orders() -> None:
     check(run)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", few(range(25), 8))
 def test_crashes_anywhere_never_send_twice_and_end_as_the_broker_does(seed: int) -> None:
     chaos = Chaos(seed)
     run = Replayed(chaos=chaos).play().rest(3)
@@ -108,7 +109,7 @@ def test_crashes_anywhere_never_send_twice_and_end_as_the_broker_does(seed: int)
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", few(range(3), 1))
 def test_a_broker_that_fails_while_dispatchers_crash_gets_each_order_once(seed: int, fault: Fault) -> None:
     faults, chaos = PaperFaults(), Chaos(seed)
     operation = "update" if fault.name.startswith("UPDATE") else "submit"
@@ -134,7 +135,7 @@ class OneCrash(Chaos):
             dispatcher.fuse, self.armed = Fuse(self._effect), True
 
 
-@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("account", few(ACCOUNTS, 1))
 def test_a_crash_at_every_single_effect_around_an_order_is_survived(account: str) -> None:
     """Not drawn by chance: the n-th effect, for every n until the fuse outlives the run."""
     died = 0

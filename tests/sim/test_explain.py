@@ -28,6 +28,7 @@ from tapedeck.tape.explain.lookup import DAY_US, Lookup, opened
 from tapedeck.tape.explain.reevaluate import Reevaluator, Verdict
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, bodies, whole_day
+from tests.support import few
 
 
 def recorded(log: MemoryLog) -> list[Message]:
@@ -82,13 +83,21 @@ def test_every_order_of_the_day_is_computed_again_to_the_same_verdict() -> None:
         assert "bars" in topics_of(found)
 
 
+@pytest.mark.parametrize("every", few((20, 1), 1))
+def test_lists_and_places_of_the_day_are_computed_again_to_the_same(every: int) -> None:
+    """Their own value is told by the lists before."""
+    compute_again(TOPOLOGY.stage("watchlist"), every)
+
+
 @pytest.mark.parametrize("spec", TOPOLOGY.stages, ids=lambda spec: spec.name)
 def test_every_kind_of_record_of_the_day_is_computed_again_to_the_same(spec: StageSpec) -> None:
-    """Lists and places all of them: their own value is told by the lists before."""
+    compute_again(spec, 400)
+
+
+def compute_again(spec: StageSpec, every: int) -> None:
     lookup, digests = Lookup(day()), Counter[Verdict]()
     evaluator = Reevaluator(TOPOLOGY, lookup, CONFIG, xnys())
     for name in spec.outputs:
-        every = 1 if spec.name == "watchlist" else 400
         messages = [m for m in whole_day().log.messages(name) if m.value is not None][::every]
         for message in reversed(messages):
             check = evaluator.check(opened(message))

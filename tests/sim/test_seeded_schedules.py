@@ -18,20 +18,21 @@ from tapedeck.tape.schedules import DEAD_LETTERS, Schedules, run_seeds
 from tapedeck.tape.short import LAYOUT
 from tests.sim.broken import BROKEN
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
-from tests.support import MARKET_STAGES, REPOSITORY
+from tests.support import MARKET_STAGES, REPOSITORY, few
 
-SEEDS = 2000
+SEEDS = (300, 2000)
 FOUND_WITHIN = 100
 WINDOW = slice(60, 130)
 OUTPUTS = tuple(name for spec in TOPOLOGY.market for name in spec.outputs)
 
 
-def test_two_thousand_schedules_of_the_short_tape_leave_what_a_clean_run_leaves() -> None:
-    outcome = run_seeds(TOPOLOGY, range(SEEDS), workers=2)
+@pytest.mark.parametrize("seeds", few(SEEDS, 1))
+def test_schedules_of_the_short_tape_leave_what_a_clean_run_leaves(seeds: int) -> None:
+    outcome = run_seeds(TOPOLOGY, range(seeds), workers=2)
     assert not outcome.failed, "\n" + outcome.as_text()
     never = [name for name, count in outcome.counts().items() if count == 0]
     assert not never, f"faults that no schedule had: {never}"
-    assert outcome.faults.crashes > 5 * SEEDS
+    assert outcome.faults.crashes > 5 * seeds
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)

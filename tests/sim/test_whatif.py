@@ -19,6 +19,7 @@ from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, bodies, copied, morning, whole_day
 from tests.sim.tapes import run_clean
 from tests.sim.whatif_support import SOURCES, changed, day, diff_of, hours, names, recorded
+from tests.support import few
 
 
 def decided(log: MemoryLog) -> dict[tuple[str, int], DecisionOutcome]:
@@ -46,7 +47,7 @@ MARKET = {
 }
 
 
-@pytest.mark.parametrize("case", MARKET)
+@pytest.mark.parametrize("case", few(MARKET, 4))
 def test_one_market_parameter_gives_only_differences_that_name_it_and_their_consequences(case: str) -> None:
     config = changed(**MARKET[case])
     (parameter,) = (change.path for change in changes_between(CONFIG, config))
@@ -126,7 +127,7 @@ POOL: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", few(range(8), 3))
 def test_the_recorded_decisions_and_the_diff_are_what_a_run_under_the_change_decides(seed: int) -> None:
     """The oracle is the sim driver over the same bars: it knows nothing of what was recorded."""
     rng = random.Random(seed)

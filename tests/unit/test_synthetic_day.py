@@ -26,9 +26,9 @@ from tapedeck.streams.stages.account.rules.sizing import size_option
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
 from tapedeck.topics.catalogue import Layout
-from tests.support import MARKET_STAGES
+from tests.support import MARKET_STAGES, few
 
-SEEDS = (DEFAULT_SEED, 2, 9)
+SEEDS = few((DEFAULT_SEED, 2, 9), 1)
 EQUITY = {"large": Decimal(100_000), "tiny": Decimal(5_000)}
 CONFIG = Config()
 
