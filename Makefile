@@ -44,7 +44,7 @@ lint: install
 
 test: lint
 	@$(BIN)/python tests/environments.py test --short
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --dist loadgroup
 
 chaos: install
 	@$(BIN)/pytest -m "chaos or long"

@@ -37,6 +37,14 @@ class Database(NamedTuple):
     url: str
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process of the run has what needs servers, one after the other; a file is not divided either."""
+    for item in items:
+        needs_servers = item.get_closest_marker("integration") is not None
+        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else item.path.stem))
+
+
 @pytest.fixture(scope="module")
 def toys() -> Iterator[Topology]:
     """The pipeline of ``tests.toy``; its records and topics are known to the tests of the module alone."""
