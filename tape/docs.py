@@ -5,17 +5,22 @@ written by hand.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
+from tapedeck.streams.config.deployment import Deployment
+from tapedeck.streams.config.described import group_of, parameters
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Group
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
-DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md")
+DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md", "docs/configuration.md")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _SPREADS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one partition"}
@@ -91,6 +96,43 @@ def _gates(topology: Topology) -> str:
     return _table(("#", "gate", "asked for a close too"), rows)
 
 
+def _parameters(topology: Topology) -> str:
+    tables = (name for name in Config.model_fields if name not in ("version", "accounts", "deployment"))
+    return "\n\n".join(f"### `[{name}]`\n\n{_fields(group_of(name))}" for name in tables)
+
+
+def _account(topology: Topology) -> str:
+    return _fields(Account, of_tier=tier_defaults("tiny"))
+
+
+def _deployment(topology: Topology) -> str:
+    return _fields(Deployment)
+
+
+def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
+    rows = (
+        (
+            f"`{each.name}`",
+            each.meaning.replace("|", "\\|"),
+            each.kind,
+            each.limits,
+            "of the tier"
+            if each.name in of_tier
+            else f"`{each.default}`"
+            if each.default
+            else "must be given",
+        )
+        for each in parameters(group)
+    )
+    return _table(("key", "meaning", "type", "range", "default"), rows)
+
+
+def _tiers(topology: Topology) -> str:
+    columns = {tier: tier_defaults(tier) for tier in TIERS}
+    rows = ((f"`{key}`", *(str(columns[tier][key]) for tier in TIERS)) for key in columns[TIERS[0]])
+    return _table(("key", *TIERS), rows)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -102,6 +144,10 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "reasons": _reasons,
     "gates": _gates,
     "words": _words,
+    "parameters": _parameters,
+    "account": _account,
+    "tiers": _tiers,
+    "deployment": _deployment,
 }
 
 

@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 
 Tier = Literal["tiny", "small", "medium", "large"]
-_COLUMNS: tuple[str, ...] = ("tiny", "small", "medium", "large")
+TIERS: tuple[str, ...] = ("tiny", "small", "medium", "large")
 _TIER_TABLE: dict[str, tuple[Any, Any, Any, Any]] = {
     "max_contracts": (2, 3, 5, 10),
     "max_exposure": (1500, 4000, 15000, 50000),
@@ -46,7 +46,7 @@ _MONEY = {"max_exposure", "max_daily_loss", "risk_day", "risk_swing"}
 
 def tier_defaults(tier: str) -> dict[str, Any]:
     """The limits of a tier, as the account document would spell them."""
-    column = _COLUMNS.index(tier)
+    column = TIERS.index(tier)
     row = {name: values[column] for name, values in _TIER_TABLE.items()}
     return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
 
@@ -74,31 +74,52 @@ class Account(Group):
     """One account. Limits that the document leaves out are those of its tier."""
 
     account_id: str = Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name of the account, part of every key."""
     tier: Tier
+    """Which column of defaults its limits come from."""
     mode: Mode = Field(default=Mode.PAPER, strict=False)
+    """SHADOW sends nothing, PAPER sends to a paper exchange, LIVE is refused."""
     base_url: str
+    """`embedded` for the local stack's exchange, or a loopback URL."""
     broker_account_id: str = Field(min_length=1)
+    """The account number that the broker must give for these credentials."""
     key_ref: Reference
+    """Environment variable or file that holds the key."""
     secret_ref: Reference
+    """Environment variable or file that holds the secret."""
     max_contracts: Positive
+    """Option contracts per trade, and per underlying."""
     max_exposure: Annotated[Money, Field(gt=0)]
+    """USD in positions and pending orders, at entry prices."""
     max_positions: Positive
+    """Open positions, pending ones included."""
     max_pending_orders: Positive
+    """Orders that may work at a time."""
     max_daily_loss: Annotated[Money, Field(gt=0)]
+    """USD of loss in a session from which nothing is opened."""
     risk_day: Share
+    """Share of equity at risk in one day trade."""
     risk_swing: Share
+    """Share of equity at risk in one swing trade."""
     confidence_threshold: float = Field(default=0.40, ge=0, le=1)
+    """Confidence that a signal needs here."""
     allowed_actions: tuple[Annotated[Action, Field(strict=False)], ...] = tuple(Action)
+    """Actions that this account may take."""
     ticker_cooldown_minutes: Positive = 15
+    """Minutes after an execution in an underlying in which it is not opened again."""
     max_trades_per_ticker_per_day: Positive = 2
+    """Entries per underlying and session."""
     allow_shorting: bool = False
+    """Whether SELL_STOCK without a long position opens a short."""
     last_entry_day_min: int = Field(ge=30)
+    """Minutes before the close from which no day trade is opened."""
     last_entry_swing_min: int = Field(ge=60)
+    """Minutes before the close from which no swing trade is opened."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_tier(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("tier") in _COLUMNS:
+        if isinstance(values, dict) and values.get("tier") in TIERS:
             return tier_defaults(values["tier"]) | values
         return values
 

@@ -11,27 +11,29 @@ from pydantic import Field
 from tapedeck.streams.config.groups import Group
 
 Partitions = Annotated[int, Field(ge=0, le=10_000)]
-"""0 means that it is not said here."""
 
 
 class Deployment(Group):
-    """Addresses and sizes. An environment variable of the same meaning has precedence.
-
-    ``kafka``: bootstrap servers; ``cluster_id``: the id that must answer there; ``prefix``: of the topics;
-    partitions: as the topics were made with; ``keep``: how long topics are kept; ``replication``: their
-    copies; ``database``: its URL, which needs no password where the server or a password file has it;
-    ``exchange``: the paper exchange's URL.
-    """
+    """Addresses and sizes. An environment variable of the same meaning has precedence."""
 
     kafka: str = ""
+    """Bootstrap servers, host:port separated by commas."""
     cluster_id: str = ""
+    """The cluster id that must answer there."""
     prefix: str = ""
+    """Prefix of all topics, groups and audit tables."""
     symbol_partitions: Partitions = 0
+    """Partitions of topics keyed by symbol, as they were made; 0 where it is not said here."""
     account_partitions: Partitions = 0
+    """Partitions of topics keyed by account, as they were made; 0 where it is not said here."""
     keep: str = ""
+    """How long topics are kept: `forever`, or empty for what the catalogue says."""
     replication: Annotated[int, Field(ge=0, le=100)] = 0
+    """Copies of each topic; 0 for what the cluster has brokers for, 3 at most."""
     database: str = ""
+    """URL of the audit store; no password is needed where the server or a password file has it."""
     exchange: str = ""
+    """URL of the paper exchange."""
 
     def variables(self) -> dict[str, str]:
         """What is said here, as the environment variables that say it."""

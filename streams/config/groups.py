@@ -48,13 +48,16 @@ def rising(values: tuple[Any, ...]) -> bool:
 
 
 class Group(BaseModel):
-    """Base of all groups: frozen, typed, unknown keys refused."""
+    """Base of all groups: frozen, typed, unknown keys refused. A field's docstring has meaning and unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Universe(Group):
     symbols: tuple[Symbol, ...] = tuple(DEFAULT_SYMBOLS)
+    """The symbols that are watched and may be traded, in order."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Universe":
@@ -65,10 +68,15 @@ class Universe(Group):
 
 class Bars(Group):
     feed: Annotated[str, Field(min_length=1)] = "iex"
+    """The market-data feed whose bars are decided; those of others give HOLD FEED_NOT_SELECTED."""
     rollback_min: Annotated[int, Field(ge=1, le=16)] = 16
+    """Minutes back in which a late or revised bar still changes features; older ones go to bars.late."""
     max_return_gap_min: Positive = 5
+    """Minutes between two bars; over a longer gap no return is computed."""
     split_low: PositiveFloat = 0.6
+    """First open / previous close; below it a split is suspected and the symbol is not ready that session."""
     split_high: PositiveFloat = 1.7
+    """First open / previous close; above it a split is suspected."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Bars":
@@ -78,24 +86,43 @@ class Bars(Group):
 
 class Feature(Group):
     extended_hours: bool = False
+    """Whether bars outside of regular hours feed features."""
     ready_bars: Positive = 50
+    """Bars; with fewer the features are not ready and nothing is decided from them."""
     sma_short: Positive = 20
+    """Bars of the short simple moving average."""
     sma_long: Positive = 50
+    """Bars of the long simple moving average."""
     recent: Positive = 30
+    """Closes over which recent volatility is taken."""
     baseline: Annotated[int, Field(gt=1, le=RING_BARS)] = RING_BARS
+    """Closes over which baseline volatility is taken."""
     min_return_share: Fraction = 2 / 3
+    """Share of a window's returns that must be there, or the volatility is null."""
     volume_window: Positive = 20
+    """Bars before the newest whose mean volume is the base of volume_ratio."""
     surge: PositiveFloat = 2.0
+    """The volume_ratio above which volume_surge is true."""
     rsi: Positive = 14
+    """Bars of Wilder's relative strength index."""
     macd_fast: Positive = 12
+    """Bars of the MACD's fast average."""
     macd_slow: Positive = 26
+    """Bars of the MACD's slow average."""
     macd_signal: Positive = 9
+    """Values of the MACD's signal line."""
     bollinger: Positive = 20
+    """Bars of the Bollinger bands."""
     bollinger_width: PositiveFloat = 2.0
+    """Standard deviations between the middle and each Bollinger band."""
     atr: Positive = 14
+    """Bars of Wilder's average true range."""
     momentum_short: Positive = 5
+    """Bars back of momentum_5."""
     momentum_long: Positive = 15
+    """Bars back of momentum_15."""
     opening_range_min: Positive = 30
+    """Minutes from the open that make the opening range."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Feature":
@@ -117,20 +144,35 @@ class Feature(Group):
 
 class Watchlist(Group):
     period_s: Annotated[int, Field(ge=60, multiple_of=60)] = 300
+    """Seconds between two evaluations."""
     enter: Fraction = 0.6
+    """The watch_score from which a symbol enters."""
     exit: Fraction = 0.3
+    """The watch_score below which the exit clock of a member runs."""
     below_min: Positive = 15
+    """Minutes below `exit` after which a member leaves."""
     retention_min: Positive = 30
+    """Minutes for which a member stays after it entered, whatever its score."""
     cap: Positive = 30
+    """Members at most."""
     fresh_s: Positive = 300
+    """Seconds since the close of a symbol's newest bar; an older symbol is removed and does not enter."""
     backfill_enabled: bool = True
+    """Whether a short list is filled up with the best of the rest."""
     backfill_to: Positive = 10
+    """Members up to which a short list is filled."""
     backfill_min: Fraction = 0.3
+    """The watch_score that a filled-in symbol needs."""
     weight_sentiment: Fraction = 0.35
+    """Weight of sentiment_pressure in watch_score; the four weights add up to 1."""
     weight_setup: Fraction = 0.25
+    """Weight of setup_quality in watch_score."""
     weight_vol: Fraction = 0.20
+    """Weight of vol_score in watch_score."""
     weight_trend: Fraction = 0.20
+    """Weight of trend_alignment in watch_score."""
     full_count: Positive = 5
+    """News items from which the count term of sentiment_pressure is full."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Watchlist":
@@ -143,20 +185,35 @@ class Watchlist(Group):
 
 class Signal(Group):
     at_band: Fraction = 0.005
+    """|distance_sma20| up to which the price is at its average."""
     stretch: Fraction = 0.02
+    """|distance_sma20| from which the price is too far away: HOLD STRETCHED."""
     breakout: Fraction = 0.01
+    """The distance_sma20 beyond which a move counts in full, else by half."""
     day_min: Fraction = 0.65
+    """Confidence that an option day trade needs in calm markets."""
     day_slope: Fraction = 0.25
+    """Rise of `day_min` for each 1.0 of vol_ratio above 1.2."""
     day_cap: Fraction = 0.75
+    """Confidence that an option day trade needs at most."""
     swing_min: Fraction = 0.50
+    """Confidence that an option swing trade needs."""
     stock_min: Fraction = 0.40
+    """Confidence that a stock trade needs."""
     max_vol_ratio: PositiveFloat = 1.3
+    """Vol_ratio above which stock is traded in place of options."""
     day_min_volume: PositiveFloat = 2.0
+    """The volume_ratio that a day trade needs."""
     cooldown_min: Positive = 15
+    """Minutes of bar time after a signal in which the symbol gives no other."""
     max_bar_age_s: Positive = 60
+    """Seconds between a bar's close and the last watermark; an older bar gives HOLD STALE_BAR."""
     full_count: Positive = 5
+    """News items from which sentiment counts in full."""
     volume_steps: tuple[float, ...] = (0.5, 1.5, 2.0, 3.0, 5.0)
+    """Lower bounds of volume_ratio, rising; below the first: HOLD VOLUME_TOO_LOW."""
     volume_factors: tuple[float, ...] = (0.3, 0.8, 1.15, 1.25, 1.35)
+    """Factor on confidence for each of `volume_steps`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Signal":
@@ -173,11 +230,17 @@ class Signal(Group):
 
 class GapFade(Group):
     enabled: bool = False
+    """Whether the gap-fade rule is applied before the others."""
     min_gap: Fraction = 0.008
+    """|gap_pct| that is needed."""
     min_prev: Fraction = 0.005
+    """Size of the previous session's move, as a fraction, that is needed in the same direction."""
     confidence: Fraction = 0.70
+    """Confidence of its signals."""
     from_min: Positive = 5
+    """Minutes after the open from which it is checked."""
     to_min: Positive = 60
+    """Minutes after the open before which it is checked."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "GapFade":
@@ -187,15 +250,25 @@ class GapFade(Group):
 
 class Contract(Group):
     strike_range: Share = Decimal("0.10")
+    """Fraction around the underlying's price in which strikes are looked at."""
     day_otm: Share = Decimal("0.015")
+    """How far out of the money, as a fraction, the target strike of a day trade is."""
     day_dte: tuple[Days, Days] = (0, 1)
+    """Fewest and most days to expiry for a day trade."""
     swing_dte: tuple[Days, Days] = (7, 30)
+    """Fewest and most days to expiry for a swing trade."""
     max_spread: Share = Decimal("0.05")
+    """(ask - bid) / mid up to which a contract is considered: WIDE_SPREAD above."""
     min_mid: Money = Decimal("1.00")
+    """USD per share; a contract whose mid is lower is PREMIUM_TOO_LOW."""
     min_volume: Positive = 500
+    """Contracts traded today; fewer are LOW_VOLUME."""
     min_open_interest: Positive = 100
+    """Open contracts; fewer are LOW_OPEN_INTEREST."""
     allow_unknown_oi: bool = False
+    """Whether a contract without a known open interest is considered."""
     min_quality: Annotated[float, Field(ge=0, le=100)] = 70.0
+    """Quality score, 0 to 100, that the best contract needs: QUALITY_TOO_LOW below."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Contract":
@@ -208,24 +281,40 @@ class Contract(Group):
 
 class Gate(Group):
     signal_s: Positive = 300
+    """Seconds since the close of the signal's bar: SIGNAL_STALE above."""
     bar_s: Positive = 180
+    """Seconds since the close of the symbol's newest bar: BAR_STALE above."""
     feature_s: Positive = 300
+    """Seconds since the close of the newest feature's bar: FEATURE_STALE above."""
     skew_s: Positive = 2
+    """Seconds by which a bar may be in the future: CLOCK_SKEW above."""
     opening_blackout_min: Positive = 5
+    """Minutes after the open in which nothing is opened."""
     quote_s: Positive = 15
+    """Age of a quote in seconds: QUOTE_STALE above."""
     max_spread_option: Share = Decimal("0.05")
+    """(ask - bid) / mid of an option: SPREAD_TOO_WIDE above."""
     max_spread_stock: Share = Decimal("0.005")
+    """(ask - bid) / mid of a stock: SPREAD_TOO_WIDE above."""
     max_drift: Share = Decimal("0.005")
+    """Move of the underlying since the signal's close, as a fraction: PRICE_DRIFT above."""
     identity_s: Positive = 600
+    """Seconds since the account's identity was verified: ACCOUNT_UNVERIFIED above."""
     expiry_cutoff_min: Positive = 60
+    """Minutes before the close from which a contract that expires today is not opened."""
 
 
 class Regime(Group):
     enabled: Literal[False] = False
+    """Whether a volatility index scales size and confidence; there is no feed for it yet."""
     max_age_s: Positive = 900
+    """Age of the index value in seconds: REGIME_UNKNOWN above."""
     bounds: tuple[float, ...] = (12.0, 20.0, 30.0, 40.0)
+    """Index values between the regimes, rising."""
     size: tuple[Share, ...] = (Decimal("0.8"), Decimal(1), Decimal("0.5"), Decimal("0.25"), Decimal(0))
+    """Factor on the size in each regime, one more than `bounds`."""
     confidence: tuple[Fraction, ...] = (0.9, 1.0, 0.8, 0.6, 0.0)
+    """Factor on the confidence in each regime, one more than `bounds`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Regime":
@@ -239,15 +328,22 @@ class Regime(Group):
 
 class Sizing(Group):
     equity_s: Positive = 60
+    """Age of the broker's equity in seconds: SIZE_INPUT_MISSING above."""
     stock_stop: Annotated[Share, Field(gt=0)] = Decimal("0.02")
+    """Distance of a stock's stop, as a fraction of its price, by which its risk is computed."""
     stock_cap: Share = Decimal("0.25")
+    """Share of equity that one stock position may take."""
 
 
 class Order(Group):
     open_steps: tuple[Share, ...] = (Decimal("0.50"), Decimal("0.75"), Decimal("1.00"))
+    """Shares of half the spread that each step of an opening order adds to mid."""
     close_steps: tuple[Share, ...] = (Decimal("0.50"), Decimal("1.00"), Decimal("1.00"))
+    """Shares of half the spread that each step of a closing order takes off mid."""
     max_offset: Share = Decimal("0.02")
+    """How far from mid, as a fraction, an opening limit may be."""
     doubt_s: tuple[Positive, ...] = (1, 4, 10, 30)
+    """Seconds before each question about an order in doubt."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Order":

@@ -1,6 +1,5 @@
 """``tape config``: the default document, and the check of one."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from tapedeck.connectors.config_file import load
 from tapedeck.streams.config.deployment import Deployment
+from tapedeck.streams.config.described import commented, parameters
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.tape.local.where import look
@@ -39,10 +39,10 @@ _DEPLOYMENT = """
 @app.command()
 def show() -> None:
     """Print the whole default document as TOML, with the example accounts `large` and `tiny`."""
-    print(_HEADER + Config(accounts=EXAMPLE_ACCOUNTS).to_toml(), end="")
+    print(_HEADER + commented(Config(accounts=EXAMPLE_ACCOUNTS).to_toml()), end="")
     print(_DEPLOYMENT, end="")
-    for name, value in Deployment().model_dump().items():
-        print(f"# {name} = {json.dumps(value)}")
+    for each in parameters(Deployment):
+        print(f"# {each.name} = {each.default}  # {each.as_comment()}")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from tests.support import REPOSITORY
 WRITTEN = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/configuration.md",
     "docs/operations.md",
     "docs/records.md",
     "docs/explain.md",

@@ -1,0 +1,46 @@
+"""Every parameter says what it is, and a document with these comments is the same document."""
+
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from tapedeck.connectors.config_file import load
+from tapedeck.streams.config.accounts import Account
+from tapedeck.streams.config.deployment import Deployment
+from tapedeck.streams.config.described import Parameter, commented, group_of, parameters
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.config.groups import Group
+
+GROUPS = [group_of(name) for name in Config.model_fields if name not in ("version", "deployment")]
+
+
+@pytest.mark.parametrize("group", [*GROUPS, Deployment], ids=lambda group: group.__name__)
+def test_every_parameter_has_a_meaning_and_a_type(group: type[Group]) -> None:
+    found = list(parameters(group))
+    assert [each.name for each in found] == list(group.model_fields)
+    assert [each.name for each in found if not (each.meaning and each.kind)] == []
+
+
+def test_a_parameter_without_a_docstring_has_no_meaning() -> None:
+    class Bare(Group):
+        told: Annotated[int, Field(ge=1, gt=0, le=9, multiple_of=3)] = 3
+        """Bars."""
+        untold: tuple[Annotated[float, Field(ge=0)], ...] = (0.5,)
+
+    assert list(parameters(Bare)) == [
+        Parameter("told", "whole number", "> 0, ≤ 9, multiple of 3", "3", "Bars"),
+        Parameter("untold", "list of number", "≥ 0", "[0.5]", ""),
+    ]
+
+
+def test_a_commented_document_is_the_same_document(tmp_path) -> None:
+    config = Config(accounts=EXAMPLE_ACCOUNTS)
+    text = commented(config.to_toml())
+    path = tmp_path / "tape.toml"
+    path.write_text(text)
+    assert load(path) == config
+    told = [line for line in text.splitlines() if line.startswith("# ")]
+    assert len(told) == sum(len(group.model_fields) for group in GROUPS), "the second account repeats nothing"
+    assert f"# {next(parameters(Account)).meaning} (text)\naccount_id" in text
