@@ -151,7 +151,7 @@ def messages(count, base=0):
 def batch(base, count=3):
     filling, out = np.array([K.HEADER, 0, 0, 0], dtype=np.int64), np.empty(10_000, dtype=np.uint8)
     block = Block.of(messages(count))
-    assert K.fill(*contiguous(block), 0, out, len(out), filling) == count
+    assert K.fill(*contiguous(block), 0, out, len(out), filling) == count  # type: ignore[call-arg]
     return struct.pack(">q", base) + bytes(seal(out, filling, (-1, -1), -1))[8:]
 
 

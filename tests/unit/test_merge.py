@@ -156,7 +156,7 @@ def test_any_take_size_and_arrival_order_gives_every_message_once_with_the_same_
         while any(scripts.values()):
             part = order_rng.choice([p for p, steps in scripts.items() if steps])
             kind, what = scripts[part].pop(0)
-            (feed.mark if kind == "mark" else feed.record)(*part, what)  # type: ignore[operator]
+            (feed.mark if kind == "mark" else feed.record)(*part, what)  # type: ignore[operator, call-arg]
             out.extend(shown(feed.merge.take(sizes[turn % len(sizes)])))
             turn += 1
         while items := feed.merge.take(1000):

@@ -50,7 +50,7 @@ def test_a_pipeline_that_stands_still_is_told_with_a_time_and_not_in_microsecond
     follower._beats, follower._patience_s, follower._meanwhile = {}, 0.0, lambda: None
     times = iter((0.0, 1.0, 2.0))
     follower._monotonic = lambda: next(times)
-    follower._consumer = SimpleNamespace(poll=lambda wait: None)  # type: ignore[assignment] - all that is asked
+    follower._consumer = SimpleNamespace(poll=lambda wait: None)  # type: ignore[assignment]  # all that is asked
     with pytest.raises(Fatal) as refused:
         follower.wait_for(1_771_338_600_000_000)
     assert "features/0 has no watermark" in str(refused.value)
@@ -94,7 +94,7 @@ def test_a_sink_that_expects_another_cluster_touches_no_database(monkeypatch: py
     monkeypatch.setattr(sinks, "connect", connect)
     cluster = Cluster("127.0.0.1:1", Layout(), expected_id="mine")
     what = SinkSettings(cluster=cluster, url="postgresql://nowhere/x", topics=("bars",))
-    sink = Sink(what, None, None, None)  # type: ignore[arg-type] - nothing of them is reached
+    sink = Sink(what, None, None, None)  # type: ignore[arg-type]  # nothing of them is reached
     with (
         pytest.raises(Fatal, match=r"another Kafka cluster answers.*KAFKA_CLUSTER_ID"),
         sink._session(),

@@ -49,7 +49,7 @@ def looking(stage: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Unmarked, Merg
     parts = {name: (0,) for name in spec.inputs}
     merge = Merge(spec, parts)
     runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
-    return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type] - what it looks at
+    return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type]  # what it looks at
 
 
 def test_a_worker_names_the_topic_without_a_first_watermark_and_who_writes_it(
@@ -120,7 +120,7 @@ def optional_looking() -> tuple[Unmarked, Merge, Clock]:
     ), Clock()  # fmt: skip
     merge = Merge(spec, {name: (0,) for name in spec.inputs})
     runner = SimpleNamespace(spec=spec, tasks={0: SimpleNamespace(merge=merge, counts=Counter())})
-    return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type] - what it looks at
+    return Unmarked(runner, monotonic=clock), merge, clock  # type: ignore[arg-type]  # what it looks at
 
 
 def patiently(look: Unmarked, clock: Clock) -> None:
