@@ -50,6 +50,18 @@ class Case(NamedTuple):
     own: bytes | None = None
 
 
+class Held(Protocol):
+    """What a state held for one record."""
+
+    def text(self) -> str:
+        """In one line."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        ...
+
+
 class Again(NamedTuple):
     """``case``: what a record needs to be computed again; None where its inputs are not kept.
 
@@ -57,7 +69,7 @@ class Again(NamedTuple):
     """
 
     case: Callable[[Stage, Config, Calendar, Body, Inputs], Case | None]
-    held: Callable[[bytes, Body, Config], Any] | None = None
+    held: Callable[[bytes, Body, Config], Held | None] | None = None
 
 
 @dataclass

@@ -5,7 +5,7 @@ stage's code; the topology itself is light.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ from tapedeck.streams.contract import Stage
 from tapedeck.streams.funnel import Funnel
 from tapedeck.streams.misses import Misses
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.telling import Telling
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import Job, Result
@@ -44,8 +45,8 @@ class Definition:
     """A stage's code. ``reads``: the topics whose records ``step`` handles, the trigger first.
 
     ``state_version`` is the format of its state; ``difference`` names where two bodies of one length differ,
-    for a state that is not JSON. ``groups``: the groups of the configuration that it reads. Without
-    ``columnar`` the rebuild driver runs ``step``.
+    for a state that is not JSON. ``groups``: the groups of the configuration that it reads. ``told``: its
+    outputs in words, and the sources that it reads. Without ``columnar`` the rebuild driver runs ``step``.
     """
 
     make: Make
@@ -55,6 +56,7 @@ class Definition:
     groups: tuple[str, ...] = ()
     reasons: tuple[Reasons, ...] = ()
     again: Again | None = None
+    told: Telling = field(default_factory=dict)
     funnel: Funnel | None = None
     misses: Misses | None = None
     columnar: Columnar | None = None

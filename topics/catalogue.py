@@ -70,6 +70,11 @@ class Catalogue:
     def __getitem__(self, name: str) -> Topic:
         return self._topics[name]
 
+    @property
+    def audited(self) -> tuple[Topic, ...]:
+        """The topics of facts, which the audit store keeps: all but state and heartbeats."""
+        return tuple(each for each in self if each.audited)
+
     def rank(self, name: str) -> int:
         """The place of topic ``name``: the order of inputs that are equally old."""
         return list(self._topics).index(name)

@@ -3,16 +3,17 @@
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tapedeck.schemas.readable import iso_time, readable
+from tapedeck.streams.again import Held
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import Calendar, xnys
-from tapedeck.streams.stages.features.window import Window
+from tapedeck.streams.telling import new_york, utc
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.explain.describe import details, headline, new_york, utc
+from tapedeck.tape.explain.describe import details, headline
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.reevaluate import Check, Reevaluator, Verdict
 from tapedeck.tape.explain.roots import find_roots
@@ -28,8 +29,9 @@ class Explanation:
     name: str
     roots: tuple[Node, ...]
     checks: Mapping[str, Check]
-    windows: Mapping[str, Window]
+    windows: Mapping[str, Held]
     config_digest: str
+    topology: Topology
 
     @property
     def verdict(self) -> Verdict:
@@ -78,11 +80,11 @@ class Explanation:
         if node.found is None:
             yield f"{first}{node.event_id} is not on the log: older than its topic keeps, or never written"
             return
-        yield f"{first}{node.found.topic:<12} {headline(node.found.topic, node.found.body)}{self._mark(node)}"
+        yield f"{first}{node.found.topic:<12} {self._headline(node.found)}{self._mark(node)}"
         bar = "│   " if node.inputs or node.folds else "    "
         if not node.repeated:
             yield f"{rest}{bar}{_where(node.found)}"
-            for line in details(node.found, self.windows.get(node.event_id)):
+            for line in self._details(node.found):
                 yield f"{rest}{bar}{line}"
         last = len(node.inputs) + len(node.folds) - 1
         for place, each in enumerate(node.inputs):
@@ -91,6 +93,12 @@ class Explanation:
         for place, fold in enumerate(node.folds, start=len(node.inputs)):
             branch = "└── " if place == last else "├── "
             yield f"{rest}{branch}{len(fold.event_ids)} more of {fold.topic or 'what is not on the log'}"
+
+    def _headline(self, found: Found) -> str:
+        return headline(self.topology, found.topic, found.body)
+
+    def _details(self, found: Found) -> list[str]:
+        return details(self.topology, found, self.windows.get(found.event_id))
 
     def _mark(self, node: Node) -> str:
         if node.repeated:
@@ -126,7 +134,7 @@ class Explanation:
             "cause": found.header("tape-cause"),
             "body": readable(schema, found.body),
             "check": None if check is None else _check(check),
-            "window": None if window is None else asdict(window),
+            "window": None if window is None else window.as_dict(),
             "beside": node.beside,
             "inputs": [self._node(each) for each in node.inputs],
             "folded": [{"topic": fold.topic, "event_ids": fold.event_ids} for fold in node.folds],
@@ -141,11 +149,11 @@ class Explanation:
     def _html(self, node: Node, *, opened: bool) -> str:
         if node.found is None:
             return f"<div>{node.event_id} is not on the log</div>"
-        words = html.escape(f"{headline(node.found.topic, node.found.body)}{self._mark(node)}")
+        words = html.escape(f"{self._headline(node.found)}{self._mark(node)}")
         title = f"<code>{node.found.topic}</code> {words}"
         if node.repeated:
             return f"<div>{title}</div>"
-        lines = [_where(node.found), *details(node.found, self.windows.get(node.event_id))]
+        lines = [_where(node.found), *self._details(node.found)]
         lines += [f"{len(fold.event_ids)} more of {fold.topic}" for fold in node.folds]
         body = "".join(f"<div><small>{html.escape(line)}</small></div>" for line in lines)
         below = "".join(self._html(each, opened=opened) for each in node.inputs)
@@ -168,7 +176,7 @@ def explain_from(
     Raises NoSuchRecord for an id that nothing has, and for a beginning that several have.
     """
     lookup = Lookup(source)
-    roots = find_roots(lookup, asked)
+    roots = find_roots(topology, lookup, asked)
     walker = Walker(topology, lookup, depth=depth, everything=everything)
     nodes = tuple(walker.walk(found) for found in roots.records)
     evaluator = Reevaluator(topology, lookup, config, calendar or xnys())
@@ -177,7 +185,7 @@ def explain_from(
     newest_first = sorted(shown.values(), key=lambda each: -each.time_us)
     found = {each.event_id: evaluator.check(each) for each in newest_first}
     checks = {event_id: check for event_id in shown if (check := found[event_id]) is not None}
-    return Explanation(roots.kind, roots.name, nodes, checks, evaluator.windows, config.digest)
+    return Explanation(roots.kind, roots.name, nodes, checks, evaluator.windows, config.digest, topology)
 
 
 def _where(found: Found) -> str:

@@ -10,12 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 from tapedeck.schemas.codec import decode, encode
-from tapedeck.streams.again import Again, Case, Given, run
+from tapedeck.streams.again import Again, Case, Given, Held, run
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Out, Stage, StageSpec
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.features.window import Window
 from tapedeck.streams.topology import Topology, definition_of, make
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.recorded import Recorded, Rows
@@ -61,8 +60,8 @@ class Reevaluator:
         self._stages: dict[tuple[str, str | None], Stage] = {}
         self._rows: Rows = {}
         self._made: dict[tuple[str, bytes], tuple[Case, Given]] = {}
-        self.windows: dict[str, Window] = {}
-        """By event_id of a feature: the bars that its window held."""
+        self.windows: dict[str, Held] = {}
+        """By event_id what the state held for a record, such as the bars of a feature's window."""
 
     def check(self, found: Found) -> Check | None:
         """The second opinion about one record; None for a fact, which nothing here has computed."""

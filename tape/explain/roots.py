@@ -1,16 +1,19 @@
 """What an id means: which recorded events a person asks about.
 
-An order by its client or broker id, a signal by its ``sg_`` id, a proposal by ``account|signal_id``, and any
-record by its event_id. A beginning of at least eight characters is enough where it is the only one.
+Any record by its event_id, and what stages have ids of their own for, such as an order, by those. A beginning
+of at least eight characters is enough where it is the only one.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.merge import Part
+from tapedeck.streams.telling import Named
+from tapedeck.streams.topology import Topology
+from tapedeck.tape.explain.describe import names
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.topics.catalogue import CATALOGUE, Spread
 
@@ -20,12 +23,7 @@ _TIERS = (DAY_US, 8 * DAY_US, None)
 """How far back from the newest record an event_id is looked for, one after the other: the newest are asked
 for most, and a whole year is read only for an id that is nowhere else."""
 _HEX = re.compile(r"[0-9a-f]{8,32}")
-_BROKER_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]*")
-_ORDER_ID = re.compile(r"td\d+-.*")
-_SIGNAL_ID = re.compile(r"sg_[0-9a-f]*")
 _OFFERED = 2_000
-_NAMED = ("orders", "proposals", "signals", "executions")
-"""The topics whose ids are offered where an unknown one is asked for."""
 
 
 class NoSuchRecord(TapeError):
@@ -40,32 +38,88 @@ class Roots(NamedTuple):
     records: tuple[Found, ...]
 
 
-def find_roots(lookup: Lookup, asked: str) -> Roots:
+def find_roots(topology: Topology, lookup: Lookup, asked: str) -> Roots:
     """The records that ``asked`` names. Raises NoSuchRecord with the nearest id, or with all that match."""
     asked = asked.strip()
     if len(asked.rpartition("|")[2]) < LEAST:
         remedy = f"give at least the first {LEAST} characters"
         raise NoSuchRecord("the id is too short to be looked for", value=asked, remedy=remedy)
-    if "|" in asked:
-        return _one("proposal", asked, lookup, _all(lookup, "proposals", asked.split("|")[1]), _proposal_id)
-    if _ORDER_ID.fullmatch(asked):
-        return _order(lookup, asked, "client_order_id")
-    if _SIGNAL_ID.fullmatch(asked):
-        return _one("signal", asked, lookup, _all(lookup, "signals", asked), lambda f: f.body["signal_id"])
-    if _BROKER_ID.fullmatch(asked):
-        return _order(lookup, asked, "broker_order_id")
-    if _HEX.fullmatch(asked):
-        return _event(lookup, asked)
-    raise NoSuchRecord(
-        "this is no id of a kind that can be explained",
-        value=asked,
-        remedy="give a client order id (td1-...), a broker order id, a signal_id (sg_...), "
-        "ACCOUNT|SIGNAL_ID, or an event_id",
-    )
+    return _Ids(topology, lookup).roots(asked)
 
 
-def _proposal_id(found: Found) -> str:
-    return f"{found.body['account_id']}|{found.body['signal_id']}"
+class _Ids:
+    """The ids that people use for records of a topology."""
+
+    def __init__(self, topology: Topology, lookup: Lookup) -> None:
+        self._lookup, self._named = lookup, list(names(topology))
+
+    def roots(self, asked: str) -> Roots:
+        for name, named in self._named:
+            if named.form.fullmatch(asked):
+                return self._of(name, named, asked)
+        if _HEX.fullmatch(asked):
+            return self._event(asked)
+        # what is put together of other ids comes behind them
+        examples = sorted((named.example for _, named in self._named), key=lambda each: "|" in each)
+        raise NoSuchRecord(
+            "this is no id of a kind that can be explained",
+            value=asked,
+            remedy=f"give {', '.join([*examples, 'or an event_id'])}",
+        )
+
+    def _of(self, name: str, named: Named, asked: str) -> Roots:
+        """The records that ``asked`` begins an id of; with those that have the whole's id in common."""
+        roots = self._one(named, asked, _all(self._lookup, name, named.needle(asked)))
+        if not named.whole:
+            return roots
+        own = str(roots.records[-1].body[named.whole])
+        found: list[Found] = []
+        for each in (name, *named.beside):
+            mine = (f for f in _all(self._lookup, each, own) if f.body[named.whole] == own)
+            found += _each_once(mine)
+        return Roots(named.kind, own, tuple(found))
+
+    def _one(self, named: Named, asked: str, records: Iterable[Found]) -> Roots:
+        """The records whose id begins with ``asked``; all must have the same one."""
+        by_id: dict[str, list[Found]] = {}
+        for found in records:
+            own = named.name(found.body)
+            if own.startswith(asked):
+                by_id.setdefault(own, []).append(found)
+        if not by_id:
+            raise self._unknown(asked)
+        if asked in by_id:
+            by_id = {asked: by_id[asked]}
+        if len(by_id) > 1:
+            raise _ambiguous(asked, [(own, each[0]) for own, each in sorted(by_id.items())])
+        ((own, mine),) = by_id.items()
+        return Roots(named.kind, own, tuple(_each_once(mine)))
+
+    def _event(self, asked: str) -> Roots:
+        """Any record by event_id; eight characters may begin another id, too."""
+        roots = _by_event_id(self._lookup, asked)
+        if roots is not None:
+            return roots
+        bare = [each for each in self._named if each[1].bare and len(asked) == LEAST]
+        for name, named in bare:
+            for found in _all(self._lookup, name, asked):
+                if named.name(found.body).startswith(asked):
+                    return self._of(name, named, named.name(found.body))
+        raise self._unknown(asked)
+
+    def _unknown(self, asked: str) -> NoSuchRecord:
+        """Nothing has this id: name the nearest that something has."""
+        known: set[str] = set()
+        for name, named in self._named:
+            for each in (name, *named.beside):
+                for part in _parts(self._lookup, each):
+                    for found in _last(self._lookup, part):
+                        known.update((found.event_id, named.offered(found.body)))
+        near = difflib.get_close_matches(asked, sorted(known), n=1, cutoff=0.0)
+        *kinds, last = dict.fromkeys([*(named.kind for _, named in self._named)] or ["record"])
+        nothing = f"{', '.join(kinds)} or {last}" if kinds else last
+        remedy = f"the nearest is {near[0]}" if near else f"no {nothing} has been recorded"
+        return NoSuchRecord("no recorded event has this id", value=asked, remedy=remedy)
 
 
 def _parts(lookup: Lookup, name: str) -> list[Part]:
@@ -78,33 +132,6 @@ def _all(lookup: Lookup, name: str, needle: str) -> Iterator[Found]:
         yield from lookup.scan(part, *lookup.ends(part), [needle.encode()])
 
 
-def _order(lookup: Lookup, asked: str, field: str) -> Roots:
-    """An order's states and executions."""
-    named = _one("order", asked, lookup, _all(lookup, "orders", asked), lambda f: f.body[field] or "")
-    own = str(named.records[-1].body["client_order_id"])
-    states = [f for f in _all(lookup, "orders", own) if f.body["client_order_id"] == own]
-    filled = [f for f in _all(lookup, "executions", own) if f.body["client_order_id"] == own]
-    return Roots("order", own, (*_each_once(states), *_each_once(filled)))
-
-
-def _one(
-    kind: str, asked: str, lookup: Lookup, records: Iterable[Found], name_of: Callable[[Found], str]
-) -> Roots:
-    """The records whose name begins with ``asked``; all must have the same name."""
-    named: dict[str, list[Found]] = {}
-    for found in records:
-        if name_of(found).startswith(asked):
-            named.setdefault(name_of(found), []).append(found)
-    if not named:
-        raise _unknown(lookup, asked)
-    if asked in named:
-        named = {asked: named[asked]}
-    if len(named) > 1:
-        raise _ambiguous(asked, [(name, each[0]) for name, each in sorted(named.items())])
-    ((name, own),) = named.items()
-    return Roots(kind, name, tuple(_each_once(own)))
-
-
 def _each_once(records: Iterable[Found]) -> Iterator[Found]:
     """Each event_id once: a redelivery may have written a record again."""
     seen: set[str] = set()
@@ -114,13 +141,14 @@ def _each_once(records: Iterable[Found]) -> Iterator[Found]:
             yield found
 
 
-def _event(lookup: Lookup, asked: str) -> Roots:
-    """Any record by event_id: small topics first, the newest records of all topics before older ones."""
-    names = sorted(
-        (each for each in CATALOGUE if each.audited and each.schema),
+def _by_event_id(lookup: Lookup, asked: str) -> Roots | None:
+    """Any record by event_id: small topics first, the newest records of all topics before older ones. None
+    where no event_id begins so."""
+    topics = sorted(
+        (each for each in CATALOGUE.audited if each.schema),
         key=lambda each: each.spread is Spread.SYMBOL,  # these hold most records
     )
-    parts = [part for each in names for part in _parts(lookup, each.name)]
+    parts = [part for each in topics for part in _parts(lookup, each.name)]
     newest = max(_newest(lookup, part) for part in parts)
     looked_until = {part: lookup.ends(part)[1] for part in parts}
     for tier in _TIERS:
@@ -137,13 +165,7 @@ def _event(lookup: Lookup, asked: str) -> Roots:
             raise _ambiguous(asked, sorted(matches.items()))
         for event_id, found in matches.items():
             return Roots(found.topic, event_id, (found,))
-    if len(asked) == LEAST and (orders := [f for f in _all(lookup, "orders", asked) if _is_broker(f, asked)]):
-        return _order(lookup, str(orders[0].body["broker_order_id"]), "broker_order_id")
-    raise _unknown(lookup, asked)
-
-
-def _is_broker(found: Found, asked: str) -> bool:
-    return str(found.body["broker_order_id"] or "").startswith(asked)
+    return None
 
 
 def _newest(lookup: Lookup, part: Part) -> int:
@@ -167,16 +189,3 @@ def _ambiguous(asked: str, matches: Sequence[tuple[str, Found]]) -> NoSuchRecord
     return NoSuchRecord(
         f"{len(matches)} records begin like this", value=asked, remedy=f"name one: {listed}{more}"
     )
-
-
-def _unknown(lookup: Lookup, asked: str) -> NoSuchRecord:
-    """Nothing has this id: name the nearest that something has."""
-    known: set[str] = set()
-    for name in _NAMED:
-        for found in (found for part in _parts(lookup, name) for found in _last(lookup, part)):
-            known.update((found.event_id, found.body.get("client_order_id") or found.event_id))
-            if name in ("proposals", "signals"):
-                known.add(str(found.body["signal_id"]) if name == "signals" else _proposal_id(found))
-    near = difflib.get_close_matches(asked, sorted(known), n=1, cutoff=0.0)
-    remedy = f"the nearest is {near[0]}" if near else "no order, proposal or signal has been recorded"
-    return NoSuchRecord("no recorded event has this id", value=asked, remedy=remedy)

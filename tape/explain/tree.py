@@ -11,6 +11,7 @@ from typing import Any
 from tapedeck.streams import identity
 from tapedeck.streams.merge import Part
 from tapedeck.streams.topology import Topology
+from tapedeck.tape.explain.describe import told
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.topics.catalogue import CATALOGUE, topic
 
@@ -18,8 +19,6 @@ FEW = 8
 """Up to so many inputs of one record are all shown."""
 ALL_DEPTH = 10
 """How deep ``--all`` goes: a list names the list before it, and so back to the first."""
-SAID_BY = {"signals": "decisions"}
-"""Topics whose records another one explains: the same step wrote it, from the same inputs."""
 _SUFFIX = "_event_id"
 
 
@@ -75,7 +74,7 @@ def candidates(topology: Topology, name: str) -> tuple[str, ...]:
     spec = topology.writer(name)
     if spec is not None:
         return (*spec.inputs, *spec.outputs)
-    return tuple(each.name for each in CATALOGUE if each.audited and each.schema)
+    return tuple(each.name for each in CATALOGUE.audited if each.schema)
 
 
 def parts_of(lookup: Lookup, name: str, body: dict[str, Any]) -> list[Part]:
@@ -154,9 +153,10 @@ class Walker:
 
     def _beside(self, found: Found) -> Found | None:
         """The record that says why ``found`` is there, made by the same step from the same inputs."""
-        name = SAID_BY.get(found.topic)
-        if name is None:
+        words = told(self._topology, found.topic)
+        if words is None or not words.because:
             return None
+        name = words.because
         natural, inputs = topic(name).natural_key, found.body["inputs"]
         wanted = identity.event_id(
             name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tapedeck.tape.explain.describe import new_york
+from tapedeck.streams.telling import new_york
 from tapedeck.tape.whatif.diff import Diff, Difference, Part, Standing
 from tapedeck.tape.whatif.outcomes import Kind, Outcome
 

@@ -11,7 +11,7 @@ from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
-from tapedeck.tape.explain.describe import headline
+from tapedeck.streams.stages.account.told import order as told_of_order
 from tapedeck.tape.why.outcome import Ending, Outcome, named
 from tapedeck.tape.why.words import Missing
 
@@ -63,7 +63,7 @@ def _of_order(t: int, order_id: str, book: AccountBook, ended: Ending) -> Outcom
     if order_id not in book.taken_by_broker:
         reason = OrderReason(last["reason"]) if last["reason"] else state
         return order(stage="orders", reason=reason, detail=last["detail"] or "")
-    detail = headline("orders", last)
+    detail = told_of_order(last)
     if book.executed_qty.get(order_id):
         return order(stage="executions", reason=Missing.TRADED, detail=detail)
     reason_of_none = state if state in TERMINAL else Missing.NO_EXECUTION

@@ -11,8 +11,8 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.misses import Miss
 from tapedeck.streams.sessions import Calendar, Session, iso_date, xnys
+from tapedeck.streams.telling import clock
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.explain.describe import clock
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.why.outcome import STAGES, Outcome
 from tapedeck.tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol

@@ -13,8 +13,9 @@ from tapedeck.streams.stages.features.reasons import FeatureReason
 from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.rule import Action
 from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
+from tapedeck.streams.telling import clock, new_york
 from tapedeck.streams.topology import Topology, definition_of
-from tapedeck.tape.explain.describe import clock, headline, new_york
+from tapedeck.tape.explain.describe import headline
 from tapedeck.tape.why.accounts import of_signal
 from tapedeck.tape.why.outcome import STAGES, Ending, Outcome, named
 from tapedeck.tape.why.reading import SymbolTape
@@ -156,7 +157,7 @@ class Tracer:
         for stage, held in (("bars", self._bars), ("features", self._features)):
             if t not in held:
                 return
-            yield Passed(stage=stage, text=headline(stage, held[t]))
+            yield Passed(stage=stage, text=headline(self._topology, stage, held[t]))
         decision = self._decisions.get(t)
         if decision is None:
             return
@@ -164,11 +165,13 @@ class Tracer:
         score, membership = at.beside["scores"], at.beside["memberships"]
         if score is not None:
             when = clock(score["evaluation"])
-            yield Passed(stage="scores", text=f"{headline('scores', score)} at {when}")
+            yield Passed(stage="scores", text=f"{headline(self._topology, 'scores', score)} at {when}")
         if membership is not None:
             when = clock(membership["evaluation"])
-            yield Passed(stage="watchlist", text=f"{headline('memberships', membership)} at {when}")
-        yield Passed(stage="decisions", text=headline("decisions", decision))
+            yield Passed(
+                stage="watchlist", text=f"{headline(self._topology, 'memberships', membership)} at {when}"
+            )
+        yield Passed(stage="decisions", text=headline(self._topology, "decisions", decision))
 
 
 def _stage_of(name: str) -> str:

@@ -16,6 +16,7 @@ from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.stage import AccountStage
 from tapedeck.streams.stages.account.state import STATE_VERSION, AccountDrop
+from tapedeck.streams.stages.account.told import TOLD
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -30,6 +31,7 @@ DEFINITION = Definition(
     state_version=STATE_VERSION,
     groups=("contract", "gate", "regime", "sizing", "order", "accounts"),
     again=AGAIN,
+    told=TOLD,
     funnel=FUNNEL,
     misses=MISSES,
     reasons=(

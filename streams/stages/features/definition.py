@@ -12,6 +12,7 @@ from tapedeck.streams.stages.features.funnel import FUNNEL
 from tapedeck.streams.stages.features.naming import window_difference
 from tapedeck.streams.stages.features.reasons import WORDS, FeatureReason
 from tapedeck.streams.stages.features.stage import FeaturesStage
+from tapedeck.streams.stages.features.told import TOLD
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -30,6 +31,7 @@ DEFINITION = Definition(
     difference=window_difference,
     groups=("bars", "feature"),
     again=AGAIN,
+    told=TOLD,
     funnel=FUNNEL,
     reasons=(Reasons(FeatureReason, WORDS, "heartbeats; BAD_BAR in dead_letters"),),
     columnar=Columnar(_fold, ("bars",)),

@@ -1,9 +1,11 @@
 """What a feature's window held: which bars, and in which revision."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.features import layout as L
+from tapedeck.streams.telling import new_york
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,18 @@ class Window:
     bars: int
     listed: int
     revised: dict[int, int]
+
+    def text(self) -> str:
+        """In one line."""
+        revised = ", ".join(f"{new_york(t)} revision {each}" for t, each in sorted(self.revised.items()))
+        return (
+            f"window  {self.bars} bars from {new_york(self.first_t)} to {new_york(self.last_t)} New York, "
+            f"of {self.listed} in two sessions; {f'revised: {revised}' if revised else 'none revised'}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
 
 
 def window_of(state: bytes, t: int, config: Config) -> Window:

@@ -10,6 +10,7 @@ from tapedeck.streams.stages.scores.bulk import ScoresFold
 from tapedeck.streams.stages.scores.funnel import FUNNEL
 from tapedeck.streams.stages.scores.reasons import WORDS, ScoreReason
 from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage
+from tapedeck.streams.stages.scores.told import TOLD
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -27,6 +28,7 @@ DEFINITION = Definition(
     state_version=STATE_VERSION,
     groups=("watchlist", "bars"),
     again=AGAIN,
+    told=TOLD,
     funnel=FUNNEL,
     reasons=(Reasons(ScoreReason, WORDS, "heartbeats"),),
     columnar=Columnar(_fold, ("features",)),

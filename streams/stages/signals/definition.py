@@ -12,6 +12,7 @@ from tapedeck.streams.stages.signals.funnel import FUNNEL
 from tapedeck.streams.stages.signals.misses import MISSES
 from tapedeck.streams.stages.signals.reasons import DROP_WORDS, WORDS, SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.stage import SignalsStage
+from tapedeck.streams.stages.signals.told import TOLD
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -29,6 +30,7 @@ DEFINITION = Definition(
     state_version=STATE_VERSION,
     groups=("signal", "gap_fade", "bars"),
     again=AGAIN,
+    told=TOLD,
     funnel=FUNNEL,
     misses=MISSES,
     reasons=(

@@ -9,6 +9,7 @@ from tapedeck.streams.stages.watchlist.funnel import FUNNEL
 from tapedeck.streams.stages.watchlist.misses import MISSES
 from tapedeck.streams.stages.watchlist.reasons import DROP_WORDS, WORDS, WatchlistDrop, WatchlistReason
 from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStage
+from tapedeck.streams.stages.watchlist.told import TOLD
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -21,6 +22,7 @@ DEFINITION = Definition(
     state_version=STATE_VERSION,
     groups=("watchlist",),
     again=AGAIN,
+    told=TOLD,
     funnel=FUNNEL,
     misses=MISSES,
     reasons=(

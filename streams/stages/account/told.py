@@ -1,0 +1,101 @@
+"""What an account was told, decided and did, in words."""
+
+import re
+from typing import Any
+
+from tapedeck.streams.misses import number
+from tapedeck.streams.telling import Body, Named, Telling, Told, pairs, short
+
+_UNTOLD = ("_id", "_t", "_at", "_time")
+"""How fields end that say nothing to a person."""
+
+
+def order(body: Body) -> str:
+    """An order's state, and what is filled of it."""
+    why = f" ({', '.join(filter(None, (body['reason'], body['detail'])))})" if body["reason"] else ""
+    price = f" at {number(body['filled_avg_price'])}" if body["filled_avg_price"] is not None else ""
+    return (
+        f"{body['state']}{why}: {body['side']} {number(body['qty'])} {body['instrument']} "
+        f"limit {number(body['limit_price'])}, filled {number(body['filled_qty'])}{price}"
+    )
+
+
+def _proposal(body: Body) -> str:
+    return (
+        f"{body['account_id']}: {body['verdict']} ({body['primary_reason']}) {body['action']} "
+        f"{body['symbol']} as {body['strategy']}, to {body['purpose']}"
+    )
+
+
+def _proposal_details(body: Body) -> list[str]:
+    what = body["instrument"] or "no instrument"
+    size = (
+        f"size  {body['sizing_reason']}: {number(body['quantity'])} x {what} (x{body['multiplier']}), limit "
+        f"{number(body['limit_price'])}, worst {number(body['worst_price'])}, equity {number(body['equity'])}"
+    )
+    return [size, *(_gate(gate) for gate in body["gates"])]
+
+
+def _gate(gate: Body) -> str:
+    mark = "pass" if gate["passed"] else "FAIL"
+    mark = mark if gate["applies"] else "n/a "
+    text = f"gate  {mark}  {gate['gate']:<22}"
+    if not gate["applies"]:
+        return text.rstrip()
+    seen = gate["observed"] or ("none" if gate["passed"] else "unknown")
+    unit = f" {gate['unit']}" if gate["unit"] and gate["observed"] is not None else ""
+    limit = "" if gate["threshold"] is None else f" (limit {gate['threshold']})"
+    reason = "" if gate["passed"] else f"  {gate['reason']}"
+    return f"{text}{seen}{unit}{limit}{reason}"
+
+
+def _inbox(body: Body) -> str:
+    kind, content = body["payload"]
+    if kind.endswith("InboxSignal"):
+        return f"signal: {content['symbol']} {content['action']}, confidence {number(content['confidence'])}"
+    name = kind.rpartition(".")[2].removeprefix("Inbox").lower()
+    told = {each: _plain(value) for each, value in content.items() if not each.endswith(_UNTOLD)}
+    return short(f"{name}: {pairs(told)}" if told else name)
+
+
+def _plain(content: Any) -> Any:
+    return content if isinstance(content, str | bool | list | dict) or content is None else number(content)
+
+
+def _execution(body: Body) -> str:
+    return (
+        f"{body['side']} {number(body['qty'])} {body['instrument']} at {number(body['price'])}, "
+        f"fee {number(body['fee'])} ({body['source']})"
+    )
+
+
+def _proposal_id(body: Body) -> str:
+    return f"{body['account_id']}|{body['signal_id']}"
+
+
+def _client_order_id(body: Body) -> str:
+    return str(body["client_order_id"])
+
+
+def _broker_order_id(body: Body) -> str:
+    return body["broker_order_id"] or ""
+
+
+_ORDER = Named(
+    "order", re.compile(r"td\d+-[^|]*"), "a client order id (td1-...)", _client_order_id,
+    whole="client_order_id", beside=("executions",),
+)  # fmt: skip
+_AT_BROKER = _ORDER._replace(
+    form=re.compile(r"[0-9a-f]{8}-[0-9a-f-]*"), example="a broker order id", name=_broker_order_id, bare=True
+)
+_PROPOSAL = Named(
+    "proposal", re.compile(r".*\|.*", re.DOTALL), "ACCOUNT|SIGNAL_ID", _proposal_id,
+    needle=lambda asked: asked.split("|")[1],
+)  # fmt: skip
+
+TOLD: Telling = {
+    "account_inbox": Told(_inbox),
+    "orders": Told(order, names=(_ORDER, _AT_BROKER)),
+    "proposals": Told(_proposal, _proposal_details, names=(_PROPOSAL,)),
+    "executions": Told(_execution),
+}
