@@ -10,18 +10,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from tapedeck.streams.again import Again
+from tapedeck.streams.compared import Decides
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
 from tapedeck.streams.funnel import Funnel
-from tapedeck.streams.misses import Misses
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.telling import Telling
+from tapedeck.streams.trail import Trail
 
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import Job, Result
 
 Make = Callable[[Config, Calendar, str | None], Stage]
 """Makes the stage under a configuration; the account's id where it has one task per account."""
+
+
+NOWHERE = ""
+"""Where reasons are stored that no record states."""
 
 
 class Reasons(NamedTuple):
@@ -46,7 +51,8 @@ class Definition:
 
     ``state_version`` is the format of its state; ``difference`` names where two bodies of one length differ,
     for a state that is not JSON. ``groups``: the groups of the configuration that it reads. ``told``: its
-    outputs in words, and the sources that it reads. Without ``columnar`` the rebuild driver runs ``step``.
+    outputs in words, and the sources that it reads. ``trail``: where minutes end in it. ``decides``: what a
+    what-if compares, of the stage that decides. Without ``columnar`` the rebuild driver runs ``step``.
     """
 
     make: Make
@@ -58,5 +64,6 @@ class Definition:
     again: Again | None = None
     told: Telling = field(default_factory=dict)
     funnel: Funnel | None = None
-    misses: Misses | None = None
+    trail: Trail | None = None
+    decides: Decides | None = None
     columnar: Columnar | None = None

@@ -3,11 +3,9 @@
 Values come from the recorded bodies and thresholds from the configuration; nothing is decided here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from tapedeck.streams.config.document import Config
 
 Body = dict[str, Any]
 
@@ -63,11 +61,3 @@ class Judged(NamedTuple):
 
     record: Body
     beside: Mapping[str, Body | None]
-
-
-class Misses(NamedTuple):
-    """``miss``: how far the input was from passing the check that gave a reason; None where that is no
-    distance. ``detail``: what a reason without a distance is about."""
-
-    miss: Callable[[str, Judged, Config], Miss | None]
-    detail: Callable[[str, Judged, Config], str] | None = None

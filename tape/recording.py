@@ -124,14 +124,9 @@ class Recording:
         return self._source.offset_at(part, time_us)
 
 
-def facts() -> tuple[str, ...]:
-    """Every topic whose records the audit store keeps."""
-    return tuple(each.name for each in CATALOGUE if each.audited)
-
-
 def everything(topology: Topology) -> tuple[str, ...]:
     """The topics of facts and the changelogs."""
-    return (*facts(), *topology.changelogs)
+    return (*(each.name for each in CATALOGUE.audited), *topology.changelogs)
 
 
 def bounds_now(topology: Topology, cluster: Cluster) -> Bounds:
@@ -147,7 +142,7 @@ def read_recording(topology: Topology, cluster: Cluster, bounds: Bounds | None =
 
 def of_messages(topology: Topology, layout: Layout, chunks: Iterable[Iterable[Message]]) -> Recording:
     """A recording of ``chunks``, each partition's messages in log order."""
-    topics = {name: TopicRecords(name) for name in facts()}
+    topics = {each.name: TopicRecords(each.name) for each in CATALOGUE.audited}
     changelogs = {spec.changelog: Changelog(single=spec.scale == "single") for spec in topology}
     for chunk in chunks:
         for message in chunk:
@@ -172,7 +167,7 @@ def _refused(message: Message) -> Refused:
     headers = {key: (content or b"").decode("utf-8", "replace") for key, content in message.headers}
     name = headers.get(dead_letters.SOURCE_TOPIC, "")
     body = None
-    schema = topic(name).schema if name in facts() else None
+    schema = topic(name).schema if name in CATALOGUE and topic(name).audited else None
     if schema is not None:
         try:
             body = decode(schema, message.value)

@@ -38,6 +38,11 @@ class Topic:
     owner: str
     doc: str
 
+    @property
+    def of_symbol(self) -> bool:
+        """Whether each record is of one symbol, whose name is its key."""
+        return self.key == ("symbol",)
+
     def record_key(self, body: dict[str, Any]) -> bytes:
         """The record key: the key fields joined by ``|``; a constant topic uses its own name."""
         return "|".join(str(body[field]) for field in self.key).encode() if self.key else self.name.encode()

@@ -24,12 +24,11 @@ from tapedeck.topics.catalogue import CATALOGUE, Layout
 def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> dict[str, Rights]:
     """Every kind of process and what it does: one principal each, a dispatcher for each of ``accounts``."""
     everything = tuple(topic.name for topic in CATALOGUE)
-    audited = tuple(topic.name for topic in CATALOGUE if topic.audited)
     return {
         INGEST: ingest(topology),
         **{spec.name: worker(spec, layout) for spec in topology.market},
         **{f"dispatch-{account}": dispatcher(topology, account, layout) for account in accounts},
-        SINK: copying(audited),
+        SINK: copying(tuple(topic.name for topic in CATALOGUE.audited)),
         OPERATOR: Rights(reads=everything, writes=("controls",), on_groups=(DESCRIBE,)),
         ADMIN: Rights(
             reads=everything, writes=everything, on_topics=(CREATE, DELETE), on_groups=(READ, DELETE)

@@ -10,8 +10,8 @@ from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.reading import read_events, topic_ids
-from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.errors import DeadLetter
+from tapedeck.topics.catalogue import CATALOGUE
 
 
 class Distinct(NamedTuple):
@@ -74,4 +74,4 @@ def distinct_events(cluster: Cluster, topics: Sequence[str] | None = None) -> di
 
 
 def _all(topics: Sequence[str] | None) -> Sequence[str]:
-    return [topic.name for topic in audited()] if topics is None else topics
+    return [topic.name for topic in CATALOGUE.audited] if topics is None else topics

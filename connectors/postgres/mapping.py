@@ -16,12 +16,12 @@ from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS, table_name
-from tapedeck.connectors.postgres.tables import audited, table_of
+from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import event_id
-from tapedeck.topics.catalogue import topic
+from tapedeck.topics.catalogue import CATALOGUE, topic
 
 Row = tuple[Any, ...]
 Builder = Callable[[Message], Row]
@@ -204,7 +204,7 @@ _BUILDERS: dict[str, Callable[[str], Builder]] = {
 
 def maps(names: Sequence[str]) -> dict[str, TopicMap]:
     """A TopicMap per topic. Raises Fatal for a topic that is not audited."""
-    known = [each.name for each in audited()]
+    known = [each.name for each in CATALOGUE.audited]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise Fatal(

@@ -9,9 +9,9 @@ from tapedeck.connectors.kafka.identity import UNKNOWN_ID
 from tapedeck.connectors.postgres.database import connect
 from tapedeck.connectors.postgres.reading import bounds, check_topics, open_consumer, topic_ids
 from tapedeck.connectors.postgres.store import Connection
-from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.merge import Part
+from tapedeck.topics.catalogue import CATALOGUE
 
 DEFAULT_GROUP = "sink"
 _WAIT_S = 0.2
@@ -121,7 +121,7 @@ def lag(
 
     Raises Retry where one of the two does not answer, CatalogueMismatch for missing topics.
     """
-    names = list(topics) if topics is not None else [topic.name for topic in audited()]
+    names = list(topics) if topics is not None else [topic.name for topic in CATALOGUE.audited]
     consumer = open_consumer(cluster, "lag")
     try:
         cluster_id = check_topics(consumer, cluster.layout, names)

@@ -44,14 +44,13 @@ from tapedeck.connectors.postgres.reading import (
 )
 from tapedeck.connectors.postgres.resuming import claim, made_anew, resume
 from tapedeck.connectors.postgres.store import Bad, Store, Written
-from tapedeck.connectors.postgres.tables import audited
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Origin, Wire
-from tapedeck.topics.catalogue import Layout, topic
+from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
 
 BATCH_RECORDS = 5_000
 BATCH_S = 0.2
@@ -97,7 +96,7 @@ class SinkSettings:
     cluster: Cluster
     url: str = field(repr=False)
     group: str = DEFAULT_GROUP
-    topics: tuple[str, ...] = field(default_factory=lambda: tuple(topic.name for topic in audited()))
+    topics: tuple[str, ...] = field(default_factory=lambda: tuple(topic.name for topic in CATALOGUE.audited))
 
     @property
     def layout(self) -> Layout:

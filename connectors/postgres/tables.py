@@ -41,14 +41,9 @@ _KINDS: dict[str, TypeEngine[Any]] = {
 _GRANT = "GRANT SELECT, INSERT ON {} TO tape_sink"
 
 
-def audited() -> tuple[Topic, ...]:
-    """The topics that the sink copies, in the catalogue's order."""
-    return tuple(topic for topic in CATALOGUE if topic.audited)
-
-
 def declared() -> tuple[Topic, ...]:
-    """Those of them whose tables no migration makes."""
-    return tuple(topic for topic in audited() if table_name(topic.name) not in Base.metadata.tables)
+    """The audited topics whose tables no migration makes."""
+    return tuple(topic for topic in CATALOGUE.audited if table_name(topic.name) not in Base.metadata.tables)
 
 
 def table_of(topic: Topic) -> Table:

@@ -15,9 +15,9 @@ from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP
 from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
-from tapedeck.connectors.postgres.tables import audited
 from tapedeck.tape.cli.pipeline import found, told
 from tapedeck.tape.local.where import DATABASE
+from tapedeck.topics.catalogue import CATALOGUE
 
 
 def sink(
@@ -59,7 +59,7 @@ def sink(
         cluster=settings.cluster,
         url=url,
         group=group,
-        topics=tuple(topics or (topic.name for topic in audited())),
+        topics=tuple(topics or (topic.name for topic in CATALOGUE.audited)),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ from tapedeck.streams.stages.account.rules.gate_types import Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
 from tapedeck.streams.stages.account.stage import HANDLERS
 from tapedeck.streams.stages.account.state import AccountState, Asked, Evaluation, pack, unpack
+from tapedeck.streams.stages.account.trail import ORDERS, PROPOSALS
 from tapedeck.streams.stages.account.turn import Turn
 from tapedeck.streams.stages.base import Body
 from tapedeck.tape.whatif.inbox import payload_of
@@ -55,9 +56,9 @@ class Folded:
     def take(self, turn: Turn) -> None:
         """Keep what one record gave."""
         for out in turn.outs:
-            if out.topic == "proposals":
+            if out.topic == PROPOSALS:
                 self.proposals.setdefault(out.body["signal_id"], proposal_of(out.body))
-            elif out.topic == "orders":
+            elif out.topic == ORDERS:
                 self.orders.setdefault(out.body["signal_id"], out.body["client_order_id"])
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.again import run
 from tapedeck.streams.blocks import Source
+from tapedeck.streams.compared import Decides
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
@@ -39,12 +40,13 @@ class Market:
 
     def __init__(self, topology: Topology, source: Source, between: Between, calendar: Calendar) -> None:
         self._topology = topology
-        self._list, self._decider = _writer(topology, "memberships"), _writer(topology, "decisions")
+        self._decider, self.decides = decider_of(topology)
+        self._list = _writer(topology, self.decides.listed)
         self._source, self._between, self._calendar = source, between, calendar
-        self._names, self._lookup = Names(), Lookup(source)
+        self._names, self._lookup = Names(self.decides.once_a_day), Lookup(source)
         self._variants: dict[frozenset[str], Variant] = {}
-        self.recorded = Decisions(self._names, source, calendar)
-        self.recorded_places = Places(source)
+        self.recorded = self._decisions(source)
+        self.recorded_places = self._places(source)
         self.again, self.again_places = self.recorded, self.recorded_places
 
     def run(self) -> None:
@@ -55,8 +57,8 @@ class Market:
             return
         made = Chained(self._source)
         run_stages(stages, self._between.changed, self._calendar, made)
-        self.again = Decisions(self._names, made, self._calendar)
-        self.again_places = Places(made)
+        self.again = self._decisions(made)
+        self.again_places = self._places(made)
 
     def place_alone(self, symbol: str, at: int, units: frozenset[str]) -> MembershipOutcome | None:
         """What the evaluation at ``at`` says of a symbol, on the recorded list before it."""
@@ -87,10 +89,11 @@ class Market:
             return None
         stage, again = variant.stage(self._decider), definition_of(self._decider).again
         assert again is not None
-        laid = Laid(self._decider, key, feature, context, joined=Joined(self._lookup, places))
+        joined = Joined(self.decides, self._lookup, places)
+        laid = Laid(self._decider, self.decides, key, feature, context, joined=joined)
         case = again.case(stage, variant.config, self._calendar, laid.decision, laid)
         outs = () if case is None else run(stage, case).outs
-        return next((outcome_of(out.body) for out in outs if out.topic == "decisions"), None)
+        return next((outcome_of(out.body) for out in outs if out.topic == self.decides.topic), None)
 
     def _variant(self, units: frozenset[str]) -> Variant:
         if units not in self._variants:
@@ -107,22 +110,44 @@ class Market:
         made = Chained(self._source)
         run_stages([spec for spec in touched if self._feeds_list(spec)], config, self._calendar, made)
         run_pinned_list(self._list, config, self._calendar, made, self._lists[0])
-        is_new = any("features" in spec.outputs for spec in touched)
-        features = Features(self._names, made) if is_new else self._features
-        return Variant(config, self._calendar, features, Places(made))
+        is_new = any(self._decider.trigger in spec.outputs for spec in touched)
+        features = self._features_of(made) if is_new else self._features
+        return Variant(config, self._calendar, features, self._places(made))
+
+    def _decisions(self, source: Source) -> Decisions:
+        return Decisions(self.decides, self._names, source, self._calendar)
+
+    def _features_of(self, source: Source) -> Features:
+        return Features(self.decides, self._names, source, self._decider.trigger)
+
+    def _places(self, source: Source) -> Places:
+        return Places(source, self.decides.listed)
 
     def _feeds_list(self, spec: StageSpec) -> bool:
         return spec is not self._list and self._list in self._topology.downstream(spec.outputs)
 
     @cached_property
     def _features(self) -> Features:
-        return Features(self._names, self._source)
+        return self._features_of(self._source)
 
     @cached_property
     def _lists(self) -> tuple[Shelf, Places]:
         """The recorded list before each watermark, and the places that the recorded configuration gives."""
         made = Chained(self._source)
-        return lists_before(self._list, self._between.base, self._calendar, made), Places(made)
+        return lists_before(self._list, self._between.base, self._calendar, made), self._places(made)
+
+
+def decider_of(topology: Topology) -> tuple[StageSpec, Decides]:
+    """The stage whose decisions are compared. Raises Fatal for a topology without one."""
+    for spec in topology.market:
+        decides = definition_of(spec).decides
+        if decides is not None:
+            return spec, decides
+    raise Fatal(
+        "this topology decides nothing that a what-if compares",
+        value=f"stages: {', '.join(topology.names)}",
+        remedy="name a topology with a stage whose definition has decides=",
+    )
 
 
 def _writer(topology: Topology, name: str) -> StageSpec:

@@ -30,13 +30,13 @@ class _Day:
 
 
 class Places:
-    """The memberships of one run."""
+    """The places of one run: what its topic ``name`` holds."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, name: str) -> None:
         names = Names()
         self._kept = ByDay(_PLACE, lambda rows: _Day(names, rows))
         self._days: dict[str, list[int]] = defaultdict(list)
-        for _, columns, _ in pieces_of(source, "memberships"):
+        for _, columns, _ in pieces_of(source, name):
             rows = np.zeros(len(columns.ints["event_time"]), dtype=_PLACE)
             rows["symbol"], rows["reason"] = names.of(columns, "symbol"), names.of(columns, "reason")
             rows["at"], rows["on"] = columns.ints["event_time"], columns.ints["on_watchlist"]

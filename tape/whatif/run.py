@@ -10,21 +10,20 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Calendar, xnys
+from tapedeck.streams.stages.account.trail import PROPOSALS
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.whatif.account_diff import AccountDiff
 from tapedeck.tape.whatif.accounts import Proposal, proposal_of
 from tapedeck.tape.whatif.chained import Still
 from tapedeck.tape.whatif.changes import ABSENT, Between, Change
 from tapedeck.tape.whatif.diff import Diff, Difference, Part, Unpriced
-from tapedeck.tape.whatif.inbox import INBOX, Inbox, records_of
-from tapedeck.tape.whatif.market import Market
+from tapedeck.tape.whatif.inbox import Inbox, records_of
+from tapedeck.tape.whatif.market import Market, decider_of
 from tapedeck.tape.whatif.market_diff import MarketDiff
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
 from tapedeck.tape.whatif.quotes import stock_quotes
 from tapedeck.tape.whatif.tables import Decisions
 
-_INPUTS = ("bars", "universe", INBOX)
-_TRIMMED = ("bars", "universe", "decisions")
 _WINDOWS = ("strike_range", "day_dte", "swing_dte", "day_otm")
 
 
@@ -53,8 +52,9 @@ class _Run:
     def __init__(
         self, topology: Topology, source: Source, base: Config, changed: Config, calendar: Calendar
     ) -> None:
-        self._topology = topology
-        self._source, self._calendar = Still(source, _INPUTS), calendar
+        self._topology, self._decided = topology, decider_of(topology)[1].topic
+        first = (*topology.sources, *topology.account.inputs)
+        self._source, self._calendar = Still(source, first), calendar
         self._between = Between(base, changed)
         self._before: list[str] = []
 
@@ -104,7 +104,7 @@ class _Run:
         return [self._between.base.account(account).account_id]
 
     def _proposals(self, account: str) -> list[Proposal]:
-        return [proposal_of(body) for body in records_of(self._source, "proposals", account)]
+        return [proposal_of(body) for body in records_of(self._source, PROPOSALS, account)]
 
     def _window(self, recorded: Decisions, since: int | None, until: int | None) -> tuple[int, int]:
         if since is not None and until is not None and since >= until:
@@ -121,7 +121,7 @@ class _Run:
         if start > last or end <= first:
             asked = f"{iso_time(start)} to {iso_time(until or end)}"
             raise Fatal("nothing is kept of the window", value=asked, remedy=kept)
-        if start < first and self._trimmed("decisions"):
+        if start < first and self._trimmed(self._decided):
             raise Fatal("the window begins before what is kept", value=iso_time(start), remedy=kept)
         return start, end
 
@@ -189,7 +189,7 @@ class _Run:
                 f"Before the window it was decided under {', '.join(self._before)}: the state that it begins "
                 "with differs by that, too."
             )
-        trimmed = [name for name in _TRIMMED if self._trimmed(name)]
+        trimmed = [name for name in (*self._topology.sources, self._decided) if self._trimmed(name)]
         if trimmed:
             yield f"The beginning of {', '.join(trimmed)} is no longer kept: state begins empty there."
 

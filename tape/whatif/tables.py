@@ -11,15 +11,14 @@ from tapedeck.schemas.columns import NULL, Columns, symbols
 from tapedeck.streams.blocks import Ints, Source
 from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
 from tapedeck.streams.bulk.reading import read_columns
+from tapedeck.streams.compared import Decides
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.signals.stage import NUMBERS
 from tapedeck.tape.whatif.outcomes import HOLD, DecisionOutcome
 from tapedeck.tape.whatif.spill import DAY_US, ByDay
+from tapedeck.topics.catalogue import topic
 
-_ACTIONS, _DIRECTIONS = symbols("decisions", "action"), symbols("decisions", "direction")
-_HOLD = _ACTIONS.index(HOLD)
 _FEED = 1 << 32
-_NO_TEXT, _FADE = b"", b"gap_fade"
+_NO_TEXT = b""
 
 
 class Key(NamedTuple):
@@ -33,8 +32,9 @@ class Key(NamedTuple):
 class Names:
     """Texts as numbers, the same in every table of one comparison."""
 
-    def __init__(self) -> None:
-        self.words = Interner([_NO_TEXT, _FADE])
+    def __init__(self, *known: str) -> None:
+        """``known`` have the numbers from 1 on."""
+        self.words = Interner([_NO_TEXT, *(text.encode() for text in known)])
 
     def of(self, columns: Columns, field: str) -> Ints:
         """The number of each row's text; null is 0."""
@@ -158,12 +158,15 @@ _DECISION = np.dtype([
 class Decisions(Table):
     """The decisions of one run. ``first`` and ``last``: event times, NULL where there is none."""
 
-    def __init__(self, names: Names, source: Source, calendar: Calendar) -> None:
+    def __init__(self, decides: Decides, names: Names, source: Source, calendar: Calendar) -> None:
         super().__init__(names, _DECISION)
+        schema, fade = topic(decides.topic).schema or "", names.number(decides.once_a_day)
+        self._actions, self._directions = symbols(schema, "action"), symbols(schema, "direction")
+        self._hold = self._actions.index(HOLD)
         self._calendar, self._digests = calendar, Interner([_NO_TEXT])
-        labels = dict.fromkeys(range(source.layout.partitions("decisions")), NULL)
+        labels = dict.fromkeys(range(source.layout.partitions(decides.topic)), NULL)
         count = 0
-        for partition, columns, label in pieces_of(source, "decisions"):
+        for partition, columns, label in pieces_of(source, decides.topic):
             labels[partition] = max(labels[partition], label)
             rows = self._rows_of(columns)
             rows["row"] = count + np.arange(len(rows))
@@ -174,11 +177,11 @@ class Decisions(Table):
         self.first, self.last = NULL, NULL
         self._last, self._fade = _Signals(), _Signals()
         for rows in map(self.rows, self.days):
-            times, acts = rows["event_time"], rows["codes"][:, 0] != _HOLD
+            times, acts = rows["event_time"], rows["codes"][:, 0] != self._hold
             self.first = int(times.min()) if self.first == NULL else min(self.first, int(times.min()))
             self.last = max(self.last, int(times.max()))
             self._last.add(rows[acts])
-            self._fade.add(rows[acts & (rows["codes"][:, 2] == 1)])
+            self._fade.add(rows[acts & (rows["codes"][:, 2] == fade)])
         self._last.sort()
         self._fade.sort()
 
@@ -201,11 +204,11 @@ class Decisions(Table):
         action, direction, strategy, reason = row["codes"].tolist()
         confidence = float(row["confidence"])
         return DecisionOutcome(
-            _ACTIONS[action],
+            self._actions[action],
             self.names.text(strategy),
             self.names.text(reason) or "",
             None if np.isnan(confidence) else confidence,
-            None if direction == NULL else _DIRECTIONS[direction],
+            None if direction == NULL else self._directions[direction],
         )
 
     def context(self, key: Key) -> Context | None:
@@ -229,7 +232,7 @@ class Decisions(Table):
     def counts(self, since: int, until: int) -> tuple[int, int]:
         """(decisions, those that act) about bars that closed in [since, until)."""
         found = [
-            (len(rows), int((rows["codes"][:, 0] != _HOLD).sum())) for rows in self._inside(since, until)
+            (len(rows), int((rows["codes"][:, 0] != self._hold).sum())) for rows in self._inside(since, until)
         ]
         return sum(n for n, _ in found), sum(n for _, n in found)
 
@@ -262,26 +265,22 @@ class Decisions(Table):
         return None if row is None else int(row["event_time"])
 
 
-_INTS = ("as_of", "ready", "suspect_split", "trend_state")
-_FLOATS = NUMBERS
-_FEATURE = np.dtype([
-    *((name, np.int64) for name in ("series", "t", *_INTS)),
-    *((name, np.float64) for name in _FLOATS),
-])  # fmt: skip
-
-
 class Features(Table):
-    """The first feature vector of each bar: a bar is decided once, on the first revision seen."""
+    """What decisions are made of, the first record of each bar: a bar is decided once, on the first revision
+    seen."""
 
-    def __init__(self, names: Names, source: Source) -> None:
-        super().__init__(names, _FEATURE)
-        for _, columns, _ in pieces_of(source, "features"):
-            rows = np.zeros(len(columns.ints["t"]), dtype=_FEATURE)
+    def __init__(self, decides: Decides, names: Names, source: Source, name: str) -> None:
+        ints = ((each, np.int64) for each in ("series", "t", *decides.ints))
+        dtype = np.dtype([*ints, *((each, np.float64) for each in decides.floats)])
+        super().__init__(names, dtype)
+        self._ints, self._floats = decides.ints, decides.floats
+        for _, columns, _ in pieces_of(source, name):
+            rows = np.zeros(len(columns.ints["t"]), dtype=dtype)
             rows["series"], rows["t"] = names.series(columns), columns.ints["t"]
-            for name in _INTS:
-                rows[name] = columns.ints[name]
-            for name in _FLOATS:
-                rows[name] = columns.floats[name]
+            for field in self._ints:
+                rows[field] = columns.ints[field]
+            for field in self._floats:
+                rows[field] = columns.floats[field]
             self._kept.add(rows["t"], rows)
 
     def row(self, key: Key) -> dict[str, Any] | None:
@@ -289,6 +288,6 @@ class Features(Table):
         row = self.find(key)
         if row is None:
             return None
-        ints, floats = ({name: row[name].item() for name in names} for names in (_INTS, _FLOATS))
+        ints, floats = ({name: row[name].item() for name in names} for names in (self._ints, self._floats))
         known = {name: None if value == NULL else value for name, value in ints.items()}
         return known | {name: None if np.isnan(value) else value for name, value in floats.items()}

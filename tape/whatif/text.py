@@ -44,7 +44,7 @@ def summary(diff: Diff) -> str:
 
 def plural(part: Part) -> str:
     """What is counted of a part."""
-    return {Part.WATCHLIST: "watchlist places", Part.DECISION: "decisions", Part.PROPOSAL: "proposals"}[part]
+    return "watchlist places" if part is Part.WATCHLIST else f"{part.lower()}s"
 
 
 def told(outcome: Outcome | None, part: Part) -> str:

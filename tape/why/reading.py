@@ -2,24 +2,24 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time
+from functools import cached_property
 from typing import Any
 
+from tapedeck.connectors import dead_letters
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.sessions import NEW_YORK, Calendar, Session, iso_date, micros
 from tapedeck.streams.topology import Topology
+from tapedeck.streams.watermarks import Watermark, readable_punctuation
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.recording import Recording, of_messages
-from tapedeck.topics.catalogue import Spread, topic
+from tapedeck.tape.why.way import Way
+from tapedeck.topics.catalogue import Cleanup, Spread, topic
 
-PIPELINE = ("bars", "features", "scores", "watchlist", "memberships", "decisions")
-"""The topics whose watermarks say how far each stage is, in the order in which they wait for each other."""
-_SYMBOL_TOPICS = ("bars", "bars.late", "features", "memberships", "decisions", "signals", "revision_audit")
-_ACCOUNT_TOPICS = ("account_inbox", "proposals", "orders", "executions", "positions")
 _AFTER_US = 60 * MINUTE_US
 """What an account still does after a session's end."""
 
@@ -30,11 +30,13 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class SymbolTape:
-    """One symbol's session. ``labels``: the last watermark of each topic of the pipeline, None without one.
+    """One symbol's session. ``labels``: the last watermark of each topic that a decision waits for, None
+    without one.
 
     ``universe`` is the newest one; ``recording`` holds the symbol's and the accounts' records.
     """
 
+    way: Way
     symbol: str
     session: Session
     recording: Recording
@@ -44,18 +46,33 @@ class SymbolTape:
     @property
     def minutes(self) -> range:
         """The left edges of the session's minutes that the tape has ended."""
-        label = self.labels["bars"]
+        label = self.labels[self.way.head]
         end = self.session.close if label is None else min(self.session.close, label + MINUTE_US)
         return range(self.session.open, max(end, self.session.open), MINUTE_US)
 
-    def behind(self, t: int) -> str | None:
-        """The first topic that has not ended what the minute of the bar at ``t`` needs; None without one."""
-        for name in PIPELINE:
-            joined = name in ("scores", "watchlist", "memberships")  # read up to the minute before
-            label = self.labels[name]
-            if label is None or label < t - joined * MINUTE_US:
-                return name
+    def behind(self, t: int, name: str) -> str | None:
+        """The first topic that has not ended what the record of ``name`` needs about the bar at ``t``; None
+        without one. What was declared absent is not waited for."""
+        waits, absent = self.way.waits(name), self._absent.get(t - MINUTE_US, ())
+        for each in self.way.waited:
+            joined = [how.joined for how in waits.get(each, ()) if how.unless.isdisjoint(absent)]
+            needed = t - all(joined) * MINUTE_US  # a join is read up to the minute before
+            label = self.labels[each]
+            if joined and (label is None or label < needed):
+                return each
         return None
+
+    @cached_property
+    def _absent(self) -> dict[int, tuple[str, ...]]:
+        """The inputs that are declared absent behind each watermark."""
+        found: dict[int, tuple[str, ...]] = {}
+        label: int | None = None
+        for each in map(readable_punctuation, self.recording[self.way.head].messages):
+            if isinstance(each, Watermark):
+                label = each.label
+            elif each is not None and each.label == label:
+                found.setdefault(label, each.absent)
+        return found
 
 
 def newest_session(lookup: Lookup, calendar: Calendar) -> Session:
@@ -100,37 +117,45 @@ def read_symbol(
     topology: Topology, lookup: Lookup, symbol: str, session: Session, *, config: Config, calendar: Calendar
 ) -> SymbolTape:
     """The records of ``symbol`` and the session, and of every configured account."""
+    way, layout, until = Way(topology), lookup.layout, session.close + _AFTER_US
     before = calendar.previous(session.date)
     since = before.open if before else session.open
     messages: list[Message] = []
-    for name in _SYMBOL_TOPICS:
-        part = (name, lookup.layout.partition(name, {"symbol": symbol}))
-        start = since if name in ("memberships", "signals") else session.open
-        messages += lookup.between(part, start, session.close + _AFTER_US, symbol.encode())
-    messages += lookup.between(("scores", 0), since, session.close + _AFTER_US, symbol.encode())
-    messages += lookup.between(("watchlist", 0), since, session.close + _AFTER_US)
-    messages += lookup.messages(("universe", 0), *lookup.ends(("universe", 0)))
-    messages += _of_accounts(lookup, session, config)
-    home = lookup.layout.partition("bars", {"symbol": symbol})
-    dead = ("dead_letters", home % lookup.layout.partitions("dead_letters"))
-    messages += lookup.between(dead, session.open, session.close + _AFTER_US)
-    recording = of_messages(topology, lookup.layout, [messages])
+    for name in dict.fromkeys(name for spec in topology.market for name in (*spec.inputs, *spec.outputs)):
+        if topic(name).of_symbol:
+            part = (name, layout.partition(name, {"symbol": symbol}))
+            start = session.open if name in way.spine else since
+            messages += lookup.between(part, start, until, symbol.encode())
+        elif topic(name).spread is Spread.ONE and topology.writer(name) is not None:
+            messages += lookup.between((name, 0), since, until)
+        elif topic(name).spread is Spread.ONE:
+            messages += _of_source(lookup, name, since, until)
+    messages += _of_accounts(topology, lookup, session, config)
+    home = layout.partition(way.head, {"symbol": symbol}) % layout.partitions(dead_letters.TOPIC)
+    messages += lookup.between((dead_letters.TOPIC, home), session.open, until)
+    recording = of_messages(topology, layout, [messages])
     universe = max(recording.bodies("universe"), key=lambda body: body["version"], default=None)
-    labels = {name: lookup.last_label((name, _home(lookup, name, symbol))) for name in PIPELINE}
-    return SymbolTape(symbol, session, recording, labels, universe)
+    parts = {name: (name, layout.partition(name, {"symbol": symbol})) for name in way.waited}
+    labels = {name: lookup.last_label(part) for name, part in parts.items()}
+    return SymbolTape(way, symbol, session, recording, labels, universe)
 
 
-def _home(lookup: Lookup, name: str, symbol: str) -> int:
-    spread = topic(name).spread
-    return lookup.layout.partition(name, {"symbol": symbol}) if spread is Spread.SYMBOL else 0
+def _of_source(lookup: Lookup, name: str, since: int, until: int) -> Iterator[Message]:
+    """A source of no symbol: of what stands until it is replaced everything, however old it is."""
+    if topic(name).cleanup is Cleanup.COMPACT:
+        return lookup.messages((name, 0), *lookup.ends((name, 0)))
+    return lookup.between((name, 0), since, until)
 
 
-def _of_accounts(lookup: Lookup, session: Session, config: Config) -> list[Message]:
+def _of_accounts(topology: Topology, lookup: Lookup, session: Session, config: Config) -> list[Message]:
+    """What the accounts were told, decided and did: the topics of their stage that are cut by account."""
     found: list[Message] = []
-    for name in _ACCOUNT_TOPICS:
-        homes = {lookup.layout.partition(name, {"account_id": each.account_id}) for each in config.accounts}
-        for partition in sorted(homes):
-            found += lookup.between((name, partition), session.open, session.close + _AFTER_US)
+    for name in (name for spec in topology.accounts for name in (*spec.inputs, *spec.outputs)):
+        by = topic(name).part
+        if topic(name).spread is Spread.ACCOUNT and by is not None:
+            homes = {lookup.layout.partition(name, {by: each.account_id}) for each in config.accounts}
+            for partition in sorted(homes):
+                found += lookup.between((name, partition), session.open, session.close + _AFTER_US)
     return found
 
 

@@ -14,7 +14,7 @@ from tapedeck.streams.sessions import Calendar, Session, iso_date, xnys
 from tapedeck.streams.telling import clock
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.lookup import Lookup
-from tapedeck.tape.why.outcome import STAGES, Outcome
+from tapedeck.tape.why.outcome import Outcome
 from tapedeck.tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol
 from tapedeck.tape.why.trace import Passed, Tracer
 
@@ -115,7 +115,7 @@ def why_from(
     lookup = Lookup(source)
     session = newest_session(lookup, calendar) if at is None else session_of(at, calendar)
     tape = read_symbol(topology, lookup, symbol.upper(), session, config=config, calendar=calendar)
-    tracer = Tracer(topology, tape, config, calendar)
+    tracer = Tracer(tape, config, calendar)
     notes = tuple(
         each for each in (outside_universe(tape), _unfinished(tape), _other_config(tape, config)) if each
     )
@@ -129,7 +129,7 @@ def why_from(
         notes=notes,
         minutes=len(minutes),
         signals=signals,
-        groups=_grouped([*dropped, *decided]),
+        groups=_grouped(tape.way.places, [*dropped, *decided]),
         at=None if at is None else minutes[0],
         passed=() if at is None else tuple(tracer.passed(minutes[0])),
         outcomes=() if at is None else (*dropped, *decided),
@@ -148,13 +148,13 @@ def session_of(at: int, calendar: Calendar) -> Session:
     return session
 
 
-def _grouped(outcomes: Sequence[Outcome]) -> tuple[Group, ...]:
+def _grouped(places: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[Group, ...]:
     """By stage in the order of the pipeline, then the most minutes first."""
     found: dict[tuple[str, str, str | None], list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault((outcome.stage, outcome.reason, outcome.account), []).append(outcome)
     groups = [_group_of(each) for each in found.values()]
-    return tuple(sorted(groups, key=lambda g: (g.account or "", STAGES.index(g.stage), -g.minutes, g.reason)))
+    return tuple(sorted(groups, key=lambda g: (g.account or "", places.index(g.stage), -g.minutes, g.reason)))
 
 
 def _group_of(outcomes: Sequence[Outcome]) -> Group:
@@ -174,16 +174,16 @@ def _group_of(outcomes: Sequence[Outcome]) -> Group:
 
 def _unfinished(tape: SymbolTape) -> str:
     """That the session has not been played to its end, so that later minutes are still to come."""
-    label = tape.labels["bars"]
+    label = tape.labels[tape.way.head]
     if label is not None and label + MINUTE_US >= tape.session.close:
         return ""
     upto = "no minute" if label is None else f"minutes up to {clock(label)}"
-    return f"bars has ended {upto} of this session in {tape.symbol}'s partition"
+    return f"{tape.way.head} has ended {upto} of this session in {tape.symbol}'s partition"
 
 
 def _other_config(tape: SymbolTape, config: Config) -> str:
     """That the records were made under another configuration, so that its thresholds are not these."""
-    digests = {body["config_digest"] for body in tape.recording.bodies("decisions")} - {config.digest}
+    digests = {body["config_digest"] for body in tape.recording.bodies(tape.way.spine[-1])} - {config.digest}
     if not digests:
         return ""
     return (

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.funnel import FunnelReason
-from tapedeck.streams.misses import Judged, Miss
+from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.funnel import FunnelReason, refused_by
+from tapedeck.streams.misses import Judged
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.account.funnel import AccountBook
-from tapedeck.streams.stages.features.reasons import FeatureReason
-from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
-from tapedeck.streams.stages.signals.rule import Action
-from tapedeck.streams.stages.watchlist.reasons import WatchlistDrop, WatchlistReason
 from tapedeck.streams.telling import clock, new_york
-from tapedeck.streams.topology import Topology, definition_of
+from tapedeck.streams.topology import definition_of
+from tapedeck.streams.trail import Blames, Ended
 from tapedeck.tape.explain.describe import headline
-from tapedeck.tape.why.accounts import of_signal
-from tapedeck.tape.why.outcome import STAGES, Ending, Outcome, named
+from tapedeck.tape.why.beside import Beside
+from tapedeck.tape.why.outcome import Outcome, outcome_of
 from tapedeck.tape.why.reading import SymbolTape
 from tapedeck.tape.why.words import Missing, Words
 
@@ -35,150 +33,113 @@ class Passed:
 class Tracer:
     """Follows minutes of ``tape`` under ``config``."""
 
-    def __init__(self, topology: Topology, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
-        self._topology, self._ended = topology, Ending(Words(topology))
-        self._tape, self._config = tape, config
-        recording = tape.recording
-        self._bar_reasons = self._dropped(topology, "features", calendar)
-        self._feature_reasons = self._dropped(topology, "decisions", calendar)
-        self._bars = self._by_time("bars", "t")
-        self._features = self._by_time("features", "t")
-        self._decisions = self._by_time("decisions", "bar_t")
-        self._signals = sorted(recording.bodies("signals"), key=lambda body: body["bar_t"])
-        self._memberships = sorted(recording.bodies("memberships"), key=lambda body: body["evaluation"])
-        self._scores = sorted(recording.bodies("scores"), key=lambda body: body["evaluation"])
-        self._books = {each.account_id: AccountBook(recording, each.account_id) for each in config.accounts}
+    def __init__(self, tape: SymbolTape, config: Config, calendar: Calendar) -> None:
+        self._tape, self._config, self._way = tape, config, tape.way
+        self._topology = topology = tape.way.topology
+        self._words = Words(topology)
+        self._found = {name: self._by_time(name) for name in self._way.spine}
+        writers = {name: topology.writer(name) for name in self._way.spine}
+        self._dropped = {name: self._dropped_by(spec, calendar) for name, spec in writers.items() if spec}
+        self._beside = Beside(self._way, tape)
+        self._accounts = [
+            (account.account_id, of(tape.recording, config, account.account_id))
+            for account in config.accounts
+            for spec in topology.accounts
+            if (of := self._way.trail(spec).of_account) is not None
+        ]
 
-    def _dropped(self, topology: Topology, name: str, calendar: Calendar) -> dict[str, str]:
-        """Why a record gave none of topic ``name``, as the stage that writes it tells."""
-        spec = topology.writer(name)
-        counts = None if spec is None else definition_of(spec).funnel
-        told = None if counts is None else counts.dropped
-        return told(self._tape.recording, self._config, calendar) if told else {}
+    def _dropped_by(self, spec: StageSpec, calendar: Calendar) -> dict[str, str]:
+        """Why a record of the trigger gave nothing, as the stage or its dead letters tell."""
+        counts = definition_of(spec).funnel
+        if counts is None or counts.dropped is None:
+            return refused_by(spec.name, spec.trigger, self._tape.recording)
+        return counts.dropped(self._tape.recording, self._config, calendar)
 
-    def _by_time(self, name: str, field: str) -> dict[int, Body]:
+    def _by_time(self, name: str) -> dict[int, Body]:
         """The first record of each minute, the configured feed's where there is one."""
         found: dict[int, Body] = {}
+        field, feed = self._way.time_of(name), self._config.bars.feed
         for body in self._tape.recording.bodies(name):
             known = found.get(body[field])
-            if known is None or known["feed"] != self._config.bars.feed == body["feed"]:
+            if known is None or known.get("feed") != feed == body.get("feed"):
                 found[body[field]] = body
         return found
 
     def outcome(self, t: int) -> Outcome | None:
         """Where the market stages dropped the minute; None where they made a signal."""
-        bar, feature, decision = self._bars.get(t), self._features.get(t), self._decisions.get(t)
-        if bar is None:
-            return self._missing(t, "bars", Missing.NO_BAR)
-        if feature is None:
-            reason = self._bar_reasons.get(bar["event_id"])
-            if reason is not None:
-                return self._ended(t, "features", named(reason, FeatureReason, FunnelReason))
-            return self._missing(t, "features", Missing.NO_FEATURE)
-        if decision is None:
-            reason = self._feature_reasons.get(feature["event_id"])
-            if reason is not None:
-                return self._ended(t, "decisions", named(reason, SignalDrop, FunnelReason))
-            return self._missing(t, "decisions", Missing.NO_DECISION)
-        if decision["action"] != Action.HOLD:
-            return None
-        at = self._judged(decision)
-        held = SignalReason(decision["reason"])
-        if held is SignalReason.NOT_ON_WATCHLIST:
-            return self._unlisted(t, at)
-        miss, detail = self._misses("decisions", held, at)
-        return self._ended(t, "decisions", held, miss=miss, detail=detail)
+        ended = self._ended(t)
+        return None if ended is None else outcome_of(t, ended, self._words)
 
-    def _misses(self, name: str, reason: str, at: Judged) -> tuple[Miss | None, str]:
-        """How far it was from passing, and what else the stage that writes topic ``name`` tells."""
+    def _ended(self, t: int) -> Ended | None:
+        before: Body | None = None
+        for name in self._way.spine:
+            body = self._found[name].get(t)
+            if body is None:
+                return self._missing(t, name, before)
+            before = body
+        return None if before is None else self._judged(before)
+
+    def _missing(self, t: int, name: str, before: Body | None) -> Ended:
+        """A record is not there: it was dropped; a stage that it needs is behind; or there just is none."""
         spec = self._topology.writer(name)
-        tells = None if spec is None else definition_of(spec).misses
-        if tells is None:
-            return None, ""
-        detail = "" if tells.detail is None else tells.detail(reason, at, self._config)
-        return tells.miss(reason, at, self._config), detail
-
-    def _missing(self, t: int, stage: str, reason: Missing) -> Outcome:
-        """Something is not there: its stage, or one before it, is behind; or it is not, and gave nothing."""
-        behind = self._tape.behind(t)
-        if behind is None or STAGES.index(_stage_of(behind)) > STAGES.index(stage):
-            return self._ended(t, stage, reason)
+        if spec is not None and before is not None and before["event_id"] in self._dropped[name]:
+            return Ended(self._way.place(name), self._known(spec, self._dropped[name][before["event_id"]]))
+        behind = self._tape.behind(t, name)
+        if behind is None:
+            nothing = Missing.NO_BAR if spec is None else self._way.trail(spec).nothing
+            return Ended(self._way.place(name), nothing)
         label = self._tape.labels[behind]
         last = "none at all" if label is None else f"{new_york(label)} New York"
         detail = f"last watermark of {behind}: {last}"
-        return self._ended(t, _stage_of(behind), Missing.STAGE_BEHIND, detail=detail)
+        return Ended(self._way.place(behind), Missing.STAGE_BEHIND, None, detail)
 
-    def _judged(self, decision: Body) -> Judged:
-        feature = self._tape.recording["features"].bodies.get(decision["inputs"][0])
-        known = self._tape.recording["memberships"].bodies
-        membership = next((known[each] for each in decision["inputs"][1:] if each in known), None)
-        lists = self._tape.recording["watchlist"].bodies
-        listed = lists.get(membership["inputs"][0]) if membership else None
-        evaluation = membership["evaluation"] if membership else decision["bar_t"]
-        beside = {
-            "features": feature,
-            "memberships": membership,
-            "watchlist": listed,
-            "scores": _last(self._scores, "evaluation", evaluation + 1),
-            "signals": _last(self._signals, "bar_t", decision["bar_t"]),
-        }
-        return Judged(decision, beside)
+    def _known(self, spec: StageSpec, reason: str) -> StrEnum | str:
+        """A dead letter's reason as a member of the stage's enums, where one has it."""
+        if isinstance(reason, StrEnum):
+            return reason
+        enums: list[type[StrEnum]] = [each.enum for each in definition_of(spec).reasons]
+        enums.append(FunnelReason)
+        return next((each[reason] for each in enums if reason in each.__members__), reason)
 
-    def _unlisted(self, t: int, at: Judged) -> Outcome:
-        """The watchlist, or what it needs, dropped the symbol."""
-        membership = at.beside["memberships"]
-        if membership is None:
-            if self._tape.universe is None:
-                return self._ended(t, "watchlist", WatchlistDrop.NO_UNIVERSE)
-            if at.beside["scores"] is None:
-                return self._ended(t, "scores", Missing.NO_SCORE)
-            return self._ended(t, "watchlist", Missing.NO_LIST)
-        reason = WatchlistReason(membership["reason"])
-        miss, _ = self._misses("memberships", reason, at._replace(record=membership))
-        if reason is WatchlistReason.NOT_SCORED:
-            return self._ended(t, "scores", reason)
-        listed = f"list of {clock(membership['evaluation'])}"
-        return self._ended(t, "watchlist", reason, miss=miss, detail=listed)
-
-    def _of_gate(self, gate: Body) -> Miss | None:
-        return self._misses("proposals", gate["reason"], Judged(gate, {}))[0]
+    def _judged(self, decision: Body) -> Ended | None:
+        """Why a decision ends its minute: as its stage says, or those that it blames."""
+        at = Judged(decision, self._beside.of(decision))
+        spec: StageSpec | None = self._way.decider
+        found: Ended | Blames | None = None
+        for _ in self._topology:  # each stage is blamed once at most
+            says = None if spec is None else self._way.trail(spec).ended
+            said = None if says is None else says(at, self._config)
+            if said is None and isinstance(found, Blames):
+                return found.otherwise
+            if not isinstance(said, Blames):
+                return said
+            found, spec = said, self._topology.writer(said.topic)
+        return None
 
     def outcomes(self, t: int, account: str) -> list[Outcome]:
         """Where each signal of the minute ended for ``account``."""
-        book = self._books[account]
         return [
-            of_signal(signal, book, self._of_gate, self._ended)
-            for signal in self._signals
-            if signal["bar_t"] == t
+            outcome_of(t, ended, self._words, account)
+            for name, of_minute in self._accounts
+            if name == account
+            for ended in of_minute(t)
         ]
 
     def passed(self, t: int) -> Iterator[Passed]:
-        """What the minute left at each market stage, as far as it came."""
-        for stage, held in (("bars", self._bars), ("features", self._features)):
-            if t not in held:
+        """What the minute left at each market stage, as far as it came; beside a decision what it was made
+        from, and what was made of it."""
+        spine = self._way.spine
+        decision = self._found[spine[-1]].get(t) if all(t in self._found[name] for name in spine) else None
+        beside = {} if decision is None else self._beside.of(decision)
+        shown: set[str] = set()
+        for name in self._way.told():
+            if name in spine and t not in self._found[name]:
                 return
-            yield Passed(stage=stage, text=headline(self._topology, stage, held[t]))
-        decision = self._decisions.get(t)
-        if decision is None:
-            return
-        at = self._judged(decision)
-        score, membership = at.beside["scores"], at.beside["memberships"]
-        if score is not None:
-            when = clock(score["evaluation"])
-            yield Passed(stage="scores", text=f"{headline(self._topology, 'scores', score)} at {when}")
-        if membership is not None:
-            when = clock(membership["evaluation"])
-            yield Passed(
-                stage="watchlist", text=f"{headline(self._topology, 'memberships', membership)} at {when}"
-            )
-        yield Passed(stage="decisions", text=headline(self._topology, "decisions", decision))
-
-
-def _stage_of(name: str) -> str:
-    """The stage in ``STAGES`` that writes topic ``name``."""
-    return "watchlist" if name == "memberships" else name
-
-
-def _last(bodies: list[Body], field: str, before: int) -> Body | None:
-    """The newest of ``bodies``, which rise by ``field``, before a time."""
-    return next((body for body in reversed(bodies) if body[field] < before), None)
+            body = self._found[name][t] if name in spine else beside.get(name)
+            if body is None and decision is not None:
+                body = self._beside.made_of(shown, name)
+            if body is not None:
+                shown.add(body["event_id"])
+                text = headline(self._topology, name, body)
+                when = "" if name in spine else f" at {clock(body[self._way.time_of(name)])}"
+                yield Passed(stage=self._way.place(name), text=f"{text}{when}")

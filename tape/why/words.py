@@ -6,24 +6,17 @@ The words of a stage's reasons are in its folder; here are those that belong to 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
-from tapedeck.streams.definition import Reasons
+from tapedeck.streams.definition import NOWHERE, Reasons
 from tapedeck.streams.funnel import FunnelReason
 from tapedeck.streams.topology import Topology, definition_of
 
 
 class Missing(StrEnum):
-    """Reasons that no record states: something that should be there is not, or nothing is in the way."""
+    """Reasons that no record states, of sources and of any stage: something that should be there is not."""
 
     NO_BAR = "NO_BAR"
     STAGE_BEHIND = "STAGE_BEHIND"
-    NO_FEATURE = "NO_FEATURE"
-    NO_SCORE = "NO_SCORE"
-    NO_LIST = "NO_LIST"
-    NO_DECISION = "NO_DECISION"
-    NO_PROPOSAL = "NO_PROPOSAL"
-    NO_ORDER = "NO_ORDER"
-    NO_EXECUTION = "NO_EXECUTION"
-    TRADED = "TRADED"
+    NO_RECORD = "NO_RECORD"
 
 
 _FUNNEL: Mapping[StrEnum, str] = {
@@ -37,18 +30,11 @@ _FUNNEL: Mapping[StrEnum, str] = {
 _MISSING: Mapping[StrEnum, str] = {
     Missing.NO_BAR: "no bar of this minute arrived: nothing traded, or the source did not send it",
     Missing.STAGE_BEHIND: "the stage has not ended this minute: it is stopped, stuck or far behind",
-    Missing.NO_FEATURE: "the bar is on the log, its minute has ended, and features gave nothing",
-    Missing.NO_SCORE: "no score of the symbol has been computed yet",
-    Missing.NO_LIST: "no watchlist that knows the symbol has been made yet",
-    Missing.NO_DECISION: "the feature is on the log, its minute has ended, and signals gave nothing",
-    Missing.NO_PROPOSAL: "the account has not decided the signal: its dispatcher is stopped, or waits",
-    Missing.NO_ORDER: "the proposal was approved and no order followed: the dispatcher stopped",
-    Missing.NO_EXECUTION: "the broker has the order and nothing of it was filled yet",
-    Missing.TRADED: "nothing stood in the way: the order was filled",
+    Missing.NO_RECORD: "all that it reads is on the log, the minute has ended, and the stage gave nothing",
 }
 
 ON_ARRIVAL = Reasons(FunnelReason, _FUNNEL, "the funnel")
-NOTHING_THERE = Reasons(Missing, _MISSING, "")
+NOTHING_THERE = Reasons(Missing, _MISSING, NOWHERE)
 
 
 def reasons_of(topology: Topology) -> Iterator[tuple[str, Reasons]]:

@@ -24,11 +24,12 @@ from tapedeck.connectors.postgres.database import (
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.store import Store, Written
-from tapedeck.connectors.postgres.tables import audited, table_of
+from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.contract import Message
 from tapedeck.tape.local.postgres import check_database
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.avro import bodies
 
 pytestmark = pytest.mark.integration
@@ -38,7 +39,7 @@ VIEWS = {
     "universe_ledger", "control_ledger", "revision_audit", "v_watchlist", "v_funnel", "v_gate_refusals",
     "v_stale",
 }  # fmt: skip
-RECORD_TOPICS = [topic.name for topic in audited() if topic.schema is not None]
+RECORD_TOPICS = [topic.name for topic in CATALOGUE.audited if topic.schema is not None]
 # 2023-11-14 22:14 UTC: the evening of a New York session.
 T = 1_700_000_040_000_000
 SECOND = 1_000_000
@@ -131,7 +132,7 @@ def test_database_enums_are_the_schemas_enums(fresh: Schema) -> None:
         ).fetchall()
     wanted = {
         str(column.type.name): list(column.type.enums)
-        for table in map(table_of, audited())
+        for table in map(table_of, CATALOGUE.audited)
         for column in table.columns
         if isinstance(column.type, ENUM)
     }
@@ -163,7 +164,7 @@ def test_two_prefixes_do_not_see_each_other(fresh: Schema, store: Schema) -> Non
 # -- privileges
 
 
-@pytest.mark.parametrize("table", [table_name(topic.name) for topic in audited()])
+@pytest.mark.parametrize("table", [table_name(topic.name) for topic in CATALOGUE.audited])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET event_id = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
 def test_the_sink_role_may_not_change_a_stored_event(store: Schema, table: str, statement: str) -> None:
     with connect(store.url, store.prefix) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -16,7 +16,7 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS, Base, avro_enum
 from tapedeck.connectors.postgres.reading import is_punctuation
-from tapedeck.connectors.postgres.tables import audited, table_of
+from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.contract import Message
@@ -24,8 +24,8 @@ from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic, d
 from tapedeck.topics.catalogue import topic as topic_of
 from tests.avro import bodies
 
-TABLES = {topic.name: table_of(topic) for topic in audited()}
-RECORD_TOPICS = [topic for topic in audited() if topic.schema is not None]
+TABLES = {topic.name: table_of(topic) for topic in CATALOGUE.audited}
+RECORD_TOPICS = [topic for topic in CATALOGUE.audited if topic.schema is not None]
 AVRO_TO_SQL: dict[str, type[types.TypeEngine[Any]]] = {
     "string": types.Text,
     "int": types.Integer,
@@ -69,7 +69,7 @@ def _row(topic: str, message: Message) -> dict[str, Any]:
 
 
 def test_every_audited_topic_has_a_table_and_no_other_topic_has_one() -> None:
-    assert set(TABLES) == {topic.name for topic in CATALOGUE if topic.audited}
+    assert set(TABLES) == {topic.name for topic in CATALOGUE.audited}
     assert {table.name for table in TABLES.values()} <= set(Base.metadata.tables), (
         "a shipped one without a model"
     )

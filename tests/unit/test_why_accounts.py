@@ -9,7 +9,7 @@ from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
-from tapedeck.tape.why.words import Missing
+from tapedeck.streams.stages.account.trail import Unstated
 from tests.sim.paths import bodies, morning
 from tests.unit.why_support import SYMBOL, Body, Change, at, changed, first, nothing, signal, told
 
@@ -65,7 +65,7 @@ def test_a_shadow_account_and_one_that_has_not_decided_say_so() -> None:
     shadowed = told(changed(proposal(verdict="SHADOWED")), at=at(), account="large")
     assert first(shadowed)[:2] == ("proposals", Verdict.SHADOWED.value)
     undecided = told(changed({"proposals": nothing}), at=at(), account="large")
-    assert first(undecided)[:2] == ("proposals", Missing.NO_PROPOSAL.value)
+    assert first(undecided)[:2] == ("proposals", Unstated.NO_PROPOSAL.value)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_order_that_the_broker_never_took_says_where_it_stands(
 
 def test_an_approved_proposal_without_an_order_says_so() -> None:
     gone: dict[str, Change] = {"orders": nothing, "executions": nothing}
-    assert first(told(changed(gone), at=at(), account="large"))[:2] == ("orders", Missing.NO_ORDER.value)
+    assert first(told(changed(gone), at=at(), account="large"))[:2] == ("orders", Unstated.NO_ORDER.value)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
-from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.definition import NOWHERE, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import words
 from tapedeck.streams.stages.account.again import AGAIN
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.funnel import FUNNEL
-from tapedeck.streams.stages.account.misses import MISSES
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
@@ -17,6 +16,7 @@ from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.stage import AccountStage
 from tapedeck.streams.stages.account.state import STATE_VERSION, AccountDrop
 from tapedeck.streams.stages.account.told import TOLD
+from tapedeck.streams.stages.account.trail import TRAIL, Unstated
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -33,7 +33,7 @@ DEFINITION = Definition(
     again=AGAIN,
     told=TOLD,
     funnel=FUNNEL,
-    misses=MISSES,
+    trail=TRAIL,
     reasons=(
         Reasons(Verdict, words.VERDICTS, "`proposals.verdict`", "verdict"),
         Reasons(GateReason, words.GATES, "`proposals.gates`, `proposals.primary_reason`", "gates"),
@@ -42,5 +42,6 @@ DEFINITION = Definition(
         Reasons(OrderReason, words.ORDERS, "`orders.reason`", "orders"),
         Reasons(OrderState, words.STATES, "`orders.state`", "orders"),
         Reasons(AccountDrop, words.DROPS, "heartbeats", "inbox"),
+        Reasons(Unstated, words.UNSTATED, NOWHERE),
     ),
 )

@@ -2,13 +2,11 @@
 
 from decimal import Decimal, InvalidOperation
 
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.misses import Judged, Miss, Misses
+from tapedeck.streams.misses import Body, Miss
 
 
-def _miss(reason: str, at: Judged, config: Config) -> Miss | None:
+def miss_of_gate(gate: Body) -> Miss | None:
     """How far a gate's value was from its limit; None where one of them is not a number."""
-    gate = at.record
     try:
         observed, limit = Decimal(gate["observed"]), Decimal(gate["threshold"])
     except (InvalidOperation, TypeError):
@@ -16,6 +14,3 @@ def _miss(reason: str, at: Judged, config: Config) -> Miss | None:
     side = "over" if observed > limit else "short"
     unit = gate["unit"] or ""
     return Miss(name=gate["gate"], value=float(observed), limit=float(limit), side=side, unit=unit)
-
-
-MISSES = Misses(_miss)

@@ -10,7 +10,7 @@ _UNTOLD = ("_id", "_t", "_at", "_time")
 """How fields end that say nothing to a person."""
 
 
-def order(body: Body) -> str:
+def told_order(body: Body) -> str:
     """An order's state, and what is filled of it."""
     why = f" ({', '.join(filter(None, (body['reason'], body['detail'])))})" if body["reason"] else ""
     price = f" at {number(body['filled_avg_price'])}" if body["filled_avg_price"] is not None else ""
@@ -95,7 +95,7 @@ _PROPOSAL = Named(
 
 TOLD: Telling = {
     "account_inbox": Told(_inbox),
-    "orders": Told(order, names=(_ORDER, _AT_BROKER)),
+    "orders": Told(told_order, names=(_ORDER, _AT_BROKER)),
     "proposals": Told(_proposal, _proposal_details, names=(_PROPOSAL,)),
     "executions": Told(_execution),
 }

@@ -9,6 +9,7 @@ from tapedeck.streams.stages.account.rules.gate_types import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.state import AccountDrop
+from tapedeck.streams.stages.account.trail import Unstated
 
 VERDICTS: Mapping[StrEnum, str] = {
     Verdict.APPROVED: "every gate passed and the size is one unit or more",
@@ -123,4 +124,11 @@ DROPS: Mapping[StrEnum, str] = {
     AccountDrop.UNKNOWN_ORDER: "the order is not the account's",
     AccountDrop.UNASKED_ANSWER: "nobody had asked",
     AccountDrop.UNRECOGNISED_ROW: "the broker lists a row that is not understood; its symbol waits",
+}
+
+UNSTATED: Mapping[StrEnum, str] = {
+    Unstated.NO_PROPOSAL: "the account has not decided the signal: its dispatcher is stopped, or waits",
+    Unstated.NO_ORDER: "the proposal was approved and no order followed: the dispatcher stopped",
+    Unstated.NO_EXECUTION: "the broker has the order and nothing of it was filled yet",
+    Unstated.TRADED: "nothing stood in the way: the order was filled",
 }

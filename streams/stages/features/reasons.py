@@ -19,3 +19,14 @@ WORDS: Mapping[StrEnum, str] = {
     FeatureReason.CALENDAR_UNKNOWN: "the calendar does not know the bar's date",
     FeatureReason.DUPLICATE_BAR: "the bar was there already, in this or a newer revision",
 }
+
+
+class Unstated(StrEnum):
+    """What no record states: something that should be there is not."""
+
+    NO_FEATURE = "NO_FEATURE"
+
+
+UNSTATED_WORDS: Mapping[StrEnum, str] = {
+    Unstated.NO_FEATURE: "the bar is on the log, its minute has ended, and features gave nothing",
+}

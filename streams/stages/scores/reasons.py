@@ -17,3 +17,14 @@ WORDS: Mapping[StrEnum, str] = {
     ScoreReason.DUPLICATE: "the same feature was there already",
     ScoreReason.SUPERSEDED: "a newer feature was there already",
 }
+
+
+class Unstated(StrEnum):
+    """What no record states: something that should be there is not."""
+
+    NO_SCORE = "NO_SCORE"
+
+
+UNSTATED_WORDS: Mapping[StrEnum, str] = {
+    Unstated.NO_SCORE: "no score of the symbol has been computed yet",
+}

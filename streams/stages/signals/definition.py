@@ -3,16 +3,24 @@
 from tapedeck.streams.bulk.job import Job, Result
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
-from tapedeck.streams.definition import Columnar, Definition, Reasons
+from tapedeck.streams.definition import NOWHERE, Columnar, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.signals.again import AGAIN
 from tapedeck.streams.stages.signals.bulk import SignalsBulk
+from tapedeck.streams.stages.signals.compared import DECIDES
 from tapedeck.streams.stages.signals.fold import STATE_VERSION
 from tapedeck.streams.stages.signals.funnel import FUNNEL
-from tapedeck.streams.stages.signals.misses import MISSES
-from tapedeck.streams.stages.signals.reasons import DROP_WORDS, WORDS, SignalDrop, SignalReason
+from tapedeck.streams.stages.signals.reasons import (
+    DROP_WORDS,
+    UNSTATED_WORDS,
+    WORDS,
+    SignalDrop,
+    SignalReason,
+    Unstated,
+)
 from tapedeck.streams.stages.signals.stage import SignalsStage
 from tapedeck.streams.stages.signals.told import TOLD
+from tapedeck.streams.stages.signals.trail import TRAIL
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -32,10 +40,12 @@ DEFINITION = Definition(
     again=AGAIN,
     told=TOLD,
     funnel=FUNNEL,
-    misses=MISSES,
+    trail=TRAIL,
+    decides=DECIDES,
     reasons=(
         Reasons(SignalReason, WORDS, "`decisions.reason`"),
         Reasons(SignalDrop, DROP_WORDS, "heartbeats"),
+        Reasons(Unstated, UNSTATED_WORDS, NOWHERE),
     ),
     columnar=Columnar(_fold, ("features", "memberships")),
 )

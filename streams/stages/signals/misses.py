@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, SECOND_US
-from tapedeck.streams.misses import Judged, Miss, Misses, over
+from tapedeck.streams.misses import Judged, Miss, over
 from tapedeck.streams.stages.signals.reasons import SignalReason
 
 _INPUTS = ("close", "sma20", "sma50", "distance_sma20", "trend_state", "vol_ratio")
 
 
-def _miss(reason: str, at: Judged, config: Config) -> Miss | None:
+def miss(reason: str, at: Judged, config: Config) -> Miss | None:
     """How far the decision was from passing the check that gave ``reason``; None where it is no distance."""
     make = _SIGNALS.get(reason)
     return make(at, config) if make else None
 
 
-def _detail(reason: str, at: Judged, config: Config) -> str:
+def detail(reason: str, at: Judged, config: Config) -> str:
     """What a reason without a distance is about: which features are unknown, which feed it is."""
     feature = at.beside.get("features")
     if reason == SignalReason.NO_FEATURES and feature is not None:
@@ -75,6 +75,3 @@ _SIGNALS: dict[str, Callable[[Judged, Config], Miss | None]] = {
         "confidence", at.record["confidence"], config.signal.stock_min, "short"
     ),
 }
-
-
-MISSES = Misses(_miss, _detail)

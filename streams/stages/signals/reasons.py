@@ -68,3 +68,14 @@ DROP_WORDS: Mapping[StrEnum, str] = {
     SignalDrop.SAME_ACTION: "the bar was decided before it was revised, and would be decided alike",
     SignalDrop.TOO_OLD: "the bar is older than the decided bars that are remembered",
 }
+
+
+class Unstated(StrEnum):
+    """What no record states: something that should be there is not."""
+
+    NO_DECISION = "NO_DECISION"
+
+
+UNSTATED_WORDS: Mapping[StrEnum, str] = {
+    Unstated.NO_DECISION: "the feature is on the log, its minute has ended, and signals gave nothing",
+}

@@ -2,14 +2,21 @@
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import Stage
-from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.definition import NOWHERE, Definition, Reasons
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.watchlist.again import AGAIN
 from tapedeck.streams.stages.watchlist.funnel import FUNNEL
-from tapedeck.streams.stages.watchlist.misses import MISSES
-from tapedeck.streams.stages.watchlist.reasons import DROP_WORDS, WORDS, WatchlistDrop, WatchlistReason
+from tapedeck.streams.stages.watchlist.reasons import (
+    DROP_WORDS,
+    UNSTATED_WORDS,
+    WORDS,
+    Unstated,
+    WatchlistDrop,
+    WatchlistReason,
+)
 from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStage
 from tapedeck.streams.stages.watchlist.told import TOLD
+from tapedeck.streams.stages.watchlist.trail import TRAIL
 
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
@@ -24,9 +31,10 @@ DEFINITION = Definition(
     again=AGAIN,
     told=TOLD,
     funnel=FUNNEL,
-    misses=MISSES,
+    trail=TRAIL,
     reasons=(
         Reasons(WatchlistReason, WORDS, "`watchlist.events`, `memberships.reason`"),
         Reasons(WatchlistDrop, DROP_WORDS, "heartbeats"),
+        Reasons(Unstated, UNSTATED_WORDS, NOWHERE),
     ),
 )

@@ -3,11 +3,11 @@
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Watchlist
 from tapedeck.streams.contract import SECOND_US
-from tapedeck.streams.misses import Body, Judged, Miss, Misses, over
+from tapedeck.streams.misses import Body, Judged, Miss, over
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 
 
-def _miss(reason: str, at: Judged, config: Config) -> Miss | None:
+def miss(reason: str, at: Judged, config: Config) -> Miss | None:
     """How far the symbol was from being on the list; None where it is no distance."""
     rules, membership, listed = config.watchlist, at.record, at.beside.get("watchlist")
     score = membership["score"]
@@ -41,6 +41,3 @@ def _lowest(listed: Body | None, flag: str) -> float | None:
     """The lowest score on the list among those with ``flag``."""
     members = [] if listed is None else listed["members"]
     return min((m["score"] for m in members if m["flag"] == flag and m["score"] is not None), default=None)
-
-
-MISSES = Misses(_miss)

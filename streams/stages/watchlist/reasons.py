@@ -51,3 +51,14 @@ DROP_WORDS: Mapping[StrEnum, str] = {
     WatchlistDrop.SUPERSEDED: "a newer score or universe was there already",
     WatchlistDrop.NO_UNIVERSE: "there is no universe yet, so there is no list",
 }
+
+
+class Unstated(StrEnum):
+    """What no record states: something that should be there is not."""
+
+    NO_LIST = "NO_LIST"
+
+
+UNSTATED_WORDS: Mapping[StrEnum, str] = {
+    Unstated.NO_LIST: "no watchlist that knows the symbol has been made yet",
+}

@@ -1,0 +1,88 @@
+"""Where a signal ended at one account: the gate that refused it, its size, its order."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from enum import StrEnum
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.funnel import Body, Recorded
+from tapedeck.streams.stages.account.decide import Verdict
+from tapedeck.streams.stages.account.funnel import AccountBook
+from tapedeck.streams.stages.account.misses import miss_of_gate
+from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.sizing import SizeReason
+from tapedeck.streams.stages.account.told import told_order
+from tapedeck.streams.trail import Ended, Trail
+
+PROPOSALS, ORDERS, EXECUTIONS = PLACES = ("proposals", "orders", "executions")
+
+
+class Unstated(StrEnum):
+    """What no record states: something that should be there is not, or nothing stood in the way."""
+
+    NO_PROPOSAL = "NO_PROPOSAL"
+    NO_ORDER = "NO_ORDER"
+    NO_EXECUTION = "NO_EXECUTION"
+    TRADED = "TRADED"
+
+
+def _of_account(recording: Recorded, config: Config, account_id: str) -> Callable[[int], list[Ended]]:
+    book = AccountBook(recording, account_id)
+    by_bar: dict[int, list[Body]] = defaultdict(list)
+    for signal in recording.bodies("signals"):
+        by_bar[signal["bar_t"]].append(signal)
+    return lambda t: [_of_signal(signal, book) for signal in by_bar.get(t, ())]
+
+
+def _of_signal(signal: Body, book: AccountBook) -> Ended:
+    """Where ``signal`` ended at the account of ``book``; TRADED where something of its order was filled."""
+    proposal = next((each for each in book.proposals if each["signal_id"] == signal["signal_id"]), None)
+    if proposal is None:
+        return Ended(PROPOSALS, Unstated.NO_PROPOSAL)
+    match Verdict(proposal["verdict"]):
+        case Verdict.REFUSED:
+            return _refused([gate for gate in proposal["gates"] if not gate["passed"]])
+        case Verdict.NOT_SIZED:
+            return Ended(PROPOSALS, SizeReason(proposal["sizing_reason"]))
+        case Verdict.SHADOWED:
+            return Ended(PROPOSALS, Verdict.SHADOWED)
+    return _of_order(proposal["client_order_id"], book)
+
+
+def _refused(failed: list[Body]) -> Ended:
+    """The first gate that refused names the reason; the others are said beside it."""
+    gate, miss = failed[0], miss_of_gate(failed[0])
+    told = [f"gate {gate['gate']}"]
+    if miss is None and gate["observed"]:
+        told.append(f"it saw {gate['observed']}")
+    if len(failed) > 1:
+        told.append(f"{', '.join(each['gate'] for each in failed[1:])} refused as well")
+    return Ended(PROPOSALS, _reason_of(gate), miss, ", ".join(told))
+
+
+def _reason_of(gate: Body) -> ContractReason | GateReason | str:
+    reason = str(gate["reason"])
+    if gate["gate"] == "contract_quality" and reason in ContractReason.__members__:
+        return ContractReason[reason]
+    return GateReason[reason] if reason in GateReason.__members__ else reason
+
+
+def _of_order(order_id: str, book: AccountBook) -> Ended:
+    """What became of an approved proposal."""
+    states = book.orders.get(order_id)
+    if states is None:
+        return Ended(ORDERS, Unstated.NO_ORDER)
+    last = states[-1]
+    state = OrderState(last["state"])
+    if order_id not in book.taken_by_broker:
+        return Ended(
+            ORDERS, OrderReason(last["reason"]) if last["reason"] else state, None, last["detail"] or ""
+        )
+    if book.executed_qty.get(order_id):
+        return Ended(EXECUTIONS, Unstated.TRADED, None, told_order(last))
+    return Ended(EXECUTIONS, state if state in TERMINAL else Unstated.NO_EXECUTION, None, told_order(last))
+
+
+TRAIL = Trail(topic=PROPOSALS, places=PLACES, nothing=Unstated.NO_PROPOSAL, of_account=_of_account)
