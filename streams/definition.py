@@ -7,7 +7,7 @@ stage's code; the topology itself is light.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tapedeck.streams.again import Again
 from tapedeck.streams.compared import Decides
@@ -21,6 +21,7 @@ from tapedeck.streams.trail import Trail
 if TYPE_CHECKING:
     from tapedeck.streams.bulk.job import Job, Result
 
+S = TypeVar("S", bound=Stage)
 Make = Callable[[Config, Calendar, str | None], Stage]
 """Makes the stage under a configuration; the account's id where it has one task per account."""
 
@@ -43,6 +44,29 @@ class Columnar(NamedTuple):
 
     run: "Callable[[Stage, Job], Result]"
     reads: tuple[str, ...]
+
+
+class Fold(Protocol):
+    """One task of a rebuild over columns, made of its stage and its job."""
+
+    def run(self) -> "Result":
+        """Fold the whole job."""
+        ...
+
+
+def columnar(stage: type[S], fold: "Callable[[S, Job], Fold]", *reads: str) -> Columnar:
+    """The columnar fold of a stage of class ``stage``, which reads topics ``reads``."""
+
+    def run(made: Stage, job: "Job") -> "Result":
+        assert isinstance(made, stage)
+        return fold(made, job).run()
+
+    return Columnar(run, reads)
+
+
+def of_market(stage: Callable[[Config, Calendar], Stage]) -> Make:
+    """Makes a stage that is of no account."""
+    return lambda config, calendar, account_id: stage(config, calendar)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def read_symbol(
     messages += lookup.between((dead_letters.TOPIC, home), session.open, until)
     recording = of_messages(topology, layout, [messages])
     universe = max(recording.bodies("universe"), key=lambda body: body["version"], default=None)
-    parts = {name: (name, layout.partition(name, {"symbol": symbol})) for name in way.waited}
+    parts = {name: (name, layout.partition(name, {topic(name).part or "": symbol})) for name in way.waited}
     labels = {name: lookup.last_label(part) for name, part in parts.items()}
     return SymbolTape(way, symbol, session, recording, labels, universe)
 

@@ -20,6 +20,7 @@ from tapedeck.tape.docs import render
 from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
 from tapedeck.tape.recording import of_messages
+from tapedeck.tape.why.report import why_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
 from tests.sim.paths import CONFIG, bodies, morning
 from tests.sim.whatif_support import recorded
@@ -87,6 +88,15 @@ def test_it_has_a_line_in_the_funnel(topology: Topology, log: MemoryLog) -> None
     acted = [body for body in bodies(log, "decisions") if body["action"] != "HOLD"]
     assert (lines["echo"].taken, lines["echo"].given) == (len(bodies(log, "decisions")), len(acted))
     assert lines["echo"].balanced and acted
+
+
+def test_why_shows_what_it_made_of_a_decision(topology: Topology, log: MemoryLog) -> None:
+    acted = next(body for body in bodies(log, "decisions") if body["action"] != "HOLD")
+    told = [*recorded(morning().log), *(m for m in recorded(log) if m.topic == "echoes")]
+    source = MemorySource(Layout(), told)
+    found = why_from(topology, source, CONFIG, acted["symbol"], at=acted["bar_t"])
+    assert [each.stage for each in found.passed][-2:] == ["decisions", "echo"]
+    assert f"new_action {acted['action']}" in found.passed[-1].text
 
 
 def test_its_reasons_and_topic_are_in_the_documents(topology: Topology) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tapedeck.streams.stages.topology import TOPOLOGY
+
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 400
 
@@ -312,3 +314,62 @@ def test_a_circle_is_found_where_an_import_stands_in_a_function_too():
         }
     )
     assert found == ["tapedeck.schemas.a", "tapedeck.schemas.b", "tapedeck.schemas.c"]
+
+
+DERIVED = ("tape/why/*.py", "tape/explain/*.py", "tape/whatif/*.py")
+SHIPPED_STAGES = set(TOPOLOGY.names)
+SHIPPED_NAMES = SHIPPED_STAGES | {name for spec in TOPOLOGY for name in spec.outputs}
+# Fields of documents and of the configuration that are called like a stage or a topic.
+SAME_WORDS = {
+    "tape/why/report.py": {"signals"},
+    "tape/whatif/changes.py": {"accounts"},
+    "tape/whatif/diff.py": {"account"},
+    "tape/whatif/inbox.py": {"positions"},
+    "tape/whatif/report.py": {"account"},
+}
+# What-if folds an account decision by decision, which is the account stage's own code.
+ACCOUNT_APART = {f"tape/whatif/{name}.py": {"account"} for name in ("accounts", "inbox", "outcomes", "run")}
+
+
+def restated(path, text):
+    """The shipped stages and topics that a module names as text, and the stages whose code it imports."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Constant(value=str(name)) if name in SHIPPED_NAMES - SAME_WORDS.get(path, set()):
+                found.append((node.lineno, name))
+            case ast.ImportFrom(module=str(module)) | ast.Import(names=[ast.alias(name=module), *_]):
+                stage = re.match(r"tapedeck\.streams\.stages\.(\w+)", module)
+                if stage and stage[1] in SHIPPED_STAGES - ACCOUNT_APART.get(path, set()):
+                    found.append((node.lineno, f"imports {stage[1]}"))
+    return [f"{line}: {what}" for line, what in sorted(found)]
+
+
+def test_why_explain_and_whatif_restate_nothing_that_the_topology_says():
+    broken = {path: found for path, text in texts(*DERIVED) if (found := restated(path, text))}
+    assert broken == {}, "ask the topology and the definitions of its stages"
+
+
+def test_every_word_that_is_allowed_is_needed():
+    sources = dict(texts(*DERIVED))
+    for path, words in SAME_WORDS.items():
+        assert all(f'"{word}"' in sources[path] for word in words), path
+    for path in ACCOUNT_APART:
+        assert "tapedeck.streams.stages.account" in sources[path], path
+
+
+@pytest.mark.parametrize(
+    "source, found",
+    [
+        ('PIPELINE = ("bars", "features")', ["1: features"]),
+        ('names = {\n    "decisions": headline,\n}', ["2: decisions"]),
+        ('recording.bodies("bars.late")', ["1: bars.late"]),
+        ('topology.stage("watchlist")', ["1: watchlist"]),
+        ("from tapedeck.streams.stages.signals.again import AGAIN", ["1: imports signals"]),
+        ("import tapedeck.streams.stages.scores.rule", ["1: imports scores"]),
+        ('"""It reads the features of bars."""', []),
+        ("from tapedeck.streams.stages.base import derived", []),
+    ],
+)
+def test_a_name_that_the_topology_has_is_found(source, found):
+    assert restated("tape/why/x.py", source) == found

@@ -165,6 +165,18 @@ def test_the_code_of_every_shipped_stage_reads_what_its_entry_says() -> None:
     TOPOLOGY.check_code()
 
 
+def test_what_shipped_stages_tell_is_of_their_own_topics_and_of_the_sources_that_they_read() -> None:
+    for spec in TOPOLOGY:
+        definition = definition_of(spec)
+        told, trail = definition.told, definition.trail
+        own = {*spec.outputs, *(name for name in spec.inputs if TOPOLOGY.writer(name) is None)}
+        assert trail is not None and {*told, trail.topic, *trail.places} <= own, spec.name
+        assert {words.because for words in told.values()} <= {*own, ""}
+        assert {name for words in told.values() for each in words.names for name in each.beside} <= own
+        says = {type(trail.nothing), *(each.enum for each in definition.reasons)}
+        assert len(says) == len(definition.reasons), f"{spec.name} has no words for {trail.nothing}"
+
+
 def test_the_topology_that_a_variable_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert topology_in_use({}) is TOPOLOGY
     module = ModuleType("own_topology")

@@ -1,10 +1,6 @@
 """The scores stage, for the topology."""
 
-from tapedeck.streams.bulk.job import Job, Result
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
-from tapedeck.streams.definition import NOWHERE, Columnar, Definition, Reasons
-from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.definition import NOWHERE, Definition, Reasons, columnar, of_market
 from tapedeck.streams.stages.scores.again import AGAIN
 from tapedeck.streams.stages.scores.bulk import ScoresFold
 from tapedeck.streams.stages.scores.funnel import FUNNEL
@@ -13,18 +9,8 @@ from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage
 from tapedeck.streams.stages.scores.told import TOLD
 from tapedeck.streams.stages.scores.trail import TRAIL
 
-
-def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
-    return ScoresStage(config, calendar)
-
-
-def _fold(stage: Stage, job: Job) -> Result:
-    assert isinstance(stage, ScoresStage)
-    return ScoresFold(stage, job).run()
-
-
 DEFINITION = Definition(
-    make=_make,
+    make=of_market(ScoresStage),
     reads=("features",),
     state_version=STATE_VERSION,
     groups=("watchlist", "bars"),
@@ -36,5 +22,5 @@ DEFINITION = Definition(
         Reasons(ScoreReason, WORDS, "heartbeats"),
         Reasons(Unstated, UNSTATED_WORDS, NOWHERE),
     ),
-    columnar=Columnar(_fold, ("features",)),
+    columnar=columnar(ScoresStage, ScoresFold, "features"),
 )

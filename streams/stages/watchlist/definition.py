@@ -1,9 +1,6 @@
 """The watchlist stage, for the topology."""
 
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
-from tapedeck.streams.definition import NOWHERE, Definition, Reasons
-from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.definition import NOWHERE, Definition, Reasons, of_market
 from tapedeck.streams.stages.watchlist.again import AGAIN
 from tapedeck.streams.stages.watchlist.funnel import FUNNEL
 from tapedeck.streams.stages.watchlist.reasons import (
@@ -18,13 +15,8 @@ from tapedeck.streams.stages.watchlist.stage import STATE_VERSION, WatchlistStag
 from tapedeck.streams.stages.watchlist.told import TOLD
 from tapedeck.streams.stages.watchlist.trail import TRAIL
 
-
-def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
-    return WatchlistStage(config, calendar)
-
-
 DEFINITION = Definition(
-    make=_make,
+    make=of_market(WatchlistStage),
     reads=("scores", "universe"),
     state_version=STATE_VERSION,
     groups=("watchlist",),
