@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Stage)
 Make = Callable[[Config, Calendar, str | None], Stage]
 """Makes the stage under a configuration; the account's id where it has one task per account."""
-
-
 NOWHERE = ""
 """Where reasons are stored that no record states."""
 

@@ -38,9 +38,9 @@ class Trail:
 
     ``topic``: the output with a record of each minute, or each evaluation. ``places``: the names of where a
     minute can end, those of outputs as a rule; the first one stands for all other outputs. ``nothing``: the
-    reason where there is no record and all that it is made from is there. ``ended``: why the minute that was
-    judged ended here, None where it did not; asked where the judged record is the stage's own, or blames one
-    of its outputs. ``of_account``: of an account's stage, from a recording and the account where each signal
+    reason where there is no record and all that it is made from is there. ``ended``: why the minute of the
+    judged decision ended here, None where it did not; asked of the stage that decides, then of those that it
+    blames. ``of_account``: of an account's stage, from a recording and the account where each signal
     ended about the bar at t.
     """
 

@@ -105,16 +105,14 @@ class Tracer:
         """Why a decision ends its minute: as its stage says, or those that it blames."""
         at = Judged(decision, self._beside.of(decision))
         spec: StageSpec | None = self._way.decider
-        found: Ended | Blames | None = None
+        otherwise: Ended | None = None
         for _ in self._topology:  # each stage is blamed once at most
             says = None if spec is None else self._way.trail(spec).ended
             said = None if says is None else says(at, self._config)
-            if said is None and isinstance(found, Blames):
-                return found.otherwise
             if not isinstance(said, Blames):
-                return said
-            found, spec = said, self._topology.writer(said.topic)
-        return None
+                return said or otherwise
+            otherwise, spec = said.otherwise, self._topology.writer(said.topic)
+        return otherwise
 
     def outcomes(self, t: int, account: str) -> list[Outcome]:
         """Where each signal of the minute ended for ``account``."""
@@ -136,7 +134,7 @@ class Tracer:
             if name in spine and t not in self._found[name]:
                 return
             body = self._found[name][t] if name in spine else beside.get(name)
-            if body is None and decision is not None:
+            if decision is not None and name not in beside and name not in spine:
                 body = self._beside.made_of(shown, name)
             if body is not None:
                 shown.add(body["event_id"])
