@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down test test-pythons lint chaos bench bench-days bench-year clean
+.PHONY: help install demo up down quick test test-pythons lint chaos bench bench-days bench-year clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -13,6 +13,7 @@ help:
 	@echo "make up      start the local stack in the foreground; Ctrl-C stops it"
 	@echo "make down    stop it from elsewhere"
 	@echo "make test    lint, types, import rules, then all tests; quick ones on the other Pythons of the PATH"
+	@echo "make quick   lint, types, import rules, and the unit tests that need neither servers nor time"
 	@echo "make chaos   every fault at every point, 2,000 seeds: what make test shows with fewer cases"
 	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
@@ -42,6 +43,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+quick: lint
+	$(BIN)/pytest -n logical --dist loadgroup -m "not long and not slow" tests/unit tests/contract
 
 test: lint
 	@$(BIN)/python tests/environments.py test --short

@@ -24,6 +24,14 @@ settings.register_profile("tapedeck", deadline=None)
 settings.load_profile("tapedeck")
 
 
+SLOW = (
+    "test_block_merge", "test_bulk_records", "test_columns_fuzz", "test_demo_funnel", "test_exchange_cli",
+    "test_feature_window", "test_paper_days", "test_rebuild_apply", "test_rebuild_pool",
+    "test_rebuild_verify", "test_synthetic_day", "test_timed",
+)  # fmt: skip
+"""Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
+
+
 class Broker(NamedTuple):
     """Where the run's Kafka answers, and the cluster id that is its own."""
 
@@ -43,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         needs_servers = item.get_closest_marker("integration") is not None
         item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else item.path.stem))
+        if needs_servers or item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
