@@ -1,4 +1,4 @@
-"""One account document: identity, limits and their tier defaults (domain section 12)."""
+"""One account document: identity, limits and their tier defaults (docs/domain.md#accounts)."""
 
 from decimal import Decimal
 from enum import StrEnum

@@ -18,6 +18,7 @@ WRITTEN = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/configuration.md",
+    "docs/domain.md",
     "docs/operations.md",
     "docs/records.md",
     "docs/explain.md",

@@ -1,4 +1,4 @@
-"""Expiry, exercise and assignment of held contracts (domain section 16).
+"""Expiry, exercise and assignment of held contracts (docs/domain.md#expiry).
 
 The broker says what became of a contract; no clock closes a position. From the close of its last session an
 open one is CLOSING, until the activity is seen, which may be a day later. Each leg stands for itself and is

@@ -23,7 +23,7 @@ from tapedeck.streams.stages.account.state import AccountDrop, Book, Mark, Spent
 from tapedeck.streams.stages.account.turn import Turn
 
 DAY_US = 86_400 * SECOND_US
-MARK_S = 60  # domain section 17: an older quote is no mark
+MARK_S = 60  # docs/domain.md#session-pnl: an older quote is no mark
 EXECUTION_IDS_DAYS = 30
 SEEN_DAYS = 7
 UNEXPECTED_SHORT = "UNEXPECTED_SHORT"

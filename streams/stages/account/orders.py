@@ -1,4 +1,4 @@
-"""Orders from INTENT to their end: sending, broker replies, doubt (domain section 15)."""
+"""Orders from INTENT to their end: sending, broker replies, doubt (docs/domain.md#orders)."""
 
 from typing import Any
 

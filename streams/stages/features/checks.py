@@ -1,4 +1,4 @@
-"""Whether a bar breaks a rule of domain section 3: in compiled code, and in words."""
+"""Whether a bar is a BAD_BAR of docs/domain.md#bars: in compiled code, and in words."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def is_bad(bar: Any, prices: Any) -> bool:
 
 
 def broken_rule(bar: dict[str, Any]) -> str:
-    """The first rule of domain section 3 that a bad bar breaks, with the value; the kernel decides."""
+    """The first rule that a bad bar breaks, with the value; the kernel decides."""
     if bar["t"] % MINUTE_US:
         return f"t = {bar['t']} is not on a whole minute"
     if bar["revision"] < 0:

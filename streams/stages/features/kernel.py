@@ -3,7 +3,7 @@
 Live calls it with one bar, rebuild with a hundred thousand; the result is the same to the bit. Closes are
 averaged as distances from the newest one, which are exact where prices are near each other: errors grow
 with the moves, not with the price. Session sums are double-doubles; nothing is reordered (no fastmath).
-Formulas: domain section 4; the bytes: ``streams.stages.features.layout``.
+Formulas: docs/domain.md#features; the bytes: ``streams.stages.features.layout``.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""bars -> features: one feature vector per bar, revision and inserted minute (domain sections 3 and 4)."""
+"""bars -> features: one feature vector per bar, revision and inserted minute.
+
+The rules are in docs/domain.md#bars and docs/domain.md#features.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""How much a symbol deserves watching now: one number in [0, 1] from sentiment and features (DOMAIN 8)."""
+"""How much a symbol deserves watching now: one number in [0, 1] from sentiment and features.
+
+The formula is in docs/domain.md#watch-score.
+"""
 
 from typing import NamedTuple
 

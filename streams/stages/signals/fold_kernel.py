@@ -16,7 +16,7 @@ from tapedeck.streams.stages.signals.rule_kernel import NONE, NULL
 
 # ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
 
-COMPILED_WITH = 1607369593
+COMPILED_WITH = 1987268861
 """Checksum of the sources elsewhere that are compiled into ``fold``: a test computes it.
 
 numba keys its disk cache on this file alone: a change elsewhere must touch it, or an old kernel is loaded.

@@ -1,4 +1,4 @@
-"""The decision rule: one bar's features to one action, HOLD included (DOMAIN 9 and 10).
+"""The decision rule: one bar's features to one action, HOLD included (docs/domain.md#signals).
 
 Checks run in a fixed order and the first that fails gives HOLD with its reason. Confidence is a filter,
 not a probability. Prices are dollars, distances fractions, times and ages microseconds.

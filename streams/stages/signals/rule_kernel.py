@@ -1,4 +1,4 @@
-"""The decision rule in compiled code: one bar's numbers to one action (DOMAIN 9 and 10).
+"""The decision rule in compiled code: one bar's numbers to one action (docs/domain.md#signals).
 
 Live decides one bar with it, rebuild millions; the result is the same to the bit. Prices are dollars,
 distances fractions, times and ages microseconds. An unknown integer is ``NULL``, an unknown float NaN, an

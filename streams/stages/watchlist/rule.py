@@ -1,4 +1,4 @@
-"""The watchlist's rule: who enters, who leaves, in which order (DOMAIN 8, steps 1 to 6)."""
+"""The watchlist's rule: who enters, who leaves, in which order (the steps of docs/domain.md#watchlist)."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple

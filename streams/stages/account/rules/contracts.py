@@ -1,4 +1,4 @@
-"""Which option contract a signal buys: windows, filters, score and choice (domain section 11)."""
+"""Which option contract a signal buys: window, filters, score, choice (docs/domain.md#option-contracts)."""
 
 from collections import Counter
 from collections.abc import Iterable

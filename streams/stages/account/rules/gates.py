@@ -1,4 +1,4 @@
-"""The 24 risk gates, in the order that names the primary reason (domain section 13).
+"""The 24 risk gates, in the order that names the primary reason (docs/domain.md#risk-gates).
 
 Every gate is evaluated and recorded; nothing stops at the first failure.
 """

@@ -1,4 +1,4 @@
-"""Gates over what the account holds, has promised and may lose: 10-19 and 24 of domain section 13."""
+"""Gates over what the account holds, has promised and may lose: 10-19 and 24 of docs/domain.md#risk-gates."""
 
 from decimal import Decimal
 

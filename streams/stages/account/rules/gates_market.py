@@ -1,4 +1,7 @@
-"""Gates over the account's standing, time, data freshness and prices: 1-9 and 20-23 of domain section 13."""
+"""Gates over the account's standing, time, data freshness and prices.
+
+They are 1-9 and 20-23 of docs/domain.md#risk-gates.
+"""
 
 from decimal import Decimal
 

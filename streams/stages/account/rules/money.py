@@ -1,4 +1,4 @@
-"""Decimals: scale 6 for money, 4 places where a bar price meets contracts and sizes (domain section 0)."""
+"""Decimals: scale 6 for money, 4 places where a bar price meets contracts (docs/domain.md#conventions)."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any

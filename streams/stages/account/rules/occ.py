@@ -1,4 +1,7 @@
-"""OCC option symbols: ``ROOT`` + YYMMDD + C or P + strike x 1000 in eight digits (domain section 11)."""
+"""OCC option symbols: ``ROOT`` + YYMMDD + C or P + strike x 1000 in eight digits.
+
+Which contracts are traded is in docs/domain.md#option-contracts.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Order ids, states and the legal moves between them (domain section 15)."""
+"""Order ids, states and the legal moves between them (docs/domain.md#orders)."""
 
 from enum import StrEnum
 from hashlib import sha256

@@ -1,4 +1,7 @@
-"""The signed fold of executions into positions, and the session's P&L (domain sections 13, 16)."""
+"""The signed fold of executions into positions, and the session's P&L.
+
+The rules are in docs/domain.md#positions and docs/domain.md#session-pnl.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

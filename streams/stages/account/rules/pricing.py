@@ -1,4 +1,4 @@
-"""Limit prices of an order's ladder (domain section 15)."""
+"""Limit prices of an order's ladder (docs/domain.md#order-prices)."""
 
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal

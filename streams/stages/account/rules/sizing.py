@@ -1,4 +1,4 @@
-"""How many contracts or shares a proposal is for (domain section 14)."""
+"""How many contracts or shares a proposal is for (docs/domain.md#sizing)."""
 
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
