@@ -74,7 +74,7 @@ class Bars(Group):
     max_return_gap_min: Positive = 5
     """Minutes between two bars; over a longer gap no return is computed."""
     split_low: PositiveFloat = 0.6
-    """First open / previous close; below it a split is suspected and the symbol is not ready that session."""
+    """First open / previous close; below it a split is suspected: HOLD SUSPECT_SPLIT."""
     split_high: PositiveFloat = 1.7
     """First open / previous close; above it a split is suspected."""
 
