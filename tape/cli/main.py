@@ -28,63 +28,76 @@ class Entry(NamedTuple):
     wire: bool = False
 
 
-COMMANDS: dict[str, Entry] = {
-    "demo": Entry("demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True),
-    "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
-    "init": Entry("init:init", "Make what a pipeline needs before its first process.", wire=True),
-    "migrate": Entry("migrate:migrate", "Bring the audit's tables to the newest revision."),
-    "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
-    "down": Entry("stack:down", "Stop the local stack."),
-    "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
-    "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder."),
-    "restore": Entry("backup:restore", "Make the stack of a backup again, where none is."),
-    "logs": Entry("status:logs", "Print the end of one process's log."),
-    "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
-    "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
-    "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
-    "watermark": Entry(
-        "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True
-    ),
-    "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
-    "digest": Entry(
-        "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
-    ),
-    "explain": Entry(
-        "explain:explain",
-        "Explain an order, signal, proposal or any event, and check it.",
-        wire=True,
-    ),
-    "rebuild": Entry(
-        "rebuild:rebuild",
-        "Compute stages again from their topics: digests, --verify, --apply or --into PREFIX.",
-        wire=True,
-    ),
-    "why": Entry("why:why", "Say why there was no trade in a symbol.", wire=True),
-    "snapshot": Entry("snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True),
-    "whatif": Entry(
-        "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
-    ),
-    "config": Entry("config:app", "Show or check a configuration, or say where commands look."),
-    "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
-    "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
-    "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
-    "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
-    "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
-    "topology": Entry("topology:topology", "Print the stages, and what they read and write."),
-    "check": Entry("check:check", "Say what a market file holds and how it plays; or write it tidily."),
-    "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
-    "record": Entry(
-        "record:record",
-        "Record a window as a regression tape, or check the tapes that are there.",
-        wire=True,
-    ),
-    "replay": Entry(
-        "replay:replay", "Play a recorded window through live agents beside production.", wire=True
-    ),
-    "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
-    "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
+PANELS: dict[str, dict[str, Entry]] = {
+    "Begin": {
+        "demo": Entry(
+            "demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
+        ),
+        "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
+        "down": Entry("stack:down", "Stop the local stack."),
+    },
+    "Run a pipeline (ops)": {
+        "init": Entry("init:init", "Make what a pipeline needs before its first process.", wire=True),
+        "migrate": Entry("migrate:migrate", "Bring the audit's tables to the newest revision."),
+        "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
+        "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
+        "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
+        "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
+        "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
+        "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
+        "logs": Entry("status:logs", "Print the end of one process's log."),
+        "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
+        "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
+        "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
+        "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
+        "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder."),
+        "restore": Entry("backup:restore", "Make the stack of a backup again, where none is."),
+        "config": Entry("config:app", "Show or check a configuration, or say where commands look."),
+    },
+    "Move and rebuild data (data engineers)": {
+        "check": Entry("check:check", "Say what a market file holds and how it plays; or write it tidily."),
+        "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
+        "watermark": Entry(
+            "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True
+        ),
+        "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
+        "record": Entry(
+            "record:record",
+            "Record a window as a regression tape, or check the tapes that are there.",
+            wire=True,
+        ),
+        "replay": Entry(
+            "replay:replay", "Play a recorded window through live agents beside production.", wire=True
+        ),
+        "rebuild": Entry(
+            "rebuild:rebuild",
+            "Compute stages again from their topics: digests, --verify, --apply or --into PREFIX.",
+            wire=True,
+        ),
+        "digest": Entry(
+            "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
+        ),
+        "snapshot": Entry(
+            "snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
+        ),
+        "topology": Entry("topology:topology", "Print the stages, and what they read and write."),
+    },
+    "Understand decisions (quants)": {
+        "why": Entry("why:why", "Say why there was no trade in a symbol.", wire=True),
+        "explain": Entry(
+            "explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
+        ),
+        "whatif": Entry(
+            "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
+        ),
+        "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
+        "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
+    },
 }
-"""The one table of sub-commands, in the order of the help page."""
+"""The one table of sub-commands, as the help page has them."""
+
+COMMANDS = {name: entry for panel in PANELS.values() for name, entry in panel.items()}
+_PANEL_OF = {name: title for title, panel in PANELS.items() for name in panel}
 
 
 def load(name: str) -> Any:
@@ -108,7 +121,7 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = COMMANDS.get(cmd_name)
-        return TyperCommand(cmd_name, help=entry.help) if entry else None
+        return TyperCommand(cmd_name, help=entry.help, rich_help_panel=_PANEL_OF[cmd_name]) if entry else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)

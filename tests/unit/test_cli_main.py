@@ -23,6 +23,7 @@ def invoke(*arguments):
 def test_help_lists_every_command_of_the_table():
     shown = invoke("--help").output
     assert all(name in shown for name in main.COMMANDS)
+    assert all(title in shown for title in main.PANELS)
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
