@@ -6,18 +6,25 @@ may be processed from then on. At each complete watermark the joins are read fir
 its first watermark at or above it, without those that the openings of the minute declare absent.
 """
 
-from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, takewhile
-from operator import itemgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from tapedeck.streams.blocks import Block, Ints
 from tapedeck.streams.bulk.job import Job, Result
-from tapedeck.streams.bulk.reading import NEVER, Point, Times, label_at, labels_at, time_of, times_of
+from tapedeck.streams.bulk.reading import (
+    NEVER,
+    Points,
+    Times,
+    are_openings,
+    label_at,
+    labels_at,
+    time_of,
+    times_of,
+)
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.frame import OPENED, Value
 from tapedeck.streams.merge import Part
@@ -26,6 +33,8 @@ from tapedeck.topics.catalogue import CATALOGUE
 
 Cursors = Mapping[tuple[int, int], int]
 """What the ``~watermark`` value holds, see ``streams.frame``."""
+
+_EMPTY = np.empty(0, dtype=np.int64)
 
 
 class Piece(NamedTuple):
@@ -83,8 +92,8 @@ class _Held:
 class _Input:
     """One input partition: what was read of it and not processed yet.
 
-    ``time``: how far it was read; ``label``: the last watermark that is applied; ``applied``: the offset
-    behind the last record that is, 0 for none.
+    ``time``: how far it was read; ``points``: what of it is not applied; ``label``: the last watermark that
+    is; ``applied``: the offset behind the last record that is, 0 for none.
     """
 
     def __init__(self, part: Part, blocks: Iterator[Block], label: int) -> None:
@@ -92,20 +101,20 @@ class _Input:
         self.label, self.time = label, time_of(label)
         self.applied = 0
         self.held: deque[_Held] = deque()
-        self.points: deque[Point] = deque()
+        self.points = Points(_EMPTY, _EMPTY, _EMPTY)
         self.ended = False
 
-    def read(self, *, opens: bool) -> list[Point]:
-        """Read a block; gives its points."""
+    def read(self, *, opens: bool) -> dict[int, tuple[str, ...]]:
+        """Read a block; gives what its openings name, by time."""
         block = next(self._blocks, None)
         if block is None:
             self.ended = True
-            return []
+            return {}
         times = times_of(block, self.time, opens=opens)
         self.held.append(_Held(block, times))
-        self.points += times.points
+        self.points = self.points.then(times.points)
         self.time = int(times.due[-1])
-        return times.points
+        return times.absent
 
     def release(self, time: int, side: Literal["left", "right"]) -> Iterator[tuple[_Held, Ints]]:
         """Each block with its rows before ``time`` (left), or up to it (right), that are not done yet."""
@@ -119,10 +128,11 @@ class _Input:
                 return
             self.held.popleft()
 
-    def reach(self, point: Point) -> None:
-        """``point`` is applied."""
-        self.label = label_at(point.time)
-        self._apply(point.offset)
+    def reach(self, n: int) -> None:
+        """The first ``n`` points are applied."""
+        if n:
+            self.label = label_at(int(self.points.times[n - 1]))
+            self._apply(int(self.points.offsets[n - 1]))
 
     def _apply(self, offset: int) -> None:
         self.applied = max(self.applied, offset + 1)
@@ -137,15 +147,15 @@ class _Trigger(_Input):
 
     def apply(self, marked: int) -> None:
         """Apply what is complete at ``marked``: the watermarks up to the first at or above it."""
-        last = None
-        while self.points and self.points[0].time <= marked:
-            last = self.points.popleft()
-            if last.absent is not None:
-                self.opened = label_at(last.time)
-        if last is not None:
-            self.reach(last)
-        if self.points and self.points[0].absent is None and self.label < label_at(marked):
-            self.reach(self.points[0])  # it says that this partition is further than the others
+        times = self.points.times
+        n = int(np.searchsorted(times, marked, "right"))
+        opened = times[:n][are_openings(times[:n])]
+        if len(opened):
+            self.opened = label_at(int(opened[-1]))
+        self.reach(n)
+        if n < len(times) and not are_openings(times[n:])[0] and self.label < label_at(marked):
+            self.reach(n + 1)  # it says that this partition is further than the others
+        self.points = self.points.after(n)
 
     def take(self, passed: int) -> Iterator[tuple[int, Piece]]:
         """Per block its last time, and what stands in it at the times up to ``passed`` and was not taken."""
@@ -158,31 +168,31 @@ class _Join(_Input):
 
     def __init__(self, part: Part, blocks: Iterator[Block], label: int) -> None:
         super().__init__(part, blocks, label)
-        self._minutes: list[int] = []
+        self._minutes = _EMPTY
 
-    def read_to(self, label: int) -> bool:
-        """Read up to the first watermark at or above ``label``; False where the log ends before it."""
-        if self.label >= label:
-            return True
-        while self.time < time_of(label) and not self.ended:
+    def read_to(self, labels: Ints) -> int:
+        """Read up to the first watermark at or above the last of ``labels``; how many have one in the log."""
+        while self.time < time_of(int(labels[-1])) and not self.ended:
             self.read(opens=False)
-        last = None
-        while self.points and (last is None or label_at(last.time) < label):
-            last = self.points.popleft()
-        if last is not None:
-            self.reach(last)
-        self._minutes.append(label)
-        return self.label >= label
+        return int(np.searchsorted(labels, label_at(self.time), "right"))
+
+    def join(self, labels: Ints) -> None:
+        """What there is up to the first watermark at or above each of ``labels`` is joined in its minute."""
+        self._minutes = np.concatenate([self._minutes, labels])
+        if len(labels) and self.label < labels[-1]:
+            n = 1 + int(np.searchsorted(self.points.times, time_of(int(labels[-1]))))
+            self.reach(min(n, len(self.points.times)))
+            self.points = self.points.after(n)
 
     def take(self, most: int | None) -> Iterator[Piece]:
-        """What was read in the minutes up to ``most``, or in all, and was not taken yet."""
-        minutes = np.array([m for m in self._minutes if most is None or m <= most], dtype=np.int64)
+        """What is joined in the minutes up to ``most``, or in all, and was not taken yet."""
+        n = len(self._minutes) if most is None else int(np.searchsorted(self._minutes, most, "right"))
+        minutes, self._minutes = self._minutes[:n], self._minutes[n:]
         if not len(minutes):
             return
-        self._minutes = self._minutes[len(minutes) :]
         for held, rows in self.release(time_of(int(minutes[-1])), "left"):
             if len(rows):
-                at = np.searchsorted(minutes, labels_at(held.due[rows]), side="right")
+                at = np.searchsorted(minutes, labels_at(held.due[rows]), "right")
                 yield Piece(held.block, rows, minutes[at])
 
 
@@ -228,7 +238,8 @@ class BlockMerge:
         if complete != NEVER and any(each.opened == complete for each in self._trigger):
             for each in self._trigger:  # one has its opening: the others had theirs or have none
                 each.time = max(each.time, time_of(complete) + 1)
-        self._ahead = sorted({time_of(each.label) for each in self._trigger if each.label > complete})
+        ahead = [time_of(each.label) for each in self._trigger if each.label > complete]
+        self._ahead = np.array(ahead, dtype=np.int64)
         return min(each.time for each in self._trigger)
 
     @property
@@ -252,9 +263,8 @@ class BlockMerge:
         """Everything up to the cut, as far as the inputs reach."""
         yield from self._advance()
         while not self._stuck and (behind := self._behind()) is not None:
-            for point in behind.read(opens=True):
-                if point.absent is not None:
-                    self._absent.setdefault(point.time, set()).update(point.absent)
+            for time, names in behind.read(opens=True).items():
+                self._absent.setdefault(time, set()).update(names)
             yield from self._advance()
         if rest := self._taken_joins(None):
             yield Stretch([], rest, [])
@@ -270,24 +280,25 @@ class BlockMerge:
 
     def _advance(self) -> Iterator[Stretch]:
         """What may be processed of all that was read."""
-        forwards = self._complete()
+        times, places = self._complete()
+        forwards = list(zip(places.tolist(), self._forwards(times), strict=True))
         if len(self._trigger) == 1:
-            made = list(self._by_block(self._trigger[0], forwards))
+            made = list(self._by_block(self._trigger[0], times, forwards))
         else:
             taken = chain.from_iterable(each.take(self._passed) for each in self._trigger)
             pieces = [piece for _, piece in taken if len(piece.rows)]
-            joins = self._taken_joins(label_at(self._passed))
-            made = [Stretch(pieces, joins, [(place, forward) for _, place, forward in forwards])]
+            made = [Stretch(pieces, self._taken_joins(label_at(self._passed)), forwards)]
         for each in self._trigger:
             each.apply(self._marked)
         yield from filter(None, made)
 
-    def _by_block(self, source: _Trigger, forwards: list[tuple[int, int, Forward]]) -> Iterator[Stretch]:
+    def _by_block(
+        self, source: _Trigger, times: Ints, forwards: list[tuple[int, Forward]]
+    ) -> Iterator[Stretch]:
         at = 0
         for end, piece in source.take(self._passed):
-            first, at = at, bisect_right(forwards, end, lo=at, key=itemgetter(0))
-            joins = self._taken_joins(label_at(min(end, self._passed)))
-            yield Stretch([piece], joins, [(place, forward) for _, place, forward in forwards[first:at]])
+            first, at = at, int(np.searchsorted(times, end, "right"))
+            yield Stretch([piece], self._taken_joins(label_at(min(end, self._passed))), forwards[first:at])
 
     def _taken_joins(self, most: int | None) -> dict[str, list[Piece]]:
         found: dict[str, list[Piece]] = {}
@@ -296,51 +307,91 @@ class BlockMerge:
                 found.setdefault(each.part[0], []).extend(pieces)
         return found
 
-    def _complete(self) -> list[tuple[int, int, Forward]]:
-        """What is complete now, as (time, place, what to forward), as far as the joins let it."""
-        made: list[tuple[int, int, Forward]] = []
-        if self._passed < self._marked and not self._pass(self._marked):
-            return made
-        for time, place in self._reached():
-            opens = time in self._absent
-            if self._period and not opens and not self._pass(time):
-                break  # the mark of a period stage stands behind the joins of its minute
-            self._marked = time
-            absent = tuple(sorted(self._absent.pop(time))) if opens else None
-            made.append((time, place, Forward(label_at(time), absent)))
-            self._declared |= dict.fromkeys(self._optional.intersection(absent or ()), label_at(time))
-            if opens:
-                self._passed = time
-            elif not self._pass(time):
+    def _complete(self) -> tuple[Ints, Ints]:
+        """What is complete now, as far as the joins let it: times and places of what to forward."""
+        times, places = self._reached()
+        if self._passed < self._marked:
+            if not self._join(np.array([label_at(self._marked)])):
+                return times[:0], places[:0]
+            self._passed = self._marked
+        made = 0
+        for run in self._runs(times):
+            labels = labels_at(run[~are_openings(run)])
+            joined = self._join(labels)
+            held = joined < len(labels)
+            passed = int(np.searchsorted(run, time_of(int(labels[joined])))) if held else len(run)
+            if passed:
+                self._passed = int(run[passed - 1])
+            # the watermark whose joins are not all there holds what is behind it; that of a period stage
+            # stands behind them and is held itself
+            made += passed + (held and not self._period)
+            if held:
                 break
+        if made:
+            self._marked = int(times[made - 1])
+        return times[:made], places[:made]
+
+    def _reached(self) -> tuple[Ints, Ints]:
+        """The times that every partition has reached by now and that were not forwarded, with places."""
+        reached = min(each.time for each in self._trigger)
+        found = np.concatenate([self._ahead, *(each.points.times for each in self._trigger)])
+        times, first = np.unique(found, return_index=True)
+        places = np.concatenate(
+            [np.zeros_like(self._ahead), *(each.points.places for each in self._trigger)]
+        )[first]
+        start, end = np.searchsorted(times, [self._marked, reached], "right")
+        return times[start:end], places[start:end]
+
+    def _runs(self, times: Ints) -> list[Ints]:
+        """``times`` in order, in parts whose minutes join the same inputs.
+
+        A minute stands alone where an optional input is absent, or may be: its opening can stand in what is
+        not read yet, or it was applied before the start.
+        """
+        if not self._optional or not len(times):
+            return [times]
+        odd_ones = [time - 1 for time, names in self._absent.items() if names & self._optional]
+        odd_ones += [time_of(self._start.get(self._absence(name), NEVER)) for name in self._optional]
+        alone = np.isin(times, [*odd_ones, min(each.time for each in self._trigger)])
+        return np.split(times, np.flatnonzero(alone[1:] | alone[:-1]) + 1)
+
+    def _forwards(self, times: Ints) -> list[Forward]:
+        """What is forwarded at ``times``."""
+        made = list(map(Forward, labels_at(times).tolist()))
+        for at in np.flatnonzero(are_openings(times)).tolist():
+            absent = self._absent.pop(int(times[at]))
+            made[at] = Forward(made[at].label, tuple(sorted(absent)))
+            self._declared |= dict.fromkeys(self._optional & absent, made[at].label)
         return made
 
-    def _reached(self) -> list[tuple[int, int]]:
-        """The times that every partition has reached by now and that were not forwarded, with a place."""
-        reached = min(each.time for each in self._trigger)
-        places = {time: 0 for time in self._ahead if self._marked < time <= reached}
-        for each in self._trigger:
-            places |= {p.time: p.place for p in takewhile(lambda p: p.time <= reached, each.points)}
-        return sorted(item for item in places.items() if item[0] > self._marked)
+    def _join(self, labels: Ints) -> int:
+        """Read the joins of the minutes, of which one alone may lack some; in how many all is there."""
+        if not self._joins or not len(labels):
+            return len(labels)
+        absent = self._absent_in(int(labels[-1]))
+        if absent is None:
+            return 0
+        wanted = [each for each in self._joins if each.part[0] not in absent]
+        found = [each.read_to(labels) for each in wanted]
+        joined = min(found, default=len(labels))
+        self._stuck |= joined < len(labels)
+        mine = labels[: joined + 1]
+        for each, n in zip(wanted, found, strict=True):
+            each.join(mine)
+            if n == joined:
+                mine = labels[:joined]  # one that ends holds those behind it
+        return joined
 
-    def _pass(self, time: int) -> bool:
-        """Read the joins of the minute; True where all are read that are there."""
-        if self._passed < time and (not self._joins or self._read_joins(label_at(time))):
-            self._passed = time
-        return self._passed >= time
+    def _absent_in(self, label: int) -> Set[str] | None:
+        """The optional inputs that the minute goes without; None where that is not known yet."""
+        optional = (each for each in self._joins if each.part[0] in self._optional)
+        if all(each.label >= label for each in optional):
+            return frozenset()
+        if any(each.time == time_of(label) for each in self._trigger):
+            return None  # its opening may stand in what is not read yet
+        before = {name for name in self._optional if self._start.get(self._absence(name)) == label}
+        return before | self._optional & self._absent.get(time_of(label) + 1, set())
 
-    def _read_joins(self, label: int) -> bool:
-        absent: set[str] = set()
-        if self._optional and any(
-            each.part[0] in self._optional and each.label < label for each in self._joins
-        ):
-            if any(each.time == time_of(label) for each in self._trigger):
-                return False  # its opening may stand in what is not read yet
-            absent |= self._absent.get(time_of(label) + 1, set())
-            absent |= {n for n in self._optional if self._start.get((OPENED + self._ranks[n], 0)) == label}
-        for each in self._joins:
-            named = each.part[0] in self._optional and each.part[0] in absent
-            if not named and not each.read_to(label):
-                self._stuck = True
-                return False
-        return True
+    def _absence(self, name: str) -> tuple[int, int]:
+        """Where the ``~watermark`` value says in which minute an input was absent last."""
+        return OPENED + self._ranks[name], 0

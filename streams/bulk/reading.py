@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.columns import NULL, Columns, decode_columns
@@ -21,27 +22,34 @@ NEVER = RECORD
 """The log minute, and the time, of what stands before the first watermark of its partition."""
 
 
-class Point(NamedTuple):
-    """A watermark that counts, or with ``absent`` an opening; ``place`` in its block, ``time``: see below."""
+class Points(NamedTuple):
+    """Watermarks and openings that count, in order: their times, their places in their blocks, their offsets.
 
-    time: int
-    block: Block
-    place: int
-    absent: tuple[str, ...] | None = None
+    int64 (n) each. An opening's time is odd, see ``time_of``.
+    """
 
-    @property
-    def offset(self) -> int:
-        return int(self.block.offsets[self.place])
+    times: Ints
+    places: Ints
+    offsets: Ints
+
+    def then(self, more: "Points") -> "Points":
+        """These and ``more`` behind them."""
+        return Points(*map(np.concatenate, zip(self, more, strict=True)))
+
+    def after(self, n: int) -> "Points":
+        """All but the first ``n``."""
+        return Points(*(each[n:] for each in self))
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
     """A block in time. ``due`` int64 (n), never falling: the time of each record, a point's its own;
-    ``rows`` int64: the places of records; ``points`` in order."""
+    ``rows`` int64: the places of records; ``absent``: what each opening among the points names, by time."""
 
     due: Ints
     rows: Ints
-    points: list[Point]
+    points: Points
+    absent: dict[int, tuple[str, ...]]
 
 
 def time_of(label: int) -> int:
@@ -59,6 +67,11 @@ def labels_at(times: Ints) -> Ints:
     return np.where(times == NEVER, NEVER, times >> 1)
 
 
+def are_openings(times: Ints) -> NDArray[np.bool_]:
+    """Which of ``times`` are of openings."""
+    return (times & 1).astype(np.bool_)
+
+
 def times_of(block: Block, last: int, *, opens: bool = True) -> Times:
     """``block`` after the time ``last``; openings count only where it ``opens``, in a trigger's partition.
 
@@ -67,20 +80,19 @@ def times_of(block: Block, last: int, *, opens: bool = True) -> Times:
     labels = labels_of(block)
     times = np.where(labels > UNREADABLE, 2 * labels, NEVER)
     due = np.maximum.accumulate(np.concatenate([[last], times]))
-    absent: dict[int, tuple[str, ...]] = {}
+    named: dict[int, tuple[str, ...]] = {}
     if opens:
         for place in np.flatnonzero(labels == OPENING).tolist():
             found = readable_punctuation(block.message(place))
             if isinstance(found, Opening) and found.label == label_at(int(due[place])):
-                times[place], absent[place] = time_of(found.label) + 1, found.absent
-        if absent:
+                times[place], named[place] = time_of(found.label) + 1, found.absent
+        if named:
             due = np.maximum.accumulate(np.concatenate([[last], times]))
-    places = np.flatnonzero(times > due[:-1])
-    points = [
-        Point(time, block, place, absent.get(place))
-        for time, place in zip(times[places].tolist(), places.tolist(), strict=True)
-    ]
-    return Times(due[1:], np.flatnonzero(labels == RECORD), points)
+    counts = times > due[:-1]
+    places = np.flatnonzero(counts)
+    absent = {int(times[place]): names for place, names in named.items() if counts[place]}
+    points = Points(times[places], places, block.offsets[places])
+    return Times(due[1:], np.flatnonzero(labels == RECORD), points, absent)
 
 
 def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Columns, Ints]:
