@@ -116,15 +116,12 @@ class Records:
         times, all_spans = [outs.times // 1000], [moved(spans, base)]
         parts = [outs.data, headers]
         if marks:
-            parts.append(np.frombuffer(WATERMARK_KEY, dtype=np.uint8))
-            key_at = base + len(headers)
-            size = key_at + len(WATERMARK_KEY)
-            for _, each in marks:
-                packed = np.frombuffer(_punctuation(each), dtype=np.uint8)
-                all_spans.append(np.array([[size, len(packed)]]))
-                parts.append(packed)
-                size += len(packed)
-            n = len(marks)
+            said = [_punctuation(each) for _, each in marks]
+            parts.append(np.frombuffer(b"".join([WATERMARK_KEY, *said]), dtype=np.uint8))
+            key_at, n = base + len(headers), len(marks)
+            sizes = np.array([len(each) for each in said], dtype=np.int64)
+            starts = key_at + len(WATERMARK_KEY) + np.cumsum(sizes) - sizes
+            all_spans.append(np.stack([starts, sizes], axis=1))
             keys.append(np.tile(np.array([[key_at, len(WATERMARK_KEY)]]), (n, 1)))
             values.append(np.tile(np.array([[0, -1]]), (n, 1)))
             times.append(np.array([(each.label + MINUTE_US) // 1000 for _, each in marks]))
