@@ -79,7 +79,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
     config_path = Path(_required("TAPE_CONFIG", environment, "set it to the document of this pipeline"))
     # a bad document is refused before anything else is asked
-    told = load(config_path).deployment.under(environment)
+    told = load(config_path, environment).deployment.under(environment)
     bootstrap = _required(BOOTSTRAP, told, f"set it, or `kafka` under [deployment] in {config_path}")
     return Settings(
         cluster=Cluster.described(bootstrap, told.get("TAPE_PREFIX", ""), told),

@@ -11,20 +11,36 @@ TapeError
 """
 
 
-class TapeError(Exception):
-    """Base of all errors. ``what`` went wrong, with which ``value``, and the ``remedy``."""
+from typing import Self
 
-    def __init__(self, what: str, *, value: object = None, remedy: str = "", reason: str = "") -> None:
+
+class TapeError(Exception):
+    """Base of all errors. ``what`` went wrong, with which ``value``, and the ``remedy``.
+
+    ``place``: the file, and the line where it is known, that the user must change.
+    """
+
+    def __init__(
+        self, what: str, *, value: object = None, remedy: str = "", reason: str = "", place: str = ""
+    ) -> None:
         self.what = what
         self.value = value
         self.remedy = remedy
         self.reason = reason or type(self).__name__
-        parts = [what]
+        self.place = place
+        parts = [f"{place}: {what}" if place else what]
         if value is not None:
             parts.append(f"got {value!r}")
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(parts))
+
+    def at(self, place: str) -> Self:
+        """The same, in the file that the user must change; where one is named already, that one stays."""
+        known = self.place or place
+        return type(self)(
+            self.what, value=self.value, remedy=self.remedy, reason=self.reason, place=known
+        )
 
 
 class Retry(TapeError):

@@ -8,11 +8,11 @@ differently. A stage's code is imported when it is needed, and checked against i
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Stage, StageSpec
+from tapedeck.streams.importing import file_of, import_users
 from tapedeck.topics.catalogue import Spread, changelog_of, declare, topic
 
 if TYPE_CHECKING:
@@ -187,19 +187,17 @@ def _imported(stage: str, folder: str) -> "Definition":
     from tapedeck.streams.definition import Definition  # noqa: PLC0415 - loads the configuration's models
 
     module = f"{folder}.{_ENTRY}"
-    try:
-        found = getattr(import_module(module), _ATTRIBUTE)
-    except Exception as error:
-        raise Fatal(
-            f"the code of stage {stage} cannot be imported: {error!r}",
-            value=module,
-            remedy=f"folder= of its entry names a package whose module {_ENTRY} holds {_ATTRIBUTE}; install "
-            "it where every process of the pipeline finds it",
-        ) from error
+    remedy = (
+        f"folder= of its entry names a package whose module {_ENTRY} holds {_ATTRIBUTE}; install it where "
+        "every process of the pipeline finds it"
+    )
+    imported = import_users(module, f"the code of stage {stage} cannot be imported", remedy)
+    found = getattr(imported, _ATTRIBUTE, None)
     if not isinstance(found, Definition):
         raise Fatal(
             f"{_ATTRIBUTE} of stage {stage} is no Definition",
-            value=type(found).__name__,
+            place=file_of(imported),
+            value=type(found).__name__ if hasattr(imported, _ATTRIBUTE) else "none",
             remedy=f"make it a tapedeck.streams.definition.Definition in {module}",
         )
     return found

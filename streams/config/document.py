@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -22,9 +21,13 @@ _ACCOUNTS, _VERSION = "accounts", "version"
 
 
 class Config(groups.Group):
-    """All tunables. ``digest`` is stamped on every decision; ``deployment`` is no part of it."""
+    """All tunables. ``digest`` is stamped on every decision.
+
+    ``topology``, the user's own as package.module:NAME, and ``deployment`` are no part of it.
+    """
 
     version: Literal[1] = 1
+    topology: str = Field(default="", exclude=True)
     universe: groups.Universe = groups.Universe()
     bars: groups.Bars = groups.Bars()
     feature: groups.Feature = groups.Feature()
@@ -73,10 +76,11 @@ class Config(groups.Group):
     def to_toml(self) -> str:
         """The whole document with its defaults, as TOML."""
         told = {name: value for name, value in self.deployment.model_dump().items() if value}
-        return tomli_w.dumps(self.parameters() | ({"deployment": told} if told else {}))
+        named = {"topology": self.topology} if self.topology else {}
+        return tomli_w.dumps(named | self.parameters() | ({"deployment": told} if told else {}))
 
     def parameters(self) -> dict[str, Any]:
-        """The document in TOML's own types, without ``deployment``: what belongs to no place."""
+        """The parameters in TOML's own types: what belongs to no place."""
         found: dict[str, Any] = _plain(self.model_dump(mode="python"))
         return found
 
@@ -227,11 +231,3 @@ def from_dict(document: dict[str, Any]) -> Config:
         return Config.model_validate(_typed(document))
     except ValidationError as error:
         raise _explain(error) from None
-
-
-def from_toml(text: str, name: str) -> Config:
-    """The document that ``text`` is; ``name`` says where it stands. Raises ConfigInvalid where it is bad."""
-    try:
-        return from_dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(f"the file is not TOML: {error}", value=name, remedy="mend that line") from None

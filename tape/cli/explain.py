@@ -40,7 +40,8 @@ def explain(
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(config)
     with timed(pipeline.cluster, say) as source:
-        found = explain_from(topology_in_use(), source, document, id, depth=depth, everything=everything)
+        topology = topology_in_use(config)
+        found = explain_from(topology, source, document, id, depth=depth, everything=everything)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
     if found.checks and found.verdict is not Verdict.SAME:
         raise typer.Exit(NOT_SAME)

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -21,20 +22,29 @@ class Entry(NamedTuple):
     """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its help.
 
     ``wire``: it reads or writes records on a cluster, so a registry's schema ids are asked for first.
+    ``bare``: it needs no topology by itself, so that it works where that cannot be imported.
+    ``own``: it makes a stack of its own, for which a stack that runs says nothing.
     """
 
     path: str
     help: str
     wire: bool = False
+    bare: bool = False
+    own: bool = False
 
 
 PANELS: dict[str, dict[str, Entry]] = {
     "Begin": {
         "demo": Entry(
-            "demo:demo", "Play one session through a fresh stack and prove what happened.", wire=True
+            "demo:demo",
+            "Play one session through a fresh stack and prove what happened.",
+            wire=True,
+            own=True,
         ),
-        "up": Entry("stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True),
-        "down": Entry("stack:down", "Stop the local stack."),
+        "up": Entry(
+            "stack:up", "Start the local stack: Kafka, Postgres, topics and all workers.", wire=True, own=True
+        ),
+        "down": Entry("stack:down", "Stop the local stack.", bare=True),
     },
     "Run a pipeline (ops)": {
         "init": Entry("init:init", "Make what a pipeline needs before its first process.", wire=True),
@@ -45,14 +55,16 @@ PANELS: dict[str, dict[str, Entry]] = {
         "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
         "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
         "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
-        "logs": Entry("status:logs", "Print the end of one process's log."),
+        "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
         "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
         "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
         "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
         "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
-        "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder."),
-        "restore": Entry("backup:restore", "Make the stack of a backup again, where none is."),
-        "config": Entry("config:app", "Show or check a configuration, or say where commands look."),
+        "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder.", bare=True),
+        "restore": Entry("backup:restore", "Make the stack of a backup again, where none is.", bare=True),
+        "config": Entry(
+            "config:app", "Show or check a configuration, or say where commands look.", bare=True
+        ),
     },
     "Move and rebuild data (data engineers)": {
         "check": Entry("check:check", "Say what a market file holds and how it plays; or write it tidily."),
@@ -128,12 +140,30 @@ class LazyGroup(TyperGroup):
         if name not in COMMANDS:
             return name, command, rest
         share_kernels()
+        entry = COMMANDS[name]
         if "--help" not in rest:
-            topology_in_use()  # what it declares is known to every command
-        if COMMANDS[name].wire and "--help" not in rest:
+            _declare(entry, _document_in(rest))
+        if entry.wire and "--help" not in rest:
             _use_registry()
             ctx.call_on_close(_tell_foreign)
         return name, load(name), rest
+
+
+def _declare(entry: Entry, document: Path | None) -> None:
+    """Import the topology: what it declares is known to every command."""
+    if entry.own:
+        import_module("tapedeck.connectors.config_file").topology_of(document)
+    elif not entry.bare:
+        topology_in_use(document)
+
+
+def _document_in(args: list[str]) -> Path | None:
+    """The document that a command is told by ``--config``, before the command itself reads its options."""
+    for place, each in enumerate(args):
+        option, equals, value = each.partition("=")
+        if option == "--config":
+            return Path(value) if equals else next(map(Path, args[place + 1 :]), None)
+    return None
 
 
 def _use_registry() -> None:

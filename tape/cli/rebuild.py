@@ -69,7 +69,7 @@ def rebuild(
         raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
     if into is not None and since is not None:
         raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
-    topology = topology_in_use()
+    topology = topology_in_use(config)
     pipeline = pipeline_of(bootstrap, prefix, ADMIN if apply or into else OPERATOR)
     document = pipeline.document(config)
     whence = config or pipeline.config or "no document: the built-in defaults"

@@ -50,7 +50,7 @@ def sim(
     With short: run seeded schedules of the short tape, and exit with 1 where one leaves anything else than a
     run without faults.
     """
-    topology = topology_in_use()
+    topology = topology_in_use(config)
     if tape == SHORT:
         outcome = run_seeds(topology, range(seed, seed + seeds), workers=workers)
         print(outcome.as_json() if as_json else outcome.as_text())

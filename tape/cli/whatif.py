@@ -38,7 +38,7 @@ def whatif(
     """
     # What loads the kernels is imported when the command runs.
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
-    from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
+    from tapedeck.connectors.config_file import load, topology_of  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
@@ -48,15 +48,19 @@ def whatif(
 
     changed = load(config)
     pipeline = pipeline_of(bootstrap, prefix)
-    document = pipeline.document(base)
+    document, topology = pipeline.document(base), topology_in_use(base)
+    if changed.topology and topology_of(config) != topology:
+        raise Fatal(
+            "--config names another topology: what was recorded came out of this pipeline's stages",
+            value=changed.topology,
+            remedy="take `topology` out of it; what-if tries parameters, not stages",
+        )
     with timed(pipeline.cluster, say) as source:
         start, end = (
             None if text is None else moment(text, option, lambda: kept(source).last)
             for text, option in ((since, "--from"), (until, "--to"))
         )
-        found = whatif_from(
-            topology_in_use(), source, document, changed, since=start, until=end, account=account
-        )
+        found = whatif_from(topology, source, document, changed, since=start, until=end, account=account)
     if report is not None:
         _write(report, as_html(found, made_us=SystemClock().now()))
     print(json.dumps(found.as_dict(), indent=1) if as_json else as_text(found, rows=rows))

@@ -37,5 +37,5 @@ def why(
     document = pipeline.document(config)
     with timed(pipeline.cluster, say) as source:
         moment = None if at is None else time_of(at, lambda: newest_session(Lookup(source), xnys()))
-        found = why_from(topology_in_use(), source, document, symbol, at=moment, account=account)
+        found = why_from(topology_in_use(config), source, document, symbol, at=moment, account=account)
     print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())

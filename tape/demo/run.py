@@ -47,7 +47,6 @@ from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import Worker
 from tapedeck.tape.recording import Bounds, bounds_now, read_recording
-from tapedeck.tape.topology import topology_in_use
 
 SUMMARY = "summary.json"
 _SETTLE_S = 60.0
@@ -76,11 +75,12 @@ class Demo:
     tape: Tape
 
     def __init__(self, wanted: Wanted) -> None:
-        self.wanted, self.topology = wanted, topology_in_use()
+        self.wanted = wanted
         self.timings: dict[str, float] = {}
         named = "KAFKA_BOOTSTRAP_SERVERS" in os.environ or "DATABASE_URL" in os.environ
         prefix = f"demo{secrets.token_hex(4)}" if named else ""
         self.stack = LocalStack(wanted.folder, prefix=prefix, workers=self._workers, secure=wanted.secure)
+        self.topology = self.stack.topology
 
     def __enter__(self) -> Self:
         with self._timed("tape"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tapedeck.connectors.config_file import load
+from tapedeck.connectors.config_file import load, topology_of
 from tapedeck.connectors.kafka.acls import ADMIN, Rights
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
@@ -19,6 +19,7 @@ from tapedeck.connectors.kafka.principals import principals
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.begin import arm, migrate
 from tapedeck.tape.local import aot, plan, state
 from tapedeck.tape.local.disk import Room
@@ -33,12 +34,12 @@ from tapedeck.tape.local.secured import admit, doors_of
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.status import log_files
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker, process_state
-from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import Layout
 from tapedeck.topics.keeping import ALL_FOREVER, KEEP
 
 _LOOK_S = 15.0
 _SERVICES_S = 1.5
+_DOCUMENT = "tapedeck.toml"
 WorkerPlan = Callable[[Config], Sequence[Worker]]
 
 
@@ -49,6 +50,8 @@ class LocalStack:
     accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
     embedded ones; TAPE_CACHE is where downloads lie. ``secure``: the embedded Kafka encrypts and asks for
     logins, and each process may do its own work alone; a folder that was secured once stays so.
+
+    Its ``topology`` is the one that TAPE_TOPOLOGY or its document names.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class LocalStack:
         self.cluster = Cluster("", Layout(prefix))
         self.database_url = ""
         self.exchange_url = ""
-        self._topology = topology_in_use()
+        own = self.folder / _DOCUMENT
+        self.topology = topology_of(config or (own if own.exists() else None))
         self._secure, self._logins = secure, Logins(self.folder / SECRETS)
         self._config_path = config
-        self._workers = workers or partial(plan.workers, self._topology)
+        self._workers = workers or partial(plan.workers, self.topology)
         self._lock = ExitStack()
         self._phase = Phase.STARTING
         self._kafka: EmbeddedKafka | None = None
@@ -96,7 +100,7 @@ class LocalStack:
     def config_path(self) -> Path:
         """The configuration document of this stack, written from the defaults where none was named."""
         if self._config_path is None:
-            self._config_path = self.folder / "tapedeck.toml"
+            self._config_path = self.folder / _DOCUMENT
             if not self._config_path.exists():
                 self._config_path.write_text(Config(accounts=EXAMPLE_ACCOUNTS).to_toml())
         return self._config_path.absolute()
@@ -234,7 +238,7 @@ class LocalStack:
 
     def _principals(self, config: Config) -> dict[str, Rights]:
         return principals(
-            topology_in_use(), self.cluster.layout, [account.account_id for account in config.accounts]
+            self.topology, self.cluster.layout, [account.account_id for account in config.accounts]
         )
 
     def _own_broker(self) -> dict[str, str]:
@@ -280,6 +284,7 @@ class LocalStack:
             cluster_id=self.cluster.expected_id,
             database_url=self.database_url,
             config=str(self._config_path.absolute()) if self._config_path else "",
+            topology=os.environ.get(TOPOLOGY_VARIABLE, ""),
             prefix=self.cluster.layout.prefix,
             exchange_url=self.exchange_url,
             secrets=str(self._logins.folder) if self._is_secured else "",

@@ -13,6 +13,7 @@ from typing import Any
 from tapedeck.connectors.kafka.acls import ADMIN, OPERATOR
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, CLUSTER_ID, Cluster
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.local.logins import NOTHING_SAID, Logins
 from tapedeck.tape.local.places import STACKS_FOLDER, STATE_FILE, stack_folder
 from tapedeck.tape.local.process import Identity, end, is_running
@@ -50,7 +51,8 @@ class ProcessState:
 class StackState:
     """What other commands need to reach a running stack. Holds the database password: mode 0600.
 
-    ``secrets``: the folder of a secured stack's certificates and logins; empty where the stack is open.
+    ``topology``: what TAPE_TOPOLOGY said when it was started. ``secrets``: the folder of a secured stack's
+    certificates and logins; empty where the stack is open.
     """
 
     name: str
@@ -60,6 +62,7 @@ class StackState:
     cluster_id: str = ""
     database_url: str = field(default="", repr=False)
     config: str = ""
+    topology: str = ""
     prefix: str = ""
     exchange_url: str = ""
     secrets: str = ""
@@ -80,6 +83,7 @@ class StackState:
             CLUSTER_ID: self.cluster_id,
             "TAPE_PREFIX": self.prefix,
             "TAPE_CONFIG": self.config,
+            TOPOLOGY_VARIABLE: self.topology,
             "DATABASE_URL": self.database_url,
             EXCHANGE_URL: self.exchange_url,
             KEEP: ALL_FOREVER,

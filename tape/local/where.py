@@ -2,6 +2,7 @@
 
 Each value is the first of: what was typed, the environment, the brokers of the file that KAFKA_CLIENT_CONFIG
 names, the ``[deployment]`` of the document that TAPE_CONFIG names, the local stack that runs here, a default.
+Likewise ``topology`` of that document is what TAPE_TOPOLOGY would say.
 The stack is that of TAPE_HOME, else of the nearest ``.tape``; it says nothing where another broker is named
 than its own.
 """
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tapedeck.connectors.kafka.acls import OPERATOR
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.connectors.kafka.security import CLIENT_CONFIG
+from tapedeck.streams.named import SHIPPED, TOPOLOGY_VARIABLE, topology_named
+from tapedeck.streams.topology import Topology
 from tapedeck.tape.local.places import say
 from tapedeck.tape.local.state import EXCHANGE_URL, StackState, found_here, none_runs
 
@@ -85,7 +88,15 @@ class Where:
         from tapedeck.connectors.config_file import load  # noqa: PLC0415 - `tape tail` needs none of it
         from tapedeck.streams.config.document import Config  # noqa: PLC0415 - `tape tail` needs none of it
 
-        return load(self.config) if self.config else Config()
+        return load(self.config, self.told()) if self.config else Config()
+
+    def topology(self) -> Topology:
+        """The topology that is named, else the shipped one; what it declares is known from then on.
+
+        Raises Fatal where it cannot be imported or is not sound.
+        """
+        named = self.values.get(TOPOLOGY_VARIABLE)
+        return topology_named(*named) if named else topology_named(SHIPPED, "tapedeck")
 
     def notes(self) -> list[str]:
         """What a person may not expect of this: a stack that is left out, or taken up by its address."""
@@ -131,7 +142,7 @@ def look(
     ``typed``: options by the variable that means the same, None where they were left out; one that is what
     its variable says counts as the variable. ``is_stacks``: the broker that is named is known to be the
     local stack's. ``is_document_needed``: False leaves out a TAPE_CONFIG that cannot be seen from here.
-    Raises ConfigInvalid for a document that is not valid.
+    Raises ConfigInvalid for a document that does not say in due form where it runs.
     """
     folder, stack = found_here()
     flags = {n: t for n, t in (typed or {}).items() if t is not None and t != environment.get(n)}
@@ -170,13 +181,15 @@ def _client_config(named: Value | None) -> dict[str, Value]:
 
 
 def _document(named: Value | None, needed: bool) -> dict[str, Value]:
-    """What the ``[deployment]`` of a document says."""
+    """What a document says of where it runs and by which topology."""
     if named is None or not (needed or Path(named.text).is_file()):
         return {}
-    from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
+    from tapedeck.connectors.config_file import head, said_in  # noqa: PLC0415 - see above
 
-    source = f"[deployment] of {named.text}"
-    return {n: Value(t, source) for n, t in load(Path(named.text)).deployment.variables().items()}
+    path = Path(named.text)
+    found, source = head(path), f"[deployment] of {path}"
+    told = {n: Value(t, source) for n, t in found.deployment.variables().items()}
+    return told | ({TOPOLOGY_VARIABLE: Value(found.topology, said_in(path))} if found.topology else {})
 
 
 def _meet(named: str, own: str) -> bool:

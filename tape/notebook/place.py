@@ -76,6 +76,7 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
         )
     cluster = where.say().cluster()
     cluster_id_of(cluster)
+    where.topology()  # what it declares can be read
     if registry := Registry.described(where.told()):
         _registered(registry, cluster.prefix)
     source = KafkaSource(cluster)

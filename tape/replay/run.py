@@ -28,6 +28,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.sessions import Phase, iso_date, xnys
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
@@ -36,6 +37,7 @@ from tapedeck.tape.local import plan
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.state import EXCHANGE_URL, only_stack
 from tapedeck.tape.local.supervisor import DRAIN_S, Supervisor, Worker
+from tapedeck.tape.local.where import look
 from tapedeck.tape.rebuild.progress import Told
 from tapedeck.tape.record.recording import cut
 from tapedeck.tape.replay.compare import Summary, bodies, decisions
@@ -91,6 +93,7 @@ class Replay:
             **wanted.into.environment(),
             "DATABASE_URL": wanted.database_url,
             "TAPE_CONFIG": str(wanted.folder / CONFIG),
+            TOPOLOGY_VARIABLE: look().get(TOPOLOGY_VARIABLE),
             EXCHANGE_URL: self.exchange or "",
             "TAPE_EXCHANGE_TAPE": self._market,
             "TAPE_EXCHANGE_SESSION": str(iso_date(self._days[0])) if self._days else "",

@@ -4,15 +4,15 @@ import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_state
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tapedeck.tape.topology import VARIABLE
 from tests.live import KILLED, Workers, eventually, until_label
 from tests.sim.tapes import SOURCES, small_tape
 from tests.toy_days import BEGIN, MINUTES, SCENARIOS, clean
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
-TOLD = {VARIABLE: "tests.toy.topology:TOPOLOGY"}
+TOLD = {TOPOLOGY_VARIABLE: "tests.toy.topology:TOPOLOGY"}
 LISTENING = ("scores", "watchlist", "signals")
 
 
