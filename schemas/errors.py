@@ -10,7 +10,6 @@ TapeError
     └── NewerSchema
 """
 
-
 from typing import Self
 
 
@@ -38,9 +37,7 @@ class TapeError(Exception):
     def at(self, place: str) -> Self:
         """The same, in the file that the user must change; where one is named already, that one stays."""
         known = self.place or place
-        return type(self)(
-            self.what, value=self.value, remedy=self.remedy, reason=self.reason, place=known
-        )
+        return type(self)(self.what, value=self.value, remedy=self.remedy, reason=self.reason, place=known)
 
 
 class Retry(TapeError):

@@ -6,7 +6,7 @@ left.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +31,10 @@ Their schemas are BACKWARD_TRANSITIVE; readers are upgraded before writers.
 FIRST_OWN = 10_000
 """Ids from here on are for packages with records of their own; the shipped log stays below."""
 
-_declared: dict[int, tuple[str, dict[str, Any]]] = {}
+Rows = dict[int, tuple[str, dict[str, Any]]]
+"""Lines of an id log: record name and schema by id."""
+
+_declared: Rows = {}
 
 
 def declare(log: Traversable) -> None:
@@ -39,7 +42,19 @@ def declare(log: Traversable) -> None:
 
     Raises Fatal for a line that cannot be read, an id below FIRST_OWN, and an id or a name that is taken.
     """
-    rows = dict(_own_line(log, line) for line in log.read_text().splitlines() if line.strip())
+    try:
+        adopt(dict(_own_line(log, line) for line in log.read_text().splitlines() if line.strip()))
+    except Fatal as error:
+        raise error.at(str(log)) from error.__cause__
+
+
+def declared(names: Collection[str | None]) -> Rows:
+    """What packages have declared of the records ``names``, every version."""
+    return {schema_id: row for schema_id, row in _declared.items() if row[0] in names}
+
+
+def adopt(rows: Rows) -> None:
+    """Declare ``rows``. Raises Fatal for an id or a name that is taken."""
     by_id, newest = _log()
     for schema_id, (name, schema) in rows.items():
         if by_id.get(schema_id, (name, schema)) != (name, schema):
@@ -47,18 +62,18 @@ def declare(log: Traversable) -> None:
                 f"two schemas have one id, {by_id[schema_id][0]} and {name}: readers would take one for the "
                 "other",
                 value=schema_id,
-                remedy=f"give {name} an id of its own in {log.name}",
+                remedy=f"give {name} an id of its own in its id log",
             )
         if newest.get(name, schema_id) not in rows:
             raise Fatal(
                 "two packages have a record of the same name",
                 value=name,
-                remedy=f"give it another name in {log.name}: the one with id {newest[name]} is there already",
+                remedy=f"give it another name in its id log: the one with id {newest[name]} is there already",
             )
     _replace_declared(_declared | rows)
 
 
-def _replace_declared(rows: dict[int, tuple[str, dict[str, Any]]]) -> None:
+def _replace_declared(rows: Rows) -> None:
     _declared.clear()
     _declared.update(rows)
     _log.cache_clear()

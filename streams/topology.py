@@ -6,14 +6,15 @@ differently. A stage's code is imported when it is needed, and checked against i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tapedeck.schemas import ids
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Stage, StageSpec
 from tapedeck.streams.importing import file_of, import_users
-from tapedeck.topics.catalogue import Spread, changelog_of, declare, topic
+from tapedeck.topics.catalogue import CATALOGUE, Spread, Topic, changelog_of, declare, topic
 
 if TYPE_CHECKING:
     from tapedeck.streams.config.document import Config
@@ -44,9 +45,11 @@ class Topology:
             _check_partitions(spec)
         declare(*(changelog_of(spec.name, topic(spec.trigger).spread) for spec in self.stages))
 
-    def __reduce__(self) -> tuple[type["Topology"], tuple[StageSpec, ...]]:
-        """In another process it is made anew, and so declares its changelogs there."""
-        return Topology, self.stages
+    def __reduce__(self) -> tuple[Callable[..., "Topology"], tuple[Any, ...]]:
+        """In another process it is made anew, and declares its topics, schemas and changelogs there."""
+        named = {name for spec in self.stages for name in (*spec.inputs, *spec.outputs)}
+        topics = tuple(each for each in CATALOGUE if each.name in named)
+        return _anew, (topics, ids.declared({each.schema for each in topics}), self.stages)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Topology) and self.stages == other.stages
@@ -166,6 +169,12 @@ class Topology:
             lines.extend(f"    stage_{spec.name} --> {_node(output)}" for output in spec.outputs)
         lines.append("    signals_t --> dispatcher[dispatcher, one per account] --> account_inbox_t")
         return "\n".join(lines)
+
+
+def _anew(topics: Sequence[Topic], schemas: ids.Rows, stages: Sequence[StageSpec]) -> Topology:
+    ids.adopt(schemas)
+    declare(*topics)
+    return Topology(*stages)
 
 
 def make(spec: StageSpec, config: "Config", calendar: "Calendar", account_id: str | None = None) -> Stage:

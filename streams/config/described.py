@@ -13,8 +13,9 @@ from pydantic_core import PydanticUndefined
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Group
+from tapedeck.streams.config.user import USER, model_of
 
-_TABLE = re.compile(r"\[+([a-z_]+)\]+")
+_TABLE = re.compile(r"\[+([a-z0-9_.]+)\]+")
 _KEY = re.compile(r"([a-z_0-9]+) = ")
 _KINDS = {bool: "true or false", int: "whole number", float: "number", Decimal: "decimal", str: "text"}
 _SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), MultipleOf: ("multiple of", "multiple_of")}
@@ -61,7 +62,7 @@ def _kind(field: FieldInfo) -> str:
         return " or ".join(_toml(each) for each in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return " or ".join(kind)
-    return _KINDS[kind]
+    return _KINDS.get(kind, "value")
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
@@ -97,6 +98,9 @@ def commented(document: str) -> str:
 
 def group_of(table: str) -> type[Group]:
     """The group whose fields the table of that name has. Raises KeyError where there is none."""
+    first, _, own = table.partition(".")
+    if first == USER and own:
+        return model_of(own)
     kind = Config.model_fields[table].annotation
     found = get_args(kind)[0] if get_origin(kind) is tuple else kind
     assert isinstance(found, type) and issubclass(found, Group)

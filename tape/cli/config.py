@@ -13,6 +13,7 @@ from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import commented, parameters
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.local.where import look
 
 app = typer.Typer(
@@ -38,8 +39,14 @@ _DEPLOYMENT = """
 
 @app.command()
 def show() -> None:
-    """Print the whole default document as TOML, with the example accounts `large` and `tiny`."""
-    print(_HEADER + commented(Config(accounts=EXAMPLE_ACCOUNTS).to_toml()), end="")
+    """Print the whole default document as TOML, with the example accounts `large` and `tiny`.
+
+    Where a topology is named, the parameters that its package declares are in it.
+    """
+    where = look(is_document_needed=False)
+    where.topology()
+    document = Config(topology=where.get(TOPOLOGY_VARIABLE), accounts=EXAMPLE_ACCOUNTS)
+    print(_HEADER + commented(document.to_toml()), end="")
     print(_DEPLOYMENT, end="")
     for each in parameters(Deployment):
         print(f"# {each.name} = {each.default}  # {each.as_comment()}")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.user import USER
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.topology import Topology, definition_of
 
@@ -19,7 +20,11 @@ _WHOSE = ("broker_account_id", "base_url")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One parameter: its dotted path (``accounts.ID.NAME`` for an account's), as recorded and as changed."""
+    """One parameter, as recorded and as changed.
+
+    Its path is dotted: ``GROUP.NAME``, ``accounts.ID.NAME`` for an account's, ``user.GROUP.NAME`` for a
+    user's stage.
+    """
 
     path: str
     was: Any
@@ -27,7 +32,9 @@ class Change:
 
     @property
     def group(self) -> str:
-        return self.path.partition(".")[0]
+        """The group as a stage's definition names it among those that it reads."""
+        first, *rest = self.path.split(".")
+        return f"{first}.{rest[0]}" if first == USER else first
 
     @property
     def account(self) -> str | None:
@@ -90,6 +97,8 @@ def _leaves(config: Config) -> dict[str, Any]:
             for account in content:
                 name = account["account_id"]
                 found |= {f"{group}.{name}.{key}": value for key, value in account.items()}
+        elif group == USER:
+            found |= {f"{group}.{n}.{key}": value for n, row in content.items() for key, value in row.items()}
         elif isinstance(content, dict):
             found |= {f"{group}.{key}": value for key, value in content.items()}
         else:
@@ -118,7 +127,10 @@ class Between:
         accounts = {account["account_id"]: account for account in document[_ACCOUNTS]}
         for change in changes:
             group, _, name = change.path.partition(".")
-            if group != _ACCOUNTS:
+            if group == USER:
+                own, _, key = name.partition(".")
+                document[USER][own] |= {key: change.now}
+            elif group != _ACCOUNTS:
                 document[group] = document[group] | {name: change.now} if name else change.now
             elif "." in name:
                 account, _, key = name.partition(".")
@@ -132,7 +144,7 @@ class Between:
     def _valid(self, changes: Iterable[Change]) -> bool:
         try:
             self._made(changes)
-        except ValidationError:
+        except (ValidationError, ConfigInvalid):
             return False
         return True
 
