@@ -13,6 +13,7 @@ from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.config_file import load, topology_of
 from tapedeck.schemas import ids
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config import user
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.named import topology_named
 from tapedeck.streams.stages.topology import TOPOLOGY
@@ -39,6 +40,15 @@ declare(Topic(
     key=("symbol",), part="symbol", natural_key=("symbol", "t"),
 ))
 """
+PARAMETERS = """
+from typing import Annotated
+from pydantic import Field
+from tapedeck.streams.config.groups import Group
+from tapedeck.streams.config.user import declare
+class Mine(Group):
+    window: Annotated[int, Field(ge=2, le=120)] = 20
+declare("mine", Mine)
+"""
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def package(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
         return f"{name}.pipeline:TOPOLOGY"
 
     monkeypatch.syspath_prepend(str(here))
-    with CATALOGUE.scratch(), ids.scratch():
+    with CATALOGUE.scratch(), ids.scratch(), user.scratch():
         yield write
     topology_named.cache_clear()
     for name in [each for each in sys.modules if each.partition(".")[0] in made]:
@@ -155,3 +165,17 @@ def test_another_topology_than_the_documents_is_imported_where_the_variable_says
     load(path, {"TAPE_TOPOLOGY": package("taken")})
     assert "taken" in CATALOGUE and "passed_over" not in CATALOGUE
     assert "passed_over" not in sys.modules and os.environ.get("TAPE_TOPOLOGY") is None
+
+
+def test_parameters_that_the_topology_declares_are_known_when_the_document_is_checked(
+    here: Path, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = document(here / "tape.toml", package("tuned", __init__=PARAMETERS), "[user.mine]\nwindow = 5\n")
+    checked = CliRunner().invoke(app, ["config", "check", str(path)])
+    assert checked.exit_code == 0, checked.exception
+    assert load(path, {}).digest in checked.output and load(path, {}).digest != Config().digest
+    monkeypatch.setenv("TAPE_CONFIG", str(path))
+    shown = here / "shown.toml"
+    shown.write_text(CliRunner().invoke(app, ["config", "show"]).output)
+    assert "[user.mine]\nwindow = 20\n" in shown.read_text()
+    assert load(shown, {}).topology == "tuned.pipeline:TOPOLOGY"

@@ -1,4 +1,4 @@
-"""``[user.NAME]`` of the document: declared by a package, checked like ours, and known wherever it travels."""
+"""``[user.NAME]`` of the document: declared by a package, checked like ours, known wherever it travels."""
 
 import pickle
 import tomllib
@@ -116,7 +116,7 @@ def test_a_group_that_cannot_stand_in_a_document_is_refused(
 
 def test_parameters_that_nobody_declared_cannot_be_asked_for() -> None:
     early = Config()
-    with pytest.raises(Fatal, match="were not declared; got '.*Other'; call .*declare"):
+    with pytest.raises(Fatal, match=r"were not declared; got '.*Other'; call .*declare"):
         early.of(Other)
     user.declare("other", Other)
     assert early.of(Other) == Other(), "the document was made before"
