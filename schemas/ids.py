@@ -28,11 +28,14 @@ Their schemas are BACKWARD_TRANSITIVE; readers are upgraded before writers.
 """
 
 
-FIRST_OWN = 10_000
+FIRST_OWN = 1_000_000
 """Ids from here on are for packages with records of their own; the shipped log stays below."""
 
 Rows = dict[int, tuple[str, dict[str, Any]]]
 """Lines of an id log: record name and schema by id."""
+
+LAST = 2**31 - 1
+"""The highest id that other tools read: on the wire an id has four bytes, and many take them as signed."""
 
 _declared: Rows = {}
 
@@ -95,11 +98,11 @@ def _own_line(log: Traversable, line: str) -> tuple[int, tuple[str, dict[str, An
         row = json.loads(line)
         schema_id, name, schema = int(row["id"]), str(row["name"]), dict(row["schema"])
     except (ValueError, KeyError, TypeError) as error:
-        remedy = 'a line is {"id": 10000, "name": ..., "schema": {...}}'
+        remedy = f'a line is {{"id": {FIRST_OWN}, "name": ..., "schema": {{...}}}}'
         what = f"a line of {log.name} cannot be read: {error!r}"
         raise Fatal(what, value=line[:80], remedy=remedy) from error
-    if schema_id < FIRST_OWN:
-        remedy = f"use ids from {FIRST_OWN} on: those below belong to the shipped log"
+    if not FIRST_OWN <= schema_id <= LAST:
+        remedy = f"use ids from {FIRST_OWN} to {LAST}: those below belong to the shipped log"
         raise Fatal(f"an id of {log.name} is not a package's own", value=schema_id, remedy=remedy)
     return schema_id, (name, schema)
 

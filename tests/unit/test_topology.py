@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from tapedeck.schemas import ids
-from tapedeck.schemas.codec import decode, encode, load_schema
+from tapedeck.schemas.codec import PREFIX, decode, encode, load_schema
+from tapedeck.schemas.columns import decode_columns, encode_columns
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Join, StageSpec
 from tapedeck.streams.definition import Definition
@@ -193,31 +195,47 @@ def id_log(folder: Path, *rows: tuple[object, str, object]) -> Path:
 
 
 def test_a_package_brings_records_of_its_own(tmp_path: Path, own_schemas: None) -> None:
-    ids.declare(id_log(tmp_path, (10_000, "toy_record", SCHEMA)))
-    ids.declare(id_log(tmp_path, (10_000, "toy_record", SCHEMA)))
+    ids.declare(id_log(tmp_path, (1_000_000, "toy_record", SCHEMA)))
+    ids.declare(id_log(tmp_path, (1_000_000, "toy_record", SCHEMA)))
     assert load_schema("toy_record") == SCHEMA
     wire = encode("toy_record", {"n": 3})
-    assert int.from_bytes(wire[1:5], "big") == 10_000 and decode("toy_record", wire) == {"n": 3}
+    assert int.from_bytes(wire[1:5], "big") == 1_000_000 and decode("toy_record", wire) == {"n": 3}
     assert ids.newest_id() < ids.FIRST_OWN
+
+
+@pytest.mark.parametrize("schema_id", [ids.FIRST_OWN, 16_909_060, ids.LAST])
+def test_an_id_of_four_bytes_is_read_by_rows_by_columns_and_behind_a_registry(
+    tmp_path: Path, own_schemas: None, schema_id: int
+) -> None:
+    name = f"toy_{schema_id}"  # what is compiled of a schema is kept by its name
+    ids.declare(id_log(tmp_path, (schema_id, name, SCHEMA)))
+    wire = encode(name, {"n": 3})
+    data, spans = np.frombuffer(wire, dtype=np.uint8), np.array([[0, len(wire)]])
+    found, rejected = decode_columns(name, data, spans)
+    assert found.row(0) == decode(name, wire) == {"n": 3} and not len(rejected)
+    assert encode_columns(name, found)[0].tobytes() == wire == PREFIX.pack(0, schema_id) + wire[5:]
+    behind = ids.IdMap(to_wire={name: 2**32 - 1}, to_log={2**32 - 1: schema_id})
+    assert decode(name, encode(name, {"n": 3}, behind), behind) == {"n": 3}
 
 
 @pytest.mark.parametrize(
     "row, words",
     [
         (
-            (10_000, "other", SCHEMA),
-            "two schemas have one id, toy_record and other.*got 10000.*id of its own",
+            (1_000_000, "other", SCHEMA),
+            "two schemas have one id, toy_record and other.*got 1000000.*id of its own",
         ),
-        ((10_001, "bars", SCHEMA), "a record of the same name; got 'bars'.*another name"),
-        ((7, "mine", SCHEMA), "not a package's own; got 7; use ids from 10000 on"),
+        ((1_000_001, "bars", SCHEMA), "a record of the same name; got 'bars'.*another name"),
+        ((7, "mine", SCHEMA), "not a package's own; got 7; use ids from 1000000 to"),
+        ((2**31, "mine", SCHEMA), "not a package's own; got 2147483648; use ids from 1000000 to 2147483647"),
         (("x", "mine", SCHEMA), "a line of ids.jsonl cannot be read: ValueError"),
-        ((10_002, "mine", None), "a line of ids.jsonl cannot be read: TypeError"),
+        ((1_000_002, "mine", None), "a line of ids.jsonl cannot be read: TypeError"),
     ],
 )
 def test_schemas_that_clash_are_refused(
     tmp_path: Path, own_schemas: None, row: tuple[object, str, object], words: str
 ) -> None:
-    ids.declare(id_log(tmp_path, (10_000, "toy_record", SCHEMA)))
+    ids.declare(id_log(tmp_path, (1_000_000, "toy_record", SCHEMA)))
     with pytest.raises(Fatal, match=words):
         ids.declare(id_log(tmp_path, row))
 
