@@ -52,7 +52,7 @@ def topology_of(path: Path | None, environment: Mapping[str, str] = os.environ) 
 
 def said_in(path: Path) -> str:
     """Who names a topology that the document at ``path`` names."""
-    return f"topology of {path}"
+    return f"`topology` of {path}"
 
 
 def _topology(environment: Mapping[str, str], path: Path | None, document: Mapping[str, Any]) -> Topology:

@@ -3,6 +3,7 @@
 What goes wrong in a user's code is told with the user's file and line, not with ours.
 """
 
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,3 +73,8 @@ def _is_ours(module: str) -> bool:
 def file_of(module: ModuleType) -> str:
     """The file of a module; its name where it has none."""
     return getattr(module, "__file__", None) or module.__name__
+
+
+def users_file(name: str) -> str:
+    """The file of the imported module ``name`` where it is a user's; empty where it is ours."""
+    return "" if _is_ours(name) else file_of(sys.modules[name])

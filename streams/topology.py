@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tapedeck.schemas import ids
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import Stage, StageSpec
-from tapedeck.streams.importing import file_of, import_users
+from tapedeck.streams.importing import file_of, import_users, users_file
 from tapedeck.topics.catalogue import CATALOGUE, Spread, Topic, changelog_of, declare, topic
 
 if TYPE_CHECKING:
@@ -213,12 +213,14 @@ def _imported(stage: str, folder: str) -> "Definition":
 
 
 def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -> None:
+    place = users_file(where)
     missing = sorted(set(spec.inputs) - set(reads))
     if missing:
         raise Fatal(
             f"the {what} of stage {spec.name} does not read all its inputs: it would leave their records out",
             value=", ".join(missing),
             remedy=f"handle them and name them in reads= of {where}, or take them out of the topology",
+            place=place,
         )
     undeclared = sorted(set(reads) - set(spec.inputs))
     if undeclared:
@@ -226,6 +228,7 @@ def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -
             f"the {what} of stage {spec.name} reads what the topology does not declare",
             value=", ".join(undeclared),
             remedy=f"add a Join of it to the entry of {spec.name}, or take it out of reads= of {where}",
+            place=place,
         )
 
 
@@ -248,9 +251,17 @@ def _check_names(stages: Sequence[StageSpec]) -> None:
 
 
 def _check_topics(spec: StageSpec) -> None:
-    """Every topic is in the catalogue and has a schema, and no input is named twice."""
+    """Every topic is in the catalogue and has a schema that is known, and no input is named twice."""
     for name in (*spec.inputs, *spec.outputs):
-        if topic(name).schema is None:
+        schema = topic(name).schema
+        if schema is not None and schema not in ids.names():
+            raise Fatal(
+                f"topic {name} of stage {spec.name} has a schema that no package declares",
+                value=schema,
+                remedy=f"add a line of {schema} to the ids.jsonl of your package, and declare the file with "
+                "tapedeck.schemas.ids.declare before the topology is made",
+            )
+        if schema is None:
             raise Fatal(
                 f"stage {spec.name} reads or writes a topic of raw bytes",
                 value=name,

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,35 +10,18 @@ from typer.testing import CliRunner
 
 from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.config_file import load, topology_of
-from tapedeck.schemas import ids
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config import user
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.named import topology_named
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.notebook import place
 from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE
+from tests.unit.package_support import Package, package
 from tests.unit.where_support import here, runs
 
-__all__ = ["here"]
+__all__ = ["here", "package"]
 
-Package = Callable[..., str]
-PIPELINE = """
-from tapedeck.streams.contract import StageSpec
-from tapedeck.streams.stages.topology import TOPOLOGY as SHIPPED
-from tapedeck.streams.topology import Topology
-TOPOLOGY = Topology(*SHIPPED)
-"""
-DECLARING = """
-from tapedeck.topics.catalogue import declare
-from tapedeck.topics.topic import Spread, Topic
-declare(Topic(
-    name=__name__, schema="bars", owner="feed", doc="more bars", spread=Spread.SYMBOL,
-    key=("symbol",), part="symbol", natural_key=("symbol", "t"),
-))
-"""
 PARAMETERS = """
 from typing import Annotated
 from pydantic import Field
@@ -49,27 +31,6 @@ class Mine(Group):
     window: Annotated[int, Field(ge=2, le=120)] = 20
 declare("mine", Mine)
 """
-
-
-@pytest.fixture
-def package(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Writes the modules of a package, and gives the name of its topology; all is forgotten afterwards."""
-    made: list[str] = []
-
-    def write(name: str, **modules: str) -> str:
-        for module, text in {"__init__": DECLARING, "pipeline": PIPELINE, **modules}.items():
-            path = (here / name).joinpath(*module.split("/")).with_suffix(".py")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        made.append(name)
-        return f"{name}.pipeline:TOPOLOGY"
-
-    monkeypatch.syspath_prepend(str(here))
-    with CATALOGUE.scratch(), ids.scratch(), user.scratch():
-        yield write
-    topology_named.cache_clear()
-    for name in [each for each in sys.modules if each.partition(".")[0] in made]:
-        del sys.modules[name]
 
 
 def document(path: Path, topology: str = "", more: str = "") -> Path:
@@ -138,7 +99,7 @@ def test_config_where_says_who_names_it_even_where_it_cannot_be_imported(
     assert row().split() == ["TAPE_TOPOLOGY", "-", "nobody"]
     path = document(here / "tape.toml", "gone.pipeline:TOPOLOGY")
     monkeypatch.setenv("TAPE_CONFIG", str(path))
-    assert "gone.pipeline:TOPOLOGY" in row() and f"topology of {path}" in row()
+    assert "gone.pipeline:TOPOLOGY" in row() and f"`topology` of {path}" in row()
     monkeypatch.setenv("TAPE_TOPOLOGY", "other.pipeline:TOPOLOGY")
     assert row().split() == ["TAPE_TOPOLOGY", "other.pipeline:TOPOLOGY", "TAPE_TOPOLOGY"]
 
