@@ -22,10 +22,16 @@ from sqlalchemy.exc import DBAPIError
 
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.refusals import PASSWORD, is_wrong_password, refusal
-from tapedeck.connectors.postgres.tables import declared, drop_declared, make_declared
+from tapedeck.connectors.postgres.tables import (
+    STANDING,
+    changes,
+    declared,
+    drop_declared,
+    make_declared,
+    standing,
+)
 from tapedeck.connectors.secrets import secret_of
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.topics.topic import Topic
 
 SINK_ROLE = "tape_sink"
 READ_ROLE = "tape_read"
@@ -146,7 +152,7 @@ def upgrade(url: str, prefix: str = "") -> None:
     Raises Retry where the server is away, Fatal where this login may not make tables.
     """
     with connect(url, prefix, role=None) as connection:
-        if _revision(connection) == _head() and all(_is_there(connection, each) for each in declared()):
+        if _revision(connection) == _head() and not _unfit(connection):
             return
     with _migrating(url, prefix) as config:
         command.upgrade(config, "head")
@@ -165,22 +171,27 @@ def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
 
 
 def require_head(connection: psycopg.Connection[Any]) -> None:
-    """Raises Fatal unless the schema is at the newest revision and has every declared topic's table."""
+    """Raises Fatal unless the schema is at the newest revision and can hold what declared topics have."""
     found, head = _revision(connection), _head()
     if found != head:
         raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
-    if missing := [topic.name for topic in declared() if not _is_there(connection, topic)]:
+    if unfit := _unfit(connection):
         raise Fatal(
-            "the audit store has no table for these topics",
-            value=", ".join(missing),
-            remedy="run `tape migrate` with the same TAPE_TOPOLOGY, or declare them with audited=False",
+            "the audit store has no table for these topics, or not every column of their records",
+            value=", ".join(unfit),
+            remedy="run `tape migrate` with the same topology, or declare them with audited=False",
         )
 
 
-def _is_there(connection: psycopg.Connection[Any], topic: Topic) -> bool:
-    with connection.transaction():
-        found = connection.execute("SELECT to_regclass(%s)", (table_name(topic.name),)).fetchone()
-    return found is not None and found[0] is not None
+def _unfit(connection: psycopg.Connection[Any]) -> list[str]:
+    """The declared topics whose tables are not there, or lack a column. Raises as ``changes`` does."""
+    found = []
+    for topic in declared():
+        with connection.transaction():
+            rows = connection.execute(STANDING, (table_name(topic.name),)).fetchall()
+        if not rows or changes(topic, standing(rows)):
+            found.append(topic.name)
+    return found
 
 
 def _head() -> str | None:
