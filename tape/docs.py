@@ -97,7 +97,8 @@ def _gates(topology: Topology) -> str:
 
 
 def _parameters(topology: Topology) -> str:
-    tables = (name for name in Config.model_fields if name not in ("version", "accounts", "deployment"))
+    others = ("version", "topology", "accounts", "user", "deployment")
+    tables = (name for name in Config.model_fields if name not in others)
     return "\n\n".join(f"### `[{name}]`\n\n{_fields(group_of(name))}" for name in tables)
 
 

@@ -12,12 +12,12 @@ from tapedeck.schemas.codec import decode
 from tapedeck.streams.bulk.job import TaskId
 from tapedeck.streams.changelog import wins
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, tasks_of
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.tape.rebuild.rest import at_rest
 from tapedeck.tape.rebuild.whole import live_outputs
-from tapedeck.tape.topology import VARIABLE
 from tapedeck.topics.catalogue import Layout
 from tests.live import KILLED, Workers, eventually, until_label
 from tests.sim.paths import wire
@@ -29,7 +29,7 @@ from tests.unit.shell_support import bar
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA", "WMT", "XOM")
 MINUTES = 40
-TOY = {VARIABLE: "tests.toys.broadcast:TOPOLOGY"}
+TOY = {TOPOLOGY_VARIABLE: "tests.toys.broadcast:TOPOLOGY"}
 (BROADCAST,) = TOPOLOGY
 UNSAID = {
     "config_digest": "",

@@ -29,6 +29,7 @@ from tapedeck.streams.config.groups import Group
 from tapedeck.streams.config.user import declare
 class Mine(Group):
     window: Annotated[int, Field(ge=2, le=120)] = 20
+    '''Bars that are looked at.'''
 declare("mine", Mine)
 """
 
@@ -138,5 +139,8 @@ def test_parameters_that_the_topology_declares_are_known_when_the_document_is_ch
     monkeypatch.setenv("TAPE_CONFIG", str(path))
     shown = here / "shown.toml"
     shown.write_text(CliRunner().invoke(app, ["config", "show"]).output)
-    assert "[user.mine]\nwindow = 20\n" in shown.read_text()
+    assert (
+        "[user.mine]\n# Bars that are looked at (whole number, ≥ 2, ≤ 120)\nwindow = 20\n"
+        in shown.read_text()
+    )
     assert load(shown, {}).topology == "tuned.pipeline:TOPOLOGY"
