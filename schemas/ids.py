@@ -147,6 +147,11 @@ def current_id(name: str) -> int:
         raise Fatal("no schema id for this record", value=name, remedy=remedy) from None
 
 
+def next_own() -> int:
+    """The first id from FIRST_OWN on that no package has declared so far."""
+    return max(_declared, default=FIRST_OWN - 1) + 1
+
+
 def newest_id() -> int:
     """The highest id of the shipped log."""
     return max(schema_id for schema_id in _log()[0] if schema_id < FIRST_OWN)

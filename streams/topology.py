@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tapedeck.streams.definition import Definition
     from tapedeck.streams.sessions import Calendar
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
+STAGE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
 """Names of other processes: a stage of that name would share their log, login or group."""
 _ENTRY, _ATTRIBUTE = "definition", "DEFINITION"
 
@@ -235,13 +235,13 @@ def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -
 def _check_names(stages: Sequence[StageSpec]) -> None:
     seen: set[str] = set()
     for spec in stages:
-        if spec.name in seen or spec.name in _TAKEN:
+        if spec.name in seen or spec.name in TAKEN:
             raise Fatal(
                 "the name of a stage is taken: groups, logs and changelogs are named after it",
                 value=spec.name,
                 remedy="give the stage a name of its own",
             )
-        if not _NAME.fullmatch(spec.name):
+        if not STAGE_NAME.fullmatch(spec.name):
             raise Fatal(
                 "a stage's name cannot stand in names of groups, folders and topics",
                 value=spec.name,

@@ -68,6 +68,11 @@ def _check_defaults(name: str, model: type[Group]) -> None:
         raise Fatal(what, value=", ".join(nested) or repr(again), remedy=remedy)
 
 
+def is_declared(name: str) -> bool:
+    """Whether a package has declared ``[user.NAME]``."""
+    return name in _declared
+
+
 def model_of(name: str) -> type[Group]:
     """The model of ``[user.NAME]``. Raises KeyError where nobody declared it."""
     return _declared[name]
