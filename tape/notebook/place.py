@@ -14,6 +14,7 @@ from tapedeck.connectors.registry import Registry, use_registry
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.local.where import DATABASE, PREFIX, look
 from tapedeck.topics.catalogue import Layout
 
@@ -32,6 +33,7 @@ class Place(NamedTuple):
     cluster: Cluster | None = None
     database: str | None = None
     config: Path | None = None
+    topology: str = ""
 
     @property
     def layout(self) -> Layout:
@@ -49,6 +51,7 @@ class Place(NamedTuple):
         told = {
             **(self.cluster or Cluster("", self.layout)).environment(),
             "TAPE_CONFIG": str(self.config or ""),
+            TOPOLOGY_VARIABLE: self.topology,
             "DATABASE_URL": self.database or "",
         }
         return {name: value for name, value in told.items() if value}
@@ -80,7 +83,8 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
     if registry := Registry.described(where.told()):
         _registered(registry, cluster.prefix)
     source = KafkaSource(cluster)
-    return Place(source, source.close, cluster, where.get(DATABASE) or None, where.config)
+    database_url, topology = where.get(DATABASE) or None, where.get(TOPOLOGY_VARIABLE)
+    return Place(source, source.close, cluster, database_url, where.config, topology)
 
 
 @cache

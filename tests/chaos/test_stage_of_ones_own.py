@@ -4,7 +4,6 @@ import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_state
-from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.live import KILLED, Workers, eventually, until_label
@@ -12,19 +11,20 @@ from tests.sim.tapes import SOURCES, small_tape
 from tests.toy_days import BEGIN, MINUTES, SCENARIOS, clean
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
-TOLD = {TOPOLOGY_VARIABLE: "tests.toy.topology:TOPOLOGY"}
 LISTENING = ("scores", "watchlist", "signals")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_live_with_a_kill_leaves_what_the_sim_leaves(toys: Topology, workers: Workers, scenario: str) -> None:
     log, expected = clean(toys, scenario)
+    document = workers.config_path.read_text()
+    workers.config_path.write_text(f'topology = "tests.toy.topology:TOPOLOGY"\n{document}')
     workers.write(log, (*SOURCES, "toy_notes"))
-    workers.start("moods", "features", disk="first", extra=TOLD)
+    workers.start("moods", "features", disk="first")
     killed = {"TAPE_TEST_KILL": "table written:6", "TAPE_TEST_BATCH": "60"}
-    dying = workers.start(*LISTENING, disk="second", extra={**TOLD, **killed})
+    dying = workers.start(*LISTENING, disk="second", extra=killed)
     assert dying.wait(90) == KILLED, workers.log_of(*LISTENING)
-    workers.start(*LISTENING, disk="second", extra=TOLD)
+    workers.start(*LISTENING, disk="second")
     last = small_tape().minutes[BEGIN + MINUTES - 1].label
     until_label(workers, "decisions", last)
     until_label(workers, "memberships", last)

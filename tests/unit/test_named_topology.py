@@ -10,14 +10,17 @@ from typer.testing import CliRunner
 
 from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.config_file import load, topology_of
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
+from tapedeck.tape.cli.pipeline import Pipeline
+from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.notebook import place
 from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.unit.package_support import Package, package
+from tests.unit.package_support import PIPELINE, Package, package
 from tests.unit.where_support import here, runs
 
 __all__ = ["here", "package"]
@@ -77,7 +80,8 @@ def test_programs_that_load_the_document_without_the_command_have_what_it_declar
         runs(here / ".tape" / "local", config=str(path))
         monkeypatch.setattr(place, "cluster_id_of", lambda cluster: "mine")
         monkeypatch.setattr(place, "KafkaSource", lambda cluster: SimpleNamespace(close=None))
-        place.find(None, None, None)
+        found = place.find(None, None, None)
+        assert found.environment()["TAPE_TOPOLOGY"] == "declaring.pipeline:TOPOLOGY"
     assert "declaring" in CATALOGUE
 
 
@@ -144,3 +148,24 @@ def test_parameters_that_the_topology_declares_are_known_when_the_document_is_ch
         in shown.read_text()
     )
     assert load(shown, {}).topology == "tuned.pipeline:TOPOLOGY"
+
+
+def test_a_stack_runs_the_topology_of_its_own_document_and_not_that_of_another_stack(
+    here: Path, package: Package
+) -> None:
+    runs(here / ".tape" / "local", topology=package("of_another"))
+    assert LocalStack(here / ".tape" / "new").topology is TOPOLOGY
+    LocalStack(here / ".tape" / "new", config=document(here / "tape.toml", package("of_this")))
+    assert "of_this" in CATALOGUE and "of_another" not in CATALOGUE
+
+
+def test_what_if_refuses_another_topology_than_the_pipelines(
+    here: Path, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrower = PIPELINE.replace("*SHIPPED", "*SHIPPED.stages[:4]")
+    changed = document(here / "changed.toml", package("narrower", pipeline=narrower))
+    pipeline = Pipeline(Cluster("127.0.0.1:1"), None)
+    monkeypatch.setattr("tapedeck.tape.cli.whatif.pipeline_of", lambda bootstrap, prefix: pipeline)
+    refused = CliRunner().invoke(app, ["whatif", "--config", str(changed)]).exception
+    assert isinstance(refused, Fatal)
+    assert "--config names another topology" in str(refused) and "narrower.pipeline:TOPOLOGY" in str(refused)
