@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
-from tapedeck.streams.config.described import group_of, parameters
-from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.described import TABLES, group_of, parameters
 from tapedeck.streams.config.groups import Group
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
@@ -97,8 +96,7 @@ def _gates(topology: Topology) -> str:
 
 
 def _parameters(topology: Topology) -> str:
-    others = ("version", "topology", "accounts", "user", "deployment")
-    tables = (name for name in Config.model_fields if name not in others)
+    tables = (name for name in TABLES if name != "accounts")
     return "\n\n".join(f"### `[{name}]`\n\n{_fields(group_of(name))}" for name in tables)
 
 

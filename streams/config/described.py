@@ -18,6 +18,10 @@ from tapedeck.streams.config.user import USER, model_of
 _TABLE = re.compile(r"\[+([a-z0-9_.]+)\]+")
 _KEY = re.compile(r"([a-z_0-9]+) = ")
 _KINDS = {bool: "true or false", int: "whole number", float: "number", Decimal: "decimal", str: "text"}
+TABLES = tuple(
+    name for name in Config.model_fields if name not in ("version", "topology", "user", "deployment")
+)
+"""The tables of the document that have the shipped parameters, accounts included."""
 _SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), MultipleOf: ("multiple of", "multiple_of")}
 
 

@@ -8,12 +8,12 @@ from pydantic import Field
 from tapedeck.connectors.config_file import load
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.deployment import Deployment
-from tapedeck.streams.config.described import Parameter, commented, group_of, parameters
+from tapedeck.streams.config.described import TABLES, Parameter, commented, group_of, parameters
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.config.groups import Group
 
-GROUPS = [group_of(name) for name in Config.model_fields if name not in ("version", "deployment")]
+GROUPS = [group_of(name) for name in TABLES]
 
 
 @pytest.mark.parametrize("group", [*GROUPS, Deployment], ids=lambda group: group.__name__)
