@@ -3,7 +3,7 @@
 One process per account: it joins nothing before it holds the account's lease, so a second one takes no
 partition from the first. What reaches the account is appended to its inbox first; the account stage folds
 the inbox; what it asks for is performed and the answer appended. The clock is the tape's: it stands at
-the last minute that ``signals`` has ended, and every inbox record carries it.
+the last minute that every topic of signals has ended, and every inbox record carries it.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
-from tapedeck.connectors.dispatch.inputs import BESIDE
+from tapedeck.connectors.dispatch.inputs import beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.reading import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.contract import SECOND_US, Message, Out, StageSpec
+from tapedeck.streams.contract import SECOND_US, Message, Out
 from tapedeck.streams.shell import Effects
-from tapedeck.streams.topology import make
+from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import Wire, record_wire
 from tapedeck.topics.catalogue import topic
 
@@ -63,8 +63,8 @@ class DispatchApp:
     Made when the account's lease is taken: waits as long as another process holds it, and says so.
     """
 
-    def __init__(self, settings: Settings, spec: StageSpec, account_id: str) -> None:
-        account = settings.config.account(account_id)
+    def __init__(self, settings: Settings, topology: Topology, account_id: str) -> None:
+        account, spec = settings.config.account(account_id), topology.account
         self._settings, self._account_id = settings, account_id
         self._layout = settings.layout
         self.clock = TapeClock(None)
@@ -79,7 +79,7 @@ class DispatchApp:
             home=home,
             after=self._after,
         )
-        self.stage_app.beside = BESIDE
+        self.stage_app.beside = beside(topology)
         self._outbox = self.stage_app.outbox
         self._keys = credentials(account.key_ref, account.secret_ref)
         self._base_url = settings.address_of(account.base_url)
@@ -98,7 +98,7 @@ class DispatchApp:
         self._inbox_end = -1
         self._identity_at = 0
         app = self.stage_app.app
-        router = SignalRouter(app, settings, self._minute)
+        router = SignalRouter(app, settings, topology.signal_topics, self._minute)
         router.declare()
         controls = app.topic(
             self._layout.wire_name("controls"), key_type=bytes, value_type=bytes,
@@ -126,7 +126,7 @@ class DispatchApp:
         return record_wire(INBOX, topic(INBOX).record_key(body), body, self._layout, headers)
 
     async def _minute(self, minute: Minute) -> None:
-        """A minute of ``signals`` is complete: append it in the order of decision, settle, and say so."""
+        """A minute of signals is complete: append it in the order of decision, settle, and say so."""
         self.clock.advance(minute.label)
         await self._started.wait()
         await self._bury(minute.dead)
@@ -316,6 +316,6 @@ class DispatchApp:
         await updates.run()
 
 
-def agent(settings: Settings, spec: StageSpec, account_id: str) -> DispatchApp:
+def agent(settings: Settings, topology: Topology, account_id: str) -> DispatchApp:
     """The dispatcher of one configured account."""
-    return DispatchApp(settings, spec, account_id)
+    return DispatchApp(settings, topology, account_id)

@@ -1,7 +1,7 @@
-"""Routes ``signals`` to an account minute by minute: held until every partition has ended the minute."""
+"""Routes signals to an account minute by minute: held until every partition has ended the minute."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from faust.types import AppT, EventT
@@ -9,17 +9,18 @@ from faust.types import AppT, EventT
 from tapedeck.agents.arrivals import as_message
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.settings import Settings
-from tapedeck.connectors.dispatch.router import TOPIC, Minute, MinuteRouter
+from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
 from tapedeck.streams.contract import Message
 
 OnMinute = Callable[[Minute], Awaitable[None]]
 
 
 class SignalRouter:
-    """Calls ``on_minute`` for each complete minute, then acks it."""
+    """Calls ``on_minute`` for each complete minute of the topics ``names``, then acks it."""
 
-    def __init__(self, app: AppT, settings: Settings, on_minute: OnMinute) -> None:
+    def __init__(self, app: AppT, settings: Settings, names: Sequence[str], on_minute: OnMinute) -> None:
         self._app, self._layout, self._on_minute = app, settings.layout, on_minute
+        self._names = tuple(names)
         self._ending = Ending()
         self._generation: int | None = None
         self._router = self._new_router()
@@ -28,13 +29,13 @@ class SignalRouter:
     def declare(self) -> None:
         """Make the agent."""
         channel = self._app.topic(
-            self._layout.wire_name(TOPIC), key_type=bytes, value_type=bytes,
+            *map(self._layout.wire_name, self._names), key_type=bytes, value_type=bytes,
             key_serializer="raw", value_serializer="raw",
         )  # fmt: skip
         self._app.agent(channel, name="router", concurrency=1)(self._route)
 
     def _new_router(self) -> MinuteRouter:
-        return MinuteRouter(self._layout.partitions(TOPIC))
+        return MinuteRouter({name: self._layout.partitions(name) for name in self._names})
 
     async def _route(self, stream: Any) -> None:
         """Never returns; an unexpected error leaves the process, else Faust would drop the event."""

@@ -42,8 +42,10 @@ class Letter(Protocol):
 
 
 class Recorded(Protocol):
-    """The topics of one run."""
+    """The topics of one run. ``signal_topics``: those whose signals its dispatchers routed."""
 
+    @property
+    def signal_topics(self) -> Sequence[str]: ...
     def __getitem__(self, name: str) -> Records: ...
     def bodies(self, name: str) -> list[Body]:
         """The distinct records of topic ``name``."""

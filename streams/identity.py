@@ -25,6 +25,11 @@ def event_id(
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def signal_id(symbol: str, bar_t_iso: str) -> str:
-    """``sg_`` + first 24 hex of SHA-256 over ``symbol|bar t|rules_version`` (bar t as ISO 8601 with Z)."""
-    return "sg_" + sha256(f"{symbol}|{bar_t_iso}|{RULES_VERSION}".encode()).hexdigest()[:24]
+def signal_id(symbol: str, bar_t_iso: str, stage: str = "") -> str:
+    """``sg_`` + first 24 hex of SHA-256 over ``symbol|bar t|rules_version`` (bar t as ISO 8601 with Z).
+
+    A stage of a user's own adds its name: an account takes one signal of each id, so that two rules that act
+    on one bar need ids of their own.
+    """
+    text = f"{symbol}|{bar_t_iso}|{RULES_VERSION}" + (f"|{stage}" if stage else "")
+    return "sg_" + sha256(text.encode()).hexdigest()[:24]

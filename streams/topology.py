@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STAGE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
 """Names of other processes: a stage of that name would share their log, login or group."""
+_SIGNAL_KEY = ("symbol",)
 _ENTRY, _ATTRIBUTE = "definition", "DEFINITION"
 
 
@@ -42,6 +43,7 @@ class Topology:
         self.stages = _ordered(stages, self._writers)
         for spec in stages:
             _check_marks(spec)
+            _check_signals(spec)
             _check_partitions(spec)
         declare(*(changelog_of(spec.name, topic(spec.trigger).spread) for spec in self.stages))
 
@@ -116,6 +118,12 @@ class Topology:
         return tuple(name for spec in self.market for name in spec.outputs if topic(name).watermarked)
 
     @cached_property
+    def signal_topics(self) -> tuple[str, ...]:
+        """The topics of signals that market stages write, in the catalogue's order, for dispatchers."""
+        found = (name for spec in self.market for name in spec.outputs if topic(name).carries_signals)
+        return tuple(sorted(found, key=CATALOGUE.rank))
+
+    @cached_property
     def optional(self) -> tuple[str, ...]:
         """The topics that some stage joins optionally: what a minute may be declared to be without."""
         return tuple(dict.fromkeys(j.topic for spec in self.stages for j in spec.joins if j.optional))
@@ -167,7 +175,8 @@ class Topology:
                 how = "joins if there" if join.optional else "joins"
                 lines.append(f"    {_node(join.topic)} -. {how} .-> stage_{spec.name}")
             lines.extend(f"    stage_{spec.name} --> {_node(output)}" for output in spec.outputs)
-        lines.append("    signals_t --> dispatcher[dispatcher, one per account] --> account_inbox_t")
+        for name in self.signal_topics:
+            lines.append(f"    {_node(name)} --> dispatcher[dispatcher, one per account] --> account_inbox_t")
         return "\n".join(lines)
 
 
@@ -327,6 +336,26 @@ def _check_marks(spec: StageSpec) -> None:
             value=", ".join(unmarked),
             remedy="declare the topic with watermarked=True, and let its writer write them",
         )
+
+
+def _check_signals(spec: StageSpec) -> None:
+    """Signals are routed minute by minute, to accounts and not by them."""
+    for name in spec.outputs:
+        if not topic(name).carries_signals:
+            continue
+        if spec.per_account:
+            raise Fatal(
+                f"stage {spec.name} writes signals, which every account reads, once per account",
+                value=name,
+                remedy="let a market stage write them, or give the topic another schema",
+            )
+        if not topic(name).watermarked or topic(name).key != _SIGNAL_KEY:
+            raise Fatal(
+                f"stage {spec.name} writes signals to a topic that they cannot be routed from: a minute ends "
+                "by its watermarks, and a record is found by its symbol",
+                value=f"{name}: watermarked={topic(name).watermarked}, key={topic(name).key}",
+                remedy=f"declare it with watermarked=True and key={_SIGNAL_KEY}",
+            )
 
 
 def _check_partitions(spec: StageSpec) -> None:

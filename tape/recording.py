@@ -87,6 +87,8 @@ class Recording:
     topics: Mapping[str, TopicRecords] = field(default_factory=dict)
     tables: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
     """Per stage the framed values by key, as its changelog restores them."""
+    signal_topics: tuple[str, ...] = ()
+    """The topics whose signals dispatchers route."""
 
     def __getitem__(self, name: str) -> TopicRecords:
         return self.topics[name]
@@ -151,7 +153,7 @@ def of_messages(topology: Topology, layout: Layout, chunks: Iterable[Iterable[Me
             elif message.topic in changelogs:
                 changelogs[message.topic].add(message.partition, message.key, message.value)
     tables = {spec.name: _by_key(changelogs[spec.changelog]) for spec in topology}
-    return Recording(layout, topics, tables)
+    return Recording(layout, topics, tables, topology.signal_topics)
 
 
 def _by_key(found: Changelog) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ An account is not started over where its inbox stays: it would ask its broker fo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tapedeck.connectors.dispatch.inputs import ROUTED
+from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.connectors.kafka.admin import record_counts, recreate
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -48,7 +48,7 @@ def plan_of(topology: Topology, name: str, layout: Layout, accounts: Sequence[st
             if not spec.per_account:
                 groups[layout.group(spec.name)] = spec.inputs
     inboxes = {name for spec in topology.accounts for name in spec.inputs}
-    dispatched = (name,) if name in {*ROUTED, *inboxes} else ()
+    dispatched = (name,) if name in {*routed(topology), *inboxes} else ()
     if dispatched:
         groups |= {layout.group(f"dispatch-{each}"): dispatched for each in accounts}
     return Plan(tuple(dict.fromkeys(topics)), groups, tuple(stages))

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.dispatch.lease import MemoryLeases
@@ -17,6 +18,7 @@ from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
 from tapedeck.connectors.tapes.marks import standing
+from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.blocks import MemorySource
@@ -30,11 +32,14 @@ from tapedeck.streams.sim.schedule import Faults, run_schedule
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
+from tapedeck.streams.watermarks import readable_label
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 _CRASH_SHARE = 0.5
 _MAX_FUSE = 60
 _MAX_REWIND = 5
+_WAIT_S = 1.0
+"""What a look at an optional input takes: one that stays silent is absent after as many of them as live."""
 
 
 @dataclass
@@ -100,7 +105,7 @@ class Simulation:
             SimDispatcher(
                 self.log,
                 config,
-                topology.account,
+                topology,
                 account.account_id,
                 self.exchange,
                 calendar=calendar,
@@ -122,10 +127,29 @@ class Simulation:
         return self
 
     def _play(self, tape: Tape) -> None:
+        waited = count(step=_WAIT_S)
         player = Player(
-            tape, self.log.writer(), Pace(None), before_minute=self._until_end_of, wait_for=self._follow
+            tape,
+            self.log.writer(),
+            Pace(None),
+            before_minute=self._until_end_of,
+            wait_for=self._follow,
+            optional=OptionalInputs(self.topology.optional, self._reached),
+            sleep=lambda seconds: self._run_stages(),
+            monotonic=lambda: next(waited),
         )
         player.play(dict, self._standing)
+
+    def _reached(self, name: str) -> int | None:
+        """The label that every partition of a topic has reached; None where one has none."""
+        lowest: int | None = None
+        for part in range(self.log.layout.partitions(name)):
+            newest_first = map(readable_label, reversed(self.log.read(name, part, 0)))
+            label = next((label for label in newest_first if label is not None), None)
+            if label is None:
+                return None
+            lowest = label if lowest is None else min(lowest, label)
+        return lowest
 
     def _standing(self, since: int) -> Standing:
         held = (message for name in SOURCES for message in self.log.messages(name))
@@ -168,11 +192,11 @@ class Simulation:
 
     def _follow(self, label: int) -> None:
         """The minute's records are written: let the stages and then the dispatchers catch up."""
-        self._run_stages(label)
+        self._run_stages()
         for dispatcher in self.dispatchers:
             self._work(dispatcher)
 
-    def _run_stages(self, label: int) -> None:
+    def _run_stages(self) -> None:
         if self.chaos is None:
             drain(self.stages)
         else:

@@ -7,6 +7,9 @@ from typing import Any
 from tapedeck.topics.keeping import FOREVER
 from tapedeck.topics.partitioning import murmur2_partition
 
+SIGNALS = "signals"
+"""The record schema of signals: what dispatchers route, gates judge and contracts are chosen for."""
+
 
 class Spread(StrEnum):
     """What a topic is partitioned by."""
@@ -42,6 +45,11 @@ class Topic:
     def of_symbol(self) -> bool:
         """Whether each record is of one symbol, whose name is its key."""
         return self.key == ("symbol",)
+
+    @property
+    def carries_signals(self) -> bool:
+        """Whether dispatchers route its records: a topic of signals is one of the schema ``signals``."""
+        return self.schema == SIGNALS
 
     def record_key(self, body: dict[str, Any]) -> bytes:
         """The record key: the key fields joined by ``|``; a constant topic uses its own name."""

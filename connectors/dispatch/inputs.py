@@ -1,8 +1,14 @@
 """What a dispatcher reads beside its account's inbox."""
 
 from tapedeck.connectors.dispatch.newest import NAMES
+from tapedeck.streams.topology import Topology
 
-ROUTED = ("signals", "controls")
-"""What it appends to the inbox, record by record."""
-BESIDE = (*ROUTED, *NAMES)
-"""With what it looks at for the newest bar and feature."""
+
+def routed(topology: Topology) -> tuple[str, ...]:
+    """What it appends to the inbox, record by record: every topic of signals, and the controls."""
+    return (*topology.signal_topics, "controls")
+
+
+def beside(topology: Topology) -> tuple[str, ...]:
+    """With what it looks at for the newest bar and feature."""
+    return (*routed(topology), *NAMES)

@@ -1,19 +1,19 @@
-"""Signals minute by minute: held until every partition of the topic has ended the minute.
+"""Signals minute by minute: held until every partition of every topic of signals has ended the minute.
 
 Shared by the live dispatcher and the simulator.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapedeck.schemas.codec import decode
-from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.contract import Join, Message, StageSpec
 from tapedeck.streams.merge import Mark, Merge, Opened, Record, Unreadable
+from tapedeck.topics.topic import SIGNALS
 
-TOPIC = "signals"
-SPEC = StageSpec(name="router", trigger=TOPIC, outputs=(), scale="single", doc="signals to the inbox")
+_PERIOD_S = 60
 _TAKE = 1000
 
 
@@ -28,10 +28,14 @@ class Minute:
 
 
 class MinuteRouter:
-    """Takes messages of ``signals`` in log order per partition and gives minutes as they become complete."""
+    """Takes messages in log order per partition and gives minutes as they become complete.
 
-    def __init__(self, partitions: int) -> None:
-        self._merge = Merge(SPEC, {TOPIC: range(partitions)})
+    ``partitions``: how many each topic of signals has. Of two signals that are decided at the same place, the
+    one of the earlier topic comes first. Raises Fatal where there is no topic.
+    """
+
+    def __init__(self, partitions: Mapping[str, int]) -> None:
+        self._merge = Merge(_spec(*partitions), {name: range(n) for name, n in partitions.items()})
         self._open = Minute()
 
     def put(self, message: Message) -> None:
@@ -54,6 +58,26 @@ class MinuteRouter:
 
     def _read(self, message: Message) -> None:
         try:
-            self._open.signals.append(decode(TOPIC, message.value))
+            self._open.signals.append(decode(SIGNALS, message.value))
         except DeadLetter as error:
             self._open.dead.append((message, error))
+
+
+def _spec(*names: str) -> StageSpec:
+    """What merges ``names``: with a period, a minute ends once the other topics have ended it as well."""
+    if not names:
+        raise Fatal(
+            "no stage of this topology writes signals, so a dispatcher has nothing to route and no clock",
+            value="no output with the schema signals",
+            remedy="name a topology with such a stage, or configure no accounts",
+        )
+    first, *others = names
+    return StageSpec(
+        name="router",
+        trigger=first,
+        joins=tuple(map(Join, others)),
+        outputs=(),
+        scale="single",
+        period=_PERIOD_S,
+        doc="signals to the inbox",
+    )

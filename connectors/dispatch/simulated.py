@@ -14,21 +14,21 @@ from tapedeck.connectors.broker import TradeUpdate
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
 from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
-from tapedeck.connectors.dispatch.router import TOPIC as SIGNALS
 from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import SECOND_US, Message, StageSpec
+from tapedeck.streams.contract import SECOND_US, Message
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
-from tapedeck.streams.topology import make
+from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import topic
 
@@ -51,7 +51,7 @@ class SimDispatcher:
         self,
         log: MemoryLog,
         config: Config,
-        spec: StageSpec,
+        topology: Topology,
         account_id: str,
         exchange: PaperExchange,
         *,
@@ -64,13 +64,15 @@ class SimDispatcher:
         self._account = config.account(account_id)
         self._exchange, self._leases = exchange, leases
         home = log.layout.partition(INBOX, {"account_id": account_id})
+        spec, self._signals = topology.account, topology.signal_topics
         stage = make(spec, config, calendar, account_id)
         key = account_id.encode()
         self.task = SimTask(spec, stage, log, (home,), only_key=key, source="dispatch")
         self._broker = InProcessBroker(exchange, self._account.broker_account_id, self._account.base_url)
         self._broker.updates(self._hear)
-        self._acked: dict[Part, int] = {(SIGNALS, p): 0 for p in range(log.layout.partitions(SIGNALS))}
-        self._acked |= {(CONTROLS, p): 0 for p in range(log.layout.partitions(CONTROLS))}
+        self._acked: dict[Part, int] = {
+            (name, p): 0 for name in routed(topology) for p in range(log.layout.partitions(name))
+        }
         self.starts = 0
         self._forget()
 
@@ -88,7 +90,7 @@ class SimDispatcher:
             lease=self._lease,
             calendar=self._calendar,
         )
-        self._router = MinuteRouter(self._log.layout.partitions(SIGNALS))
+        self._router = MinuteRouter({name: self._log.layout.partitions(name) for name in self._signals})
         self._routed = dict(self._acked)
         self._newest, self._looked = NewestSeen(), {part: 0 for part in self._newest_parts()}
         self._arrived: deque[Body] = deque()
@@ -122,7 +124,7 @@ class SimDispatcher:
         self._read_controls()
         self._follow()
         for part in self._routed:
-            if part[0] == SIGNALS:
+            if part[0] in self._signals:
                 for message in self._log.read(*part, self._routed[part]):
                     self._routed[part] = message.offset + 1
                     self._router.put(message)

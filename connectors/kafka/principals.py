@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tapedeck.connectors.dispatch.inputs import BESIDE
+from tapedeck.connectors.dispatch.inputs import beside
 from tapedeck.connectors.kafka.acls import (
     ADMIN,
     CREATE,
@@ -51,8 +51,8 @@ def worker(spec: StageSpec, layout: Layout) -> Rights:
 def dispatcher(topology: Topology, account: str, layout: Layout) -> Rights:
     """The dispatcher of one account: the account stage, and what it appends to the account's inbox."""
     spec = topology.account
-    beside = Rights(reads=BESIDE, writes=spec.inputs)
-    return _stage(spec, layout.group(f"dispatch-{account}")) | beside
+    routing = Rights(reads=beside(topology), writes=spec.inputs)
+    return _stage(spec, layout.group(f"dispatch-{account}")) | routing
 
 
 def _stage(spec: StageSpec, group: str) -> Rights:

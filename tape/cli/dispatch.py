@@ -19,4 +19,4 @@ def dispatch(
     settings = from_environment(told())
     topology = topology_in_use()
     rights = dispatcher(topology, account, settings.layout)
-    run(settings, [lambda settings: agent(settings, topology.account, account).stage_app], rights)
+    run(settings, [lambda settings: agent(settings, topology, account).stage_app], rights)

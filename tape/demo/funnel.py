@@ -12,7 +12,7 @@ scores     (symbol, boundary) with a feature    those that got a score
 watchlist  (symbol, evaluation)                 those on the list
 decisions  records of ``features``              bars decided, HOLD included, each once
 signals    records of ``decisions``             different signals
-proposals  records of ``signals``, per account  APPROVED ones
+proposals  all records of signals, per account  APPROVED ones
 orders     APPROVED proposals, per account      orders that the broker took
 executions orders that the broker took          orders whose executions come to what was filled
 ========== ==================================== =========================================================

@@ -20,7 +20,7 @@ from tapedeck.tape.recording import Recording
 
 _SYNTHETIC = "synthetic"
 # From the end: where a record of the first of these is, the others led to it.
-_WAY = ("orders", "proposals", "signals", "decisions", "features", "bars")
+_DECIDED, _MADE = ("orders", "proposals"), ("decisions", "features", "bars")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ def look_at(recording: Recording) -> LookAt:
     A symbol that has no bars is passed over: an option's root is not always the name of its stock.
     """
     played = {body["symbol"] for body in recording.bodies("bars")}
-    way = [name for name in _WAY if recording.bodies(name)]
+    way = [name for name in (*_DECIDED, *recording.signal_topics, *_MADE) if recording.bodies(name)]
     for name in way:
         newest = ((body["event_time"], _symbol(body)) for body in recording.bodies(name))
         if found := max((each for each in newest if each[1] in played), default=None):

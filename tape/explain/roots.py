@@ -54,9 +54,9 @@ class _Ids:
         self._lookup, self._named = lookup, list(names(topology))
 
     def roots(self, asked: str) -> Roots:
-        for name, named in self._named:
+        for _, named in self._named:
             if named.form.fullmatch(asked):
-                return self._of(name, named, asked)
+                return self._of(named, asked)
         if _HEX.fullmatch(asked):
             return self._event(asked)
         # what is put together of other ids comes behind them
@@ -67,14 +67,16 @@ class _Ids:
             remedy=f"give {', '.join([*examples, 'or an event_id'])}",
         )
 
-    def _of(self, name: str, named: Named, asked: str) -> Roots:
+    def _of(self, named: Named, asked: str) -> Roots:
         """The records that ``asked`` begins an id of; with those that have the whole's id in common."""
-        roots = self._one(named, asked, _all(self._lookup, name, named.needle(asked)))
+        topics = [name for name, each in self._named if each == named]
+        needle = named.needle(asked)
+        roots = self._one(named, asked, (f for name in topics for f in _all(self._lookup, name, needle)))
         if not named.whole:
             return roots
         own = str(roots.records[-1].body[named.whole])
         found: list[Found] = []
-        for each in (name, *named.beside):
+        for each in (*topics, *named.beside):
             mine = (f for f in _all(self._lookup, each, own) if f.body[named.whole] == own)
             found += _each_once(mine)
         return Roots(named.kind, own, tuple(found))
@@ -104,7 +106,7 @@ class _Ids:
         for name, named in bare:
             for found in _all(self._lookup, name, asked):
                 if named.name(found.body).startswith(asked):
-                    return self._of(name, named, named.name(found.body))
+                    return self._of(named, named.name(found.body))
         raise self._unknown(asked)
 
     def _unknown(self, asked: str) -> NoSuchRecord:

@@ -59,8 +59,13 @@ def named_inputs(topology: Topology, found: Found) -> dict[str, tuple[str, ...]]
     named = {str(each): topics for each in found.body.get("inputs", ())}
     for name, content in payload(found.body).items():
         if name.endswith(_SUFFIX) and isinstance(content, str):
-            named[content] = (f"{name.removesuffix(_SUFFIX)}s",)
+            named[content] = _topics_of(topology, name.removesuffix(_SUFFIX))
     return named
+
+
+def _topics_of(topology: Topology, record: str) -> tuple[str, ...]:
+    """Where a record that an inbox record names may be: a signal in any topic of signals."""
+    return topology.signal_topics if record == "signal" else (f"{record}s",)
 
 
 def payload(body: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.dispatch.inputs import ROUTED
+from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
@@ -112,7 +112,7 @@ def _routed(place: Place, task: TaskId) -> dict[Part, int]:
     """A dispatcher has also read the signals and controls that stand in its inbox."""
     if task.account_id is None:
         return {}
-    return {part: end for part, (_, end) in place.basis.source.ends(ROUTED).items()}
+    return {part: end for part, (_, end) in place.basis.source.ends(routed(place.topology)).items()}
 
 
 def _copy(live: Place, into: Cluster, names: Sequence[str], workers: int) -> None:

@@ -9,7 +9,7 @@ from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.sessions import iso_utc
-from tapedeck.topics.catalogue import WATERMARK_KEY
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 _SHOWN = 5
 
@@ -79,7 +79,7 @@ def bodies(source: Source, name: str, window: Window) -> list[Body]:
         for message in each.messages:
             if message.key != WATERMARK_KEY:
                 try:
-                    found.append(decode(name, message.value))
+                    found.append(decode(topic(name).schema or name, message.value))
                 except DeadLetter:
                     continue
     return found

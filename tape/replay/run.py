@@ -171,7 +171,7 @@ class Replay:
         """They begin at the window: what the history signalled was never theirs to trade."""
         wanted = self.wanted
         with KafkaSource(wanted.into) as source:
-            ends = {part: end for part, (_, end) in source.ends(["signals"]).items()}
+            ends = {part: end for part, (_, end) in source.ends(wanted.topology.signal_topics).items()}
         groups = KafkaGroups(wanted.into)
         for account in self.config.accounts:
             groups.commit(wanted.into.layout.group(dispatcher_group(account.account_id)), ends)
@@ -222,11 +222,15 @@ class Replay:
             return Summary(
                 window=wanted.window,
                 minutes=minutes,
-                signals=len({body["signal_id"] for body in bodies(replayed, "signals", wanted.window)}),
+                signals=len(self._signal_ids(replayed)),
                 verdicts=Counter(body["verdict"] for body in self._bodies("proposals")),
                 replayed=decisions(replayed, wanted.window),
                 recorded=decisions(source, wanted.window),
             )
+
+    def _signal_ids(self, replayed: Source) -> set[str]:
+        names, window = self.wanted.topology.signal_topics, self.wanted.window
+        return {body["signal_id"] for name in names for body in bodies(replayed, name, window)}
 
     def _bodies(self, name: str) -> Iterator[Body]:
         """The records of an account topic of the replay, each once."""

@@ -23,11 +23,11 @@ from tapedeck.streams.stages.account.rules.gate_types import (
     Regime,
     Reservation,
     Rules,
-    Strategy,
 )
 from tapedeck.streams.stages.account.rules.gates import evaluate, first_failure
 from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.rules.positions import Kind
+from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.tape.step.common import BadLine, Line, judged
 from tapedeck.tape.step.shaped import shaped
 
@@ -36,7 +36,7 @@ HELP = """Evaluate the risk gates on one case a line; each line is judged alone.
 A line is an object. A gate none of whose keys is given is not tested; null is unknown and fails.
   account       {"tier": "large", ...}: limits by their configuration names over the tier's own
   now           ISO 8601 time; action BUY_CALL, BUY_PUT, BUY_STOCK or SELL_STOCK; purpose OPEN or CLOSE
-  strategy      day_trade or swing_trade; symbol the underlying
+  strategy      day_trade, swing_trade or your own; symbol the underlying
   identity, identity_at              account_identity
   kill_state                         kill_switch
   now, expiry                        trading_hours
@@ -143,7 +143,7 @@ class _Case(_Part):
     now: AwareDatetime | None = None
     action: Action = Action.BUY_CALL
     purpose: Purpose = Purpose.OPEN
-    strategy: Strategy = "day_trade"
+    strategy: StrategyName = "day_trade"
     symbol: str = ""
     identity: Identity | None = None
     identity_at: AwareDatetime | None = None

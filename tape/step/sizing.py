@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tapedeck.streams.config.accounts import Tier, tier_defaults
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.account.rules.sizing import Size, size_option, size_stock
+from tapedeck.streams.stages.account.rules.strategies import StrategyName, is_swing
 from tapedeck.tape.step.common import BadLine, Line, judged
 from tapedeck.tape.step.shaped import shaped
 
@@ -19,7 +20,7 @@ A line is an object with these keys:
   equity          the broker's equity in USD, null where it is unknown
   worst_price     the price of the last ladder step, USD per unit
   risk            the part of equity at risk, e.g. 0.01; or leave it out and give
-  tier, strategy  "tiny".."large", "day_trade" or "swing_trade": the tier's own figure is used
+  tier, strategy  "tiny".."large", "day_trade", "swing_trade" or your own: the tier's own figure is used
   regime          the size factor of the volatility regime, 1 where left out
   multiplier      shares per contract, 100 where left out
   max_contracts   the cap; the tier's where left out, none without a tier
@@ -40,7 +41,7 @@ class _Case(BaseModel):
     worst_price: Decimal | None
     risk: Annotated[Decimal, Field(ge=0)] | None = None
     tier: Tier | None = None
-    strategy: Literal["day_trade", "swing_trade", "gap_fade"] = "day_trade"
+    strategy: StrategyName = "day_trade"
     regime: Annotated[Decimal, Field(ge=0)] | None = Decimal(1)
     multiplier: Annotated[int, Field(gt=0)] = 100
     max_contracts: Annotated[int, Field(gt=0)] | None = None
@@ -60,7 +61,7 @@ def _size(case: _Case, config: Config) -> Size:
     limits = tier_defaults(case.tier) if case.tier else {}
     risk = case.risk
     if risk is None:
-        swing = case.strategy == "swing_trade" and case.kind == "option"
+        swing = is_swing(case.strategy) and case.kind == "option"
         risk = limits.get("risk_swing" if swing else "risk_day")
     if risk is None:
         raise BadLine("neither risk nor tier is given", remedy="give one of them")

@@ -41,9 +41,10 @@ class AccountDiff:
         rows: Iterable[Row],
         proposals: Sequence[Proposal],
         signals: Signals,
+        apart: frozenset[str] = frozenset(),
     ) -> None:
         self.account_id, self._between, self._calendar = account_id, between, calendar
-        self._rows, self._signals = rows, signals
+        self._rows, self._signals, self._apart = rows, signals, apart
         self._proposals = {made.signal_id: made for made in proposals}
         self._bars: dict[str, tuple[str, int]] = {}
         self._alone: dict[frozenset[str], Folded] = {}
@@ -51,7 +52,7 @@ class AccountDiff:
         self.recorded = self._decide_alone()
         decided = {key: each.now for key, each in signals.items()}
         as_decisions = {k: now if isinstance(now, DecisionOutcome) else None for k, now in decided.items()}
-        corrected = Corrected(frozenset(self.recorded.orders.values()), as_decisions)
+        corrected = Corrected(frozenset(self.recorded.orders.values()), as_decisions, apart)
         self.again = refold(self._fold(between.changed), rows, corrected.row)
         self.unanswered = corrected.unanswered
         pairs = ((made.outcome, _outcome(self.recorded, i)) for i, made in self._proposals.items())
@@ -73,7 +74,7 @@ class AccountDiff:
         """The inbox, with the bar of each signal noted on the way."""
         for row in self._rows:
             name, fields = payload_of(row)
-            if name == SIGNAL:
+            if name == SIGNAL and fields["signal_id"] not in self._apart:
                 self._bars[fields["signal_id"]] = fields["symbol"], fields["bar_t"]
             yield row
 

@@ -77,12 +77,17 @@ class Corrected:
     """The recorded inbox of an account whose orders came out otherwise.
 
     ``recorded_orders``: the client ids of the orders that were sent. ``signals``: what the market part made
-    of the signals at (symbol, bar), where it differs; ``unanswered`` counts those that need other answers.
+    of the signals at (symbol, bar), where it differs; ``apart``: the ids of other stages' signals, which stay
+    as recorded. ``unanswered`` counts those that need other answers.
     """
 
     def __init__(
-        self, recorded_orders: frozenset[str], signals: Mapping[tuple[str, int], DecisionOutcome | None]
+        self,
+        recorded_orders: frozenset[str],
+        signals: Mapping[tuple[str, int], DecisionOutcome | None],
+        apart: frozenset[str] = frozenset(),
     ) -> None:
+        self._apart = apart
         self._recorded, self._signals = recorded_orders, signals
         self._not_done: dict[str, Decimal] = defaultdict(Decimal)
         self._ended: dict[str, Decimal] = {}
@@ -103,7 +108,7 @@ class Corrected:
     def _signal(self, row: Row, state: AccountState) -> Row | None:
         fields = payload_of(row)[1]
         key = fields["symbol"], fields["bar_t"]
-        if key not in self._signals:
+        if key not in self._signals or fields["signal_id"] in self._apart:
             return row
         now = self._signals[key]
         if now is None or not now.acts:

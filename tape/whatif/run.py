@@ -1,6 +1,6 @@
 """``whatif_from``: the recorded window under another configuration, from any source of recorded topics."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tapedeck.schemas.columns import NULL
@@ -12,10 +12,11 @@ from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.streams.stages.account.trail import PROPOSALS
 from tapedeck.streams.topology import Topology
+from tapedeck.tape.explain.lookup import opened
 from tapedeck.tape.whatif.account_diff import AccountDiff
 from tapedeck.tape.whatif.accounts import Proposal, proposal_of
 from tapedeck.tape.whatif.chained import Still
-from tapedeck.tape.whatif.changes import ABSENT, Between, Change
+from tapedeck.tape.whatif.changes import ABSENT, Between, Change, touched_by
 from tapedeck.tape.whatif.diff import Diff, Difference, Part, Unpriced
 from tapedeck.tape.whatif.inbox import Inbox, records_of
 from tapedeck.tape.whatif.market import Market, decider_of
@@ -52,7 +53,9 @@ class _Run:
     def __init__(
         self, topology: Topology, source: Source, base: Config, changed: Config, calendar: Calendar
     ) -> None:
-        self._topology, self._decided = topology, decider_of(topology)[1].topic
+        decider, decides = decider_of(topology)
+        self._topology, self._decided = topology, decides.topic
+        self._apart = tuple(name for name in topology.signal_topics if name not in decider.outputs)
         first = (*topology.sources, *topology.account.inputs)
         self._source, self._calendar = Still(source, first), calendar
         self._between = Between(base, changed)
@@ -69,6 +72,7 @@ class _Run:
         found = MarketDiff(market, between)
         signals = {(key.symbol, key.t): each for key, each in found.decisions.items() if _signals(each)}
         everything = [*found.places.values(), *found.decisions.values()]
+        apart = frozenset(self._signal_ids())
         folded = []
         for each in accounts:
             if not _configured(between.changed, each):
@@ -76,7 +80,7 @@ class _Run:
                 continue
             inbox = Inbox(self._source, each)
             folded.append(AccountDiff(each, between, self._calendar, rows=inbox, proposals=proposals[each],
-                                      signals=signals))  # fmt: skip
+                                      signals=signals, apart=apart))  # fmt: skip
             everything += folded[-1].differences
         inside = [each for each in everything if since <= each.at < until]
         compared, acted = self._compared(market, proposals.values(), since, until)
@@ -97,6 +101,13 @@ class _Run:
             unpriced=unpriced,
             notes=tuple(self._notes(inside, folded, unpriced)),
         )
+
+    def _signal_ids(self) -> Iterator[str]:
+        """Of the signals that the stage that decides did not write."""
+        for part, (start, end) in self._source.ends(self._apart).items():
+            for block in self._source.stream(part, start, end):
+                found = (opened(message) for message in block.messages())
+                yield from (str(each.body["signal_id"]) for each in found if each is not None)
 
     def _accounts(self, account: str | None) -> list[str]:
         if account is None:
@@ -178,6 +189,10 @@ class _Run:
         if unpriced:
             yield "Accounts are folded without the signals that cannot be priced."
         yield from _notes_of(self._between.changes)
+        touched = {name for spec in touched_by(self._topology, self._between.changes) for name in spec.outputs}
+        for name in self._apart:
+            if name in touched:
+                yield f"Signals of {name} stay as recorded: what is compared are the records of {self._decided}."
         not_again = sum(each.not_again for each in accounts)
         if not_again:
             yield (

@@ -40,7 +40,7 @@ class Days:
             control(EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=TEN),
         )
         self.dispatcher = SimDispatcher(
-            self.log, CONFIG, TOPOLOGY.account, ACCOUNT, self.paper, calendar=xnys(),
+            self.log, CONFIG, TOPOLOGY, ACCOUNT, self.paper, calendar=xnys(),
             leases=MemoryLeases(lambda: self.paper.now / 1e6),
         )  # fmt: skip
         self.dispatcher.work()

@@ -48,6 +48,25 @@ def test_an_option_signal_becomes_a_filled_position() -> None:
     assert not inbox.drops
 
 
+@pytest.mark.parametrize("strategy, quantity", [("breakout", 4), ("breakout_swing_trade", 9)])
+def test_a_strategy_of_a_users_own_is_sized_as_the_kind_of_trade_that_its_name_says(
+    strategy: str, quantity: int
+) -> None:
+    inbox = Inbox(risk_day=D("0.01"), risk_swing=D("0.02")).start()
+    inbox.signal(strategy=strategy)
+    proposal, order = inbox.of("proposals")[0], inbox.of("orders")[0]
+    assert (proposal["verdict"], proposal["strategy"], proposal["quantity"]) == (
+        "APPROVED", strategy, quantity,
+    )  # fmt: skip
+    inbox.fill(order)
+    assert inbox.of("positions")[-1]["strategy"] == strategy
+
+
+def test_a_strategy_whose_name_is_no_plain_word_is_a_dead_letter() -> None:
+    with pytest.raises(DeadLetter, match="the signal's strategy is not usable"):
+        Inbox().start().signal(strategy="Buy the dip!")
+
+
 def test_intent_is_in_the_outputs_before_the_request_to_send() -> None:
     inbox = Inbox().start()
     inbox.signal()

@@ -140,6 +140,15 @@ def test_windows_follow_strategy_and_right() -> None:
     assert swing == (TODAY + 7, TODAY + 30, D(180), D(220), D(200))
 
 
+def test_a_strategy_of_a_users_own_has_the_days_window_unless_its_name_says_swing() -> None:
+    assert window(RULES, "breakout", Right.CALL, D(200), TODAY) == window(
+        RULES, "day_trade", Right.CALL, D(200), TODAY
+    )
+    assert window(RULES, "breakout_swing_trade", Right.PUT, D(200), TODAY) == window(
+        RULES, "swing_trade", Right.PUT, D(200), TODAY
+    )
+
+
 def pick(*offers: ContractQuote) -> ContractQuote | None:
     asked = window(RULES, "day_trade", Right.CALL, D(100), TODAY)._replace(target=D(100))
     return choose(RULES, QUOTE_S, offers, right=Right.CALL, asked=asked, moment=MOMENT).contract

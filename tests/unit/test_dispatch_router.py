@@ -1,30 +1,52 @@
 """Signals minute by minute, and the newest bar that was seen: what the live and the simulated share."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.newest import NewestSeen
 from tapedeck.connectors.dispatch.router import MinuteRouter
+from tapedeck.connectors.kafka.principals import dispatcher
 from tapedeck.schemas.codec import encode, load_schema
+from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.golden import samples_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import headers_for
-from tapedeck.topics.catalogue import WATERMARK_KEY
+from tapedeck.tape.recreate import plan_of
+from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Spread, topic
 
 MINUTE = 60_000_000
 
 
-def _signal(symbol: str, offset: int, partition: int = 0, value: bytes | None = None) -> Message:
-    body: dict[str, Any] = samples_of(load_schema("signals"))[0] | {"symbol": symbol}
-    return Message("signals", partition, offset, 0, symbol.encode(), value or encode("signals", body), ())
+def _signal(
+    symbol: str, offset: int, partition: int = 0, value: bytes | None = None, name: str = "signals"
+) -> Message:
+    body: dict[str, Any] = samples_of(load_schema("signals"))[0] | {"symbol": symbol, "strategy": name}
+    return Message(name, partition, offset, 0, symbol.encode(), value or encode("signals", body), ())
 
 
-def _mark(minute: int, offset: int, partition: int = 0) -> Message:
-    return Message("signals", partition, offset, 0, WATERMARK_KEY, None, tuple(headers_for(minute * MINUTE)))
+def _mark(minute: int, offset: int, partition: int = 0, name: str = "signals") -> Message:
+    return Message(name, partition, offset, 0, WATERMARK_KEY, None, tuple(headers_for(minute * MINUTE)))
+
+
+@pytest.fixture
+def own() -> Iterator[Topology]:
+    """The pipeline with a stage of a user's own that writes signals to one partition."""
+    with CATALOGUE.scratch():
+        CATALOGUE.declare(replace(topic("signals"), name="own_signals", owner="own", spread=Spread.ONE))
+        spec = StageSpec(
+            name="own", folder="x", trigger="features", scale="single", outputs=("own_signals",), doc="a rule"
+        )
+        yield Topology(spec, *TOPOLOGY)
 
 
 def test_a_minute_is_held_until_every_partition_has_ended_it() -> None:
-    router = MinuteRouter(2)
+    router = MinuteRouter({"signals": 2})
     for message in (_signal("A", 0), _mark(1, 1), _signal("B", 2), _signal("C", 0, 1)):
         router.put(message)
     assert list(router.minutes()) == []
@@ -39,8 +61,54 @@ def test_a_minute_is_held_until_every_partition_has_ended_it() -> None:
     assert [signal["symbol"] for signal in second.signals] == ["B"]
 
 
+def test_a_minute_of_two_topics_ends_when_both_have_ended_it_however_they_arrive(own: Topology) -> None:
+    names = own.signal_topics
+    assert names == ("signals", "own_signals")
+    shipped = [_signal("A", 0), _mark(1, 1), _signal("B", 2), _mark(3, 3)]
+    mine = [_signal("A", 0, name=names[1]), _mark(1, 1, name=names[1]), _mark(2, 2, name=names[1])]
+    rest = [_signal("B", 3, name=names[1]), _mark(3, 4, name=names[1])]
+    for order in ([*shipped, *mine, *rest], [*mine, *rest, *shipped], [*mine, *shipped, *rest]):
+        router, found = MinuteRouter(dict.fromkeys(names, 1)), []
+        for message in order:
+            router.put(message)
+            found += list(router.minutes())
+        assert [minute.label for minute in found] == [MINUTE, 3 * MINUTE]
+        told = [[(each["symbol"], each["strategy"]) for each in minute.signals] for minute in found]
+        assert told == [
+            [("A", "signals"), ("A", "own_signals")], [("B", "signals"), ("B", "own_signals")],
+        ]  # fmt: skip
+        assert sum(len(minute.messages) for minute in found) == len(order)
+    waiting = MinuteRouter(dict.fromkeys(names, 1))
+    for message in shipped:
+        waiting.put(message)
+    assert list(waiting.minutes()) == []
+
+
+def test_every_tool_of_a_dispatcher_knows_the_topics_of_signals(own: Topology) -> None:
+    layout = Layout()
+    assert {"signals", "own_signals", "controls"} <= set(dispatcher(own, "large", layout).reads)
+    assert "own_signals" not in dispatcher(TOPOLOGY, "large", layout).reads
+    plan = plan_of(own, "own_signals", layout, ["large"])
+    assert plan.groups[layout.group("dispatch-large")] == ("own_signals",)
+    assert "own_signals_t --> dispatcher" in own.as_mermaid()
+
+
+def test_a_topology_without_signals_is_refused_by_a_dispatcher() -> None:
+    with pytest.raises(Fatal, match=r"no stage of this topology writes signals.*schema signals"):
+        MinuteRouter({})
+
+
+@pytest.mark.parametrize("changed", [{"watermarked": False}, {"key": ("symbol", "bar_t")}])
+def test_signals_that_cannot_be_routed_are_refused_with_the_topic(changed: dict[str, Any]) -> None:
+    with CATALOGUE.scratch():
+        CATALOGUE.declare(replace(topic("signals"), name="own_signals", owner="own", **changed))
+        spec = StageSpec(name="own", folder="x", trigger="features", outputs=("own_signals",), doc="a rule")
+        with pytest.raises(Fatal, match=r"cannot be routed from.*got .own_signals: .*declare it with waterm"):
+            Topology(*TOPOLOGY, spec)
+
+
 def test_what_cannot_be_read_is_handed_on_and_the_minute_goes_on() -> None:
-    router = MinuteRouter(1)
+    router = MinuteRouter({"signals": 1})
     broken, unlabelled = _signal("A", 0, value=b"junk"), _mark(1, 1)._replace(headers=())
     for message in (broken, unlabelled, _signal("B", 2), _mark(1, 3), _mark(1, 4), _mark(2, 5)):
         router.put(message)

@@ -30,6 +30,7 @@ from tapedeck.streams.stages.account.rules.orders import (
 from tapedeck.streams.stages.account.rules.positions import Kind
 from tapedeck.streams.stages.account.rules.pricing import buy_ladder, sell_ladder
 from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
+from tapedeck.streams.stages.account.rules.strategies import is_swing
 from tapedeck.streams.stages.account.state import Evaluation, Order, Quoted
 from tapedeck.streams.stages.account.turn import Turn
 
@@ -112,7 +113,7 @@ def _size(turn: Turn, evaluation: Evaluation, worst: Decimal | None, multiplier:
             cap=sizing.stock_cap,
             regime_size=factor,
         )
-    risk = account.risk_swing if evaluation.signal.strategy == "swing_trade" else account.risk_day
+    risk = account.risk_swing if is_swing(evaluation.signal.strategy) else account.risk_day
     return size_option(
         equity(turn),
         risk,

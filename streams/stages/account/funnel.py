@@ -25,8 +25,9 @@ class AccountBook:
 
     def __init__(self, recording: Recorded, account_id: str) -> None:
         self.account_id = account_id
-        self.signals = recording["signals"].records
-        self._lost = lost_on_arrival(recording["signals"])
+        routed = [recording[name] for name in recording.signal_topics]
+        self.signals = sum(each.records for each in routed)
+        self._lost = sum(map(lost_on_arrival, routed), Counter[str]())
         self.proposals = self._own(recording, "proposals")
         self.executions = self._own(recording, "executions")
         self.positions = {body["instrument"]: body for body in self._in_turn(recording, "positions")}

@@ -14,11 +14,12 @@ from pydantic import Field, TypeAdapter
 
 from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.stages.account.rules.contracts import ContractQuote, ContractReason
-from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState, Strategy
+from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.money import ZERO
 from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderState, PositionIntent, Purpose, Side
 from tapedeck.streams.stages.account.rules.positions import Execution, Kind
 from tapedeck.streams.stages.account.rules.requests import Read
+from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.streams.stages.base import pack_state, unpack_state
 
 STATE_VERSION = 2
@@ -102,7 +103,7 @@ class Signal:
     signal_id: str
     symbol: str
     action: Action
-    strategy: Strategy
+    strategy: StrategyName
     confidence: float | None
     bar_t: int
     close: float | None

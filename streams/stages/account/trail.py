@@ -31,7 +31,7 @@ class Unstated(StrEnum):
 def _of_account(recording: Recorded, config: Config, account_id: str) -> Callable[[int], list[Ended]]:
     book = AccountBook(recording, account_id)
     by_bar: dict[int, list[Body]] = defaultdict(list)
-    for signal in recording.bodies("signals"):
+    for signal in (each for name in recording.signal_topics for each in recording.bodies(name)):
         by_bar[signal["bar_t"]].append(signal)
     return lambda t: [_of_signal(signal, book) for signal in by_bar.get(t, ())]
 

@@ -25,9 +25,11 @@ def _signal_id(body: Body) -> str:
     return str(body["signal_id"])
 
 
-_SIGNAL = Named("signal", re.compile(r"sg_[0-9a-f]*"), "a signal_id (sg_...)", _signal_id)
+SIGNAL = Named("signal", re.compile(r"sg_[0-9a-f]*"), "a signal_id (sg_...)", _signal_id)
 
 TOLD: Telling = {
     "decisions": Told(_decision, _decision_details),
-    "signals": Told(_decision, because="decisions", names=(_SIGNAL,)),
+    "signals": Told(_decision, because="decisions", names=(SIGNAL,)),
 }
+OWN_SIGNALS = Told(_decision, _decision_details, names=(SIGNAL,))
+"""What a stage of a user's own tells of its signals, which no other record explains."""

@@ -11,6 +11,7 @@ from tapedeck.streams.config.groups import Contract
 from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.stages.account.rules.money import mid, spread, usable
 from tapedeck.streams.stages.account.rules.occ import OccError, Right, parse
+from tapedeck.streams.stages.account.rules.strategies import is_swing
 
 STANDARD_SIZE = 100
 _FULL_VOLUME = 1000
@@ -83,7 +84,7 @@ class Choice(NamedTuple):
 
 def window(rules: Contract, strategy: str, right: Right, underlying: Decimal, session_date: int) -> Window:
     """The chain window of a strategy. ``underlying`` is the signal's close at 4 places."""
-    swing = strategy == "swing_trade"
+    swing = is_swing(strategy)
     first, last = rules.swing_dte if swing else rules.day_dte
     otm = Decimal(0) if swing else rules.day_otm
     target = underlying * (1 + otm if right is Right.CALL else 1 - otm)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.config.accounts import Account, Action
@@ -12,8 +12,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.rules.positions import Kind
-
-Strategy = Literal["day_trade", "swing_trade", "gap_fade"]
+from tapedeck.streams.stages.account.rules.strategies import StrategyName
 
 
 class Identity(StrEnum):
@@ -111,7 +110,7 @@ class GateInputs:
     now: int
     action: Action
     purpose: Purpose = Purpose.OPEN
-    strategy: Strategy = "day_trade"
+    strategy: StrategyName = "day_trade"
     underlying: str = ""
     kind: Kind = Kind.STOCK
     identity: Identity = Identity.ACCOUNT_UNVERIFIED

@@ -19,6 +19,7 @@ from tapedeck.streams.stages.account.rules.gate_types import (
 )
 from tapedeck.streams.stages.account.rules.money import money, spread, usable
 from tapedeck.streams.stages.account.rules.orders import Purpose
+from tapedeck.streams.stages.account.rules.strategies import is_swing
 
 R = GateReason
 
@@ -60,7 +61,7 @@ def trading_hours(inputs: GateInputs, rules: Rules) -> Check:
     if since_open < blackout * MINUTE_US:
         return Check(R.OPENING_BLACKOUT, f"{since_open / MINUTE_US:g}", str(blackout), "min since open")
     account = rules.account
-    last = account.last_entry_swing_min if inputs.strategy == "swing_trade" else account.last_entry_day_min
+    last = account.last_entry_swing_min if is_swing(inputs.strategy) else account.last_entry_day_min
     if to_close <= last * MINUTE_US:
         return Check(R.AFTER_LAST_ENTRY, f"{to_close / MINUTE_US:g}", str(last), "min to close")
     cutoff = rules.config.gate.expiry_cutoff_min
