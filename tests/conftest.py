@@ -1,8 +1,11 @@
 """Session fixtures: one real broker and one real database per run, started only when a test asks for them."""
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -64,6 +67,26 @@ def toys() -> Iterator[Topology]:
 
         declare_all()
         yield pipeline()
+
+
+@pytest.fixture(scope="session")
+def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the example package is installed, importable here as well."""
+    from tests.example import install
+
+    site = install(tmp_path_factory.mktemp("example"))
+    sys.path.insert(0, str(site))
+    yield site
+    sys.path.remove(str(site))
+
+
+@pytest.fixture(scope="module")
+def example(example_site: Path) -> Iterator[Topology]:
+    """The pipeline of the example package, whose topics are known to the tests of the module alone."""
+    with CATALOGUE.scratch(), ids.scratch():
+        package = import_module("relative_strength")
+        package.declare_all()
+        yield import_module("relative_strength.topology").pipeline()
 
 
 @pytest.fixture(scope="session")

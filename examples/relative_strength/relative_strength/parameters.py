@@ -1,0 +1,24 @@
+"""What can be tuned, with unit and range."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.groups import Group, Positive, PositiveFloat
+
+
+class Parameters(Group):
+    """``window_min``: minutes over which momentum is measured. ``threshold``: the strength that acts, a
+    fraction. ``stale_min`` and ``cooldown_min`` in minutes."""
+
+    window_min: Literal[5, 15] = 15
+    min_symbols: Annotated[int, Field(ge=2)] = 3
+    threshold: PositiveFloat = 0.004
+    stale_min: Positive = 2
+    cooldown_min: Positive = 30
+
+
+def parameters_of(config: Config) -> Parameters:
+    """The parameters under ``config``."""
+    return Parameters()
