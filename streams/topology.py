@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 STAGE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
 """Names of other processes: a stage of that name would share their log, login or group."""
-_SIGNAL_KEY = ("symbol",)
 _ENTRY, _ATTRIBUTE = "definition", "DEFINITION"
 
 
@@ -349,12 +348,12 @@ def _check_signals(spec: StageSpec) -> None:
                 value=name,
                 remedy="let a market stage write them, or give the topic another schema",
             )
-        if not topic(name).watermarked or topic(name).key != _SIGNAL_KEY:
+        if not topic(name).watermarked or not topic(name).of_symbol:
             raise Fatal(
                 f"stage {spec.name} writes signals to a topic that they cannot be routed from: a minute ends "
                 "by its watermarks, and a record is found by its symbol",
                 value=f"{name}: watermarked={topic(name).watermarked}, key={topic(name).key}",
-                remedy=f"declare it with watermarked=True and key={_SIGNAL_KEY}",
+                remedy='declare it with watermarked=True and key=("symbol",)',
             )
 
 

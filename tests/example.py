@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.sim import Simulation
 from tapedeck.topics.catalogue import topic
@@ -35,9 +36,9 @@ def install(target: Path) -> Path:
 
 
 @cache
-def played(topology: Topology) -> Simulation:
-    """Five symbols until after the first signals, through both rules and the dispatchers."""
-    return Simulation(topology, cut(small_tape(), slice(MINUTES)), CONFIG).play().rest(2)
+def played(topology: Topology, config: Config = CONFIG) -> Simulation:
+    """Five symbols until after the first signals, through both rules and the dispatchers of ``config``."""
+    return Simulation(topology, cut(small_tape(), slice(MINUTES)), config).play().rest(2)
 
 
 def bodies(run: Simulation, name: str) -> list[dict[str, Any]]:

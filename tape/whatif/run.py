@@ -189,10 +189,9 @@ class _Run:
         if unpriced:
             yield "Accounts are folded without the signals that cannot be priced."
         yield from _notes_of(self._between.changes)
-        touched = {name for spec in touched_by(self._topology, self._between.changes) for name in spec.outputs}
-        for name in self._apart:
-            if name in touched:
-                yield f"Signals of {name} stay as recorded: what is compared are the records of {self._decided}."
+        for spec in touched_by(self._topology, self._between.changes):
+            for name in set(spec.outputs).intersection(self._apart):
+                yield f"Signals of {name} stay as recorded: a what-if compares {self._decided}."
         not_again = sum(each.not_again for each in accounts)
         if not_again:
             yield (

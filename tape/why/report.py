@@ -122,7 +122,8 @@ def why_from(
     minutes = tape.minutes if at is None else range(at - at % MINUTE_US, at - at % MINUTE_US + 1, MINUTE_US)
     dropped = [each for t in minutes if (each := tracer.outcome(t)) is not None]
     decided = [each for t in minutes for name in accounts for each in tracer.outcomes(t, name)]
-    signals = len(minutes) - len(dropped)
+    # a bar that the stage that decides dropped may have a signal of another stage
+    signals = len(minutes) - len({each.t for each in dropped} - {each.t for each in decided})
     return Why(
         symbol=tape.symbol,
         session=session,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Set
 from functools import cache, cached_property
 from typing import NamedTuple
 
-from tapedeck.connectors.dispatch.inputs import ROUTED
+from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.schemas.codec import load_schema
 from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.topology import Topology, definition_of
@@ -47,7 +47,7 @@ class Way:
     @cached_property
     def decider(self) -> StageSpec:
         """The market stage that decides what the accounts are told; the last one where none does."""
-        writers = (self.topology.writer(name) for name in ROUTED)
+        writers = (self.topology.writer(name) for name in routed(self.topology))
         return next((spec for spec in writers if spec is not None), self.topology.market[-1])
 
     @cached_property

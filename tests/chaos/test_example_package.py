@@ -12,7 +12,7 @@ from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tapedeck.tape.topology import VARIABLE
 from tests.example import MINUTES, NAME, played
 from tests.live import KILLED, Workers, eventually, until_label
-from tests.sim.tapes import SOURCES, small_tape
+from tests.sim.tapes import CONFIG, SOURCES, small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 OWN = ("strength", "rsignals")
@@ -21,7 +21,7 @@ OWN = ("strength", "rsignals")
 def test_its_stages_live_with_a_kill_leave_what_the_sim_left(
     example: Topology, example_site: Path, workers: Workers
 ) -> None:
-    run = played(example)
+    run = played(example, CONFIG)
     expected = run.digests()
     paths = [str(example_site), *filter(None, [os.environ.get("PYTHONPATH")])]
     told = {VARIABLE: NAME, "PYTHONPATH": os.pathsep.join(paths)}

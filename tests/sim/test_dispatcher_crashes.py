@@ -53,10 +53,12 @@ class Replayed(Simulation):
         super().__init__(TOPOLOGY, cut(small_tape(), *(windows or AROUND)), CONFIG, **options)
         self._recorded = {name: by_minute(morning().log, name) for name in ("features", "signals")}
 
-    def _run_stages(self, label: int) -> None:
+    def _follow(self, label: int) -> None:
         for minutes in self._recorded.values():
             for record in minutes[label]:
                 self.log.append(record)
+        for dispatcher in self.dispatchers:
+            self._work(dispatcher)
 
     def newest(self, name: str) -> dict[str, dict[str, Any]]:
         """The newest state of each order or position."""

@@ -27,6 +27,8 @@ WRITTEN = (
     "docs/files.md",
     "docs/replay.md",
     "docs/whatif.md",
+    "docs/stages.md",
+    "docs/your-own-stage.md",
 )
 
 

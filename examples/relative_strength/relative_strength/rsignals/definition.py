@@ -6,12 +6,9 @@ from relative_strength.rsignals.stage import STATE_VERSION, RsignalsStage
 from tapedeck.streams.again import Again, Body, Case, Inputs, session_open
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Stage
-from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.definition import Definition, Reasons, of_market
 from tapedeck.streams.sessions import Calendar
-
-
-def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
-    return RsignalsStage(config, calendar)
+from tapedeck.streams.stages.signals.told import OWN_SIGNALS
 
 
 def _again(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: Inputs) -> Case | None:
@@ -23,9 +20,10 @@ def _again(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs:
 
 
 DEFINITION = Definition(
-    make=_make,
+    make=of_market(RsignalsStage),
     reads=("features", "strengths"),
     state_version=STATE_VERSION,
     reasons=(Reasons(RsReason, WORDS, "`rsignals.reason`, heartbeats"),),
     again=Again(_again),
+    told={"rsignals": OWN_SIGNALS},
 )

@@ -4,12 +4,8 @@ from relative_strength.strength.stage import STATE_VERSION, WORDS, StrengthDrop,
 from tapedeck.streams.again import Again, Body, Case, Inputs, run
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Row, Stage
-from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.definition import Definition, Reasons, of_market
 from tapedeck.streams.sessions import Calendar
-
-
-def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
-    return StrengthStage(config, calendar)
 
 
 def _again(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: Inputs) -> Case | None:
@@ -24,7 +20,7 @@ def _again(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs:
 
 
 DEFINITION = Definition(
-    make=_make,
+    make=of_market(StrengthStage),
     reads=("features",),
     state_version=STATE_VERSION,
     reasons=(Reasons(StrengthDrop, WORDS, "heartbeats"),),
