@@ -4,7 +4,6 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +83,11 @@ def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def example(example_site: Path) -> Iterator[Topology]:
     """The pipeline of the example package, whose topics are known to the tests of the module alone."""
     with CATALOGUE.scratch(), ids.scratch():
-        package = import_module("relative_strength")
-        package.declare_all()
-        yield import_module("relative_strength.topology").pipeline()
+        from relative_strength import declare_all
+        from relative_strength.topology import pipeline
+
+        declare_all()
+        yield pipeline()
 
 
 @pytest.fixture(scope="session")
