@@ -13,6 +13,7 @@ from hypothesis import settings
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.schemas import ids
+from tapedeck.streams.config import user
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.local import aot
 from tapedeck.tape.local.kafka import EmbeddedKafka
@@ -82,7 +83,7 @@ def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def example(example_site: Path) -> Iterator[Topology]:
     """The pipeline of the example package, whose topics are known to the tests of the module alone."""
-    with CATALOGUE.scratch(), ids.scratch():
+    with CATALOGUE.scratch(), ids.scratch(), user.scratch():
         from relative_strength import declare_all
         from relative_strength.topology import pipeline
 

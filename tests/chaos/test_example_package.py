@@ -7,9 +7,9 @@ import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_state
+from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tapedeck.tape.topology import VARIABLE
 from tests.example import MINUTES, NAME, played
 from tests.live import KILLED, Workers, eventually, until_label
 from tests.sim.tapes import CONFIG, SOURCES, small_tape
@@ -24,7 +24,7 @@ def test_its_stages_live_with_a_kill_leave_what_the_sim_left(
     run = played(example, CONFIG)
     expected = run.digests()
     paths = [str(example_site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    told = {VARIABLE: NAME, "PYTHONPATH": os.pathsep.join(paths)}
+    told = {TOPOLOGY_VARIABLE: NAME, "PYTHONPATH": os.pathsep.join(paths)}
     workers.write(run.log, SOURCES)
     workers.start("features", disk="first", extra=told)
     dying = workers.start(

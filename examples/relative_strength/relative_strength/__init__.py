@@ -5,7 +5,9 @@
 
 from importlib import resources
 
+from relative_strength.parameters import Parameters
 from tapedeck.schemas import ids
+from tapedeck.streams.config import user
 from tapedeck.topics.catalogue import declare
 from tapedeck.topics.topic import SIGNALS, Spread, Topic
 
@@ -30,9 +32,10 @@ TOPICS = (
 
 
 def declare_all() -> None:
-    """Declare the records and topics of this package."""
+    """Declare the records, topics and parameters of this package."""
     ids.declare(resources.files(__name__) / "ids.jsonl")
     declare(*TOPICS)
+    user.declare("relative_strength", Parameters)
 
 
 declare_all()

@@ -1,10 +1,9 @@
-"""What can be tuned, with unit and range."""
+"""What can be tuned, in ``[user.relative_strength]`` of tape.toml, with unit and range."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Group, Positive, PositiveFloat
 
 
@@ -17,8 +16,3 @@ class Parameters(Group):
     threshold: PositiveFloat = 0.004
     stale_min: Positive = 2
     cooldown_min: Positive = 30
-
-
-def parameters_of(config: Config) -> Parameters:
-    """The parameters under ``config``."""
-    return Parameters()

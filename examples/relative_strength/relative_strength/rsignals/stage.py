@@ -3,7 +3,7 @@
 State per symbol: its newest strength, the newest bar decided, and the bar of the last signal.
 """
 
-from relative_strength.parameters import parameters_of
+from relative_strength.parameters import Parameters
 from relative_strength.rsignals.rule import ACTIONS, Case, RsReason, judge
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step
@@ -29,7 +29,7 @@ NOT_USED = {
 class RsignalsStage(WithoutPeriod):
     def __init__(self, config: Config, calendar: Calendar) -> None:
         self._digest, self._feed = config.digest, config.bars.feed
-        self._rules, self._calendar = parameters_of(config), calendar
+        self._rules, self._calendar = config.of(Parameters), calendar
 
     def key(self, row: Row) -> bytes:
         return row.key

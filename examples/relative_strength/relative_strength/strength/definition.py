@@ -23,6 +23,7 @@ DEFINITION = Definition(
     make=of_market(StrengthStage),
     reads=("features",),
     state_version=STATE_VERSION,
+    groups=("bars", "user.relative_strength"),
     reasons=(Reasons(StrengthDrop, WORDS, "heartbeats"),),
     again=Again(_again),
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from math import fsum
 
-from relative_strength.parameters import parameters_of
+from relative_strength.parameters import Parameters
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Row, Step, Values
 from tapedeck.streams.sessions import Calendar
@@ -38,7 +38,7 @@ class StrengthStage:
 
     def __init__(self, config: Config, calendar: Calendar) -> None:
         self._digest, self._feed = config.digest, config.bars.feed
-        self._rules, self._calendar = parameters_of(config), calendar
+        self._rules, self._calendar = config.of(Parameters), calendar
 
     def key(self, row: Row) -> bytes:
         return row.key
