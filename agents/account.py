@@ -134,7 +134,7 @@ class DispatchApp:
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in signals}
         await self.append(self.dispatcher.collect(signals, newest))
         if self.dispatcher.working:
-            await self.append([self.dispatcher.tick()])
+            await self.append(self.dispatcher.ticks())
         look = self.clock.now() - self._identity_at >= IDENTITY_US
         if look:
             self._identity_at = self.clock.now()
@@ -291,7 +291,7 @@ class DispatchApp:
         while True:
             await asyncio.sleep(TICK_S)
             if self._started.is_set() and self.dispatcher.working:
-                await self.append([self.dispatcher.tick()])
+                await self.append(self.dispatcher.ticks())
 
     async def _updates(self) -> None:
         await self._started.wait()

@@ -32,6 +32,7 @@ from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
@@ -65,6 +66,7 @@ class Dispatcher:
         self._inbox = Inbox(account.account_id)
         self._identified = False
         self._tested = False
+        self._ticked = 0
         self._lock = Lock()
         self._working: set[str] = set()
         self._ended: set[str] = set()
@@ -96,8 +98,13 @@ class Dispatcher:
         """First record of a process that took the account over."""
         return self._inbox.started(epoch, self._clock.now())
 
-    def tick(self) -> Body:
-        return self._inbox.tick(self._clock.now())
+    def ticks(self) -> list[Body]:
+        """A tick, nothing in a second that has had one: that would be its event again, with another body."""
+        now = self._clock.now()
+        if now // SECOND_US == self._ticked:
+            return []
+        self._ticked = now // SECOND_US
+        return [self._inbox.tick(now)]
 
     def control(self, control: Body) -> Body:
         return self._inbox.control(control, self._clock.now())

@@ -153,7 +153,7 @@ class SimDispatcher:
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
         self._append(self._desk.collect(minute.signals, newest))
         if self._desk.working:
-            self._append([self._desk.tick()])
+            self._append(self._desk.ticks())
         look = self._exchange.now - self._identity_at >= IDENTITY_US
         if look:
             self._identity_at = self._exchange.now

@@ -81,7 +81,7 @@ class Floor:
 
     def wait(self, seconds: int) -> None:
         self.move(seconds)
-        self.feed(self.desk.tick())
+        self.feed(*self.desk.ticks())
 
     def of(self, name: str) -> list[dict[str, Any]]:
         return [out.body for out in self.outs if out.topic == name]
