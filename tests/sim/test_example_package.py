@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.schedule import run_schedule
@@ -20,6 +22,8 @@ from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.tape.recording import of_messages as recording_of
+from tapedeck.tape.whatif.diff import Part
+from tapedeck.tape.whatif.run import whatif_from
 from tapedeck.tape.why.report import why_from
 from tests.example import FOLDER, bodies, played
 from tests.sim.paths import ACCOUNTS, CONFIG, copied
@@ -88,6 +92,25 @@ def test_why_and_the_funnel_and_the_documents_know_it(example: Topology, source:
     assert all(line.balanced for line in lines.values())
     made = render("<!-- generated: words -->\n<!-- end -->", example)
     assert "| rsignals | `IN_LINE` | the symbol moves with the universe |" in made
+
+
+def test_a_what_if_leaves_its_signals_as_recorded_and_says_where_they_could_differ(
+    example: Topology, source: MemorySource
+) -> None:
+    base = Config(accounts=EXAMPLE_ACCOUNTS)
+    own = {body["signal_id"] for body in bodies(played(example), "rsignals")}
+    document = base.model_dump(mode="python")
+    shipped = Config.model_validate(document | {"signal": document["signal"] | {"swing_min": 0.9}})
+    diff = whatif_from(example, source, base, shipped)
+    proposals = {each.subject for each in diff.differences if each.part is Part.PROPOSAL}
+    assert proposals and not proposals & own
+    assert not any("stay as recorded" in note for note in diff.notes if "rsignals" in note)
+    mine = Config.model_validate(document | {"user": {"relative_strength": {"threshold": 0.006}}})
+    diff = whatif_from(example, source, base, mine)
+    assert [change.path for change in diff.changes] == ["user.relative_strength.threshold"]
+    assert [note for note in diff.notes if "rsignals" in note] == [
+        "Signals of rsignals stay as recorded: a what-if compares decisions."
+    ]
 
 
 @pytest.mark.parametrize("seed", few(range(4), 1))
