@@ -12,14 +12,15 @@ from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.columns import supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import Block, Bytes, Ints, Source
-from tapedeck.streams.bulk.arrays import RECORD, labels_of, rows_of
+from tapedeck.streams.bulk.arrays import OPENING, RECORD, labels_of, rows_of
 from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.bulk.reading import ids_in, read_columns
 from tapedeck.streams.bulk.rows import WIDTH, Rows, row_of
 from tapedeck.streams.changelog import Changelog, Values
 from tapedeck.streams.contract import MINUTE_US, Message
-from tapedeck.streams.frame import unpack
+from tapedeck.streams.frame import OPENED, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 CAUSE = "tape-cause"
@@ -102,7 +103,21 @@ def applied_by(source: Source, task: TaskId, values: Values) -> Applied:
                 beyond[part] = label
             else:
                 cut[part] = max(cut[part], position + 1)
+        if marked is not None and part[0] == task.spec.trigger and part not in beyond:
+            opened = unpack(marked).cursors.get((OPENED, part[1]))
+            if opened is not None and opened == label:  # the table was applied beyond the watermark
+                cut[part] = _after_opening(source, part, cut[part], opened)
     return Applied(cut, beyond)
+
+
+def _after_opening(source: Source, part: Part, start: int, label: int) -> int:
+    """The offset after the opening of ``label`` in ``part`` from ``start`` on; ``start`` where none is."""
+    for block in source.stream(part, start, source.ends([part[0]])[part][1]):
+        for place in np.flatnonzero(labels_of(block) == OPENING).tolist():
+            found = readable_punctuation(block.message(place))
+            if isinstance(found, Opening) and found.label == label:
+                return int(block.offsets[place]) + 1
+    return start
 
 
 class Read(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapedeck.streams.blocks import MemorySource
+from tapedeck.streams.bulk.task import tasks_of
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.digests import of_messages, of_state
@@ -20,11 +21,14 @@ from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.docs import render
 from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
+from tapedeck.tape.rebuild.verdict import Basis
+from tapedeck.tape.rebuild.verify import verify_task
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.tape.recording import of_messages as recording_of
 from tapedeck.tape.whatif.diff import Part
 from tapedeck.tape.whatif.run import whatif_from
 from tapedeck.tape.why.report import why_from
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.example import FOLDER, bodies, played
 from tests.sim.paths import ACCOUNTS, CONFIG, copied
 from tests.sim.whatif_support import SOURCES, recorded
@@ -132,6 +136,19 @@ def test_a_rebuild_gives_what_the_run_left(example: Topology, source: MemorySour
         "state": left(example)[f"{name} state"]
     }
     assert rebuild_stage(spec, source, CONFIG, xnys()).digests() == expected
+
+
+@pytest.mark.parametrize("name", ["features", *OWN])
+def test_verify_finds_that_a_table_which_stands_behind_an_opening_is_what_comes_out(
+    example: Topology, name: str
+) -> None:
+    run = played(example)
+    messages = [m for each in CATALOGUE for m in run.log.messages(each.name)]
+    basis = Basis(CONFIG, xnys(), MemorySource(run.log.layout, messages, size=97), example)
+    for task in tasks_of([example.stage(name)], run.log.layout, CONFIG):
+        mine = next(t for t in run.stages if (t.spec.name, t.home) == (name, task.home))
+        found = verify_task(task, basis, committed=dict(mine.committed))
+        assert found.differences == [], task
 
 
 def test_its_own_tests_pass_where_it_is_installed(example_site: Path) -> None:
