@@ -1,7 +1,7 @@
-"""How one output is computed again: what a stage says of it, and running the stage on that.
+"""Recompute one output: what a stage supplies for it, and how the stage runs on that.
 
-``explain`` asks with the recording, ``whatif`` with other inputs and a state of its own choice: both run the
-stage's own ``step`` or ``at_watermark``, so that what the fold reads is read by both.
+``explain`` uses the recorded inputs. ``whatif`` uses other inputs and a state of its choice. Both run the
+stage's own ``step`` or ``at_watermark``, so both read exactly what the fold reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,30 +17,30 @@ DAY_US = 24 * 60 * MINUTE_US
 
 
 class Begun(NamedTuple):
-    """Rows of one key in the order of processing, and the state before the first of them."""
+    """Rows of one key in processing order, and the state before the first of them."""
 
     state: bytes | None
     rows: Sequence[Row]
 
 
 class Inputs(Protocol):
-    """What a stage may ask of the record that is computed again."""
+    """What a stage may ask about the record that is recomputed."""
 
     def named(self, topic: str, body: Body) -> list[Body]:
-        """The events of ``topic`` that ``body`` names as its inputs, as far as they are kept."""
+        """The events of ``topic`` that ``body`` names as its inputs, where they are still kept."""
         ...
 
     def rows(self, record_key: bytes, since: int | None) -> Begun:
-        """The stage's input rows with ``record_key`` up to the one that caused the record.
+        """The stage's input rows with ``record_key``, up to the one that caused the record.
 
-        They begin at ``since``, UTC microseconds, or earlier where a named input is older; None is the log's
-        beginning.
+        They start at ``since`` (UTC microseconds), or earlier where a named input is older. None means the
+        start of the log.
         """
         ...
 
 
 class Case(NamedTuple):
-    """What a stage runs on once more: rows of one key, or the table at ``watermark``."""
+    """What a stage is rerun on: rows of one key, or the table at ``watermark``."""
 
     key: bytes = b""
     state: bytes | None = None
@@ -51,21 +51,21 @@ class Case(NamedTuple):
 
 
 class Held(Protocol):
-    """What a state held for one record."""
+    """What the state contained for one record."""
 
     def text(self) -> str:
-        """In one line."""
+        """On one line."""
         ...
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As JSON values."""
         ...
 
 
 class Again(NamedTuple):
-    """``case``: what a record needs to be computed again; None where its inputs are not kept.
+    """``case``: what is needed to recompute a record; None where its inputs are no longer kept.
 
-    ``held`` tells what the state held for it, where that is worth showing.
+    ``held``: what the state contained for it, where that is worth showing.
     """
 
     case: Callable[[Stage, Config, Calendar, Body, Inputs], Case | None]
@@ -101,7 +101,7 @@ def run(stage: Stage, case: Case) -> Given:
 
 
 def session_open(calendar: Calendar, t: int, *, previous: bool = False) -> int:
-    """Where the session of ``t`` opens, or the one before it; days back where the calendar has none."""
+    """The open of the session of ``t`` or of the one before it; days back where the calendar has none."""
     try:
         date = calendar.session_date(t)
         session = calendar.previous(date) if previous else calendar.session_on(date)

@@ -1,7 +1,7 @@
 """A run of one partition's log as columns: how the bulk driver and the tap see records.
 
-A record is a place in the arrays; its bytes are spans of ``data``. Nothing is copied or made into an object
-until somebody asks for ``messages``.
+A record is an index into the arrays, and its bytes are spans of ``data``. Nothing is copied or turned into
+an object until ``messages`` is called.
 """
 
 from collections import defaultdict
@@ -22,11 +22,11 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 ABSENT = -1
-"""The length of a span that stands for null."""
+"""The length of a null span."""
 
 
 def put_varint(out: bytearray, number: int) -> None:
-    """Append ``number`` as the log's zigzag varint."""
+    """Append ``number`` as a zigzag varint, as the log encodes it."""
     left = (number << 1) ^ (number >> 63)
     while left & ~0x7F:
         out.append((left & 0x7F) | 0x80)
@@ -35,7 +35,7 @@ def put_varint(out: bytearray, number: int) -> None:
 
 
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(number, where the next byte stands) of the zigzag varint at ``at``."""
+    """(number, index of the next byte) of the zigzag varint at ``at``."""
     shift = result = 0
     while True:
         byte = data[at]
@@ -47,9 +47,9 @@ def get_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def pack_headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
-    """Headers as they lie in a record of the log: their count, then names and contents with lengths.
+    """Headers as a log record encodes them: their count, then names and values with lengths.
 
-    A content that is null has the length ``ABSENT``.
+    A null value has the length ``ABSENT``.
     """
     out = bytearray()
     put_varint(out, len(headers))
@@ -63,11 +63,11 @@ def pack_headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
 
 
 def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes | None], ...]:
-    """What ``pack_headers`` packed, from ``at`` on."""
+    """Unpack what ``pack_headers`` packed, starting at ``at``."""
     count, at = get_varint(data, at)
     found: list[tuple[str, bytes | None]] = []
     for _ in range(count):
-        # Nearly all lengths are a byte without a sign: a call for each would cost more than all else here.
+        # Nearly all lengths are one positive byte. A call for each would dominate the cost here.
         size = data[at]
         size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
         name, at = data[at : at + size], at + size
@@ -87,9 +87,9 @@ def _name_of(name: bytes) -> str:
 class Block:
     """Records of one partition in log order.
 
-    ``data`` uint8: all bytes. ``offsets`` int64 (n), strictly rising, holes allowed; ``timestamps`` int64
+    ``data`` uint8: all bytes. ``offsets`` int64 (n), strictly increasing, gaps allowed; ``timestamps`` int64
     (n), ms. ``keys``, ``values``, ``headers`` int64 (n, 2): start and length in ``data``, length -1 for null;
-    headers lie as in the log (``pack_headers``).
+    headers are encoded as in the log (``pack_headers``).
     """
 
     topic: str
@@ -109,7 +109,7 @@ class Block:
         return self.topic, self.partition
 
     def part_of(self, start: int, end: int) -> "Block":
-        """Records ``start`` to ``end`` (exclusive, by place) over the same bytes."""
+        """Records ``start`` to ``end`` (exclusive, by index) over the same bytes."""
         at = slice(start, end)
         return Block(
             self.topic, self.partition, self.data, self.offsets[at], self.timestamps[at],
@@ -117,7 +117,7 @@ class Block:
         )  # fmt: skip
 
     def placed_at(self, first: int) -> "Block":
-        """The same records with offsets counted from ``first``."""
+        """The same records, with offsets renumbered from ``first``."""
         return replace(self, offsets=first + np.arange(len(self)))
 
     def key(self, place: int) -> bytes | None:
@@ -127,7 +127,7 @@ class Block:
         return self._bytes(self.values[place])
 
     def message(self, place: int) -> Message:
-        """One record as the row-wise drivers take it."""
+        """One record in the form that the row-wise drivers use."""
         headers = self._bytes(self.headers[place])
         return Message(
             self.topic,
@@ -140,11 +140,11 @@ class Block:
         )
 
     def messages(self) -> Iterator[Message]:
-        """All records as the row-wise drivers take them."""
+        """All records in the form that the row-wise drivers use."""
         return self._messages(bare=False)
 
     def bare_messages(self) -> Iterator[Message]:
-        """All records, headers only on those without a value: enough where nothing is written."""
+        """All records, with headers only on those without a value: enough where nothing is written."""
         return self._messages(bare=True)
 
     def _messages(self, *, bare: bool) -> Iterator[Message]:
@@ -202,7 +202,7 @@ class Block:
 
 
 class Source(Protocol):
-    """Where recorded topics are: a cluster, or memory."""
+    """Where recorded topics are read from: a cluster, or memory."""
 
     @property
     def layout(self) -> Layout: ...
@@ -212,7 +212,7 @@ class Source(Protocol):
         ...
 
     def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """The ids of ``names`` where topics have some: one that is made anew gets another."""
+        """The ids of ``names``, where topics have ids. A recreated topic gets another one."""
         ...
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
@@ -220,7 +220,7 @@ class Source(Protocol):
         ...
 
     def offset_at(self, part: Part, time_us: int) -> int:
-        """The first offset of ``part`` whose timestamp is at or after ``time_us``; its end where none is."""
+        """The first offset of ``part`` whose timestamp is at or after ``time_us``; the end if none is."""
         ...
 
 
@@ -229,7 +229,7 @@ _WIDER = 8
 
 
 def first_record(source: Source, part: Part, start: int, end: int) -> Message | None:
-    """The first record of ``part`` with an offset in [start, end); not every offset has one."""
+    """The first record of ``part`` with an offset in [start, end). Some offsets have no record."""
     size = _NEAR
     while start < end:
         for block in source.stream(part, start, min(start + size, end)):
@@ -239,7 +239,7 @@ def first_record(source: Source, part: Part, start: int, end: int) -> Message | 
 
 
 def last_record(source: Source, part: Part, start: int, end: int) -> Message | None:
-    """The last record of ``part`` with an offset in [start, end); not every offset has one."""
+    """The last record of ``part`` with an offset in [start, end). Some offsets have no record."""
     size = _NEAR
     while start < end:
         found = None
@@ -252,7 +252,7 @@ def last_record(source: Source, part: Part, start: int, end: int) -> Message | N
 
 
 class MemorySource:
-    """Recorded messages in memory as a Source; ``size`` records a block, ``ids`` of topics that have one."""
+    """Recorded messages in memory as a Source: ``size`` records a block, ``ids`` of topics that have one."""
 
     def __init__(
         self,

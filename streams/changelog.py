@@ -1,20 +1,20 @@
-"""What a changelog restores: the winner per key, and the switch to an applied rebuild.
+"""Restoring a table from its changelog: the winner per key, and the switch to an applied rebuild.
 
-Of one key the value with the highest (epoch, cursor sum) wins, whoever wrote last. All values of a task's
-table have the epoch of its ``~watermark`` value; what has a lower one is not part of the table.
+For each key the value with the highest (epoch, cursor sum) wins, whoever wrote last. All values of a task's
+table have the epoch of its ``~watermark`` value. A value with a lower epoch is not part of the table.
 
 An applied rebuild is written beside the table, in one epoch above all others:
 
 1. every value as a *staged* record, key ``~staged\\0`` + key, in the table partition it belongs to;
-2. when these are acknowledged and the group's offsets stand, one *commit* record, key ``~applied``, in the
+2. when these are acknowledged and the group's offsets are set, one *commit* record, key ``~applied``, in the
    task's home partition: how many staged records each partition has, and where they come from.
 
-A commit record with all its staged records makes them the table, whole; without it, or with one missing,
-they change nothing. So any part of these records, compacted or not, is the old table or the new one. The
-owner then writes the promoted values under their own keys, nulls the commit record and at last the staged
-ones, before it processes anything: a staged record without its commit is nulled as well, so that a commit
-that comes after the owner went on is void. A key is never deleted by a null, which has no epoch: a key that
-the rebuilt table lacks is left behind by its epoch.
+A commit record and all its staged records together replace the whole table. Without the commit, or with one
+staged record missing, they change nothing. So any subset of these records, compacted or not, gives the old
+table or the new one. Before it processes anything, the owner writes the promoted values under their own keys,
+then nulls the commit record, then the staged ones. A staged record without its commit is nulled as well, so a
+commit that arrives after the owner went on is void. A null never deletes a key, because it has no epoch: a
+key that is missing from the rebuilt table is left behind by its epoch.
 """
 
 import json
@@ -30,7 +30,7 @@ STAGED = b"~staged\0"
 APPLIED_KEY = b"~applied"
 
 Values = dict[tuple[int, bytes], bytes]
-"""Framed values by (table partition, key), the ``~watermark`` value included."""
+"""Framed values by (table partition, key), including the ``~watermark`` value."""
 
 
 class Records(Protocol):
@@ -67,8 +67,9 @@ class Commit(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What makes the switch, as (partition, key): ``promoted`` values to write, ``dropped`` keys that are not
-    part of the table, records to null in this order. ``source``: where an applied rebuild came from."""
+    """The writes that make the switch, as (partition, key): ``promoted`` values to write, ``dropped`` keys
+    that are not part of the table, records to null in this order. ``source``: where an applied rebuild came
+    from."""
 
     promoted: Values
     dropped: tuple[tuple[int, bytes], ...]
@@ -77,26 +78,26 @@ class Settled(NamedTuple):
 
 
 def is_control(key: bytes) -> bool:
-    """Whether the record belongs to an applied rebuild, not to the table."""
+    """True for a record of an applied rebuild, which is not part of the table."""
     return key == APPLIED_KEY or key.startswith(STAGED)
 
 
 def wins(value: bytes, known: bytes | None) -> bool:
-    """Whether a later record of a key beats the known one; of two equals the later one does."""
+    """Whether a later record of a key beats the known one; on a tie the later one does."""
     return known is None or precedence(value) >= precedence(known)
 
 
 def at_epoch(data: bytes, epoch: int) -> bytes:
-    """The value behind ``data`` in another epoch, free of the changelog that it was in."""
+    """The value in ``data`` moved to another epoch, without the id of the changelog that it was in."""
     value = unpack(data)
     logs = {rank: topic_id for rank, topic_id in value.logs.items() if rank != OWN}
     return pack(epoch, value.cursors, value.body, logs)
 
 
 def staged_records(values: Values, epoch: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """(partition, key, value) of the staged records that put ``values`` into force at ``epoch``.
+    """(partition, key, value) of the staged records that activate ``values`` at ``epoch``.
 
-    They may come from another changelog, a snapshot's; from now on they belong to this one.
+    The values may come from another changelog, such as a snapshot's. From now on they belong to this one.
     """
     for (partition, key), data in sorted(values.items()):
         yield partition, STAGED + key, at_epoch(data, epoch)
@@ -111,7 +112,7 @@ def commit_of(values: Values, epoch: int, home: int, source: str) -> Commit:
 
 
 def settle(records: Records, home: int, partitions: Sequence[int]) -> Settled:
-    """How the table of one task, whose ``~watermark`` value lies in ``home``, becomes the one in force."""
+    """Find the active table of one task, whose ``~watermark`` value is in ``home``, and how to get there."""
     staged: list[tuple[int, bytes]] = []
     own: list[tuple[int, bytes, int]] = []
     for partition in partitions:
@@ -161,7 +162,7 @@ def _of_epoch(
 
 
 class Changelog:
-    """A whole table from its changelog: records go in per partition in log order, the table comes out.
+    """A whole table from its changelog: add records per partition in log order, then read the table.
 
     ``single``: one task owns all partitions, with its ``~watermark`` value in partition 0.
     """
@@ -192,7 +193,7 @@ class Changelog:
         yield from list(self._parts[partition].items())
 
     def values(self) -> Values:
-        """The table in force."""
+        """The active table."""
         found = {
             (partition, key): value
             for partition, part in self._parts.items()

@@ -1,7 +1,7 @@
 """The contract between stages and the three drivers that run them.
 
-A stage is a pure function of (key, state, batch). It never sees offsets, watermarks as records,
-clocks or clients; what it wants done outside it returns as an ``Out`` on ``REQUESTS``.
+A stage is a pure function of (key, state, batch). It never sees offsets, watermark records, clocks or
+clients. If it needs something done outside, it returns an ``Out`` on ``REQUESTS``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,9 +42,9 @@ class Out(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One log record as a driver hands it over: ``topic`` is the catalogue's name, ``timestamp`` in ms.
+    """One log record as a driver passes it on: ``topic`` is the catalogue's name, ``timestamp`` in ms.
 
-    Key, value and the content of a header may be null, and a header's name may come more than once.
+    Keys, values and header values may be null, and a header name may repeat.
     """
 
     topic: str
@@ -57,9 +57,9 @@ class Message(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """An input that gave no output, with the stage's reason: what the funnel counts.
+    """An input without an output, with the stage's reason: what the funnel counts.
 
-    ``detail`` says which rule was broken, by which value, where the input goes to ``dead_letters``, and
+    For an input that goes to ``dead_letters``, ``detail`` says which rule it broke and with which value, and
     ``remedy`` what to do about it.
     """
 
@@ -73,7 +73,7 @@ Scale = Literal["partition", "single"]
 
 
 class Step(NamedTuple):
-    """What a stage gives back: the new state, the outputs in causal order, the drops."""
+    """The result of a step: the new state, the outputs in causal order, the drops."""
 
     state: bytes
     outs: list[Out]
@@ -81,7 +81,7 @@ class Step(NamedTuple):
 
 
 class Stage(Protocol):
-    """A pure stage. ``state`` is None for a key never seen.
+    """A pure stage. ``state`` is None for a new key.
 
     ``at_watermark`` runs only where the spec's ``period`` is set. Drops whose reason is in
     ``dead_letter_reasons`` go to ``dead_letters`` with the input's bytes.
@@ -117,7 +117,7 @@ class Values(Protocol):
 
 
 class Join(NamedTuple):
-    """An input beside the trigger. One that is ``optional`` may be declared absent minute by minute."""
+    """An input besides the trigger. An ``optional`` one may be declared absent minute by minute."""
 
     topic: str
     optional: bool = False
@@ -127,8 +127,8 @@ class Join(NamedTuple):
 class StageSpec:
     """One stage of the topology, as data.
 
-    ``folder``: the package of its code, of which ``definition.DEFINITION`` is used. ``per_account``: one task
-    for each configured account, which the account's dispatcher runs.
+    ``folder``: the package of its code, which exports ``definition.DEFINITION``. ``per_account``: one task
+    per configured account, run by the account's dispatcher.
     """
 
     name: str

@@ -11,7 +11,7 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 
 class OutputDigest:
-    """The distinct records of one topic, each event_id once. Bodies are Avro bytes without prefix."""
+    """The distinct records of one topic: each event_id counts once. Bodies are Avro bytes without prefix."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[bytes, bytes]] = {}

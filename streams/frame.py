@@ -1,13 +1,15 @@
-"""How a table value is framed: what the shell keeps before a stage's own body.
+"""The frame of a table value: what the shell stores before a stage's own body.
 
 Layout of format 2: magic ``TD``, version u8, epoch u32, cursor count u8, then per cursor input rank u8,
 partition u16, position i64; log count u8, then per log input rank u8 and the topic's id, 16 bytes; then the
 body. A cursor's position is the last applied offset of that input partition; in the ``~watermark`` value it
-is the last applied watermark label. Format 1 has no logs: it says where in a topic, not in which one.
+is the last applied watermark label. Format 1 has no logs: an offset there does not say in which topic it
+counts.
 
-Ranks from OPENED on are no inputs. They stand in the ``~watermark`` value alone, and only where the trigger's
-partitions have openings: (OPENED, partition) is the label of the last opening applied of that partition of
-the trigger, (OPENED + rank, 0) the last label for which the optional input of that rank was declared absent.
+Ranks from OPENED on are not inputs. They appear only in the ``~watermark`` value, and only where the
+trigger's partitions have openings: (OPENED, partition) is the label of the last opening applied of that
+partition of the trigger, (OPENED + rank, 0) the last label for which the optional input of that rank was
+declared absent.
 """
 
 import struct
@@ -27,17 +29,17 @@ ID_BYTES = 16
 
 Cursors = Mapping[tuple[int, int], int]
 Logs = Mapping[int, bytes]
-"""The id of the topic that a cursor counts in, by input rank, and under OWN that of the changelog that the
-value was written to; only where they are known."""
+"""By input rank, the id of the topic whose offsets a cursor counts. Under OWN, the id of the changelog that
+the value was written to. Unknown ids are left out."""
 OWN = 255
 OPENED = 128
-"""The first rank of a cursor that counts in no input: see above."""
+"""The first rank that is not an input: see above."""
 NO_LOGS: Logs = MappingProxyType({})
 
 
 class Value(NamedTuple):
     """One framed table value. ``cursors`` maps (input rank, partition) to a position, ``logs`` an input rank
-    to the id of its topic."""
+    to its topic's id."""
 
     epoch: int
     cursors: dict[tuple[int, int], int]
@@ -60,7 +62,7 @@ def _cursors(cursors: Cursors) -> list[bytes]:
 
 
 def unpack(data: bytes) -> Value:
-    """The value behind ``data``. Raises Fatal for bytes that are no value of a version that is read."""
+    """Unpack a value. Raises Fatal for bytes that are not a value of a version that is read."""
     try:
         magic, version, epoch, count = _HEAD.unpack_from(data)
         if magic != _MAGIC or version not in (_WITHOUT_LOGS, VERSION):
@@ -84,19 +86,19 @@ def unpack(data: bytes) -> Value:
 
 
 def of_inputs(cursors: Cursors) -> dict[tuple[int, int], int]:
-    """Those of ``cursors`` that count in an input."""
+    """Those of ``cursors`` that belong to an input."""
     return {at: position for at, position in cursors.items() if at[0] < OPENED}
 
 
 def without_logs(data: bytes) -> bytes:
-    """The value behind ``data`` in format 1: the same wherever it was applied."""
+    """The value in ``data`` in format 1, which is the same wherever it was applied."""
     value = unpack(data)
     parts = [_HEAD.pack(_MAGIC, _WITHOUT_LOGS, value.epoch, len(value.cursors)), *_cursors(value.cursors)]
     return b"".join([*parts, value.body])
 
 
 def logs_of(cursors: Cursors, known: Logs, stored: Logs = NO_LOGS) -> dict[int, bytes]:
-    """The logs of a value with ``cursors``: the ``known`` ids of its inputs, else what it had ``stored``."""
+    """The logs of a value with ``cursors``: the ``known`` ids of its inputs, else those it had ``stored``."""
     ranks = (*sorted({rank for rank, _ in of_inputs(cursors)}), OWN)
     found = {rank: known.get(rank) or stored.get(rank, b"") for rank in ranks}
     return {rank: topic_id for rank, topic_id in found.items() if topic_id}

@@ -1,4 +1,4 @@
-"""The funnel: what goes into each stage of a recorded run, what comes out, and why the rest does not."""
+"""The funnel: what enters each stage of a recorded run, what leaves it, and why the rest does not."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ class Recorded(Protocol):
 
 
 class FunnelReason(StrEnum):
-    """Reasons that no stage's own enum has: what became of a record on its way into or past a stage."""
+    """Reasons outside the stages' own enums: what became of a record on its way into or past a stage."""
 
     DUPLICATE = "DUPLICATE"
     UNREADABLE = "UNREADABLE"
@@ -67,11 +67,11 @@ class FunnelReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FunnelLine:
-    """What one stage took in and gave, and why the rest ended there. ``account`` only where it is.
+    """What entered one stage and left it, and why the rest ended there. ``account``: an account's stage only.
 
-    ``balanced`` is False where units vanished or came from nowhere: ``unexplained`` is how many more went in
-    than can be accounted for, negative where more came out. ``adds_up`` is False where a stage does not say
-    what it counts: what goes in and comes out is not of one kind then.
+    ``balanced`` is False where units vanished or came from nowhere: ``unexplained`` is how many inputs are
+    unaccounted for, negative where more came out than went in. ``adds_up`` is False where a stage does not
+    say what it counts: inputs and outputs are then not of one kind.
     """
 
     stage: str
@@ -101,14 +101,14 @@ class FunnelLine:
 
 
 def lost_on_arrival(records: Records) -> Counter[str]:
-    """Records of a topic that are no event of their own: repeats, and what cannot be decoded."""
+    """Records of a topic that are not events of their own: repeats, and what cannot be decoded."""
     return Counter(
         {FunnelReason.DUPLICATE.value: records.repeats, FunnelReason.UNREADABLE.value: records.unreadable}
     )
 
 
 def told(counts: Mapping[Any, int]) -> dict[str, int]:
-    """Reasons by frequency, then name; those that never happened left out."""
+    """Reasons by frequency, then name; zero counts are left out."""
     return dict(sorted(((str(k), n) for k, n in counts.items() if n), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -116,8 +116,8 @@ Reasons = Callable[[Recorded, Config, Calendar], dict[str, str]]
 
 
 class Funnel(NamedTuple):
-    """A stage's part of the funnel. ``lines``: one or more, of an account's stage one for each account after
-    the other. ``dropped``: why a record of the trigger gave nothing, by its event_id, where that is told."""
+    """A stage's part of the funnel. ``lines``: one or more; for an account's stage, each once per account.
+    ``dropped``: why a record of the trigger gave nothing, by its event_id, where the stage says so."""
 
     lines: Callable[[Recorded, Config, Calendar], Iterable[FunnelLine]]
     dropped: Reasons | None = None
@@ -133,7 +133,7 @@ def refused_by(stage: str, name: str, recording: Recorded) -> dict[str, str]:
 
 
 def source_line(name: str, recording: Recorded) -> FunnelLine:
-    """The line of a topic that a stage is triggered by and none writes."""
+    """The line of a source topic: it triggers a stage, and no stage writes it."""
     records = recording[name]
     lost = told(lost_on_arrival(records))
     return FunnelLine(
@@ -142,7 +142,7 @@ def source_line(name: str, recording: Recorded) -> FunnelLine:
 
 
 def plain_line(spec: StageSpec, recording: Recorded) -> FunnelLine:
-    """The line of a stage that does not say what it counts: records in, different records out."""
+    """The line of a stage that does not say what it counts: records in, distinct records out."""
     taken = recording[spec.trigger]
     reasons = lost_on_arrival(taken)
     reasons.update(refused_by(spec.name, spec.trigger, recording).values())

@@ -1,4 +1,4 @@
-"""Event ids and the rules version: what makes the same input give the same event."""
+"""Event ids and the rules version, which make the same input give the same event."""
 
 from collections.abc import Iterable
 from hashlib import sha256

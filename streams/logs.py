@@ -1,8 +1,8 @@
-"""Which logs a stage's state belongs to: the ids of its topics, as values keep them and as they are now.
+"""Which topics a stage's state belongs to: the topic ids stored in its values, and the current ids.
 
-A topic that was deleted and made anew under its name is another log. Cursors and watermarks of the old one
-mean nothing in it: what it holds below them would count as repeats. A changelog that was made anew holds a
-part of the table at most: a value in it that was written for the old one tells.
+A topic that was deleted and recreated under its name is another log. Cursors and watermarks of the old one
+mean nothing in it: new records at or below them would count as repeats. A recreated changelog holds at most a
+part of the table. A value in it that was written for the old one reveals this.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tapedeck.streams.merge import Part
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 TopicIds = Mapping[str, bytes]
-"""Ids of topics by catalogue name, 16 bytes; those that are unknown are left out, or empty."""
+"""Ids of topics by catalogue name, 16 bytes; unknown ones are left out, or empty."""
 NO_IDS: TopicIds = MappingProxyType({})
 Bounds = Mapping[Part, tuple[int, int]]
 """(first, end) offset by input partition."""
@@ -24,7 +24,7 @@ Committed = Mapping[Part, int | None]
 
 
 def logs_now(spec: StageSpec, ids: TopicIds) -> Logs:
-    """The ids of a stage's inputs and changelog as values keep them, where they are known."""
+    """The current ids of a stage's inputs and changelog, where they are known, as values store them."""
     return {rank: ids[name] for rank, name in _names(spec).items() if ids.get(name)}
 
 
@@ -33,7 +33,7 @@ def _names(spec: StageSpec) -> dict[int, str]:
 
 
 def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
-    """The value behind ``data``. Raises Fatal where it was applied from a topic that was made anew since."""
+    """Unpack a value. Raises Fatal where it was applied from a topic that was recreated since."""
     value = unpack(data)
     for rank, topic_id in value.logs.items():
         if now.get(rank, topic_id) != topic_id:
@@ -47,7 +47,7 @@ def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
 
 
 def refuse_other_topics(spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], ids: TopicIds) -> None:
-    """Raise Fatal for the first value that belongs to a topic that was made anew since."""
+    """Raise Fatal for the first value that belongs to a topic that was recreated since."""
     now = logs_now(spec, ids)
     for value in values.values():
         read_value(spec, value, now)
@@ -56,7 +56,7 @@ def refuse_other_topics(spec: StageSpec, values: Mapping[tuple[int, bytes], byte
 def refuse_beyond(
     spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], committed: Committed, bounds: Bounds
 ) -> None:
-    """Raise Fatal where a cursor or a committed offset lies beyond the end of its log."""
+    """Raise Fatal where a cursor or a committed offset is beyond the end of its log."""
     reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
     for (_, key), data in values.items():
         if key != WATERMARK_KEY:
@@ -75,9 +75,9 @@ def refuse_beyond(
 
 
 def start_over(spec: StageSpec) -> str:
-    """The remedy where an input is another topic: state and offsets go, what the inputs hold stays.
+    """The remedy where an input was recreated: drop state and offsets, keep what the inputs hold.
 
-    An account would ask its broker for everything again; a rebuild asks for nothing.
+    An account is rebuilt instead: starting over would ask its broker for everything again.
     """
     if spec.per_account:
         return rebuild(spec)
@@ -85,7 +85,7 @@ def start_over(spec: StageSpec) -> str:
 
 
 def rebuild(spec: StageSpec) -> str:
-    """The remedy where the changelog is another topic, or lost records."""
+    """The remedy where the changelog was recreated, or lost records."""
     again = f"`tape rebuild {spec.name} --apply` makes the table again from the inputs"
     if spec.per_account:
         return f"stop the dispatchers, then {again}"
@@ -100,5 +100,5 @@ def _over(spec: StageSpec) -> str:
 
 
 def short(topic_id: bytes) -> str:
-    """A topic's id on a screen."""
+    """A topic's id, shortened for display."""
     return topic_id.hex()[:12] or "unknown"

@@ -1,17 +1,18 @@
-"""Holding and joining of input partitions by watermark: the one implementation for all drivers.
+"""Holds and joins input partitions by watermark: the one implementation for all drivers.
 
-The trigger's partitions advance minute by minute together. After watermark(m) on the trigger, every
-join is read up to and including its first watermark with a label at or above m, one join after the other in
-the order of the catalogue; then the trigger goes on. What may not be read yet is held, unacknowledged.
+The trigger's partitions advance together, minute by minute. After watermark(m) on the trigger, every join is
+read up to and including its first watermark with a label at or above m, one join after the other in
+catalogue order. Then the trigger goes on. What may not be read yet is held, unacknowledged.
 
-A join that is optional may be absent in minute m: the openings of the trigger say so, see
-``streams.watermarks``. Where an optional join is behind m, the trigger's partitions are looked at first, as
-far as they have arrived: each has an opening(m) or its next watermark, or everything waits for one of them.
-What the openings name is not read for m and stays held; no other join is read before that is known. This
-comes before the Mark of a period stage as well, which wants the joins of its minute.
+An optional join may be absent in minute m: the openings of the trigger say so, see ``streams.watermarks``.
+Where an optional join is behind m, the trigger's partitions are checked first, as far as they have arrived:
+each must have an opening(m) or its next watermark, and everything waits until it has. A join that the
+openings name is not read for m and stays held. No other join is read before that is known. The Mark of a
+period stage waits for this too, because it needs the joins of its minute.
 
-An opening itself is taken in its place in the log. Its partition is held there until every other one is at
-its own, or has passed m without; then one Opened stands for all: what a stage stores and forwards.
+An opening is taken at its place in the log. Its partition is held there until every other one is at its own
+opening, or has passed m without one. Then a single Opened represents them all: a stage stores and forwards
+it.
 """
 
 from collections import deque
@@ -34,7 +35,7 @@ class Record(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Every trigger partition has reached watermark(label); ``messages`` are the records that said so."""
+    """Every trigger partition has reached watermark(label); ``messages`` are the watermarks that say so."""
 
     label: int
     messages: tuple[Message, ...]
@@ -48,7 +49,7 @@ class JoinMark(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """What follows watermark(label): ``messages`` are the openings, ``absent`` every name in any of them."""
+    """The opening after watermark(label): ``messages`` are the openings, ``absent`` all names in them."""
 
     label: int
     absent: tuple[str, ...]
@@ -62,13 +63,13 @@ class Skip(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """An opening in a join's partition: only the trigger's say what is absent."""
+    """An opening in a join's partition, which is ignored: only the trigger's say what is absent."""
 
     message: Message
 
 
 class Unreadable(NamedTuple):
-    """A watermark without a label, or an opening that does not follow its watermark: a dead letter."""
+    """A watermark without a label, or an opening that does not follow its watermark: goes to dead letters."""
 
     message: Message
     error: DeadLetter
@@ -78,7 +79,7 @@ Item = Record | Mark | JoinMark | Opened | Skip | Aside | Unreadable
 
 
 class Resume(NamedTuple):
-    """Where a task goes on: what it has applied, from the state store.
+    """Where a task resumes: what it has applied, from the state store.
 
     ``labels``: the last watermark by input partition; ``opened``: the last opening by partition of the
     trigger; ``absent``: the last label for which an optional input was declared absent, by its name.
@@ -106,14 +107,14 @@ def parts_of(
 
 
 def broadcast_joins(spec: StageSpec, partitions: Mapping[str, int]) -> tuple[str, ...]:
-    """The joins whose one partition several tasks read, each the whole of it."""
+    """The joins whose single partition is read by several tasks, each of which reads all of it."""
     if spec.scale == "single" or partitions[spec.trigger] == 1:
         return ()
     return tuple(join.topic for join in spec.joins if partitions[join.topic] == 1)
 
 
 class Merge:
-    """Takes messages per partition in log order and gives items in processing order."""
+    """Takes messages per partition in log order and returns items in processing order."""
 
     def __init__(self, spec: StageSpec, parts: Mapping[str, Sequence[int]], resume: Resume = NEW) -> None:
         self._watermarked = topic(spec.trigger).watermarked
@@ -144,11 +145,11 @@ class Merge:
                 self._ahead[part].append(found)
 
     def held(self, part: Part) -> int:
-        """How many messages of ``part`` wait for another partition: none where its own opening is missing."""
+        """How many messages of ``part`` wait for another partition; 0 where its own opening is missing."""
         return 0 if part in self._unopened() else len(self._queues[part])
 
     def ready(self) -> bool:
-        """Whether ``take`` would give anything now."""
+        """Whether ``take`` would return anything now."""
         if self._unopened():
             return False
         if self._joins_behind():
@@ -223,9 +224,9 @@ class Merge:
         return label is None or label < self._complete
 
     def _unopened(self) -> list[Part]:
-        """The partitions of the trigger that must still say who is absent; none where that is no question.
+        """The trigger partitions that must still say what is absent; none where that does not matter.
 
-        It is one only where an optional join is behind, and is answered once for a minute.
+        It matters only where an optional join is behind, and is settled once per minute.
         """
         if self._absent is not None or not self._optional:
             return []
@@ -239,7 +240,7 @@ class Merge:
         return unopened
 
     def _told(self, part: Part) -> tuple[str, ...] | None:
-        """Whom the opening of this minute names in ``part``; None where it is not known yet."""
+        """The names in this minute's opening of ``part``; None where it is not known yet."""
         label = self._labels[part]
         assert label is not None
         assert self._complete is not None

@@ -1,4 +1,4 @@
-"""How far an input was from passing: the value that stopped it, its threshold, and what was between them.
+"""How far an input was from passing: the value that stopped it, its threshold, and the gap between them.
 
 Values come from the recorded bodies and thresholds from the configuration; nothing is decided here.
 """
@@ -12,7 +12,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Miss:
-    """``name`` is ``value`` where ``limit`` was needed: ``gap`` apart in ``unit``, in the way of ``side``."""
+    """``name`` is ``value`` where ``limit`` was needed. It misses by ``gap`` in ``unit``, on ``side``."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class Miss:
 
     @property
     def share(self) -> float:
-        """The gap as a share of the limit: what misses of one reason are compared by."""
+        """The gap as a share of the limit, by which misses of one reason are compared."""
         return self.gap / (abs(self.limit) or 1.0)
 
     def __str__(self) -> str:
@@ -56,8 +56,8 @@ def number(value: Any) -> str:
 
 
 class Judged(NamedTuple):
-    """The record that gave a reason, and by topic what it was made from, as far as that is kept: of each the
-    newest before it."""
+    """The record that gave a reason, and by topic what it was made from: the newest earlier record of each,
+    where it is kept."""
 
     record: Body
     beside: Mapping[str, Body | None]

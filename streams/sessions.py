@@ -69,7 +69,7 @@ class Session(NamedTuple):
 
 
 def iso_date(day: int) -> date:
-    """The date that lies ``day`` days after the epoch."""
+    """The date that is ``day`` days after the epoch."""
     return EPOCH + timedelta(days=day)
 
 
@@ -79,7 +79,7 @@ def day_number(day: date) -> int:
 
 
 def micros(moment: datetime) -> int:
-    """UTC microseconds of an aware datetime, without going through a float."""
+    """UTC microseconds of an aware datetime, without float rounding."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
@@ -144,7 +144,7 @@ class Calendar:
         return self._sessions[at] if at < len(self._sessions) else None
 
     def between(self, first: int, last: int) -> list[Session]:
-        """The sessions on the dates from ``first`` to ``last``, both included."""
+        """The sessions on the dates from ``first`` to ``last``, both inclusive."""
         self._check(first)
         self._check(last)
         return self._sessions[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
@@ -167,7 +167,7 @@ class Calendar:
         return None if session is None else (session.close - t) / MINUTE_US
 
     def is_boundary(self, t: int, period_s: int) -> bool:
-        """True where ``t`` lies in a REGULAR phase, a whole number of periods after its open.
+        """True where ``t`` is in a REGULAR phase, a whole number of periods after its open.
 
         Beyond the calendar there are no boundaries, so nothing is evaluated and nothing opens.
         """

@@ -1,13 +1,14 @@
 """The shell around a stage: decodes, skips repeats, steps, frames state, forwards watermarks.
 
-It decides *what* must be written and in which order; a driver does it: outputs acked first, then the
+It decides *what* must be written and in which order. A driver does the writing: outputs acked first, then the
 table (changelog acked), then the inputs acked. A crash anywhere repeats work with identical results.
 
-1. Outputs leave in the order of the inputs that caused them, forwarded watermarks and openings between.
-2. A value carries the last applied offset per input partition; what is at or below it is a repeat,
-   changes nothing, and the stored value is written again so that the changelog surely has it.
-3. The ``~watermark`` value is written last. A batch of a period stage ends at a watermark. It says as well
-   what openings declared: a restart between one and the next watermark of the input must not read that input.
+1. Outputs leave in the order of the inputs that caused them, with watermarks and openings in between.
+2. A value carries the last applied offset per input partition. An input at or below it is a repeat. It
+   changes nothing, but the stored value is written again so that the changelog is sure to have it.
+3. The ``~watermark`` value is written last. A batch of a period stage ends at a watermark. The value also
+   records what openings declared: after a restart before the next watermark of an absent input, that input
+   must still not be read.
 """
 
 from collections import Counter
@@ -47,7 +48,7 @@ class Produced(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A watermark to write to every output partition of this task; with ``absent`` the opening after it."""
+    """A watermark to write to every output partition of this task; with ``absent``, the opening after it."""
 
     label: int
     absent: tuple[str, ...] | None = None
@@ -88,7 +89,7 @@ class _Entry(NamedTuple):
 
 
 class _Values:
-    """What a period step sees: bodies in key order, this batch's steps included."""
+    """What a period step sees: bodies in key order, including this batch's steps."""
 
     def __init__(
         self, own: bytes | None, store: Store, home: int, fresh: Mapping[tuple[int, bytes], Value]
@@ -113,7 +114,7 @@ class Shell:
     """One task of one stage: trigger partitions ``parts`` and what they join with.
 
     ``home`` is the table partition that holds the task's ``~watermark`` value. ``ids`` of the input topics,
-    where they are known, go into every value; one of another topic raises Fatal.
+    where known, go into every value. A value with another topic's id raises Fatal.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Shell:
         self._logs = logs_now(spec, ids)
 
     def resume(self) -> Resume:
-        """Where a Merge goes on."""
+        """Where a Merge resumes."""
         cursors, inputs = self._watermark_value().cursors, self.spec.inputs
         known = of_inputs(cursors)
         return Resume(
@@ -142,7 +143,7 @@ class Shell:
         )
 
     def apply(self, items: Sequence[Item]) -> Effects:
-        """The effects of ``items``, which a Merge gave in this order."""
+        """The effects of ``items``, in the order in which a Merge returned them."""
         effects = Effects()
         entries, marks, labels = self._sort_out(items, effects)
         fresh: dict[tuple[int, bytes], Value] = {}
@@ -150,7 +151,7 @@ class Shell:
         own = self._watermark_value()
         for (part, key), group in self._by_key(entries, effects).items():
             stored = self._store.get(part, key)
-            # a new key joins the table in the table's epoch: what has a lower one is not part of it
+            # a new key joins the table in the table's epoch: a value with a lower one is not part of it
             value = self._read(stored) if stored is not None else Value(own.epoch, {}, b"")
             fresh[part, key] = self._step_key(key, value, group, effects, produced)
         produced.sort(key=lambda pair: pair[0])
@@ -178,7 +179,7 @@ class Shell:
     def _sort_out(
         self, items: Sequence[Item], effects: Effects
     ) -> tuple[list[_Entry], list[tuple[int, Forward]], dict[tuple[int, int], int]]:
-        """Decoded rows, what to forward with its position and the labels to store; every input is acked."""
+        """Decoded rows, what to forward with its position, and the labels to store; every input is acked."""
         entries: list[_Entry] = []
         marks: list[tuple[int, Forward]] = []
         labels: dict[tuple[int, int], int] = {}
@@ -213,7 +214,7 @@ class Shell:
         return entries, marks, labels
 
     def _opened(self, item: Opened) -> dict[tuple[int, int], int]:
-        """What is stored of openings: where they stood, and which optional joins of this stage they name."""
+        """What to store about openings: their labels, and which optional joins of this stage they name."""
         stored = {(OPENED, message.partition): item.label for message in item.messages}
         optional = {join.topic for join in self.spec.joins if join.optional}
         named = optional.intersection(item.absent)
@@ -257,7 +258,7 @@ class Shell:
             else:
                 cursors[at] = entry.message.offset
                 news.append(entry)
-        # a key whose only records so far were dead letters has cursors, and no state yet
+        # a key whose only records so far were dead letters has cursors but no state yet
         body = self._step(key, value.body or None, news, effects, produced)
         return Value(value.epoch, cursors, body or b"", logs_of(cursors, self._logs, value.logs))
 

@@ -1,7 +1,7 @@
-"""Records in words: what a stage tells of its topics' records, and how times and fields are written.
+"""Records in words: how a stage describes its topics' records, and how times and fields are written.
 
-A stage tells of its outputs, and of the sources that it reads: nothing else of the pipeline owns those. A
-record that no stage tells of is told by its scalar fields.
+A stage describes its outputs and the sources that it reads, because nothing else in the pipeline owns those.
+A record that no stage describes is shown by its scalar fields.
 """
 
 import re
@@ -22,12 +22,12 @@ _LONGEST = 140
 
 
 class Named(NamedTuple):
-    """An id beside the event_id by which people know records of a topic.
+    """An id besides the event_id by which people know records of a topic.
 
-    ``kind`` is what it names, ``form`` all of its ids, ``example`` stands where one is asked for. ``name``
-    gives a record's id, empty where it has none; ``needle`` the part of an id that stands in its bytes.
-    Where a record is one of several, ``whole`` is the field that they have in common, here and in the topics
-    ``beside``. One that is ``bare`` may begin as an event_id does.
+    ``kind`` says what it names, ``form`` matches all of its ids, ``example`` is shown where an id is asked
+    for. ``name`` returns a record's id, empty if it has none; ``needle`` the part of an id that its bytes
+    contain. Where a record is one of several, ``whole`` is the field that they have in common, here and in
+    the topics ``beside``. A ``bare`` id may start like an event_id.
     """
 
     kind: str
@@ -40,14 +40,14 @@ class Named(NamedTuple):
     bare: bool = False
 
     def offered(self, body: Body) -> str:
-        """The id of ``body`` that is offered where an unknown one was asked for."""
+        """The id of ``body`` to suggest where an unknown one was asked for."""
         return str(body[self.whole]) if self.whole else self.name(body)
 
 
 class Told(NamedTuple):
-    """What is told of a topic's records: one line, and more lines below it.
+    """How a topic's records are described: one line, and more lines below it.
 
-    ``because``: the topic in which the same step said why a record is there, from the same inputs.
+    ``because``: the topic in which the same step gave the reason for a record, from the same inputs.
     """
 
     headline: Callable[[Body], str]
@@ -57,7 +57,7 @@ class Told(NamedTuple):
 
 
 Telling = Mapping[str, Told]
-"""What a stage tells, by topic."""
+"""A stage's descriptions, by topic."""
 
 
 def new_york(micros: int) -> str:
@@ -79,14 +79,14 @@ def utc(micros: int) -> str:
 
 
 def scalars(name: str, body: Body) -> str:
-    """The fields of any record that are neither its identity nor nested; how many there are of a list."""
+    """The fields of a record that are neither its identity nor nested; for a list, how many items it has."""
     schema = topic(name).schema
     fields = readable(schema, body) if schema else body
     return short(pairs({each: content for each, content in fields.items() if each not in _IDENTITY}))
 
 
 def pairs(fields: Body) -> str:
-    """Fields with their contents, the empty ones left out."""
+    """Fields with their values, empty ones left out."""
     told = []
     for name, content in fields.items():
         if isinstance(content, list):
@@ -99,5 +99,5 @@ def pairs(fields: Body) -> str:
 
 
 def short(text: str) -> str:
-    """The beginning of a text that is too long for a line."""
+    """A text cut to fit on one line."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

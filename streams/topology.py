@@ -1,8 +1,8 @@
 """The topology: a value that says which stage reads, joins, writes and owns what.
 
-Drivers and tools are handed one; everything that follows from it is asked of it. It is checked when it is
-made, so that what runs cannot be a cycle, have two writers of one topic, or join what is partitioned
-differently. A stage's code is imported when it is needed, and checked against its entry then.
+Drivers and tools receive one and derive everything else from it. It is checked when it is created: a running
+topology has no cycle, no topic with two writers, and no join of topics that are partitioned differently. A
+stage's code is imported when it is needed, and checked against its entry then.
 """
 
 import re
@@ -107,7 +107,7 @@ class Topology:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """What the market stages read and none writes, in the order in which they do."""
+        """The topics that market stages read and none writes, in the order they are read."""
         read = dict.fromkeys(name for spec in self.market for name in spec.inputs)
         return tuple(name for name in read if name not in self._writers)
 
@@ -124,7 +124,7 @@ class Topology:
 
     @cached_property
     def optional(self) -> tuple[str, ...]:
-        """The topics that some stage joins optionally: what a minute may be declared to be without."""
+        """The topics that some stage joins optionally, and that may be declared absent for a minute."""
         return tuple(dict.fromkeys(j.topic for spec in self.stages for j in spec.joins if j.optional))
 
     @cached_property
@@ -133,7 +133,7 @@ class Topology:
         return {spec.changelog: spec for spec in self.stages}
 
     def downstream(self, names: Iterable[str]) -> tuple[StageSpec, ...]:
-        """The stages that topics ``names`` reach, directly or by other stages, in order."""
+        """The stages that topics ``names`` reach, directly or through other stages, in order."""
         reached, found = set(names), []
         for spec in self.stages:
             if reached.intersection(spec.inputs):
@@ -186,7 +186,7 @@ def _anew(topics: Sequence[Topic], schemas: ids.Rows, stages: Sequence[StageSpec
 
 
 def make(spec: StageSpec, config: "Config", calendar: "Calendar", account_id: str | None = None) -> Stage:
-    """The stage of ``spec`` under ``config``; of one account where it has one task for each."""
+    """Create the stage of ``spec`` under ``config``; for one account if it has a task per account."""
     return definition_of(spec).make(config, calendar, account_id)
 
 
@@ -297,7 +297,7 @@ def _writers(stages: Sequence[StageSpec]) -> dict[str, StageSpec]:
 
 
 def _ordered(stages: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> tuple[StageSpec, ...]:
-    """The stages so that each follows those it reads from, otherwise as they were given."""
+    """The stages sorted so that each follows those it reads from, otherwise in the given order."""
     left, found = list(stages), []
     while left:
         names = {spec.name for spec in left}
@@ -318,7 +318,7 @@ def _waits_for(spec: StageSpec, writers: Mapping[str, StageSpec]) -> set[str]:
 
 
 def _circle(left: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> list[str]:
-    """One circle among ``left``, by name: the first name comes again at the end."""
+    """One cycle among ``left``, by name: the first name is repeated at the end."""
     by_name = {spec.name: spec for spec in left}
     path = [left[0].name]
     while len(set(path)) == len(path):
@@ -327,7 +327,7 @@ def _circle(left: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> list
 
 
 def _check_marks(spec: StageSpec) -> None:
-    """What is joined or evaluated goes by watermarks."""
+    """What is joined or evaluated carries watermarks."""
     unmarked = [name for name in spec.inputs if not topic(name).watermarked]
     if (spec.joins or spec.period) and unmarked:
         raise Fatal(

@@ -1,4 +1,4 @@
-"""Where a minute of a symbol ended on its way to a trade: what a stage says of that, for ``tape why``."""
+"""Where a minute of a symbol ended on its way to a trade: a stage's answer for ``tape why``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from tapedeck.streams.misses import Judged, Miss
 
 
 class Ended(NamedTuple):
-    """A minute ended at ``place`` for ``reason``, which is text where it is a dead letter's. ``miss``: how
-    far it was from passing; ``detail``: what else is to be said."""
+    """A minute ended at ``place`` for ``reason``, which is text for a dead letter. ``miss``: how far it was
+    from passing; ``detail``: any further explanation."""
 
     place: str
     reason: StrEnum | str
@@ -21,8 +21,8 @@ class Ended(NamedTuple):
 
 
 class Blames(NamedTuple):
-    """What was joined ended the minute, or that it was not there: the stage that writes ``topic`` says why.
-    ``otherwise``: the answer where that stage says nothing."""
+    """A joined record, or its absence, ended the minute: the stage that writes ``topic`` says why.
+    ``otherwise``: the answer where that stage has none."""
 
     topic: str
     otherwise: Ended
@@ -34,14 +34,14 @@ OfAccount = Callable[[Recorded, Config, str], Callable[[int], list[Ended]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trail:
-    """A stage's part of a minute's way.
+    """A stage's part of a minute's path.
 
     ``topic``: the output with a record of each minute, or each evaluation. ``places``: the names of where a
-    minute can end, those of outputs as a rule; the first one stands for all other outputs. ``nothing``: the
-    reason where there is no record and all that it is made from is there. ``ended``: why the minute of the
-    judged decision ended here, None where it did not; asked of the stage that decides, then of those that it
-    blames. ``of_account``: of an account's stage, from a recording and the account where each signal
-    ended about the bar at t.
+    minute can end, usually those of outputs; the first one covers all other outputs. ``nothing``: the
+    reason where there is no record although all its inputs are there. ``ended``: why the minute of the
+    judged decision ended here, None where it did not. The stage that decides is asked first, then those that
+    it blames. ``of_account``: for an account's stage, where each signal ended for the bar at t, from a
+    recording and the account.
     """
 
     topic: str

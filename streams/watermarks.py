@@ -1,20 +1,20 @@
-"""What stands in a partition beside records: the watermark that ends a minute, the opening of the next one.
+"""What a partition holds besides records: the watermark that ends a minute, the opening of the next one.
 
-Both have the key ``~watermark`` and a null value, so that whoever skips one skips the other, and other Kafka
+Both have the key ``~watermark`` and a null value, so code that skips one skips the other, and other Kafka
 tools see a tombstone. A watermark carries the minute's left edge in ``tape-watermark``.
 
 An **opening** follows a watermark where inputs of the pipeline may be absent. It carries the label of that
-watermark in ``tape-opens`` and names each input that is declared absent for the next minute in a header
-``tape-absent`` of its own; one that names nobody says that all are there. It is written by the writer of the
-source, in every partition, after watermark(m) and before any record of the next minute, and every stage
-forwards it like a watermark, with all its names. Which joins of a minute are read follows from the log alone,
-so that live, rebuild and a simulation agree:
+watermark in ``tape-opens``, and names each input that is absent in the next minute in its own
+``tape-absent`` header. An opening without names says that every input is there. The source's writer
+writes it in every partition, after watermark(m) and before any record of the next minute. Every stage
+forwards it like a watermark, with all its names. The log alone determines which joins of a minute are read,
+so live, rebuild and a simulation agree:
 
-- The opening of minute m in a partition is the first opening(m) that stands in it where m is its last
-  watermark. Records may stand between the two: what a writer that died wrote again. A partition whose next
-  watermark comes first has none, and names nobody.
-- An optional input is absent in m where the opening(m) of any of the trigger's partitions names it. It is not
-  read then, whatever of it has arrived; the next minute that does not name it reads on to its own label.
+- The opening of minute m in a partition is the first opening(m) in it while m is its last watermark. Records
+  may come between the two: what a writer that died wrote again. A partition whose next watermark comes
+  first has no opening, and names nothing.
+- An optional input is absent in m if the opening(m) of any of the trigger's partitions names it. It is not
+  read then, whatever of it has arrived. The next minute that does not name it reads on to its own label.
 """
 
 import re
@@ -29,7 +29,7 @@ LABEL_HEADER = "tape-watermark"
 OPENS_HEADER = "tape-opens"
 ABSENT_HEADER = "tape-absent"
 PUNCTUATION_HEADERS = frozenset({LABEL_HEADER, OPENS_HEADER, ABSENT_HEADER})
-"""All that a watermark or an opening says; other headers depend on who wrote it."""
+"""The headers that define a watermark or an opening; other headers depend on who wrote it."""
 _LABEL = re.compile(rb"-?[0-9]{1,18}")
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,249}")
 
@@ -43,7 +43,7 @@ class Watermark(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What watermark(``label``) is followed by: the catalogue names of the inputs that are ``absent``."""
+    """What follows watermark(``label``): the catalogue names of the inputs that are ``absent``."""
 
     label: int
     absent: tuple[str, ...]
@@ -65,8 +65,8 @@ def punctuation_of(
 ) -> Watermark | Opening | None:
     """The watermark or opening that the record is; None for a record of the topic's own.
 
-    Of several headers with the label's name the first one counts; what has the watermark's is a watermark.
-    Raises DeadLetter for one without a readable label, and for an opening with a name that is none.
+    If several headers have the label's name, the first counts. A record with both kinds is a watermark.
+    Raises DeadLetter for one without a readable label, and for an opening with an invalid name.
     """
     if key != WATERMARK_KEY or value is not None:
         return None

@@ -1,4 +1,4 @@
-"""From a shell's effects to log records: value bytes, partition, time and headers."""
+"""Turns a shell's effects into log records: value bytes, partition, time and headers."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ class Wire(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What depends on the run and so travels in headers, never in bodies."""
+    """Values that depend on the run, and so go into headers, never into bodies."""
 
     source: str
     code_version: str
@@ -109,7 +109,7 @@ class Wires:
 def _trace(produced: Produced) -> bytes:
     """W3C trace context: the trace id is the first event's id, the span id is this event's.
 
-    A cause may come from anybody: a header that is no trace context is as good as none, and of several the
+    A cause may come from anyone: a header that is not a trace context counts as missing, and of several the
     first one counts.
     """
     trace_id = produced.out.event_id

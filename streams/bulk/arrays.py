@@ -1,4 +1,4 @@
-"""The byte work of the bulk driver, a block at a time: marks, keys as numbers, identities, row hashes."""
+"""Byte-level work of the bulk driver, a block at a time: watermark labels, key numbers, ids, row hashes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,14 +14,14 @@ from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.watermarks import LABEL_HEADER, OPENS_HEADER
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 RECORD = -(2**63)
-"""The label of a row that is no watermark."""
+"""The label of a row that is not a watermark."""
 OPENING = RECORD + 1
-"""The label of an opening: what it says is rare, and read one by one."""
+"""The label of an opening. Openings are rare, so their headers are read one by one."""
 UNREADABLE = RECORD + 2
-"""The label of a watermark whose label cannot be read."""
+"""The label of a watermark whose own label cannot be read."""
 
 _KEY = np.frombuffer(WATERMARK_KEY, dtype=np.uint8)
 _NAME = np.frombuffer(LABEL_HEADER.encode(), dtype=np.uint8)
@@ -29,14 +29,14 @@ _OPENS = np.frombuffer(OPENS_HEADER.encode(), dtype=np.uint8)
 
 
 def readonly(data: Bytes) -> Bytes:
-    """A view that cannot be written: what is compiled for one kind of array is not compiled again."""
+    """A read-only view: numba would compile a second version for writable arrays."""
     view = data.view()
     view.flags.writeable = False
     return view
 
 
 def moved(spans: Ints, shift: int) -> Ints:
-    """``spans`` of bytes that now begin ``shift`` further on."""
+    """``spans`` of bytes that moved ``shift`` further on."""
     return spans + np.array([shift, 0], dtype=np.int64)
 
 
@@ -78,7 +78,7 @@ def _label(data: Any, at: int, name: Any, opens: Any) -> int:
             sign, k, value = 1, 0, 0
             if size > 1 and data[at] == 45:
                 sign, k = -1, 1
-            if size <= 0 or size - k > 18:  # a length below 0 is null
+            if size <= 0 or size - k > 18:  # a negative length means null
                 return UNREADABLE
             for place in range(at + k, at + size):
                 digit = int(data[place]) - 48
@@ -101,7 +101,7 @@ def _labels(
 
 
 def labels_of(block: Block) -> Ints:
-    """Per row the label of a watermark, RECORD, OPENING or UNREADABLE: int64 (n)."""
+    """The label of each row that is a watermark, else RECORD, OPENING or UNREADABLE: int64 (n)."""
     out = np.empty(len(block), dtype=np.int64)
     _labels(readonly(block.data), block.keys, block.values, block.headers, _KEY, _NAME, _OPENS, out)
     return out
@@ -109,7 +109,7 @@ def labels_of(block: Block) -> Ints:
 
 @njit(cache=True, nogil=True)
 def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any, fresh: Any) -> int:
-    """Number each span by the texts known; a new one is numbered -1 - its place in ``fresh``."""
+    """Number each span among the known texts. A new text gets -1 - its index in ``fresh``."""
     n_fresh = 0
     last = -1
     for row in range(len(spans)):
@@ -132,14 +132,14 @@ def _intern(data: Any, spans: Any, known: Any, bounds: Any, count: int, out: Any
 
 
 class Interner:
-    """Numbers texts in order of appearance: keys as integers. Meant for hundreds of texts, not millions."""
+    """Numbers texts in order of appearance: keys as integers. For hundreds of texts, not millions."""
 
     def __init__(self, texts: Iterable[bytes] = ()) -> None:
         self.texts = list(texts)
         self._learn()
 
     def ids_of(self, data: Bytes, spans: Ints) -> Ints:
-        """The number of each span's text, int64 (n). A null counts as the empty text."""
+        """The number of each span's text, int64 (n). A null counts as empty text."""
         out = np.empty(len(spans), dtype=np.int64)
         fresh = np.empty(len(spans), dtype=np.int64)
         while True:
@@ -162,7 +162,7 @@ class Interner:
 def _identity_texts(
     head: Any, tail: Any, data: Any, parts: Any, time: Any, revision: Any, inputs: Any, out: Any, spans: Any
 ) -> None:
-    """``head parts|..|time|revision tail input,input``; a part or an input of length -1 is not there."""
+    """``head parts|..|time|revision tail input,input``; a part or an input of length -1 is left out."""
     at = 0
     for row in range(len(time)):
         start = at
@@ -188,7 +188,7 @@ def _identity_texts(
 def event_ids(
     record_type: str, config_digest: str, data: Bytes, parts: Ints, time: Ints, revision: Ints, inputs: Ints
 ) -> Bytes:
-    """The raw event_ids of derived records, uint8 (n, 16), as ``streams.identity.event_id`` makes them.
+    """The raw event_ids of derived records, uint8 (n, 16), as ``streams.identity.event_id`` computes them.
 
     ``parts`` int64 (n, k, 2): the spans of the natural key's texts, which end in ``time``; ``inputs`` int64
     (n, j, 2): the spans of the input event_ids, length -1 where there is none.
@@ -230,7 +230,7 @@ def _row_texts(data: Any, keys: Any, values: Any, prefix: int, out: Any, spans: 
 
 
 def rows_of(ids: Bytes, data: Bytes, keys: Ints, values: Ints, prefix: int) -> Bytes:
-    """Rows as ``streams.bulk.rows`` holds them, uint8 (n, 32); bodies begin ``prefix`` bytes into a value."""
+    """Rows as ``streams.bulk.rows`` keeps them, uint8 (n, 32); bodies start ``prefix`` bytes into a value."""
     out = np.empty(int(np.maximum(keys[:, 1], 0).sum() + values[:, 1].sum()) + 4 * len(ids), dtype=np.uint8)
     spans = np.empty((len(ids), 2), dtype=np.int64)
     _row_texts(readonly(data), keys, values, prefix, out, spans)
@@ -270,7 +270,7 @@ def _raw_ids(data: Any, spans: Any, out: Any, odd: Any) -> int:
 
 
 def raw_ids(data: Bytes, spans: Ints) -> tuple[Bytes, NDArray[np.int64]]:
-    """(raw event_ids uint8 (n, 16), the places of those that are no 32 hex digits)."""
+    """(raw event_ids uint8 (n, 16), indices of those that are not 32 hex digits)."""
     out = np.zeros((len(spans), 16), dtype=np.uint8)
     odd = np.empty(len(spans), dtype=np.int64)
     return out, odd[: _raw_ids(readonly(data), spans, out, odd)]

@@ -1,4 +1,4 @@
-"""What one task of a rebuild reads, goes on from, writes and gives: the frame around every fold."""
+"""The frame around every fold: what one rebuild task reads, resumes from, writes and returns."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,16 +19,16 @@ from tapedeck.streams.wire import Origin, Wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 _TOGETHER = 5000
-"""Outputs and watermarks of a period stage that are encoded together."""
+"""How many outputs and watermarks of a period stage are encoded together."""
 
 Sink = Callable[[Block], None]
 """Takes records to append: blocks of one topic partition in order, their offsets counted from 0."""
 Progress = Callable[[int], None]
-"""Told how many input records were read since it was last told."""
+"""Called with the number of input records read since the last call."""
 
 
 class TaskId(NamedTuple):
-    """What one task rebuilds. ``home``: the table partition that holds its ``~watermark`` value."""
+    """What one task rebuilds. ``home``: the table partition that has its ``~watermark`` value."""
 
     spec: StageSpec
     home: int
@@ -43,13 +43,13 @@ class TaskId(NamedTuple):
 
 
 def task_name(stage: str, home: int, account_id: str | None) -> str:
-    """How a task is called on a screen and in a snapshot."""
+    """The name of a task on a screen and in a snapshot."""
     return f"{stage} {account_id}" if account_id else f"{stage}/{home}"
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where to go on from: framed values by (table partition, key), the next offset per input partition."""
+    """Where to resume: framed values by (table partition, key), and the next offset per input partition."""
 
     values: Mapping[tuple[int, bytes], bytes] = field(default_factory=dict)
     offsets: Mapping[Part, int] = field(default_factory=dict)
@@ -57,11 +57,11 @@ class Start:
 
 @dataclass
 class Result:
-    """What one task gave.
+    """The result of one task.
 
-    ``outputs``: rows per output topic partition. ``values``: framed values by (table partition, key), the
-    ``~watermark`` value included. ``watermark``: the last label that the task forwarded. ``applied``: the
-    offset after the last record applied, per input partition.
+    ``outputs``: rows per output topic partition. ``values``: framed values by (table partition, key),
+    including the ``~watermark`` value. ``watermark``: the last label that the task forwarded. ``applied``:
+    the offset after the last applied record, per input partition.
     """
 
     task: TaskId
@@ -93,7 +93,7 @@ def outputs_of(task: TaskId, layout: Layout) -> list[Part]:
 
 
 class Job:
-    """What a fold needs beside its stage: the inputs to read, where outputs go, and what it goes on from."""
+    """What a fold needs besides its stage: the inputs to read, where outputs go, and where to resume."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class Job:
                     self._progress(len(block))
 
     def stored(self) -> dict[tuple[int, bytes], Value]:
-        """The values to go on from. Raises Fatal where an input was made anew since."""
+        """The values to resume from. Raises Fatal where an input was recreated since."""
         return {p: read_value(self.spec, value, self._logs) for p, value in self.start.values.items()}
 
     def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, Forward]]) -> None:
-        """Take the outputs of one block and what it forwards, with its place in it."""
+        """Take the outputs of one block and what to forward, with its index in the block."""
         by_topic = {each.topic: each for each in outs}
         for each in by_topic.values():
             self.result.outputs[each.topic, each.partition].add(each.rows())
@@ -169,7 +169,7 @@ class Job:
             self.flush()
 
     def flush(self) -> None:
-        """Encode what a period stage gave, many watermarks' outputs together: no input caused any of them."""
+        """Encode a period stage's outputs, many watermarks at a time: no input record caused any of them."""
         waiting, self._waiting = self._waiting, []
         outs: dict[Part, list[Out]] = defaultdict(list)
         marks = [(place, each) for place, each in enumerate(waiting) if isinstance(each, Forward)]
@@ -196,7 +196,7 @@ class Job:
             self.result.outputs[part].add(one_by_one(mine, part[1]).rows())
 
     def _write(self, effects: Effects) -> None:
-        """The outputs as records, watermarks between, for the sink."""
+        """The outputs as log records for the sink, with watermarks in between."""
         written: dict[Part, list[Message]] = defaultdict(list)
         for wire in self._wires.of(effects, self.ingest_us):
             mine = written[wire.topic, wire.partition]
@@ -209,7 +209,7 @@ class Job:
             self.append(Block.of(mine))
 
     def append(self, block: Block) -> None:
-        """Hand records on to the sink."""
+        """Pass records on to the sink."""
         assert self.sink is not None
         at = self._written[block.part]
         self._written[block.part] = at + len(block)
@@ -234,11 +234,11 @@ class Job:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the table that the task goes on from."""
+        """The epoch of the table that the task resumes from."""
         stored = self.start.values.get((self.task.home, WATERMARK_KEY))
         return unpack(stored).epoch if stored is not None else 0
 
     def labels(self) -> dict[tuple[int, int], int]:
-        """The watermark labels to go on from, by (input rank, partition)."""
+        """The watermark labels to resume from, by (input rank, partition)."""
         stored = self.start.values.get((self.task.home, WATERMARK_KEY))
         return dict(unpack(stored).cursors) if stored is not None else {}

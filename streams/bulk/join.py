@@ -1,9 +1,9 @@
-"""What ``streams.merge`` does record by record, for whole blocks: what may be processed, and in which order.
+"""``streams.merge`` for whole blocks instead of single records: what may be processed, in which order.
 
 Time is counted in labels, doubled: watermark(m) is at 2m and the opening after it at 2m + 1. The trigger's
-partitions advance together: a time is complete once every one of them has reached it, and what stands at it
-may be processed from then on. At each complete watermark the joins are read first, each up to and including
-its first watermark at or above it, without those that the openings of the minute declare absent.
+partitions advance together: a time is complete once every one of them has reached it, and the records at
+that time may then be processed. At each complete watermark the joins are read first, each up to and including
+its first watermark at or above it, except those that the openings of the minute declare absent.
 """
 
 from collections import Counter, deque
@@ -32,7 +32,7 @@ from tapedeck.streams.shell import NO_WATERMARK, Forward
 from tapedeck.topics.catalogue import CATALOGUE
 
 Cursors = Mapping[tuple[int, int], int]
-"""What the ``~watermark`` value holds, see ``streams.frame``."""
+"""The contents of the ``~watermark`` value, see ``streams.frame``."""
 
 _EMPTY = np.empty(0, dtype=np.int64)
 
@@ -40,8 +40,8 @@ _EMPTY = np.empty(0, dtype=np.int64)
 class Piece(NamedTuple):
     """Records of one block that may be processed now.
 
-    ``rows`` int64 (n): places in ``block``; ``minutes`` int64 (n): the trigger's minute in which each is
-    processed, for the trigger's own records their log minute, NEVER before the first watermark.
+    ``rows`` int64 (n): indices into ``block``; ``minutes`` int64 (n): the trigger's minute in which each is
+    processed. For the trigger's own records that is their log minute, NEVER before the first watermark.
     """
 
     block: Block
@@ -53,18 +53,18 @@ class Piece(NamedTuple):
         return self.block.offsets[self.rows]
 
     def placed(self, counts: Counter[str]) -> "Piece":
-        """The trigger's records without those before the first watermark, which are counted."""
+        """Drop the trigger's records from before the first watermark, and count them."""
         known = self.minutes != NEVER
         counts[NO_WATERMARK] += int((~known).sum())
         return self if known.all() else Piece(self.block, self.rows[known], self.minutes[known])
 
 
 class Stretch(NamedTuple):
-    """What may be processed next.
+    """The next batch that may be processed.
 
-    ``trigger``: by partition in log order; of a sole partition one block's piece. ``joins``: by topic, by
-    partition in log order; what is joined in a minute comes before the trigger's records of it. ``forwards``:
-    what to forward, with its place in the block where the trigger has one partition.
+    ``trigger``: by partition in log order; with a single partition, the piece of one block. ``joins``: by
+    topic, by partition in log order; records joined in a minute come before the trigger's records of it.
+    ``forwards``: what to forward, with its index in the block where the trigger has one partition.
     """
 
     trigger: list[Piece]
@@ -76,24 +76,24 @@ class Stretch(NamedTuple):
 
 
 class _Held:
-    """A block of which ``done`` records are processed."""
+    """A block whose first ``done`` records are processed."""
 
     def __init__(self, block: Block, times: Times) -> None:
         self.block, self.due, self.rows = block, times.due, times.rows
         self.done = 0
 
     def take(self, n: int) -> Ints:
-        """The rows among the records before place ``n``, which are done with that."""
+        """The unprocessed rows before index ``n``, which then count as processed."""
         first, last = np.searchsorted(self.rows, [self.done, n])
         self.done = n
         return self.rows[first:last]
 
 
 class _Input:
-    """One input partition: what was read of it and not processed yet.
+    """One input partition: what was read from it and is not processed yet.
 
-    ``time``: how far it was read; ``points``: what of it is not applied; ``label``: the last watermark that
-    is; ``applied``: the offset behind the last record that is, 0 for none.
+    ``time``: how far it was read; ``points``: its watermarks and openings not yet applied; ``label``: the
+    last applied watermark; ``applied``: the offset after the last applied record, 0 for none.
     """
 
     def __init__(self, part: Part, blocks: Iterator[Block], label: int) -> None:
@@ -105,7 +105,7 @@ class _Input:
         self.ended = False
 
     def read(self, *, opens: bool) -> dict[int, tuple[str, ...]]:
-        """Read a block; gives what its openings name, by time."""
+        """Read a block; returns the names in its openings, by time."""
         block = next(self._blocks, None)
         if block is None:
             self.ended = True
@@ -117,7 +117,7 @@ class _Input:
         return times.absent
 
     def release(self, time: int, side: Literal["left", "right"]) -> Iterator[tuple[_Held, Ints]]:
-        """Each block with its rows before ``time`` (left), or up to it (right), that are not done yet."""
+        """Each block with its unprocessed rows before ``time`` (left), or up to it (right)."""
         while self.held:
             held = self.held[0]
             n = int(np.searchsorted(held.due, time, side))
@@ -129,7 +129,7 @@ class _Input:
             self.held.popleft()
 
     def reach(self, n: int) -> None:
-        """The first ``n`` points are applied."""
+        """Mark the first ``n`` points as applied."""
         if n:
             self.label = label_at(int(self.points.times[n - 1]))
             self._apply(int(self.points.offsets[n - 1]))
@@ -154,11 +154,11 @@ class _Trigger(_Input):
             self.opened = label_at(int(opened[-1]))
         self.reach(n)
         if n < len(times) and not are_openings(times[n:])[0] and self.label < label_at(marked):
-            self.reach(n + 1)  # it says that this partition is further than the others
+            self.reach(n + 1)  # it puts this partition ahead of the others
         self.points = self.points.after(n)
 
     def take(self, passed: int) -> Iterator[tuple[int, Piece]]:
-        """Per block its last time, and what stands in it at the times up to ``passed`` and was not taken."""
+        """Per block, its last time and the rows at times up to ``passed`` that were not taken yet."""
         for held, rows in self.release(passed, "right"):
             yield int(held.due[-1]), Piece(held.block, rows, labels_at(held.due[rows]))
 
@@ -171,13 +171,13 @@ class _Join(_Input):
         self._minutes = _EMPTY
 
     def read_to(self, labels: Ints) -> int:
-        """Read up to the first watermark at or above the last of ``labels``; how many have one in the log."""
+        """Read up to the first watermark at or above the last of ``labels``; how many it found."""
         while self.time < time_of(int(labels[-1])) and not self.ended:
             self.read(opens=False)
         return int(np.searchsorted(labels, label_at(self.time), "right"))
 
     def join(self, labels: Ints) -> None:
-        """What there is up to the first watermark at or above each of ``labels`` is joined in its minute."""
+        """Assign the rows up to the first watermark at or above each of ``labels`` to that minute."""
         self._minutes = np.concatenate([self._minutes, labels])
         if len(labels) and self.label < labels[-1]:
             n = 1 + int(np.searchsorted(self.points.times, time_of(int(labels[-1]))))
@@ -185,7 +185,7 @@ class _Join(_Input):
             self.points = self.points.after(n)
 
     def take(self, most: int | None) -> Iterator[Piece]:
-        """What is joined in the minutes up to ``most``, or in all, and was not taken yet."""
+        """The rows joined in minutes up to ``most`` (None: all) that were not taken yet."""
         n = len(self._minutes) if most is None else int(np.searchsorted(self._minutes, most, "right"))
         minutes, self._minutes = self._minutes[:n], self._minutes[n:]
         if not len(minutes):
@@ -199,8 +199,8 @@ class _Join(_Input):
 class BlockMerge:
     """The inputs of one task, as far as they may be processed.
 
-    ``inputs``: the partitions to read, of a trigger that carries watermarks and of its joins; ``start``: what
-    the task goes on from.
+    ``inputs``: the partitions to read, of a trigger that carries watermarks and of its joins; ``start``:
+    where the task resumes.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class BlockMerge:
         self._absent: dict[int, set[str]] = {}
         self._declared: dict[str, int] = {}
         self._stuck = False
-        # the last times that were forwarded, and up to which everything was given
+        # the last time that was forwarded, and the time up to which everything was returned
         self._marked, self._passed = self._resumed(), NEVER
 
     @classmethod
@@ -236,7 +236,7 @@ class BlockMerge:
     def _resumed(self) -> int:
         complete = min(each.label for each in self._trigger)
         if complete != NEVER and any(each.opened == complete for each in self._trigger):
-            for each in self._trigger:  # one has its opening: the others had theirs or have none
+            for each in self._trigger:  # one has applied its opening: so have the others, or they have none
                 each.time = max(each.time, time_of(complete) + 1)
         ahead = [time_of(each.label) for each in self._trigger if each.label > complete]
         self._ahead = np.array(ahead, dtype=np.int64)
@@ -244,23 +244,23 @@ class BlockMerge:
 
     @property
     def applied(self) -> dict[Part, int]:
-        """The offset behind the last record applied, by partition of which any was."""
+        """The offset after the last applied record, for each partition that has one."""
         return {each.part: each.applied for each in self._inputs() if each.applied}
 
     def cursors(self) -> dict[tuple[int, int], int]:
-        """What the ``~watermark`` value holds once all that was given is applied."""
+        """The contents of the ``~watermark`` value once everything returned so far is applied."""
         found = {(self._ranks[each.part[0]], each.part[1]): each.label for each in self._inputs()}
         found |= {(OPENED, each.part[1]): each.opened for each in self._trigger}
         found |= {(OPENED + self._ranks[name], 0): label for name, label in self._declared.items()}
         return {**self._start, **{at: label for at, label in found.items() if label != NEVER}}
 
     def finish(self, job: Job, values: Mapping[tuple[int, bytes], Value]) -> Result:
-        """The result of ``job`` with the table's ``values``, once everything was given and folded."""
+        """The result of ``job`` with the table's ``values``, once everything was returned and folded."""
         job.result.applied |= self.applied
         return job.finish(values, self.cursors())
 
     def stretches(self) -> Iterator[Stretch]:
-        """Everything up to the cut, as far as the inputs reach."""
+        """Everything up to the cut, as far as the inputs allow."""
         yield from self._advance()
         while not self._stuck and (behind := self._behind()) is not None:
             for time, names in behind.read(opens=True).items():
@@ -273,13 +273,13 @@ class BlockMerge:
         return chain(self._trigger, self._joins)
 
     def _behind(self) -> _Trigger | None:
-        """The input to read next: none where all have ended, or one that has ended holds the others."""
+        """The input to read next. None where all have ended, or one that has ended blocks the others."""
         open_ones = [each for each in self._trigger if not each.ended]
         behind = min(open_ones, key=lambda each: each.time, default=None)
         return behind if behind and behind.time <= min(each.time for each in self._trigger) else None
 
     def _advance(self) -> Iterator[Stretch]:
-        """What may be processed of all that was read."""
+        """What may now be processed of everything that was read."""
         times, places = self._complete()
         forwards = list(zip(places.tolist(), self._forwards(times), strict=True))
         if len(self._trigger) == 1:
@@ -308,7 +308,7 @@ class BlockMerge:
         return found
 
     def _complete(self) -> tuple[Ints, Ints]:
-        """What is complete now, as far as the joins let it: times and places of what to forward."""
+        """What is complete now, as far as the joins allow: times, and indices of what to forward."""
         times, places = self._reached()
         if self._passed < self._marked:
             if not self._join(np.array([label_at(self._marked)])):
@@ -322,8 +322,8 @@ class BlockMerge:
             passed = int(np.searchsorted(run, time_of(int(labels[joined])))) if held else len(run)
             if passed:
                 self._passed = int(run[passed - 1])
-            # the watermark whose joins are not all there holds what is behind it; that of a period stage
-            # stands behind them and is held itself
+            # a watermark whose joins are incomplete blocks what comes after it; that of a period stage
+            # comes after its joins and is blocked itself
             made += passed + (held and not self._period)
             if held:
                 break
@@ -332,7 +332,7 @@ class BlockMerge:
         return times[:made], places[:made]
 
     def _reached(self) -> tuple[Ints, Ints]:
-        """The times that every partition has reached by now and that were not forwarded, with places."""
+        """The times that every partition has reached and that were not forwarded yet, with indices."""
         reached = min(each.time for each in self._trigger)
         found = np.concatenate([self._ahead, *(each.points.times for each in self._trigger)])
         times, first = np.unique(found, return_index=True)
@@ -343,10 +343,10 @@ class BlockMerge:
         return times[start:end], places[start:end]
 
     def _runs(self, times: Ints) -> list[Ints]:
-        """``times`` in order, in parts whose minutes join the same inputs.
+        """``times`` in order, split into runs whose minutes join the same inputs.
 
-        A minute stands alone where an optional input is absent, or may be: its opening can stand in what is
-        not read yet, or it was applied before the start.
+        A minute is a run of its own where an optional input is absent, or may be: its opening may not be read
+        yet, or was applied before the start.
         """
         if not self._optional or not len(times):
             return [times]
@@ -356,7 +356,7 @@ class BlockMerge:
         return np.split(times, np.flatnonzero(alone[1:] | alone[:-1]) + 1)
 
     def _forwards(self, times: Ints) -> list[Forward]:
-        """What is forwarded at ``times``."""
+        """What to forward at ``times``."""
         made = list(map(Forward, labels_at(times).tolist()))
         for at in np.flatnonzero(are_openings(times)).tolist():
             absent = self._absent.pop(int(times[at]))
@@ -365,7 +365,7 @@ class BlockMerge:
         return made
 
     def _join(self, labels: Ints) -> int:
-        """Read the joins of the minutes, of which one alone may lack some; in how many all is there."""
+        """Read the joins of the minutes; only a single minute may lack some. Gives how many are complete."""
         if not self._joins or not len(labels):
             return len(labels)
         absent = self._absent_in(int(labels[-1]))
@@ -379,19 +379,19 @@ class BlockMerge:
         for each, n in zip(wanted, found, strict=True):
             each.join(mine)
             if n == joined:
-                mine = labels[:joined]  # one that ends holds those behind it
+                mine = labels[:joined]  # one that has ended blocks those after it
         return joined
 
     def _absent_in(self, label: int) -> Set[str] | None:
-        """The optional inputs that the minute goes without; None where that is not known yet."""
+        """The optional inputs that are absent in the minute; None where that is not known yet."""
         optional = (each for each in self._joins if each.part[0] in self._optional)
         if all(each.label >= label for each in optional):
             return frozenset()
         if any(each.time == time_of(label) for each in self._trigger):
-            return None  # its opening may stand in what is not read yet
+            return None  # its opening may not be read yet
         before = {name for name in self._optional if self._start.get(self._absence(name)) == label}
         return before | self._optional & self._absent.get(time_of(label) + 1, set())
 
     def _absence(self, name: str) -> tuple[int, int]:
-        """Where the ``~watermark`` value says in which minute an input was absent last."""
+        """Where the ``~watermark`` value stores the last minute in which an input was absent."""
         return OPENED + self._ranks[name], 0

@@ -1,4 +1,4 @@
-"""What a bulk fold gives: outputs as columns."""
+"""The outputs of a bulk fold, as columns."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Outs:
     """Outputs for one topic partition, in the order of their causes.
 
     ``data`` uint8 holds the bytes; ``keys``, ``values`` int64 (n, 2) spans of it; ``times`` int64 (n) event
-    times, micros; ``ids`` uint8 (n, 16) raw event_ids; ``causes`` int64 (n): the place of the causing record
+    times, micros; ``ids`` uint8 (n, 16) raw event_ids; ``causes`` int64 (n): the index of the causing record
     in the block that was folded.
     """
 
@@ -49,7 +49,7 @@ class Outs:
 
 
 def encoded(part: Part, columns: Columns, key: str, ids: Bytes, causes: Ints) -> Outs:
-    """The outputs for topic partition ``part`` that ``columns`` are; ``key`` names the column of record keys.
+    """``columns`` as outputs for topic partition ``part``; ``key`` names the column with the record keys.
 
     Raises DeadLetter where one does not fit its schema.
     """

@@ -1,4 +1,4 @@
-"""Rows of a block as columns and as log minutes: what every fold begins with."""
+"""The rows of a block as columns, with their log minutes: the first step of every fold."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.topics.catalogue import topic
 
 NEVER = RECORD
-"""The log minute, and the time, of what stands before the first watermark of its partition."""
+"""The log minute, and the time, of records before the first watermark of their partition."""
 
 
 class Points(NamedTuple):
-    """Watermarks and openings that count, in order: their times, their places in their blocks, their offsets.
+    """Watermarks and openings that count, in order: their times, indices in their blocks, and offsets.
 
     int64 (n) each. An opening's time is odd, see ``time_of``.
     """
@@ -33,7 +33,7 @@ class Points(NamedTuple):
     offsets: Ints
 
     def then(self, more: "Points") -> "Points":
-        """These and ``more`` behind them."""
+        """These, followed by ``more``."""
         return Points(*map(np.concatenate, zip(self, more, strict=True)))
 
     def after(self, n: int) -> "Points":
@@ -43,8 +43,9 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A block in time. ``due`` int64 (n), never falling: the time of each record, a point's its own;
-    ``rows`` int64: the places of records; ``absent``: what each opening among the points names, by time."""
+    """A block in time. ``due`` int64 (n), never decreasing: the time of each record, for a point its own;
+    ``rows`` int64: the indices of records; ``absent``: the names in each opening among the points, by
+    time."""
 
     due: Ints
     rows: Ints
@@ -53,7 +54,7 @@ class Times:
 
 
 def time_of(label: int) -> int:
-    """The time of watermark(label): doubled, so that its opening has a time of its own, the next one."""
+    """The time of watermark(label): doubled, so that its opening can have the next time."""
     return label if label == NEVER else 2 * label
 
 
@@ -73,9 +74,9 @@ def are_openings(times: Ints) -> NDArray[np.bool_]:
 
 
 def times_of(block: Block, last: int, *, opens: bool = True) -> Times:
-    """``block`` after the time ``last``; openings count only where it ``opens``, in a trigger's partition.
+    """``block`` after the time ``last``; openings count only if ``opens``, in a trigger's partition.
 
-    A repeat changes nothing, and neither does what cannot be read or an opening of another minute.
+    Repeats, unreadable watermarks and openings, and openings of another minute are ignored.
     """
     labels = labels_of(block)
     times = np.where(labels > UNREADABLE, 2 * labels, NEVER)
@@ -98,7 +99,7 @@ def times_of(block: Block, last: int, *, opens: bool = True) -> Times:
 def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Columns, Ints]:
     """The records at ``rows`` as columns, and the rows that could be decoded; others are counted by reason.
 
-    What the batch reader leaves out is read by the codec: records of an earlier schema, and bad ones.
+    Records that the batch reader rejects go through the codec: those of an earlier schema, and bad ones.
     """
     name = topic(block.topic).schema
     assert name is not None
@@ -110,7 +111,7 @@ def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Column
     for each in rejected.tolist():
         try:
             body = decode(name, block.value(int(rows[each])))
-            Columns.of(name, [body])  # a number that no column holds is refused
+            Columns.of(name, [body])  # raises for a number that a column cannot hold
             bodies.append(body)
             good.append(each)
         except DeadLetter as error:
@@ -122,7 +123,7 @@ def read_columns(block: Block, rows: Ints, counts: Counter[str]) -> tuple[Column
 
 
 def ids_in(columns: Columns, field: str) -> Bytes:
-    """The raw event_ids of a column of them, uint8 (n, 16)."""
+    """A column of event_ids as raw bytes, uint8 (n, 16)."""
     spans = columns.spans[field]
     found, odd = raw_ids(columns.data, spans)
     for row in odd.tolist():
@@ -133,7 +134,7 @@ def ids_in(columns: Columns, field: str) -> Bytes:
 
 
 def bodies_of(columns: Columns, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """``fields`` of every record as ``schemas.codec.decode`` gives them; none of them an array."""
+    """``fields`` of every record as ``schemas.codec.decode`` returns them; none of them an array."""
     lists: list[Sequence[Any]] = []
     for name in fields:
         if name in columns.floats:

@@ -1,4 +1,4 @@
-"""Outputs as records of the log, with the headers that live's have and the watermarks between them."""
+"""Outputs as log records, with the same headers as live output and with the watermarks in between."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.streams.wire import TRACE, Headers, Origin
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 _NONE = np.empty((0, 2), dtype=np.int64)
 _ID, _TRACE = 32, 55
 """Characters of an event_id, and of a W3C trace context."""
 _TRACE_READ = 53
-"""Characters of a trace context that are looked at: the flags behind them do not matter."""
+"""How many characters of a trace context are checked: the flags after them do not matter."""
 
 
 @njit
@@ -31,7 +31,7 @@ def _put_piece(out: Any, at: int, pieces: Any, bounds: Any, number: int) -> Any:
 
 @njit
 def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
-    """Where the trace id of a record's trace context begins, -1 where it has none that can be read."""
+    """Where the trace id in a record's trace context starts, -1 if there is no readable one."""
     if size <= 0:
         return -1
     count, at = get_varint(data, at)
@@ -41,7 +41,7 @@ def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
         length, at = get_varint(data, at + length)
         if matches:
             return _trace_in(data, at) if length >= _TRACE_READ else -1
-        at += max(length, 0)  # below 0 is null
+        at += max(length, 0)  # negative means null
     return -1
 
 
@@ -61,7 +61,7 @@ def _headers(
     cause_data: Any, cause_headers: Any, offsets: Any, causes: Any, ids: Any, pieces: Any, bounds: Any,
     name: Any, out: Any, spans: Any,
 ) -> int:  # fmt: skip
-    """Per output: the fixed part, ce_id, ce_type, traceparent, tape-cause; gives the bytes written."""
+    """Per output: the fixed part, ce_id, ce_type, traceparent, tape-cause; returns the bytes written."""
     at = 0
     for row in range(len(causes)):
         start, cause = at, causes[row]
@@ -83,7 +83,7 @@ def _headers(
 
 @njit(cache=True, nogil=True)
 def _uncaused(ids: Any, pieces: Any, bounds: Any, out: Any, spans: Any) -> int:
-    """As ``_headers`` for outputs that a watermark caused: the trace is their own, and no cause is named."""
+    """Like ``_headers`` for outputs that a watermark caused: each has its own trace, and names no cause."""
     at = 0
     for row in range(len(ids)):
         start = at
@@ -99,16 +99,16 @@ def _uncaused(ids: Any, pieces: Any, bounds: Any, out: Any, spans: Any) -> int:
 
 
 class Records:
-    """Turns outputs into log records with the headers that live's have. ``ingest_us``: when, UTC micros."""
+    """Turns outputs into log records with the headers of live output. ``ingest_us``: when, UTC micros."""
 
     def __init__(self, origin: Origin, ingest_us: int) -> None:
         self._static = [*origin.static(), ("tape-ingest-time", str(ingest_us).encode())]
         self._trace = np.frombuffer(TRACE.encode(), dtype=np.uint8)
 
     def block(self, outs: Outs, source: Block | None, marks: list[tuple[int, Forward]]) -> Block:
-        """``outs`` with watermarks and openings between, in order with their places; offsets from 0.
+        """``outs`` with watermarks and openings in between, ordered by index; offsets start at 0.
 
-        Places are those of the causes in ``source``, or an order of their own where watermarks caused all.
+        Indices are those of the causes in ``source``, or a separate order where watermarks caused everything.
         """
         headers, spans = self._headers(outs, source)
         base = len(outs.data)
@@ -170,12 +170,12 @@ class Records:
 
 
 def _punctuation(forward: Forward) -> bytes:
-    """The headers of what is forwarded."""
+    """The headers of a forwarded watermark or opening."""
     if forward.absent is None:
         return pack_headers(headers_for(forward.label))
     return pack_headers(opening_headers(forward.label, forward.absent))
 
 
 def _packed(headers: Headers, count: int | None = None) -> bytes:
-    """Headers as in the log, behind the count of all where it is given; below 64 it is one byte."""
+    """Headers as in the log, after the total count where it is given. A count below 64 is one byte."""
     return (b"" if count is None else bytes([count << 1])) + pack_headers(headers)[1:]

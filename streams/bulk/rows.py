@@ -16,7 +16,7 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 Spool = Callable[[], BinaryIO]
-"""Opens a file for what memory should not hold."""
+"""Opens a file for rows that do not fit in memory."""
 
 WIDTH = 32
 ID = 16
@@ -26,7 +26,7 @@ _FIRST_BYTES = 256
 
 
 def raw_id(event_id: str) -> bytes:
-    """The 16 bytes that stand for an event_id: itself where it is 32 hex digits, else of its SHA-256."""
+    """The 16 bytes of an event_id: the id itself if it is 32 hex digits, else the start of its SHA-256."""
     if len(event_id) == 2 * ID:
         try:
             return bytes.fromhex(event_id)
@@ -41,7 +41,7 @@ def row_of(key: bytes, event_id: str, body: bytes) -> bytes:
 
 
 class Difference(NamedTuple):
-    """An event_id that two sides do not hold alike: the hash that only one of them has, None for none."""
+    """An event_id on which two sides differ, with the row hash of each side, None where it has none."""
 
     event_id: str
     ours: bytes | None
@@ -49,7 +49,7 @@ class Difference(NamedTuple):
 
 
 class Rows:
-    """The distinct rows of one topic partition. ``spool`` opens a file for what memory should not hold."""
+    """The distinct rows of one topic partition. ``spool`` opens a file for rows that do not fit in memory."""
 
     def __init__(self, spool: Spool = BytesIO) -> None:
         self._spool = spool
@@ -82,7 +82,7 @@ class Rows:
         return total.hexdigest()
 
     def conflicts(self) -> list[str]:
-        """The event_ids that stand with two bodies."""
+        """The event_ids that have two different bodies."""
         found = []
         for rows in self._sorted():
             same = (rows[1:, :ID] == rows[:-1, :ID]).all(axis=1)
@@ -90,19 +90,19 @@ class Rows:
         return found
 
     def differences(self, other: "Rows") -> Iterator[Difference]:
-        """What only one of the two holds, by event_id."""
+        """The rows that only one of the two has, by event_id."""
         for first, last in _groups([*self._parts(), *other._parts()]):
             ours, theirs = self._group(first, last), other._group(first, last)
             if not np.array_equal(ours, theirs):
                 yield from _differences(ours, theirs)
 
     def absorb(self, other: "Rows") -> None:
-        """Hold what ``other`` holds as well: a topic's digest is taken over all its partitions."""
+        """Add the rows of ``other``: a topic's digest covers all its partitions."""
         self._settle()
         self._runs += other._parts()
 
     def save(self, file: BinaryIO) -> list[int]:
-        """Write the distinct rows in order; gives what ``load`` needs beside the file."""
+        """Write the distinct rows in order; returns what ``load`` needs besides the file."""
         bounds = np.zeros(_FIRST_BYTES + 1, dtype=np.int64)
         for rows in self._sorted():
             file.write(rows.tobytes())

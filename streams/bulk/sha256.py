@@ -1,7 +1,7 @@
 """SHA-256 of many short messages at once (FIPS 180-4).
 
-A rebuild hashes each event's identity and each row's bytes. Messages go through the rounds side by side, so
-that the compiler can use the machine's vector registers: several times faster than one call each.
+A rebuild hashes each event's identity and each row's bytes. Messages are hashed side by side, so that the
+compiler can use the machine's vector registers: several times faster than one call each.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, uint32
 from numpy.typing import NDArray
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -56,7 +56,7 @@ def _turned(x: Any, n: int) -> Any:
 def _load(data: Any, at: int, words: Any, lane: int) -> None:
     """The 16 words of the 64 bytes at ``at``."""
     for k in range(16):
-        # unsigned places need no look at negative ones: the four loads become one
+        # unsigned indices need no check for negative ones: the four loads become one
         p = np.uint64(at + 4 * k)
         words[np.uint64(k * _LANES + lane)] = uint32(
             (uint32(data[p]) << uint32(24))
@@ -86,7 +86,7 @@ def _round(
     work: Any, words: Any, constant: Any, k: int,
     a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int,
 ) -> None:  # fmt: skip
-    """One round of every lane. The places are literals, so that the compiler sees that no two overlap."""
+    """One round of every lane. The indices are literals, so the compiler can see that no two overlap."""
     for lane in range(_LANES):
         va, vb, vc, ve = work[a + lane], work[b + lane], work[c + lane], work[e + lane]
         s1 = _turned(ve, 6) ^ _turned(ve, 11) ^ _turned(ve, 25)
@@ -158,6 +158,6 @@ def sha256_of(data: Bytes, spans: Ints) -> Bytes:
     start, constants = _constants()
     order = np.argsort((spans[:, 1] + 8) // 64, kind="stable")
     view = data.view()
-    view.flags.writeable = False  # else it is compiled once more for arrays that can be written
+    view.flags.writeable = False  # else numba compiles a second version for writable arrays
     _digests(view, spans, order, start, constants, out)
     return out

@@ -1,4 +1,4 @@
-"""Any stage in bulk through the shell, record by record: for topics that are small beside the bars."""
+"""Any stage in bulk through the shell, record by record: for topics much smaller than the bars."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ class _ShellRun:
         self._merge = Merge(job.spec, parts, self._shell.resume())
 
     def run(self) -> Result:
-        """Read the inputs side by side, so that none waits long for another, and do what is ready."""
+        """Read the inputs side by side, so that none waits long for another, and process what is ready."""
         streams: dict[Part, Iterator[Block]] = {part: self._job.stream(part) for part in self._job.inputs}
         while streams:
             waiting = min(streams, key=self._merge.held)

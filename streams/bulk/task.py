@@ -1,8 +1,8 @@
 """Rebuild tasks: a stage over one partition, a single stage, or one account, from recorded topics.
 
-A task reads its inputs from a Source in log order, folds them, and gives the table as the shell would have
-left it and the outputs as rows for a digest. With a sink the outputs are handed on as records of the log.
-Stages with a columnar fold go through it; every other runs in the shell, record by record.
+A task reads its inputs from a Source in log order and folds them. It returns the table as the shell would
+have left it, and the outputs as rows for a digest. With a sink, the outputs are also passed on as log
+records. Stages with a columnar fold use it; all others run in the shell, record by record.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,10 +55,10 @@ def run_task(
 ) -> Result:
     """Rebuild one task.
 
-    ``cut``: the offset to stop before, per input partition; by default all that is there now. ``origin`` and
-    ``ingest_us`` go into the headers of what a sink takes. ``spool`` opens a file for rows beyond about a
-    million, which else stay in memory. Raises Fatal where the topics are not there or
-    ``start`` is of another format or configuration, Retry where the broker goes silent.
+    ``cut``: the offset to stop before, per input partition; the default is the current end. ``origin`` and
+    ``ingest_us`` go into the headers of the sink's records. ``spool`` opens a file for rows beyond about a
+    million, which otherwise stay in memory. Raises Fatal where the topics are missing or ``start`` has
+    another format or configuration, Retry where the broker stops answering.
     """
     whence = origin or Origin("rebuild", "", config.digest)
     job = Job(

@@ -30,14 +30,14 @@ def _arrays(data: Any, ids: Any, out: Any, spans: Any) -> Any:
 
 
 class Texts:
-    """The bytes that columns of strings point into, gathered piece by piece."""
+    """The bytes that columns of strings point into, collected piece by piece."""
 
     def __init__(self, data: Bytes) -> None:
         self._parts = [data]
         self._size = len(data)
 
     def add(self, content: Bytes) -> int:
-        """Append ``content``; gives where it begins."""
+        """Append ``content``; returns where it starts."""
         at = self._size
         self._parts.append(content)
         self._size += len(content)

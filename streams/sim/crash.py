@@ -1,4 +1,4 @@
-"""Where a simulated process may die: before each kind of effect, and while it comes back."""
+"""Where a simulated process may crash: before each kind of effect, and during recovery."""
 
 from enum import StrEnum
 
@@ -26,9 +26,9 @@ class Crash(Exception):
 
 
 class Fuse:
-    """Burns one step per effect and raises Crash when it is through; None never crashes.
+    """Burns one step per effect and raises Crash when it has burned down; None never crashes.
 
-    With ``point`` it burns at effects of that kind only.
+    With ``point`` it burns only at effects of that kind.
     """
 
     def __init__(self, steps: int | None = None, point: Point | None = None) -> None:

@@ -17,7 +17,7 @@ _OFFSET = attrgetter("offset")
 class MemoryLog:
     """Topics as lists. Offsets start at 0 and are contiguous, as in a fact topic, until it is compacted.
 
-    ``ids``: those of topics that have one; ``make_anew`` gives another.
+    ``ids``: those of topics that have one; ``make_anew`` assigns a new one.
     """
 
     def __init__(self, layout: Layout, ids: Mapping[str, bytes] = MappingProxyType({})) -> None:
@@ -53,13 +53,13 @@ class MemoryLog:
             yield from self._parts[name, partition]
 
     def copied(self) -> "MemoryLog":
-        """A log that starts with what this one holds; the messages are shared, the lists are not."""
+        """A copy of this log: the messages are shared, the lists are not."""
         fresh = MemoryLog(self.layout, self.ids)
         fresh._parts.update((part, list(messages)) for part, messages in self._parts.items())
         return fresh
 
     def compact(self, name: str, partition: int, before: int) -> int:
-        """Keep only the newest record per key among those below offset ``before``; returns how many went."""
+        """Keep only the newest record per key below offset ``before``; returns how many were removed."""
         part = self._parts[name, partition]
         newest = {message.key: message.offset for message in part if message.offset < before}
         kept = [m for m in part if m.offset >= before or newest[m.key] == m.offset]
@@ -67,7 +67,7 @@ class MemoryLog:
         return len(part) - len(kept)
 
     def make_anew(self, name: str, topic_id: bytes) -> None:
-        """Delete a topic and create it again: empty, and with another id."""
+        """Delete a topic and recreate it: empty, and with another id."""
         for partition in range(self.layout.partitions(name)):
             self._parts.pop((name, partition), None)
         self.ids[name] = topic_id
@@ -102,4 +102,4 @@ class MemoryWriter:
             self._log.append(wire)
 
     def flush(self) -> None:
-        """Nothing waits in memory."""
+        """Do nothing: no record waits in memory."""

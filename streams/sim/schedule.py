@@ -1,4 +1,4 @@
-"""Seeded schedules: tasks run in any order, in any batch size, and die between any two effects.
+"""Seeded schedules: tasks run in any order, in any batch size, and crash between any two effects.
 
 One seed is one schedule; the same seed gives the same run, so a failing one can be repeated.
 """
@@ -29,7 +29,7 @@ _GO_ON_SHARE = 0.8
 _KEEP_DISK_SHARE = 0.05
 _COMPACT_SHARE = 0.05
 _MAX_TURNS = 20_000
-"""A schedule takes some tens of turns; one that takes this many waits for something that cannot come."""
+"""A schedule takes some tens of turns. One that takes this many is waiting for something impossible."""
 
 
 class Stuck(Exception):
@@ -42,7 +42,7 @@ class Faults:
 
     ``redelivered`` counts messages, ``reordered`` reads in which one partition overtook another,
     ``zombie_writes`` records written by a dead task after its successor had started, ``stale_disks``
-    returns to a disk of some time ago, ``compacted`` changelog records.
+    restarts from an older disk, ``compacted`` changelog records.
     """
 
     crashes: int = 0
@@ -71,8 +71,8 @@ def run_schedule(tasks: Sequence[SimTask], seed: int, *, crash_share: float = _C
 
 
 def renew_owners(tasks: Sequence[SimTask], seed: int) -> Faults:
-    """Long after a schedule: each task gets an owner with an empty disk, who may die while it comes back, and
-    its changelog is compacted. What is left must restore the same state.
+    """Long after a schedule, give each task an owner with an empty disk and compact its changelog. The owner
+    may crash during recovery. What is left must restore the same state.
     """
     schedule = _Schedule(tasks, random.Random(seed), 0.0)
     for at, task in enumerate(tasks):
@@ -89,7 +89,7 @@ class _Schedule:
         self.faults = Faults()
 
     def turn(self) -> bool:
-        """One task reads and works, or dies; False where all are at rest."""
+        """One task reads and works, or crashes; False where all are idle."""
         at = self._next()
         self._wake_zombies(last=at is None)
         if at is None:
@@ -110,7 +110,7 @@ class _Schedule:
         return True
 
     def _next(self) -> int | None:
-        """A task that has something to do: from a place drawn by chance on, the first."""
+        """A task that has something to do: the first one from a random position on."""
         n = len(self._tasks)
         first = self._rng.randrange(n)
         for at in range(first, first + n):
@@ -123,7 +123,7 @@ class _Schedule:
         return self._rng.randint(1, self._rng.choice(_MAX_BATCH))
 
     def _fuse(self, share: float, points: Sequence[Point]) -> Fuse:
-        """Perhaps one that burns through: after some effects, or at one of the first of a kind."""
+        """Perhaps a fuse that burns down: after some effects, or at one of the first of a kind."""
         if self._rng.random() >= share:
             return Fuse()
         if self._rng.random() < 0.5:
@@ -131,7 +131,7 @@ class _Schedule:
         return Fuse(self._rng.randint(0, _MAX_FUSE_AT_POINT), self._rng.choice(points))
 
     def _read(self, task: SimTask) -> None:
-        """Each partition brings a part of what waits, or nothing at all."""
+        """Read part of what waits in each partition, or nothing at all."""
         behind = task.waiting()
         read = [part for part in behind if self._rng.random() >= _SKIP_SHARE]
         for part in read:
@@ -139,7 +139,7 @@ class _Schedule:
         self.faults.reordered += 0 < len(read) < len(behind)
 
     def _bury(self, task: SimTask, crash: Crash) -> None:
-        """The task is dead, or only frozen: then the rest of its records reaches the log later."""
+        """Handle a dead task. It may only be frozen: then the rest of its records reaches the log later."""
         self.faults.crashes += 1
         self.faults.points[crash.point] += 1
         unwritten = task.unwritten()
@@ -147,7 +147,7 @@ class _Schedule:
             self._zombies.append((task, deque(unwritten)))
 
     def restart(self, at: int, task: SimTask, *, rewind: int, empty_share: float) -> None:
-        """Start until a start succeeds, each time on an empty disk, an old one or the last one."""
+        """Restart until a start succeeds, each time on an empty disk, an old one or the last one."""
         while True:
             disk, empty = self._disks.get(at), self._rng.random() < empty_share
             if empty or self._rng.random() < 0.5:
@@ -170,7 +170,7 @@ class _Schedule:
             return
 
     def _wake_zombies(self, *, last: bool) -> None:
-        """Frozen tasks go on writing for a while, in their order; at the end they write what is left."""
+        """Frozen tasks keep writing for a while, in order. At the end they write what is left."""
         for task, left in self._zombies:
             if last or self._rng.random() < _ZOMBIE_WAKES:
                 for _ in range(len(left) if last else min(len(left), self._rng.randint(1, _MAX_LATE))):

@@ -21,7 +21,7 @@ from tapedeck.topics.catalogue import topic
 class MemoryStore:
     """A table in memory, partition by partition: the Store of the rebuild and sim drivers.
 
-    ``offsets``: the changelog offset per partition from which a recovery reads on.
+    ``offsets``: the changelog offset per partition from which a recovery continues.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class MemoryStore:
         self.offsets: dict[int, int] = {}
 
     def copied(self) -> "MemoryStore":
-        """The disk as it is now."""
+        """A copy of the disk as it is now."""
         fresh = MemoryStore()
         fresh.values, fresh.offsets = dict(self.values), dict(self.offsets)
         return fresh
@@ -54,7 +54,7 @@ Effect = tuple[Point, Wire | Write | Message]
 class SimTask:
     """A stage over some trigger partitions: reads, applies, performs the effects one by one.
 
-    ``disk`` outlives a crash, ``committed`` lies on the broker; everything else is the process's memory.
+    ``disk`` survives a crash and ``committed`` is on the broker; everything else is process memory.
     """
 
     def __init__(
@@ -97,18 +97,18 @@ class SimTask:
         return Merge(self.spec, self.inputs, self._shell.resume())
 
     def go_on_from(self, other: "SimTask") -> None:
-        """Start where ``other`` stands, on a copy of its disk; its log begins as this one's does."""
+        """Start from the position of ``other``, on a copy of its disk; both logs begin alike."""
         self.disk, self.committed = other.disk.copied(), dict(other.committed)
         self._start()
 
     def restored(self) -> MemoryStore:
-        """The table as a worker with an empty disk would have it."""
+        """The table that a worker with an empty disk would restore."""
         fresh = type(self)(self.spec, self._stage, self._log, self._parts, only_key=self._only_key)
         fresh._recover(Fuse())
         return fresh.disk
 
     def unread(self) -> list[Part]:
-        """Input partitions that hold something for this task behind the committed offset."""
+        """Input partitions with records for this task after the committed offset."""
         return [
             part
             for part, offset in self.committed.items()
@@ -123,9 +123,10 @@ class SimTask:
         rewind: int = 0,
         fuse: Fuse | None = None,
     ) -> None:
-        """Come back after a crash on the same disk, an empty one or ``disk``, and read the changelog on.
+        """Restart after a crash on the same disk, an empty one or ``disk``; read the rest of the changelog.
 
-        ``rewind`` redelivers that many already acked messages per partition. Raises Crash at the fuse.
+        ``rewind`` redelivers that many already acked messages per partition. Raises Crash when the fuse
+        burns down.
         """
         self.crashes += 1
         if empty_disk:
@@ -138,7 +139,7 @@ class SimTask:
         self._start()
 
     def _recover(self, fuse: Fuse) -> None:
-        """The newest winner of every key, then what the owner of a table does before anything else."""
+        """Restore the newest winner of every key, then do what a table's owner does before anything else."""
         outrun: dict[tuple[int, bytes], None] = {}
         whole = [partition for partition in self._tables if partition not in self.disk.offsets]
         for partition in self._tables:
@@ -154,7 +155,7 @@ class SimTask:
         self._recovered |= {p: self._log.end(self.spec.changelog, p) for p in whole}
 
     def _restore(self, partition: int, message: Message, outrun: dict[tuple[int, bytes], None]) -> None:
-        """One changelog record onto the disk; ``outrun`` gets the keys whose newest record lost."""
+        """Apply one changelog record to the disk; ``outrun`` collects the keys whose newest record lost."""
         key, value = message.key or b"", message.value
         if self._only_key is not None and key != self._only_key:
             return
@@ -171,7 +172,7 @@ class SimTask:
         return wins(value, known)
 
     def _settle(self, fuse: Fuse) -> None:
-        """Put an applied rebuild into force, or take away what is left of one that never was."""
+        """Activate an applied rebuild, or remove what is left of one that never took effect."""
         settled = settle(self.disk, self.home, self._tables)
         for (partition, key), value in settled.promoted.items():
             fuse.burn(Point.REWRITE)
@@ -188,26 +189,26 @@ class SimTask:
         return Wire(self.spec.changelog, partition, key, value, 0, [])
 
     def idle(self) -> bool:
-        """Nothing to read."""
+        """Whether there is nothing to read."""
         return all(self._position[part] >= self._log.end(*part) for part in self._position)
 
     def ready(self) -> bool:
-        """Something that was read can be applied."""
+        """Whether something that was read can be applied."""
         return self._merge.ready()
 
     def compact(self) -> int:
-        """Let the broker compact the changelog; returns how many records went.
+        """Let the broker compact the changelog; returns how many records were removed.
 
-        Records keep their compaction lag: what came after the last recovery from an empty disk stays.
+        Records keep their compaction lag: those written after the last recovery from an empty disk stay.
         """
         return sum(self._log.compact(self.spec.changelog, p, end) for p, end in self._recovered.items())
 
     def unwritten(self) -> list[Wire]:
-        """What the dead process had still to write to the log: a frozen one may do so later."""
+        """What the dead process still had to write to the log: a frozen one may write it later."""
         return [effect for _, effect in self._left if isinstance(effect, Wire)]
 
     def write_late(self, wire: Wire) -> None:
-        """A record of a process that no longer owns its partitions."""
+        """Append a record of a process that no longer owns its partitions."""
         self._log.append(wire)
 
     def poll(self, n: int) -> None:
@@ -227,7 +228,7 @@ class SimTask:
         return [part for part in self._position if self._position[part] < self._log.end(*part)]
 
     def step(self, n: int, fuse: Fuse | None = None) -> bool:
-        """Apply up to ``n`` ready items; True where something was done. Raises Crash at the fuse."""
+        """Apply up to ``n`` ready items; True if anything was done. Raises Crash at the fuse."""
         items = self._merge.take(n, stop_at_mark=self.spec.period is not None)
         if not items:
             return False
@@ -239,7 +240,7 @@ class SimTask:
         return True
 
     def _in_order(self, effects: Effects) -> list[Effect]:
-        """Every effect of a batch in the order in which it must happen."""
+        """All effects of a batch in the order in which they must happen."""
         return [
             *((Point.OUTPUT, wire) for wire in self._wires.of(effects, 0)),
             *((Point.DEAD_LETTER, _dead_wire(dead.message)) for dead in effects.dead),
@@ -269,7 +270,7 @@ class SimTask:
         fuse.burn(Point.DONE)
 
     def take_requests(self) -> list[Out]:
-        """The requests since the last call; a crash loses them, as it loses a process's memory."""
+        """The requests since the last call. A crash loses them, like everything in memory."""
         taken, self._requests = self._requests, []
         return taken
 
@@ -280,7 +281,7 @@ def _dead_wire(message: Message) -> Wire:
 
 
 def drain(tasks: list[SimTask], n: int = 1000) -> None:
-    """Run all tasks without faults until none can do anything."""
+    """Run all tasks without faults until none has anything left to do."""
     while True:
         busy = False
         for task in tasks:
@@ -295,7 +296,7 @@ def drain(tasks: list[SimTask], n: int = 1000) -> None:
 def tasks_of(
     spec: StageSpec, stage: Stage, log: MemoryLog, task_type: type[SimTask] = SimTask
 ) -> list[SimTask]:
-    """The tasks of a stage: one per trigger partition, or one in all for a single stage."""
+    """The tasks of a stage: one per trigger partition, or a single one for a single stage."""
     assert topic(spec.trigger).watermarked
     partitions = range(log.layout.partitions(spec.trigger))
     if spec.scale == "single":

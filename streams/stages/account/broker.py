@@ -13,7 +13,7 @@ from tapedeck.streams.stages.account.turn import Turn
 
 EVERY_SYMBOL = "*"
 TRADE_UPDATES = "trade_updates"
-# an unasked snapshot may have been taken this long before it was appended
+# an unsolicited snapshot may have been taken this long before it was appended
 UNASKED_SNAPSHOT_US = 15_000_000
 
 
@@ -28,7 +28,7 @@ def _identity(turn: Turn, payload: dict[str, Any]) -> Identity:
 
 
 def on_account(turn: Turn, payload: dict[str, Any]) -> None:
-    """Fold a reading of the broker account. A failed one changes nothing: the old one grows stale."""
+    """Fold a reading of the broker account. A failed one changes nothing, and the old one ages."""
     state = turn.state
     asked = state.outstanding.pop(payload["request_id"], None)
     if payload["error"] is not None:
@@ -58,7 +58,7 @@ def on_stream(turn: Turn, payload: dict[str, Any]) -> None:
 
 
 def on_started(turn: Turn, payload: dict[str, Any]) -> None:
-    """A process took the account over: nothing it held is trusted, every open question is asked again."""
+    """A new process took over the account: trust nothing known so far, and repeat every open question."""
     state = turn.state
     state.stream_healthy, state.reconciled, state.identity = None, False, Identity.ACCOUNT_UNVERIFIED
     for _, asked in sorted(state.outstanding.items()):
@@ -71,11 +71,11 @@ def on_started(turn: Turn, payload: dict[str, Any]) -> None:
 
 
 def on_row(turn: Turn, payload: dict[str, Any]) -> None:
-    """Keep what one row of the broker's lists says; its comparison follows.
+    """Keep one row of the broker's lists for the comparison that follows.
 
-    An order of somebody else is EXTERNAL: while it works its symbol is not opened in. A row that nobody
-    understands blocks its symbol as long as it is listed, or until the next comparison where a trade update
-    brought it; it is dropped, with its bytes, once.
+    Somebody else's order is EXTERNAL: while it works, nothing opens in its symbol. A row that cannot be
+    understood blocks its symbol as long as it is listed, or until the next comparison if a trade update
+    brought it. It is dropped once, with its bytes.
     """
     state = turn.state
     symbol = describe(payload["instrument"]).underlying or EVERY_SYMBOL
@@ -113,7 +113,7 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
     for client_order_id in sorted(listed):
         order = state.orders.get(client_order_id)
         if order is None:
-            # without its row nobody knows which symbol somebody else's order is in
+            # without its row nobody knows which symbol the external order is in
             differences.add(state.external.get(client_order_id, EVERY_SYMBOL))
         elif order.terminal:
             differences.add(order.underlying)

@@ -181,7 +181,7 @@ def _ledger(turn: Turn, underlying: str) -> Ledger:
 
 
 def _underlying_price(turn: Turn, quote: Quoted | None) -> Decimal | None:
-    """The stock's mid now; an old quote is not now."""
+    """The stock's mid now, None where the quote is old."""
     if quote is None or quote.quote_time is None or quote.bid is None or quote.ask is None:
         return None
     fresh = 0 <= turn.now - quote.quote_time <= turn.config.gate.quote_s * SECOND_US
@@ -253,7 +253,7 @@ def _source(turn: Turn, evaluation: Evaluation, plan: Plan) -> str:
 def _propose(
     turn: Turn, evaluation: Evaluation, plan: Plan, results: Sequence[GateResult]
 ) -> tuple[str, str | None]:
-    """Publish the proposal; returns its event_id and, where it goes on, the client order id."""
+    """Publish the proposal; returns its event_id and, if it proceeds, the client order id."""
     signal, quote = evaluation.signal, plan.quote
     verdict, primary = _verdict(turn, plan, results)
     account_id, order_id = turn.account.account_id, None
@@ -292,7 +292,7 @@ def _propose(
 
 
 def decide(turn: Turn, evaluation: Evaluation) -> None:
-    """Decide one signal on what is known now: one proposal, and the order where it is approved."""
+    """Decide one signal on what is known now: publish a proposal, and place the order if it is approved."""
     plan = _plan(turn, evaluation)
     results = evaluate(_inputs(turn, evaluation, plan), turn.rules)
     proposal, order_id = _propose(turn, evaluation, plan, results)
@@ -323,7 +323,7 @@ def decide(turn: Turn, evaluation: Evaluation) -> None:
 
 
 def _start_closing(turn: Turn, symbol: str, proposal: str) -> None:
-    """The position is CLOSING from here until executions bring it to 0."""
+    """Mark the position CLOSING, until executions bring it to 0."""
     position, book = fills.folded(turn, symbol).open, turn.state.books[symbol]
     assert position is not None  # the plan found a long to sell
     book.exits[position.position_id] = book.exits.get(position.position_id, 0) + 1

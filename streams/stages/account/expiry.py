@@ -1,13 +1,13 @@
 """Expiry, exercise and assignment of held contracts (docs/domain.md#expiry).
 
-The broker says what became of a contract; no clock closes a position. From the close of its last session an
-open one is CLOSING, until the activity is seen, which may be a day later. Each leg stands for itself and is
-known by its id, so that any order and repetition of deliveries gives the same positions.
+The broker reports what became of a contract; no clock closes a position. After the close of its last session
+an open one is CLOSING until the activity arrives, which may be a day later. Each leg is independent and has
+its own id, so deliveries in any order, with any repeats, give the same positions.
 
 The premium of an exercised or assigned contract is realised with the contract's own leg, which ends at 0: a
-long one realises -(average cost) x quantity x multiplier, as one that expires worthless does. Its shares
-come in at the strike. Brokers' tax lots put the premium into the shares' cost instead; the two differ in
-where the same sum is shown, never in the sum.
+long one realises -(average cost) x quantity x multiplier, like one that expires worthless. Its shares come in
+at the strike. Brokers' tax lots put the premium into the shares' cost instead. The two differ in where they
+show the amount, never in the amount.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ NO_ORDER = ""
 
 
 def await_activity(turn: Turn) -> None:
-    """Put positions whose contracts have expired into CLOSING: their activity is due."""
+    """Mark positions in expired contracts as CLOSING: their activity is due."""
     for instrument, position in _expired(turn):
         book = turn.state.books[instrument]
         if position.position_id not in book.closing:
@@ -80,7 +80,7 @@ def on_activity(turn: Turn, payload: dict[str, Any]) -> None:
 
 
 def _whose(turn: Turn, contract: str) -> tuple[Owner, str | None]:
-    """Owner and strategy of a contract: its shares go on as what it was."""
+    """Owner and strategy of a contract: its shares inherit them."""
     book = turn.state.books.get(contract, Book())
     ours = [each.strategy for each in book.executions if each.owner is Owner.TAPEDECK]
     ours += [order.strategy for _, order in sorted(turn.state.orders.items()) if order.instrument == contract]

@@ -23,14 +23,14 @@ from tapedeck.streams.stages.account.state import AccountDrop, Book, Mark, Spent
 from tapedeck.streams.stages.account.turn import Turn
 
 DAY_US = 86_400 * SECOND_US
-MARK_S = 60  # docs/domain.md#session-pnl: an older quote is no mark
+MARK_S = 60  # docs/domain.md#session-pnl: an older quote gives no mark
 EXECUTION_IDS_DAYS = 30
 SEEN_DAYS = 7
 UNEXPECTED_SHORT = "UNEXPECTED_SHORT"
 
 
 def folded(turn: Turn, instrument: str) -> Fold:
-    """The positions of one instrument as its executions make them."""
+    """The positions of one instrument, folded from its executions."""
     book = turn.state.books.get(instrument)
     return fold(turn.account.account_id, instrument, book.executions) if book else Fold()
 
@@ -183,7 +183,7 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
 
 
 def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:
-    """Add an execution that is new to its instrument's, and publish it and what it changed."""
+    """Add a new execution to its instrument, and publish it and what it changed."""
     before = folded(turn, instrument)
     turn.state.books.setdefault(instrument, Book()).executions.append(execution)
     cause = _publish_execution(turn, instrument, execution, source)
@@ -193,7 +193,7 @@ def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> N
 
 
 def _watch_for_short(turn: Turn, kind: Kind, position: Position | None) -> None:
-    """A short that nobody may hold is an alarm; the account reduces until a person says ACTIVE."""
+    """A short that is not allowed raises an alarm: the account only reduces until a person sets it ACTIVE."""
     allowed = kind is Kind.STOCK and turn.account.allow_shorting
     if position is not None and position.qty < 0 and not allowed and turn.state.alarm is None:
         turn.state.alarm = UNEXPECTED_SHORT
@@ -216,7 +216,7 @@ def unshown(turn: Turn) -> Decimal:
 
 
 def sellable(turn: Turn, symbol: str) -> Decimal:
-    """Shares of a long that no working sell order has taken already."""
+    """Shares of a long position that no working sell order has claimed yet."""
     position = folded(turn, symbol).open
     working = (o for o in turn.state.reserved if o.instrument == symbol and o.side is Side.SELL)
     return max((position.qty if position else ZERO) - sum((o.remaining for o in working), ZERO), ZERO)
@@ -228,7 +228,7 @@ def quantities(turn: Turn) -> dict[str, Decimal]:
 
 
 def _expect_shares(turn: Turn, held: set[str]) -> None:
-    """Keep the closing mark of the underlying of a contract that has expired: its shares may come in late."""
+    """Keep the closing mark of an expired contract's underlying: its shares may come in late."""
     for instrument in sorted(held):
         mark = turn.state.marks.get(describe(instrument).underlying)
         if expired_before(turn, instrument) and mark is not None:
@@ -237,7 +237,7 @@ def _expect_shares(turn: Turn, held: set[str]) -> None:
 
 
 def turn_session(turn: Turn) -> None:
-    """At the first record of a new session: closing marks become references, what is over is forgotten."""
+    """At the first record of a new session: closing marks become references, finished state is dropped."""
     state, today = turn.state, turn.session
     if state.session is not None and today > state.session:
         held = {instrument for instrument, _ in open_positions(turn)}

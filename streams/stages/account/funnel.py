@@ -58,7 +58,7 @@ class AccountBook:
 
     @property
     def taken_by_broker(self) -> set[str]:
-        """Client ids of the orders that the broker has had and did not reject."""
+        """Client ids of the orders that the broker received and did not reject."""
         return {
             order_id
             for order_id, records in self.orders.items()
@@ -68,7 +68,7 @@ class AccountBook:
 
     @property
     def executed_qty(self) -> dict[str, Decimal]:
-        """What the executions of each order come to, those of foreign orders under their own ids."""
+        """The quantity that each order's executions add up to; foreign orders under their own ids."""
         found: dict[str, Decimal] = {}
         for body in self.executions:
             order_id = body["client_order_id"]
@@ -76,7 +76,7 @@ class AccountBook:
         return found
 
     def proposed(self) -> FunnelLine:
-        """A signal is a proposal; one that is not APPROVED has its primary reason."""
+        """A signal becomes a proposal; one that is not APPROVED has its primary reason."""
         reasons = self._refused + self._lost
         for body in self.proposals:
             if body["verdict"] == Verdict.SHADOWED:
@@ -86,7 +86,7 @@ class AccountBook:
         return self._line("proposals", "signal", self.signals, len(self.approved), reasons)
 
     def ordered(self) -> FunnelLine:
-        """An approved proposal is an order; one that the broker never took says why, or where it stands."""
+        """An approved proposal becomes an order; one the broker never took shows its reason or state."""
         taken, reasons = self.taken_by_broker, Counter[str]()
         for body in self.approved:
             records = self.orders.get(body["client_order_id"])
@@ -95,8 +95,8 @@ class AccountBook:
         return self._line("orders", "approved proposal", len(self.approved), len(taken), reasons)
 
     def executed(self) -> FunnelLine:
-        """An order whose executions come to what the broker says was filled; one that nothing was filled of
-        has the state it ended, or still is, in."""
+        """An order counts when its executions add up to what the broker reports as filled. One without a fill
+        has the state it ended in, or is still in."""
         taken, done, reasons = self.taken_by_broker, 0, Counter[str]()
         for order_id in taken:
             last, executed = self.orders[order_id][-1], self.executed_qty.get(order_id, ZERO)

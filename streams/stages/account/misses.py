@@ -1,4 +1,4 @@
-"""How far a gate was from passing: of one of the gates that a proposal records."""
+"""How far a gate that a proposal records was from passing."""
 
 from decimal import Decimal, InvalidOperation
 
@@ -6,7 +6,7 @@ from tapedeck.streams.misses import Body, Miss
 
 
 def miss_of_gate(gate: Body) -> Miss | None:
-    """How far a gate's value was from its limit; None where one of them is not a number."""
+    """How far a gate's value was from its limit; None where either is not a number."""
     try:
         observed, limit = Decimal(gate["observed"]), Decimal(gate["threshold"])
     except (InvalidOperation, TypeError):

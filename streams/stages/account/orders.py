@@ -50,7 +50,7 @@ def publish(turn: Turn, order: Order, reason: OrderReason | None, detail: str | 
 def move(
     turn: Turn, order: Order, state: OrderState, reason: OrderReason | None, detail: str | None = None
 ) -> None:
-    """Put ``order`` into ``state`` and publish it. The caller has asked ``may_move``."""
+    """Put ``order`` into ``state`` and publish it. The caller has checked ``may_move``."""
     order.state = state
     order.seq += 1
     if state in _AT_BROKER and order.accepted_at is None:
@@ -59,7 +59,7 @@ def move(
 
 
 def place(turn: Turn, order: Order, proposal: str) -> None:
-    """INTENT first, then the request to send it. A shadow account ends here."""
+    """Publish INTENT first, then request the sending. A shadow account ends here."""
     turn.state.orders[order.client_order_id] = order
     publish(turn, order, None, None, proposal)
     if turn.account.mode is Mode.SHADOW:
@@ -93,7 +93,7 @@ def _pause(turn: Turn, asked: int) -> int:
 
 
 def doubt(turn: Turn, order: Order, detail: str | None) -> None:
-    """Nobody knows what became of a call: UNKNOWN, and ask by id. Never send again."""
+    """The outcome of a call is not known: go to UNKNOWN, and ask by id. Never send again."""
     if order.terminal:
         return turn.drop(AccountDrop.STALE_REPLY)
     if order.state is not OrderState.UNKNOWN:
@@ -105,7 +105,7 @@ def doubt(turn: Turn, order: Order, detail: str | None) -> None:
 
 
 def _not_found(turn: Turn, order: Order, detail: str | None) -> None:
-    """A definite "no such order". As often as ``order.doubt_s`` has entries, and it was never sent."""
+    """Handle a definite "no such order". After one per entry of ``order.doubt_s``, it was never sent."""
     if order.terminal:
         return turn.drop(AccountDrop.STALE_REPLY)
     if order.state is not OrderState.UNKNOWN:

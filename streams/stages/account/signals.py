@@ -1,7 +1,7 @@
-"""Signals on their way to a decision: what has to be asked, which answers came, whose turn it is.
+"""Signals on their way to a decision: what to ask for, which answers came, whose turn it is.
 
 Signals are decided in inbox order: a later one waits for the one before it, so that every reservation
-counts. One whose answers do not come is decided without them, and the gates refuse what is unknown.
+counts. A signal whose answers do not come is decided without them, and the gates refuse unknown values.
 """
 
 from typing import Any
@@ -22,15 +22,15 @@ from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBr
 from tapedeck.streams.stages.account.state import AccountDrop, Candidate, Evaluation, Quoted, Signal
 from tapedeck.streams.stages.account.turn import Turn
 
-# The shell answers every request, also with an error; this is for an answer that was lost. It is longer
-# than a minute because a tape played at full speed moves the clock by whole minutes.
+# The shell answers every request, even if only with an error. This timeout is for an answer that was lost.
+# It is over a minute because a tape played at full speed moves the clock by whole minutes.
 ANSWER_TIMEOUT_US = 90 * SECOND_US
 _SIGNAL = TypeAdapter(Signal)
 _CONTRACT = TypeAdapter(ContractQuote)
 
 
 def on_signal(turn: Turn, payload: dict[str, Any]) -> None:
-    """Take a signal in, once per signal_id, and ask for what its decision needs."""
+    """Accept a signal, once per signal_id, and ask for what its decision needs."""
     state = turn.state
     if payload["signal_id"] in state.seen:
         return turn.drop(AccountDrop.DUPLICATE)
@@ -61,7 +61,7 @@ def _window(turn: Turn, signal: Signal) -> Window | None:
 
 
 def _ask_missing(turn: Turn, evaluation: Evaluation) -> None:
-    """Ask for everything the decision needs and that nobody asked for it yet; each thing once."""
+    """Ask for everything that the decision needs and that was not asked for yet; each thing once."""
     signal, asked = evaluation.signal, evaluation.asked
     if "account" not in asked and equity(turn) is None:
         known = turn.outstanding(FetchAccount)
@@ -102,7 +102,7 @@ def _ask_quote(turn: Turn, evaluation: Evaluation, slot: str, instrument: str) -
 
 
 def answered(turn: Turn, request_id: str) -> list[Evaluation]:
-    """The evaluations that waited for this answer; they wait for it no longer."""
+    """Release the evaluations that waited for this answer, and return them."""
     waited = [evaluation for evaluation in turn.state.pending if request_id in evaluation.waiting]
     for evaluation in waited:
         evaluation.waiting.remove(request_id)

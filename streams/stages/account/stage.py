@@ -1,7 +1,7 @@
 """The account stage: a pure fold of one account's inbox into proposals, orders, executions and positions.
 
-What must be known or done outside it leaves as a request; the answer comes back by the inbox, in order.
-So the account can be rebuilt, and every decision taken again, from its inbox alone.
+If something must be known or done outside it, a request goes out. The answer comes back through the inbox, in
+order. So the account can be rebuilt, and every decision repeated, from its inbox alone.
 """
 
 from collections.abc import Callable

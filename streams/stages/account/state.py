@@ -1,7 +1,7 @@
 """What one account remembers between inbox records, and its bytes.
 
-The bytes are canonical JSON behind a format version, decimals as strings. Nothing that is decided
-depends on the order of a map, so a state read back decides as the one it was written from.
+The bytes are canonical JSON behind a format version, decimals as strings. No decision depends on the order of
+a map, so a state that is read back decides like the one that was written.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.streams.stages.base import pack_state, unpack_state
 
 STATE_VERSION = 2
-"""Of a value that holds what version 1 has no place for; any other is written as version 1."""
+"""For a value that holds what version 1 has no place for; any other is written as version 1."""
 FIRST_VERSION = 1
 _ADDED = ("unread", "external")
 BALANCES = ("broker_account_id", "status", "equity", "cash", "buying_power", "options_buying_power")
@@ -86,7 +86,7 @@ class Quoted:
 
 @dataclass(kw_only=True)
 class Candidate:
-    """What became of the chain: the chosen contract, or why there is none."""
+    """The outcome of a chain request: the chosen contract, or why there is none."""
 
     feed: str
     origin: str
@@ -127,7 +127,7 @@ class Evaluation:
 
 @dataclass(kw_only=True)
 class Order:
-    """One order. ``reported`` is the broker's filled quantity, ``executed`` what executions have brought."""
+    """One order. ``reported`` is the broker's filled quantity, ``executed`` what executions add up to."""
 
     client_order_id: str
     signal_id: str
@@ -194,7 +194,7 @@ class Spent:
 
 @dataclass(kw_only=True)
 class Unread:
-    """A row of the broker's that nobody understood. ``listed``: since the last comparison with the broker."""
+    """A broker row that was not understood. ``listed``: since the last comparison with the broker."""
 
     symbol: str
     listed: bool
@@ -241,7 +241,7 @@ def pack(state: AccountState) -> bytes:
 
 
 def unpack(data: bytes | None) -> AccountState:
-    """The state behind ``data``; a fresh one for None. Raises Fatal for another format version."""
+    """Unpack a state; a fresh one for None. Raises Fatal for another format version."""
     if not data:
         return AccountState()
     return _ADAPTER.validate_python(unpack_state(STATE_VERSION, data, FIRST_VERSION))

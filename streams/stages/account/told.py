@@ -1,4 +1,4 @@
-"""What an account was told, decided and did, in words."""
+"""What an account received, decided and did, in words."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from tapedeck.streams.misses import number
 from tapedeck.streams.telling import Body, Named, Telling, Told, pairs, short
 
 _UNTOLD = ("_id", "_t", "_at", "_time")
-"""How fields end that say nothing to a person."""
+"""Suffixes of fields that mean nothing to a person."""
 
 
 def told_order(body: Body) -> str:

@@ -20,7 +20,7 @@ PROPOSALS, ORDERS, EXECUTIONS = PLACES = ("proposals", "orders", "executions")
 
 
 class Unstated(StrEnum):
-    """What no record states: something that should be there is not, or nothing stood in the way."""
+    """Outcomes that no record states: something that should exist is missing, or nothing was in the way."""
 
     NO_PROPOSAL = "NO_PROPOSAL"
     NO_ORDER = "NO_ORDER"
@@ -37,7 +37,7 @@ def _of_account(recording: Recorded, config: Config, account_id: str) -> Callabl
 
 
 def _of_signal(signal: Body, book: AccountBook) -> Ended:
-    """Where ``signal`` ended at the account of ``book``; TRADED where something of its order was filled."""
+    """Where ``signal`` ended at the account of ``book``; TRADED if any of its order was filled."""
     proposal = next((each for each in book.proposals if each["signal_id"] == signal["signal_id"]), None)
     if proposal is None:
         return Ended(PROPOSALS, Unstated.NO_PROPOSAL)
@@ -52,7 +52,7 @@ def _of_signal(signal: Body, book: AccountBook) -> Ended:
 
 
 def _refused(failed: list[Body]) -> Ended:
-    """The first gate that refused names the reason; the others are said beside it."""
+    """The first gate that failed gives the reason; the others are listed beside it."""
     gate, miss = failed[0], miss_of_gate(failed[0])
     told = [f"gate {gate['gate']}"]
     if miss is None and gate["observed"]:

@@ -25,7 +25,7 @@ _STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
 
 
 class Turn:
-    """A batch of one account's inbox on its way through the stage; ``at`` moves it to the next row."""
+    """A batch of one account's inbox on its way through the stage; ``at`` moves to the next row."""
 
     def __init__(self, rules: Rules, calendar: Calendar, state: AccountState) -> None:
         self.rules = rules
@@ -62,7 +62,7 @@ class Turn:
         return Hours(True) if session is None else Hours(True, session.open, session.close)
 
     def kill_state(self) -> KillState | None:
-        """The stricter of the global and the account's own state; an alarm is REDUCING at least."""
+        """The stricter of the global and the account's own state; with an alarm, at least REDUCING."""
         states = [self.state.kill[scope] for scope in sorted(self.state.kill)]
         if not states:
             return None
@@ -80,11 +80,11 @@ class Turn:
         self.drops.append(Drop(self._cause, reason.value))
 
     def refuse(self, reason: AccountDrop, detail: str, remedy: str) -> None:
-        """Drop the record and have its bytes kept in ``dead_letters``."""
+        """Drop the record and keep its bytes in ``dead_letters``."""
         self.drops.append(Drop(self._cause, reason.value, detail, remedy))
 
     def request(self, request: Request, *, number: int = 0) -> None:
-        """Hand one request to the shell. ``number`` tells questions about one order apart."""
+        """Send one request to the shell. ``number`` tells requests about one order apart."""
         account_id = self.account.account_id
         if isinstance(request, Submit):
             identity = request_id(account_id, request.kind, request.client_order_id, "")
@@ -98,7 +98,7 @@ class Turn:
         return request_id(self.account.account_id, what, subject, self.event)
 
     def ask(self, request: Read) -> str:
-        """Ask and remember that it is outstanding; returns the request id."""
+        """Send a request and remember that it is outstanding; returns the request id."""
         self.state.outstanding[request.request_id] = Asked(request=request, at=self.now)
         self.request(request)
         return request.request_id

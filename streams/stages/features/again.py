@@ -1,4 +1,4 @@
-"""How a feature is computed again: from the recorded bars of its series."""
+"""How a feature is recomputed: from the recorded bars of its series."""
 
 from tapedeck.streams.again import Again, Body, Case, Inputs, session_open
 from tapedeck.streams.config.document import Config
@@ -10,7 +10,7 @@ _PRE_MARKET_US = 6 * 60 * MINUTE_US
 
 
 def _case(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: Inputs) -> Case | None:
-    """The bars from the previous session on: older ones are in no window any more."""
+    """The bars from the previous session on: older ones are no longer in any window."""
     symbol = body["symbol"].encode()
     since = session_open(calendar, body["t"], previous=True) - _PRE_MARKET_US
     key = f"{body['feed']}|{body['symbol']}".encode()

@@ -49,7 +49,7 @@ class FeaturesFold:
         return merge.finish(self._job, self._values())
 
     def _fold(self, block: Block, rows: Ints) -> list[Outs]:
-        """Fold the records at ``rows`` of ``block``; gives features, and late bars where there are any."""
+        """Fold the records at ``rows`` of ``block``; returns features, and late bars if there are any."""
         bars, rows = read_columns(block, rows, self._counts)
         if not len(rows):
             return []
@@ -103,7 +103,7 @@ class FeaturesFold:
         return fresh
 
     def _count(self, status: Ints) -> bool:
-        """Count what gave no output; whether anything reached the window."""
+        """Count the bars without an output; returns whether anything reached the window."""
         dropped = 0
         for code, reason in REASONS.items():
             n = int((status == code).sum())

@@ -1,4 +1,4 @@
-"""What the features stage's line of the funnel counts: bars in, bars that gave a feature event out."""
+"""What the features stage's funnel line counts: bars in, bars that gave a feature event out."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def _lines(recording: Recorded, config: Config, calendar: Calendar) -> Iterator[
 
 
 def bar_reasons(recording: Recorded, config: Config, calendar: Calendar) -> dict[str, str]:
-    """Why a bar gave no feature event, by the bar's event_id. One that vanished is not in it."""
+    """Why a bar gave no feature event, by the bar's event_id. A bar that vanished is missing here."""
     gave = {body["inputs"][0] for body in recording.bodies("features")}
     late = recording["bars.late"].bodies
     refused = refused_by("features", "bars", recording)

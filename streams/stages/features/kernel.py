@@ -1,9 +1,9 @@
 """The feature kernel: one numba function that folds bars into a window and writes feature vectors.
 
-Live calls it with one bar, rebuild with a hundred thousand; the result is the same to the bit. Closes are
-averaged as distances from the newest one, which are exact where prices are near each other: errors grow
-with the moves, not with the price. Session sums are double-doubles; nothing is reordered (no fastmath).
-Formulas: docs/domain.md#features; the bytes: ``streams.stages.features.layout``.
+Live calls it with one bar, rebuild with a hundred thousand; the results are bit-identical. Closes are
+averaged as distances from the newest one, which are exact where prices are near each other: errors grow with
+the moves, not with the price. Session sums are double-doubles; nothing is reordered (no fastmath). Formulas:
+docs/domain.md#features; the bytes: ``streams.stages.features.layout``.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from tapedeck.streams.stages.features import layout as L
 from tapedeck.streams.stages.features.checks import is_bad
 from tapedeck.streams.stages.rounding import round10
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
-# numba keys its disk cache on this file alone: changes in layout, checks or rounding must touch it
+# numba keys its disk cache on this file alone: a change in layout, checks or rounding must change it too
 COMPILED_WITH = 873461656
 assert COMPILED_WITH == L.CONSTANTS, f"set COMPILED_WITH to {L.CONSTANTS}"
 
@@ -44,7 +44,7 @@ def _copy(i8: Any, source: int, target: int, n: int) -> None:
 
 @_jit
 def _turn(i8: Any, f8: Any, bar: Any) -> None:
-    """Begin the session of ``bar``: the current one becomes the previous, or nothing is kept of it."""
+    """Start the session of ``bar``: the current one becomes the previous, or everything is dropped."""
     follows = i8[L.H_COUNT] > 0 and i8[L.FOLD + L.B_DATE] == bar[L.I_PREV_DATE]
     kept = i8[L.FOLD + L.B_COUNT] if follows else 0
     first = i8[L.FOLD + L.B_PREV_COUNT]
@@ -118,7 +118,7 @@ def _recursive(f8: Any, at: int, n: int, close: float, last: float, true_range: 
 
 @_jit
 def _fold_bar(i8: Any, f8: Any, index: int, pi: Any) -> None:
-    """Fold the bar at ``index``, which stands in ring and edge, into the fold block; keep what was before."""
+    """Fold the bar at ``index``, which is in ring and edge, into the fold block; keep the one before it."""
     edge = index % L.EDGE
     at = index % L.RING
     _copy(i8, L.FOLD, L.BEFORE + edge * L.BLOCK, L.BLOCK)
@@ -168,7 +168,7 @@ def _put(i8: Any, f8: Any, index: int, bar: Any, prices: Any) -> None:
 
 @_jit
 def _make_room(i8: Any, index: int) -> None:
-    """Move the bars from ``index`` on one place up."""
+    """Shift the bars from ``index`` on up by one."""
     for k in range(i8[L.H_COUNT], index, -1):
         for column in range(L.RING_COLUMNS):
             base = L.RING_T + column * L.RING
@@ -240,7 +240,7 @@ def _averages(f8: Any, index: int, n: int, pi: Any, pf: Any, out: Any) -> None:
             off = _mean(f8, L.RING_CLOSE, index, w, close)
             out[mean] = round10(close + off)
             out[distance] = round10(-off / (close + off))
-    out[L.V_TREND] = np.sign(out[L.V_SMA_SHORT] - out[L.V_SMA_LONG])  # NaN where one of them is
+    out[L.V_TREND] = np.sign(out[L.V_SMA_SHORT] - out[L.V_SMA_LONG])  # NaN where either is
     w = pi[L.P_BOLLINGER]
     if n >= w:
         off = _mean(f8, L.RING_CLOSE, index, w, close)
@@ -313,7 +313,7 @@ def _emit(i8: Any, f8: Any, index: int, cause: int, pi: Any, pf: Any, meta: Any,
     count = i8[L.FOLD + L.B_COUNT]
     jump = f8[L.FOLD + L.B_FIRST_OPEN] / f8[L.FOLD + L.B_PREV_LAST_CLOSE]
     split = jump < pf[L.P_SPLIT_LOW] or jump > pf[L.P_SPLIT_HIGH]
-    # after a suspected split the previous session's prices mean something else: they leave the list
+    # after a suspected split the previous session's prices are not comparable: they leave the list
     n = count if split else index + 1
     out[:] = np.nan
     out[L.V_CLOSE] = f8[L.RING_CLOSE + at]
@@ -334,7 +334,7 @@ def _emit(i8: Any, f8: Any, index: int, cause: int, pi: Any, pf: Any, meta: Any,
 
 @_jit
 def _place(i8: Any, bar: Any, pi: Any) -> tuple[int, int]:
-    """(status, index) of a bar that is not newer than the newest: where it stands or goes."""
+    """(status, index) of a bar that is not newer than the newest: where it is, or belongs."""
     t = bar[L.I_T]
     newest = i8[L.H_COUNT] - 1
     k = newest

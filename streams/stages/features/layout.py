@@ -1,20 +1,20 @@
 """The feature window as bytes: one fixed-size value per (feed, symbol), made of 8-byte slots.
 
     head    format, fingerprint of the parameters, bars in the list, revision of the newest feature event
-    fold    everything that folding the list up to its newest bar leaves behind, rings aside
+        fold    everything that folding the list up to its newest bar leaves behind, except the rings
     before  the same block as it was *before* each of the newest 17 bars: where a roll-back starts
     ring    t, revision, close, volume, return of the newest 136 bars
-    edge    high, low, open of the newest 17 bars: what folding them again needs
+        edge    high, low, open of the newest 17 bars: needed to fold them again
 
 A bar's place is its index in the list of the previous and the current session (0 = oldest), modulo the
-ring's size. When the session turns, older bars are cleared and places are counted anew, so that the
+ring's size. When a new session starts, older bars are cleared and places are renumbered, so that the
 bytes are a pure function of the list and of how often its newest event was revised.
 
-136 = the longest window (120) and the roll-back depth (16 minutes): the window of a bar inserted 16
-minutes back still lies in the ring. 17 = the newest bar and 16 before it.
+136 = the longest window (120) and the roll-back depth (16 minutes): the ring still contains the whole
+window of a bar inserted 16 minutes back. 17 = the newest bar and 16 before it.
 
-Two sets of recursive indicators run side by side: ``OLD`` is seeded where the previous session starts,
-``NEW`` where the current one does; when the session turns ``NEW`` becomes ``OLD``.
+Two sets of recursive indicators run side by side. ``OLD`` is seeded where the previous session starts,
+``NEW`` where the current one does. When a new session starts, ``NEW`` becomes ``OLD``.
 """
 
 from zlib import crc32
@@ -78,7 +78,7 @@ NEW, REVISED, INSERTED, DUPLICATE, LATE, OUTSIDE, UNKNOWN, BAD = range(1, 9)
 I_T, I_REVISION, I_DATE, I_PREV_DATE, I_OPEN, I_CLOSE = range(6)
 F_OPEN, F_HIGH, F_LOW, F_CLOSE, F_VOLUME = range(5)
 PRICE_MIN, PRICE_MAX, VOLUME_MAX = 1e-6, 1e9, 1e15
-"""What a bar may hold, USD and shares: the places of a decimal, and sums of squares that stay finite."""
+"""Limits of a bar, USD and shares: what fits in a decimal, and keeps sums of squares finite."""
 NO_DATE = -(1 << 31)
 """``I_DATE`` of a bar outside every session; as ``I_PREV_DATE``: there is no session before."""
 UNKNOWN_DATE = NO_DATE + 1
@@ -99,7 +99,7 @@ OR_STATES = ("ABOVE", "BELOW", "INSIDE")
 """The opening range's states by the number that ``V_OR_STATE`` holds."""
 
 CONSTANTS = crc32(repr(sorted((k, v) for k, v in globals().items() if type(v) is int)).encode())
-"""Changes with any number above: the kernel holds the value that it was compiled with."""
+"""Changes with any number above: the kernel has the values compiled in."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -110,7 +110,7 @@ def parameters(config: Config) -> tuple[Ints, Floats]:
     feature, bars = config.feature, config.bars
 
     def needed(window: int) -> int:
-        # the margin keeps 2/3 of a multiple of three from rounding up to one more
+        # the margin keeps 2/3 of a multiple of three from rounding up by one
         return int(np.ceil(feature.min_return_share * (window - 1) - 1e-9))
 
     ints = [
@@ -125,7 +125,7 @@ def parameters(config: Config) -> tuple[Ints, Floats]:
 
 
 def fingerprint(config: Config) -> int:
-    """A number that differs where the stored bytes would: the parameters that shape them."""
+    """A number that changes with every parameter that shapes the stored bytes."""
     feature, bars = config.feature, config.bars
     shaping = (
         feature.extended_hours, feature.rsi, feature.macd_fast, feature.macd_slow, feature.macd_signal,
@@ -137,8 +137,8 @@ def fingerprint(config: Config) -> int:
 def open_state(state: bytes | None, mark: int) -> tuple[Ints, Floats]:
     """A writable copy of ``state``, once as integers and once as floats over the same memory.
 
-    An absent or empty state gives a fresh one. Raises Fatal where the bytes are of another format or
-    were folded with other parameters.
+    An absent or empty state gives a fresh one. Raises Fatal where the bytes have another format or were
+    folded with other parameters.
     """
     if not state:
         ints = np.zeros(SLOTS, dtype=np.int64)

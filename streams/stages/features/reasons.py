@@ -22,7 +22,7 @@ WORDS: Mapping[StrEnum, str] = {
 
 
 class Unstated(StrEnum):
-    """What no record states: something that should be there is not."""
+    """Outcomes that no record states: something that should exist is missing."""
 
     NO_FEATURE = "NO_FEATURE"
 

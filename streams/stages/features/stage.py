@@ -35,7 +35,7 @@ REASONS = {
     L.UNKNOWN: FeatureReason.CALENDAR_UNKNOWN,
     L.DUPLICATE: FeatureReason.DUPLICATE_BAR,
 }
-# the record's names of the kernel's float columns that go out as they are, NaN as null
+# record fields for the kernel's float columns that are output unchanged, NaN as null
 NUMBERS = {
     "close": L.V_CLOSE,
     "volume": L.V_VOLUME,
@@ -71,12 +71,12 @@ _FLAGS = np.array((L.V_TREND, L.V_SURGE, L.V_OR_STATE))
 class FeaturesStage:
     """Folds the bars of one (feed, symbol) into its window. State: ``streams.stages.features.layout``.
 
-    A bar newer than the newest gives its feature event (revision 0). A revision, or a minute inserted,
-    at most ``bars.rollback_min`` back gives the newest bar's event again with its revision + 1; an
-    inserted minute gives its own event (revision 0) before that. Deeper ones go to ``bars.late``.
+    A bar newer than the newest gives its feature event (revision 0). A revision, or an inserted minute, at
+    most ``bars.rollback_min`` back gives the newest bar's event again with its revision + 1. An inserted
+    minute first gives its own event (revision 0). Deeper ones go to ``bars.late``.
     A first open outside [``bars.split_low``, ``bars.split_high``] of the previous close sets
-    ``suspect_split``: until the session ends the previous session's bars are left out of every feature
-    but ``gap_pct`` and ``prev_move``.
+    ``suspect_split``: until the session ends, every feature but ``gap_pct`` and ``prev_move`` ignores the
+    previous session's bars.
     """
 
     dead_letter_reasons = frozenset({FeatureReason.BAD_BAR.value})
@@ -131,7 +131,7 @@ class FeaturesStage:
         """The kernel over n bars of one key, in log order, into ``window``.
 
         ``bars`` int64 (n, 6) as ``in_sessions`` gives them, ``prices`` float64 (n, 5) as in ``PRICES``.
-        Gives the status per bar, and meta and values per feature vector (``streams.stages.features.layout``).
+        Returns status per bar, meta and values per feature vector (``streams.stages.features.layout``).
         """
         n = len(bars)
         status = np.empty(n, dtype=np.int64)
@@ -157,11 +157,11 @@ class FeaturesStage:
         return bars
 
     def _off_hours(self, bar: L.Ints) -> None:
-        """Place a bar outside every regular session: into its date's session where that is configured."""
+        """Assign a bar outside every regular session to its date's session, where that is configured."""
         t = int(bar[L.I_T])
         first, last = self._calendar.horizon()
         bar[L.I_DATE] = L.UNKNOWN_DATE
-        if not first <= t // _DAY_US <= last:  # no New York date can be made of a time far enough off
+        if not first <= t // _DAY_US <= last:  # a time this far off has no New York date
             return
         date = self._calendar.session_date(t)
         bar[L.I_DATE] = L.NO_DATE

@@ -1,4 +1,4 @@
-"""Features in words, and the bars that they are made of."""
+"""Features in words, and the bars that they are computed from."""
 
 from tapedeck.streams.misses import number
 from tapedeck.streams.telling import Body, Telling, Told, clock

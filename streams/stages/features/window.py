@@ -12,8 +12,8 @@ from tapedeck.streams.telling import new_york
 class Window:
     """The bars in the ring up to one feature's bar. Times are left edges, UTC microseconds.
 
-    ``listed`` counts the bars of the previous and the current session, of which the ring keeps the newest;
-    ``revised`` maps t to the revision in force, where it is not the first.
+    ``listed`` counts the bars of the previous and the current session; the ring keeps the newest of them.
+    ``revised`` maps t to the current revision, where it is not the first.
     """
 
     first_t: int
@@ -23,7 +23,7 @@ class Window:
     revised: dict[int, int]
 
     def text(self) -> str:
-        """In one line."""
+        """On one line."""
         revised = ", ".join(f"{new_york(t)} revision {each}" for t, each in sorted(self.revised.items()))
         return (
             f"window  {self.bars} bars from {new_york(self.first_t)} to {new_york(self.last_t)} New York, "
@@ -31,7 +31,7 @@ class Window:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As JSON values."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""How a score is computed again: from the feature that it names."""
+"""How a score is recomputed: from the feature that it names."""
 
 from tapedeck.streams.again import Again, Body, Case, Inputs, run
 from tapedeck.streams.config.document import Config

@@ -61,7 +61,7 @@ class ScoresFold:
         return merge.finish(self._job, self._table())
 
     def _fold(self, stretch: Stretch) -> None:
-        """Step what lies between two evaluations, evaluate, and go on; watermarks between are passed on."""
+        """Step the rows between two evaluations, evaluate, and go on; pass on the watermarks in between."""
         forwards = [forward for _, forward in stretch.forwards]
         due = [
             at
@@ -79,7 +79,7 @@ class ScoresFold:
             self._pass(forwards[first:], is_due=False)
 
     def _pass(self, forwards: list[Forward], *, is_due: bool) -> None:
-        """Forward ``forwards``, of which the last is an evaluation where ``is_due``."""
+        """Forward ``forwards``; the last of them is an evaluation where ``is_due``."""
         effects = Effects(watermark=forwards[-1].label)
         effects.outputs += forwards
         if is_due:
@@ -89,7 +89,7 @@ class ScoresFold:
         self._job.perform(effects)
 
     def _news(self, pieces: list[Piece], due: list[int]) -> list[list[_News]]:
-        """What is new before each of the evaluations ``due``, and behind the last."""
+        """The new features before each of the evaluations ``due``, and after the last."""
         found: list[list[_News]] = [[] for _ in range(len(due) + 1)]
         for piece in pieces:
             self._thin(piece.placed(self._counts), np.array(due, dtype=np.int64), found)
@@ -107,7 +107,7 @@ class ScoresFold:
             block.offsets[rows],
             features.ints,
         )
-        # of equal ones the first counts; those of another feed only where there is no other
+        # among equals the first counts; those of another feed only where there is no other
         order = np.lexsort(
             (-rows, ints["revision"], ints["event_time"], self._selected(features), keys, stretch)
         )
@@ -122,7 +122,7 @@ class ScoresFold:
         self._counts["IN"] += len(rows)
 
     def _selected(self, features: Columns) -> Ints:
-        """1 where a row is of the feed that is scored."""
+        """1 where a row is of the feed that scores are computed from."""
         feeds: Ints = self._feeds.ids_of(features.data, features.spans["feed"])
         return -np.minimum(feeds, 1) + 1
 

@@ -12,7 +12,7 @@ from tapedeck.streams.watermarks import label_of
 
 
 def _lines(recording: Recorded, config: Config, calendar: Calendar) -> Iterator[FunnelLine]:
-    """In: at each boundary that ``features`` has ended, the symbols seen in it before."""
+    """In: at each boundary that ``features`` has completed, the symbols seen in it before."""
     seen: dict[int, set[str]] = defaultdict(set)
     ended: dict[int, int] = {}
     due = 0

@@ -20,7 +20,7 @@ WORDS: Mapping[StrEnum, str] = {
 
 
 class Unstated(StrEnum):
-    """What no record states: something that should be there is not."""
+    """Outcomes that no record states: something that should exist is missing."""
 
     NO_SCORE = "NO_SCORE"
 

@@ -1,6 +1,6 @@
 """The scores stage: the watch score of every symbol at every period boundary.
 
-State per symbol: the newest feature of the selected feed, as far as the score needs it.
+State per symbol: the newest feature of the selected feed, reduced to what the score needs.
 """
 
 from tapedeck.streams.config.document import Config
@@ -14,7 +14,7 @@ STATE_VERSION = 1
 KEPT = (
     "event_id", "event_time", "revision", "as_of", "distance_sma20", "vol_ratio", "trend_state",
 )  # fmt: skip
-"""The fields of a feature that a score is made of; beside them the stage reads its feed."""
+"""The fields of a feature that a score is computed from; the stage also reads the feed."""
 
 
 class ScoresStage:
@@ -62,7 +62,7 @@ class ScoresStage:
         return ScoreReason.SUPERSEDED if order < known else None
 
     def evaluates(self, watermark: int) -> bool:
-        """Whether scores are due at ``watermark``; between two such only a symbol's newest row matters."""
+        """Whether scores are due at ``watermark``; between two such, only a symbol's newest row matters."""
         return self._calendar.is_boundary(watermark + MINUTE_US, self._config.watchlist.period_s)
 
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:

@@ -33,7 +33,7 @@ _NOT_JOINED = ((kernel.REPEATED, SignalDrop.DUPLICATE), (kernel.SUPERSEDED, Sign
 
 @dataclass
 class _Key:
-    """One symbol: its open state, the membership in force, its cursors by (input rank, partition)."""
+    """One symbol: its open state, the current membership, its cursors by (input rank, partition)."""
 
     state: SignalsState
     member: Body | None
@@ -43,8 +43,8 @@ class _Key:
 
 @dataclass(frozen=True)
 class Members:
-    """Membership rows of one block: the features' minutes that they count in from the start, their offsets,
-    the numbers of their keys, and the records."""
+    """Membership rows of one block: the feature minutes from which they apply, their offsets, the numbers of
+    their keys, and the records."""
 
     minutes: Ints
     offsets: Ints
@@ -70,7 +70,7 @@ class SignalsBulk:
         nothing = Piece(Block.empty("features", self._home), _EMPTY, _EMPTY)
         for stretch in merge.stretches():
             joined = [self._members(piece) for piece in stretch.joins.get("memberships", ())]
-            (piece,) = stretch.trigger or [nothing]  # the last memberships count although no feature follows
+            (piece,) = stretch.trigger or [nothing]  # the last memberships count even if no feature follows
             outs = self._fold_rows(piece.placed(self._counts), joined)
             self._job.put(outs, piece.block, stretch.forwards)
         return merge.finish(self._job, self._values())
@@ -113,7 +113,7 @@ class SignalsBulk:
         own[:, kernel.I_JOINS] = np.searchsorted(joins.minutes, now, side="right")
         answers = self._stage.fold.fold(key.state, own, values[mine], joins.rows)
         held = answered.hold(key.member)
-        members = np.concatenate([joins.places, [held]])  # NONE is the last place: the one held before
+        members = np.concatenate([joins.places, [held]])  # NONE indexes the last one, which was held before
         answered.put(mine, answers, members[answers.rows[:, kernel.O_MEMBER]])
         joined = np.flatnonzero(answers.joined == kernel.JOINED)
         if len(joined):
@@ -131,7 +131,7 @@ class SignalsBulk:
         self._counts["IN"] += len(mine) + len(joins.rows)
 
     def _news(self, key: _Key, number: int, joined: list[Members]) -> "_Joins":
-        """The membership rows of one key that its cursor has not seen."""
+        """The membership rows of one key that its cursor has not passed yet."""
         cursor = key.cursors.get(self._join, -1)
         minutes, rows, places, offset = [], [], [], 0
         for each in joined:

@@ -37,8 +37,8 @@ _COPIED_INTS = ("bar_revision", "as_of", "trend_state")
 class Answered:
     """The rows of one block with the kernel's answers and the membership that each was judged on.
 
-    ``rows`` int64 (n): places in ``block``; ``codes`` int64 (n, ANSWER), ``numbers`` float64
-    (n, CONFIDENCES); ``members`` int64 (n): places in ``memberships``, NONE for none.
+    ``rows`` int64 (n): indices into ``block``; ``codes`` int64 (n, ANSWER), ``numbers`` float64
+    (n, CONFIDENCES); ``members`` int64 (n): indices into ``memberships``, NONE for none.
     """
 
     def __init__(self, block: Block, rows: Ints, features: Columns, now: Ints, joined: list[Columns]) -> None:
@@ -52,7 +52,7 @@ class Answered:
             self.memberships += bodies_of(records, MEMBERSHIP)
 
     def hold(self, member: Body | None) -> int:
-        """The place of a membership that was in force before the block."""
+        """The index of a membership that was current before the block."""
         if member is None:
             return NONE
         self.memberships.append(member)
@@ -62,7 +62,7 @@ class Answered:
         return self.memberships[place]
 
     def put(self, mine: Ints, answers: Answers, members: Ints) -> None:
-        """Take the answers of the rows ``mine``."""
+        """Store the answers of the rows ``mine``."""
         self.codes[mine], self.numbers[mine], self.members[mine] = answers.rows, answers.numbers, members
 
 
@@ -147,7 +147,7 @@ class Decisions:
 
 
 class _Memberships:
-    """What decisions say of the memberships they were made on, by place; the last place is none at all."""
+    """The fields of memberships that decisions record, by index; the last index means no membership."""
 
     def __init__(self, bodies: list[Body], texts: Texts) -> None:
         n = len(bodies)
@@ -174,6 +174,6 @@ def _row(answered: Answered, row: int) -> Row:
 
 
 def _named(texts: Texts, members: tuple[Any, ...], codes: Ints) -> Ints:
-    """The spans of enum members' names by code; NONE is the last place: null."""
+    """The spans of enum members' names by code; NONE indexes the last one: null."""
     spans = [*(texts.constant(str(member)) for member in members), (0, -1)]
     return np.array(spans, dtype=np.int64)[codes]

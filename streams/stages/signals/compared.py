@@ -1,4 +1,4 @@
-"""Decisions for a what-if: one bar decided alone, on a feature, a place and a state laid down."""
+"""Decisions for a what-if: one bar decided alone, on a given feature, membership and state."""
 
 from tapedeck.streams.compared import Body, Decides
 from tapedeck.streams.stages.base import pack_state
@@ -27,7 +27,7 @@ def _place(at: int, on_watchlist: bool) -> Body:
 
 
 def _state_on(last_signal_t: int | None, gap_fade_date: int | None) -> bytes:
-    """The state value of a symbol of which nothing is known but its last signal, and its gap fade's date."""
+    """The state of a symbol of which only the last signal and its gap fade's date are known."""
     return pack_state(
         STATE_VERSION,
         {

@@ -29,14 +29,14 @@ from tapedeck.streams.stages.signals.rule_kernel import NONE, NULL, Floats, Ints
 
 STATE_VERSION = 1
 ALLOWED_LATENESS_BARS = 16
-"""Decided bars are kept this far beyond the roll-back depth: a record redelivered late is still known."""
+"""Decided bars are kept this far beyond the roll-back depth, to recognize records redelivered late."""
 
 _FRESH: Body = {"membership": None, "decided": {}, "last_signal_t": None, "gap_fade_date": None}
 _CODES = {str(action): code for code, action in enumerate(ACTIONS)}
 
 
 class Answers(NamedTuple):
-    """What a fold gave.
+    """The result of a fold.
 
     ``joined`` int64 (m): what each membership row did. ``rows`` int64 (n, ANSWER). ``numbers`` float64
     (n, CONFIDENCES): confidence and its five factors, NaN = null.
@@ -63,7 +63,7 @@ class SignalsState:
     rings: Ints
 
     def place_of(self, feed: str) -> int:
-        """The number of ``feed`` for ``I_FEED``; a feed never seen gets one."""
+        """The number of ``feed`` for ``I_FEED``; a new feed gets one."""
         if feed not in self.feeds:
             self.feeds.append(feed)
             self.counts = np.append(self.counts, 0)
@@ -72,7 +72,7 @@ class SignalsState:
         return self.feeds.index(feed)
 
     def select(self) -> None:
-        """Tell the kernel which feed signals are made of."""
+        """Tell the kernel which feed gives signals."""
         place = self.feeds.index(self.selected) if self.selected in self.feeds else NONE
         self.head[kernel.H_SELECTED] = place
 
@@ -122,8 +122,8 @@ class SignalsFold:
         """Fold rows of one symbol into ``state``.
 
         ``bars`` int64 (n, INTS) and ``values`` float64 (n, FLOATS): feature rows in log order. ``members``
-        int64 (m, MEMBER): membership rows in log order; ``I_JOINS`` says where they stand among the others,
-        those behind the last feature row are joined at the end.
+        int64 (m, MEMBER): membership rows in log order; ``I_JOINS`` gives their position among the others.
+        Those after the last feature row are joined at the end.
         """
         n = len(bars)
         made = Answers(

@@ -1,8 +1,8 @@
 """The signals stage's kernel: feature and membership rows of one symbol to answers and state.
 
-Live calls it with one row, rebuild with many; ``streams.stages.signals.fold`` hands it its arrays. A row
-is a place in matrices of int64 and float64 whose columns are named below. An unknown integer is ``NULL``,
-an unknown float NaN, an absent code or place ``NONE``; times are microseconds, dates days.
+Live calls it with one row, rebuild with many; ``streams.stages.signals.fold`` passes the arrays. A row is
+an index into matrices of int64 and float64 whose columns are named below. An unknown integer is ``NULL``,
+an unknown float NaN, an absent code or index ``NONE``; times are microseconds, dates days.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.stages.signals import rule_kernel as rule
 from tapedeck.streams.stages.signals.rule_kernel import NONE, NULL
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 COMPILED_WITH = 1987268861
 """Checksum of the sources elsewhere that are compiled into ``fold``: a test computes it.
@@ -27,7 +27,7 @@ numba keys its disk cache on this file alone: a change elsewhere must touch it, 
     I_T, I_REVISION, I_AS_OF, I_NOW, I_FEED, I_SESSION_DATE, I_READY, I_SPLIT, I_TREND, I_JOINS,
 ) = range(10)  # fmt: skip
 INTS = 10
-"""``I_FEED``: ``SignalsState.place_of`` the feed. ``I_JOINS``: how many membership rows stand before it."""
+"""``I_FEED``: ``SignalsState.place_of`` the feed. ``I_JOINS``: how many membership rows come before it."""
 BROKEN = -1
 """``I_READY`` of a row that the rule cannot read: RULE_ERROR."""
 # columns of a feature row: floats
@@ -41,7 +41,7 @@ JOINED, REPEATED, SUPERSEDED = range(3)
 
 # what a feature row gave
 DECIDED, AUDITED, SAME_ACTION, DUPLICATE, TOO_OLD = range(5)
-# columns of its answer: NONE from O_ACTION on where it was not judged
+# columns of its answer: NONE from O_ACTION on where the row was not judged
 (
     O_GAVE, O_MEMBER, O_ACTION, O_STRATEGY, O_REASON, O_DIRECTION, O_OLD_ACTION, O_LISTED, O_LAST_SIGNAL,
     O_FADE_DATE,
@@ -53,7 +53,7 @@ CONFIDENCES = 6
 # the state's head
 H_LAST_SIGNAL, H_FADE_DATE, H_MEMBER_TIME, H_LISTED, H_SELECTED = range(5)
 HEAD = 5
-# columns of a decided bar; from D_NOW on what it was decided on
+# columns of a decided bar; from D_NOW on, what the decision was based on
 D_T, D_REVISION, D_ACTION, D_NOW, D_LISTED, D_LAST_SIGNAL, D_FADE_DATE = range(7)
 DECIDED_BAR = 7
 
@@ -142,7 +142,7 @@ def _judge(
 
 @_jit
 def _place_of(rings: Any, feed: int, count: int, t: int) -> int:
-    """Where ``t`` stands, or belongs, among the decided bars."""
+    """Where ``t`` is, or belongs, among the decided bars."""
     place = count
     while place > 0 and rings[feed, place - 1, D_T] >= t:
         place -= 1
@@ -151,7 +151,7 @@ def _place_of(rings: Any, feed: int, count: int, t: int) -> int:
 
 @_jit
 def _remember(rings: Any, feed: int, count: int, kept: int, place: int, bar: Any) -> int:
-    """Put ``bar`` at ``place`` and forget the oldest beyond ``kept``; the new count."""
+    """Insert ``bar`` at ``place`` and drop the oldest beyond ``kept``; returns the new count."""
     for k in range(count, place, -1):
         for column in range(DECIDED_BAR):
             rings[feed, k, column] = rings[feed, k - 1, column]

@@ -38,7 +38,7 @@ def _decisions(recording: Recorded, config: Config, calendar: Calendar) -> Funne
 
 
 def feature_reasons(recording: Recorded, config: Config, calendar: Calendar) -> dict[str, str]:
-    """Why a feature event gave no decision, by its event_id. One that vanished is not in it."""
+    """Why a feature event gave no decision, by its event_id. One that vanished is missing here."""
     features = recording["features"].bodies
     decided = {body["inputs"][0] for body in recording.bodies("decisions")}
     audited = {body["inputs"][0] for body in recording.bodies("revision_audit")}

@@ -11,13 +11,13 @@ _INPUTS = ("close", "sma20", "sma50", "distance_sma20", "trend_state", "vol_rati
 
 
 def miss(reason: str, at: Judged, config: Config) -> Miss | None:
-    """How far the decision was from passing the check that gave ``reason``; None where it is no distance."""
+    """How far the decision was from passing the check that gave ``reason``; None if it is not a distance."""
     make = _SIGNALS.get(reason)
     return make(at, config) if make else None
 
 
 def detail(reason: str, at: Judged, config: Config) -> str:
-    """What a reason without a distance is about: which features are unknown, which feed it is."""
+    """Details of a reason that is not a distance: which features are unknown, which feed it is."""
     feature = at.beside.get("features")
     if reason == SignalReason.NO_FEATURES and feature is not None:
         return "unknown: " + ", ".join(name for name in _INPUTS if feature[name] is None)

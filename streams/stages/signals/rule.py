@@ -36,7 +36,7 @@ class Direction(StrEnum):
 
 
 class Factors(NamedTuple):
-    """What the confidence is the product of; None where the rule did not get that far.
+    """The factors whose product is the confidence; None where the rule did not get that far.
 
     The product is taken before the factors are rounded for the record.
     """
@@ -59,7 +59,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GapCase:
-    """What the gap fade asks for. ``minutes_in`` = as_of minus the session's open, in minutes."""
+    """What the gap fade requires. ``minutes_in`` = as_of minus the session's open, in minutes."""
 
     minutes_in: float
     gap_pct: float | None
@@ -69,7 +69,7 @@ class GapCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One bar as the rule sees it. None (or NaN) means unknown, and an unknown never opens anything.
+    """One bar as the rule sees it. None (or NaN) means unknown, and an unknown value never opens anything.
 
     ``prices`` are the close and the moving averages that must be known. ``bar_age`` is now - as_of,
     ``since_signal`` the bar time since the symbol's last signal (None = there is none).
@@ -101,13 +101,13 @@ ENTRY_CHECKS = (
     SignalReason.NO_FEATURES,
     SignalReason.STALE_BAR,
 )
-"""Passed in this order before any arithmetic; the first that fails gives its reason."""
+"""Checked in this order before any arithmetic; the first that fails gives its reason."""
 ACTIONS, STRATEGIES, DIRECTIONS = tuple(Action), tuple(Strategy), tuple(Direction)
 REASONS = tuple(SignalReason)
 
 
 def decide(case: Case, config: Config, untested: frozenset[SignalReason] = frozenset()) -> Decision:
-    """The decision for ``case``. Entry checks named in ``untested`` are left out (for trying a rule)."""
+    """The decision for ``case``. Entry checks named in ``untested`` are skipped (for trying a rule)."""
     gap = case.gap or GapCase(minutes_in=nan, gap_pct=None, prev_move=None, done=False)
     codes = kernel.decide_bar(
         *kernel.parameters(config),
@@ -135,7 +135,7 @@ def decide(case: Case, config: Config, untested: frozenset[SignalReason] = froze
 
 
 def from_codes(codes: kernel.Codes) -> Decision:
-    """The decision that the kernel's ``codes`` stand for."""
+    """The decision that the kernel's ``codes`` mean."""
     action, strategy, reason, direction, confidence, *factors = codes
     return Decision(
         ACTIONS[action],
@@ -152,5 +152,5 @@ def _number(x: float | None) -> float:
 
 
 def _whole(x: int | None) -> int:
-    """``x`` as the kernel takes it. What is too large for it lies beyond every limit, as its bound does."""
+    """``x`` as the kernel takes it. Too large a value is clamped, which is still beyond every limit."""
     return kernel.NULL if x is None else max(-kernel.INT_MAX, min(x, kernel.INT_MAX))

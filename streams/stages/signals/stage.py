@@ -1,8 +1,8 @@
 """The signals stage: exactly one decision per (symbol, bar), a signal where the rule acts.
 
-State per symbol: the newest membership, the decided bars with what they were decided on, the bar time
-of the last signal and the session whose gap fade was taken. The fold is ``streams.stages.signals.fold``,
-live and in bulk; here rows become its arrays and its answers records.
+State per symbol: the newest membership, the decided bars with what each decision was based on, the bar time
+of the last signal, and the session whose gap fade was taken. The fold is ``streams.stages.signals.fold``,
+live and in bulk. This module turns rows into its arrays, and its answers into records.
 """
 
 from math import nan
@@ -24,7 +24,7 @@ SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio
 NUMBERS = (
     "close", "sma20", "sma50", "distance_sma20", "vol_ratio", "volume_ratio", "gap_pct", "prev_move",
 )  # fmt: skip
-"""The record's names of the kernel's float columns, in their order."""
+"""The record fields of the kernel's float columns, in their order."""
 MEMBERSHIP = ("event_id", "event_time", "on_watchlist", "rank", "flag", "universe_version")
 _DROPS = {
     kernel.SAME_ACTION: SignalDrop.SAME_ACTION,
@@ -136,7 +136,7 @@ def _arrays(state: SignalsState, batch: Batch) -> tuple[Ints, Floats, Ints]:
 
 
 def _readable(body: Body) -> tuple[tuple[int, int, int, int], list[float]]:
-    """What the rule reads of a feature; what cannot be read holds this symbol's bar and no other."""
+    """The fields of a feature that the rule reads; an unreadable one holds only this symbol's bar."""
     try:
         trend = body["trend_state"]
         ints = (

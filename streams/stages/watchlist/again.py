@@ -1,4 +1,4 @@
-"""How a list, and a symbol's place in it, is computed again: from the list before it, scores and universe."""
+"""How a list, and a symbol's place in it, is recomputed: from the list before it, scores and universe."""
 
 from tapedeck.streams.again import Again, Body, Case, Inputs, run
 from tapedeck.streams.config.document import Config
@@ -9,7 +9,7 @@ from tapedeck.streams.stages.watchlist.stage import list_value
 
 
 def _case(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: Inputs) -> Case | None:
-    """A membership names its list; a list names all that it was made from."""
+    """A membership names its list; a list names everything it was computed from."""
     listed = body if "members" in body else next(iter(inputs.named("watchlist", body)), None)
     if listed is None:
         return None
@@ -31,8 +31,8 @@ def _case(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: 
 
 
 def _own(listed: Body, config: Config, inputs: Inputs) -> bytes | None:
-    """The stage's own value after ``listed``. Since when a member is below exit stands in no record: it is
-    told by the lists before, as far as it was below exit without a break. None where one is not kept."""
+    """The task's own value after ``listed``. No record says since when a member has been below exit. The
+    lists before tell, back to where it was last not below. None where one of them is not kept."""
     members = {
         member["symbol"]: Member(member["flag"], member["entered_at"], None) for member in listed["members"]
     }
@@ -49,7 +49,7 @@ def _own(listed: Body, config: Config, inputs: Inputs) -> bytes | None:
 
 
 def _below(listed: Body, config: Config) -> set[str]:
-    """The members below exit whose clock runs: one that enters just now has none yet."""
+    """The members below exit whose clock is running: one that enters just now has none yet."""
     return {
         member["symbol"]
         for member in listed["members"]

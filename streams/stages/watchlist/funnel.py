@@ -1,4 +1,4 @@
-"""What the watchlist stage's line of the funnel counts: (symbol, evaluation) in, those on the list out."""
+"""What the watchlist stage's funnel line counts: (symbol, evaluation) in, those on the list out."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator

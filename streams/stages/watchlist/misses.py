@@ -8,7 +8,7 @@ from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 
 
 def miss(reason: str, at: Judged, config: Config) -> Miss | None:
-    """How far the symbol was from being on the list; None where it is no distance."""
+    """How far the symbol was from being on the list; None where that is not a distance."""
     rules, membership, listed = config.watchlist, at.record, at.beside.get("watchlist")
     score = membership["score"]
     if reason in (WatchlistReason.NO_FRESH_BAR, WatchlistReason.STALE):
@@ -28,7 +28,7 @@ def miss(reason: str, at: Judged, config: Config) -> Miss | None:
 
 
 def _least_score(listed: Body | None, rules: Watchlist) -> float:
-    """The score that would have been enough: entry, or what filled the list up."""
+    """The score that would have been enough: entry, or the lowest score that still got a place."""
     if not rules.backfill_enabled or listed is None:
         return rules.enter
     if len(listed["members"]) < min(rules.backfill_to, rules.cap):

@@ -54,7 +54,7 @@ DROP_WORDS: Mapping[StrEnum, str] = {
 
 
 class Unstated(StrEnum):
-    """What no record states: something that should be there is not."""
+    """Outcomes that no record states: something that should exist is missing."""
 
     NO_LIST = "NO_LIST"
 

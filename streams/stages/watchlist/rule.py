@@ -19,7 +19,7 @@ class Scored(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A place on the list that lasts to the next evaluation. Times are microseconds.
+    """A place on the list until the next evaluation. Times are microseconds.
 
     ``entered_at`` is None for a back-fill, which has neither retention nor clock.
     """

@@ -33,7 +33,7 @@ Fields = dict[str, Any]
 
 
 class _List(NamedTuple):
-    """The own value: the list after the last evaluation, by whose record, for which universe."""
+    """The task's own value: the list after the last evaluation, by whose record, for which universe."""
 
     members: dict[str, Member]
     event_id: str | None
@@ -97,8 +97,8 @@ class WatchlistStage:
     def _bar_age(self, score: Fields, now: int) -> float:
         """Seconds since the newest bar's close, as the newest score knows it.
 
-        Between two boundaries newer bars may exist that no score has seen yet: a score of the current
-        period is therefore judged at its own evaluation time, an older one at ``now``.
+        Between two boundaries there may be newer bars that no score has seen yet. So a score of the current
+        period is judged at its own evaluation time, an older one at ``now``.
         """
         is_current = now - score["event_time"] < self._config.watchlist.period_s * SECOND_US
         seen_at = score["event_time"] if is_current else now
@@ -165,7 +165,7 @@ def _pack_list(value: _List) -> bytes:
 
 
 def list_value(members: dict[str, Member], event_id: str, universe_version: int) -> bytes:
-    """The own value after the evaluation that record ``event_id`` tells of."""
+    """The task's own value after the evaluation that record ``event_id`` describes."""
     return _pack_list(_List(members, event_id, universe_version))
 
 

@@ -56,7 +56,7 @@ class ContractQuote:
 
 
 class Window(NamedTuple):
-    """What to ask the chain for: expiry dates and strikes, both inclusive, and the strike aimed at."""
+    """What to ask the chain for: expiry dates and strikes, both inclusive, and the target strike."""
 
     expiry_from: int
     expiry_to: int
@@ -66,7 +66,7 @@ class Window(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When a contract is judged: ``now``, the session's date, and until when expiring contracts may open."""
+    """When a contract is judged: ``now``, the session's date, and the cutoff for expiring contracts."""
 
     now: int
     session_date: int
@@ -173,7 +173,7 @@ def choose(
 ) -> Choice:
     """The best contract: highest score, then smaller spread, nearest strike, earlier expiry, symbol.
 
-    Where every contract was refused for one same reason that reason is given, else NO_CONTRACT.
+    Where every contract was refused for the same reason, that reason is returned, else NO_CONTRACT.
     """
     refused: Counter[str] = Counter()
     ranked = []

@@ -1,4 +1,4 @@
-"""What a gate reads and what it says. Null is unknown, and unknown never opens anything."""
+"""The inputs and results of gates. Null means unknown, and an unknown value never opens anything."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Reservation(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """What the account holds and has promised.
+    """What the account holds and has committed.
 
     ``filled_entries`` are the client ids of openings of this underlying with a fill this session;
     ``last_execution`` is the time of the account's newest execution in it, None where there is none.
@@ -80,7 +80,7 @@ class Ledger(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """The volatility feed: off is NORMAL; ``age_s`` is the age of its newest value."""
+    """The volatility feed; switched off, it is NORMAL. ``age_s`` is the age of its newest value."""
 
     on: bool = False
     value: float | None = None
@@ -103,8 +103,8 @@ class GateInputs:
     """Everything the 24 gates read. Times UTC microseconds; bars by their left edge; money USD.
 
     ``long_qty`` is what a SELL_STOCK could sell, null = unknown. ``quantity`` 0 means not sized.
-    ``contract_reason`` says why no contract was chosen; ``buying_power`` is the broker's, less nothing.
-    ``unshown`` is what reservations and fills have used up that the broker's snapshot does not show yet.
+    ``contract_reason`` says why no contract was chosen; ``buying_power`` is the broker's, with nothing
+    subtracted. ``unshown`` is what reservations and fills have used up that its snapshot does not show yet.
     """
 
     now: int
@@ -242,7 +242,7 @@ class GateResult(NamedTuple):
 
 
 def run_gate(gate: Gate, inputs: GateInputs, rules: Rules) -> GateResult:
-    """Evaluate one gate; whatever it raises is a failure, GATE_ERROR."""
+    """Evaluate one gate; any exception counts as a failure, GATE_ERROR."""
     if inputs.purpose is Purpose.CLOSE and not gate.on_close:
         check = NOT_APPLICABLE
     else:

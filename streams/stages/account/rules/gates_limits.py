@@ -1,4 +1,4 @@
-"""Gates over what the account holds, has promised and may lose: 10-19 and 24 of docs/domain.md#risk-gates."""
+"""Gates on what the account holds, has committed and may lose: 10-19, 24 of docs/domain.md#risk-gates."""
 
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ _BULLISH = {Action.BUY_CALL: True, Action.BUY_STOCK: True, Action.BUY_PUT: False
 
 
 def bullish(action: Action) -> bool:
-    """True where opening by ``action`` gains from a rising underlying."""
+    """True where opening by ``action`` gains if the underlying rises."""
     return _BULLISH[action]
 
 
@@ -45,7 +45,7 @@ def ticker_daily_limit(inputs: GateInputs, rules: Rules) -> Check:
 
 
 def _reserved(inputs: GateInputs, ledger: Ledger) -> list[Reservation]:
-    """The openings promised in the underlying."""
+    """The reservations for openings in the underlying."""
     return [r for r in ledger.reservations if r.underlying == inputs.underlying and r.purpose is Purpose.OPEN]
 
 
@@ -83,7 +83,7 @@ def duplicate_position(inputs: GateInputs, rules: Rules) -> Check:
 
 
 def _directions(ledger: Ledger, inputs: GateInputs) -> set[bool]:
-    """Which ways the account leans in the underlying: True is up."""
+    """The directions of the account's exposure in the underlying: True is up."""
     held = {(h.kind is Kind.PUT) != (h.qty > 0) for h in _held(inputs, ledger)}
     return held | {r.bullish for r in _reserved(inputs, ledger)}
 
@@ -101,7 +101,7 @@ def max_positions(inputs: GateInputs, rules: Rules) -> Check:
     limit = rules.account.max_positions
     if inputs.ledger is None:
         return Check(R.MAX_POSITIONS, None, str(limit), "positions")
-    # a reservation that is partly filled is one position, not two
+    # a partly filled reservation is one position, not two
     instruments = {h.instrument for h in inputs.ledger.holdings}
     instruments |= {r.instrument for r in inputs.ledger.reservations if r.purpose is Purpose.OPEN}
     count = len(instruments) + 1

@@ -1,4 +1,4 @@
-"""Gates over the account's standing, time, data freshness and prices.
+"""Gates on the account's status, time, data freshness and prices.
 
 They are 1-9 and 20-23 of docs/domain.md#risk-gates.
 """
@@ -77,7 +77,7 @@ def action_allowed(inputs: GateInputs, rules: Rules) -> Check:
 
 
 def regime_index(value: float, rules: Rules) -> int:
-    """Which regime ``value`` lies in: 0 COMPLACENT .. 4 EXTREME; bounds belong to the higher one."""
+    """Which regime ``value`` falls into: 0 COMPLACENT .. 4 EXTREME; bounds belong to the higher one."""
     return sum(value >= bound for bound in rules.config.regime.bounds)
 
 

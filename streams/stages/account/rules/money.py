@@ -19,7 +19,7 @@ def bar_price(value: float) -> Decimal:
 
 
 def at_scale(value: Any) -> Any:
-    """The same structure with every decimal at scale 6: equal facts are equal bytes in every driver."""
+    """The same structure with every decimal at scale 6, so equal facts are equal bytes in every driver."""
     if isinstance(value, Decimal):
         return money(value)
     if isinstance(value, dict):
@@ -35,7 +35,7 @@ def mid(bid: Decimal, ask: Decimal) -> Decimal:
 
 
 def usable(bid: Decimal | None, ask: Decimal | None) -> bool:
-    """True where both sides are known and positive and do not cross."""
+    """True where both sides are known, positive and not crossed."""
     return bid is not None and ask is not None and bid > 0 and ask >= bid
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 ID_PREFIX = "td1-"
-"""How every client order id of ours begins: other programs' and people's do not."""
+"""The prefix of our client order ids, which no other program or person uses."""
 
 
 class Purpose(StrEnum):
@@ -75,7 +75,7 @@ _MOVES: dict[OrderState, frozenset[OrderState]] = {
 
 
 def may_move(old: OrderState, new: OrderState) -> bool:
-    """True where an order may go from ``old`` to ``new``. Terminal is final; late replies go nowhere."""
+    """True where an order may go from ``old`` to ``new``. Terminal is final; late replies change nothing."""
     return new in _MOVES.get(old, frozenset())
 
 

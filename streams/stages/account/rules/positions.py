@@ -42,7 +42,7 @@ class PositionState(StrEnum):
 
 
 class Instrument(NamedTuple):
-    """What a symbol stands for. ``expiry`` is days since the epoch, None for a stock."""
+    """What a symbol is. ``expiry`` is days since the epoch, None for a stock."""
 
     underlying: str
     kind: Kind
@@ -74,8 +74,8 @@ class Execution:
     owner: Owner
     strategy: str | None
     closes_only: Annotated[bool, Field(exclude_if=not_)] = False
-    """True for the option's leg of an expiry, exercise or assignment: it ends what is held, on either side,
-    and never opens anything. So it may come before the executions that it ends."""
+    """True for the option's leg of an expiry, exercise or assignment: it closes what is held, on either side,
+    and never opens anything. So it may arrive before the executions that it closes."""
 
     @property
     def signed(self) -> Decimal:
@@ -130,8 +130,8 @@ def _opened(account_id: str, instrument: str, kind: Kind, execution: Execution, 
 def fold(account_id: str, instrument: str, executions: Iterable[Execution]) -> Fold:
     """Fold executions by broker time, then execution_id; repeats of an id count once.
 
-    Adds move the average cost; reduces realise (price - average) x qty x multiplier, sign turned for a
-    short. A reduce beyond zero closes the position and opens the opposite one with the rest.
+    Adds move the average cost; reduces realise (price - average) x qty x multiplier, with the opposite sign
+    for a short. A reduce beyond zero closes the position and opens the opposite one with the rest.
     """
     known = describe(instrument)
     out = Fold()

@@ -1,7 +1,7 @@
-"""What the account stage asks the shell to do: ``Out`` on ``REQUESTS``; answers come by the inbox.
+"""What the account stage asks the shell to do: ``Out`` on ``REQUESTS``; answers come through the inbox.
 
-Request ids are deterministic, so that a request repeated after a crash is the same request. The shell
-appends one answer per request, also where the call failed (then with ``error`` or ``doubt``).
+Request ids are deterministic, so a request repeated after a crash is the same request. The shell appends
+one answer per request, even if the call failed (then with ``error`` or ``doubt``).
 """
 
 from dataclasses import asdict, dataclass
