@@ -1,4 +1,4 @@
-"""``python -m tapedeck.schemas``: logs every changed ``.avsc`` and writes the golden bytes of its version."""
+"""``python -m tapedeck.schemas``: adds every changed ``.avsc`` to the id log and writes its golden bytes."""
 
 from pathlib import Path
 

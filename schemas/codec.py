@@ -37,7 +37,7 @@ _FOREIGN_SHOWN = 3
 
 Body = dict[str, Any]
 Foreign = Counter[tuple[str, int]]
-"""How many records whose id does not stand for their topic's schema here, by record name and wire id."""
+"""Counts of records whose id means another schema here than their topic's, by record name and wire id."""
 
 _wire_ids: IdMap | None = None
 
@@ -45,14 +45,14 @@ _wire_ids: IdMap | None = None
 def use_ids(ids: IdMap | None) -> None:
     """Stamp and read these ids from now on in this process; None goes back to the id log's own.
 
-    Called once at the start of a process, before the first record, where a registry is used.
+    Called once at process start, before the first record, where a registry is used.
     """
-    global _wire_ids  # noqa: PLW0603 - a process speaks to one registry, as it has one id log
+    global _wire_ids  # noqa: PLW0603 - a process uses one registry, as it has one id log
     _wire_ids = ids
 
 
 def ids_in_use() -> IdMap | None:
-    """What ``use_ids`` was last told: for the processes that this one starts."""
+    """The ids last passed to ``use_ids``, for the processes that this one starts."""
     return _wire_ids
 
 
@@ -60,14 +60,14 @@ _foreign: Foreign = Counter()
 
 
 def take_foreign() -> Foreign:
-    """The records with foreign ids that this process has met since it was last asked."""
+    """The records with foreign ids seen by this process since the last call."""
     taken = Counter(_foreign)
     _foreign.clear()
     return taken
 
 
 def add_foreign(met: Foreign) -> None:
-    """Count what another process has met as met by this one."""
+    """Count foreign ids seen by another process as seen by this one."""
     _foreign.update(met)
 
 
@@ -129,7 +129,7 @@ def without_times(node: Any) -> Any:
 
 
 class _Shape(NamedTuple):
-    """One schema, made ready: for fastavro, for the guard, and for its explanation."""
+    """One schema, prepared for fastavro, for the guard, and for explaining a fault."""
 
     schema: Schema
     suspect_input: Guard
@@ -178,12 +178,12 @@ def prefix_of(name: str, ids: IdMap | None = None) -> bytes:
 
 
 def with_log_id(value: bytes | None) -> bytes | None:
-    """``value`` with the id log's id in its prefix instead of a registry's: what a file should hold."""
+    """``value`` with the id log's id in its prefix instead of a registry's: the form for files."""
     return _renamed(value, _wire_ids.to_log) if _wire_ids else value
 
 
 def with_wire_id(value: bytes | None) -> bytes | None:
-    """``value`` as this process reads it: the other way."""
+    """The reverse: ``value`` from a file, with the id that this process reads."""
     return _renamed(value, {log: wire for wire, log in _wire_ids.to_log.items()}) if _wire_ids else value
 
 
@@ -207,7 +207,7 @@ def _write(name: str, body: Body, prefix: bytes) -> bytes:
     except Exception as error:
         raise _not_encodable(name, shape, body, error) from error
     if suspect:
-        # The guard only suspects (its sum may overflow, a field may rest on its default): the walk decides.
+        # The guard is only a hint (its sum may overflow, a field may have its default): the walk decides.
         _refuse_fault(name, shape, body)
     return out.getvalue()
 
@@ -231,7 +231,7 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
     """The body behind wire bytes, resolved to the current schema of ``name``.
 
     Raises DeadLetter with reason BAD_PREFIX, UNKNOWN_SCHEMA, WRONG_SCHEMA, MALFORMED or NOT_FINITE, and
-    NewerSchema where an account's record has an id that only a newer release knows.
+    NewerSchema if an account's record has an id that only a newer release knows.
     """
     if data is None or len(data) < PREFIX.size or data[0] != MAGIC:
         raise DeadLetter("the value has no Confluent prefix", value=(data or b"")[:16], reason="BAD_PREFIX")
@@ -269,7 +269,7 @@ def decode(name: str, data: bytes | None, ids: IdMap | None = None) -> Body:
 
 
 def _is_newer(name: str, wire_id: int, ids: IdMap | None) -> bool:
-    """True for ids beyond the log's, of records that must not be left out. A registry's have no order."""
+    """True for ids beyond the log's, of records that must not be skipped. A registry's ids have no order."""
     return name in REFUSED_WHEN_NEWER and (ids is not None or wire_id > newest_id())
 
 
@@ -286,12 +286,12 @@ def _newer(name: str, wire_id: int) -> NewerSchema:
 
 
 class _WrongSchema(Exception):
-    """The id stands for another record."""
+    """The id belongs to another record."""
 
 
 @cache
 def _route(name: str, log_id: int) -> tuple[_Shape, Schema | None, _Shape]:
-    """Writer, reader (None where it is the writer) and the shape of the result.
+    """The writer's schema, the reader's (None if it is the same), and the shape of the result.
 
     Raises KeyError for an id that is not in the log, _WrongSchema for one of another record.
     """

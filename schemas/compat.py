@@ -3,11 +3,11 @@
 Facts are BACKWARD_TRANSITIVE: the newest reader reads every version ever written. So are the records of
 accounts (``REFUSED_WHEN_NEWER``): their readers are upgraded first, and an older process refuses a newer one
 by name. Other state and proposals are FULL_TRANSITIVE: any version reads any other, because an older process
-may take a key over. Own rules come on top, because generic checkers pass them: logical types, scale and
-precision never change, enum symbols keep their order (new ones go to the end), and no record, enum or field
-ever gets another name.
+may take a key over. We add rules of our own, because generic checkers allow too much: logical types, scale
+and precision never change, enum symbols keep their order (new ones go to the end), and records, enums and
+fields are never renamed.
 
-``python -m tapedeck.schemas.compat`` prints each fault and exits with 1 where there is one.
+``python -m tapedeck.schemas.compat`` prints each fault, and exits with 1 if there is one.
 """
 
 import json
@@ -31,7 +31,7 @@ FULL = frozenset(
         "watchlist",
     }
 )
-"""State (compacted topics) and reservations, without what an older process refuses to read."""
+"""State (compacted topics) and reservations, except what an older process refuses to read."""
 
 _FIXED = ("logicalType", "scale", "precision")
 
@@ -62,7 +62,7 @@ def check_log() -> list[Break]:
 
 
 def readable(reader: dict[str, Any], writer: dict[str, Any]) -> list[str]:
-    """Why ``reader`` cannot read what ``writer`` wrote, by the generic checker; empty where it can."""
+    """Why ``reader`` cannot read what ``writer`` wrote, by the generic checker; empty if it can."""
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
     result = checker.get_compatibility(parse(json.dumps(reader)), parse(json.dumps(writer)))
     if result.compatibility is SchemaCompatibilityType.compatible:
@@ -79,7 +79,7 @@ def _generic(name: str, older: dict[str, Any], newer: dict[str, Any]) -> Iterato
 
 
 def own_rules(older: Any, newer: Any) -> list[Break]:
-    """The changes that this project forbids and generic checkers pass."""
+    """The changes that this project forbids and generic checkers allow."""
     return list(_compare(older, newer, older["name"]))
 
 

@@ -41,7 +41,7 @@ class TapeError(Exception):
 
 
 class Retry(TapeError):
-    """A passing fault of something outside."""
+    """A temporary fault outside this process."""
 
 
 class DeadLetter(TapeError):
@@ -65,4 +65,4 @@ class CatalogueMismatch(Fatal):
 
 
 class NewerSchema(Fatal):
-    """An account's record was written by a newer release than this process: it must not leave it out."""
+    """An account's record was written by a newer release than this process, and must not be skipped."""

@@ -1,6 +1,6 @@
-"""Golden bytes: samples of every schema version, kept for ever, so that later readers are held to them.
+"""Golden bytes: samples of every schema version, kept forever and checked against every later reader.
 
-``python -m tapedeck.schemas`` adds the file of each version that has none; no old one is ever touched.
+``python -m tapedeck.schemas`` adds a file for each version that has none. It never changes an old one.
 A file is ``{"id", "name", "schema_sha256", "samples": [{"body", "wire"}]}``; ``wire`` is hexadecimal,
 ``body`` is the decoded record with decimals as text.
 """
@@ -22,12 +22,12 @@ FOLDER = Path(__file__).parent / "golden"
 
 
 def schema_digest(document: dict[str, Any]) -> str:
-    """SHA-256 of a schema document as the id log spells it."""
+    """SHA-256 of a schema document as written in the id log."""
     return sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest()
 
 
 def samples_of(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """As many bodies as the widest union has branches, so that each branch stands in one of them."""
+    """As many bodies as the widest union has branches, so that each branch occurs in one of them."""
     return [_sample(document, turn) for turn in range(_widest(document))]
 
 
@@ -63,7 +63,7 @@ def _sample(node: Any, turn: int) -> Any:
 
 
 def as_json(body: Any) -> Any:
-    """A decoded body as it stands in a golden file."""
+    """A decoded body as a golden file stores it."""
     return json.loads(json.dumps(body, default=str))
 
 

@@ -1,7 +1,7 @@
-"""What fastavro lets through and we do not: NaN, infinity, a fraction in an integer, a nameless union record.
+"""What fastavro accepts and we do not: NaN, infinity, a fraction in an integer, a nameless union record.
 
 ``compile_guard`` turns a schema into a test that is cheap on the hot path: it only says *whether* a body is
-suspect. ``explain`` then walks the body and names the field; it is also asked where the encoder refused.
+suspect. ``explain`` then walks the body and names the field. It is also used where the encoder failed.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 Guard = Callable[[Any], bool]
-"""True where the value is suspect. May raise TypeError, KeyError or AttributeError for a misshapen value."""
+"""True for a suspect value. May raise TypeError, KeyError or AttributeError for a misshapen value."""
 
 
 class Fault(NamedTuple):
@@ -26,12 +26,12 @@ class Fault(NamedTuple):
 
 
 def is_record_union(node: Any) -> bool:
-    """True for a union of several records, whose values carry their record's name."""
+    """True for a union of several records, whose values carry the name of their record."""
     return isinstance(node, list) and sum(_kind(branch) == "record" for branch in node) > 1
 
 
 def has_record_union(node: Any) -> bool:
-    """True where ``node`` or anything in it is a union of several records."""
+    """True if ``node`` or anything in it is a union of several records."""
     if isinstance(node, list):
         return is_record_union(node) or any(map(has_record_union, node))
     if isinstance(node, dict):
@@ -41,9 +41,9 @@ def has_record_union(node: Any) -> bool:
 
 
 def compile_guard(node: Any, *, writing: bool) -> Guard | None:
-    """The test of one schema node, or None where nothing in it can be wrong.
+    """The test of one schema node, or None if nothing in it can be wrong.
 
-    What a reader made has whole integers, so only a writer's guard looks at them.
+    A decoded value always has whole integers, so only a writer's guard checks them.
     """
     if isinstance(node, list):
         return _union_guard(node, writing)
@@ -91,7 +91,7 @@ def _record_guard(node: Mapping[str, Any], writing: bool) -> Guard | None:
         elif (inner := compile_guard(field["type"], writing=writing)) is not None:
             nested.append((field["name"], inner))
     # One sum in C over all fields of a kind. NaN and infinity always survive a sum, so a finite one clears
-    # all doubles; a float among integers (which fastavro would cut off) makes the sum a float.
+    # all doubles; a float among integers (which fastavro would truncate) makes the sum a float.
     # filter(None) drops nulls, and zeros with them.
     tests: list[Guard] = []
     if doubles:
@@ -110,12 +110,12 @@ def _either(first: Guard, second: Guard) -> Guard:
 
 
 def _values_of(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    # itemgetter of a single name gives the value, not a tuple.
+    # itemgetter with a single name returns the value, not a tuple.
     return itemgetter(*names) if len(names) > 1 else lambda body: (body[names[0]],)
 
 
 def explain(node: Any, value: Any, path: str) -> Fault | None:
-    """The first field of ``value`` that does not fit ``node``, or None where all fit."""
+    """The first field of ``value`` that does not fit ``node``, or None if all fit."""
     if isinstance(node, list):
         return _explain_union(node, value, path)
     match _kind(node):

@@ -21,7 +21,7 @@ def iso_date(days: int) -> str:
 
 
 def readable(name: str, body: Body) -> dict[str, Any]:
-    """``body`` of schema ``name`` as JSON holds it. A union of records is ``{"RecordName": {...}}``."""
+    """``body`` of schema ``name`` as JSON values. A union of records is ``{"RecordName": {...}}``."""
     result: dict[str, Any] = _readable(load_schema(name), body)
     return result
 

@@ -1,4 +1,4 @@
-"""The catalogue: every topic that this process knows, and how they lie on a cluster.
+"""The catalogue: every topic that this process knows, and its layout on a cluster.
 
 The shipped ones are in ``topics.shipped``. Cluster creation, stages, sinks and docs all read the catalogue.
 """
@@ -35,7 +35,7 @@ _PARTITIONS = "4"
 
 
 def changelog_of(stage: str, spread: Spread) -> Topic:
-    """The topic that keeps the table of ``stage``, partitioned as its trigger is."""
+    """The topic that stores the table of ``stage``, partitioned like its trigger."""
     return Topic(
         name=f"{stage}.changelog",
         spread=spread,
@@ -52,7 +52,7 @@ def changelog_of(stage: str, spread: Spread) -> Topic:
 
 
 class Catalogue:
-    """The topics by name, in order: those shipped, then what was declared since."""
+    """The topics by name, in order: the shipped ones, then those declared since."""
 
     def __init__(self, *topics: Topic) -> None:
         self._topics: dict[str, Topic] = {}
@@ -72,15 +72,15 @@ class Catalogue:
 
     @property
     def audited(self) -> tuple[Topic, ...]:
-        """The topics of facts, which the audit store keeps: all but state and heartbeats."""
+        """The topics with facts, which the audit store keeps: all but state and heartbeats."""
         return tuple(each for each in self if each.audited)
 
     def rank(self, name: str) -> int:
-        """The place of topic ``name``: the order of inputs that are equally old."""
+        """The position of topic ``name``, which orders inputs of equal age."""
         return list(self._topics).index(name)
 
     def declare(self, *topics: Topic) -> None:
-        """Add topics; one that is there already must be the same. Raises Fatal for another of its name."""
+        """Add topics. An existing one must be the same. Raises Fatal for a different one of its name."""
         for each in topics:
             if self._topics.setdefault(each.name, each) != each:
                 raise Fatal(
@@ -91,7 +91,7 @@ class Catalogue:
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
-        """What is declared meanwhile is forgotten afterwards."""
+        """Topics declared inside are forgotten afterwards."""
         before = dict(self._topics)
         try:
             yield
@@ -100,11 +100,11 @@ class Catalogue:
 
 
 CATALOGUE = Catalogue(*SHIPPED)
-"""The topics that this process knows. A changelog is declared by the topology that has its stage."""
+"""The topics that this process knows. A topology declares the changelogs of its stages."""
 
 
 def declare(*topics: Topic) -> None:
-    """Add topics to the catalogue: what a package with stages of its own does when it is imported.
+    """Add topics to the catalogue: a package with stages of its own calls this on import.
 
     Raises Fatal where another topic has the name.
     """
@@ -123,11 +123,11 @@ def topic(name: str) -> Topic:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the catalogue lies on one cluster: name prefix and partition counts, fixed at creation.
+    """The catalogue's layout on one cluster: name prefix and partition counts, fixed at creation.
 
-    ``keep``: how long, in the words of TAPE_KEEP; ``replication``: copies, 0 where the cluster's size says.
-    Raises Fatal for a prefix that cannot stand in a topic's name, for counts below one, and for a ``keep``
-    that names no topic of the audit.
+    ``keep``: how long, as in TAPE_KEEP; ``replication``: copies, 0 to go by the cluster's size.
+    Raises Fatal for a prefix that is invalid in a topic's name, for counts below one, and for a ``keep``
+    that names a topic outside the audit.
     """
 
     prefix: str = ""
@@ -152,9 +152,9 @@ class Layout:
 
     @classmethod
     def described(cls, prefix: str, environment: Mapping[str, str]) -> "Layout":
-        """The layout that TAPE_SYMBOL_PARTITIONS, _ACCOUNT_PARTITIONS, TAPE_KEEP and TAPE_REPLICATION say.
+        """The layout given by TAPE_SYMBOL_PARTITIONS, _ACCOUNT_PARTITIONS, TAPE_KEEP and TAPE_REPLICATION.
 
-        Topics are kept as the catalogue says, those of a prefix for ever: it holds tapes of the past.
+        Topics are kept as the catalogue says, those with a prefix forever: a prefix holds tapes of the past.
         """
 
         def count(name: str, default: str, what: str) -> int:
@@ -172,7 +172,7 @@ class Layout:
         )
 
     def environment(self) -> dict[str, str]:
-        """The variables of which ``described`` makes this layout again."""
+        """The variables from which ``described`` makes this layout again."""
         return {
             "TAPE_PREFIX": self.prefix,
             "TAPE_SYMBOL_PARTITIONS": str(self.symbol_partitions),
@@ -182,7 +182,7 @@ class Layout:
         }
 
     def under(self, prefix: str) -> "Layout":
-        """The same under another prefix, which keeps for ever: what is written there may be of any age."""
+        """The same under another prefix, which keeps forever: what is written there may be of any age."""
         return self if prefix == self.prefix else replace(self, prefix=prefix, keep=ALL_FOREVER)
 
     def wire_name(self, name: str) -> str:
@@ -212,8 +212,9 @@ class Layout:
     def topic_config(self, name: str) -> dict[str, str]:
         """The cluster's settings of a topic. "compact + X" is a compaction lag of X, never a deletion.
 
-        The broker measures that lag from the record's own time, so an old tape would have none: where
-        everything is kept, facts are not compacted at all. Changelogs always are, or they fill the disk.
+        The broker measures that lag from the record's own time, so it would not protect an old tape. Where
+        everything is kept, facts are therefore not compacted at all. Changelogs always are, or they fill the
+        disk.
         """
         found, days = topic(name), named_days(self.keep).get(name)
         if days is None and self.keep == ALL_FOREVER and found.audited:

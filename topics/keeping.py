@@ -1,4 +1,4 @@
-"""How long topics are kept: as the catalogue says, for ever, or as TAPE_KEEP says for some of them."""
+"""How long topics are kept: as the catalogue says, forever, or as TAPE_KEEP says for some of them."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -11,7 +11,7 @@ DAY_MS = 86_400_000
 FOREVER = -1
 NEVER_MS = 2**63 - 1
 COPIES = 3
-"""Replicas of a topic where TAPE_REPLICATION says nothing, and as many brokers are there."""
+"""Replicas of a topic where TAPE_REPLICATION is not set and there are that many brokers."""
 
 ALL_FOREVER = "forever"
 BY_CATALOGUE = "catalogue"
@@ -20,9 +20,9 @@ _REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, as bars=80
 
 @lru_cache(maxsize=32)
 def named_days(keep: str) -> Mapping[str, int]:
-    """The topics that ``keep`` names and for how many days, FOREVER for ever; none where it is one word.
+    """The topics that ``keep`` names, with their days or FOREVER; empty where it is a single word.
 
-    Raises Fatal for what cannot be read.
+    Raises Fatal for text that cannot be read.
     """
     if keep in (ALL_FOREVER, BY_CATALOGUE):
         return {}
@@ -36,7 +36,7 @@ def named_days(keep: str) -> Mapping[str, int]:
 
 
 def in_days(milliseconds: str) -> str:
-    """A setting of the broker for people: ``7 d``, ``for ever``; what is no number stays as it is."""
+    """A broker setting in readable form: ``7 d``, ``for ever``; anything but a number stays as it is."""
     try:
         count = int(milliseconds)
     except ValueError:

@@ -27,5 +27,5 @@ def murmur2(data: bytes) -> int:
 
 
 def murmur2_partition(key: bytes, partitions: int) -> int:
-    """The partition of ``key`` as Kafka's default partitioner gives it."""
+    """The partition of ``key`` according to Kafka's default partitioner."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,4 +1,4 @@
-"""The shipped topics, the only place that names them: how each is keyed, partitioned, kept, who owns it."""
+"""The shipped topics, named only here: how each is keyed, partitioned and kept, and who owns it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a topic is: how it is keyed, partitioned, kept and who owns it."""
+"""What a topic is: how it is keyed, partitioned and kept, and who owns it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,7 +62,7 @@ class Topic:
         return murmur2_partition(str(body[self.part]).encode(), partitions)
 
     def partition_of_key(self, key: bytes, partitions: int) -> int | None:
-        """The partition of the record key ``key``; None where the key does not begin with what decides it."""
+        """The partition of the record key ``key``; None if the key does not start with what decides it."""
         if partitions == 1 or self.part is None or self.key[:1] != (self.part,):
             return None
         return murmur2_partition(key.split(b"|")[0] if len(self.key) > 1 else key, partitions)

@@ -1,10 +1,10 @@
 """The Avro interpreter: numba functions that run a schema's program over all rows of a batch.
 
 A program is an int64 array (fields, 4): kind, place in the block of its kind, which branch of the union is
-null (-1: no union), number of symbols. It is an argument, and every constant the code is compiled with
-stands in this file: numba keys its disk cache on this file alone.
+null (-1: no union), number of symbols. It is passed as an argument, and every constant that is compiled in
+is defined in this file, because numba keys its disk cache on this file alone.
 
-Only bytes that ``schemas.codec.encode`` would write are read, and strings only of ASCII: each other row is
+It reads only bytes that ``schemas.codec.encode`` would write, with strings in ASCII. Any other row is
 rejected and left to ``schemas.codec``. So an accepted row, encoded again, gives the very same bytes.
 """
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 KIND, SLOT, NULL_BRANCH, SYMBOLS = 0, 1, 2, 3
 LONG, INT, BOOLEAN, ENUM, DECIMAL, DOUBLE, STRING, STRINGS = 0, 1, 2, 3, 4, 5, 6, 7
 PREFIX_SIZE = 5
 WIDEST = 11
-"""Most bytes of a field besides those of its text: a union's branch and a varint."""
+"""The most bytes of a field, not counting its text: a union's branch and a varint."""
 
 NULL = -(2**63)
-"""The integer that stands for null. A record that holds it as a number is rejected."""
+"""The integer that means null. A record with it as a real number is rejected."""
 
 _NULL_BITS = np.uint64(0x7FF8_0000_0000_0000)
 _SIGN = np.uint64(0x8000_0000_0000_0000)
@@ -35,7 +35,7 @@ jit = njit(error_model="numpy")
 
 @jit
 def put_varint(out: Any, at: int, number: Any) -> int:
-    """Write an Avro long, the count of a block or the length of a string; returns the next place."""
+    """Write an Avro long, a block's count or a string's length; returns the next index."""
     left = np.uint64((number << 1) ^ (number >> 63))
     while left >= np.uint64(0x80):
         out[at] = np.uint8(left & np.uint64(0x7F)) | np.uint8(0x80)
@@ -47,16 +47,16 @@ def put_varint(out: Any, at: int, number: Any) -> int:
 
 @jit
 def put_bytes(out: Any, at: int, data: Any, start: int, size: int) -> int:
-    """Copy ``size`` bytes of ``data`` from ``start`` on; returns the next place."""
+    """Copy ``size`` bytes of ``data`` from ``start`` on; returns the next index."""
     to, begin = np.uint64(at), np.uint64(start)
-    for k in range(np.uint64(size)):  # unsigned places: no look at negative ones, so it is vectorised
+    for k in range(np.uint64(size)):  # unsigned indices need no check for negative ones, so it is vectorised
         out[to + k] = data[begin + k]
     return at + size
 
 
 @jit
 def _get_varint(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(number, next place) of a zigzag varint; the place is -1 where it is cut or not the shortest."""
+    """(number, next index) of a zigzag varint; the index is -1 if it is cut off or not the shortest form."""
     byte: Any = 0x80
     raw, shift = np.uint64(0), 0
     while byte >= 0x80 and at < end and shift < 70:
@@ -81,7 +81,7 @@ def _decimal_size(value: Any) -> int:
 
 @jit
 def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(unscaled number, next place) of a decimal; the place is -1 where it does not fit in 8 bytes."""
+    """(unscaled number, next index) of a decimal; the index is -1 if it does not fit in 8 bytes."""
     size, at = _get_varint(data, at, end)
     value: Any = 0
     after = -1
@@ -96,7 +96,7 @@ def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
 
 @jit
 def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
-    """(start, size) of a string without a byte above ``highest``; (-1, 0) where it is anything else."""
+    """(start, size) of a string without a byte above ``highest``; (-1, 0) for anything else."""
     size, start = _get_varint(data, at, end)
     if start >= 0 and 0 <= size <= end - start:
         seen = np.uint8(0)
@@ -109,7 +109,7 @@ def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
 
 @jit
 def _skip_strings(data: Any, at: int, end: int, highest: int) -> int:
-    """Where an array of strings in one block, or an empty one, ends; -1 where it is anything else."""
+    """The end of an array of strings that is one block, or empty; -1 for anything else."""
     count, at = _get_varint(data, at, end)
     if at < 0 or count < 0:
         return -1
@@ -145,7 +145,7 @@ def _set_null(kind: int, slot: int, row: int, ints: Any, bits: Any, spans: Any) 
 
 @jit
 def _is_in_range(value: Any, kind: int, symbols: int) -> Any:
-    """Whether an integer is one that its kind has; NULL is in no range."""
+    """Whether an integer is valid for its kind; NULL is valid for none."""
     if kind == INT:
         return _MIN_INT <= value <= _MAX_INT
     if kind == ENUM:
@@ -157,7 +157,7 @@ def _is_in_range(value: Any, kind: int, symbols: int) -> Any:
 
 @jit
 def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple[Any, int]:
-    """(value, next place) of a field that is kept in the block of integers; (0, -1) where it is refused."""
+    """(value, next index) of a field kept in the block of integers; (0, -1) if it is rejected."""
     if kind == DECIMAL:
         return _get_decimal(data, at, end)
     value, at = _get_varint(data, at, end)
@@ -166,7 +166,7 @@ def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple
 
 @jit
 def _read_row(program: Any, data: Any, at: int, end: int, row: int, ints: Any, bits: Any, spans: Any) -> bool:
-    """Read one body into the columns; whether all of it was read and nothing is left."""
+    """Read one body into the columns; returns whether it was read to its end with nothing left over."""
     for k in range(len(program)):
         kind, slot = program[k, KIND], program[k, SLOT]
         null_branch = program[k, NULL_BRANCH]
@@ -215,7 +215,7 @@ def _read_row(program: Any, data: Any, at: int, end: int, row: int, ints: Any, b
 
 @jit
 def _has_prefix(data: Any, start: int, size: int, prefix: Any) -> Any:
-    """Whether the span lies in ``data`` and begins as it must."""
+    """Whether the span is inside ``data`` and starts with ``prefix``."""
     if start < 0 or size < PREFIX_SIZE or size > len(data) - start:
         return False
     differing = np.uint8(0)
@@ -226,7 +226,7 @@ def _has_prefix(data: Any, start: int, size: int, prefix: Any) -> Any:
 
 @njit(cache=True, error_model="numpy")
 def decode(program: Any, prefix: Any, data: Any, values: Any, ints: Any, bits: Any, spans: Any) -> Any:
-    """Read n values into columns; returns the rows that were not read, int64.
+    """Read n values into columns; returns the rows that could not be read, int64.
 
     ``prefix`` uint8 (5). ``data`` uint8; ``values`` int64 (n, 2): start and length of each value in it.
     Written: ``ints`` int64 (fields, at least n), ``bits`` uint64 likewise (the doubles), ``spans`` int64
@@ -266,7 +266,7 @@ def _put_decimal(out: Any, at: int, value: Any) -> int:
 
 @jit
 def _put_span(out: Any, at: int, data: Any, start: int, size: int, kind: int) -> int:
-    """Write a string, or an array of strings as it lies in ``data``; -1 where the span is none."""
+    """Write a string, or an array of strings as it is in ``data``; -1 for an invalid span."""
     after = -1
     if start >= 0 and 0 <= size <= len(data) - start:
         if kind == STRING:
@@ -278,7 +278,7 @@ def _put_span(out: Any, at: int, data: Any, start: int, size: int, kind: int) ->
 
 @jit
 def _put_integer(out: Any, at: int, value: Any, kind: int, symbols: int) -> int:
-    """Write a field of the block of integers; -1 where its kind does not have the value."""
+    """Write a field of the block of integers; -1 for a value that is invalid for its kind."""
     after = -1
     if _is_in_range(value, kind, symbols):
         if kind == DECIMAL:
@@ -293,7 +293,7 @@ def _put_integer(out: Any, at: int, value: Any, kind: int, symbols: int) -> int:
 
 @jit
 def _write_row(program: Any, data: Any, row: int, ints: Any, bits: Any, spans: Any, out: Any, at: int) -> int:
-    """Write one body; returns the next place, or -1 - k where field number k does not fit its schema."""
+    """Write one body; returns the next index, or -1 - k if field number k does not fit its schema."""
     for k in range(len(program)):
         kind, slot, null_branch = program[k, KIND], program[k, SLOT], program[k, NULL_BRANCH]
         if kind == DOUBLE:
@@ -325,8 +325,8 @@ def encode(
 ) -> Any:
     """Write n records one after the other; returns (bytes written, first row refused or -1, its field).
 
-    The arguments are those of ``decode``, but that ``values`` is written, and ``out``: uint8 with room for
-    ``WIDEST`` bytes a field and those of every string and array.
+    The arguments are those of ``decode``, except that ``values`` is written, and ``out``: uint8 with room for
+    ``WIDEST`` bytes per field plus those of every string and array.
     """
     at = 0
     for row in range(len(values)):

@@ -1,4 +1,4 @@
-"""Which columns a record has, and the program that reads and writes them, compiled of its ``.avsc``."""
+"""Which columns a record has, and the program that reads and writes them, compiled from its ``.avsc``."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _PLAIN = {
 class Field:
     """One column: its dotted name, its kind and its place in the block of that kind.
 
-    ``null_branch`` is where null stands in the field's union, -1 where the field is never null.
+    ``null_branch`` is the index of null in the field's union, -1 if the field is never null.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Layout:
 
 
 class _Unsupported(Exception):
-    """The schema holds what a column cannot."""
+    """The schema has a part that columns do not support."""
 
 
 def block_of(kind: int) -> str:
@@ -63,7 +63,7 @@ def block_of(kind: int) -> str:
 
 
 def supports(name: str) -> bool:
-    """Whether records of ``name`` can be columns: no map, no array but of strings, no union but with null."""
+    """Whether records of ``name`` can be columns: no maps, arrays of strings only, unions with null only."""
     return _compiled(name) is not None
 
 
@@ -76,7 +76,7 @@ def layout_of(name: str) -> Layout:
 
 
 def symbols(name: str, field: str) -> tuple[str, ...]:
-    """The symbols that the integers of an enum's column count. Raises Fatal where it is no enum."""
+    """The symbols that an enum column's integers index. Raises Fatal if the column is not an enum."""
     found = layout_of(name).by_name.get(field)
     if found is None or not found.symbols:
         raise Fatal(f"{name} has no enum of this name", value=field, remedy=f"see schemas/avsc/{name}.avsc")
@@ -89,7 +89,7 @@ def _compiled(name: str) -> Layout | None:
 
 
 def compiled(document: Mapping[str, Any]) -> Layout | None:
-    """The layout of one ``.avsc`` document; None where it holds what a column cannot."""
+    """The layout of one ``.avsc`` document; None if it has a part that columns do not support."""
     taken = {"ints": 0, "floats": 0, "spans": 0}
     fields = []
     try:

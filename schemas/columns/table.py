@@ -19,13 +19,13 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 ABSENT = -1
-"""The length of a span that stands for null."""
+"""The length of a null span."""
 
 _EXACT = Context(prec=28)
 
 
 def frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """A contiguous view that cannot be written: the numba functions are compiled for this alone."""
+    """A contiguous read-only view: the numba functions are compiled for this form alone."""
     view = np.ascontiguousarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view
@@ -37,14 +37,14 @@ class Columns:
     ``ints`` int64 (n): integers, times in micros, dates in days, booleans 0 or 1, enums as index of
     ``symbols``, decimals unscaled at scale 6; null is NULL. ``floats`` float64 (n): null is NaN. ``spans``
     int64 (n, 2): start and length in ``data`` of a string's bytes, or of the raw Avro bytes of an array of
-    strings; null has length -1. The arrays are to be written into (``ints["t"][:] = ...``), not replaced.
+    strings; null has length -1. Write into the arrays (``ints["t"][:] = ...``), do not replace them.
     """
 
     def __init__(self, name: str, n: int, data: Bytes) -> None:
         self.name, self.n, self.data = name, n, data
         self.layout: Layout = layout_of(name)
         of = {block: self.layout.of_block(block) for block in ("ints", "floats", "spans")}
-        # An odd number of cache lines to a column: else the columns of one row evict each other.
+        # An odd number of cache lines per column: otherwise the columns of one row evict each other.
         width = n + (8 - n) % 16
         self.int_block = np.empty((len(of["ints"]), width), dtype=np.int64)
         self.float_block = np.empty((len(of["floats"]), width), dtype=np.float64)
@@ -58,7 +58,7 @@ class Columns:
 
     @classmethod
     def empty(cls, name: str, n: int, data: Bytes) -> "Columns":
-        """``n`` records that are null in every field, over the bytes ``data``, to be filled."""
+        """``n`` records to be filled, null in every field, over the bytes ``data``."""
         made = cls(name, n, data)
         made.int_block.fill(kernel.NULL)
         made.float_block.fill(np.nan)
@@ -67,9 +67,9 @@ class Columns:
 
     @classmethod
     def of(cls, name: str, bodies: Sequence[Body]) -> "Columns":
-        """The columns of bodies as ``schemas.codec.decode`` gives them.
+        """The columns of bodies as ``schemas.codec.decode`` returns them.
 
-        Raises DeadLetter (NOT_ENCODABLE) for a number that no column holds, KeyError for a missing field.
+        Raises DeadLetter (NOT_ENCODABLE) for a number that does not fit, KeyError for a missing field.
         """
         data = bytearray()
         made = cls.empty(name, len(bodies), np.empty(0, dtype=np.uint8))
@@ -102,7 +102,7 @@ class Columns:
         return made
 
     def with_rows(self, rows: Ints, bodies: Sequence[Body]) -> "Columns":
-        """These records with those at ``rows`` (int64) replaced by ``bodies``: what ``codec.decode`` read."""
+        """These records with those at ``rows`` (int64) replaced by ``bodies`` from ``codec.decode``."""
         other = Columns.of(self.name, bodies)
         made = self.take(slice(None))
         made.data = np.concatenate((self.data, other.data))
@@ -126,7 +126,7 @@ class Columns:
         ]
 
     def row(self, index: int) -> Body:
-        """One record as ``schemas.codec.decode`` gives its body."""
+        """One record as ``schemas.codec.decode`` returns its body."""
         body: Body = {}
         for field in self.layout.fields:
             *outer, last = field.path
@@ -172,7 +172,7 @@ def _of_field(bodies: Sequence[Body], field: Field) -> list[Any]:
 def _gathered(
     field: Field, values: list[Any], data: bytearray, known: dict[Any, tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The spans of texts, or of arrays of them, in ``data``, where each different text stands once."""
+    """The spans in ``data`` of texts, or of arrays of them; each distinct text is stored once."""
     spans = []
     for value in values:
         if value is None:
@@ -189,7 +189,7 @@ def _gathered(
 
 
 def _numbers(field: Field, values: list[Any]) -> NDArray[Any] | None:
-    """A column of plain numbers at once; None where one of them does not fit, or it takes more than that."""
+    """A whole column of plain numbers; None if one does not fit, or the field needs more than that."""
     nulls = values.count(None)
     try:
         if field.kind == kernel.DOUBLE:
@@ -207,7 +207,7 @@ def _numbers(field: Field, values: list[Any]) -> NDArray[Any] | None:
 
 
 def _singly(field: Field, values: list[Any], name: str) -> list[int | float]:
-    """A column record by record: decimals, and what says which value does not fit."""
+    """A column record by record: for decimals, and to say which value does not fit."""
     null = np.nan if field.kind == kernel.DOUBLE else kernel.NULL
     return [null if v is None else _packed(field, v, f"{name}.{field.name}") for v in values]
 
@@ -234,7 +234,7 @@ def _packed(field: Field, value: Any, path: str) -> int | float:
 
 
 def pack_strings(values: Sequence[str]) -> bytes:
-    """The Avro bytes of an array of strings: one block and the terminating 0."""
+    """The Avro bytes of an array of strings: one block and the final 0."""
     out = bytearray()
     if values:
         _put_long(out, len(values))

@@ -1,8 +1,8 @@
-"""Text written into byte buffers by numba functions: the parts that event ids and arrays are made of.
+"""Text written into byte buffers by numba functions: the parts of event ids and arrays.
 
-Each writes at ``at`` of ``out`` uint8 and returns the next place; that there is room is the caller's word.
-An entry point with ``cache=True`` that calls them is not compiled anew when this file changes: numba keys
-its disk cache on the entry point's own file.
+Each writes at ``at`` of ``out`` uint8 and returns the next index. The caller makes sure that there is room.
+If this file changes, an entry point with ``cache=True`` that calls it is not recompiled: numba keys its disk
+cache on the entry point's own file.
 """
 
 from typing import Any
@@ -34,9 +34,9 @@ def put_decimal(out: Any, at: int, value: Any) -> int:
 
 @jit
 def put_hex(out: Any, at: int, raw: Any) -> int:
-    """Write bytes (uint8; the 16 of an event id) as lower-case hexadecimal: two bytes for each."""
+    """Write bytes (uint8; the 16 of an event id) as lower-case hexadecimal, two characters each."""
     to, two = np.uint64(at), np.uint64(2)
-    for k in range(np.uint64(len(raw))):  # unsigned places: no look at negative ones, so it is vectorised
+    for k in range(np.uint64(len(raw))):  # unsigned: no check for negative indices, so it is vectorised
         high, low = raw[k] >> 4, raw[k] & 15
         out[to + two * k] = high + (48 if high < 10 else 87)
         out[to + two * k + np.uint64(1)] = low + (48 if low < 10 else 87)

@@ -1,4 +1,4 @@
-"""Wire bytes to columns and back, a batch at a time: what ``schemas.codec`` does record by record."""
+"""Wire bytes to columns and back, in batches: what ``schemas.codec`` does record by record."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from tapedeck.schemas.errors import DeadLetter, Fatal
 
 
 def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:
-    """The records whose wire bytes lie at ``spans`` of ``data``, and the rows (int64) that were not read.
+    """The records whose wire bytes are at ``spans`` of ``data``, and the rows (int64) that were not read.
 
-    ``data`` uint8; ``spans`` int64 (n, 2): start and length, length -1 for null. Not read, and null in every
-    field, is a row of another schema id than the current, of bytes that ``schemas.codec.encode`` would not
-    write, with text that is not ASCII, with a number at NULL or a decimal beyond 8 bytes: the caller asks
-    ``schemas.codec.decode``, which reads it or raises its DeadLetter. Raises Fatal where ``supports`` is
-    False.
+    ``data`` uint8; ``spans`` int64 (n, 2): start and length, length -1 for null. A row is not read, and is
+    null in every field, if its schema id is not the current one, if ``schemas.codec.encode`` would not write
+    its bytes, or if it has text that is not ASCII, a number at NULL or a decimal beyond 8 bytes. The caller
+    passes it to ``schemas.codec.decode``, which reads it or raises its DeadLetter. Raises Fatal where
+    ``supports`` is False.
     """
     found = Columns(name, len(spans), frozen(data, np.uint8))
     rejected = kernel.decode(
@@ -32,9 +32,9 @@ def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:
 
 
 def encode_columns(name: str, columns: Columns) -> tuple[Bytes, Ints]:
-    """The wire bytes of every record, one after the other, and where each lies: int64 (n, 2).
+    """The wire bytes of all records, one after the other, and the span of each: int64 (n, 2).
 
-    The bytes are those of ``schemas.codec.encode``; that the bytes of strings are UTF-8 is the caller's word.
+    The bytes are those of ``schemas.codec.encode``. The caller makes sure that strings are UTF-8.
     Raises DeadLetter (NOT_ENCODABLE or NOT_FINITE) naming the first field that does not fit, and its row.
     """
     if columns.name != name:
@@ -57,7 +57,7 @@ def encode_columns(name: str, columns: Columns) -> tuple[Bytes, Ints]:
 
 
 def _room(columns: Columns) -> int:
-    """Bytes that the records cannot exceed; a span that is none is refused before it is written."""
+    """An upper bound on the records' bytes. An invalid span is rejected before it is written."""
     text = columns.span_block[:, : columns.n, 1].clip(0, len(columns.data)).sum()
     fixed = kernel.PREFIX_SIZE + kernel.WIDEST * len(columns.layout.fields)
     return int(text) + fixed * columns.n
