@@ -1,11 +1,11 @@
-"""What a dispatcher needs of a broker: one Protocol, typed replies, and errors named after what they demand.
+"""What a dispatcher needs from a broker: one Protocol, typed replies, errors named by what they demand.
 
     BrokerError
     ├── Refused      a definite no: the call had no effect
-    ├── NotFound     a definite "there is no such thing" (404)
-    ├── RateLimited  the call was not taken (429); it may be made again later
-    └── Doubt        time-out, 5xx, lost connection: nobody knows whether the call had an effect
-        └── NotUnderstood  an answer came and cannot be read
+        ├── NotFound     a definite "no such thing" (404)
+        ├── RateLimited  the call was not accepted (429); it may be repeated later
+        └── Doubt        timeout, 5xx, lost connection: it is unknown whether the call had an effect
+            └── NotUnderstood  an answer came but cannot be read
 
 Times are UTC microseconds, dates days since the epoch, money and quantities ``Decimal``.
 """
@@ -39,16 +39,16 @@ class Refused(BrokerError):
 
     @property
     def not_unique(self) -> bool:
-        """True where the refusal proves that an order with this client id exists already."""
+        """True if the refusal proves that an order with this client id already exists."""
         return NOT_UNIQUE in self.message
 
 
 class NotFound(BrokerError):
-    """The broker answered that it does not know this thing."""
+    """The broker answered that this does not exist."""
 
 
 class RateLimited(BrokerError, Retry):
-    """The broker did not take the call: too many requests."""
+    """The broker did not accept the call: too many requests."""
 
 
 class Doubt(BrokerError, Retry):
@@ -61,9 +61,9 @@ class NotUnderstood(Doubt):
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadRow:
-    """A row of the broker's that cannot be understood, kept raw. ``instrument`` is empty where it names none.
+    """A row from the broker that cannot be read, kept raw. ``instrument`` is empty if it names none.
 
-    ``listed`` is what named it: ``positions``, ``orders``, ``activities`` or ``trade_updates``.
+    ``listed`` is the list it came from: ``positions``, ``orders``, ``activities`` or ``trade_updates``.
     """
 
     listed: str
@@ -75,7 +75,7 @@ class UnreadRow:
 
 
 class Rows(list[T]):
-    """What a list of the broker's holds, and apart from it the rows that cannot be understood."""
+    """The readable rows of a broker's list and, apart from them, the unreadable ones."""
 
     def __init__(self, read: Iterable[T] = (), unread: Iterable[UnreadRow] = ()) -> None:
         super().__init__(read)
@@ -132,9 +132,9 @@ class NewOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderReply:
-    """An order as the broker has it. ``side`` is None where its word is unknown, ``qty`` for one by amount.
+    """An order at the broker. ``side`` is None if its word is unknown, ``qty`` None for an order by amount.
 
-    Words that this code does not know are kept: ``raw_side``, ``raw_status``. ``raw`` is the whole row, JSON.
+    Unknown words are kept: ``raw_side``, ``raw_status``. ``raw`` is the whole row, JSON.
     """
 
     broker_order_id: str
@@ -218,7 +218,7 @@ class ActivityReply:
     """One leg of an expiry, an exercise or an assignment. ``qty`` is the signed change of the position.
 
     ``kind`` is the broker's word; ``date`` the New York date, in days, on which it took effect; ``price`` per
-    share, 0 for the option's leg. A share leg names the ``contract`` that made it, if that is known.
+    share, 0 for the option's leg. A share leg names the ``contract`` behind it, if that is known.
     """
 
     activity_id: str
@@ -244,7 +244,7 @@ class TradeUpdate:
 
 
 class Broker(Protocol):
-    """A trading account at a broker. Every call may raise Doubt or RateLimited; each says what else."""
+    """A trading account at a broker. Every call may raise Doubt or RateLimited; others are noted per call."""
 
     base_url: str
 
@@ -259,7 +259,7 @@ class Broker(Protocol):
     def positions(self) -> Rows[PositionReply]: ...
 
     def open_orders(self) -> Rows[OrderReply]:
-        """Every working order, also those that another program or a person placed."""
+        """Every working order, including those that another program or a person placed."""
         ...
 
     def quote(self, instrument: str) -> QuoteReply:
@@ -275,15 +275,15 @@ class Broker(Protocol):
         ...
 
     def cancel(self, broker_order_id: str) -> None:
-        """Ask for a cancel. Raises NotFound, or Refused where the order cannot be cancelled any more."""
+        """Request a cancel. Raises NotFound, or Refused if the order can no longer be canceled."""
         ...
 
     def order(self, broker_order_id: str) -> OrderReply:
-        """The order behind the broker's id. Raises NotFound."""
+        """The order with the broker's id. Raises NotFound."""
         ...
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        """The order behind our own id. Raises NotFound."""
+        """The order with our own id. Raises NotFound."""
         ...
 
     def activities(self, after: int) -> Rows[FillReply]:
@@ -291,5 +291,5 @@ class Broker(Protocol):
         ...
 
     def option_events(self, after: int) -> Rows[ActivityReply]:
-        """What became of expired contracts since a time, every page. It may be listed a day late."""
+        """What became of expired contracts since a time, all pages. An event may be listed a day late."""
         ...

@@ -1,4 +1,4 @@
-"""Clocks of the edges. Times are UTC microseconds; the pure core never reads one."""
+"""Clocks for code outside the core. Times are UTC microseconds; the pure core never reads a clock."""
 
 import time
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import Protocol
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.contract import MINUTE_US, SECOND_US
 
-_WITHIN_MINUTE_US = MINUTE_US - 1_000  # the next minute begins with its label, never by elapsed time
+_WITHIN_MINUTE_US = MINUTE_US - 1_000  # only its label starts the next minute, never elapsed time
 
 
 class Clock(Protocol):
-    """What an edge asks for the time."""
+    """What code outside the core asks for the time."""
 
     def now(self) -> int:
         """UTC microseconds since the epoch."""
@@ -26,10 +26,10 @@ class SystemClock:
 
 
 class TapeClock:
-    """The time inside a tape that is played: the end of the last minute plus the wall time since, sped up.
+    """The time inside a tape being played: the end of the last minute plus the elapsed wall time, sped up.
 
-    ``now`` = label + 60 s + min(elapsed x speed, 59.999 s). It never runs backwards and stands at 0
-    until the first label. ``speed`` None (a tape played as fast as it goes) counts as 1.
+    ``now`` = label + 60 s + min(elapsed x speed, 59.999 s). It never runs backwards and is 0 until the first
+    label. ``speed`` None (a tape played as fast as possible) counts as 1.
     """
 
     def __init__(self, speed: float | None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class TapeClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is set: for tests and the simulator."""
+    """A clock that moves only when it is set: for tests and the simulator."""
 
     def __init__(self, now: int = 0) -> None:
         self._now = now

@@ -13,7 +13,7 @@ EVERY_ACCOUNT = "*"
 def control(scope: str, state: KillState, *, person: str, reason: str, now: int) -> dict[str, Any]:
     """The body of one change. ``scope`` is an account id or ``*``; ``now`` in UTC microseconds.
 
-    Raises Fatal without a named person or a reason: they are what the audit is for.
+    Raises Fatal without a named person or a reason: the audit exists to record them.
     """
     for what, text in (("person", person), ("reason", reason)):
         if not text.strip():

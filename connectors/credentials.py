@@ -1,6 +1,6 @@
 """Credentials by name: the configuration says where they are, never what they are.
 
-A secret file is read each time it is asked for, so that a rotated one is met by the next connection.
+A secret file is read every time it is needed, so the next connection uses a rotated one.
 """
 
 import os
@@ -21,7 +21,7 @@ class Credentials:
 
 
 def resolve(reference: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The value behind a reference: with a ``/`` the path of a secret file, else an environment variable.
+    """The value of a reference: the content of a secret file if it has a ``/``, else an environment variable.
 
     Raises Fatal naming the reference, never a value.
     """

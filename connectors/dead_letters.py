@@ -1,8 +1,8 @@
-"""Records that can never be processed, as they lie in ``dead_letters``.
+"""Records that can never be processed, in the form that ``dead_letters`` stores them.
 
 Key = source topic, partition = source partition (modulo), value and headers = the original ones, null where
-those were null. Beside them stand Kafka Connect's ``__connect.errors.*`` headers, so that its tools can read
-them, and two of our own: the reason code and the original key.
+those were null. Kafka Connect's ``__connect.errors.*`` headers are added, so that its tools can read them,
+and two of our own: the reason code and the original key.
 """
 
 from tapedeck.schemas.errors import TapeError
@@ -21,16 +21,16 @@ ERROR_MESSAGE = f"{ERRORS}exception.message"
 REASON = "tape-error-reason"
 SOURCE_KEY = "tape-error-key"
 BODY_CONFLICT = "BODY_CONFLICT"
-"""The reason of a red alarm: one event_id came again with another body."""
+"""The reason of a red alarm: one event_id came again with a different body."""
 CONFLICT_CAUSES = (
     "its source gave one event twice with other values (two rows of one symbol and minute in a tape file), or"
     " the stage that wrote it is not deterministic"
 )
-"""What a red alarm can come from."""
+"""The possible reasons of a red alarm."""
 LEFT_OUT = "tape-error-value-left-out"
 HEADERS_LEFT_OUT = "tape-error-headers-left-out"
 # A dead letter must fit where its source did: texts are cut, and a value that leaves no room for headers
-# stays where it is, in the source topic.
+# is left out. It stays in the source topic.
 MESSAGE_CHARS = 1_000
 KEY_BYTES = 1_000
 VALUE_BYTES = 900_000

@@ -1,4 +1,4 @@
-"""A schema registry, where a house runs one: subjects are registered there and its ids go on the wire.
+"""A schema registry, for sites that run one: subjects are registered there and its ids go on the wire.
 
 Speaks the REST interface that Confluent's registry defined (``POST /subjects/{topic}-value/versions``).
 Nothing here runs unless SCHEMA_REGISTRY_URL is set.
@@ -43,7 +43,7 @@ _NO_FILES = Files()
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """Where a registry answers and how to log in. ``url`` holds no login; no secret is shown by ``repr``."""
+    """A registry's address and how to log in. ``url`` has no login; ``repr`` shows no secret."""
 
     url: str
     user: str = ""
@@ -53,7 +53,7 @@ class Registry:
 
     @classmethod
     def described(cls, environment: Mapping[str, str]) -> "Registry | None":
-        """The one that SCHEMA_REGISTRY_URL and its kin describe; None where it is not set.
+        """The registry in SCHEMA_REGISTRY_URL and related variables; None where it is not set.
 
         Secret files are read now. Raises Fatal, naming the variable and no secret, for what cannot be.
         """
@@ -89,12 +89,12 @@ class Registry:
 
     @property
     def login(self) -> AuthBase | None:
-        """What signs a request; None where nobody logs in."""
+        """Signs a request; None without a login."""
         if self.token:
             return _Signed(_bearer(self.token))
         if self.user or self.password:
             return HTTPBasicAuth(self.user.encode(), self.password.encode())
-        # Else requests would look for a login in ~/.netrc, which nobody named here.
+        # Otherwise requests would look for a login in ~/.netrc, which was not asked for.
         return _Signed(_unsigned)
 
     @property
@@ -110,7 +110,7 @@ class Registry:
         return where.hostname or "", where.port or _PORTS[where.scheme]
 
     def is_plain_at_tls(self) -> bool:
-        """Whether the address is one without TLS and the server speaks TLS there."""
+        """Whether the address has no TLS and the server speaks TLS there."""
         return self.url.startswith("http:") and speaks_tls(*self.host_and_port)
 
 
@@ -125,9 +125,9 @@ def use_registry(registry: Registry, prefix: str) -> None:
 def register(registry: Registry, layout: Layout) -> IdMap:
     """Register every logged version of every topic's schema, oldest first; returns the registry's ids.
 
-    Registering what is there already gives its id again, so every process may do it. Raises Retry where the
-    registry does not answer, Fatal where it refuses this client or a schema or gives one schema two ids, and
-    where its certificate cannot be trusted.
+    Registering an existing schema returns its id again, so every process may do it. Raises Retry if the
+    registry does not answer. Raises Fatal if it refuses this client or a schema, gives one schema two ids, or
+    has a certificate that cannot be trusted.
     """
     to_wire: dict[str, int] = {}
     to_log: dict[int, int] = {}
@@ -156,10 +156,10 @@ def _post(
             headers={"Content-Type": _CONTENT_TYPE},
             timeout=_TIMEOUT_S,
             auth=registry.login,
-            # Said with each request: a session's own is overruled by REQUESTS_CA_BUNDLE.
+            # Set per request: REQUESTS_CA_BUNDLE would override the session's own value.
             verify=files.authority or True,
             cert=((files.certificate, files.key) if files.key else files.certificate) or None,
-            # A redirected POST would come back as a GET, and perhaps without its login.
+            # A redirected POST would become a GET, perhaps without its login.
             allow_redirects=False,
         )
     except requests.RequestException as error:
@@ -243,7 +243,7 @@ def _unsigned(request: requests.PreparedRequest) -> None:
 
 
 def _split(given: str) -> tuple[str, str, str]:
-    """Address, user and password of what SCHEMA_REGISTRY_URL holds. Raises Fatal that shows no password."""
+    """Address, user and password in SCHEMA_REGISTRY_URL. Raises Fatal, without showing the password."""
     try:
         parts = urlsplit(given)
         fits = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0 and "," not in given
@@ -261,7 +261,7 @@ def _split(given: str) -> tuple[str, str, str]:
 
 
 def _shown(given: str) -> str:
-    """``given`` without what may be a login."""
+    """``given`` without anything that may be a login."""
     scheme, slashes, rest = given.partition("://") if "://" in given else ("", "", given)
     return f"{scheme}{slashes}{'***@' if '@' in rest else ''}{rest.rpartition('@')[2]}"
 

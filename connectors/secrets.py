@@ -1,4 +1,4 @@
-"""Secrets by name: what a message or ``repr`` shows of one is where it comes from, never what it is."""
+"""Secrets by name: messages and ``repr`` show where a secret comes from, never its value."""
 
 import os
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from tapedeck.schemas.errors import Fatal
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret that stands in a variable or in a file. ``name`` is what it is called in messages."""
+    """A secret in a variable or in a file. ``name`` is what messages call it."""
 
     name: str = field(compare=False)
     value: str = field(default="", repr=False)
     path: str = ""
 
     def read(self) -> str:
-        """The secret. A file is read each time, so one that was replaced holds from the next use on.
+        """The secret. A file is read each time, so a replaced secret takes effect with the next use.
 
         Raises Fatal where the file cannot be read, is empty, or is open to every user.
         """
@@ -28,7 +28,7 @@ class Secret:
 
 
 def secret_of(name: str, environment: Mapping[str, str] = os.environ) -> Secret:
-    """What ``name`` says, or the file that ``name``_FILE names. Raises Fatal where both are set."""
+    """The value of ``name``, or the content of the file in ``name``_FILE. Raises Fatal where both are set."""
     value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
     if value and path:
         raise Fatal(
@@ -38,7 +38,7 @@ def secret_of(name: str, environment: Mapping[str, str] = os.environ) -> Secret:
 
 
 def from_file(path: Path, name: str) -> str:
-    """What a secret file holds, without blanks around it. Raises Fatal naming ``name`` and the file."""
+    """The content of a secret file, stripped of whitespace. Raises Fatal naming ``name`` and the file."""
     shown = str(path)
     try:
         open_to_others, value = _open_to_others(path), path.read_text().strip()
@@ -57,10 +57,10 @@ def from_file(path: Path, name: str) -> str:
 
 
 def _open_to_others(path: Path) -> bool:
-    """Whether more users may read it than its owner must let.
+    """Whether more users may read it than its owner needs to allow.
 
-    A file of root's that our group may read is how Kubernetes mounts a secret for a process that is not root;
-    libpq takes a key like that, too.
+    A file owned by root that our group may read is fine: Kubernetes mounts a secret like that for a process
+    that is not root, and libpq accepts such a key too.
     """
     status = path.stat()
     lent = status.st_uid == 0 and os.geteuid() != 0

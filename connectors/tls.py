@@ -1,4 +1,4 @@
-"""TLS in words: what a handshake that failed means, and which file of a client cannot be used."""
+"""TLS in words: what a failed handshake means, and which of a client's files cannot be used."""
 
 import socket
 import ssl
@@ -24,14 +24,14 @@ class Words(NamedTuple):
 
 
 class Files(NamedTuple):
-    """The PEM files of one client; empty: not set. ``certificate`` may hold the key as well."""
+    """The PEM files of one client; empty: not set. ``certificate`` may contain the key as well."""
 
     authority: str = ""
     certificate: str = ""
     key: str = ""
 
     def check(self, variables: Sequence[str]) -> None:
-        """Raises Fatal naming a file that cannot be used, and which of ``variables`` named it."""
+        """Raise Fatal naming a file that cannot be used, and which of ``variables`` named it."""
         for name, path in zip(variables, self, strict=True):
             if path and not Path(path).is_file():
                 raise Fatal(f"{name} names no file", value=path, remedy="name a PEM file")
@@ -64,7 +64,7 @@ class Files(NamedTuple):
 
 
 class _EncryptedKey(Exception):
-    """OpenSSL asks for a passphrase, and would ask a terminal."""
+    """OpenSSL needs a passphrase, and would prompt for it."""
 
 
 def _no_password() -> str:
@@ -72,7 +72,7 @@ def _no_password() -> str:
 
 
 def handshake_in_words(error: ssl.SSLError, server: str, trusted: str) -> Words:
-    """Why ``server`` was refused, or refused us. ``trusted`` names the setting that holds the authority."""
+    """Why ``server`` was refused, or refused us. ``trusted`` names the setting with the authority."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _verification_in_words(error, server, trusted)
     reason = (error.reason or "").upper()
@@ -109,7 +109,7 @@ def _verification_in_words(error: ssl.SSLCertVerificationError, server: str, tru
 
 
 def tls_error_in(error: BaseException) -> ssl.SSLError | None:
-    """The TLS error behind ``error``, where there is one, however deep libraries wrapped it."""
+    """The TLS error behind ``error``, if there is one, however deeply libraries wrapped it."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
@@ -126,10 +126,11 @@ def tls_error_in(error: BaseException) -> ssl.SSLError | None:
 def probe(
     host: str, port: int, files: Files, begin: Callable[[socket.socket], None] | None = None
 ) -> ssl.SSLError | None:
-    """Shake hands once, only to learn why that fails; None where it does not fail, or not for TLS.
+    """Do one handshake just to learn why it fails; None where it does not fail, or not because of TLS.
 
-    A library's error may say less than OpenSSL's own, and in TLS 1.3 a server refuses a client after the
-    handshake, where whoever writes first sees a broken connection. ``begin`` speaks before TLS does.
+    A library's error may say less than OpenSSL's own. In TLS 1.3 a server also refuses a client only after
+    the handshake, and the side that writes first sees a broken connection. ``begin`` is sent before TLS
+    starts.
     """
     context = ssl.create_default_context(cafile=files.authority or None)
     if files.certificate:
@@ -149,7 +150,7 @@ def probe(
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether TLS answers at ``host:port``, be it with a refusal; one that only closes does not."""
+    """Whether ``host:port`` answers TLS, even with a refusal; a port that just closes does not count."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

@@ -1,4 +1,4 @@
-"""Expiry, exercise and assignment as Alpaca's account activities tell them.
+"""Expiry, exercise and assignment as Alpaca's account activities report them.
 
 An expired contract is one ``OPEXP`` row. An exercise (``OPEXC``) and an assignment (``OPASN``) are two rows:
 the contract's own and an ``OPTRD`` row for the shares, which names the contract by their common ``group_id``
@@ -22,7 +22,7 @@ KINDS = (EXPIRED, EXERCISED, ASSIGNED, SHARES)
 
 
 def read(raw: Iterable[Any]) -> Rows[ActivityReply]:
-    """The legs of all rows that are of these kinds, share legs with their contract."""
+    """The legs of all rows of these kinds; each share leg names its contract."""
     mine = [row for row in raw if not isinstance(row, dict) or row.get("activity_type") in KINDS]
     found = rows("activities", _leg, mine)
     groups = {str(row["id"]): row.get("group_id") for row in mine if isinstance(row, dict) and row.get("id")}
@@ -37,7 +37,7 @@ def _leg(raw: Json) -> ActivityReply:
     kind, symbol, qty = str(raw["activity_type"]), str(raw["symbol"]), must(raw["qty"])
     price = ZERO
     if kind == SHARES:
-        # the cash that moved is exact: it gives the price, and its sign the side where qty has none
+        # the cash that moved is exact: it gives the price, and its sign gives the side where qty has none
         cash = number(raw.get("net_amount")) or ZERO
         price = abs(cash / qty) if cash else must(raw["price"])
         qty = abs(qty) * (1 if cash < 0 else -1) if cash else qty
@@ -55,7 +55,7 @@ def _leg(raw: Json) -> ActivityReply:
 
 
 def _behind(leg: ActivityReply, contracts: Sequence[ActivityReply], groups: dict[str, Any]) -> str | None:
-    """The contract that made a share leg: of its group, else the one that fits by date, strike and size."""
+    """The contract behind a share leg: of its group, else the one that fits by date, strike and size."""
     group = groups.get(leg.activity_id)
     for each in contracts:
         if group is not None and groups.get(each.activity_id) == group:

@@ -1,7 +1,7 @@
-"""Alpaca's JSON as typed replies. Pure; a body that lacks what it must have raises KeyError or ValueError.
+"""Alpaca's JSON as typed replies. Pure; a body without a required field raises KeyError or ValueError.
 
-A word that this code does not know is kept as it came and never spoils more than its own row: an order goes
-on without its side, and a row that cannot do without is an ``UnreadRow`` beside the others.
+An unknown word is kept as it came and affects at most its own row. An order is processed without its side. A
+row that needs the word is an ``UnreadRow`` beside the others.
 """
 
 import json
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError, AttributeError)
-"""What reading a row raises where the row is not what it should be."""
+"""What reading a malformed row may raise."""
 _TOO_LARGE = Decimal(10) ** 21  # a decimal of the log has 28 digits, 6 of them behind the point
 SIDES = {
     "buy": Side.BUY,
@@ -45,7 +45,7 @@ SIDES = {
     "sell_short": Side.SELL,
     "sell_short_exempt": Side.SELL,
 }
-"""Alpaca's sides of orders and fills: a short sale sells. One that is not here is unknown, its word kept."""
+"""Alpaca's sides of orders and fills: a short sale sells. Any other side is unknown, and its word is kept."""
 
 STATES = {
     "pending_new": OrderState.SUBMITTED,
@@ -66,16 +66,16 @@ STATES = {
     "calculated": OrderState.DONE_FOR_DAY,
     "replaced": OrderState.REPLACED,
 }
-"""Alpaca's order states. One that is not here is UNRECOGNISED, its word kept in ``raw_status``."""
+"""Alpaca's order states. Any other is UNRECOGNISED, and its word is kept in ``raw_status``."""
 
 
 def number(value: object) -> Decimal | None:
-    """A decimal out of a JSON string or number; None stays None."""
+    """A decimal from a JSON string or number; None stays None."""
     return None if value is None else must(value)
 
 
 def must(value: object) -> Decimal:
-    """A decimal that has to be there. Raises ValueError for one that nothing can be counted with."""
+    """A decimal that must be there. Raises ValueError for a value that cannot be used in arithmetic."""
     found = Decimal(str(value))
     if not found.is_finite() or abs(found) >= _TOO_LARGE:
         raise ValueError(f"not a number to count with: {value}")
@@ -83,7 +83,7 @@ def must(value: object) -> Decimal:
 
 
 def rows(listed: str, parse: Callable[[Json], T], raw: Iterable[Any]) -> Rows[T]:
-    """Every row of a list that can be read, and apart from them those that cannot."""
+    """Every readable row of a list and, apart from them, the unreadable ones."""
     found: Rows[T] = Rows()
     for each in raw:
         try:
@@ -94,7 +94,7 @@ def rows(listed: str, parse: Callable[[Json], T], raw: Iterable[Any]) -> Rows[T]
 
 
 def unread(listed: str, raw: Any, error: Exception) -> UnreadRow:
-    """A row that cannot be understood, with what it says of itself."""
+    """A row that cannot be read, with what it says about itself."""
     row = raw if isinstance(raw, dict) else {}
     row = row["order"] if isinstance(row.get("order"), dict) else row
     client_id, side = row.get("client_order_id"), row.get("side")
@@ -109,7 +109,7 @@ def unread(listed: str, raw: Any, error: Exception) -> UnreadRow:
 
 
 def as_text(raw: Any) -> str:
-    """A row as it came, in one spelling: the same row is the same text."""
+    """A row as it came, in canonical form: the same row is the same text."""
     return json.dumps(raw, sort_keys=True)
 
 
@@ -129,7 +129,7 @@ def micros(text: str) -> int:
 
 
 def iso(t: int) -> str:
-    """A time as Alpaca's query parameters take it."""
+    """A time in the form of Alpaca's query parameters."""
     seconds, rest = divmod(t, 1_000_000)
     return (
         datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest).isoformat().replace("+00:00", "Z")
@@ -167,7 +167,7 @@ def _wall(day: date, text: str, zone: ZoneInfo) -> int:
 
 
 def position(raw: Json) -> PositionReply:
-    """Alpaca signs the quantity of a short; its ``side`` is believed where it does not."""
+    """Alpaca signs the quantity of a short; where it does not, its ``side`` decides."""
     qty, side = must(raw["qty"]), raw.get("side")
     if side not in (None, "long", "short"):
         raise ValueError(f"side {side} is not known")
@@ -195,7 +195,7 @@ def order(raw: Json) -> OrderReply:
 
 
 def open_orders(raw: Iterable[Any]) -> Rows[OrderReply]:
-    """Working orders. One whose side is unknown is among them (it is not gone) and among the unread."""
+    """Working orders. One of unknown side is both among them (it is not gone) and among the unread."""
     found: Rows[OrderReply] = Rows()
     for each in raw:
         read = rows("orders", order, [each])
@@ -254,9 +254,9 @@ def quote(instrument: str, raw: Json, feed: str) -> QuoteReply:
 
 
 def chain(query: ChainQuery, listed: list[Json], snapshots: dict[str, Json], feed: str) -> ChainReply:
-    """Listed contracts with what their snapshots say; one without a snapshot has no quote.
+    """Listed contracts with the data of their snapshots; one without a snapshot has no quote.
 
-    One that cannot be understood is not offered: it could not be chosen.
+    A contract that cannot be read is left out: it could not be chosen.
     """
     contracts = rows(
         "contracts",

@@ -1,6 +1,6 @@
 """A Broker over alpaca-py: one call is one request, and every outcome has a name.
 
-alpaca-py repeats a POST blindly on 429 and 504 and has no time-outs; both are mended here on private
+alpaca-py repeats a POST blindly on 429 and 504, and has no timeouts. Both are fixed here through private
 names (``_retry``, ``_session``) that a test pins.
 """
 
@@ -66,13 +66,13 @@ _INTENTS = {
     (Side.BUY, PositionIntent.BUY_TO_OPEN): AlpacaIntent.BUY_TO_OPEN,
     (Side.SELL, PositionIntent.SELL_TO_CLOSE): AlpacaIntent.SELL_TO_CLOSE,
 }
-"""What may be sent. Opening by selling is not in it, for stock either."""
+"""What may be sent. Opening by selling is left out, for stock too."""
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Bounds every request in time and repeats none.
+    """Limits every request in time and repeats none.
 
-    A write gets connect + answer < 3 s, the shortest rest of a lease under which it may begin.
+    A write gets connect + answer < 3 s, which is the least remaining lease with which it may begin.
     """
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
@@ -82,7 +82,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 def require_loopback(url: str) -> None:
-    """Refuse to trade anywhere but on this machine. Raises Fatal."""
+    """Refuse to trade anywhere except on this machine. Raises Fatal."""
     if not is_loopback(url):
         raise Fatal(
             "orders are sent to the paper exchange on this machine only",
@@ -119,7 +119,7 @@ def is_option(instrument: str) -> bool:
 class AlpacaBroker:
     """One account behind one pair of credentials. Blocking; one instance per thread.
 
-    ``known_as`` is how the configuration names this address, where it does not spell it.
+    ``known_as``: the name of this address in the configuration, if it is not the URL itself.
     """
 
     def __init__(
@@ -269,14 +269,14 @@ def _contract_type(query: ChainQuery) -> ContractType | None:
 
 
 def _whole(qty: Decimal) -> float:
-    """Quantities are whole here; alpaca-py carries them as floats, which hold whole numbers exactly."""
+    """Quantities are whole here. alpaca-py passes them as floats, which are exact for whole numbers."""
     if qty != qty.to_integral_value() or qty <= 0:
         raise Refused(f"quantity {qty} is not a positive whole number", status=422)
     return float(qty)
 
 
 def _asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
-    """What ``parse`` makes of the answer of one call. Raises Refused, NotFound, RateLimited or Doubt."""
+    """Parse the answer of one call with ``parse``. Raises Refused, NotFound, RateLimited or Doubt."""
     remedy = "ask for the outcome"
     try:
         return parse(call(*args))
@@ -301,7 +301,7 @@ def _named(error: APIError) -> Refused | NotFound | RateLimited | Doubt:
 
 
 def _words(text: str) -> tuple[str, int | None]:
-    """(message, code) of an error body; a body that is not Alpaca's JSON is cut short."""
+    """(message, code) of an error body; a body that is not Alpaca's JSON is truncated."""
     try:
         body = json.loads(text)
         return str(body["message"]), body.get("code")

@@ -1,8 +1,8 @@
-"""The trade-update stream of one account: our own reader, because alpaca-py's forgets its health.
+"""The trade-update stream of one account: our own reader, because alpaca-py's does not report its health.
 
-TradingStream swallows a handler's error with its message, has no watch for silence and tells nobody
-that it reconnects. This reader hands every update on or ends; a lost line is announced, then tried
-again with a growing pause; a line that is silent while an order works is taken for dead.
+TradingStream swallows a handler's error along with its message, does not watch for silence, and does not
+report reconnects. This reader passes every update on, or ends. A lost connection is announced, then retried
+with a growing pause. A connection that is silent while an order works is treated as dead.
 """
 
 import asyncio
@@ -29,24 +29,24 @@ _LOOK_S = 1.0
 _PING_S = 10.0
 
 _quiet = logging.getLogger("tapedeck.wire")
-_quiet.setLevel(logging.CRITICAL)  # at DEBUG the library logs frames, and the first one holds the secret
+_quiet.setLevel(logging.CRITICAL)  # at DEBUG the library logs frames, and the first contains the secret
 _quiet.propagate = False
 
 
 class StreamLost(Exception):
-    """The line to the broker is gone, or is taken for dead. The message says why."""
+    """The connection to the broker is lost, or treated as dead. The message says why."""
 
 
 def stream_url(base_url: str) -> str:
-    """The websocket's address beside a trading base URL."""
+    """The websocket's address that belongs to a trading base URL."""
     parts = urlsplit(base_url)
     return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/stream", "", ""))
 
 
 async def _heard(line: ClientConnection, within_s: float) -> str | bytes:
-    """The next frame. Raises TimeoutError where none comes in time.
+    """The next frame. Raises TimeoutError if none comes in time.
 
-    Not ``asyncio.wait_for``: in Python 3.11 it drops a cancellation that comes together with the frame, and
+    Not ``asyncio.wait_for``: in Python 3.11 it loses a cancellation that arrives together with the frame, and
     the reader would never end.
     """
     async with asyncio.timeout(within_s):
@@ -56,9 +56,9 @@ async def _heard(line: ClientConnection, within_s: float) -> str | bytes:
 class TradeUpdates:
     """Reads one account's updates until cancelled.
 
-    ``on_update`` gets each update, in order; one that is not understood as an ``UnreadRow``, for it must not
-    cost the line. What it raises ends ``run``. ``on_health(healthy, detail)`` is told of every change.
-    ``working`` says whether an order works: only then is silence a fault, after ``max_silence_s``.
+    ``on_update`` gets each update, in order. One that cannot be read arrives as an ``UnreadRow``, so that it
+    does not cost the connection. What it raises ends ``run``. ``on_health(healthy, detail)`` reports every
+    change. ``working`` tells whether an order works: only then is silence a fault, after ``max_silence_s``.
     Callbacks run in the event loop.
     """
 
@@ -85,7 +85,7 @@ class TradeUpdates:
         self.unreadable = 0
 
     async def run(self) -> None:
-        """Connect, listen, hand on; reconnect for ever. Raises Fatal where the credentials are refused."""
+        """Connect, listen, pass updates on; reconnect forever. Raises Fatal if credentials are refused."""
         pause = FIRST_PAUSE_S
         while True:
             listened = self.connections
@@ -139,7 +139,7 @@ class TradeUpdates:
             raise StreamLost("the broker did not confirm that it will send trade updates")
 
     def _read(self, frame: str | bytes) -> TradeUpdate | UnreadRow | None:
-        """What a frame says; other streams give None. A frame that is no message ends the line."""
+        """The content of a frame; None for other streams. A malformed frame ends the connection."""
         try:
             message = json.loads(frame)
             if message.get("stream") != "trade_updates":

@@ -1,6 +1,6 @@
-"""What a principal may do on a cluster: as Kafka's own tool says it, as a broker is told, as a process asks.
+"""What a principal may do on a cluster, in three forms: commands for Kafka's tool, bindings, a check.
 
-A process asks before it begins, so that one that is not allowed to write does not find out in the middle.
+A process checks its rights at start, so that it does not discover halfway that it may not write.
 """
 
 import shlex
@@ -29,8 +29,8 @@ from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 INGEST, SINK, OPERATOR, ADMIN = "ingest", "sink", "operator", "admin"
-"""The kinds of process beside the stages and the dispatchers: who writes the source topics, who copies into
-Postgres, a person who looks, and one who makes topics."""
+"""The kinds of process besides the stages and the dispatchers: the one that writes the source topics, the
+one that copies into Postgres, a person who looks, and one who creates topics."""
 
 ANSWER_S = 10.0
 _PATIENCE_S = 30.0
@@ -50,7 +50,7 @@ class Rights:
     """What one kind of process does. ``reads`` and ``writes``: topics by their names in the catalogue;
     ``groups``: consumer groups that it is a member of, by their whole names.
 
-    ``on_topics`` and ``on_groups``: what it does beside to every topic, and to every group of the pipeline.
+    ``on_topics`` and ``on_groups``: what else it does to every topic, and to every group of the pipeline.
     """
 
     reads: tuple[str, ...] = ()
@@ -73,16 +73,16 @@ class Rights:
 
 
 REPORTS = ("heartbeats", "dead_letters")
-"""What every process writes that works on records."""
+"""The topics that every record-processing process writes."""
 
 
 def copying(names: tuple[str, ...]) -> Rights:
-    """What it takes to copy topics into a database: the offsets are kept there, so no group is needed."""
+    """The rights to copy topics into a database: offsets are kept there, so no group is needed."""
     return Rights(reads=names, writes=REPORTS)
 
 
 class Grant(NamedTuple):
-    """Operations on one topic or group, or on all whose names begin with ``name``."""
+    """Operations on one topic or group, or on all whose names start with ``name``."""
 
     resource: str
     name: str
@@ -91,7 +91,7 @@ class Grant(NamedTuple):
 
 
 def grants_of(rights: Rights, layout: Layout) -> list[Grant]:
-    """What ``rights`` need, and no more: every process looks at every topic's settings when it starts."""
+    """What ``rights`` need, and no more: every process reads every topic's settings when it starts."""
     found = []
     for topic in CATALOGUE:
         wanted = {DESCRIBE, DESCRIBE_CONFIGS, *rights.on_topics}
@@ -105,9 +105,9 @@ def grants_of(rights: Rights, layout: Layout) -> list[Grant]:
 
 
 def commands(principal: str, grants: Iterable[Grant], bootstrap: str) -> list[str]:
-    """The lines of Kafka's own tool that grant this, as few as it takes.
+    """The commands of Kafka's own tool that grant this, as few as possible.
 
-    The administrator's login stands in a file ``admin.properties``.
+    The administrator's login is in a file ``admin.properties``.
     """
     lines = []
     for (resource, prefixed, operations), same in groupby(sorted(grants, key=_alike), key=_alike):
@@ -121,7 +121,7 @@ def commands(principal: str, grants: Iterable[Grant], bootstrap: str) -> list[st
 
 
 def as_json(principal: str, grants: Iterable[Grant]) -> list[dict[str, Any]]:
-    """The same for a program."""
+    """The same for programs."""
     return [
         {
             "principal": principal,
@@ -135,9 +135,9 @@ def as_json(principal: str, grants: Iterable[Grant]) -> list[dict[str, Any]]:
 
 
 def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
-    """Grant each principal what it needs, what is granted already stays; returns when it holds.
+    """Grant each principal what it needs and keep existing grants; returns when they are in effect.
 
-    Raises Fatal where it is refused.
+    Raises Fatal if it is refused.
     """
     bindings = [
         AclBinding(
@@ -167,7 +167,7 @@ def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
 
 
 def _until_held(client: AdminClient, wanted: set[AclBinding]) -> None:
-    """A broker follows the controller's log: what was granted holds a moment later."""
+    """Wait for the broker, which follows the controller's log: a grant takes effect a moment later."""
     anybody: Any = None
     every = AclBindingFilter(
         ResourceType.ANY, anybody, ResourcePatternType.ANY, anybody, anybody, AclOperation.ANY,
@@ -181,11 +181,11 @@ def _until_held(client: AdminClient, wanted: set[AclBinding]) -> None:
 
 
 def demand_rights(cluster: Cluster, rights: Rights) -> None:
-    """Return where the cluster lets this process do what it is there for.
+    """Return if the cluster lets this process do its work.
 
-    A cluster without an authorizer lets everybody. Topics and groups that are not there yet are left to other
-    checks. Raises Fatal naming each operation that is missing, on what, for whom, and the commands that grant
-    it; Retry where the broker does not answer.
+    A cluster without an authorizer allows everything. Topics and groups that do not exist yet are left to
+    other checks. Raises Fatal naming each missing operation, on what, for whom, and the commands that grant
+    it; Retry if the broker does not answer.
     """
     wanted = [grant for grant in grants_of(rights, cluster.layout) if not grant.prefixed]
     until = time.monotonic() + _PATIENCE_S
@@ -193,7 +193,7 @@ def demand_rights(cluster: Cluster, rights: Rights) -> None:
         try:
             allowed = _allowed(cluster, wanted)
             break
-        except Retry:  # a cluster that has just begun has no coordinators yet
+        except Retry:  # a cluster that has just started has no coordinators yet
             if time.monotonic() > until:
                 raise
         time.sleep(_AGAIN_S)
@@ -207,7 +207,7 @@ def demand_rights(cluster: Cluster, rights: Rights) -> None:
 
 
 def refused(cluster: Cluster, missing: list[Grant]) -> Fatal:
-    """What is said where ``missing`` is not granted."""
+    """The error for grants that are ``missing``."""
     principal = cluster.security.principal
     told = [
         f"{' and '.join(_word(AclOperation(each)) for each in operations)} on {resource} "
@@ -223,7 +223,7 @@ def refused(cluster: Cluster, missing: list[Grant]) -> Fatal:
 
 
 def _allowed(cluster: Cluster, wanted: list[Grant]) -> dict[str, Operations]:
-    """What may be done to each of these topics and groups, by name."""
+    """The allowed operations on each of these topics and groups, by name."""
     client = admin_client(cluster, "rights")
     topics = [grant.name for grant in wanted if grant.resource == "topic"]
     groups = [grant.name for grant in wanted if grant.resource == "group"]
@@ -236,7 +236,7 @@ def _allowed(cluster: Cluster, wanted: list[Grant]) -> dict[str, Operations]:
 
 
 def _told(cluster: Cluster, answer: "Future[Any]") -> Operations:
-    """What the broker says of one of them; everything where it says nothing."""
+    """The broker's answer for one of them; all operations if it says nothing."""
     try:
         told = answer.result(ANSWER_S + 1).authorized_operations
     except KafkaException as error:
@@ -253,16 +253,16 @@ def _told(cluster: Cluster, answer: "Future[Any]") -> Operations:
 
 
 def _least(wanted: set[AclOperation]) -> Operations:
-    """Without what the others imply, in the order of Kafka's own list."""
+    """The operations that are not implied by others, in the order of Kafka's own list."""
     implied = {DESCRIBE} if wanted & _IMPLY_DESCRIBE else set()
     return tuple(each for each in AclOperation if each in wanted - implied)
 
 
 def _alike(grant: Grant) -> tuple[str, bool, tuple[int, ...]]:
-    """Grants that one command can give."""
+    """A key that groups grants which one command can give."""
     return grant.resource, grant.prefixed, tuple(each.value for each in grant.operations)
 
 
 def _word(operation: AclOperation) -> str:
-    """As Kafka's tool spells it: DescribeConfigs."""
+    """In the spelling of Kafka's tool: DescribeConfigs."""
     return "".join(part.capitalize() for part in operation.name.split("_"))

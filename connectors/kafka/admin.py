@@ -1,4 +1,4 @@
-"""The cluster's topics beside the catalogue: describe, compare, create what is missing, alter nothing."""
+"""The cluster's topics against the catalogue: describe, compare, create missing ones, alter nothing."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from tapedeck.topics.keeping import COPIES, KEEP, REPLICATION, in_days
 
 TIMEOUT_S = 20.0
 _AT_LEAST = {Cleanup.DELETE: "retention.ms", Cleanup.COMPACT: "min.compaction.lag.ms"}
-"""The one setting that says for how long a topic keeps everything; more of it is fine."""
+"""The setting that says how long a topic keeps everything; a higher value is fine."""
 _POLL_S = 0.05
 _REFUSED = (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG)
 
@@ -35,9 +35,9 @@ class Kind(StrEnum):
 
 
 class Found(NamedTuple):
-    """One topic as the cluster has it. ``config`` holds the settings that the catalogue speaks about.
+    """One topic on the cluster. ``config`` has the settings that the catalogue defines.
 
-    ``copies``: the fewest replicas that a partition has, 0 where it is unknown.
+    ``copies``: the fewest replicas of any partition, 0 if unknown.
     """
 
     partitions: int
@@ -89,7 +89,7 @@ def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]
 
 
 def _unless_gone(answer: "Future[Any]", timeout_s: float) -> Any:
-    """The answer about a topic; None for one that was deleted since it was listed."""
+    """The answer about a topic; None if it was deleted since it was listed."""
     try:
         return answer.result(timeout_s)
     except KafkaException as error:
@@ -151,7 +151,7 @@ def _differences(
 
 
 def _shorter(value: str, expected: str) -> bool:
-    """Whether a topic keeps less than it is expected to; what is no number is taken for less."""
+    """Whether a topic keeps less than expected; anything but a number counts as less."""
     try:
         found, wanted = int(value), int(expected)
     except ValueError:
@@ -172,15 +172,15 @@ def _lengthen(name: str, key: str, value: str, expected: str) -> str:
 def ensure(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> list[str]:
     """Create the catalogue's missing topics; returns their names on the cluster.
 
-    Nothing is created or altered where an existing topic differs: raises CatalogueMismatch naming each
-    difference. Raises Retry where the broker does not answer.
+    Nothing is created or altered if an existing topic differs: raises CatalogueMismatch naming each
+    difference. Raises Retry if the broker does not answer.
     """
     differences = compare(describe(cluster, timeout_s), cluster.layout)
     refuse([d for d in differences if d.kind in (Kind.PARTITIONS, Kind.CONFIG)])
     missing = {d.topic for d in differences if d.kind is Kind.MISSING}
     created = _create(cluster, missing, timeout_s)
     deadline = time.monotonic() + timeout_s
-    # The broker's metadata follows a creation, by us or by somebody else, with a delay.
+    # The broker's metadata shows a creation, by us or by another process, with a delay.
     while missing:
         time.sleep(_POLL_S)
         differences = compare(describe(cluster, timeout_s), cluster.layout)
@@ -228,7 +228,7 @@ def _create(cluster: Cluster, missing: set[str], timeout_s: float) -> list[str]:
 
 
 def _copies(cluster: Cluster, admin: AdminClient, timeout_s: float) -> int:
-    """As many as the catalogue asks for, fewer where there are not so many brokers."""
+    """As many as the catalogue asks for, fewer if there are fewer brokers."""
     try:
         return min(COPIES, len(admin.list_topics(timeout=timeout_s).brokers))
     except KafkaException as error:
@@ -236,9 +236,9 @@ def _copies(cluster: Cluster, admin: AdminClient, timeout_s: float) -> int:
 
 
 def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_S) -> None:
-    """Delete the catalogue's topics ``names``, where they are there, and create them again: all is gone then.
+    """Delete the catalogue's topics ``names``, where they exist, and recreate them, empty.
 
-    Returns when the cluster tells the new ones. Raises Retry where it does not, and the call is repeated.
+    Returns when the cluster reports the new ones. Raises Retry if it does not; the call may then be repeated.
     """
     names = list(names)
     wires = [cluster.layout.wire_name(name) for name in names]
@@ -247,7 +247,7 @@ def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_
     deadline = time.monotonic() + timeout_s
     while any((now := describe_ids(cluster, names)).values()):
         if all(each is None or _is_another(each, before[name]) for name, each in now.items()):
-            break  # somebody else, or the broker by itself, was faster
+            break  # another process, or the broker itself, was faster
         _wait(cluster, deadline, "the deleted topics are still there")
     _create(cluster, set(wires), timeout_s)
     while any(each is None for each in describe_ids(cluster, names).values()):
@@ -262,8 +262,8 @@ def _is_another(now: Described, before: Described | None) -> bool:
 def record_counts(
     cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_S
 ) -> dict[str, int | None]:
-    """How many offsets the catalogue's topics ``names`` keep, in all the partitions they have; None for one
-    that is not there. Raises Retry where the broker does not answer."""
+    """How many offsets the catalogue's topics ``names`` keep, over all their partitions; None for one that
+    does not exist. Raises Retry if the broker does not answer."""
     counts: dict[str, int | None] = {}
     consumer = new_consumer(cluster)
     try:
@@ -300,7 +300,7 @@ def _wait(cluster: Cluster, deadline: float, what: str) -> None:
 
 
 def check(cluster: Cluster, timeout_s: float = TIMEOUT_S, names: Iterable[str] = ()) -> None:
-    """Raise CatalogueMismatch where the cluster differs from the catalogue: what workers ask at start.
+    """Raise CatalogueMismatch if the cluster differs from the catalogue. Workers call this at start.
 
     ``names``: only these topics; by default all.
     """
@@ -316,9 +316,9 @@ def refuse(differences: list[Difference]) -> None:
 
 
 def admin_of(cluster: Cluster) -> AdminClient:
-    """A client for a few questions: cheap, and long-lived ones outlive the brokers they were made for.
+    """A client for a few requests. It is cheap; a long-lived one outlives the brokers it was made for.
 
-    Hold it until its futures are done; its end fails them.
+    Keep it until its futures are done: they fail when it is garbage collected.
     """
     return admin_client(cluster, "admin")
 

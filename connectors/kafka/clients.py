@@ -1,4 +1,4 @@
-"""librdkafka's clients of a cluster. Made here, each is told of a password that was replaced."""
+"""librdkafka's clients of a cluster. Clients made here receive a password that was replaced."""
 
 from typing import TypeVar
 
@@ -10,18 +10,18 @@ from tapedeck.connectors.kafka.renewal import follow
 
 
 class _Consumer(Consumer):
-    """One that can be held weakly."""
+    """A consumer that can be weakly referenced."""
 
 
 class _Producer(Producer):
-    """One that can be held weakly."""
+    """A producer that can be weakly referenced."""
 
 
 _Client = TypeVar("_Client", _Consumer, _Producer, AdminClient)
 
 
 def consumer_client(cluster: Cluster, role: str, **settings: object) -> Consumer:
-    """A consumer. ``role`` says in the broker's logs what it is for."""
+    """A consumer. ``role`` tells in the broker's logs what it is for."""
     return _followed(_Consumer(cluster.librdkafka(role, **settings)), cluster)
 
 
@@ -31,7 +31,7 @@ def producer_client(cluster: Cluster, role: str, **settings: object) -> Producer
 
 
 def admin_client(cluster: Cluster, role: str, **settings: object) -> AdminClient:
-    """A client for questions. ``role`` as for ``consumer_client``."""
+    """An admin client. ``role`` as for ``consumer_client``."""
     return _followed(AdminClient(cluster.librdkafka(role, **settings)), cluster)
 
 

@@ -1,4 +1,4 @@
-"""One cluster as every client is told of it: addresses, client id, topic prefix, the id it must have."""
+"""One cluster, as all clients get it: addresses, client id, topic prefix, and the id it must have."""
 
 import socket
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ CLUSTER_ID = "KAFKA_CLUSTER_ID"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Kafka cluster and how the catalogue lies on it. It holds no connection, so it may be pickled.
+    """A Kafka cluster and the catalogue's layout on it. It has no connection, so it may be pickled.
 
-    ``bootstrap``: ``host:port``, more of them behind commas. ``expected_id``: the cluster id that must answer
-    there, empty where any may. ``security``: how it is reached, and as whom.
+    ``bootstrap``: ``host:port``, more of them separated by commas. ``expected_id``: the cluster id that must
+    answer there, empty to accept any. ``security``: how to connect, and as whom.
     """
 
     bootstrap: str
@@ -29,9 +29,9 @@ class Cluster:
 
     @classmethod
     def described(cls, bootstrap: str, prefix: str, environment: Mapping[str, str]) -> "Cluster":
-        """The cluster at ``bootstrap``; KAFKA_CLUSTER_ID and the variables of Layout and Security say more.
+        """The cluster at ``bootstrap``, with KAFKA_CLUSTER_ID and the variables of Layout and Security.
 
-        Raises ConfigInvalid where they do not fit together.
+        Raises ConfigInvalid if they do not fit together.
         """
         layout = Layout.described(prefix, environment)
         expected = environment.get(CLUSTER_ID, "")
@@ -42,7 +42,7 @@ class Cluster:
         return self.layout.prefix
 
     def under(self, prefix: str) -> "Cluster":
-        """The pipeline of another prefix on the same cluster."""
+        """The pipeline under another prefix on the same cluster."""
         return replace(self, layout=self.layout.under(prefix))
 
     def environment(self) -> dict[str, str]:
@@ -55,8 +55,8 @@ class Cluster:
         }
 
     def librdkafka(self, role: str, **settings: object) -> dict[str, Any]:
-        """The options of a librdkafka client. ``role`` says in the broker's logs what it is for."""
-        quiet = {"log_level": 2}  # a lost connection is told once, by whoever waits for it
+        """The options of a librdkafka client. ``role`` tells in the broker's logs what it is for."""
+        quiet = {"log_level": 2}  # whoever waits for a lost connection reports it, once
         return {
             "bootstrap.servers": self.bootstrap,
             "client.id": f"{self.client_id}-{role}",
@@ -83,12 +83,12 @@ class Cluster:
         return f"kafka://{self.bootstrap.replace(',', ';')}"
 
     def open_socket(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """A connection to one broker. Raises OSError, Fatal for certificates at fault."""
+        """A connection to one broker. Raises OSError, and Fatal for invalid certificates."""
         return open_socket(self.security, host, port, timeout_s)
 
 
 def accepts(address: str, timeout_s: float = 1.0) -> bool:
-    """Whether somebody listens at ``host:port``."""
+    """Whether anything listens at ``host:port``."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout_s):

@@ -1,7 +1,7 @@
-"""A connection to one broker, for requests one after the other over a socket.
+"""A connection to one broker: requests one after the other over a socket.
 
-The requests and answers are aiokafka's protocol classes; its client is not used: it decodes a fetch with
-several copies of the records and needs an event loop and a background task in every process that reads.
+Requests and answers are aiokafka's protocol classes. Its client is not used: it copies a fetch's records
+several times to decode them, and needs an event loop and a background task in every process that reads.
 """
 
 import io
@@ -21,14 +21,14 @@ from tapedeck.streams.blocks import Bytes
 
 _MOST_BYTES = 1 << 30
 _PASSING = {3, 5, 6, 7, 8, 9, 14, 15, 16, 19, 20, 41, 56, 74, 75, 78}
-"""Error codes of a cluster that elects leaders, starts or has just created a topic."""
+"""Error codes of a cluster that is electing leaders, starting, or has just created a topic."""
 _DENIED = {29: "topic", 30: "group", 31: "cluster", 53: "transactional id"}
 
 
 class Passing(Exception):
-    """A fault that may be over soon: a connection that broke, a partition without a leader.
+    """A fault that may be over soon: a broken connection, a partition without a leader.
 
-    ``remedy``: what to do where it is not.
+    ``remedy``: what to do if it is not.
     """
 
     def __init__(self, what: str, remedy: str = "check that it runs, then do this again") -> None:
@@ -37,7 +37,7 @@ class Passing(Exception):
 
 
 def demand(code: int, what: str) -> None:
-    """Return for code 0. Raises Passing for a fault of the moment and Fatal for any other."""
+    """Return for code 0. Raises Passing for a temporary fault and Fatal for any other."""
     if code == 0:
         return
     name = errors.for_code(code).__name__
@@ -52,7 +52,7 @@ def demand(code: int, what: str) -> None:
 
 
 class Connection:
-    """A socket to one broker. What fails raises Passing, and the connection is of no more use."""
+    """A socket to one broker. A failure raises Passing, and the connection is then unusable."""
 
     def __init__(self, cluster: Cluster, host: str, port: int, silent_s: float) -> None:
         try:
@@ -74,7 +74,7 @@ class Connection:
             raise
 
     def send(self, request: Any) -> Any:
-        """Send an aiokafka request; returns it in the version that this broker speaks."""
+        """Send an aiokafka request; returns it in the version that this broker supports."""
         try:
             self._request = request.prepare(self._versions)
         except (NotImplementedError, errors.IncompatibleBrokerVersion):
@@ -89,9 +89,9 @@ class Connection:
         return self._request
 
     def receive(self) -> Bytes:
-        """The answer to the request that was sent last, from its correlation id on. In new memory.
+        """The answer to the last request, from its correlation id on. In new memory.
 
-        Raises Fatal where something else than a broker answers.
+        Raises Fatal if something other than a broker answers.
         """
         head = np.empty(8, dtype=np.uint8)
         self._read(head.data)
@@ -112,7 +112,7 @@ class Connection:
         return self.answer()
 
     def answer(self) -> Any:
-        """The answer to the request that was sent last."""
+        """The answer to the last request."""
         frame = io.BytesIO(self.receive().data)
         self._request.parse_response_header(frame)
         return self._request.RESPONSE_TYPE.decode(frame)

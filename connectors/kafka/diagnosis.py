@@ -1,6 +1,6 @@
-"""Why a broker gave no answer: the steps of a connection are taken, and the first that fails is said.
+"""Why a broker gave no answer: repeat the steps of a connection and report the first one that fails.
 
-librdkafka retries what fails, so a wrong password, a TLS port and a frozen broker all read as silence there.
+librdkafka retries failures, so a wrong password, a TLS port and a frozen broker all look like silence there.
 """
 
 import socket
@@ -22,7 +22,7 @@ _TIMED_OUT = "timed out"
 
 
 def diagnose(cluster: Cluster, timeout_s: float) -> Fatal | None:
-    """What is wrong with the first address of ``cluster``; None where any address answers."""
+    """What is wrong with the first address of ``cluster``; None if any address answers."""
     fault: Fatal | None = None
     for address in cluster.bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
@@ -67,14 +67,14 @@ def _at(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | Non
     except Fatal as error:
         return _kind(cluster, host, port, timeout_s) or error
     except Passing as error:
-        silent = _TIMED_OUT in str(error)  # to ask in other ways would take as long again, each
+        silent = _TIMED_OUT in str(error)  # each other way of asking would take as long again
         other = None if silent else _kind(cluster, host, port, timeout_s)
         return other or _silent(where, timeout_s, error)
     return None
 
 
 def _kind(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | None:
-    """What is said where the listener is of another kind than ``KAFKA_SECURITY_PROTOCOL``."""
+    """The error for a listener of another kind than ``KAFKA_SECURITY_PROTOCOL``."""
     security, where = cluster.security, f"{host}:{port}"
     tls = speaks_tls(host, port)
     if tls and not security.tls:
@@ -106,7 +106,7 @@ def _silent(where: str, timeout_s: float, error: Passing) -> Fatal:
 
 
 def _speaks_plainly(cluster: Cluster, host: str, port: int, timeout_s: float) -> bool:
-    """Whether a broker tells its versions in the clear: it does so before any login."""
+    """Whether a broker tells its versions in plaintext: it does so before any login."""
     plain = replace(cluster, security=Security())
     with suppress(Passing, Fatal), closing(Connection(plain, host, port, timeout_s)):
         return True
@@ -114,7 +114,7 @@ def _speaks_plainly(cluster: Cluster, host: str, port: int, timeout_s: float) ->
 
 
 def _wants_login(cluster: Cluster, host: str, port: int, timeout_s: float) -> str:
-    """The mechanisms that the listener offers; empty where it wants no login."""
+    """The mechanisms that the listener offers; empty if it requires no login."""
     with suppress(Passing, Fatal), closing(Connection(cluster, host, port, timeout_s)) as connection:
         answer = connection.ask(SaslHandShakeRequest(_ASK_ANYWAY))
         if answer.error_code != _ILLEGAL_STATE:

@@ -1,4 +1,4 @@
-"""Consumer groups from outside: who is in one, what it has committed, and offsets set while it is empty."""
+"""Consumer groups from outside: members, committed offsets, and setting offsets while a group is empty."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ _NOT_YET = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
     KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT,
 )  # fmt: skip
-"""What a broker says that has just started, or whose group has just moved: it is asked again."""
+"""Error codes of a broker that has just started, or whose group has just moved: ask again."""
 _PATIENCE_S = 30.0
 _AGAIN_S = 0.2
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class KafkaGroups:
-    """The groups of one cluster, each by its whole name."""
+    """The groups of one cluster, each by its full name."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._bootstrap, self._layout = cluster.bootstrap, cluster.layout
@@ -96,7 +96,7 @@ class KafkaGroups:
 
 
 def _patiently(ask: Callable[[], T]) -> T:
-    """The answer, asked for again while the broker is not ready to give it."""
+    """The answer to ``ask``, repeated while the broker is not ready."""
     until = time.monotonic() + _PATIENCE_S
     while True:
         try:
@@ -108,7 +108,7 @@ def _patiently(ask: Callable[[], T]) -> T:
 
 
 def _each(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
-    """The partitions of an answer. Raises the first error of any: the answer as a whole knows of none."""
+    """The partitions of an answer. Raises the first error of any: the answer as a whole reports none."""
     found = list(answer.topic_partitions or ())
     for each in found:
         if each.error is not None:
@@ -117,7 +117,7 @@ def _each(answer: ConsumerGroupTopicPartitions) -> list[TopicPartition]:
 
 
 def occupied(group: str, members: list[str]) -> Fatal:
-    """What is said where a group must be empty and is not."""
+    """The error for a group that must be empty and is not."""
     return Fatal(
         f"the consumer group {group} has members: nothing was changed",
         value=", ".join(members) or "a member that has just left",

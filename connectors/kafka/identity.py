@@ -1,6 +1,6 @@
-"""What answers: which cluster, and which topics. A name says neither.
+"""What is at the other end: which cluster, and which topics. A name does not tell.
 
-Two brokers on one machine are easy to mix up, and a topic that was deleted and made anew under its name is
+Two brokers on one machine are easy to mix up. A topic that was deleted and recreated under its name is
 another log: offsets of the old one mean nothing in it.
 """
 
@@ -28,13 +28,13 @@ def ask_cluster_id(cluster: Cluster, timeout_s: float) -> str:
 
 
 def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
-    """The id of the cluster that answers; it must be the expected one, where one is.
+    """The id of the cluster that answers; if one is expected, it must be that one.
 
-    Raises Fatal: nobody listens (stopped), a connection is accepted and nothing answers (frozen), the
-    listener is of another kind or refuses the certificate or login, or another cluster answers.
+    Raises Fatal if nothing listens (stopped), if a connection is accepted and nothing answers (frozen), if
+    the listener is of another kind or refuses the certificate or login, and if another cluster answers.
     """
     if cluster.security.protocol != PLAINTEXT:
-        _demand_answer(cluster, timeout_s)  # what librdkafka cannot do it tries again until the time is over
+        _demand_answer(cluster, timeout_s)  # librdkafka retries everything that fails until the time is up
     try:
         found = ask_cluster_id(cluster, timeout_s)
     except KafkaException as error:
@@ -49,7 +49,7 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
 
 
 def refuse_other(cluster: Cluster, found: str) -> None:
-    """Raise Fatal where the cluster that answers, ``found``, is not the one that is expected."""
+    """Raise Fatal if the cluster that answers, ``found``, is not the expected one."""
     if cluster.expected_id and found != cluster.expected_id:
         raise Fatal(
             f"another Kafka cluster answers at {cluster.bootstrap}: "
@@ -60,7 +60,7 @@ def refuse_other(cluster: Cluster, found: str) -> None:
 
 
 def _demand_answer(cluster: Cluster, timeout_s: float) -> None:
-    """Raise Fatal where a connection to the cluster, made step by step, shows what is wrong."""
+    """Raise Fatal if a connection to the cluster, made step by step, shows what is wrong."""
     from tapedeck.connectors.kafka.diagnosis import diagnose  # noqa: PLC0415 - needed where something is wrong
 
     if (fault := diagnose(cluster, timeout_s)) is not None:
@@ -68,11 +68,11 @@ def _demand_answer(cluster: Cluster, timeout_s: float) -> None:
 
 
 UNKNOWN_ID = b""
-"""The id of a topic whose broker gives none."""
+"""The id of a topic whose broker has no topic ids."""
 
 
 class Described(NamedTuple):
-    """A topic as the cluster has it now. ``topic_id``: 16 bytes, or UNKNOWN_ID."""
+    """A topic on the cluster now. ``topic_id``: 16 bytes, or UNKNOWN_ID."""
 
     topic_id: bytes
     partitions: int
@@ -81,9 +81,9 @@ class Described(NamedTuple):
 def describe_ids(
     cluster: Cluster, names: Iterable[str], timeout_s: float = ANSWER_S
 ) -> dict[str, Described | None]:
-    """Id and partition count of the catalogue's topics ``names``; None for one that is not there.
+    """Id and partition count of the catalogue's topics ``names``; None for one that does not exist.
 
-    Raises Retry where the broker does not answer, Fatal where this login may not see a topic.
+    Raises Retry if the broker does not answer, Fatal if this login may not see a topic.
     """
     wires = {cluster.layout.wire_name(name): name for name in names}
     if not wires:
@@ -112,9 +112,9 @@ def describe_ids(
 
 
 def refuse_changed(cluster: Cluster, known: Mapping[str, Described | None]) -> None:
-    """Raise Fatal where a topic is not what it was when ``known`` was described, Retry as ``describe_ids``.
+    """Raise Fatal if a topic changed since ``known`` was described, Retry like ``describe_ids``.
 
-    For whoever reads on and on: the records of another topic, or of partitions added, would not be read.
+    For long-running readers: they would not read the records of a new topic, or of added partitions.
     """
     for name, now in describe_ids(cluster, known).items():
         if now != known[name] or now is None or now.partitions != cluster.layout.partitions(name):
@@ -127,7 +127,7 @@ def refuse_changed(cluster: Cluster, known: Mapping[str, Described | None]) -> N
 
 
 def _bytes_of(topic_id: object) -> bytes:
-    """The 16 bytes of librdkafka's Uuid; one of zeros is what a broker without ids gives."""
+    """The 16 bytes of librdkafka's Uuid; a broker without ids gives all zeros."""
     if topic_id is None:
         return UNKNOWN_ID
     halves = (topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits())  # type: ignore[attr-defined]
@@ -136,7 +136,7 @@ def _bytes_of(topic_id: object) -> bytes:
 
 
 def other_count(layout: Layout, name: str, count: int) -> CatalogueMismatch:
-    """What is said where topic ``name`` has ``count`` partitions: more than are read, or fewer."""
+    """The error for topic ``name`` with ``count`` partitions: more than are read, or fewer."""
     wanted, setting = layout.partitions(name), _SETTINGS.get(topic(name).spread)
     remedy = f"copy its records, by their keys, into a topic of {wanted} under a new prefix"
     if setting:

@@ -1,4 +1,4 @@
-"""Writing source topics: the port that the player and the dispatchers write through."""
+"""Writing source topics: the port through which the player and the dispatchers write."""
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -29,12 +29,12 @@ class LogWriter(Protocol):
         ...
 
     def flush(self) -> None:
-        """Return when everything sent is acknowledged. Raises Retry where it is not."""
+        """Return when everything sent is acknowledged. Raises Retry if it is not."""
         ...
 
 
 class KafkaLogWriter:
-    """The LogWriter onto a cluster. As a context it is closed at the end."""
+    """The LogWriter onto a cluster. As a context manager it closes itself."""
 
     def __init__(self, cluster: Cluster, origin: Origin, *, linger_ms: float = 1) -> None:
         self._layout = cluster.layout
@@ -43,7 +43,7 @@ class KafkaLogWriter:
         self._open: list[Batch] = []
 
     def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:
-        """Hand one record to the producer."""
+        """Pass one record to the producer."""
         extra: Headers = [
             *self._static,
             ("ce_id", str(body["event_id"]).encode()),
@@ -54,7 +54,7 @@ class KafkaLogWriter:
         self._open.append(self._outbox.send((wire,)))
 
     def watermark(self, name: str, label: int) -> None:
-        """Hand watermark(label) to the producer for every partition."""
+        """Pass watermark(label) to the producer for every partition."""
         self._open.append(
             self._outbox.send(watermark_wires(name, label, range(self._layout.partitions(name))))
         )
@@ -62,17 +62,17 @@ class KafkaLogWriter:
     def opening(
         self, name: str, label: int, absent: Iterable[str], partitions: Sequence[int] | None = None
     ) -> None:
-        """Hand the opening that follows watermark(label) to the producer."""
+        """Pass the opening that follows watermark(label) to the producer."""
         parts = range(self._layout.partitions(name)) if partitions is None else tuple(partitions)
         self._open.append(self._outbox.send(opening_wires(name, label, absent, parts)))
 
     def write_messages(self, messages: Iterable[Message]) -> None:
-        """Copy records as they are: same partition, key, value, time and headers."""
+        """Copy records unchanged: same partition, key, value, time and headers."""
         wires = (Wire(m.topic, m.partition, m.key, m.value, m.timestamp, list(m.headers)) for m in messages)
         self._open.append(self._outbox.send(wires))
 
     def flush(self) -> None:
-        """Wait for every acknowledgement since the last flush; on an error the first one is raised."""
+        """Wait for every acknowledgement since the last flush; raises the first error."""
         waiting, self._open = self._open, []
         for batch in waiting:
             self._outbox.wait(batch)
@@ -83,7 +83,7 @@ class KafkaLogWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; after an error, Ctrl-C included, nothing is waited for: writers go on where they stopped."""
+        """Close. After an error, Ctrl-C included, do not wait: writers resume where they stopped."""
         if error is None:
             self.close()
         else:

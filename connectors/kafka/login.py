@@ -1,4 +1,4 @@
-"""The login of one connection: SASL over the requests of a socket, by aiokafka's authenticators."""
+"""The login of one connection: SASL requests over a socket, with aiokafka's authenticators."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,8 +18,8 @@ _OK, _UNSUPPORTED, _NO_LOGIN = 0, 33, 34
 def log_in(ask: Callable[[Any], Any], security: Security, where: str) -> None:
     """Log in on a connection whose API versions are known; ``ask`` sends a request and returns its answer.
 
-    The password or token is read now. Raises Fatal where the broker refuses the mechanism or the login, and
-    where it cannot prove that it knows the password.
+    The password or token is read now. Raises Fatal if the broker refuses the mechanism or the login, and if
+    it cannot prove that it knows the password.
     """
     handshake = ask(SaslHandShakeRequest(security.mechanism))
     if handshake.error_code == _NO_LOGIN:
@@ -50,12 +50,12 @@ def log_in(ask: Callable[[Any], Any], security: Security, where: str) -> None:
             value=security.mechanism,
             remedy="check the address: this may be no broker of yours",
         ) from None
-    if security.mechanism == OAUTH and said:  # RFC 7628: a refusal comes as text, with no error code
+    if security.mechanism == OAUTH and said:  # RFC 7628: a refusal comes as text, without an error code
         raise refused(security, where, said.decode(errors="replace"))
 
 
 def refused(security: Security, where: str, why: str) -> Fatal:
-    """What is said where a broker refuses a login."""
+    """The error for a login that a broker refuses."""
     if security.mechanism == OAUTH:
         remedy = "check the token's issuer, audience and expiry, and the client's secret"
     else:
@@ -69,7 +69,7 @@ def refused(security: Security, where: str, why: str) -> Fatal:
 
 
 class _Scram(ScramAuthenticator):  # type: ignore[misc]
-    """One that salts a password once: the salt of a user stays the same (RFC 5802, section 5.1)."""
+    """Salts a password only once: the salt of a user stays the same (RFC 5802, section 5.1)."""
 
     def create_salted_password(self, salt: bytes, iterations: int) -> None:
         self._salted_password = _salted(self._hashname, self._sasl_plain_password, salt, iterations)

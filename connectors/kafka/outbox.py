@@ -1,10 +1,10 @@
 """An idempotent librdkafka producer whose batches can be awaited until the broker has them all.
 
-Every record goes to an explicit partition. A delivery thread serves the callbacks; a batch ends with
-one wait. Nothing is ever reported as written before its acknowledgement.
+Every record goes to an explicit partition. A delivery thread serves the callbacks, and one wait ends a
+batch. Nothing is ever reported as written before its acknowledgement.
 
-A record never expires while the broker is away: what the log holds of one producer is always a prefix of
-what it was given, so a watermark can never stand there without the records before it.
+A record never expires while the broker is away. The log's records from one producer are therefore always a
+prefix of what it was given, so a watermark is never there without the records before it.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ _MAX_IN_QUEUE = 100_000
 _FULL_WAIT_S = 0.05
 _DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 _PURGED = (KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
-"""What librdkafka says of the records that it still held when a fatal error ended its producer."""
+"""librdkafka's codes for records that it still held when a fatal error ended its producer."""
 _COMPRESSION = {"compression.type": "zstd", "compression.level": 1}
-"""A session takes a third of the disk; higher levels and lz4 cost more processor time than they save disk."""
+"""A session takes a third of the disk; higher levels and lz4 cost more CPU time than they save disk."""
 
 
 class Batch:
     """Counts the acknowledgements of one batch. ``offsets`` holds the highest acked offset per partition.
 
-    ``broken`` tells the error after which the producer writes nothing any more, where there was one.
+    ``broken`` is the error after which the producer writes nothing any more, if there was one.
     """
 
     def __init__(self, broken: Callable[[], KafkaError | None] = lambda: None) -> None:
@@ -49,10 +49,10 @@ class Batch:
         self._error: Retry | Fatal | None = None
         self.offsets: dict[tuple[str, int], int] = {}
         self.done: Future[None] = Future()
-        self.done.set_running_or_notify_cancel()  # whoever stops waiting must not cancel the delivery
+        self.done.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel the delivery
 
     def expect(self) -> None:
-        """One more record is on its way."""
+        """One more record is in flight."""
         with self._lock:
             self._waiting += 1
 
@@ -81,7 +81,7 @@ class Batch:
 
 
 def _refused(error: KafkaError, where: str) -> Retry | Fatal:
-    """A right that was taken away is not given back by repeating, and a broken producer stays broken."""
+    """Repeating does not restore a right that was taken away, and a broken producer stays broken."""
     if error.code() in _DENIED or error.fatal() or error.code() in _PURGED:
         return _ended(error, where)
     remedy = "check the broker; the batch will be repeated"
@@ -89,7 +89,7 @@ def _refused(error: KafkaError, where: str) -> Retry | Fatal:
 
 
 def _ended(error: KafkaError, where: str) -> Fatal:
-    """What is said where nothing can be written any more."""
+    """The error once nothing can be written any more."""
     if error.code() in _DENIED:
         remedy = "grant this login Write on the topic (`tape topics --acls` lists all), then start again"
         return Fatal("the cluster does not allow this process to write", value=where, remedy=remedy)
@@ -98,7 +98,7 @@ def _ended(error: KafkaError, where: str) -> Fatal:
 
 
 class Outbox:
-    """A producer of log records. ``role`` names it to the broker; ``timeout_s`` bounds the blocking waits."""
+    """A producer of log records. ``role`` names it to the broker; ``timeout_s`` limits the blocking waits."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Outbox:
             self._poll(0.1)
 
     def _poll(self, seconds: float) -> None:
-        """Serve callbacks. librdkafka raises a fatal error here, once, and reports after it what it held."""
+        """Serve callbacks. librdkafka raises a fatal error here, once, then reports all it held."""
         try:
             self._producer.poll(seconds)
         except KafkaException as error:
@@ -141,10 +141,10 @@ class Outbox:
             log.error("the producer at %s cannot go on: %s", self._bootstrap, self._broken.str())
 
     def send(self, wires: Iterable[Wire]) -> Batch:
-        """Hand records to librdkafka; the batch's ``done`` resolves when all are acknowledged.
+        """Pass records to librdkafka; the batch's ``done`` resolves when all are acknowledged.
 
-        ``done`` fails with Retry where the broker refused one, with Fatal where nothing can be written any
-        more. Raises Fatal for a record that can never be sent.
+        ``done`` fails with Retry if the broker refused one, with Fatal if nothing can be written any more.
+        Raises Fatal for a record that can never be sent.
         """
         batch = Batch(lambda: self._broken)
         for wire in wires:
@@ -178,22 +178,22 @@ class Outbox:
                 ) from error
 
     def write(self, wires: Iterable[Wire]) -> Batch:
-        """Send and wait. Raises Retry where not everything is acknowledged in time."""
+        """Send and wait. Raises Retry if not everything is acknowledged in time."""
         batch = self.send(wires)
         self.wait(batch)
         return batch
 
     def wait(self, batch: Batch) -> None:
-        """Return when ``batch`` is acknowledged. Raises Retry where it is refused or late."""
+        """Return when ``batch`` is acknowledged. Raises Retry if it is refused or late."""
         try:
             batch.done.result(self._timeout_s + 5)
         except TimeoutError:
             raise self._late() from None
 
     async def write_async(self, wires: Iterable[Wire]) -> Batch:
-        """Send and await, without blocking the loop; a broker that is away is waited for, and said so.
+        """Send and await, without blocking the loop. Waits for a broker that is away, and logs that.
 
-        Raises Retry where the broker refused a record, Fatal where this login may not write it.
+        Raises Retry if the broker refused a record, Fatal if this login may not write it.
         """
         batch = self.send(wires)
         saying = asyncio.get_running_loop().call_later(SAY_S, self._say_away)
@@ -215,7 +215,7 @@ class Outbox:
             )  # fmt: skip
 
     def _on_error(self, error: KafkaError) -> None:
-        """librdkafka's word about connections, many times a second; it goes on trying by itself."""
+        """librdkafka reports connections here many times a second, and keeps trying by itself."""
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
@@ -229,14 +229,14 @@ class Outbox:
         )
 
     def abandon(self) -> None:
-        """Stop at once: what is not acknowledged yet is dropped, written or not."""
+        """Stop at once: anything not acknowledged yet is dropped, written or not."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         self._open = False
         self._thread.join(timeout=1)
 
     def close(self) -> None:
-        """Wait for what is under way and stop the delivery thread."""
-        with suppress(KafkaException):  # what ended the producer: its batches have failed with it
+        """Wait for records in flight and stop the delivery thread."""
+        with suppress(KafkaException):  # the error that ended the producer: its batches have failed with it
             self._producer.flush(self._timeout_s)
         self._open = False
         self._thread.join(timeout=1)

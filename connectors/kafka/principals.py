@@ -1,4 +1,4 @@
-"""Who speaks to the cluster, and what each must be allowed: derived from the topology and the catalogue."""
+"""The principals on a cluster and what each must be allowed to do: derived from topology and catalogue."""
 
 from collections.abc import Iterable
 
@@ -37,7 +37,7 @@ def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> d
 
 
 def ingest(topology: Topology) -> Rights:
-    """Who writes the source topics: it waits for the stages' watermarks, and goes on where it stopped."""
+    """The writer of the source topics: it waits for the stages' watermarks and resumes where it stopped."""
     sources = tuple(topic.name for topic in CATALOGUE if topic.owner == "play")
     reads = dict.fromkeys((*sources, *topology.marked, *topology.optional, "heartbeats"))
     return Rights(reads=tuple(reads), writes=sources)

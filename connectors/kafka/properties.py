@@ -1,8 +1,8 @@
-"""A ``client.properties`` file, as Java's clients and librdkafka's spell it, in one spelling.
+"""Reads a ``client.properties`` file in the spelling of Java's clients or of librdkafka.
 
-Java says ``sasl.jaas.config`` and ``ssl.truststore.location``, librdkafka ``sasl.username`` and
-``ssl.ca.location``. Both are understood, also mixed. A key that neither has is an error, since a misspelled
-one would leave a client without what it was to have.
+Java has ``sasl.jaas.config`` and ``ssl.truststore.location``, librdkafka ``sasl.username`` and
+``ssl.ca.location``. Both are accepted, even mixed. An unknown key is an error, because a client would
+silently run without a misspelled setting.
 """
 
 import re
@@ -59,7 +59,7 @@ _NOT_OURS = {
     "socket.keepalive.enable", "ssl.enabled.protocols", "ssl.protocol", "value.deserializer",
     "value.serializer",
 }  # fmt: skip
-"""Settings of files as people have them that tapedeck chooses by itself, or reads from elsewhere."""
+"""Settings common in such files that tapedeck chooses itself, or reads from elsewhere."""
 
 _JAAS = re.compile(r"""(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s;]+))""")
 _JAAS_NAMES = {
@@ -80,7 +80,7 @@ _P12 = (".p12", ".pfx", ".pkcs12")
 
 
 def read_properties(path: Path) -> dict[str, str]:
-    """The settings in ``path`` by librdkafka's names, and ``oauth.*``. Relative paths in it are beside it.
+    """The settings in ``path`` by librdkafka's names, and ``oauth.*``. Paths are relative to the file.
 
     Raises ConfigInvalid for a file that cannot be read, an unknown key, and a key store that is not PEM.
     """

@@ -1,4 +1,4 @@
-"""Reading topics without a consumer group: what is there now in one go, or a consumer that follows."""
+"""Reading topics without a consumer group: everything there now, or a consumer that follows."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tapedeck.connectors.kafka.bulk.source import KafkaSource
 
 GROUP = "tapedeck-reader"
-"""A reader names a group, in which it commits nothing: librdkafka asks who coordinates it."""
+"""The group that a reader names, and commits nothing in: librdkafka requires one."""
 _CHUNK = 1000
-"""Messages: more of them at a time are more for the garbage collector to walk through."""
+"""Messages per chunk: larger chunks give the garbage collector more to walk through."""
 
 
 def to_message(record: KafkaMessage, layout: Layout) -> Message:
-    """A confluent-kafka message as the shell takes it."""
+    """A confluent-kafka message in the shell's form."""
     name, partition, offset = record.topic(), record.partition(), record.offset()
     assert name is not None and partition is not None and offset is not None
     headers = cast(list[tuple[str, bytes | None]], record.headers() or [])
@@ -34,7 +34,7 @@ def to_message(record: KafkaMessage, layout: Layout) -> Message:
 
 
 def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
-    """A consumer that belongs to no group's work: nothing is committed. Close it soon."""
+    """A consumer outside the pipeline's groups: it commits nothing. Close it soon."""
     wanted = {
         "group.id": GROUP,
         "enable.auto.commit": False,
@@ -45,9 +45,9 @@ def new_consumer(cluster: Cluster, **settings: object) -> Consumer:
 
 
 def ends_of(cluster: Cluster, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
-    """(first, end) offset of every partition of ``names``: what is behind the end may be withdrawn yet.
+    """(first, end) offset of every partition of ``names``: records after the end may still be withdrawn.
 
-    Raises Fatal for a topic that is not there or has another partition count, Retry where the broker is
+    Raises Fatal for a topic that does not exist or has another partition count, Retry if the broker is
     silent.
     """
     with _source(cluster) as source:
@@ -58,7 +58,7 @@ def read_parts(cluster: Cluster, parts: dict[Part, tuple[int, int]]) -> Iterator
     """Chunks of the committed messages of ``parts``, each partition from its first offset to its end.
 
     One partition after the other, in log order. An end need not follow a record. Raises Fatal for an offset
-    that is not kept, Retry where the broker is silent or the log ends earlier.
+    that is not kept, Retry if the broker is silent or the log ends earlier.
     """
     with _source(cluster) as source:
         for part, span in parts.items():
@@ -74,7 +74,7 @@ def read_topic(cluster: Cluster, name: str) -> list[Message]:
 
 
 def _source(cluster: Cluster) -> "KafkaSource":
-    """Made here, since its kernels load for half a second: those who follow a topic do without."""
+    """Imported here because its kernels load for half a second, and followers of a topic do not need it."""
     from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - see above
 
     return KafkaSource(cluster)

@@ -1,7 +1,7 @@
-"""Passwords that are replaced while a process runs: what stands in the file holds for the next connection.
+"""Passwords that are replaced while a process runs: the next connection uses what the file contains.
 
-A client keeps the password that it was made with. The password's file is looked at every few seconds here,
-and every client that is still used is told of another one.
+A client keeps the password that it was created with. This module checks the password's file every few
+seconds and tells every client that is still in use about a new one.
 """
 
 import logging
@@ -33,9 +33,9 @@ _thread: threading.Thread | None = None
 
 
 def follow(owner: Any, secret: Secret, tell: Callable[[Any, str], None]) -> None:
-    """While ``owner`` lives, call ``tell(owner, password)`` when the file of ``secret`` holds another one.
+    """While ``owner`` lives, call ``tell(owner, password)`` when the file of ``secret`` has a new one.
 
-    Nothing is done for a secret that stands in no file.
+    Does nothing for a secret that is not in a file.
     """
     global _thread  # noqa: PLW0603 - one thread for all clients of the process
     if not secret.path:
@@ -54,7 +54,7 @@ def _look() -> None:
 
 
 def look() -> None:
-    """One look at every file. A file that cannot be read now is said, and the password stays."""
+    """Check every file once. A file that cannot be read is reported, and the password stays."""
     with _lock:
         _followed[:] = [each for each in _followed if each.owner() is not None]
         waiting = list(_followed)

@@ -1,4 +1,4 @@
-"""How a cluster is reached: in the clear or by TLS, and as whom. Every client is told from this one value."""
+"""How to connect to a cluster: plaintext or TLS, and as whom. All clients are configured from this value."""
 
 import ssl
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ VARIABLES = {
     "oauth.token": "KAFKA_SASL_OAUTHBEARER_TOKEN",
     "client.rack": "KAFKA_CLIENT_RACK",
 }
-"""Each setting and the variable that says it; a variable has precedence over ``KAFKA_CLIENT_CONFIG``."""
+"""Each setting and its variable; a variable takes precedence over ``KAFKA_CLIENT_CONFIG``."""
 
 _NOTHING = Secret("nothing")
 _SECRETS = ("sasl.password", "ssl.key.password", "oauth.secret", "oauth.token")
@@ -47,10 +47,10 @@ _FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
 
 @dataclass(frozen=True)
 class Security:
-    """What a client needs beside the addresses. It holds no connection, so it may be pickled.
+    """What a client needs besides the addresses. It has no connection, so it may be pickled.
 
-    ``given``: the variables that said it, for another process. ``ca_pem``, ``certificate_pem``, ``key_pem``:
-    what a properties file may hold in place of paths.
+    ``given``: the variables it was read from, for another process. ``ca_pem``, ``certificate_pem``,
+    ``key_pem``: what a properties file may contain instead of paths.
     """
 
     protocol: str = PLAINTEXT
@@ -76,8 +76,8 @@ class Security:
 
     @classmethod
     def described(cls, environment: Mapping[str, str]) -> "Security":
-        """What ``environment`` says. Raises ConfigInvalid for settings that do not fit together, Fatal for a
-        secret that cannot be read."""
+        """The security settings in ``environment``. Raises ConfigInvalid for settings that do not fit
+        together, Fatal for a secret that cannot be read."""
         named = environment.get(CLIENT_CONFIG, "")
         said = read_properties(Path(named).expanduser()) if named else {}
         given = {CLIENT_CONFIG: str(Path(named).expanduser().absolute())} if named else {}
@@ -123,12 +123,12 @@ class Security:
 
     @property
     def sasl(self) -> bool:
-        """Whether a client says who it is by SASL."""
+        """Whether a client logs in with SASL."""
         return self.protocol.startswith("SASL_")
 
     @property
     def principal(self) -> str:
-        """Who the broker takes the client for, as far as it is known here."""
+        """The principal that the broker sees, as far as it is known here."""
         if self.sasl:
             return f"User:{self.username or self.client or 'the subject of the token'}"
         if self.tls and (self.certificate or self.certificate_pem):
@@ -136,7 +136,7 @@ class Security:
         return "User:ANONYMOUS"
 
     def check(self) -> None:
-        """Raise ConfigInvalid where settings miss or contradict each other, before any connection is made."""
+        """Raise ConfigInvalid for missing or contradictory settings, before any connection is made."""
         if self.protocol not in PROTOCOLS:
             raise ConfigInvalid(
                 f"{PROTOCOL} is none of {', '.join(PROTOCOLS)}", value=self.protocol, remedy="correct it"
@@ -195,7 +195,7 @@ class Security:
             )
 
     def librdkafka(self) -> dict[str, Any]:
-        """The options of a librdkafka client. Raises Fatal where a secret cannot be read."""
+        """The options of a librdkafka client. Raises Fatal if a secret cannot be read."""
         found: dict[str, Any] = {"client.rack": self.rack} if self.rack else {}
         if self.protocol != PLAINTEXT:
             found["security.protocol"] = self.protocol
@@ -216,11 +216,11 @@ class Security:
                 found |= {"sasl.username": self.username, "sasl.password": self.password.read()}
         return {key: value for key, value in found.items() if value}
 
-    @lru_cache(maxsize=16)  # noqa: B019 - values; to read the CAs anew for each connection takes longer than TLS
+    @lru_cache(maxsize=16)  # noqa: B019 - values; rereading the CAs per connection takes longer than TLS
     def ssl_context(self) -> ssl.SSLContext | None:
-        """For Python's sockets; None where nothing is encrypted. The files are read once in a process.
+        """For Python's sockets; None if nothing is encrypted. The files are read once per process.
 
-        Raises Fatal for files that are no PEM.
+        Raises Fatal for files that are not PEM.
         """
         if not self.tls:
             return None
@@ -244,7 +244,7 @@ class Security:
                 return
             with NamedTemporaryFile(
                 "w", suffix=".pem"
-            ) as both:  # mode 0600: Python reads these from files alone
+            ) as both:  # mode 0600: Python reads these only from files
                 both.write(f"{self.key_pem}\n{self.certificate_pem}\n")
                 both.flush()
                 context.load_cert_chain(both.name, None, self._key_password)

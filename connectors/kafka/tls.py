@@ -1,4 +1,4 @@
-"""TLS of one connection to a broker, and the words for what can go wrong with it."""
+"""TLS on one connection to a broker, and the words for what can go wrong with it."""
 
 import socket
 import ssl
@@ -9,7 +9,7 @@ from tapedeck.schemas.errors import Fatal
 
 
 def open_socket(security: Security, host: str, port: int, timeout_s: float) -> socket.socket:
-    """A connection, encrypted where ``security`` says so. Raises OSError, Fatal for certificates at fault."""
+    """A connection, encrypted if ``security`` says so. Raises OSError, and Fatal for invalid certificates."""
     opened = socket.create_connection((host, port), timeout=timeout_s)
     try:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -26,7 +26,7 @@ def open_socket(security: Security, host: str, port: int, timeout_s: float) -> s
 
 
 def certificate_fault(error: ssl.SSLError, where: str, security: Security) -> Fatal | None:
-    """What is wrong with the server's certificate, or ours; None where it is something else."""
+    """What is wrong with the server's certificate, or ours; None if it is something else."""
     server = f"the broker at {where}"
     if isinstance(error, ssl.SSLCertVerificationError):
         words = handshake_in_words(error, server, "KAFKA_SSL_CA_LOCATION")

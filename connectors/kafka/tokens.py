@@ -15,9 +15,9 @@ from tapedeck.schemas.errors import Fatal, Retry
 
 _ANSWER_S = 10.0
 _LIFETIME_S = 3600.0
-"""Of a token that does not say how long it holds."""
+"""The lifetime of a token that does not state one."""
 _RENEW_AT = 0.8
-"""Of its lifetime, as Kafka's own clients do."""
+"""The share of its lifetime after which a token is renewed, as in Kafka's own clients."""
 _SERVER_ERROR = 500
 
 
@@ -37,9 +37,9 @@ _lock = threading.Lock()
 
 
 def token_of(security: Security) -> Token:
-    """The token to log in with. One from an endpoint is kept for 80 % of its life, a file is read each time.
+    """The token to log in with. One from an endpoint is kept for 80 % of its life; a file is read each time.
 
-    Raises Retry where the endpoint does not answer, Fatal where it refuses or gives no token.
+    Raises Retry if the endpoint does not answer, Fatal if it refuses or returns no token.
     """
     if security.token:
         text = security.token.read()
@@ -85,7 +85,7 @@ def _token(text: str, expires_at: float) -> Token:
 
 
 def _expiry_of(text: str) -> float:
-    """The ``exp`` of a JSON web token (RFC 7519); an hour from now where it is none, or has none."""
+    """The ``exp`` of a JSON web token (RFC 7519); an hour from now for any other token, or without one."""
     try:
         claims = text.split(".")[1]
         return float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])

@@ -1,4 +1,4 @@
-"""Transactions that are open: what they withhold from every reader, and who holds them."""
+"""Open transactions: what they withhold from every reader, and who holds them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class OpenTransaction:
-    """The transaction that withholds what a partition holds from offset ``first`` on.
+    """The transaction that withholds a partition's records from offset ``first`` on.
 
-    ``topic``: the catalogue's name; ``withheld``: offsets from ``first`` to the log's end, those of later
-    transactions and plain records included. What the broker does not tell is UNKNOWN, or empty.
+    ``topic``: the catalogue's name; ``withheld``: offsets from ``first`` to the log's end, including those of
+    later transactions and plain records. What the broker does not tell is UNKNOWN, or empty.
     """
 
     topic: str
@@ -61,8 +61,8 @@ class OpenTransaction:
 def open_transactions(cluster: Cluster, names: Iterable[str]) -> list[OpenTransaction]:
     """For each partition of ``names`` that has withheld records, the transaction that withholds the first.
 
-    A transaction that is being written this moment is among them; one whose end is decided and whose marker
-    is on its way is not. Raises Fatal for a topic that is not there, Retry where the broker is silent.
+    A transaction being written right now is included; one whose end is decided and whose marker is on its way
+    is not. Raises Fatal for a topic that does not exist, Retry if the broker is silent.
     """
     wires = {cluster.layout.wire_name(name): name for name in names}
     if not wires:
@@ -80,7 +80,7 @@ def open_transactions(cluster: Cluster, names: Iterable[str]) -> list[OpenTransa
 def _found(brokers: Brokers, cluster: Cluster, wires: Mapping[str, str]) -> list[OpenTransaction]:
     counts = brokers.learn(wires)
     parts = [(wire, partition) for wire, count in counts.items() for partition in range(count)]
-    # The logs' ends first: what is appended meanwhile is in the stable ends, and nobody withholds it.
+    # The logs' ends first: records appended meanwhile show up in the stable ends, and nobody withholds them.
     ends = list_offsets(brokers, parts, LATEST, READ_UNCOMMITTED)
     stable = list_offsets(brokers, parts, LATEST, READ_COMMITTED)
     found = []
@@ -94,10 +94,10 @@ def _found(brokers: Brokers, cluster: Cluster, wires: Mapping[str, str]) -> list
 
 
 def _still_open(brokers: Brokers, found: list[OpenTransaction]) -> list[OpenTransaction]:
-    """Without those that ended while their producer was asked for.
+    """Those that did not end while their producer was looked up.
 
-    A commit is answered before its markers are written. The leader names no producer once the marker is
-    there, so only what it does not name is looked at again.
+    A commit is answered before its markers are written. The leader stops naming the producer once the marker
+    is there, so only transactions without a producer are checked again.
     """
     unnamed = [(each.wire_name, each.partition) for each in found if each.producer_id == UNKNOWN]
     stable = list_offsets(brokers, unnamed, LATEST, READ_COMMITTED) if unnamed else {}
@@ -109,7 +109,7 @@ def _still_open(brokers: Brokers, found: list[OpenTransaction]) -> list[OpenTran
 
 
 def _named(brokers: Brokers, part: WirePart, one: OpenTransaction) -> OpenTransaction:
-    """With its producer, where the partition's leader tells."""
+    """With its producer, if the partition's leader names it."""
     told = _told(brokers, brokers.leader(part), producers_of(*part))
     for _, partitions, _ in told[1] if told else ():
         for _, code, _, producers, _ in partitions:
@@ -120,7 +120,7 @@ def _named(brokers: Brokers, part: WirePart, one: OpenTransaction) -> OpenTransa
 
 
 def _described(brokers: Brokers, found: list[OpenTransaction]) -> list[OpenTransaction]:
-    """With transactional id, start and time-out, where a coordinator knows the producer."""
+    """With transactional id, start and timeout, if a coordinator knows the producer."""
     producers = sorted({each.producer_id for each in found} - {UNKNOWN})
     known: dict[int, dict[str, Any]] = {}
     for node in brokers.nodes() if producers else ():
@@ -138,7 +138,7 @@ def _described(brokers: Brokers, found: list[OpenTransaction]) -> list[OpenTrans
 
 
 def _told(brokers: Brokers, node: int, question: Question) -> Any:
-    """The answer of a broker; None of one that is older than the question."""
+    """The answer of a broker; None from one that is too old for the question."""
     try:
         return brokers.ask(node, question)
     except Fatal:

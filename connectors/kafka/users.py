@@ -1,4 +1,4 @@
-"""The users that a broker lets in by SCRAM: it keeps what proves a password, and never the password."""
+"""The users that a broker admits by SCRAM. It keeps what verifies a password, never the password itself."""
 
 import time
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ _AGAIN_S = 0.1
 
 
 def write_users(keeper: Cluster, passwords: Mapping[str, Secret], mechanism: str = "SCRAM-SHA-512") -> None:
-    """Give the broker the password of each user; returns when they may log in.
+    """Give the broker the password of each user; returns when they can log in.
 
-    ``keeper``: the cluster for whoever may alter it. Raises Fatal where the broker refuses.
+    ``keeper``: the cluster with a login that may alter it. Raises Fatal if the broker refuses.
     """
     wanted: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(
@@ -50,7 +50,7 @@ def write_users(keeper: Cluster, passwords: Mapping[str, Secret], mechanism: str
 
 
 def _until_known(admin: AdminClient, users: set[str]) -> None:
-    """A login holds once the broker has followed the controller's log."""
+    """Wait: a login works once the broker has caught up with the controller's log."""
     until = time.monotonic() + _ANSWER_S
     while True:
         answer = admin.describe_user_scram_credentials(None, request_timeout=_ANSWER_S)

@@ -26,7 +26,7 @@ class PaperAccount(NamedTuple):
 
 @dataclass
 class Book:
-    """Orders by both ids, executions and activities in the order in which they happened, and their fold."""
+    """Orders by both ids, executions and activities in the order they happened, and the resulting ledger."""
 
     account: PaperAccount
     ledger: Ledger

@@ -1,4 +1,4 @@
-"""What the paper exchange checks before it takes an order, with Alpaca's statuses, codes and words."""
+"""What the paper exchange checks before it accepts an order, with Alpaca's statuses, codes and messages."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,7 +22,7 @@ _INTENTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A well-formed order request. ``limit_price`` None is a market order."""
+    """A well-formed order request. Without a ``limit_price`` it is a market order."""
 
     client_order_id: str
     symbol: str
@@ -52,7 +52,7 @@ def _number(payload: dict[str, Any], name: str) -> Decimal | None:
 
 
 def ticket(payload: dict[str, Any], fallback_id: str) -> Ticket:
-    """The request behind a POST body. Raises Refusal (422) for one that is not well formed."""
+    """The request in a POST body. Raises Refusal (422) if it is not well formed."""
     sides = {"buy": Side.BUY, "sell": Side.SELL}
     side, kind = sides.get(str(payload.get("side"))), payload.get("type")
     if side is None:
@@ -82,7 +82,7 @@ def ticket(payload: dict[str, Any], fallback_id: str) -> Ticket:
 
 
 def instrument(asked: Ticket, listing: Listing | None, calendar: Calendar, now: int) -> Listing:
-    """The listing of an order that may trade it at ``now``."""
+    """The listing of an order that may be traded at ``now``."""
     if listing is None:
         raise Refusal(422, UNPROCESSABLE, f'asset "{asked.symbol}" not found')
     limit = asked.limit_price
@@ -139,7 +139,7 @@ def intent(asked: Ticket, listing: Listing, held: Decimal) -> str:
 
 
 def resources(asked: Ticket, listing: Listing, cost: Decimal, spendable: Decimal, book: Book) -> None:
-    """Enough cash for a buy, enough free quantity for a sell, and no working order against it."""
+    """Check for enough cash for a buy, enough free quantity for a sell, and no opposing working order."""
     same = [order for order in book.working() if order.listing.symbol == asked.symbol]
     against = next((order for order in same if order.side != asked.side), None)
     if against is not None:

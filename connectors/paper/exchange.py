@@ -1,7 +1,7 @@
-"""The paper exchange: accounts, orders and fills over a market, moved only by the time it is given.
+"""The paper exchange: accounts, orders and fills over a market. Time moves only when it is told to.
 
-No I/O and no clock of its own. With the same market, seed, accounts, calls and times it does the same,
-down to its ids.
+It has no I/O and no clock of its own. The same market, seed, accounts, calls and times give the same result,
+down to the ids.
 """
 
 import random
@@ -33,7 +33,7 @@ ZERO = Decimal(0)
 
 
 class PaperExchange:
-    """See the module. Account numbers select the account; the server maps credentials to them."""
+    """See the module. Methods take an account number; the server maps credentials to it."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class PaperExchange:
         self._books = {account.number: Book(account, Ledger(account.cash)) for account in accounts}
         self._listeners: list[Listener] = []
         self.changes = 0
-        """Counts up whenever an account may have changed: what was saved before is old then."""
+        """Increases whenever an account may have changed: anything saved before is then out of date."""
 
     @property
     def books(self) -> Mapping[str, Book]:
@@ -65,10 +65,10 @@ class PaperExchange:
         return self._books
 
     def open_market(self, market: Market, first: int) -> None:
-        """Go on with ``market``, the market from ``first`` on; accounts, orders and positions stay.
+        """Continue with ``market`` from ``first`` on; accounts, orders and positions stay.
 
-        The time until then passes under the market before. An exchange that nobody has used takes the
-        market's own time, be it earlier. What is held or ordered stays quoted.
+        The time until then passes under the old market. An exchange that was never used takes the market's
+        own time, even an earlier one. What is held or ordered stays quoted.
         """
         if not self.changes:
             self.now = min(self.now, first)
@@ -76,7 +76,7 @@ class PaperExchange:
         self._list(market)
 
     def restore(self, books: Mapping[str, Book], now: int) -> None:
-        """Take up accounts as they were at ``now``; those that are not among ``books`` stay."""
+        """Restore accounts as they were at ``now``; accounts that are not in ``books`` stay."""
         self._books |= books
         self.now, self.changes = now, self.changes + 1
         self._list(self.board.market)
@@ -86,25 +86,25 @@ class PaperExchange:
         self.board = Board(market, [*held, *(order.listing.symbol for _, order in self._working())])
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener(account number, trade update)`` called as things happen."""
+        """Call ``listener(account number, trade update)`` as things happen."""
         self._listeners.append(listener)
 
     def authenticate(self, key: str, secret: str) -> str | None:
-        """The number of the account behind credentials."""
+        """The number of the account that the credentials belong to."""
         for number, book in self._books.items():
             if (book.account.key, book.account.secret) == (key, secret):
                 return number
         return None
 
     def advance(self, now: int) -> None:
-        """Move the clock to ``now``, through every moment at which an order could change. Never backwards."""
+        """Move the clock to ``now``, stopping wherever an order could change. Never backwards."""
         while self.now < now:
             self.now = self._next_moment(now)
             self.changes += bool(self._working())
             self._settle()
 
     def submit(self, number: str, payload: Json) -> Json:
-        """Take an order as Alpaca's POST body. Returns the order as it was accepted. Raises Refusal."""
+        """Accept an order in the form of Alpaca's POST body. Returns the accepted order. Raises Refusal."""
         book = self._books[number]
         asked = checks.ticket(payload, stable_uuid("client", self._seed, number, len(book.orders)))
         checks.unique(asked, book.by_client_id)
@@ -142,7 +142,7 @@ class PaperExchange:
         return accepted
 
     def cancel(self, number: str, order_id: str) -> None:
-        """Cancel a working order. Raises Refusal: 404 unknown, 422 not cancelable any more."""
+        """Cancel a working order. Raises Refusal: 404 unknown, 422 no longer cancelable."""
         order = self._order(number, order_id)
         if not order.is_open:
             raise Refusal(422, UNPROCESSABLE, f'order is already in "{order.status}" state')
@@ -182,13 +182,13 @@ class PaperExchange:
         return [wire.activity(account, fill) for fill in self._books[number].executions if fill.time >= after]
 
     def option_activities(self, number: str, after: int = 0) -> list[Json]:
-        """Expiries, exercises and assignments of a date or later that are listed by now, oldest first."""
+        """Expiries, exercises and assignments of a date or later that are already listed, oldest first."""
         account, first = stable_uuid("account", number), self.calendar.session_date(after) if after else 0
         told = (each for each in self._books[number].activities if each.visible_at <= self.now)
         return [wire.option_activity(account, each) for each in told if each.date >= first]
 
     def spendable(self, number: str) -> Decimal:
-        """Cash that no working buy holds."""
+        """Cash that no working buy reserves."""
         book = self._books[number]
         free = book.ledger.cash
         for order in book.working():
@@ -211,7 +211,7 @@ class PaperExchange:
         return [wire.session(session) for session in found if session]
 
     def day_start(self) -> int:
-        """The open of the newest session that has begun: what daily volumes count from."""
+        """The open of the newest session that has begun: daily volumes count from there."""
         session = self.calendar.session_on(self.calendar.session_date(self.now))
         return session.open if session else self.now
 
@@ -273,7 +273,7 @@ class PaperExchange:
                 self._work(number, order)
 
     def _work(self, number: str, order: Order) -> None:
-        """Fill what can be filled now, and say when to look again."""
+        """Fill what can be filled now, and schedule the next check."""
         new_minute = self.now % MINUTE_US == 0
         was_due = order.due is not None and self.now >= order.due
         if not was_due and not new_minute:

@@ -1,9 +1,9 @@
-"""What becomes of held contracts on the day that they expire, as at Alpaca.
+"""What happens to held contracts on their expiry day, as at Alpaca.
 
-A few minutes after the close of the expiry day a contract that is in the money by a cent or more is
-exercised if it is long and assigned if it is short: its shares change hands at the strike. Any other expires
-worthless. Positions and cash change at once; the activities that tell of it are listed at once, or on the
-next session's open, as Alpaca's paper accounts do.
+A few minutes after the close of the expiry day, a contract in the money by a cent or more is exercised if it
+is long and assigned if it is short: its shares change hands at the strike. Any other contract expires
+worthless. Positions and cash change at once. The activities that report it are listed at once, or at the next
+session's open, as for Alpaca's paper accounts.
 """
 
 from decimal import Decimal
@@ -33,13 +33,13 @@ class Listed(StrEnum):
 def processed_at(expiry: int, calendar: Calendar) -> int:
     """When contracts of an expiry date (days) are processed, UTC microseconds."""
     session = calendar.session_on(expiry)
-    session = session or calendar.next(expiry)  # a contract that expires on a holiday goes with the next day
+    session = session or calendar.next(expiry)  # one that expires on a holiday is processed the next day
     assert session is not None  # the calendar ends years after any tape
     return session.close + PROCESSED_AFTER_US
 
 
 def due(book: Book, calendar: Calendar, now: int) -> list[Position]:
-    """The held contracts whose time has come, by symbol."""
+    """The held contracts that are due, by symbol."""
     held = (at for _, at in sorted(book.ledger.positions.items()))
     return [
         at
@@ -88,7 +88,7 @@ def expire(book: Book, at: Position, board: Board, calendar: Calendar, listed: L
 
 
 def _settlement(board: Board, underlying: str, close: int) -> Decimal | None:
-    """The underlying's price at the close: the middle of its quote, to the cent."""
+    """The underlying's price at the close: the mid of its quote, to the cent."""
     quote = board.stock(underlying, close)
     if quote is None or quote.bid is None or quote.ask is None:
         return None
@@ -96,7 +96,7 @@ def _settlement(board: Board, underlying: str, close: int) -> Decimal | None:
 
 
 def _inside(contract: occ.Occ, price: Decimal | None) -> bool:
-    """True where exercise is automatic. Without a price of the underlying nobody can tell: it is not."""
+    """True if exercise is automatic. It is not if the underlying's price is unknown."""
     if price is None:
         return False
     worth = price - contract.strike if contract.right is occ.Right.CALL else contract.strike - price

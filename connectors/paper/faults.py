@@ -1,4 +1,4 @@
-"""Faults that tests switch on. Each counts when it fires, so that a test can prove that it happened."""
+"""Faults that tests switch on. Each is counted when it fires, so that a test can prove that it happened."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Fault(StrEnum):
-    """What can go wrong. AFTER means that the exchange has done what was asked; BEFORE that it has not."""
+    """What can go wrong. AFTER: the exchange has done what was asked. BEFORE: it has not."""
 
     GATEWAY_TIMEOUT_BEFORE = "GATEWAY_TIMEOUT_BEFORE"
     GATEWAY_TIMEOUT_AFTER = "GATEWAY_TIMEOUT_AFTER"
@@ -41,7 +41,7 @@ class _Armed:
 
 
 class Faults:
-    """Armed faults, taken in the order in which they were armed. ``fired`` counts those that happened."""
+    """Armed faults, taken in the order they were armed. ``fired`` counts those that happened."""
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
@@ -56,11 +56,11 @@ class Faults:
         account: str | None = None,
         seconds: float = 0.0,
     ) -> None:
-        """Let ``fault`` happen ``count`` times, on one operation (``submit``, ``cancel``, ...) or on any."""
+        """Make ``fault`` happen ``count`` times, on one operation (``submit``, ``cancel``, ...) or on any."""
         self._armed.append(_Armed(fault, count, operation, account, seconds))
 
     def disarm(self) -> None:
-        """Nothing goes wrong any more; the counters stay."""
+        """Disarm all faults; the counters stay."""
         self._armed.clear()
 
     def take(self, fault: Fault, operation: str, account: str) -> bool:

@@ -1,8 +1,8 @@
-"""When and at what price an order is filled: a small, seeded model that is never kinder than its limit.
+"""When and at what price an order is filled: a small seeded model that never fills better than the limit.
 
-An order that crosses the spread fills at once at the other side. One that rests at mid or better (seen
-from the other side) fills at its own limit after a delay that shrinks as it nears the other side. One
-that rests behind mid waits for the market to come.
+An order that crosses the spread fills at once at the other side. One that rests between mid and the other
+side fills at its own limit, after a delay that shrinks as it nears the other side. One that rests behind mid
+waits for the market to move.
 """
 
 import math
@@ -30,28 +30,28 @@ class Touch(NamedTuple):
 
 
 def touch(bid: Decimal | None, ask: Decimal | None) -> Touch | None:
-    """A usable quote, or None where a side is missing, not positive, or the quote is crossed."""
+    """A usable quote; None if a side is missing or not positive, or if the quote is crossed."""
     if bid is None or ask is None or bid <= 0 or ask < bid:
         return None
     return Touch(bid, ask)
 
 
 def crossing_price(side: Side, limit: Decimal | None, quote: Touch) -> Decimal | None:
-    """The price of an immediate fill: the ask for a buy, the bid for a sell; None where the limit rests."""
+    """The price of an immediate fill: the ask for a buy, the bid for a sell; None if the limit rests."""
     if side == "BUY":
         return quote.ask if limit is None or limit >= quote.ask else None
     return quote.bid if limit is None or limit <= quote.bid else None
 
 
 def eagerness(side: Side, limit: Decimal, quote: Touch) -> Decimal | None:
-    """How far a resting limit lies between mid (0) and the other side (1); None where it is behind mid."""
+    """The position of a resting limit between mid (0) and the other side (1); None if it is behind mid."""
     half = (quote.ask - quote.bid) / 2
     ahead = limit - quote.mid if side == "BUY" else quote.mid - limit
     return None if ahead < 0 else ahead / half if half else Decimal(1)
 
 
 def delay_us(rng: random.Random, eager: Decimal) -> int | None:
-    """Microseconds until a resting order is hit; None where nobody comes at this quote."""
+    """Microseconds until a resting order is filled; None if nobody trades at this quote."""
     if rng.random() < _MISS_SHARE:
         return None
     base = rng.uniform(_SHORTEST_S, _LONGEST_BASE_S)
@@ -66,7 +66,7 @@ def part(rng: random.Random, remaining: Decimal) -> Decimal:
 
 
 class Fees(NamedTuple):
-    """Regulatory fees, rounded up to the cent per execution. Rates are assumptions, of the usual size."""
+    """Regulatory fees, rounded up to the cent per execution. The rates are assumptions of the usual size."""
 
     per_contract: Decimal = Decimal("0.05")
     per_share_sold: Decimal = Decimal("0.0002")

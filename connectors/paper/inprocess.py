@@ -36,7 +36,7 @@ _FEEDS = ("iex", "indicative")
 
 
 class InProcessBroker:
-    """One account of ``exchange``. Faults armed there strike here as the adapter would report them."""
+    """One account of ``exchange``. Faults armed there appear here as the adapter would report them."""
 
     def __init__(self, exchange: PaperExchange, number: str, base_url: str) -> None:
         self.base_url = base_url
@@ -44,7 +44,7 @@ class InProcessBroker:
         self._number = number
 
     def updates(self, listener: Callable[[TradeUpdate], None]) -> None:
-        """Have ``listener`` called with every trade update of this account that the faults let through."""
+        """Call ``listener`` with every trade update of this account that the faults let through."""
         gate = UpdateGate(self._exchange.faults, self._number)
 
         def heard(number: str, update: dict[str, Any]) -> None:

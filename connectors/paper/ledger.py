@@ -1,4 +1,4 @@
-"""Cash and positions of one paper account: the fold of its executions."""
+"""Cash and positions of one paper account, folded from its executions."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,13 +26,13 @@ class Position:
 
 @dataclass
 class Ledger:
-    """Starts with cash; every execution moves cash and one position. Averages stay on partial sells."""
+    """Starts with cash; every execution moves cash and one position. Partial sells keep the average."""
 
     cash: Decimal
     positions: dict[str, Position] = field(default_factory=dict)
 
     def apply(self, listing: Listing, fill: Execution) -> None:
-        """Fold one execution of an order. Orders never sell what is not there; ``move`` may."""
+        """Fold one execution of an order. Orders never sell more than is held; ``move`` may."""
         if fill.side is Side.SELL and self.qty(listing.symbol) < fill.qty:
             raise ValueError(f"a sell of {fill.qty} {listing.symbol} was filled without as much to sell")
         self.cash -= fill.fee
@@ -41,7 +41,7 @@ class Ledger:
     def move(self, listing: Listing, qty: Decimal, price: Decimal) -> None:
         """Change a position by signed ``qty`` at ``price`` per share, and the cash with it.
 
-        What adds comes in at cost, what reduces leaves at average cost; what crosses zero opens the rest.
+        Additions enter at cost, reductions leave at average cost; the part beyond zero opens a new position.
         """
         self.cash -= qty * price * listing.multiplier
         held = self.positions.setdefault(listing.symbol, Position(listing, ZERO, ZERO))

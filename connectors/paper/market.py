@@ -1,4 +1,4 @@
-"""What the paper exchange sees of a market: quotes by instrument, contracts by underlying."""
+"""The paper exchange's view of a market: quotes by instrument, contracts by underlying."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -29,10 +29,10 @@ def underlying_of(symbol: str) -> str:
 
 
 class Board:
-    """The market as of a moment. Chains are priced once per 10 s, the pace at which quotes are restated.
+    """The market at a moment. Chains are priced once per 10 s, the rate at which quotes are restated.
 
-    ``kept`` are contracts of earlier days that somebody holds or trades: they stay listed to their expiry,
-    wherever the strikes of this market lie.
+    ``kept`` are contracts of earlier days that somebody holds or trades. They stay listed until they expire,
+    whatever the strikes of this market.
     """
 
     def __init__(self, market: Market, kept: Iterable[str] = ()) -> None:
@@ -58,7 +58,7 @@ class Board:
         return self.market.stock_quote(symbol, now) if symbol in self._stocks else None
 
     def chain(self, underlying: str, now: int) -> dict[str, ContractQuote]:
-        """Contracts of an underlying by symbol; empty where it has none."""
+        """Contracts of an underlying by symbol; empty if it has none."""
         if underlying not in self._stocks:
             return {}
         stated = now - now % RESTATE_US
@@ -77,7 +77,7 @@ class Board:
         return self.stock(symbol, now) if underlying == symbol else self.chain(underlying, now).get(symbol)
 
     def listing(self, symbol: str, now: int) -> Listing | None:
-        """What ``symbol`` is; None where this market does not have it."""
+        """The listing of ``symbol``; None if this market does not have it."""
         if symbol in self._stocks:
             return Listing(symbol, symbol, 1, None)
         contract = self.chain(underlying_of(symbol), now).get(symbol)

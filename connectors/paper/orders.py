@@ -1,4 +1,4 @@
-"""Orders of the paper exchange: what was asked, what has become of it, and its refusals in Alpaca's words."""
+"""Orders of the paper exchange: the request, its state, and refusals in Alpaca's words."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ TOO_MANY = 42910000
 
 
 class Refusal(Exception):
-    """A definite no of the exchange: HTTP status, Alpaca's code, message and extra fields of the body."""
+    """A definite no from the exchange: HTTP status, Alpaca's code, message and extra fields of the body."""
 
     def __init__(self, status: int, code: int, message: str, **extra: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class Refusal(Exception):
 
 
 def stable_uuid(*parts: object) -> str:
-    """The same id for the same parts: ids of a seeded run are part of its result."""
+    """The same id for the same parts: the ids of a seeded run are part of its result."""
     return str(uuid.UUID(sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]))
 
 
@@ -55,7 +55,7 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """One leg of an expiry, an exercise or an assignment. ``visible_at``: when it is listed first."""
+    """One leg of an expiry, an exercise or an assignment. ``visible_at``: when it is first listed."""
 
     activity_id: str
     group_id: str
@@ -74,7 +74,7 @@ class Activity:
 
 @dataclass(kw_only=True)
 class Order:
-    """One order, as it stands, times in UTC microseconds. ``due`` is when the fill model looks again."""
+    """The current state of one order, times in UTC microseconds. ``due``: the fill model's next check."""
 
     id: str
     client_order_id: str

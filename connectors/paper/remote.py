@@ -1,4 +1,4 @@
-"""The paper exchange as those see it who play a tape: which market it serves, and what time it is there."""
+"""The paper exchange as a client that plays a tape sees it: which market it serves, and its time."""
 
 import time
 from collections.abc import Callable
@@ -19,10 +19,10 @@ def _nothing() -> None:
 
 
 class RemoteExchange:
-    """The exchange at ``url``. One that died is started again by whoever watches it: calls wait for that.
+    """The exchange at ``url``. If it dies, its supervisor restarts it, and calls wait for that.
 
-    ``meanwhile`` is called again and again during such a wait, and may raise to end it. Every call may be
-    made twice. Raises Fatal where the exchange stays away.
+    ``meanwhile`` is called repeatedly during such a wait, and may raise to end it. Any call may be made
+    twice. Raises Fatal if the exchange stays away.
     """
 
     def __init__(self, url: str, meanwhile: Callable[[], None] = _nothing) -> None:
@@ -30,7 +30,7 @@ class RemoteExchange:
         self._session = requests.Session()
 
     def open_market(self, source: TapeSource) -> None:
-        """Have it go on with the market of ``source``. Raises Fatal where it cannot."""
+        """Make it continue with the market of ``source``. Raises Fatal if it cannot."""
         answer = self._told("market", source.description(), _MARKET_S)
         if not answer.ok:
             raise Fatal(
@@ -40,7 +40,7 @@ class RemoteExchange:
             )
 
     def advance(self, label: int) -> None:
-        """Move its clock to the end of a minute. Raises Fatal where it does not follow."""
+        """Move its clock to the end of a minute. Raises Fatal if it does not follow."""
         answer = self._told("advance", {"label": label}, _ADVANCE_S)
         if not answer.ok:
             words = f"the paper exchange does not follow: {answer.text}"

@@ -1,7 +1,7 @@
 """What the paper exchange keeps on disk: its market's name, its time, and the books of its accounts.
 
-Everything lies in one folder. A file is replaced in one step, before anybody is told what it holds, so that
-an exchange that was killed goes on where it was. Credentials are not among it.
+Everything is in one folder. A file is replaced atomically before its content is reported to anyone, so an
+exchange that was killed resumes where it was. Credentials are not saved.
 """
 
 import json
@@ -23,11 +23,11 @@ Json = Any
 _VERSION = 1
 _BOOKS, _TIME = "books.json", "time.json"
 _NOT_SAVED = ("account", "by_client_id")
-"""Of a book: the account has credentials, the other is the orders once more."""
+"""Fields of a book: the account has credentials, the other repeats the orders."""
 
 
 class Saved:
-    """The files of one exchange in ``folder``. ``market`` names what it serves, for whoever starts it."""
+    """The files of one exchange in ``folder``. ``market`` names what it serves, for whatever starts it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Saved:
         self.market: Json = self._read(_TIME).get("market")
 
     def restore(self, exchange: PaperExchange) -> bool:
-        """Give ``exchange`` what was saved; False where nothing was. Raises Fatal for an unreadable file."""
+        """Load saved state into ``exchange``; False if there is none. Raises Fatal for unreadable files."""
         books, time = self._read(_BOOKS), self._read(_TIME)
         if not books and not time:
             return False
@@ -55,7 +55,7 @@ class Saved:
             self._changes = exchange.changes
 
     def keep_time(self, exchange: PaperExchange, market: Json = None) -> None:
-        """Write the time, and ``market`` where it is another one now."""
+        """Write the time, and ``market`` if it has changed."""
         self.market = market or self.market
         self._write(_TIME, {"now": exchange.now, "market": self.market})
 
@@ -119,7 +119,7 @@ def plain(value: Any) -> Json:
 
 
 def typed(hint: Any, value: Json) -> Any:
-    """What ``plain`` made of a value of this type. Raises Fatal for a field that the type does not have."""
+    """Reverse ``plain`` for a value of this type. Raises Fatal for a field that the type does not have."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         real = next(each for each in inner if each is not type(None))

@@ -1,9 +1,9 @@
-"""The paper exchange behind Alpaca's paths, on loopback: what the real alpaca-py clients talk to.
+"""The paper exchange behind Alpaca's paths, on loopback: the real alpaca-py clients talk to it.
 
-Beside Alpaca's paths there are four of its own: ``POST /_paper/market`` {"tape", ...} goes on with another
+Besides Alpaca's paths it has four of its own: ``POST /_paper/market`` {"tape", ...} continues with another
 tape's market, ``POST /_paper/advance`` {"label"} moves the tape's clock, ``POST /_paper/faults``
-{"fault", ...} arms a fault, ``GET /_paper/state`` tells the time, the market, the requests by operation and
-the faults that fired.
+{"fault", ...} arms a fault, ``GET /_paper/state`` returns the time, the market, the requests by operation
+and the faults that fired.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class MovableClock(Protocol):
 class PaperServer:
     """Serves one exchange. Run ``start``, read ``url``, and ``stop`` in the same event loop.
 
-    ``market`` is the source of what it serves at first. With ``saved`` everything that happened is on disk
-    before anybody is told of it.
+    ``market`` is the source of the first market. With ``saved``, every change is on disk before anyone is
+    told of it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PaperServer:
         self.url = ""
 
     async def start(self) -> None:
-        """Listen on loopback. Raises Fatal where the port is taken."""
+        """Listen on loopback. Raises Fatal if the port is taken."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -140,7 +140,7 @@ class PaperServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Moves the clock, checks the credentials, lets armed faults strike, and words refusals."""
+        """Move the clock, check the credentials, apply armed faults, and put refusals into words."""
         operation = request.match_info.route.name or "unknown"
         self._requests[operation] += 1
         self._exchange.advance(self._clock.now())
@@ -270,7 +270,7 @@ class PaperServer:
         return web.json_response({"snapshots": snapshots, "next_page_token": token})
 
     def _chain(self, underlying: str, request: web.Request) -> list[ContractQuote]:
-        """The contracts that the query's type, expiry and strike filters leave."""
+        """The contracts that pass the query's type, expiry and strike filters."""
         query = request.query
         lowest, highest = (
             Decimal(query[f"strike_price_{edge}"]) if f"strike_price_{edge}" in query else None
@@ -286,7 +286,7 @@ class PaperServer:
         ]
 
     async def _open_market(self, request: web.Request) -> web.Response:
-        """Answers when the market is open: nothing is read where it is the one that is served."""
+        """Answer when the market is open. Nothing is read if that market is already served."""
         asked = await request.json()
         try:
             source = TapeSource.described(asked)
@@ -352,7 +352,7 @@ def _dated(contract: ContractQuote, first: str | None, last: str | None) -> bool
 def _page(
     found: list[ContractQuote], limit: int, request: web.Request
 ) -> tuple[list[ContractQuote], str | None]:
-    """One page and the token of the next: the symbol after which it begins."""
+    """One page and the token of the next: the symbol after which that page starts."""
     token = request.query.get("page_token")
     rest = sorted(
         (each for each in found if token is None or each.symbol > token), key=lambda each: each.symbol
@@ -365,14 +365,14 @@ def _refused(refusal: Refusal) -> web.Response:
 
 
 def _gateway_timeout() -> web.Response:
-    """As a load balancer says it: not in JSON."""
+    """The answer of a load balancer: not JSON."""
     return web.Response(
         status=504, text="<html><body>504 Gateway Time-out</body></html>", content_type="text/html"
     )
 
 
 def _dropped(request: web.Request) -> web.Response:
-    """Break the connection without an answer."""
+    """Close the connection without an answer."""
     if request.transport is not None:
         with contextlib.suppress(OSError):
             request.transport.abort()

@@ -78,7 +78,7 @@ class UpdateHub:
 
 
 def _cut(connection: _Connection) -> None:
-    """Break the line without a goodbye."""
+    """Close the connection without a close frame."""
     connection.listening = False
     if connection.transport is not None:
         connection.transport.abort()

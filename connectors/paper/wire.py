@@ -1,7 +1,7 @@
-"""The shapes that the paper exchange speaks: those of Alpaca's REST answers and trade updates.
+"""The paper exchange's message formats: those of Alpaca's REST answers and trade updates.
 
-Two fields are added where Alpaca has none: ``tape_origin`` on quotes and snapshots (so that synthetic
-data stays labelled) and ``fee`` on fills. Greeks other than delta are not modelled and read 0.
+Two fields are added that Alpaca does not have: ``tape_origin`` on quotes and snapshots (so that synthetic
+data stays labeled) and ``fee`` on fills. Greeks other than delta are not modeled and read 0.
 """
 
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ _ENDED_AT = {
 
 
 def iso(t: int, zone: Any = UTC) -> str:
-    """A time as Alpaca writes it, with microseconds."""
+    """A time in Alpaca's format, with microseconds."""
     seconds, micros = divmod(t, 1_000_000)
     moment = datetime.fromtimestamp(seconds, tz=zone).replace(microsecond=micros)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -37,7 +37,7 @@ def asset_id(symbol: str) -> str:
 
 
 def plain(value: Decimal | None) -> str | None:
-    """A decimal without an exponent and without needless zeros."""
+    """A decimal without an exponent or trailing zeros."""
     if value is None:
         return None
     text = f"{value:f}"
@@ -88,7 +88,7 @@ def order(o: Order) -> Json:
 
 
 def update(event: str, o: Order, at: int, fill: Execution | None, position: Decimal) -> Json:
-    """One trade update, as the websocket sends it."""
+    """One trade update in the websocket's format."""
     data: Json = {
         "event": event,
         "event_id": stable_uuid("event", o.id, event, at, o.filled_qty),
@@ -153,7 +153,7 @@ def option_activity(account_uuid: str, event: Activity) -> Json:
 
 
 def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendable: Decimal) -> Json:
-    """A cash account: buying power is the cash that no working order holds."""
+    """A cash account: buying power is the cash that no working order reserves."""
     blocked = {"account_blocked": False, "trading_blocked": False, "transfers_blocked": False}
     money = {
         "cash": cash, "equity": equity, "portfolio_value": equity, "last_equity": equity,
@@ -267,7 +267,7 @@ def stock_quote(quote: StockQuote, origin: str) -> Json:
 
 
 def _sides(quote: StockQuote | ContractQuote, venue: str, sizes: tuple[int, int]) -> Json:
-    """Both sides, a missing one as 0, which is how Alpaca says that there is none."""
+    """Both sides; a missing one is 0, as in Alpaca's answers."""
     bid = {"bp": float(quote.bid or 0), "bs": sizes[0], "bx": venue}
     return bid | {"ap": float(quote.ask or 0), "as": sizes[1], "ax": venue}
 

@@ -1,4 +1,4 @@
-"""The store's own tables: where sinks go on, which logs they have read, and who may call a broker."""
+"""The store's own tables: where sinks resume, which logs they have read, and who may call a broker."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from tapedeck.connectors.postgres.models import Base, Long
 
 
 class SinkOffsets(Base):
-    """Where a sink goes on. An offset means something in one log only, so the log's ids are in the key.
+    """Where a sink resumes. An offset is meaningful in one log only, so the log's ids are in the key.
 
     The topic id is empty where the broker gives none, and in rows older than revision 0002.
     """
@@ -24,7 +24,7 @@ class SinkOffsets(Base):
 
 
 class AuditClusters(Base):
-    """Whose audit this is: the newest row's cluster. One that was moved adds a row."""
+    """Whose audit this is: the cluster in the newest row. Moving the store adds a row."""
 
     __tablename__ = "audit_clusters"
     cluster_id: Mapped[str] = mapped_column(primary_key=True)
@@ -32,7 +32,7 @@ class AuditClusters(Base):
 
 
 class ReadLogs(Base):
-    """Every log that was read, a topic made anew being another. ``holds_unmarked``: rows without a topic id
+    """Every log that was read; a recreated topic is another log. ``holds_unmarked``: rows without a topic id
     came from it."""
 
     __tablename__ = "read_logs"
@@ -43,7 +43,7 @@ class ReadLogs(Base):
 
 
 class Relogged(Base):
-    """Events of a log that an earlier log of its topic had brought: their rows stay the earlier log's."""
+    """Events that an earlier log of the topic already brought: their rows still belong to the earlier log."""
 
     __tablename__ = "relogged"
     topic: Mapped[str] = mapped_column(primary_key=True)
@@ -52,7 +52,7 @@ class Relogged(Base):
 
 
 class AccountLeases(Base):
-    """Who may call the broker for an account; a higher ``epoch`` fences the ones before."""
+    """Who may call the broker for an account; a higher ``epoch`` fences the earlier ones."""
 
     __tablename__ = "account_leases"
     account_id: Mapped[str] = mapped_column(primary_key=True)
@@ -62,5 +62,5 @@ class AccountLeases(Base):
 
 
 METADATA = Base.metadata
-"""All tables of the store, the audited ones too."""
+"""All tables of the store, including the audited ones."""
 MUTABLE = (SinkOffsets.__tablename__, AccountLeases.__tablename__)

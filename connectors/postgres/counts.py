@@ -1,4 +1,4 @@
-"""Rows in Postgres against distinct events in the topics: the check that the audit is whole."""
+"""Compares rows in Postgres with distinct events in the topics: the check that the audit is complete."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from tapedeck.topics.catalogue import CATALOGUE
 
 
 class Distinct(NamedTuple):
-    """What one topic holds: different event_ids, and records that cannot be decoded."""
+    """The contents of one topic: distinct event_ids, and records that cannot be decoded."""
 
     events: int
     undecodable: int
 
 
 class Rows(NamedTuple):
-    """One topic's audited events: those of the log that the topic is now, and those that only logs hold which
-    earlier bore its name."""
+    """One topic's audited events: those of the topic's current log, and those that only earlier logs of its
+    name contain."""
 
     now: int
     earlier: int
@@ -39,8 +39,8 @@ FROM (SELECT (SELECT topic_id FROM read_logs WHERE topic = %(topic)s AND holds_u
 def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] | None = None) -> dict[str, Rows]:
     """Rows of each topic's audit table by the log that they came from, counted exactly.
 
-    An event that an earlier log had brought already counts for the log that the topic is now. Raises Retry
-    where Postgres or Kafka is away.
+    An event that an earlier log already brought counts for the current log. Raises Retry if Postgres or Kafka
+    is unavailable.
     """
     topics = _all(topics)
     ids = topic_ids(cluster, topics)
@@ -57,9 +57,9 @@ def rows_per_table(url: str, cluster: Cluster, topics: Sequence[str] | None = No
 
 
 def distinct_events(cluster: Cluster, topics: Sequence[str] | None = None) -> dict[str, Distinct]:
-    """Distinct event_ids per topic by reading every record, marks left out.
+    """Distinct event_ids per topic, by reading every record except watermarks.
 
-    Raises Retry where Kafka is away.
+    Raises Retry if Kafka is unavailable.
     """
     topics = _all(topics)
     targets = maps(topics)

@@ -1,7 +1,7 @@
 """Connections to the audit store and its migrations.
 
 One pipeline (one ``TAPE_PREFIX``) has one database schema: ``public`` without a prefix, else the prefix
-itself. All statements are unqualified; the search path, which holds that schema alone, decides.
+itself. All statements are unqualified; the search path contains that schema only.
 """
 
 import os
@@ -40,7 +40,7 @@ ENCODING = "UTF8"
 LAST_PORT = 65_535
 URL_FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any constant will do: it keeps two migrations of one database apart.
+# An arbitrary constant that keeps two migrations of one database apart.
 _MIGRATION_LOCK = 7_461_706_5
 # A dead peer is noticed after about ten seconds instead of the kernel's two hours.
 _LIVENESS: dict[str, Any] = {
@@ -60,10 +60,10 @@ def schema_name(prefix: str) -> str:
 def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as the login itself.
 
-    A URL without a password takes DATABASE_PASSWORD, or what the file holds that DATABASE_PASSWORD_FILE
-    names; libpq looks into PGPASSFILE. Raises Fatal for a URL that is none, for a login, a certificate or a
-    file that is refused, and for a database that cannot hold every text. Raises Retry where the server is
-    away, and where it refuses a password that was read from a file: a rotation changes one after the other.
+    A URL without a password takes DATABASE_PASSWORD, or the content of the file in DATABASE_PASSWORD_FILE;
+    libpq also reads PGPASSFILE. Raises Fatal for an invalid URL, for a refused login, certificate or file,
+    and for a database that cannot store every text. Raises Retry if the server is unavailable, and if it
+    refuses a password that was read from a file: a rotation changes one after the other.
     """
     if not _is_address(url):
         raise Fatal(
@@ -96,7 +96,7 @@ def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
         if words is None:
             what = f"Postgres does not answer: {str(error).strip()}"
             raise Retry(what, remedy="check DATABASE_URL and the server") from error
-        # libpq's own file is read for each connection as well
+        # libpq also rereads its own file for each connection
         is_read_again = given.path if password else "PGPASSWORD" not in os.environ
         passing = is_wrong_password(error) and not parameters.get("password") and is_read_again
         kind = Retry if passing else Fatal
@@ -104,19 +104,19 @@ def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def _is_address(url: str) -> bool:
-    """Whether libpq understands it. What libpq says of one that it does not may quote the password."""
+    """Whether libpq can parse it. Its message about an invalid one may quote the password."""
     try:
         parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return False
     if "@" in str(parameters.get("host") or "")[1:]:
-        return False  # a password with an @ in it; libpq would tell its end as a host that it does not find
+        return False  # a password with an @: libpq would report the rest as an unknown host
     ports = str(parameters.get("port") or "").split(",")
     return all(not port or (port.isdecimal() and 0 < int(port) <= LAST_PORT) for port in ports)
 
 
 def without_password(url: str) -> str:
-    """``url``, or what was given for one, fit to be shown."""
+    """``url``, or what was given for one, made safe to show."""
     shown = re.sub(r"(pass\w*\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", url, flags=re.IGNORECASE)
     login, at, where = shown.rpartition("@")
     scheme, slashes, given = login.rpartition("://") if "://" in login else ("", "", login)
@@ -147,9 +147,9 @@ def connect(
 
 
 def upgrade(url: str, prefix: str = "") -> None:
-    """Make the schema and bring its tables to the newest revision. Safe to run twice and at once.
+    """Create the schema and bring its tables to the newest revision. Safe to run twice, even concurrently.
 
-    Raises Retry where the server is away, Fatal where this login may not make tables.
+    Raises Retry if the server is unavailable, Fatal if this login may not create tables.
     """
     with connect(url, prefix, role=None) as connection:
         if _revision(connection) == _head() and not _unfit(connection):

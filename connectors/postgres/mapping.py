@@ -1,7 +1,7 @@
 """From log records to table rows, one precomputed builder per topic.
 
 A row is a tuple in the table's column order, ready for binary COPY. Two shortcuts keep it cheap:
-``timestamptz`` and ``date`` travel as integers (that is their binary form: microseconds and days since
+``timestamptz`` and ``date`` are sent as integers (their binary form: microseconds and days since
 2000-01-01) and ``jsonb`` as text behind its version byte.
 """
 
@@ -32,17 +32,17 @@ JSONB_VERSION = "\x01"
 CODE_VERSION = "tape-code-version"
 CONFIG_DIGEST = "tape-config-digest"
 SHA_DIGITS = 32
-# One value for all records of a batch: it is not sent with each row.
+# One value for all records of a batch, so it is not sent with each row.
 OF_THE_LOG = ("first_topic_id",)
 _INBOX_BRANCH = "tapedeck."
 
 
 def to_json(body: Any) -> str:
-    """A body as JSON text: decimals as strings, times and dates as the integers they are on the wire."""
+    """A body as JSON text: decimals as strings, times and dates as integers, as on the wire."""
     return orjson.dumps(body, default=str).decode()
 
 
-# Looked through in order: a DateTime is no Date, a BigInteger is an Integer, an ENUM is a String.
+# Checked in order: a DateTime is not a Date, a BigInteger is an Integer, an ENUM is a String.
 _COPY_TYPES: tuple[tuple[type[types.TypeEngine[Any]], str], ...] = (
     (JSONB, "text"),
     (ENUM, "text"),
@@ -69,7 +69,7 @@ def copy_type(kind: types.TypeEngine[Any]) -> str:
 
 
 def shift(kind: types.TypeEngine[Any]) -> int:
-    """What is taken from a Unix time or date to count from 2000-01-01; 0 for other columns."""
+    """What to subtract from a Unix time or date to count from 2000-01-01; 0 for other columns."""
     if isinstance(kind, types.DateTime):
         return PG_EPOCH_US
     return PG_EPOCH_DAYS if isinstance(kind, types.Date) else 0
@@ -88,7 +88,7 @@ class TopicMap:
 
 
 def typed_columns(name: str) -> list[tuple[str, int]]:
-    """(field, shift) of the columns that a topic's table has beyond the common ones."""
+    """(field, shift) of the columns that a topic's table has besides the common ones."""
     columns = table_of(topic(name)).columns
     return [(column.name, shift(column.type)) for column in columns if column.name not in COMMON_COLUMNS]
 
@@ -116,14 +116,14 @@ def _record_row(name: str) -> Builder:
 
 
 def _fields(names: list[str]) -> Callable[[Body], Sequence[Any]]:
-    """Takes the values of ``names`` out of a body; of one name, or none, as well."""
+    """Extracts the values of ``names`` from a body, even for a single name or none."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda body: [body[name] for name in names]
 
 
 def _inbox_row(name: str) -> Builder:
-    """The builder for the inbox. An event_id there leaves the time out, and so does its hash."""
+    """The builder for the inbox. An event_id there leaves out the time, and so does its hash."""
 
     def build(message: Message) -> Row:
         body = decode(name, message.value)
@@ -137,7 +137,7 @@ def _inbox_row(name: str) -> Builder:
 
 
 def _dead_letter_row(name: str) -> Builder:
-    """The builder for dead letters: raw bytes, identified by whose record it was and who refused it."""
+    """The builder for dead letters: raw bytes, identified by the refused record and who refused it."""
 
     def build(message: Message) -> Row:
         headers = dict(message.headers)
@@ -192,7 +192,7 @@ def _integer(text: str | None, otherwise: int) -> int:
 
 
 def _plain(text: str) -> str:
-    """Postgres holds no NUL in text; a dead letter must always find room."""
+    """Postgres does not allow NUL in text, and a dead letter must always be storable."""
     return text.replace("\x00", "\ufffd")
 
 

@@ -1,11 +1,11 @@
 """The tables of the audit store. One class per shipped topic that is audited; ledgers are views.
 
-A topic's table holds the whole body as ``payload`` and, beside it, the columns people filter and join
+A topic's table has the whole body as ``payload``, and next to it the columns that people filter and join
 by. Inside ``payload`` everything is as on the wire: times are UTC microseconds, dates are days since
 the epoch, decimals are strings of scale 6. The typed columns are real ``timestamptz``, ``date`` and
-``numeric``. Column names are the record's field names; a test holds types and enums against the ``.avsc``.
+``numeric``. Column names are the record's field names; a test checks types and enums against the ``.avsc``.
 
-No table names a schema: the connection's search path does, so that a prefixed pipeline has its own.
+No table names a schema. The connection's search path does, so a prefixed pipeline has its own.
 """
 
 import re
@@ -25,7 +25,7 @@ NAMING = {"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_name)s_i
 
 
 def table_name(topic: str) -> str:
-    """The table of one topic: ``bars.late`` lies in ``t_bars_late``."""
+    """The table of one topic: ``t_bars_late`` for ``bars.late``."""
     return "t_" + topic.replace(".", "_")
 
 
@@ -43,10 +43,10 @@ class Base(DeclarativeBase):
 
 
 class Audit:
-    """What every topic table has. ``first_*`` is where the event was met first.
+    """The columns of every topic table. ``first_*`` is where the event was first seen.
 
-    ``first_topic_id`` tells a topic from one that was made anew under its name; null was stored before ids
-    were noted.
+    ``first_topic_id`` distinguishes a topic from one recreated under its name; null means that the row was
+    stored before ids were recorded.
     """
 
     event_id: Mapped[str] = mapped_column(primary_key=True, sort_order=-9)
@@ -330,7 +330,7 @@ class Controls(Audit, Base):
 
 
 class DeadLetters(Audit, Base):
-    """``payload`` holds the headers; ``source_*`` is the record that was refused, ``value`` its bytes."""
+    """``payload`` has the headers; ``source_*`` is the record that was refused, ``value`` its bytes."""
 
     __tablename__ = "t_dead_letters"
     source_topic: Mapped[str]

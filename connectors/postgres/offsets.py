@@ -1,4 +1,4 @@
-"""Where the sink goes on: offsets in Postgres, moved in the transaction that holds their rows."""
+"""Where the sink resumes: offsets in Postgres, advanced in the same transaction as their rows."""
 
 import time
 from collections import defaultdict
@@ -39,9 +39,9 @@ WHERE o.sink_group = %s AND o.cluster_id = %s AND o.topic = m.topic AND o.topic_
 
 
 class Offsets:
-    """The next offset per partition of one sink group, in the logs that the topics are now.
+    """The next offset per partition of one sink group, in the topics' current logs.
 
-    ``unmarked`` are offsets that were stored before topic ids were; ``earlier`` names, per topic, the ids of
+    ``unmarked`` are offsets that were stored before topic ids were; ``earlier`` gives, per topic, the ids of
     other logs that the group has read.
     """
 
@@ -64,7 +64,7 @@ class Offsets:
                 self.earlier[name].add(topic_id)
 
     def begin(self, starts: Mapping[Part, int]) -> None:
-        """Note where partitions that this group has never read begin."""
+        """Record the start of partitions that this group has never read."""
         new = {place: offset for place, offset in starts.items() if place not in self.next}
         if new:
             with self.connection.transaction():
@@ -74,7 +74,7 @@ class Offsets:
             self.next.update(new)
 
     def mark(self, name: str) -> None:
-        """The offsets and rows stored before topic ids were came from the log that ``name`` is now."""
+        """Assign the offsets and rows stored before topic ids were to the current log of ``name``."""
         with self.connection.transaction():
             self._note({name}, holds_unmarked=True)
             self.connection.execute(_MARK, (self.ids[name], self.group, self._cluster_id, name))
@@ -82,9 +82,9 @@ class Offsets:
             self.next[place] = self.unmarked.pop(place)
 
     def move(self, to: Mapping[Part, int]) -> None:
-        """Inside the caller's transaction: from what this process read to ``to``.
+        """Inside the caller's transaction: advance from what this process read to ``to``.
 
-        Raises Fatal where another sink of the group has moved them: its rows are safe, this one must end.
+        Raises Fatal if another sink of the group has moved them: its rows are safe, and this one must end.
         """
         expected = [self.next[place] for place in to]
         arguments = (*self._columns(to), expected, list(to.values()), self.group, self._cluster_id)
@@ -96,7 +96,7 @@ class Offsets:
             )
 
     def moved(self, to: Mapping[Part, int]) -> None:
-        """The transaction of ``move`` is committed."""
+        """The transaction of ``move`` was committed."""
         self.next.update(to)
 
     def _note(self, names: Iterable[str], *, holds_unmarked: bool) -> None:
@@ -117,15 +117,15 @@ def lag(
     group: str = DEFAULT_GROUP,
     topics: Sequence[str] | None = None,
 ) -> dict[str, int]:
-    """Records per topic that lie in Kafka and not yet in Postgres, marks included.
+    """Records per topic that are in Kafka and not yet in Postgres, including watermarks.
 
-    Raises Retry where one of the two does not answer, CatalogueMismatch for missing topics.
+    Raises Retry if one of the two does not answer, CatalogueMismatch for missing topics.
     """
     names = list(topics) if topics is not None else [topic.name for topic in CATALOGUE.audited]
     consumer = open_consumer(cluster, "lag")
     try:
         cluster_id = check_topics(consumer, cluster.layout, names)
-        # Offsets before ends: what the sink itself writes meanwhile (dead letters) must count as behind.
+        # Read offsets before ends: what the sink itself writes meanwhile (dead letters) must count as lag.
         with connect(url, cluster.prefix) as connection:
             found = Offsets(connection, group, cluster_id, topic_ids(cluster, names))
         ends = bounds(cluster, names)
@@ -145,9 +145,9 @@ def wait_until_caught_up(
     group: str = DEFAULT_GROUP,
     topics: Sequence[str] | None = None,
 ) -> None:
-    """Return when Postgres holds all that the topics hold.
+    """Return when Postgres has everything that the topics have.
 
-    A broker or database that is away is asked again. Raises Retry, with the lag, when time is up.
+    Keeps asking a broker or database that is unavailable. Raises Retry, with the lag, when time is up.
     """
     deadline = time.monotonic() + timeout_s
     while True:

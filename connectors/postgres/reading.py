@@ -1,4 +1,4 @@
-"""What the sink asks of Kafka: that topics are as the catalogue says, which logs they are, bounds, events."""
+"""What the sink asks of Kafka: whether topics match the catalogue, their ids, bounds, and events."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,17 +16,17 @@ ANSWER_S = 10.0
 
 
 def open_consumer(cluster: Cluster, name: str) -> Consumer:
-    """A consumer for manual assignment that never resets an offset by itself. Give it a short life."""
+    """A consumer for manual assignment that never resets an offset by itself. Keep it only briefly."""
     return new_consumer(
         cluster,
         **{
             "client.id": f"{cluster.client_id}-{name}",
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            # An end tells the next offset also where aborted records or a transaction's marker lie before it.
+            # An end event gives the next offset even if aborted records or a transaction marker precede it.
             "enable.partition.eof": True,
             "queued.max.messages.kbytes": 65_536,
-            # The audit may trail by a moment: fewer, larger fetches cost the broker far less.
+            # The audit may lag slightly: fewer, larger fetches cost the broker far less.
             "fetch.min.bytes": 131_072,
             "fetch.wait.max.ms": 250,
         },
@@ -38,7 +38,7 @@ def check_topics(
 ) -> str:
     """The cluster's id.
 
-    Raises CatalogueMismatch for missing topics or other partition counts, Retry where the broker does not
+    Raises CatalogueMismatch for missing topics or other partition counts, Retry if the broker does not
     answer.
     """
     try:
@@ -63,7 +63,7 @@ def check_topics(
 
 
 def topic_ids(cluster: Cluster, names: Sequence[str], *, timeout_s: float = ANSWER_S) -> dict[str, bytes]:
-    """The id of each topic that ``check_topics`` has seen. Raises Retry where the broker does not tell it."""
+    """The id of each topic that ``check_topics`` has checked. Raises Retry if the broker does not answer."""
     ids = {}
     for name, found in describe_ids(cluster, names, timeout_s).items():
         if found is None:
@@ -73,10 +73,10 @@ def topic_ids(cluster: Cluster, names: Sequence[str], *, timeout_s: float = ANSW
 
 
 def bounds(cluster: Cluster, names: Sequence[str]) -> dict[Part, tuple[int, int]]:
-    """(first, end) offset of every partition of topics that ``check_topics`` has seen.
+    """(first, end) offset of every partition of topics that ``check_topics`` has checked.
 
-    The end is that of what is committed. Raises Retry where the broker does not tell them, and where the
-    topics have changed since: the next check says how.
+    The end is that of committed records. Raises Retry if the broker does not answer, and if the topics have
+    changed since: the next check says how.
     """
     try:
         return ends_of(cluster, names)
@@ -86,15 +86,15 @@ def bounds(cluster: Cluster, names: Sequence[str]) -> dict[Part, tuple[int, int]
 
 
 def is_punctuation(key: bytes | None, value: bytes | None) -> bool:
-    """Whether this is no event but a mark in the log, such as a watermark."""
+    """Whether this is not an event but punctuation in the log, such as a watermark."""
     return value is None and key is not None and key.startswith(b"~")
 
 
 def read_events(cluster: Cluster, names: Sequence[str]) -> Iterator[Message]:
-    """Every event that these topics hold now, marks left out, per partition in log order.
+    """Every event that these topics have now, without punctuation, per partition in log order.
 
-    Raises Fatal for topics that are not as the catalogue says, Retry where the broker stops answering before
-    the end.
+    Raises Fatal for topics that do not match the catalogue, Retry if the broker stops answering before the
+    end.
     """
     for chunk in read_parts(cluster, ends_of(cluster, names)):
         yield from (each for each in chunk if not is_punctuation(each.key, each.value))

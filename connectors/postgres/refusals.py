@@ -1,7 +1,7 @@
 """Why Postgres, or libpq, refused a connection, in words.
 
-libpq hands out no code for it, so its own text decides: a server whose lc_messages is not English is told as
-one that does not answer, with its words.
+libpq gives no error code for it, so its text decides. A server whose lc_messages is not English is reported
+as one that does not answer, with its own words.
 """
 
 import os
@@ -102,9 +102,9 @@ _KINDS = (
 
 
 def refusal(error: Exception, parameters: Mapping[str, Any]) -> Words | None:
-    """What ``error`` of a connection with these libpq ``parameters`` means; None where it may pass by itself.
+    """The meaning of a connection ``error`` with these libpq ``parameters``; None if it may be temporary.
 
-    With several hosts it may always pass: another of them may answer.
+    With several hosts it may always be temporary: another host may answer.
     """
     if "," in str(parameters.get("host", "")):
         return None
@@ -117,12 +117,12 @@ def refusal(error: Exception, parameters: Mapping[str, Any]) -> Words | None:
 
 
 def is_wrong_password(error: Exception) -> bool:
-    """Whether the server knows another password, or none."""
+    """Whether the server has another password for the login, or none."""
     return re.search(_WRONG_PASSWORD, str(error)) is not None
 
 
 def _untrusted(parameters: Mapping[str, Any]) -> Words:
-    """Why the server's certificate is not trusted, which libpq does not say: asked once more."""
+    """Why the server's certificate is not trusted. libpq does not say, so this asks again."""
     host = str(parameters.get("host") or os.environ.get("PGHOST") or "localhost")
     port = int(parameters.get("port") or os.environ.get("PGPORT") or _DEFAULT_PORT)
     default = Path.home() / ".postgresql" / "root.crt"

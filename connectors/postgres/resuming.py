@@ -1,4 +1,4 @@
-"""Whether a sink may go on where Postgres says: its own cluster, and the logs that it has read before."""
+"""Whether a sink may resume where Postgres says: it must be its own cluster, and logs it has read before."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from tapedeck.streams.merge import Part
 
 Value = TypeVar("Value")
 Spans = Mapping[Part, tuple[int, int]]
-# Any constant that no other lock of the database has: two clusters must not claim a store at once.
+# An arbitrary constant that no other lock of the database uses: two clusters must not claim a store at once.
 _CLAIM_LOCK = 7_461_706_6
 
 log = logging.getLogger(__name__)
 
 
 def claim(connection: Connection, cluster_id: str, moved_from: str = "") -> None:
-    """Make the store this cluster's where it is nobody's, or where it is ``moved_from``'s, which is gone.
+    """Make the store this cluster's if it is unclaimed, or if it belongs to ``moved_from``, which is gone.
 
-    Raises Fatal, and changes nothing, where it is another cluster's.
+    Raises Fatal, and changes nothing, if it belongs to another cluster.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
@@ -53,9 +53,9 @@ def claim(connection: Connection, cluster_id: str, moved_from: str = "") -> None
 
 
 def resume(offsets: Offsets, spans: Spans) -> None:
-    """Give every partition of ``spans`` an offset to go on from: the stored one, or its start.
+    """Give every partition of ``spans`` an offset to resume from: the stored one, or its start.
 
-    Raises Fatal where a topic is another log than the one that was read, or ends before what was read.
+    Raises Fatal if a topic is not the log that was read before, or ends before what was read.
     """
     read = {name for name, _ in offsets.next}
     for name in sorted({name for name, _ in spans} - read):
@@ -71,7 +71,7 @@ def resume(offsets: Offsets, spans: Spans) -> None:
 
 
 def made_anew(name: str, known: bytes, found: bytes, group: str) -> Fatal:
-    """What is said where the topic ``name`` is another log than the ``known`` one."""
+    """The error for topic ``name`` when it is another log than the ``known`` one."""
     return Fatal(
         f"topic {name} was made anew: Postgres has read the one with the id {short(known)}",
         value=short(found),
@@ -82,10 +82,10 @@ def made_anew(name: str, known: bytes, found: bytes, group: str) -> Fatal:
 def adopt(
     url: str, cluster: Cluster, topics: Sequence[str], *, group: str = DEFAULT_GROUP, moved_from: str = ""
 ) -> list[str]:
-    """Begin what ``topics`` are now at the start, where a sink of ``group`` could not go on in them.
+    """Start the current logs of ``topics`` from the beginning, where a sink of ``group`` could not resume.
 
     Nothing that is stored changes: rows of earlier logs stay, and known event_ids are not stored twice.
-    Returns one sentence per topic. Raises Retry where Postgres or Kafka is away, Fatal as the sink does.
+    Returns one sentence per topic. Raises Retry if Postgres or Kafka is unavailable, Fatal like the sink.
     """
     consumer = open_consumer(cluster, "adopt")
     try:

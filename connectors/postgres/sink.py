@@ -8,8 +8,8 @@ The commit protocol, in order, one transaction per batch:
 4. move the offsets, only if they are where this process left them;
 5. commit.
 
-A crash anywhere before 5 leaves nothing but repeated dead letters, which have the same identity. A lost
-connection ends the session; the next one starts from the offsets in Postgres.
+A crash anywhere before 5 leaves only repeated dead letters, which have the same identity. A lost connection
+ends the session; the next one starts from the offsets in Postgres.
 """
 
 import logging
@@ -71,14 +71,14 @@ class SinkStats:
     inserted: int = 0
     repeats: int = 0
     conflicts: int = 0
-    """Red alarm: records among the repeats whose body differs from the stored one."""
+    """Red alarm: repeats whose body differs from the stored one."""
     dead_letters: int = 0
     watermarks: int = 0
     batches: int = 0
     retries: int = 0
 
     def as_counts(self) -> dict[str, int]:
-        """As a stage's heartbeat counts: in, out and the reasons between."""
+        """The counts in a stage's heartbeat: in, out and the reasons in between."""
         reasons = {
             "DUPLICATE": self.repeats,
             "BODY_CONFLICT": self.conflicts,
@@ -104,7 +104,7 @@ class SinkSettings:
 
 
 class Sink:
-    """One process of one group. ``run`` returns when ``stop`` is set and the batch under way is committed."""
+    """One process of one group. ``run`` returns when ``stop`` is set and the current batch is committed."""
 
     def __init__(self, settings: SinkSettings, outbox: Outbox, clock: Clock, origin: Origin) -> None:
         self._settings = settings
@@ -114,7 +114,7 @@ class Sink:
         self._maps = maps(settings.topics)
         self._labels: dict[Part, int] = {}
         self._open: dict[tuple[str, int, int], bool] = {}
-        """Transactions open at the last look, by topic, partition and offset, and whether they were named."""
+        """Transactions open at the last check, by topic, partition and offset, and whether reported."""
         self._lag: int | None = None
         self._pause_s = FIRST_PAUSE_S
         self._beat: Batch | None = None
@@ -123,7 +123,7 @@ class Sink:
     def run(self, stop: threading.Event, started: Callable[[], None] | None = None) -> None:
         """Follow the topics until ``stop``; ``started`` is called once both sides have answered.
 
-        Raises Fatal for what a person must mend: missing topics, an old schema, a second sink.
+        Raises Fatal for what a person must fix: missing topics, an old schema, a second sink.
         """
         while not stop.is_set():
             try:
@@ -141,7 +141,7 @@ class Sink:
 
     @contextmanager
     def _session(self) -> Iterator["_Session"]:
-        """A connection and a consumer that start where Postgres says. Turns lost ones into Retry."""
+        """A connection and a consumer that start where Postgres says. A lost one becomes Retry."""
         settings = self._settings
         consumer = open_consumer(settings.cluster, settings.group)
         try:
@@ -213,8 +213,8 @@ class Sink:
                 check_at = now + CHECK_TOPICS_S
 
     def _check_topics(self, session: "_Session") -> None:
-        """New partitions must not stay unread, another log is no more of this one; a silent broker is no
-        reason to stop."""
+        """Fail if there are unread new partitions or the topic is another log; a silent broker is no reason
+        to stop."""
         settings = self._settings
         try:
             check_topics(session.consumer, settings.layout, settings.topics, timeout_s=CHECK_ANSWER_S)
@@ -228,7 +228,7 @@ class Sink:
                 raise made_anew(name, session.offsets.ids[name], found, settings.group)
 
     def _look_for_open_transactions(self) -> None:
-        """Name one that is open at two looks in a row, once: nothing behind it is read before it ends."""
+        """Report, once, a transaction open at two checks in a row: nothing after it is read until it ends."""
         now = {}
         for each in open_transactions(self._settings.cluster, self._settings.topics):
             place = each.topic, each.partition, each.first
@@ -269,7 +269,7 @@ class Sink:
         self._count(marks + sum(map(len, events.values())), marks, written)
 
     def _note_end(self, session: "_Session", wire: WireMessage, ends: dict[Part, int]) -> None:
-        """A partition is read up to here. Aborted records and markers may lie between: nothing to store."""
+        """Record that a partition is read to here. Aborted records and markers before it are not stored."""
         name, partition, at = wire.topic(), wire.partition(), wire.offset()
         assert name is not None and partition is not None and at is not None
         place = self._settings.layout.catalogue_name(name), partition
@@ -281,12 +281,12 @@ class Sink:
         try:
             label = label_of(message.key, message.value, message.headers)
         except DeadLetter:
-            return  # the stage that reads this topic reports it; to the sink it is a mark like any other
+            return  # the stage that reads this topic reports it; the sink treats it like any watermark
         if label is not None:
             self._labels[message.topic, message.partition] = label
 
     def _send_dead(self, bad: Sequence[Bad]) -> None:
-        """Write bad records to ``dead_letters`` and wait. One that lies there already stays where it is."""
+        """Write bad records to ``dead_letters`` and wait. Those already in it stay where they are."""
         wires = [
             dead_letters.dead_letter(self._settings.layout, message, self._settings.group, error)
             for message, error in bad
@@ -325,7 +325,7 @@ class Sink:
         self._lag = total
 
     def beat(self) -> None:
-        """Send a heartbeat now. It is not waited for: a broker that is away must not hold the sink up."""
+        """Send a heartbeat without waiting: a broker that is unavailable must not block the sink."""
         if self._beat is not None and not self._beat.done.done():
             log.warning(
                 "the broker at %s has not acknowledged since the last heartbeat: the sink waits for it",
@@ -358,11 +358,11 @@ class _Session:
     store: Store
     offsets: Offsets
     at_end: set[Part] = field(default_factory=set)
-    """Partitions whose end is the last that the consumer told of. Kafka's own end may lie behind markers."""
+    """Partitions at the last end that the consumer reported. Kafka's own end may come after markers."""
 
 
 def _raise_for(error: KafkaError) -> None:
-    """What a consumer's error record means: nothing, a new session, or the end."""
+    """Act on a consumer's error record: ignore it, start a new session, or end."""
     if (
         error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
         or error.fatal()

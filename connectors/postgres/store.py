@@ -1,7 +1,7 @@
 """One transaction of the sink: rows by binary COPY into a staging table, then ``ON CONFLICT DO NOTHING``.
 
-What Postgres refuses (a NUL in a text, a time out of range) is found by halving the batch, so that one
-bad record costs a few more statements and never the batch.
+A record that Postgres refuses (a NUL in a text, a time out of range) is found by halving the batch. So one
+bad record costs a few more statements and never the whole batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.contract import Message
 
-# A row that can never be stored, as seen by the server or by the client's own encoding.
+# A row that can never be stored, according to the server or to the client's own encoding.
 _REFUSED = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -40,7 +40,7 @@ class Bad(NamedTuple):
 
 @dataclass
 class Written:
-    """What one batch did. ``repeats`` were known by event_id, ``conflicts`` of them with another body."""
+    """The result of a batch. ``repeats`` were known by event_id, ``conflicts`` of them with another body."""
 
     inserted: int = 0
     repeats: int = 0
@@ -48,7 +48,7 @@ class Written:
     bad: list[Bad] = field(default_factory=list)
 
     def add(self, other: "Written") -> None:
-        """Count what a part of the batch did."""
+        """Add the result of a part of the batch."""
         self.inserted += other.inserted
         self.repeats += other.repeats
         self.conflicts += other.conflicts
@@ -58,7 +58,7 @@ class Written:
 class Store:
     """Writes rows over one connection. The caller owns the transaction.
 
-    ``ids`` are the topics' ids, which their rows get; a topic without one is on a broker that gives none.
+    ``ids`` are the topics' ids, stored with their rows; a topic without one is on a broker without topic ids.
     """
 
     def __init__(self, connection: Connection, ids: Mapping[str, bytes] = NO_IDS) -> None:
@@ -67,9 +67,9 @@ class Store:
         self._staged: dict[str, _Statements] = {}
 
     def write(self, target: TopicMap, messages: Sequence[Message], written: Written) -> None:
-        """Put the records of one topic into its table and count into ``written``.
+        """Write the records of one topic into its table and count into ``written``.
 
-        Raises psycopg.OperationalError where the connection is lost: the transaction is gone then.
+        Raises psycopg.OperationalError if the connection is lost; the transaction is then gone too.
         """
         statements = self._statements(target)
         try:
@@ -86,7 +86,7 @@ class Store:
             written.add(done)
 
     def _copy(self, statements: "_Statements", target: TopicMap, messages: Sequence[Message]) -> Written:
-        """Rows are built while the server takes in those before: the two overlap."""
+        """Build rows while the server takes in earlier ones, so that the two overlap."""
         done, staged = Written(), 0
         with self._connection.cursor() as cursor:
             with cursor.copy(statements.copy) as copy:
@@ -121,7 +121,7 @@ class Store:
         target: TopicMap,
         messages: Sequence[Message],
     ) -> list[Bad]:
-        """Both sides of every event_id that came again with another body, the newcomer first."""
+        """Both versions of every event_id that came again with another body, the newer one first."""
         found: list[Bad] = []
         rows = cursor.execute(statements.conflicts).fetchall()
         by_place = {(each.partition, each.offset): each for each in messages} if rows else {}

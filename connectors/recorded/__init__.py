@@ -1,1 +1,1 @@
-"""Recorded windows of the source topics: cut out of a log, kept as regression tapes, played again."""
+"""Recorded windows of the source topics: cut from a log, kept as regression tapes, and replayed."""

@@ -2,8 +2,7 @@
 
 ``records.avro`` is an Avro object container, deflated: topic, partition, time in ms, key, value and headers
 of each record, each partition's in log order, with the id log's schema ids. ``manifest.json`` says where they
-come from, under which configuration they are decided, and the digest of every topic and table that they lead
-to.
+come from, under which configuration they are decided, and the digests of the topics and tables that result.
 """
 
 import json
@@ -52,10 +51,10 @@ def _schema(content: Any) -> Any:
 
 
 _PARSED, _PARSED_WITH_NULL = _schema("bytes"), _schema(["bytes", "null"])
-"""The second where a header is null: a file without one has the bytes that it always had."""
+"""The second one is for null headers; a file without them keeps the bytes that it always had."""
 _BLOCK_BYTES = 1 << 18
 _SYNC = md5(b"tapedeck.Recorded", usedforsecurity=False).digest()
-"""Between blocks; always the same, so that the same records give the same bytes."""
+"""The marker between blocks; always the same, so that the same records give the same bytes."""
 
 
 class _Strict(BaseModel):
@@ -63,7 +62,7 @@ class _Strict(BaseModel):
 
 
 class Digest(_Strict):
-    """Of one topic its distinct records, of one table its keys, and their SHA-256 (``streams.digests``)."""
+    """The distinct records of a topic, or the keys of a table: count and SHA-256 (``streams.digests``)."""
 
     count: int
     sha256: str
@@ -71,7 +70,7 @@ class Digest(_Strict):
 
 class Manifest(_Strict):
     """What a regression tape is. Times are ISO 8601, UTC: ``start`` to ``end`` is the window, ``history``
-    where its warm-up begins. ``accounts`` are those whose inbox is on the tape. ``size``, in bytes, and
+    the start of its warm-up. ``accounts`` are those whose inbox is on the tape. ``size``, in bytes, and
     ``sha256`` are of ``records.avro``."""
 
     format: int
@@ -102,7 +101,7 @@ class Manifest(_Strict):
 
 @dataclass(frozen=True)
 class RecordedTape:
-    """A tape in memory. ``messages`` hold the offsets 0, 1, 2 ... in each partition."""
+    """A tape in memory. The ``messages`` of each partition have the offsets 0, 1, 2 ..."""
 
     manifest: Manifest
     messages: tuple[Message, ...]
@@ -113,7 +112,7 @@ class RecordedTape:
 
     @property
     def config(self) -> Config:
-        """The configuration. Raises ConfigInvalid where this version refuses it."""
+        """The configuration. Raises ConfigInvalid if this version refuses it."""
         return from_dict(dict(self.manifest.config))
 
     def source(self) -> MemorySource:
@@ -172,7 +171,7 @@ def from_avro(content: bytes) -> tuple[Message, ...]:
 
 
 def save(folder: Path, tape: RecordedTape) -> None:
-    """Write ``tape`` into ``folder``, over what is there; its manifest's size and digest are made here."""
+    """Write ``tape`` into ``folder``, overwriting it; computes its manifest's size and digest."""
     content = to_avro(tape.messages)
     manifest = tape.manifest.model_copy(
         update={"format": FORMAT, "size": len(content), "sha256": sha256(content).hexdigest()}
@@ -189,10 +188,10 @@ def is_recorded(path: Path) -> bool:
 
 
 def load(folder: Path) -> RecordedTape:
-    """The tape in ``folder``, each byte checked.
+    """The tape in ``folder``, with every byte checked.
 
-    Raises Fatal, with value and remedy, for a folder that is no tape, another format version, and a file that
-    is cut or changed.
+    Raises Fatal, with value and remedy, for a folder that is not a tape, another format version, and a file
+    that is truncated or changed.
     """
     manifest = _manifest(folder / MANIFEST)
     path = folder / RECORDS

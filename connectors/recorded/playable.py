@@ -1,4 +1,4 @@
-"""A recorded tape as one to play: its window minute by minute, everything before it as warm-up."""
+"""A recorded tape in playable form: its window minute by minute, everything before it as warm-up."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -16,10 +16,10 @@ from tapedeck.topics.catalogue import WATERMARK_KEY
 
 
 def playable(tape: RecordedTape, calendar: Calendar, session: date | None = None) -> Tape:
-    """One session of ``tape``. What cannot be decoded is left out and counted in a note.
+    """One session of ``tape``. Records that cannot be decoded are left out and counted in a note.
 
-    Raises Fatal for a ``session`` that is not in its window; without one, for a window over more than one
-    session, or in none.
+    Raises Fatal for a ``session`` outside its window; without one, for a window that covers several sessions
+    or none.
     """
     day = _chosen(tape, calendar, session)
     start, end = _part_of(tape, calendar, day)
@@ -51,7 +51,7 @@ def playable(tape: RecordedTape, calendar: Calendar, session: date | None = None
 
 
 class _Gathered:
-    """The records of a tape by the minute in which they arrived; what is older is history."""
+    """The records of a tape by the minute in which they arrived; older ones are history."""
 
     def __init__(self, tape: RecordedTape, start: int, end: int, day: int, calendar: Calendar) -> None:
         self.bars: dict[int, list[Body]] = {}
@@ -83,7 +83,7 @@ class _Gathered:
 
 
 def sessions_of(start: int, end: int, calendar: Calendar) -> list[int]:
-    """The dates of the sessions on the days of [start, end)."""
+    """The dates of the sessions within [start, end)."""
     first, last = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
     return [session.date for session in calendar.between(first, last)]
 
@@ -113,7 +113,7 @@ def _chosen(tape: RecordedTape, calendar: Calendar, session: date | None) -> int
 
 
 def _part_of(tape: RecordedTape, calendar: Calendar, day: int) -> tuple[int, int]:
-    """The minutes of the window on this date, [start, end): all of it where it has no other date."""
+    """The minutes of the window on this date, [start, end): all of it if it has no other date."""
     start, end = _window(tape)
     dates = calendar.session_date(start), calendar.session_date(end - MINUTE_US)
     if dates == (day, day):

@@ -1,7 +1,7 @@
-"""A window of the recorded source topics, minute by minute, behind the history that warms it up.
+"""A window of the recorded source topics, minute by minute, after the history that warms it up.
 
-A record belongs to the minute that ends with the next watermark of its partition. Everything is as it stood
-in the log, partition by partition: revisions, late and repeated bars, what cannot be read.
+A record belongs to the minute that ends with the next watermark of its partition. Everything is as it was in
+the log, partition by partition: revisions, late and repeated bars, unreadable records.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ _WIDER = 8
 
 class Slice(NamedTuple):
     """What the log gained in the minute that starts at ``label``: each partition's records in log order, its
-    watermark last; a partition that skips the minute has none."""
+    watermark last. A partition that skips the minute has no watermark."""
 
     label: int
     messages: tuple[Message, ...]
 
 
 class Kept(NamedTuple):
-    """The first minute that every partition holds whole, and the last that every one has ended."""
+    """The first minute that every partition has in full, and the last that every one has ended."""
 
     first: int
     last: int
@@ -55,7 +55,7 @@ class Window:
 
 
 def kept(source: Source, names: tuple[str, ...] = SOURCES) -> Kept:
-    """Which minutes of the watermarked ``names`` there are. Raises Fatal where a partition has none."""
+    """Which minutes of the watermarked ``names`` are kept. Raises Fatal if a partition has none."""
     first, last = [], []
     for part, (low, end) in source.ends(names).items():
         opening = next(_labels(source, part, low, end), None)
@@ -71,7 +71,7 @@ def kept(source: Source, names: tuple[str, ...] = SOURCES) -> Kept:
 
 
 def window_of(source: Source, start: int, end: int, *, sessions_before: int, calendar: Calendar) -> Window:
-    """The window [start, end), widened to whole minutes, and the history from so many sessions before on.
+    """The window [start, end), widened to whole minutes, with history from that many sessions before it.
 
     Raises Fatal for a window that is empty or not kept, saying what is; CalendarUnknown beyond the calendar.
     """
@@ -89,7 +89,7 @@ def window_of(source: Source, start: int, end: int, *, sessions_before: int, cal
 
 
 def _history(start: int, sessions_before: int, calendar: Calendar) -> int:
-    """Midnight in New York of the session that lies so many sessions before the window's day."""
+    """Midnight in New York of the session that is that many sessions before the window's day."""
     day = calendar.session_date(start)
     for _ in range(sessions_before):
         before = calendar.previous(day)
@@ -99,8 +99,8 @@ def _history(start: int, sessions_before: int, calendar: Calendar) -> int:
 
 
 def slices(source: Source, names: tuple[str, ...], start: int, end: int) -> Iterator[Slice]:
-    """The minutes of ``names`` with labels in [start, end), in order. Nothing before ``start`` is read but
-    what the broker's time index leaves open."""
+    """The minutes of ``names`` with labels in [start, end), in order. Little before ``start`` is read: only
+    what the broker's time index does not exclude."""
     groups = {
         part: _groups(source, part, (max(low, source.offset_at(part, start)), end))
         for part, (low, end) in source.ends(names).items()
@@ -120,10 +120,10 @@ def slices(source: Source, names: tuple[str, ...], start: int, end: int) -> Iter
 
 
 def stretch(source: Source, window: Window, symbols: frozenset[str] | None = None) -> Iterator[Slice]:
-    """All that plays ``window``: its opening, the history, its minutes.
+    """Everything that plays ``window``: its opening, the history, its minutes.
 
-    The opening is what the writer of a new topic begins with, a watermark in every partition, and the
-    universe that was in force. Quotes begin at the window, ``symbols`` keeps those bars and quotes only.
+    The opening is how the writer of a new topic begins: a watermark in every partition, and the universe that
+    applied then. Quotes start with the window; ``symbols`` limits bars and quotes to those.
     """
     yield _opening(source, window)
     for each in slices(source, SOURCES, window.history, window.end):
@@ -132,7 +132,7 @@ def stretch(source: Source, window: Window, symbols: frozenset[str] | None = Non
 
 
 def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
-    """Everything that reached the account before ``end``: a fold has no middle to begin at."""
+    """Everything that reached the account before ``end``: a fold must start at the beginning."""
     home = source.layout.partition(INBOX, {"account_id": account_id})
     part = (INBOX, home)
     first, _ = source.ends([INBOX])[part]
@@ -177,7 +177,7 @@ def _underlying(message: Message) -> str:
 
 
 def _groups(source: Source, part: Part, offsets: tuple[int, int]) -> Iterator[tuple[int, list[Message]]]:
-    """(label, records up to that watermark) of one partition; what no watermark has ended is left out."""
+    """(label, records up to that watermark) of one partition; records after the last one are left out."""
     messages = chain.from_iterable(block.messages() for block in source.stream(part, *offsets))
     waiting: list[Message] = []
     last: int | None = None
@@ -198,7 +198,7 @@ def _labels(source: Source, part: Part, start: int, end: int) -> Iterator[int]:
 
 
 def _last_label(source: Source, part: Part, low: int, end: int) -> int:
-    """The highest label of the last records; looks further back where they have none."""
+    """The highest label among the last records; looks further back if they have none."""
     back = _LOOK_BACK
     while True:
         start = max(low, end - back)

@@ -17,17 +17,17 @@ ORIGIN = "synthetic/chain"
 _NORMAL = NormalDist()
 _SESSIONS_A_YEAR = 252
 _LONGEST_DAYS = 45
-_GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice asks for
+_GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice uses
 _FRIDAY = 4
-_SOME_DAY = 20_000  # for a symbol that is built to see whether its name fits
+_SOME_DAY = 20_000  # for a symbol that is built only to check its name
 _SIZE = 100
 _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Underlying:
-    """What a chain is made from. ``reference`` fixes the strikes for the day (the last close before it);
-    ``volatility`` is annual; ``activity`` the contracts a day at the money in the nearest expiry."""
+    """The basis of a chain. ``reference`` fixes the strikes for the day (the last close before it);
+    ``volatility`` is annual; ``activity`` the contracts per day at the money in the nearest expiry."""
 
     reference: float
     volatility: float
@@ -45,7 +45,7 @@ class Listed(NamedTuple):
 
 
 class _Moment(NamedTuple):
-    """``left``: the part of the session that is still to come, 0..1."""
+    """``left``: the fraction of the session that remains, 0..1."""
 
     now: int
     spot: float
@@ -59,7 +59,7 @@ class SyntheticChain:
         self._session, self._calendar = session, calendar
         self._underlyings = underlyings
         self._nights = expiries(session, calendar)
-        self._listed: dict[str, list[Listed]] = {}  # made when they are asked for: thousands a symbol
+        self._listed: dict[str, list[Listed]] = {}  # created on demand: thousands per symbol
 
     def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]:
         """Every listed contract as of ``now``, sorted by symbol; ``spot`` is the stock's mid price."""
@@ -121,7 +121,7 @@ class SyntheticChain:
 def expiries(session: Session, calendar: Calendar) -> dict[int, int]:
     """Listed expiry dates (days since the epoch) and the sessions from this one to each.
 
-    Today, tomorrow where it has a session, and every week's last session up to 45 days ahead.
+    Today, tomorrow if it has a session, and every week's last session up to 45 days ahead.
     """
     found = {}
     ahead, nights = session, 0
@@ -160,7 +160,7 @@ def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
 
 
 def no_chain(name: str, reference: float) -> str | None:
-    """Why a stock has no contracts, in words; None where it has some."""
+    """Why a stock has no contracts, in words; None if it has some."""
     try:
         occ.build(occ.Occ(name, _SOME_DAY, occ.Right.CALL, Decimal(1)))
     except occ.OccError:

@@ -2,9 +2,9 @@
 
 Bars: columns symbol, ts (the minute's START, with a time zone), open, high, low, close, volume, and
 optionally revision and feed. Quotes: symbol, ts (the same), and either bid, ask or bid_close, ask_close;
-optionally bid_size, ask_size. ``tapes.reading`` knows the names and forms in which they come. A row that
-breaks a market rule (negative volume, off the minute) is played as it is, so that the pipeline dead-letters
-it; one that cannot be a record (no value or NaN) refuses the file.
+optionally bid_size, ask_size. ``tapes.reading`` knows other names and forms of these. A row that breaks a
+market rule (negative volume, off the minute) is played as it is, so that the pipeline dead-letters it. A row
+that cannot become a record (no value or NaN) makes the file invalid.
 """
 
 from collections.abc import Collection
@@ -50,10 +50,10 @@ def read_tape(
 ) -> Tape:
     """The tape of one session of ``bars``, with the session before as warm-up.
 
-    ``session`` None takes the newest one. Without ``quotes`` the file beside ``bars`` that has "quotes" for
-    "trades" in its name is taken; without that, quotes are made around each close and labeled. ``tell``
-    hears how far the reading is. Raises Fatal naming the file, the column, what was found and the remedy;
-    CalendarUnknown for a session that the calendar does not cover.
+    ``session`` None takes the newest one. Without ``quotes``, the file next to ``bars`` is taken that has
+    "quotes" for "trades" in its name; without that, quotes are generated around each close and labeled.
+    ``tell`` is called with the progress of the reading. Raises Fatal naming the file, the column, what was
+    found and the remedy; CalendarUnknown for a session that the calendar does not cover.
     """
     calendar, reading = calendar or xnys(), reading or Reading()
     table = read_table(bars, BARS, reading, _Wanted(session, calendar), tell)
@@ -97,7 +97,7 @@ def read_tape(
 def sessions_of_file(
     bars: Path, calendar: Calendar, reading: Reading | None = None, tell: Tell = quiet
 ) -> list[int]:
-    """The dates of the sessions of which ``bars`` has a bar. Raises Fatal as above."""
+    """The dates of the sessions for which ``bars`` has a bar. Raises Fatal as above."""
     return sessions_among(read_table(bars, BARS, reading or Reading(), lambda days: (), tell).days, calendar)
 
 
@@ -108,7 +108,7 @@ def sessions_among(days: Collection[int], calendar: Calendar) -> list[int]:
 
 
 class _Wanted:
-    """Of the dates seen so far: the session that is played, the newest if none is named, and that before."""
+    """Of the dates seen so far: the session to play, the newest if none is named, and the one before it."""
 
     def __init__(self, session: date | None, calendar: Calendar) -> None:
         self._calendar = calendar
@@ -187,7 +187,7 @@ def _history(source: _Source, day: int, symbols: list[str], calendar: Calendar) 
 
 
 def _bodies(source: _Source, table: Table) -> list[Body]:
-    """The bars of ``table``, every feed it holds: which one is decided is the pipeline's own rule."""
+    """The bars of ``table``, with every feed: the pipeline's own rule selects one."""
     return [
         bar_body(
             row["symbol"],
@@ -213,12 +213,12 @@ def _arrival(body: Body) -> int:
 
 
 def origin_of(bars: Path) -> str:
-    """What the records of ``bars`` are labeled: the file itself, or that of which it is a copy."""
+    """The label of the records of ``bars``: the file itself, or the file that it is a copy of."""
     return stamp_of(bars).origin or f"file/{bars.name}"
 
 
 def beside(bars: Path, quotes: Path | None) -> Path | None:
-    """The quotes of ``bars``: those that are named, or the file of that name beside it."""
+    """The quotes of ``bars``: the given ones, or the file with the matching name next to it."""
     if quotes is not None:
         return quotes
     sibling = bars.with_name(stamp_of(bars).quotes or bars.name.replace("trades", "quotes"))

@@ -1,8 +1,8 @@
-"""A seeded synthetic market: 28 stocks, day after day, and everything that goes wrong.
+"""A seeded synthetic market: 28 stocks, day after day, with everything that goes wrong in a real one.
 
-The first day of a market has an invented session before it as its warm-up. Each later day goes on from what
+The first day of a market has an invented session before it as its warm-up. Each later day continues from what
 was played: prices from the last close, and the bars of the day before as its warm-up. The same (seed, first
-day, session, symbols) gives the same tape, byte for byte. Whatever it makes is labelled ``synthetic/seed-N``.
+day, session, symbols) gives the same tape, byte for byte. All records are labeled ``synthetic/seed-N``.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _MARKET_DAY_VOL = 0.008
 _SESSIONS_A_YEAR = 252
 _ROOM_FOR_PLANTS = 300  # a half day has none: its last entries come too early
 _EXTENDED = 5  # minutes before the open and after the close
-_EXTENDED_FROM = 18.0  # million shares a day: what trades outside the session at all
+_EXTENDED_FROM = 18.0  # million shares a day: only these trade outside the session
 _LATE, _REVISED = 0.003, 0.004  # chance per bar
 _TAIL = 3  # the most minutes that a bar is late
 
@@ -48,7 +48,7 @@ class Day(NamedTuple):
 
 
 class _Stock(NamedTuple):
-    """One stock on one day. ``rng`` makes what befalls its bars and quotes, in a fixed order."""
+    """One stock on one day. ``rng`` decides what happens to its bars and quotes, in a fixed order."""
 
     symbol: str
     profile: Profile
@@ -64,7 +64,7 @@ class _Label(NamedTuple):
 
 
 class _Played(NamedTuple):
-    """What arrives on one day: quotes by symbol, (minute of arrival, bar) in no order."""
+    """What arrives on one day: quotes by symbol, (minute of arrival, bar) unordered."""
 
     first: int
     last: int
@@ -72,7 +72,7 @@ class _Played(NamedTuple):
     arrivals: list[tuple[int, Body]]
 
     def bars(self) -> tuple[Body, ...]:
-        """Its bars as the warm-up of the day after."""
+        """Its bars, as the warm-up of the next day."""
         bars = (body for _, body in self.arrivals)
         return tuple(sorted(bars, key=lambda body: (body["symbol"], body["t"], body["revision"])))
 
@@ -128,7 +128,7 @@ def generate(
 
 
 def origin_of(seed: int) -> str:
-    """What everything made of ``seed`` is labelled."""
+    """The label of everything generated from ``seed``."""
     return f"synthetic/seed-{seed}"
 
 
@@ -141,7 +141,7 @@ def days(
     feed: str = "iex",
     calendar: Calendar | None = None,
 ) -> Iterator[Tape]:
-    """The market that begins on ``first``, one tape a session up to ``last``. Raises Fatal as above."""
+    """The market that begins on ``first``, one tape per session up to ``last``. Raises Fatal as above."""
     calendar = calendar or xnys()
     for each in calendar.between(day_number(first), day_number(last)):
         day = iso_date(each.date)
@@ -170,7 +170,7 @@ def _first_day(
 
 
 def _next_day(seed: int, stocks: list[_Stock], today: Session) -> list[_Stock]:
-    """The stocks a session later: each opens from its last close."""
+    """The stocks one session later: each opens from its last close."""
     plants = _plants(np.random.default_rng([seed, 1, today.date]), today)
     common = _common(np.random.default_rng([seed, 2, today.date]), _minutes(today))
     found = []

@@ -1,4 +1,4 @@
-"""Where a session's bars lie in its hours, and what it means where they lie elsewhere."""
+"""Where bars fall within a session's hours, and what it means if they fall elsewhere."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def session_notes(minutes: Iterable[tuple[int, int]], session: Session, calendar: Calendar) -> list[str]:
-    """What is odd about (minute, bars) of one New York date; nothing where its bars lie in its hours."""
+    """What is odd about (minute, bars) of one New York date; empty if its bars are within its hours."""
     counts = {t: n for t, n in minutes}
     total = sum(counts.values())
     inside = _inside(counts, session)
@@ -52,7 +52,7 @@ def _midnight(t: int) -> bool:
 
 
 def _likely(counts: dict[int, int], session: Session, calendar: Calendar) -> str | None:
-    """The zone whose clock puts the bars where they belong, if they do not lie there as they are."""
+    """The zone whose clock puts the bars into the session's hours, if they are not there already."""
     total, inside = sum(counts.values()), _inside(counts, session)
     if inside == total:
         return None
@@ -67,6 +67,6 @@ def _likely(counts: dict[int, int], session: Session, calendar: Calendar) -> str
 
 
 def _as_clock(t: int, zone: str) -> int:
-    """The moment at which a clock of ``zone`` shows what UTC shows at ``t``."""
+    """The moment when a clock in ``zone`` shows what UTC shows at ``t``."""
     shown = (_EPOCH + timedelta(microseconds=t)).replace(tzinfo=ZoneInfo(zone))
     return micros(shown)

@@ -1,4 +1,4 @@
-"""What is made for a tape that lacks it: quotes around each close, and the market with its option chain."""
+"""Generated data for tapes that lack it: quotes around each close, and the market with its option chain."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -18,11 +18,11 @@ _VOL_BOUNDS = (0.12, 0.9)
 _ACTIVITY = 20_000.0
 _SMALL_TICK = 0.0001  # of a stock under a dollar
 _NAMED = 5
-_LARGEST = 1e12  # a decimal of a quote holds no more
+_LARGEST = 1e12  # the largest value of a quote's decimal
 
 
 def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[StockQuote]]:
-    """A quote around the close of each on-time bar, by symbol, for tapes that hold none."""
+    """A quote around the close of each on-time bar, by symbol, for tapes without quotes."""
     found: dict[str, list[StockQuote]] = {}
     for _, body in sorted(arrivals, key=lambda pair: (pair[1]["t"], pair[1]["revision"])):
         if body["revision"] == 0 and body["close"] > 0 and body["feed"] == feed:
@@ -32,7 +32,7 @@ def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[S
 
 
 def _around(close: float) -> tuple[float | None, float]:
-    """(bid, ask) a cent or a basis point from ``close``; a tick where that leaves no bid, or none."""
+    """(bid, ask) a cent or a basis point from ``close``; a tick if that leaves no bid, or no bid at all."""
     half = max(0.01, round(close * 0.0001, 2))
     if close - half > 0:
         return close - half, close + half
@@ -66,7 +66,7 @@ def _known(side: float | None) -> Decimal | None:
 def market_over(
     quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, quote_origin: str
 ) -> TapeMarket:
-    """The market of a tape's quotes, with a synthetic chain whose volatility is that of ``bars``."""
+    """The market of a tape's quotes, with a synthetic chain at the volatility of ``bars``."""
     session = calendar.session_on(day)
     assert session is not None
     chain = SyntheticChain(

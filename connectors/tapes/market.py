@@ -1,4 +1,4 @@
-"""What a paper broker may know of the market: stock quotes and option chains as of any moment of a tape."""
+"""What a paper broker may know of the market: stock quotes and option chains at any moment of a tape."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class ContractQuote:
 
 
 class Market(Protocol):
-    """The market as of a moment. ``origin`` labels its chain, ``quote_origin`` its stock quotes."""
+    """The market at a moment. ``origin`` labels its chain, ``quote_origin`` its stock quotes."""
 
     @property
     def origin(self) -> str: ...
@@ -60,11 +60,11 @@ class Market(Protocol):
         ...
 
     def stock_quote(self, symbol: str, now: int) -> StockQuote | None:
-        """The newest quote at or before ``now``; None where there is none yet."""
+        """The newest quote at or before ``now``; None if there is none yet."""
         ...
 
     def chain(self, underlying: str, now: int) -> list[ContractQuote]:
-        """Every contract of ``underlying``, sorted by symbol; empty where it has no quote yet."""
+        """Every contract of ``underlying``, sorted by symbol; empty if the stock has no quote yet."""
         ...
 
     def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
@@ -73,7 +73,7 @@ class Market(Protocol):
 
 
 class Pricer(Protocol):
-    """Prices a chain off its underlying."""
+    """Prices a chain from its underlying."""
 
     def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]: ...
 
@@ -88,8 +88,8 @@ def quote_time(name: str, edge: int) -> int:
 class TapeMarket:
     """The market over a tape's quotes. Nothing after ``now`` is ever visible.
 
-    ``restated``: the quotes are synthetic and their maker repeats them every 10 s until the next one, so
-    that they stay fresh inside a minute. Recorded quotes keep the time they were recorded with.
+    ``restated``: the quotes are synthetic and are repeated every 10 s until the next one, so that they stay
+    fresh within a minute. Recorded quotes keep the time they were recorded with.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Watermarks for bars of a producer that writes none: which minutes are over, live and in a backlog."""
+"""Watermarks for bars whose producer writes none: decides which minutes are over, live and in a backlog."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 GRACE_S = 3.0
 _MINUTE_S = 60.0
 _MARKED_ONE_BY_ONE = 60
-"""Minutes without a bar that are marked each; a longer break is one step, as a night is."""
+"""The most minutes without a bar that are each marked; a longer break, such as a night, is one step."""
 _LATE_US = 16 * MINUTE_US
 """The roll-back depth: a bar that is later changes no feature."""
 _RANK = {name: rank for rank, name in enumerate(("universe", "bars", "quotes"))}
@@ -25,7 +25,7 @@ Write = Callable[[Iterable[Message]], None]
 
 
 def body_of(message: Message) -> dict[str, Any] | None:
-    """A record of a source topic; None for what cannot be decoded."""
+    """A record of a source topic; None if it cannot be decoded."""
     try:
         return decode(topic(message.topic).schema or "", message.value)
     except DeadLetter:
@@ -33,9 +33,9 @@ def body_of(message: Message) -> dict[str, Any] | None:
 
 
 def minute_of(body: dict[str, Any]) -> int:
-    """The minute, UTC micros of its left edge, in which a record came by its event time.
+    """The minute, UTC micros of its left edge, in which a record arrived according to its event time.
 
-    Each revision of a bar comes a minute after the one before, as where a file is played.
+    Each revision of a bar arrives a minute after the previous one, as when a file is played.
     """
     event_time, revision = int(body["event_time"]), int(body.get("revision", 0))
     return ((event_time - 1) // MINUTE_US + revision) * MINUTE_US
@@ -44,9 +44,9 @@ def minute_of(body: dict[str, Any]) -> int:
 class Marker:
     """Writes watermark(m) into every partition of the sources once minute m is over.
 
-    It is over ``grace_s`` after a bar of a later minute was seen anywhere, or where nothing came for a minute
-    and ``grace_s``. ``last``: the last watermark of each source partition. No label is written at or below
-    the last one of its partition.
+    A minute is over ``grace_s`` after a bar of a later minute was seen anywhere, or if nothing came for a
+    minute and ``grace_s``. ``last``: the last watermark of each source partition. No label is written at or
+    below the last one of its partition.
     """
 
     def __init__(
@@ -63,20 +63,20 @@ class Marker:
         self._newest: int | None = None
         self._newest_at = 0.0
         self.older = 0
-        """Bars seen that lie before the last watermark by more than a stage rolls back."""
+        """Bars seen that are further behind the last watermark than a stage rolls back."""
 
     @property
     def marked(self) -> int | None:
-        """The label that every partition has; None where one has none."""
+        """The label that every partition has; None if a partition has none."""
         labels = [label for label in self._last.values() if label is not None]
         return min(labels) if len(labels) == len(self._last) else None
 
     def open(self, label: int) -> None:
-        """Begin with watermark(label), or the last that stands: records before the first are refused."""
+        """Begin with watermark(label), or the last existing one: records before the first are refused."""
         self._mark(max([label, *(each for each in self._last.values() if each is not None)]))
 
     def see(self, message: Message) -> None:
-        """Note what arrived. Raises Fatal where somebody else writes watermarks."""
+        """Record an arrival. Raises Fatal if another process writes watermarks."""
         label = readable_label(message)
         if label is not None:
             self._refuse_another(message, label)
@@ -95,7 +95,7 @@ class Marker:
             self._newest, self._newest_at = minute, now
 
     def mark(self) -> list[int]:
-        """Write what is due; the labels that were written."""
+        """Write what is due; returns the labels that were written."""
         now, written = self._monotonic(), []
         if self._newest is not None and now - self._newest_at >= _MINUTE_S + self._grace_s:
             self._over.append((self._newest, now - self._grace_s))
@@ -133,7 +133,7 @@ def _mark(name: str, partition: int, label: int) -> Message:
 
 
 class Copied(NamedTuple):
-    """What a copy wrote, and how many records it left out because nobody can decode them."""
+    """What a copy wrote, and how many records it left out because they cannot be decoded."""
 
     records: int
     minutes: int
@@ -147,12 +147,12 @@ def _untold(done: int, of: int) -> None:
 def copy_with_marks(
     messages: Iterable[Message], writer: LogWriter, progress: Callable[[int, int], None] = _untold
 ) -> Copied:
-    """Write what the source topics hold in the order of event time, a watermark behind every minute.
+    """Write the contents of the source topics in the order of event time, a watermark after every minute.
 
-    ``messages``: partition by partition, in log order. A record that its log has behind a later one of its
-    key came no earlier than that one. Records go to the partition of their key, whatever
-    partition they lay in; within a minute they keep the order of their log. Watermarks among ``messages`` are
-    left out. Holds everything in memory.
+    ``messages``: partition by partition, in log order. A record that comes after a later one of its key in
+    the log counts as arriving no earlier than that one. Records go to the partition of their key, wherever
+    they were; within a minute they keep the order of their log. Watermarks among ``messages`` are left out.
+    Keeps everything in memory.
     """
     by_minute: dict[int, list[Message]] = {}
     newest: dict[tuple[str, bytes], int] = {}
@@ -184,7 +184,7 @@ def copy_with_marks(
 
 
 def _begin_with_bars(by_minute: dict[int, list[Message]]) -> None:
-    """What is older than the first bar, a universe above all, goes into that bar's minute."""
+    """Move records older than the first bar, mainly a universe, into that bar's minute."""
     with_bars = [at for at, held in by_minute.items() if any(m.topic == "bars" for m in held)]
     first = min(with_bars, default=0)
     for minute in sorted(at for at in by_minute if at < first):

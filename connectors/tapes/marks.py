@@ -1,4 +1,4 @@
-"""Watermarks on a cluster: where the source topics stand, and waiting until the pipeline has caught up."""
+"""Watermarks on a cluster: how far the source topics are, and waiting for the pipeline to catch up."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,36 +35,36 @@ def _nothing() -> None:
 
 
 def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int | None]:
-    """The label of the last watermark in every partition of ``names``; None where there is none.
+    """The label of the last watermark in every partition of ``names``; None if there is none.
 
-    Raises Fatal for a missing topic, Retry where the broker is silent.
+    Raises Fatal for a missing topic, Retry if the broker is silent.
     """
     return {part: end.label for part, end in _last_marks(cluster, names).items()}
 
 
 def last_openings(cluster: Cluster, names: tuple[str, ...]) -> LastOpenings:
-    """Whom the opening of the last watermark names in every partition of ``names``; None where it has none.
+    """The names in the opening of the last watermark in every partition of ``names``; None if it has none.
 
-    Raises as ``last_watermarks`` does.
+    Raises like ``last_watermarks``.
     """
     return {part: end.absent for part, end in _last_marks(cluster, names).items()}
 
 
 def reached(cluster: Cluster, name: str) -> int | None:
-    """The label that every partition of a topic has reached; None where one has no watermark."""
+    """The label that every partition of a topic has reached; None if one has no watermark."""
     labels = list(last_watermarks(cluster, (name,)).values())
     known = [label for label in labels if label is not None]
     return min(known) if known and len(known) == len(labels) else None
 
 
 class End(NamedTuple):
-    """How a partition ends: its last watermark, and whom the first opening behind that names."""
+    """The end of a partition: its last watermark, and the names in the first opening after that."""
 
     label: int | None = None
     absent: tuple[str, ...] | None = None
 
     def then(self, found: Watermark | Opening | None) -> "End":
-        """With the next of its messages."""
+        """The end after one more of its messages."""
         if isinstance(found, Watermark) and (self.label is None or found.label > self.label):
             return End(found.label)
         if isinstance(found, Opening) and found.label == self.label and self.absent is None:
@@ -89,7 +89,7 @@ def _last_marks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, End]:
 
 
 def standing(source: Source, since: int) -> Standing:
-    """What ``source`` holds of a warm-up that begins at ``since`` (UTC micros)."""
+    """The part of a warm-up from ``since`` (UTC micros) on that ``source`` already has."""
     newest: dict[tuple[str, str], tuple[int, int]] = {}
     for body in _bodies(source, "bars", since):
         key, at = (body["feed"], body["symbol"]), (body["t"], body["revision"])
@@ -98,12 +98,12 @@ def standing(source: Source, since: int) -> Standing:
 
 
 def newest_universe(source: Source) -> Body | None:
-    """The highest version that ``source`` holds."""
+    """The highest version in ``source``."""
     return max(_bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
 
 
 def first_session(source: Source, origin: str, calendar: Calendar) -> date | None:
-    """The session with which the tapes of ``origin`` began; None where the topics hold none of them."""
+    """The session with which the tapes of ``origin`` began; None if the topics have none of them."""
     made = (body["created_at"] for body in _bodies(source, "universe", 0) if body["origin"] == origin)
     first = min(made, default=None)
     return None if first is None else iso_date(calendar.session_date(first))
@@ -122,8 +122,8 @@ def _bodies(source: Source, name: str, since: int) -> Iterator[Body]:
 class Follower:
     """Follows the watermarks of ``names`` and the heartbeats of ``stages`` (single ones).
 
-    ``names`` in the order of the pipeline: a stall names the first that lags. ``meanwhile`` is called again
-    and again during a wait, and may raise to end it. Use it as a context.
+    ``names`` in pipeline order: a stall names the first that lags. ``meanwhile`` is called repeatedly during
+    a wait, and may raise to end it. Use it as a context manager.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Follower:
     def wait_for(self, label: int) -> None:
         """Return once every followed partition and stage has reached watermark(label).
 
-        Raises Fatal where one stands still for ``patience_s``, naming the first.
+        Raises Fatal if one makes no progress for ``patience_s``, naming the first.
         """
         patient_until = self._monotonic() + self._patience_s
         while (behind := self._behind(label)) is not None:
@@ -189,7 +189,7 @@ class Follower:
         return None
 
     def _see(self, message: Message) -> bool:
-        """Note a watermark or a heartbeat; True where something moved on."""
+        """Record a watermark or a heartbeat; True if something advanced."""
         if message.topic == _HEARTBEATS:
             beat = decode(_HEARTBEATS, message.value)
             stage, mark = beat["stage"], beat["last_watermark"]

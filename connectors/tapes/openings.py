@@ -1,7 +1,8 @@
-"""Which optional inputs are absent, minute by minute: what the writer of the sources says behind a watermark.
+"""Decides which optional inputs are absent, minute by minute, and writes the openings that say so.
 
-An input whose own watermark has reached the minute is there. Any other is waited for until its watermark has
-not moved for ``absent_after_s``; then it is named, at once for each further minute, until it moves again.
+An input whose own watermark has reached the minute is there. Any other input is waited for until its
+watermark has not moved for ``absent_after_s``. Then it is declared absent, at once for each further minute,
+until its watermark moves again.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ ABSENT_AFTER_S = 30.0
 _LOOK_S = 0.5
 
 LastOpenings = Mapping[Part, tuple[str, ...] | None]
-"""(topic, partition) to the names in the opening of its last watermark; None where that has none."""
+"""(topic, partition) to the names in the opening of its last watermark; None if that has none."""
 
 
 def _never_opened() -> LastOpenings:
@@ -26,7 +27,7 @@ class OptionalInputs(NamedTuple):
     """The topics that a stage joins optionally.
 
     ``last_label``: the label that every partition of a topic has reached, None before the first;
-    ``last_openings``: what the partitions of the sources were told last. ``absent_after_s`` in seconds.
+    ``last_openings``: the last openings of the sources' partitions. ``absent_after_s`` in seconds.
     """
 
     names: tuple[str, ...]
@@ -37,7 +38,7 @@ class OptionalInputs(NamedTuple):
 
 @dataclass
 class _Seen:
-    """One input: the label it was last seen at, and when that had moved."""
+    """One input: the last label seen, and when it last moved."""
 
     label: int | None
     moved_at: float
@@ -47,7 +48,7 @@ class _Seen:
 class Openings:
     """Writes opening(m) into the partitions of ``sources``, once their watermark(m) is acknowledged.
 
-    Silence counts from the moment this is made.
+    Silence counts from the creation of this object.
     """
 
     def __init__(
@@ -72,9 +73,9 @@ class Openings:
         self._writer.flush()
 
     def complete(self, last_watermarks: Mapping[Part, int | None]) -> None:
-        """Open what a crash left without an opening, before anything else is written behind it.
+        """Write openings that a crash left out, before anything else is written after their watermarks.
 
-        What half of the partitions was told, the other half is told as well.
+        If some partitions have the opening, the others get the same one.
         """
         opened = self._inputs.last_openings()
         for part, names in opened.items():
@@ -88,7 +89,7 @@ class Openings:
         self._writer.flush()
 
     def _absent_in(self, label: int) -> tuple[str, ...]:
-        """Who is absent; what was said of a minute once stays."""
+        """The absent inputs; a decision made for a minute stays."""
         if label not in self._told:
             while any(not self._seen[name].silent for name in self._behind(label)):
                 self._sleep(_LOOK_S)
@@ -99,7 +100,7 @@ class Openings:
         return [name for name in self._inputs.names if not self._has_reached(name, label)]
 
     def _has_reached(self, name: str, label: int) -> bool:
-        """Look at one input."""
+        """Check one input."""
         seen, now, reached = self._seen[name], self._monotonic(), self._inputs.last_label(name)
         if reached is not None and (seen.label is None or reached > seen.label):
             seen.label, seen.moved_at, seen.silent = reached, now, False

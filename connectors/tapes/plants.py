@@ -1,9 +1,9 @@
 """Planted moves: price and volume shaped so that the unchanged signal rules have something to find.
 
-Nothing downstream knows of them. A plant coils near its 20-bar mean for an hour (high setup quality, so
-the watchlist takes it), then runs within the five minutes of one watchlist evaluation until it stands
-clear of the mean, on volume. In a stock that moves much anyway the run stays inside the usual volatility
-(the rules buy options); in a quiet one it does not (they buy the stock).
+Nothing downstream knows about them. A plant coils near its 20-bar mean for an hour (high setup quality, so
+the watchlist takes it). Then, within the five minutes of one watchlist evaluation, it runs clear of the mean,
+on volume. In a stock that moves a lot anyway the run stays within the usual volatility (the rules buy
+options). In a quiet one it does not (they buy the stock).
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ _MEAN = 20  # bars of the mean that distance is measured from
 _DRIFT = 0.00006  # the coil's slope per minute: gives the trend its sign
 _STEPS = np.array([0.8, 1.0, 1.0, 1.1, 1.1])
 _RUN_VOLUME = np.array([1.1, 1.2, 1.3, 1.4, 4.8])
-_BASELINE = 115  # bars before the run that the long volatility window still sees at its end
+_BASELINE = 115  # bars before the run that the long volatility window still covers at its end
 _RECENT = 29
 
 
@@ -71,7 +71,7 @@ def shape_volume(plant: Plant, rng: np.random.Generator, volume: Floats, usual: 
 
 
 def _stride(plant: Plant, before: Floats) -> float:
-    """The size of one step for which the run ends ``distance`` from the mean of the last 20 closes."""
+    """The size of one step with which the run ends ``distance`` from the mean of the last 20 closes."""
     levels = np.cumsum(before)[RUN:] - np.sum(before)  # log closes of the coil's last 15 bars
 
     def reached(stride: float) -> float:

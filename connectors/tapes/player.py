@@ -1,4 +1,4 @@
-"""Plays a tape into the source topics: the one writer of their watermarks while it plays."""
+"""Plays a tape into the source topics. While it plays, it is the only writer of their watermarks."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from tapedeck.streams.identity import event_id
 
 SOURCES = ("bars", "quotes", "universe")
 LastWatermarks = Mapping[tuple[str, int], int | None]
-"""(topic, partition) to the label of its last watermark, None where it has none: every source partition."""
+"""Label of the last watermark by (topic, partition), None if it has none; covers every source partition."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Played:
-    """What one run wrote. ``resumed_after`` is the label that every partition had before it, if any."""
+    """What one run wrote. ``resumed_after``: the label that every partition had before the run, if any."""
 
     minutes: int
     bars: int
@@ -48,10 +48,10 @@ class Played:
 
 
 class Standing(NamedTuple):
-    """What the topics hold already of a tape's warm-up.
+    """The part of a tape's warm-up that the topics already have.
 
-    ``newest``: (feed, symbol) to the (minute, revision) of its newest bar, of those since the warm-up's first
-    one; ``universe`` is the newest there is.
+    ``newest``: (feed, symbol) to the (minute, revision) of its newest bar, counting from the warm-up's first
+    bar; ``universe`` is the newest one.
     """
 
     newest: Mapping[tuple[str, str], tuple[int, int]]
@@ -69,10 +69,10 @@ def _nothing_stands(since: int) -> Standing:
 class Player:
     """Writes a tape minute by minute: bars, quotes, then watermark(m) in every partition of the sources.
 
-    ``before_minute(m)`` runs just before the records of m are written, ``wait_for(m)`` after its watermark
-    where the pace is max: it returns once the pipeline has caught up (lock-step). Where the pipeline has
-    ``optional`` inputs, each watermark is followed by an opening, which says who is absent; without any the
-    topics get none.
+    ``before_minute(m)`` is called just before the records of m are written. At pace max, ``wait_for(m)`` is
+    called after its watermark and returns once the pipeline has caught up (lock-step). If the pipeline has
+    ``optional`` inputs, each watermark is followed by an opening that says which are absent; otherwise no
+    openings are written.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Player:
     ) -> Played:
         """Play what the topics do not have yet: everything after the lowest last watermark.
 
-        A warm-up that stands is not written again: of each symbol what is newer than its newest bar, and the
-        universe where it is another one. ``standing(t)`` looks at the bars since ``t``. What a crash left
-        half written is written again; readers drop it by event_id and watermark label. Raises Fatal where
-        the topics are already past this tape's end.
+        A warm-up that is already there is not written again, only what is newer than each symbol's newest
+        bar, and the universe if it changed. ``standing(t)`` looks at the bars since ``t``. What a crash left
+        half written is written again; readers drop it by event_id and watermark label. Raises Fatal if the
+        topics are already past this tape's end.
         """
         last = last_watermarks()
         after = self._resume_point(last)
@@ -133,7 +133,7 @@ class Player:
         )
 
     def _resume_point(self, last: LastWatermarks) -> int | None:
-        """The lowest last watermark; None where a partition has none, or only ones of an earlier tape."""
+        """The lowest last watermark; None if a partition has none, or only ones of an earlier tape."""
         labels = list(last.values())
         known = [label for label in labels if label is not None]
         end = self._tape.minutes[-1].label
@@ -148,7 +148,7 @@ class Player:
         return min(known)
 
     def _play_history(self, standing: Standing) -> int:
-        """Within one log minute, before the first live bar: the universe, and the session before.
+        """Write the universe and the session before, within one log minute before the first live bar.
 
         Returns the number of bars.
         """
@@ -193,7 +193,7 @@ class Player:
 
 
 def _to_send(universe: Body, standing: Body | None) -> Body | None:
-    """The universe under the version after the one that stands; None where that is the same universe."""
+    """The universe with the version after the existing one; None if it is the same universe."""
     if standing is None:
         return universe
     version = standing["version"] + 1
@@ -204,9 +204,9 @@ def _to_send(universe: Body, standing: Body | None) -> Body | None:
 
 
 def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> None:
-    """Raises Fatal where a source topic would delete the tape's oldest record at once.
+    """Raise Fatal if a source topic would delete the tape's oldest record at once.
 
-    ``retention_ms`` gives a topic's time retention on the cluster, -1 for ever; ``now`` UTC microseconds.
+    ``retention_ms`` returns a topic's time retention on the cluster, -1 for ever; ``now`` UTC microseconds.
     """
     oldest = min((body["t"] for body in tape.history), default=tape.first_live)
     for name in SOURCES:

@@ -1,4 +1,4 @@
-"""What the synthetic market knows of each of its 28 stocks. The figures are round and invented."""
+"""The synthetic market's figures for each of its 28 stocks. They are round and invented."""
 
 from typing import NamedTuple
 

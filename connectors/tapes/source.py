@@ -1,4 +1,4 @@
-"""Naming a tape: a file, a recorded window, or the synthetic market and its seed, as processes pass it on."""
+"""Names a tape (a file, a recorded window, or the synthetic market with its seed) for other processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,10 @@ _SYNTHETIC = "synthetic"
 @dataclass(frozen=True, kw_only=True)
 class TapeSource:
     """``tape`` is a file, a folder or pattern of files, the folder of a recorded tape, ``synthetic`` or
-    ``synthetic:SEED``. ``reading`` says how files are read.
+    ``synthetic:SEED``. ``reading`` says how to read files.
 
-    ``session`` None takes the file's newest, and that of a recorded tape. ``since`` is the first day of a
-    synthetic market, None for one that begins with ``session``.
+    ``session`` None takes the newest session of a file, and the only one of a recorded tape. ``since`` is the
+    first day of a synthetic market, None for one that begins with ``session``.
     """
 
     tape: str = _SYNTHETIC
@@ -35,9 +35,9 @@ class TapeSource:
     reading: Reading = field(default_factory=Reading)
 
     def over(self, first: date, last: date, calendar: Calendar, tell: Tell = quiet) -> list["TapeSource"]:
-        """One source a session from ``first`` to ``last``: of a file, those that it has.
+        """One source per session from ``first`` to ``last``: of a file, those that it has.
 
-        Raises Fatal where there is none, CalendarUnknown beyond the calendar.
+        Raises Fatal if there is none, CalendarUnknown beyond the calendar.
         """
         asked = [each.date for each in calendar.between(day_number(first), day_number(last))]
         there = asked if self.seed is not None else self._sessions(calendar, tell)
@@ -59,11 +59,11 @@ class TapeSource:
 
     @property
     def origin(self) -> str | None:
-        """What the records of a synthetic tape are labelled; None for a file."""
+        """The label of a synthetic tape's records; None for a file."""
         return None if self.seed is None else origin_of(self.seed)
 
     def description(self) -> dict[str, str]:
-        """It as another process of this machine is told of it: one tape has one description."""
+        """The description for another process on this machine: one tape has one description."""
         told, session = {"tape": str(Path(self.tape).absolute())}, self.session
         if self.seed is not None:
             told, session = {"tape": f"{_SYNTHETIC}:{self.seed}"}, session or DEFAULT_SESSION
@@ -74,7 +74,7 @@ class TapeSource:
 
     @classmethod
     def described(cls, told: Mapping[str, str]) -> "TapeSource":
-        """The source behind a description. Raises Fatal for what is none."""
+        """The source that a description describes. Raises Fatal for an invalid one."""
         quotes = told.get("quotes")
         return cls(
             tape=str(told["tape"]),
@@ -86,9 +86,9 @@ class TapeSource:
         )
 
     def load(self, tell: Tell = quiet) -> Tape:
-        """Read or generate it: always the same tape. Raises Fatal as those do.
+        """Read or generate it: always the same tape. Raises Fatal like those.
 
-        ``tell`` hears how far the reading of a file is.
+        ``tell`` is called with the progress of reading a file.
         """
         path = Path(self.tape)
         if self.reading != Reading() and (self.seed is not None or is_recorded(path)):

@@ -30,8 +30,8 @@ class Tape:
     """One playable session.
 
     ``session`` is its New York date in days since the epoch. ``history`` holds the bars of the session
-    before, ordered by (symbol, t). ``minutes`` has every minute from the first to the last, empty ones
-    too. ``notes`` say what a reader must know: what is synthetic, what was not checked.
+    before, ordered by (symbol, t). ``minutes`` has every minute from the first to the last, even empty ones.
+    ``notes`` are what a reader must know: what is synthetic, what was not checked.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Tape:
         return self.minutes[0].label
 
     def number(self, label: int) -> int:
-        """How many minutes lie before ``label``."""
+        """How many minutes come before ``label``."""
         return (label - self.first_live) // MINUTE_US
 
     @property
     def symbols(self) -> list[str]:
-        """The universe's symbols in its order."""
+        """The universe's symbols, in its order."""
         return [member["symbol"] for member in self.universe["members"]]
 
     def digest(self) -> str:
-        """SHA-256 over every body in the order of play: equal tapes, equal digest."""
+        """SHA-256 over every body in playing order: equal tapes, equal digest."""
         total = sha256(encode_body("universe", self.universe))
         for body in chain(self.history, *(minute.bars for minute in self.minutes)):
             total.update(encode_body("bars", body))
@@ -131,9 +131,9 @@ def money(value: float | None) -> Decimal | None:
 def arrange(
     arrivals: Iterable[tuple[int, Body]], quotes: Iterable[tuple[int, Body]], first: int, last: int
 ) -> tuple[Minute, ...]:
-    """Every minute from ``first`` to ``last`` with what arrives in it, as (label, body) pairs say.
+    """Every minute from ``first`` to ``last`` with what arrives in it, from (label, body) pairs.
 
-    On-time bars come first, by symbol; then late and revised ones by (t, symbol, revision), so that a
+    On-time bars come first, by symbol. Then come late and revised ones by (t, symbol, revision), so that a
     late bar really meets a newer one of its symbol.
     """
     bars: dict[int, list[Body]] = {}

@@ -12,7 +12,7 @@ from tapedeck.connectors.kafka.connection import Connection, Passing, demand
 from tapedeck.schemas.errors import Fatal, Retry
 
 SILENT_S = 15.0
-"""How long a broker may be silent."""
+"""How long a broker may stay silent."""
 
 _PAUSE_S = 0.1
 _NEW_S = 1.0
@@ -30,18 +30,18 @@ def _throttle_of(answer: Any) -> int:
 
 
 class Patience:
-    """Waits between attempts until ``limit_s`` seconds have brought nothing, told by ``clock_s``."""
+    """Waits between attempts, until nothing came for ``limit_s`` seconds by ``clock_s``."""
 
     def __init__(self, limit_s: float, doing: str, bootstrap: str, clock_s: Callable[[], float]) -> None:
         self._limit_s, self._doing, self._bootstrap, self._clock_s = limit_s, doing, bootstrap, clock_s
         self.reset()
 
     def reset(self) -> None:
-        """Something came: the time starts anew."""
+        """Something came: start the time over."""
         self._until = self._clock_s() + self._limit_s
 
     def bear(self, fault: Passing) -> None:
-        """Wait a moment. Raises Retry where the time is over."""
+        """Wait a moment. Raises Retry when the time is up."""
         if self._clock_s() + _PAUSE_S > self._until:
             raise Retry(
                 f"the broker at {self._bootstrap} gave nothing for {self._limit_s:g} s while {self._doing}",
@@ -63,15 +63,15 @@ class Brokers:
         self._rested_s = 0.0
 
     def rest(self, node: int, throttle_ms: int) -> None:
-        """``node`` wants no request for ``throttle_ms`` from now on, as it says in an answer (KIP-219)."""
+        """``node`` asked for no request for ``throttle_ms`` from now on, in an answer (KIP-219)."""
         self._rest(self._addresses.get(node), throttle_ms)
 
     def quiet_s(self, node: int) -> float:
-        """How long ``node`` wants no request yet."""
+        """How much longer ``node`` wants no request."""
         return self._left(self._addresses.get(node))
 
     def wait(self, nodes: Iterable[int]) -> None:
-        """Return when one of ``nodes`` takes a request. This is no silence: patience stands still."""
+        """Return when one of ``nodes`` accepts a request. This does not count as silence."""
         self._sleep(min(map(self.quiet_s, nodes), default=0.0))
 
     def _rest(self, address: _Address | None, throttle_ms: int) -> None:
@@ -87,7 +87,7 @@ class Brokers:
             self._rested_s += seconds
 
     def patience(self, doing: str, limit_s: float | None = None) -> Patience:
-        """For attempts at ``doing``; the limit is the silence allowed."""
+        """A Patience for attempts at ``doing``; the default limit is the allowed silence."""
         limit_s = self.silent_s if limit_s is None else limit_s
         return Patience(limit_s, doing, self._cluster.bootstrap, self._patience_clock)
 
@@ -95,7 +95,7 @@ class Brokers:
         return time.monotonic() - self._rested_s
 
     def patiently(self, ask: Callable[[], _Answer], doing: str, limit_s: float | None = None) -> _Answer:
-        """What ``ask`` gives, asked again while it raises Passing. Raises Retry when patience is over."""
+        """The result of ``ask``, repeated while it raises Passing. Raises Retry when patience runs out."""
         patience = self.patience(doing, limit_s)
         while True:
             try:
@@ -104,25 +104,25 @@ class Brokers:
                 patience.bear(fault)
 
     def leader(self, part: WirePart) -> int:
-        """The node that leads ``part``. Raises Passing where none does, Fatal where it is not there."""
+        """The node that leads ``part``. Raises Passing if none does, Fatal if it does not exist."""
         found = self.leaders((part,))
         if not found:
             raise Passing(f"{part[0]}/{part[1]} has no leader")
         return found[part]
 
     def leaders(self, parts: Iterable[WirePart]) -> dict[WirePart, int]:
-        """The nodes that lead ``parts``, without those that have no leader now."""
+        """The nodes that lead ``parts``, without those that have no leader at the moment."""
         parts = list(parts)
         if names := sorted({part[0] for part in parts if part not in self._leaders}):
             self.learn(names)
         return {part: self._leaders[part] for part in parts if part in self._leaders}
 
     def forget(self, part: WirePart) -> None:
-        """Ask anew who leads ``part``."""
+        """Forget the leader of ``part``, to ask for it again."""
         self._leaders.pop(part, None)
 
     def learn(self, names: Iterable[str]) -> dict[str, int]:
-        """Ask for the leaders of topics; returns their partition counts. Raises Fatal for one not there."""
+        """Ask for the leaders of topics; returns their partition counts. Raises Fatal for a missing one."""
         answer = self._described(list(names))
         self._addresses = {node: (host, port) for node, host, port, *_ in answer.brokers}
         counts = {}
@@ -139,7 +139,7 @@ class Brokers:
         return counts
 
     def _described(self, names: list[str]) -> Any:
-        """What a broker says of topics; one made a moment ago may not have reached every broker yet."""
+        """A broker's description of topics; a new one may not have reached every broker yet."""
         until = time.monotonic() + _NEW_S
         while True:
             answer = self.ask_any(MetadataRequest(names, False))
@@ -149,7 +149,7 @@ class Brokers:
             time.sleep(_PAUSE_S)
 
     def nodes(self) -> list[int]:
-        """The brokers of the cluster, as they were when leaders were asked for last."""
+        """The brokers of the cluster at the last request for leaders."""
         return sorted(self._addresses)
 
     def ask_any(self, request: Any) -> Any:
@@ -174,7 +174,7 @@ class Brokers:
         return [*self._addresses.values(), *(each for each in first if each not in self._addresses.values())]
 
     def borrow(self, node: int) -> Connection:
-        """A connection to ``node`` that nobody else uses. Close it or give it back."""
+        """A connection to ``node`` that nothing else uses. Close it or give it back."""
         if free := self._free.get(node):
             return free.pop()
         if node not in self._addresses:
@@ -182,11 +182,11 @@ class Brokers:
         return Connection(self._cluster, *self._addresses[node], self.silent_s)
 
     def give_back(self, node: int, connection: Connection) -> None:
-        """Keep a connection on which no answer is awaited."""
+        """Keep a connection on which no answer is pending."""
         self._free.setdefault(node, []).append(connection)
 
     def ask(self, node: int, request: Any) -> Any:
-        """A request's answer from one broker; a kept connection that broke meanwhile is replaced once."""
+        """One broker's answer to a request; a kept connection that broke meanwhile is replaced once."""
         self.wait([node])
         connection = self.borrow(node)
         try:
@@ -200,7 +200,7 @@ class Brokers:
         return answer
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that are not in use."""
         for connections in self._free.values():
             for connection in connections:
                 connection.close()

@@ -1,4 +1,4 @@
-"""Fetches of one partition: what is asked of a broker, and its answers."""
+"""Fetches of one partition: requests to a broker, and its answers."""
 
 import struct
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Bytes
 
 FETCH_BYTES = 4 << 20
-"""What one fetch asks for: a stream holds one answer, and the next one waits in the socket."""
+"""The size of one fetch: a stream holds one answer, and the next one waits in the socket."""
 
 _WAIT_MS = 500
 _OUT_OF_RANGE = 1
 LATEST, EARLIEST = -1, -2
 _I16, _I32 = struct.Struct(">h"), struct.Struct(">i")
 _FETCHED_PART = struct.Struct(">iihqq")
-"""Of an answer for one partition: partitions, partition, error code, high watermark, last stable offset."""
+"""An answer for one partition: partitions, partition, error code, high watermark, last stable offset."""
 _ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
 
 
@@ -29,7 +29,7 @@ class Fetched(NamedTuple):
     """One answer. ``end``: the last stable offset, -1 where the broker did not say; ``high``: the log's end.
 
     ``aborted``: (producer id, first offset) of the aborted transactions among the records. ``nearer``: the
-    node whose replica the reader shall ask, in its own rack (KIP-392); -1 where it is this one.
+    node whose replica to ask, in the reader's own rack (KIP-392); -1 if it is this one.
     """
 
     code: int
@@ -69,7 +69,7 @@ def fetched(frame: Bytes, version: int) -> Fetched:
 
 
 def _short(found: Fetched, end: int) -> Passing:
-    """Why an answer without records is not the end that was asked for."""
+    """Why an answer without records does not mean that the requested end is reached."""
     if found.high > found.end >= 0:
         what = f"an open transaction withholds offsets {found.end} to {found.high - 1}, before offset {end}"
         return Passing(
@@ -79,7 +79,7 @@ def _short(found: Fetched, end: int) -> Passing:
 
 
 class Stream:
-    """The fetches of one partition: one is asked for ahead while the caller computes."""
+    """The fetches of one partition: the next one is requested ahead while the caller computes."""
 
     def __init__(self, brokers: Brokers, part: WirePart) -> None:
         self._brokers, self._part = brokers, part
@@ -89,7 +89,7 @@ class Stream:
         self._version = 0
 
     def ask(self, position: int) -> None:
-        """Ask for the records from ``position`` on; the answer is taken with ``take``."""
+        """Request the records from ``position`` on; ``take`` returns the answer."""
         if self._brokers.quiet_s(self._node):
             return  # ``take`` waits, then asks
         try:
@@ -108,7 +108,7 @@ class Stream:
         self._asked, self._version = True, sent.API_VERSION
 
     def take(self, position: int, end: int) -> Fetched:
-        """The batches from ``position`` on; none where the log has no record from there to ``end``."""
+        """The batches from ``position`` on; none if the log has no record from there to ``end``."""
         patience = self._brokers.patience(f"{self._part[0]}/{self._part[1]} was read at offset {position}")
         while True:
             try:
@@ -124,7 +124,7 @@ class Stream:
                 demand(found.code, f"reading {self._part[0]}/{self._part[1]} at offset {position}")
                 if len(found.records) or (found.end >= end and not found.throttle_ms):
                     return found
-                if found.throttle_ms:  # it answers: this is no silence
+                if found.throttle_ms:  # it answers, so it is not silent
                     patience.reset()
                     continue
                 fault = _short(found, end)
@@ -136,10 +136,10 @@ class Stream:
             patience.bear(fault)
 
     def _moves(self, found: Fetched) -> bool:
-        """Whether to ask another replica: the one in our rack, or the leader where that one cannot answer."""
+        """Whether to ask another replica: the one in our rack, or the leader if that one cannot answer."""
         near = self._nearer >= 0
         if near and found.code:
-            self._nearer = -1  # it is behind the leader, or left the replicas
+            self._nearer = -1  # it lags behind the leader, or left the replicas
         elif not near and found.nearer not in (-1, self._node) and found.nearer in self._brokers.nodes():
             self._nearer = found.nearer
         else:
@@ -172,7 +172,7 @@ class Stream:
         self._connection, self._asked = None, False
 
     def close(self) -> None:
-        """Give the connection back, or close it where an answer would still come."""
+        """Give the connection back, or close it if an answer is still pending."""
         if self._connection is not None and not self._asked:
             self._brokers.give_back(self._node, self._connection)
             self._connection = None

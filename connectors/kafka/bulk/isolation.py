@@ -1,7 +1,7 @@
 """Which batches of a fetch are committed, and which offsets of the log no batch covers.
 
-A broker that is asked for committed records sends the batches of aborted transactions all the same, beside a
-list of those transactions: the reader leaves them out. Source: KIP-98, "Consumer".
+A broker that is asked for committed records still sends the batches of aborted transactions, with a list of
+those transactions. The reader must leave them out. Source: KIP-98, "Consumer".
 """
 
 import struct
@@ -16,16 +16,16 @@ from tapedeck.streams.blocks import Bytes, Ints, get_varint
 
 _ABORT = 0
 _MARK = struct.Struct(">hh")
-"""The key of a control record: version, then what ends here."""
+"""The key of a control record: version, then what it ends."""
 _MARK_BYTES = 64
-"""More than what stands in a control record up to the end of its key."""
+"""An upper bound on a control record's bytes up to the end of its key."""
 
 Span = tuple[int, int]
 """Offsets [a, b)."""
 
 
 def committed(data: Bytes, table: Ints, aborted: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Which batches of one answer count: those that are neither control batches nor of aborted transactions.
+    """Which batches of one answer count: those that are neither control batches nor aborted.
 
     ``aborted``: (producer id, first offset) of the answer's aborted transactions.
     """
@@ -61,7 +61,7 @@ def _is_abort(data: Bytes, batch: Ints) -> bool:
 
 
 def uncovered(start: int, table: Ints) -> list[Span]:
-    """The offsets from ``start`` on that lie before or between the batches of ``table``."""
+    """The offsets from ``start`` on that are before or between the batches of ``table``."""
     reached = np.maximum(np.concatenate(([start], table[:-1, K.LAST] + 1)), start)
     rows = np.flatnonzero(table[:, K.BASE] > reached)
     return [(int(reached[row]), int(table[row, K.BASE])) for row in rows]
@@ -74,13 +74,13 @@ def is_whole(table: Ints) -> NDArray[np.bool_]:
 
 
 def absent(offsets: Ints, start: int, end: int) -> list[Span]:
-    """The offsets of [start, end) that are not among ``offsets``, which rise and lie in it."""
+    """The offsets of [start, end) that are not in ``offsets``, which are ascending and within it."""
     edges = [start - 1, *offsets.tolist(), end]
     return [(before + 1, after) for before, after in pairwise(edges) if after > before + 1]
 
 
 def joined(spans: list[Span]) -> list[Span]:
-    """The same offsets in ascending spans that do not touch."""
+    """The same offsets as ascending spans that do not touch."""
     found = list[Span]()
     for start, end in sorted(spans):
         if found and found[-1][1] >= start:

@@ -16,11 +16,11 @@ from numba import njit
 
 from tapedeck.schemas.columns.text import put_bytes, put_varint
 
-# ruff: noqa: PLR0917  (numba knows no keyword-only arguments)
+# ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
 HEADER = 61
 LENGTH_END = 12
-"""Where the bytes begin that a batch's length counts."""
+"""The start of the bytes that a batch's length counts."""
 MAGIC = 2
 
 AT, SIZE, BASE, LAST, ATTRIBUTES, FIRST_TIME, MAX_TIME, COUNT, CRC, PRODUCER = range(10)
@@ -28,14 +28,14 @@ AT, SIZE, BASE, LAST, ATTRIBUTES, FIRST_TIME, MAX_TIME, COUNT, CRC, PRODUCER = r
 COLUMNS = 10
 
 WHOLE, OLD_FORMAT, DAMAGED = range(3)
-"""What stopped a scan: the end of the bytes or a batch cut off there, an old message format, nonsense."""
+"""Why a scan stopped: end of the bytes or a batch cut off there, an old message format, invalid bytes."""
 
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
 
 F_AT, F_COUNT, F_FIRST_TIME, F_MAX_TIME = range(4)
-"""Slots of a batch that is being filled: bytes so far, records so far, the header's times."""
+"""Slots of the batch being filled: bytes so far, records so far, the header's times."""
 FILLING = 4
 
 _ABSENT = -1
@@ -55,10 +55,10 @@ def _number(data: Any, at: int, width: int) -> Any:
 
 @_jit
 def _get_varint(data: Any, at: int, stop: int) -> tuple[Any, int]:
-    """(number, next place) of the varint at ``at``; the place is -1 where it does not end before ``stop``."""
+    """(number, next index) of the varint at ``at``; the index is -1 if it does not end before ``stop``."""
     result, shift = np.int64(0), 0
     while 0 <= at < stop and shift < 70:
-        byte = np.int64(data[np.uint64(at)])  # an unsigned place needs no look for a negative one
+        byte = np.int64(data[np.uint64(at)])  # an unsigned index needs no check for a negative one
         at += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -69,7 +69,7 @@ def _get_varint(data: Any, at: int, stop: int) -> tuple[Any, int]:
 
 @_jit
 def _get_span(data: Any, at: int, stop: int, spans: Any, row: int) -> Any:
-    """Note the bytes at ``at`` that follow their length; returns the next place, or -1."""
+    """Record the span of the bytes at ``at`` that follow their length; returns the next index, or -1."""
     length, at = _get_varint(data, at, stop)
     if at < 0 or length < _ABSENT or length > stop - at:
         return -1
@@ -125,8 +125,8 @@ def parse(
     """Write the columns of the records with offsets in [start, end); returns how many.
 
     ``table``: batches of ``data``, uncompressed, as ``scan`` finds them. The columns are those of
-    ``streams.blocks.Block``, long enough for every record. A batch whose records do not fill it exactly gives
-    -1 - its row. Control batches are left out.
+    ``streams.blocks.Block``, long enough for every record. Returns -1 - its row for a batch that its records
+    do not fill exactly. Control batches are left out.
     """
     n = 0
     for row in range(len(table)):
@@ -174,8 +174,8 @@ def fill(
 ) -> int:
     """Append records from ``row`` on to the batch in ``out`` uint8; returns the first row that did not fit.
 
-    ``out`` holds ``limit`` bytes or more; ``filling`` int64 (FILLING) is the state of the batch, changed in
-    place: one that begins has HEADER bytes and no record. The header itself is not written.
+    ``out`` has ``limit`` bytes or more; ``filling`` int64 (FILLING) is the state of the batch, changed in
+    place: a new batch has HEADER bytes and no record. The header itself is not written.
     """
     while row < len(times):
         if filling[F_COUNT] == 0:

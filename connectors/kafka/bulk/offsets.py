@@ -1,4 +1,4 @@
-"""Offsets of many partitions: their ends, and where a time begins."""
+"""Offsets of many partitions: their ends, and the first offset at a time."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,22 +9,22 @@ from tapedeck.connectors.kafka.bulk.brokers import Brokers, WirePart
 from tapedeck.connectors.kafka.connection import demand
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
-"""Isolation levels: all records, or those that nothing withdraws any more."""
+"""Isolation levels: all records, or those that can no longer be withdrawn."""
 
 LATEST, EARLIEST = -1, -2
-"""Times that ``list_offsets`` takes for the end and the first offset."""
+"""Times for which ``list_offsets`` returns the end and the first offset."""
 
 LED_S = 10.0
-"""How long a partition may be without a leader where only its ends are asked for."""
+"""How long a partition may have no leader when only its ends are needed."""
 
 
 def list_offsets(
     brokers: Brokers, parts: Iterable[WirePart], time: int, isolation: int = READ_COMMITTED
 ) -> dict[WirePart, tuple[int, int]]:
-    """(offset, timestamp ms) per partition of the first record at ``time`` ms or later; -1 where none is.
+    """(offset, timestamp ms) per partition of the first record at ``time`` ms or later; -1 if there is none.
 
-    With READ_UNCOMMITTED the end is that of the log, with all that may be withdrawn yet.
-    Raises Passing where a partition has no leader.
+    With READ_UNCOMMITTED the end is that of the log, including what may still be withdrawn.
+    Raises Passing if a partition has no leader.
     """
     by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for topic, partition in parts:
@@ -44,7 +44,7 @@ def list_offsets(
 def ends_of(
     brokers: Brokers, parts: list[WirePart], isolation: int = READ_COMMITTED
 ) -> dict[WirePart, tuple[int, int]]:
-    """(first, end) offset of partitions. Raises Retry where one has no leader for long."""
+    """(first, end) offset of partitions. Raises Retry if one has no leader for long."""
 
     def ask() -> dict[WirePart, tuple[int, int]]:
         low, high = (list_offsets(brokers, parts, time, isolation) for time in (EARLIEST, LATEST))

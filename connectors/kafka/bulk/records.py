@@ -1,4 +1,4 @@
-"""Record batches between the log's bytes and columns."""
+"""Converts record batches between the log's bytes and columns."""
 
 import gzip
 import struct
@@ -17,13 +17,13 @@ from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.merge import Part
 
 CRC_START = 21
-"""Where the bytes begin that a batch's CRC-32C covers."""
+"""The start of the bytes that a batch's CRC-32C covers."""
 
 _CODEC = 0x07
 _EXPANDED_BYTES = 8 << 20
 _NO_EPOCH = -1
 _UNCOVERED, _COVERED = struct.Struct(">qiibI"), struct.Struct(">hiqqqhii")
-"""A batch's header before and behind where the CRC begins to count."""
+"""A batch's header before and after the start of the CRC."""
 
 _Decode = Callable[[bytes], bytes]
 _CODECS: dict[int, tuple[str, Callable[[], bool], _Decode]] = {
@@ -38,7 +38,7 @@ def batches_of(data: Bytes, part: Part) -> Ints:
     """The table of the whole batches in ``data``, int64 (n, kernel.COLUMNS): at least one.
 
     A batch cut off at the end is left out. Raises Fatal for message formats before v2 and for bytes that are
-    no batches.
+    not batches.
     """
     count, why = K.scan(data, np.empty((0, K.COLUMNS), dtype=np.int64))
     table = np.empty((count, K.COLUMNS), dtype=np.int64)
@@ -49,14 +49,14 @@ def batches_of(data: Bytes, part: Part) -> Ints:
             value=_named(part),
             remedy="copy it with a current client to a new topic",
         )
-    if why == K.DAMAGED or not count:  # a broker gives its first batch whole, however little is asked for
+    if why == K.DAMAGED or not count:  # a broker sends its first batch whole, however small the request
         at = f" after offset {table[-1, K.LAST]}" if count else ""
         raise _damaged(part, f"the bytes{at} are no record batch")
     return table
 
 
 def check(data: Bytes, table: Ints, part: Part) -> None:
-    """Raise Fatal where a batch's CRC-32C is not that of its bytes."""
+    """Raise Fatal if a batch's CRC-32C does not match its bytes."""
     for at, size, base, crc in table[:, (K.AT, K.SIZE, K.BASE, K.CRC)].tolist():
         if calc_crc32c(data[at + CRC_START : at + size]) != crc:
             raise _damaged(part, f"the checksum of the batch at offset {base} is wrong")
@@ -65,7 +65,7 @@ def check(data: Bytes, table: Ints, part: Part) -> None:
 def blocks_of(data: Bytes, table: Ints, part: Part, start: int, end: int) -> Iterator[Block]:
     """The records of ``table``'s batches with offsets in [start, end).
 
-    One block over ``data`` itself where nothing is compressed; each one has at least one record.
+    One block over ``data`` itself if nothing is compressed; each one has at least one record.
     Raises Fatal for records that cannot be read, and for a codec that is not installed.
     """
     wanted = (table[:, K.LAST] >= start) & (table[:, K.BASE] < end) & (table[:, K.COUNT] > 0)
@@ -78,7 +78,7 @@ def blocks_of(data: Bytes, table: Ints, part: Part, start: int, end: int) -> Ite
 
 def _parsed(data: Bytes, table: Ints, part: Part, start: int, end: int) -> Block:
     count = int(table[:, K.COUNT].sum())
-    if count * 7 > len(data):  # a record has 7 bytes at least: no room is made for nonsense
+    if count * 7 > len(data):  # a record has at least 7 bytes: allocate nothing for invalid counts
         raise _damaged(part, f"the batches from offset {table[0, K.BASE]} on have impossible counts")
     offsets, times = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     keys, values, headers = (np.empty((count, 2), dtype=np.int64) for _ in range(3))
@@ -90,7 +90,7 @@ def _parsed(data: Bytes, table: Ints, part: Part, start: int, end: int) -> Block
 
 
 def _expanded(data: Bytes, table: Ints, part: Part) -> Iterator[tuple[Bytes, Ints]]:
-    """Runs of batches without compression: in place, or unpacked into a new buffer of a few MB."""
+    """Runs of uncompressed batches: in place, or unpacked into a new buffer of a few MB."""
     codecs = table[:, K.ATTRIBUTES] & _CODEC
     edges = [0, *(np.flatnonzero(np.diff(codecs != 0)) + 1).tolist(), len(table)]
     for first, last in pairwise(edges):
@@ -114,7 +114,7 @@ def _unpacked(data: Bytes, run: Ints, part: Part) -> Iterator[tuple[Bytes, Ints]
 
 
 def _joined(contents: list[bytes], run: Ints) -> tuple[Bytes, Ints]:
-    """The batches over their unpacked bytes, as if each had its header before them."""
+    """The batches over their unpacked bytes, as if each still had its header before them."""
     sizes = np.array([len(content) for content in contents], dtype=np.int64)
     table = run.copy()
     table[:, K.SIZE] = sizes + K.HEADER
@@ -165,7 +165,7 @@ def contiguous(block: Block) -> tuple[Any, ...]:
 def seal(out: Bytes, filling: Ints, producer: tuple[int, int], sequence: int) -> memoryview:
     """Write the header of the batch in ``out`` that ``kernel.fill`` filled; its bytes.
 
-    ``producer``: id and epoch. The base offset is 0, the broker's to set.
+    ``producer``: id and epoch. The base offset is 0; the broker sets it.
     """
     size, count = int(filling[K.F_AT]), int(filling[K.F_COUNT])
     first, newest = int(filling[K.F_FIRST_TIME]), int(filling[K.F_MAX_TIME])

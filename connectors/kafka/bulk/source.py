@@ -1,4 +1,4 @@
-"""A cluster's topics as columns: fetches of whole record batches, no consumer group, nothing committed."""
+"""A cluster's topics as columns: fetches whole record batches, without a consumer group or commits."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -30,13 +30,13 @@ _NO_OFFSETS: Ints = np.empty(0, dtype=np.int64)
 
 
 class Look(NamedTuple):
-    """What a partition's log has in a range of offsets.
+    """The contents of a partition's log in a range of offsets.
 
-    ``messages``: its committed records, those with offsets in the range alone. ``holes``: ascending spans
-    [a, b) from the range's start to ``seen_to`` at whose offsets the log has no record of any kind: no batch
-    covers them, or the one that does lacks them, as compaction leaves it. What a control batch or one of an
-    aborted transaction covers is no hole. ``seen_to``: the offset up to which the log was looked at, the end
-    of the range or more.
+    ``messages``: its committed records, only those with offsets in the range. ``holes``: ascending spans
+    [a, b), from the range's start to ``seen_to``, of offsets without a record of any kind. No batch covers
+    them, or the batch that does lacks them, as after compaction. An offset in a control batch or an aborted
+    transaction is not a hole. ``seen_to``: the offset up to which the log was read, at least the end of the
+    range.
     """
 
     messages: list[Message]
@@ -45,12 +45,12 @@ class Look(NamedTuple):
 
 
 class KafkaSource:
-    """Recorded topics on a cluster, as ``streams.blocks.Source``: what is committed, and nothing else.
+    """Recorded topics on a cluster, as a ``streams.blocks.Source``: committed records only.
 
-    The end of a partition is its last stable offset: from there on, records may still be withdrawn. It need
-    not follow a record: control records and aborted ones take offsets, too.
-    For one thread of one process: give a worker process the source itself (it travels as its arguments)
-    or make one there. ``silent_s``: how long the broker may be silent before Retry.
+    The end of a partition is its last stable offset: later records may still be withdrawn. It need not follow
+    a record, because control records and aborted ones take offsets too. For one thread of one process: pass
+    the source itself to a worker process (it can be pickled) or create one there. ``silent_s``: how long the
+    broker may stay silent before Retry.
     """
 
     def __init__(self, cluster: Cluster, silent_s: float = SILENT_S) -> None:
@@ -75,9 +75,9 @@ class KafkaSource:
         self._brokers.close()
 
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:
-        """(first, end) offset of every partition of the catalogue's topics ``names``, the end a stable one.
+        """(first, end) offset of every partition of the catalogue's topics ``names``, with a stable end.
 
-        Raises Fatal for a topic that is not there or has another partition count than the layout, Retry where
+        Raises Fatal for a topic that does not exist or has another partition count than the layout, Retry if
         a partition has no leader for long.
         """
         parts = self._parts(names)
@@ -85,13 +85,13 @@ class KafkaSource:
         return {part: found[on_wire] for on_wire, part in parts.items()}
 
     def log_ends(self, names: Iterable[str]) -> dict[Part, int]:
-        """The end of every partition, with what open transactions withhold. Raises as ``ends`` does."""
+        """The end of every partition, including what open transactions withhold. Raises like ``ends``."""
         parts = self._parts(names)
         found = ends_of(self._brokers, list(parts), READ_UNCOMMITTED)
         return {part: found[on_wire][1] for on_wire, part in parts.items()}
 
     def _parts(self, names: Iterable[str]) -> dict[WirePart, Part]:
-        """Every partition of topics, as the brokers name them."""
+        """Every partition of topics, under the brokers' names."""
         names = list(names)
         wire = [self._layout.wire_name(name) for name in names]
         limit_s = min(LED_S, self._brokers.silent_s)
@@ -106,24 +106,24 @@ class KafkaSource:
         return parts
 
     def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The ids of ``names`` where they are there and the broker gives ids."""
+        """The ids of ``names`` where they exist and the broker gives ids."""
         found = describe_ids(self._arguments[0], names)
         return {name: each.topic_id for name, each in found.items() if each is not None and each.topic_id}
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
         """The records of ``part`` with offsets in [start, end), in log order, a few MB a block.
 
-        Ends early where the log keeps nothing up to ``end``. Raises Fatal for an offset that is not kept
-        and for a damaged log, Retry where the broker is silent.
+        Ends early if the log keeps nothing up to ``end``. Raises Fatal for an offset that is not kept and for
+        a damaged log, Retry if the broker is silent.
         """
         for data, table, wanted in self._batches(part, start, end):
             yield from blocks_of(data, table[wanted], part, start, end)
 
     def look(self, part: Part, start: int, end: int) -> Look:
-        """What the log of ``part`` has at the offsets [start, end): for a reader that missed some.
+        """The contents of the log of ``part`` at the offsets [start, end): for a reader that missed some.
 
-        Reads whole answers of the broker, so that it usually sees more than was asked for. Offsets that the
-        log has yet to get, or that an open transaction withholds, are waited for; raises as ``stream`` does.
+        Reads whole answers of the broker, so it usually sees more than requested. Waits for offsets that the
+        log does not have yet, or that an open transaction withholds. Raises like ``stream``.
         """
         messages, holes, reached = list[Message](), list[Span](), start
         for data, table, wanted in self._batches(part, start, end):
@@ -160,8 +160,8 @@ class KafkaSource:
     def offset_at(self, part: Part, time_us: int) -> int:
         """The first offset whose record's time is ``time_us`` or later, by the broker's time index.
 
-        The end offset where no record is that late. Where times do not rise with offsets, earlier records
-        may still follow.
+        The end offset if no record is that late. If times do not increase with offsets, earlier records may
+        still follow.
         """
         time = max(0, -(-time_us // 1000))
         wire = self._wire(part)
@@ -169,7 +169,7 @@ class KafkaSource:
         return found if found >= 0 else self._offsets(wire, LATEST)[0]
 
     def first_timestamp(self, part: Part) -> int | None:
-        """The time in ms of the first record that is kept; None where there is none."""
+        """The time in ms of the first record that is kept; None if there is none."""
         low, end = ends_of(self._brokers, [self._wire(part)])[self._wire(part)]
         for block in self.stream(part, low, end):
             return int(block.timestamps[0])

@@ -54,7 +54,7 @@ _DESCRIBED = Schema(
 
 
 class Question:
-    """A request of version 0, its answer a tuple as ``answer`` says: what ``Connection.ask`` takes."""
+    """A request of version 0 with the type of its answer, a tuple: what ``Connection.ask`` takes."""
 
     API_VERSION = 0
 
@@ -63,7 +63,7 @@ class Question:
         self._asked, self._values = asked, values
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> "Question":
-        """Itself. Raises IncompatibleBrokerVersion where the broker does not take it."""
+        """Itself. Raises IncompatibleBrokerVersion if the broker does not support it."""
         if versions.get(self.API_KEY, (1, 0))[0] > self.API_VERSION:
             raise IncompatibleBrokerVersion(f"no version {self.API_VERSION} of request {self.API_KEY}")
         return self
@@ -79,15 +79,15 @@ class Question:
 
 
 def producers_of(topic: str, partition: int) -> Question:
-    """Who writes to a partition, for its leader."""
+    """Who writes to a partition; for its leader."""
     return Question(61, _PRODUCERS_ASKED, _PRODUCERS, [(topic, [partition], {})])
 
 
 def transactions_of(producer_ids: Sequence[int]) -> Question:
-    """The transactional ids of producers, for each broker: it tells those that it coordinates."""
+    """The transactional ids of producers; for each broker, which answers for those it coordinates."""
     return Question(66, _LISTED_ASKED, _LISTED, [], producer_ids)
 
 
 def described(transactional_ids: Sequence[str]) -> Question:
-    """Since when transactions are open and how long they may be, for their coordinator."""
+    """Since when transactions are open and how long they may be; for their coordinator."""
     return Question(65, _DESCRIBED_ASKED, _DESCRIBED, transactional_ids)

@@ -1,7 +1,7 @@
-"""Appending columns to topics: whole record batches, acknowledged by all replicas, each of them once.
+"""Appends columns to topics: whole record batches, acknowledged by all replicas, each exactly once.
 
-The broker knows a batch by producer id, epoch and sequence: one that is sent again is not appended again. A
-partition has one batch under way at most, so that nothing overtakes; a broker's partitions share a request.
+The broker knows a batch by producer id, epoch and sequence, so it does not append a resent batch again. A
+partition has at most one batch in flight, which keeps the order. A broker's partitions share a request.
 """
 
 import select
@@ -27,17 +27,17 @@ from tapedeck.streams.merge import Part
 
 BATCH_BYTES = 512 << 10
 QUEUE_BYTES = 16 << 20
-"""What waits for the broker before ``write`` waits for it, too."""
+"""How much may wait for the broker before ``write`` waits too."""
 
 _REQUEST_BYTES = 8 << 20
 _ALL_REPLICAS = -1
 _DUPLICATE = 46
 _FORGOTTEN = {45, 47, 59}
-"""Codes of a broker that does not know this producer, or not that it wrote the records before."""
+"""Error codes of a broker that does not know this producer, or not that it wrote the records before."""
 _TOPIC = 2
 _LIMIT = "max.message.bytes"
 _RECORD_OVERHEAD = 41
-"""The most bytes of a record beside its contents: six varints and the attributes."""
+"""The most bytes of a record besides its contents: six varints and the attributes."""
 
 
 class _Batch(NamedTuple):
@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
 
 
 class _Lane:
-    """The batches of one partition: one that is being filled, and those that wait for their turn."""
+    """The batches of one partition: the one being filled, and those waiting to be sent."""
 
     def __init__(self, part: Part, limit: int, most: int) -> None:
         self.part = part
@@ -63,7 +63,7 @@ class _Lane:
         self._filling = np.array([K.HEADER, 0, 0, 0], dtype=np.int64)
 
     def append(self, block: Block, producer: tuple[int, int]) -> None:
-        """Append records; batches that are full wait for their turn. Raises Fatal for a record too large."""
+        """Append records; full batches are queued to be sent. Raises Fatal for a record that is too large."""
         data, times, keys, values, headers = contiguous(block)
         row = 0
         while row < len(block):
@@ -81,7 +81,7 @@ class _Lane:
                 raise Fatal(what, value=block.key(row), remedy=remedy)
 
     def seal(self, producer: tuple[int, int]) -> None:
-        """Let the batch that is being filled wait for its turn, if it has records."""
+        """Queue the batch being filled, if it has records."""
         count = int(self._filling[K.F_COUNT])
         if count == 0:
             return
@@ -93,7 +93,7 @@ class _Lane:
 
 
 def _room(block: Block, row: int) -> int:
-    """Bytes that surely hold a batch of one record."""
+    """An upper bound on the bytes of a batch with one record."""
     spans = (block.keys[row], block.values[row], block.headers[row])
     return K.HEADER + _RECORD_OVERHEAD + sum(max(0, int(length)) for _, length in spans)
 
@@ -101,8 +101,8 @@ def _room(block: Block, row: int) -> int:
 class BulkWriter:
     """Appends blocks to the partitions that they name. For one thread of one process.
 
-    The offsets of a block are ignored. Blocks of thousands of records are worth their call. ``silent_s``: how
-    long the broker may be silent before Retry; what is then unwritten still waits, and ``flush`` goes on.
+    The offsets of a block are ignored. A call pays off for blocks of thousands of records. ``silent_s``: how
+    long the broker may stay silent before Retry. Unwritten records then keep waiting, and ``flush`` resumes.
     """
 
     def __init__(
@@ -131,23 +131,23 @@ class BulkWriter:
             self.close()
 
     def write(self, block: Block) -> None:
-        """Append a block's records. They are sent when a batch is full, all of them by ``flush``.
+        """Append a block's records. They are sent when a batch is full; ``flush`` sends all of them.
 
-        Waits only while much is unwritten. Raises Fatal for a record that the topic does not take and for a
-        topic that is not there, Retry where the broker is silent.
+        Waits only while much is unwritten. Raises Fatal for a record that the topic does not accept and for a
+        topic that does not exist, Retry if the broker is silent.
         """
         wire = self._layout.wire_name(block.topic), block.partition
         producer = self._known_producer()
         lane = self._lanes.get(wire) or self._open(wire, block.part)
         lane.append(block, producer)
-        with suppress(Passing):  # it is borne where there is something to wait for
+        with suppress(Passing):  # handled when there is something to wait for
             self._exchange(0)
         self._drain(self._queue_bytes)
 
     def flush(self) -> dict[Part, int]:
-        """Return when all is acknowledged: the last offset written, by partition.
+        """Return when everything is acknowledged: the last offset written, by partition.
 
-        Raises Retry where the broker is silent, Fatal where it refuses.
+        Raises Retry if the broker is silent, Fatal if it refuses.
         """
         if self._producer:
             for lane in self._lanes.values():
@@ -156,7 +156,7 @@ class BulkWriter:
         return {lane.part: lane.last for lane in self._lanes.values() if lane.last >= 0}
 
     def close(self) -> None:
-        """Close the connections. What was not flushed may be written or not."""
+        """Close the connections. What was not flushed may or may not be written."""
         for node in list(self._flying):
             self._land(node).close()
         self._brokers.close()
@@ -172,7 +172,7 @@ class BulkWriter:
         return answer.producer_id, answer.producer_epoch
 
     def _limit_of(self, topic: str) -> int:
-        """The most bytes of a batch that a topic takes. Raises Fatal where the topic is not there."""
+        """The most bytes of a batch that a topic accepts. Raises Fatal if the topic does not exist."""
         self._brokers.learn((topic,))
         answer = self._brokers.ask_any(DescribeConfigsRequest([(_TOPIC, topic, [_LIMIT])]))
         ((code, _, _, _, settings),) = answer.resources
@@ -189,11 +189,11 @@ class BulkWriter:
         return self._lanes[wire]
 
     def _size(self) -> int:
-        """Bytes that wait or are under way."""
+        """Bytes that are waiting or in flight."""
         return sum(lane.size for lane in self._lanes.values())
 
     def _drain(self, most: int) -> None:
-        """Return when no more than ``most`` bytes wait."""
+        """Return when no more than ``most`` bytes are waiting."""
         patience = self._brokers.patience(f"{self._size()} bytes were written")
         while (before := self._size()) > most:
             try:
@@ -204,9 +204,9 @@ class BulkWriter:
                 patience.reset()
 
     def _exchange(self, wait_s: float) -> None:
-        """Send what can go, then take the answers that come within ``wait_s``.
+        """Send what can be sent, then take the answers that come within ``wait_s``.
 
-        Raises Passing for a fault of the moment: what it concerns waits and is sent again.
+        Raises Passing for a temporary fault: the affected batches wait and are sent again.
         """
         fault = self._send()
         if wait_s and not self._flying and not fault:
@@ -230,9 +230,9 @@ class BulkWriter:
         return [wire for wire, lane in self._lanes.items() if lane.waiting and not lane.flying]
 
     def _send(self) -> Passing | None:
-        """One request to each broker that has none under way and leads a partition with a batch waiting.
+        """One request to each broker with none in flight that leads a partition with a batch waiting.
 
-        A broker that wants no request yet gets none.
+        A broker that asked for a pause gets none.
         """
         waiting = self._waiting()
         by_node: dict[int, list[WirePart]] = defaultdict(list)
@@ -256,7 +256,7 @@ class BulkWriter:
         return fault
 
     def _fly(self, node: int, parts: list[WirePart]) -> None:
-        """Send the oldest batch of each of ``parts``, as many as fit in a request."""
+        """Send the oldest batch of each of ``parts``, as many as fit into a request."""
         connection = self._brokers.borrow(node)
         contents: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
         taken, size = list[WirePart](), 0
@@ -278,7 +278,7 @@ class BulkWriter:
             self._lanes[wire].flying = True
 
     def _take(self, node: int) -> Passing | None:
-        """Take a broker's answer; returns the fault of the moment that it holds, if any."""
+        """Take a broker's answer; returns the temporary fault in it, if any."""
         parts = self._flying[node][1]
         connection = self._land(node)
         try:
@@ -300,7 +300,7 @@ class BulkWriter:
         return fault
 
     def _land(self, node: int) -> Connection:
-        """The connection to ``node`` without its request: what that held waits again."""
+        """The connection to ``node``, its request withdrawn: the batches in that wait again."""
         connection, parts = self._flying.pop(node)
         for wire in parts:
             self._lanes[wire].flying = False
@@ -311,7 +311,7 @@ class BulkWriter:
             self._brokers.forget(wire)
 
     def _settle(self, wire: WirePart, code: int, offset: int) -> None:
-        """What the broker said of the oldest batch of a partition."""
+        """Handle the broker's answer for the oldest batch of a partition."""
         lane = self._lanes[wire]
         if code in _FORGOTTEN:
             raise Retry(

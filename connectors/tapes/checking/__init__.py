@@ -1,1 +1,1 @@
-"""What a market file holds, session by session, and the same as a tape that needs no notes."""
+"""The contents of a market file, session by session, and a copy of it as a tape that needs no notes."""

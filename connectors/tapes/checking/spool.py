@@ -12,7 +12,7 @@ PLACE = "nth"
 
 
 class Spool:
-    """The rows of ``reader`` in ``folder``. ``PLACE`` numbers them in the order of the file."""
+    """The rows of ``reader`` in ``folder``. ``PLACE`` numbers them in file order."""
 
     def __init__(self, reader: Reader, folder: Path) -> None:
         self.reader = reader
@@ -22,7 +22,7 @@ class Spool:
         self.order = Order()
 
     def fill(self) -> None:
-        """Read it all. Raises Fatal as the reader does."""
+        """Read all of it. Raises Fatal like the reader."""
         held = 0
         for _, rows in self.reader.batches():
             self.order.see(rows)
@@ -41,13 +41,13 @@ class Spool:
         return sorted(int(path.name) for path in self._folder.iterdir())
 
     def day(self, day: int) -> pl.DataFrame:
-        """The rows of one date in the order of the file, with prices in dollars."""
+        """The rows of one date in file order, with prices in dollars."""
         files = sorted((self._folder / str(day)).iterdir())
         frames = [pl.read_ipc(path) for path in files]
         return self.reader.prices.scaled(pl.concat(frames, how="diagonal").sort(PLACE))
 
     def each(self) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Date by date."""
+        """All dates, one by one."""
         for day in self.days():
             yield day, self.day(day)
 
@@ -61,7 +61,7 @@ class Spool:
 
 
 class Order:
-    """In which order the rows of a file come."""
+    """The order of a file's rows."""
 
     def __init__(self) -> None:
         self._by_time = self._by_symbol = True
@@ -79,7 +79,7 @@ class Order:
         self._last = frame["symbol"][-1], frame["ts"][-1]
 
     def words(self) -> str:
-        """It in words."""
+        """The order in words."""
         if self._by_time:
             return "by time"
         return "by time within each symbol" if self._by_symbol else "not by time, which plays all the same"

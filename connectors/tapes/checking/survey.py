@@ -1,4 +1,4 @@
-"""What each session of a file holds: gaps, duplicates, odd rows, splits, and where its bars lie."""
+"""The contents of each session of a file: gaps, duplicates, odd rows, splits, and the hours of its bars."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tapedeck.streams.sessions import Calendar, Session, iso_date
 
 _KEY = ("symbol", "ts", "feed", "revision")
 _FACTORS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
-_NEAR = 0.04  # an opening is no more than this away from a split's exact ratio
+_NEAR = 0.04  # how far an opening may be from a split's exact ratio
 _NAMED = 5
 
 
@@ -38,7 +38,7 @@ class SessionFound:
 
 @dataclass
 class Survey:
-    """Goes over a spool. ``symbols`` are those of the whole file, ``splits`` what looks like one."""
+    """Goes over a spool. ``symbols`` are those of the whole file, ``splits`` the suspected ones."""
 
     calendar: Calendar
     symbols: set[str] = field(default_factory=set)
@@ -46,7 +46,7 @@ class Survey:
     _closes: dict[str, float] = field(default_factory=dict)
 
     def sessions(self, spool: Spool) -> Iterator[SessionFound]:
-        """What each date holds, in order."""
+        """The findings for each date, in order."""
         first, last = self.calendar.horizon()
         for day, frame in spool.each():
             session = self.calendar.session_on(day) if first <= day <= last else None
@@ -107,7 +107,7 @@ def _breaks_a_rule() -> pl.Expr:
 
 
 def _split(ratio: float) -> str | None:
-    """The split that a fall by ``ratio`` looks like."""
+    """The split that matches a fall by ``ratio``."""
     for factor in _FACTORS:
         if abs(ratio / factor - 1) < _NEAR:
             return f"of {factor} for 1"

@@ -1,4 +1,4 @@
-"""Writing a market file again as one that plays without being asked about: Parquet, by session and time."""
+"""Writes a market file in a form that plays without options: Parquet, by session and time."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _SORT = ("ts", "symbol", "revision", PLACE)
 
 
 def refuse_target(path: Path) -> None:
-    """Raises Fatal where ``path`` cannot be written without losing something, or would not be read again."""
+    """Raise Fatal if writing ``path`` would lose something, or if it could not be read back."""
     if path.suffix != ".parquet":
         raise Fatal(
             "a tape is written as Parquet", value=str(path), remedy="name a file that ends in .parquet"
@@ -32,10 +32,10 @@ def refuse_target(path: Path) -> None:
 def write(
     spool: Spool, out: Path, scratch: Path, calendar: Calendar, *, feed: str | None, stamp: Stamp
 ) -> int:
-    """Write the rows of ``spool`` to ``out``, those of days beyond the calendar left out; returns how many.
+    """Write the rows of ``spool`` to ``out``, except days beyond the calendar; returns the number of rows.
 
-    ``feed`` is that of rows without one; None for quotes. Raises Fatal for minutes with two bodies, unless
-    the reading says which counts.
+    ``feed`` applies to rows without one; None for quotes. Raises Fatal for minutes with two bodies, unless
+    the reading says which one counts.
     """
     first, last = calendar.horizon()
     rows, done = 0, []

@@ -1,1 +1,1 @@
-"""Other people's market files: one validating reader for bars and quotes, in whatever form they come."""
+"""Market files from other sources: one validating reader for bars and quotes in many forms."""

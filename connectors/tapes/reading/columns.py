@@ -1,4 +1,4 @@
-"""The columns of a market file: their declared types, and by which names people call them."""
+"""The columns of a market file: their declared types, and the names people use for them."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -8,7 +8,7 @@ from tapedeck.schemas.errors import Fatal
 
 
 class Kind(Enum):
-    """What a column holds: declared here, never guessed from the data."""
+    """The type of a column: declared here, never guessed from the data."""
 
     TEXT = "text"
     NUMBER = "numbers"
@@ -17,7 +17,7 @@ class Kind(Enum):
 
 
 class Column(NamedTuple):
-    """``names``: its synonyms, the first that a file has is taken. ``unknown``: a cell may hold no value."""
+    """``names``: its synonyms; the first that a file has is used. ``unknown``: cells may be empty."""
 
     name: str
     kind: Kind
@@ -27,8 +27,8 @@ class Column(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """The columns of one kind of file. ``prices`` are those that a fixed-point scale concerns; of ``pair``
-    both are taken under names of the same place in their lists."""
+    """The columns of one kind of file. ``prices`` are those that a fixed-point scale applies to. Both columns
+    of ``pair`` are taken under names at the same position in their lists."""
 
     what: str
     columns: tuple[Column, ...]
@@ -63,7 +63,7 @@ _SIDES = ("bid", "ask")
 _ELSE = (
     ("bid_close", "bid_price", "bp", "bid_px_00"),
     ("ask_close", "ask_price", "ap", "ask_px_00"),
-)  # the names at one place are one pair
+)  # the names at one position are one pair
 _SIZES = (("bidsize", "bs", "bid_sz_00"), ("asksize", "as", "ask_sz_00"))
 
 QUOTES = Spec(
@@ -85,28 +85,28 @@ NAMES = tuple(
         ["symbol", "ts", "date", "time", *(c.name for spec in (BARS, QUOTES) for c in spec.columns)]
     )
 )
-"""What stands left of the = in a mapping."""
+"""What may be left of the = in a mapping."""
 
 
 class Matched(NamedTuple):
-    """Which column of the file each of ours is: ``ts`` has two, a date and a time, where it is made of both.
-    ``ignored`` are the file's others."""
+    """Which column of the file each of ours is: ``ts`` has two if it is made from a date and a time.
+    ``ignored`` are the file's other columns."""
 
     taken: dict[str, tuple[str, ...]]
     ignored: tuple[str, ...]
 
     def all(self) -> list[str]:
-        """The file's columns that are read, each once, in our order."""
+        """The columns of the file that are read, each once, in our order."""
         return list(dict.fromkeys(theirs for pair in self.taken.values() for theirs in pair))
 
 
 def match(
     where: str, header: Sequence[str], spec: Spec, mapping: Iterable[tuple[str, str]], *, named: bool = False
 ) -> Matched:
-    """Find the columns of ``spec`` under their own names, ``mapping`` or a synonym, without regard to case.
+    """Find the columns of ``spec`` under their own names, ``mapping`` or a synonym, ignoring case.
 
-    ``named``: the file's name is its symbol, so it may lack that column. Raises Fatal for one that is missing
-    or stands there twice.
+    ``named``: the file's name is its symbol, so that column may be missing. Raises Fatal for a column that is
+    missing or occurs twice.
     """
     header = list(header)
     told = _told(where, header, spec, dict(mapping))
@@ -132,7 +132,7 @@ def match(
 
 
 def _told(where: str, header: list[str], spec: Spec, mapping: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """What the mapping says of this kind of file. Only bars must have every column that it names."""
+    """What the mapping says about this kind of file. Only bars must have every column that it names."""
     known = {column.name for column in spec.columns} | {"date", "time"}
     found = {}
     for ours, theirs in mapping.items():
@@ -149,7 +149,7 @@ def _told(where: str, header: list[str], spec: Spec, mapping: dict[str, str]) ->
 def _times(
     where: str, header: list[str], column: Column, told: dict[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    """A date and a time in two columns, where no column of the file is named as both are."""
+    """A date and a time in two columns, if no single column of the file is named like both."""
     if column.kind is not Kind.TIME or _single(where, header, (column.name, *column.names[:-3])):
         return ()
     day = told.get("date") or _single(where, header, ("date", "day", "trade_date"))
@@ -173,7 +173,7 @@ def _pair(
 
 
 def _single(where: str, header: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The first of ``names`` that the file has, spelled exactly or else in any case."""
+    """The first of ``names`` that the file has, with exact spelling or else ignoring case."""
     for name in names:
         if header.count(name) == 1:
             return (name,)

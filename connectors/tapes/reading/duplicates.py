@@ -1,4 +1,4 @@
-"""Rows of one symbol and minute: equal ones are counted downstream, others are refused or settled."""
+"""Rows of the same symbol and minute: equal ones are counted downstream, others are refused or settled."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _PLACE = "place"
 
 
 def conflicting(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose symbol, minute, feed and revision come again with other values, in the file's order."""
+    """The rows whose symbol, minute, feed and revision occur again with other values, in file order."""
     key = [name for name in ("symbol", "ts", "feed", "revision") if name in frame.columns]
     values = [name for name in _VALUES if name in frame.columns]
     again = frame.with_row_index(_PLACE).filter(frame.select(key).is_duplicated())
@@ -26,9 +26,9 @@ def conflicting(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def settle(table: Table, how: Duplicates) -> tuple[Table, list[str]]:
-    """The table with one row for a minute that came with several bodies, and a note of how many went.
+    """The table with one row for each minute that had several bodies, and a note of how many were dropped.
 
-    Raises Fatal with both lines where nobody said which row counts.
+    Raises Fatal with both lines if the reading does not say which row counts.
     """
     found = conflicting(table.frame)
     if found.is_empty():
@@ -64,7 +64,7 @@ def _refused(table: Table, found: pl.DataFrame) -> Fatal:
 
 
 def _differing(found: pl.DataFrame, first: dict[str, Any], values: list[str]) -> dict[str, Any] | None:
-    """The first row of the same minute that differs, where the second does not."""
+    """The first row of the same minute that differs, if the second does not."""
     if values:
         return None
     same = found.filter((pl.col("symbol") == first["symbol"]) & (pl.col("ts") == first["ts"])).rows(

@@ -1,4 +1,4 @@
-"""What a person says of a file that does not say it: zone, column names, duplicates, symbols, scale."""
+"""What a person adds about a file that does not say it: zone, column names, duplicates, symbols, scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tapedeck.schemas.errors import Fatal
 
 
 class Duplicates(StrEnum):
-    """What becomes of rows of one symbol and minute that hold other values."""
+    """What to do with rows of the same symbol and minute that have other values."""
 
     REFUSE = "refuse"
     LAST = "last"
@@ -19,8 +19,8 @@ class Duplicates(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a file is read. ``zone`` is that of times without one; ``columns`` maps our names to the file's;
-    ``symbols`` empty takes every one; ``scale`` divides the prices, None looks for a typical one."""
+    """How to read a file. ``zone`` applies to times without one; ``columns`` maps our names to the file's;
+    empty ``symbols`` take every one; ``scale`` divides the prices, None looks for a typical one."""
 
     zone: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
@@ -38,7 +38,7 @@ class Reading:
         symbols: str | None = None,
         scale: int | None = None,
     ) -> "Reading":
-        """From the texts of a command line. Raises Fatal for what cannot be meant."""
+        """From the texts of a command line. Raises Fatal for invalid ones."""
         return cls(
             zone=None if zone is None else known_zone(zone),
             columns=_mapping(columns or ""),
@@ -48,7 +48,7 @@ class Reading:
         )
 
     def described(self) -> dict[str, str]:
-        """It as another process is told of it: only what is not the default."""
+        """The description for another process: only what is not the default."""
         told = {"zone": self.zone or "", "symbols": ",".join(self.symbols)}
         told["columns"] = ",".join(f"{ours}={theirs}" for ours, theirs in self.columns)
         told["duplicates"] = "" if self.duplicates is Duplicates.REFUSE else self.duplicates.value
@@ -57,7 +57,7 @@ class Reading:
 
     @classmethod
     def of(cls, told: Mapping[str, str]) -> "Reading":
-        """The one behind a description."""
+        """The Reading that a description describes."""
         scale = told.get("scale")
         names = ("zone", "columns", "duplicates", "symbols")
         return cls.parse(**{name: told.get(name) for name in names}, scale=int(scale) if scale else None)

@@ -1,4 +1,4 @@
-"""Which files a path means: one file, a folder with a file a symbol, or a pattern."""
+"""The files that a path stands for: one file, a folder with a file per symbol, or a pattern."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 def parts(path: Path) -> list[Part]:
-    """The files that ``path`` means, by name. Raises Fatal where there is none that can be a tape."""
+    """The files of ``path``, sorted by name. Raises Fatal if none of them can be a tape."""
     if path.is_file():
         if not _readable(path):
             raise Fatal(f"{path} is not a tape", value="".join(path.suffixes[-2:]), remedy=_WRITE)
@@ -48,7 +48,7 @@ def parts(path: Path) -> list[Part]:
 
 
 def _fitting(pattern: Path) -> list[Path]:
-    """What fits a pattern, from its last folder without a sign on."""
+    """The matches of a pattern, searched from its last folder without a wildcard."""
     names = pattern.parts
     first = next(n for n, name in enumerate(names) if any(sign in name for sign in _PATTERN))
     return list(Path(*names[:first]).glob(str(Path(*names[first:]))))
@@ -59,7 +59,7 @@ def _readable(path: Path) -> bool:
 
 
 def _ending(path: Path) -> str:
-    """The ending that says the form, in small letters: that before .gz where it is packed text."""
+    """The lower-case ending that tells the format; for compressed text, the one before .gz."""
     name = path.name.lower()
     inner = Path(name.removesuffix(_PACKED)).suffix
     return inner if inner in SEPARATED else Path(name).suffix

@@ -1,4 +1,4 @@
-"""Fixed-point prices: integers that hold a price times 1,000,000,000, 10,000 or 100."""
+"""Fixed-point prices: integers with a price times 1,000,000,000, 10,000 or 100."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tapedeck.connectors.tapes.reading.columns import Spec
 from tapedeck.schemas.errors import Fatal
 
 _NANO = 1_000_000_000
-_NANO_FROM = 10_000_000.0  # no share costs so much; times 1e-9 it is a cent
+_NANO_FROM = 10_000_000.0  # no share costs that much; times 1e-9 it is a cent
 _TEN_THOUSAND = 10_000
 _TEN_THOUSAND_FROM = 10_000.0
 _CENTS_FROM = 1_000.0
@@ -21,7 +21,7 @@ def _divided(prices: pl.Series, scale: int) -> pl.Series:
 
 
 class Prices:
-    """Looks at every price of a file, then says how it is scaled. ``told`` is what a person said of it."""
+    """Sees every price of a file, then determines the scale. ``told`` is the scale that a person gave."""
 
     def __init__(self, path: Path, spec: Spec, told: int | None) -> None:
         self._path, self._names, self._told = path, spec.prices, told
@@ -29,7 +29,7 @@ class Prices:
         self._whole, self._low, self._high = True, float("inf"), 0.0
 
     def see(self, frame: pl.DataFrame) -> None:
-        """Note the prices of a batch."""
+        """Take in the prices of a batch."""
         for name in self._names:
             prices = frame[name].drop_nulls()
             prices = prices.filter(prices > 0)
@@ -49,7 +49,7 @@ class Prices:
         return 1
 
     def scale(self) -> int:
-        """What prices are divided by. Raises Fatal where they look like times 10,000 and nobody said so."""
+        """The divisor of prices. Raises Fatal if they look multiplied by 10,000 and no scale was given."""
         found = self.suspected
         if self._told is not None:
             return self._told if self._own or found > 1 else 1
@@ -71,7 +71,7 @@ class Prices:
         )
 
     def leave(self) -> None:
-        """Take the prices as they stand, to look at a file that does not play."""
+        """Take the prices as they are, to examine a file that does not play."""
         self._told = 1
 
     def notes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What ``tape check --write`` leaves in a Parquet file: where its bars came from, and its quotes."""
+"""The metadata that ``tape check --write`` puts in a Parquet file: the source of its bars, and its quotes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +10,13 @@ _ORIGIN, _QUOTES = "tapedeck.origin", "tapedeck.quotes"
 
 class Stamp(NamedTuple):
     """``origin`` labels the records, so that the copy plays with the digests of its source; ``quotes`` names
-    the file beside it. None where a file says nothing."""
+    the file next to it. None if a file does not say."""
 
     origin: str | None = None
     quotes: str | None = None
 
     def metadata(self) -> dict[str, str]:
-        """As Parquet keeps it."""
+        """As Parquet metadata."""
         told = {_ORIGIN: self.origin, _QUOTES: self.quotes}
         return {name: text for name, text in told.items() if text is not None}
 
@@ -28,5 +28,5 @@ def stamp_of(path: Path) -> Stamp:
     try:
         told = pl.read_parquet_metadata(path)
     except (pl.exceptions.PolarsError, OSError):
-        return Stamp()  # whoever reads its rows says what is wrong
+        return Stamp()  # reading its rows will report what is wrong
     return Stamp(told.get(_ORIGIN), told.get(_QUOTES))

@@ -1,4 +1,4 @@
-"""A market table from any of its forms, batch by batch: only sessions that are kept take memory."""
+"""A market table from any of its forms, batch by batch: only the sessions to keep take memory."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FILE, DAY = "file", "day"
 _ROWS = 200_000
 
 Keep = Callable[[Collection[int]], Collection[int]]
-"""Of the New York dates seen so far, those whose rows are still wanted."""
+"""Returns, of the New York dates seen so far, those whose rows are still wanted."""
 Tell = Callable[[str], None]
 
 
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 def quiet(line: str) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
     del line
 
 
@@ -39,7 +39,7 @@ def quiet(line: str) -> None:
 class Table:
     """Rows of ``path``: ``symbol`` text, ``ts`` UTC microseconds, ``day`` the New York date in days.
 
-    ``days`` are all dates of the file, also those whose rows were not kept. ``notes``: what was recognized.
+    ``days`` are all dates of the file, even if their rows were not kept. ``notes``: what was recognized.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Table:
 
 
 class Reader:
-    """Reads what ``path`` means as ``spec`` declares it. Iterate ``batches`` once, then ask for the rest."""
+    """Reads a path as ``spec`` declares it. Iterate ``batches`` once, then use the other members."""
 
     def __init__(self, path: Path, spec: Spec, reading: Reading, tell: Tell = quiet) -> None:
         self.path, self.spec, self.reading, self._tell = path, spec, reading, tell
@@ -78,7 +78,7 @@ class Reader:
         self.rows = 0
 
     def batches(self) -> Iterator[Batch]:
-        """Every row in the order of the file. Raises Fatal naming file, row, column, value and remedy."""
+        """Every row in file order. Raises Fatal naming file, row, column, value and remedy."""
         for number, part in enumerate(self.parts):
             where = Where(part.path, "row" if part.parquet else "line", self.remarks)
             for raw in self._raw(part):
@@ -149,7 +149,7 @@ def _new_york_day() -> pl.Expr:
 
 
 def read_table(path: Path, spec: Spec, reading: Reading, keep: Keep, tell: Tell = quiet) -> Table:
-    """The rows of the dates that ``keep`` wants. Raises Fatal as ``Reader.batches`` does."""
+    """The rows of the dates that ``keep`` wants. Raises Fatal like ``Reader.batches``."""
     reader = Reader(path, spec, reading, tell)
     days: set[int] = set()
     kept: list[pl.DataFrame] = []

@@ -1,7 +1,7 @@
-"""Separated text as batches of text columns, each row with the line that an editor shows for it.
+"""Delimited text as batches of text columns, each row with the line number that an editor shows.
 
-Nothing is guessed but the separator, from the first line. A record may span lines inside quotes; blank lines
-are skipped and counted; a record with another number of fields than the first line is refused.
+Only the separator is guessed, from the first line. A record may span lines inside quotes. Blank lines are
+skipped and counted. A record with a different number of fields than the first line is refused.
 """
 
 import codecs
@@ -37,14 +37,14 @@ Counts = npt.NDArray[np.int64]
 
 
 class Form(NamedTuple):
-    """How a file is written: its separator, encoding and packing, in words."""
+    """The form of a file: its separator, encoding and compression, in words."""
 
     separator: str
     words: str
 
 
 def read_header(path: Path) -> tuple[list[str], Form]:
-    """The names in the first line, and the file's form. Raises Fatal for an empty file and for no header."""
+    """The names in the first line, and the file's form. Raises Fatal for an empty file or no header."""
     blocks = _Blocks(path)
     records = _records(path, blocks)
     try:
@@ -99,7 +99,7 @@ def read_text(
 
 
 class _Found(NamedTuple):
-    """The records of a text: first byte, newline after the last byte, and line of each."""
+    """The records of a text: first byte, the newline after the last byte, and line of each."""
 
     starts: Counts
     ends: Counts
@@ -107,7 +107,7 @@ class _Found(NamedTuple):
 
 
 class _Blocks:
-    """The bytes of a file as UTF-8 with plain newlines, whatever it is packed in and encoded as."""
+    """The bytes of a file as UTF-8 with plain newlines, whatever its compression and encoding."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +156,7 @@ def _plain_newlines(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _records(path: Path, blocks: _Blocks) -> Iterator[tuple[bytes, _Found, bool]]:
-    """Whole records: their bytes, where each lies, and whether every quote is closed."""
+    """Whole records: their bytes, the position of each, and whether every quote is closed."""
     rest, line = b"", 1
     for block in blocks:
         rest += block
@@ -179,7 +179,7 @@ def _records(path: Path, blocks: _Blocks) -> Iterator[tuple[bytes, _Found, bool]
 
 
 def _split(text: bytes, line: int) -> tuple[_Found, int]:
-    """The records of ``text``, which begins one in ``line``, and how many lines the whole ones span."""
+    """The records of ``text``, which starts with one at ``line``, and how many lines the whole ones span."""
     letters = np.frombuffer(text, np.uint8)
     newlines = np.flatnonzero(letters == _NEWLINE)
     order = np.arange(len(newlines))
@@ -196,7 +196,7 @@ def _split(text: bytes, line: int) -> tuple[_Found, int]:
 def _checked(
     path: Path, text: bytes, found: _Found, header: list[str], separator: str
 ) -> tuple[bytes, _Found]:
-    """The text without its blank records. Raises Fatal for one with another number of fields."""
+    """The text without its blank records. Raises Fatal for a record with another number of fields."""
     letters = np.frombuffer(text, np.uint8)
     marks = letters == ord(separator)
     if b'"' in text:

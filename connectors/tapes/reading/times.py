@@ -35,9 +35,9 @@ _DAY_ONLY = "these are days: a tape has one row a minute, with the minute's star
 
 
 def moments(where: "Where", frame: pl.DataFrame, name: str, zone: str | None) -> pl.Series:
-    """The column as int64 microseconds UTC. ``zone``: the clock of times that carry none.
+    """The column as int64 microseconds UTC. ``zone``: the zone of times that have none.
 
-    Raises Fatal naming the row and its text for what is no time, lies in no zone, or does not exist in it.
+    Raises Fatal naming the row and its text for what is not a time, has no zone, or does not exist in it.
     """
     cells, kind = frame[name], frame.schema[name]
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
@@ -65,7 +65,7 @@ def _from_typed(where: "Where", frame: pl.DataFrame, name: str, zone: str | None
 
 
 def _on_clock(where: "Where", frame: pl.DataFrame, name: str, naive: pl.Series, zone: str) -> pl.Series:
-    """Times of a zone's clock. Raises Fatal for one that the clock change skips or has twice."""
+    """Local times of a zone. Raises Fatal for a time that a clock change skips or repeats."""
     found = naive.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     lost = found.is_null() & naive.is_not_null()
     if lost.any():
@@ -76,7 +76,7 @@ def _on_clock(where: "Where", frame: pl.DataFrame, name: str, naive: pl.Series, 
 
 
 def _from_epoch(where: "Where", frame: pl.DataFrame, name: str, cells: pl.Series) -> pl.Series:
-    """Whole numbers since 1970, whose size tells the unit: one for the whole column."""
+    """Whole numbers since 1970, whose size tells the unit: a single one for the whole column."""
     known = cells.drop_nulls()
     size = float(known[0]) if len(known) else 0.0
     for unit, times, by in _UNITS:
@@ -153,7 +153,7 @@ def _of_texts(where: "Where", frame: pl.DataFrame, name: str, zone: str | None) 
 def _moved(
     where: "Where", frame: pl.DataFrame, naive: pl.Series, written: str, zone: str | None
 ) -> pl.Series:
-    """Times of one zone as it is written in the file; ``naive`` has the column's name."""
+    """Times of one zone as written in the file; ``naive`` has the column's name."""
     name = naive.name
     low = written.casefold()
     if not written:

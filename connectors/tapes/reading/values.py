@@ -1,4 +1,4 @@
-"""Cells as their declared type: the first one that is none is named with its file, row, column and text."""
+"""Cells as their declared type: the first invalid one is named with its file, row, column and text."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +12,20 @@ from tapedeck.connectors.tapes.reading.times import moments
 from tapedeck.schemas.errors import Fatal
 
 _NOTHING = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "nil", "nat", "<na>", "(null)", "\\n")
-_UNDEFINED = 2**63 - 1  # what Databento writes for a price that is none
+_UNDEFINED = 2**63 - 1  # Databento's value for a missing price
 _DROP = "drop or mend these rows; a minute without a trade has no row"
 
 
 @dataclass
 class Where:
-    """A file as messages name it. ``unit``: what its rows are counted in, for an editor lines."""
+    """A file as messages name it. ``unit``: what its rows are counted in, as lines for a text file."""
 
     path: Path
     unit: str
     remarks: dict[str, str]
 
     def bad(self, frame: pl.DataFrame, column: str, bad: pl.Series, what: str, remedy: str) -> Fatal:
-        """The first row of ``bad``, with its text, and how many there are beside it."""
+        """The error for the first row of ``bad``, with its text, and how many others there are."""
         row = frame.filter(bad).row(0, named=True)
         count = int(bad.sum())
         more = f" ({count} rows at least)" if count > 1 else ""
@@ -43,7 +43,7 @@ class Where:
 def typed(where: Where, frame: pl.DataFrame, spec: Spec, reading: Reading) -> pl.DataFrame:
     """``frame`` under our names as declared: text, float64, and ``ts`` in UTC microseconds.
 
-    Rows of other symbols than the wanted ones are left out unread. Raises Fatal as ``Where.bad`` says.
+    Rows of symbols that are not wanted are left out unread. Raises Fatal as in ``Where.bad``.
     """
     frame = frame.with_columns(_text(where, frame, "symbol"))
     _refuse_blank(where, frame, "symbol")
@@ -76,7 +76,7 @@ def _text(where: Where, frame: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _refuse_blank(where: Where, frame: pl.DataFrame, name: str) -> None:
-    """No text may be absent or empty; a blank inside a symbol would part it from itself elsewhere."""
+    """No text may be missing or empty; whitespace inside a symbol would make it a different one elsewhere."""
     empty = frame[name].is_null() | (frame[name] == "")
     if empty.any():
         raise where.bad(frame, name, empty, "no text", "drop these rows or name their symbol")
@@ -90,7 +90,7 @@ def _number(where: Where, frame: pl.DataFrame, column: Column) -> pl.Series:
     if isinstance(kind, pl.String):
         plain = cells.cast(pl.Float64, strict=False)
         if plain.is_finite().fill_null(value=False).all() and not (plain >= _UNDEFINED).any():
-            return plain  # most columns: no cell has blanks around it or is missing
+            return plain  # most columns: no cell has whitespace around it or is missing
         cells = cells.str.strip_chars()
         nothing = cells.is_null() | cells.str.to_lowercase().is_in(_NOTHING) | (cells == str(_UNDEFINED))
         found = cells.set(nothing, None).cast(pl.Float64, strict=False)
