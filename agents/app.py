@@ -35,9 +35,9 @@ BUFFER = 8192
 
 
 class TapeApp(faust.App):
-    """Faust empties its channels when the flow resumes after a recovery. What the fetcher had delivered by
-    then is not fetched again, so the stage would wait for ever: here nothing is thrown away. A message that
-    comes twice is a repeat by its cursor, and one of an ended generation is left unacked.
+    """Faust empties its channels when the flow resumes after a recovery. It does not fetch again what the
+    fetcher had delivered by then, so the stage would wait forever. Here nothing is thrown away. A message
+    that comes twice is recognized as a repeat by its cursor, and one of an ended generation is left unacked.
     """
 
     cluster: Cluster
@@ -45,7 +45,7 @@ class TapeApp(faust.App):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.while_recovering: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        """Tasks that run from the start on: Faust's own begin when the tables stand."""
+        """Tasks that run from the start; Faust's own begin once the tables are recovered."""
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -111,7 +111,7 @@ class StageApp:
         self.spec, self.settings = spec, settings
         self.recovered = asyncio.Event()
         self.beside: tuple[str, ...] = ()
-        """Topics that the process reads beside the stage."""
+        """Topics that the process reads besides the stage."""
         self.app = new_app(settings.group(name), settings, name, spec.scale)
         self.outbox = Outbox(settings.cluster, settings.group(name))
         self.table = self._new_table(only_key)
@@ -121,7 +121,7 @@ class StageApp:
         )  # fmt: skip
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
         self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
-        # no group reads a broadcast join: each task reads the whole of it
+        # no group reads a broadcast join: each task reads all of it
         wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
         channel = self.app.topic(
             *wires, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -158,12 +158,12 @@ class StageApp:
         return table
 
     def set_probe(self, probe: Probe) -> None:
-        """Call ``probe`` at every point where a crash would leave effects half done."""
+        """Call ``probe`` wherever a crash would leave effects half done."""
         self.runner.probe = probe
         self.table.probe = probe
 
     def begin(self, watch: TopicWatch) -> None:
-        """Take the topics as they are now, before Faust opens a disk: one of another changelog is emptied."""
+        """Record the current topics before Faust opens a disk. A disk of another changelog is emptied."""
         store = self._store()
         self.identity.take(watch)
         self.runner.ids = watch.ids

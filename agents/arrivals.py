@@ -1,4 +1,4 @@
-"""A record as Faust hands it over: as the shell takes it, and whether it lies where its key belongs."""
+"""Faust's records in the shell's form, and a check that each is in the partition of its key."""
 
 import logging
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ log = logging.getLogger("tapedeck.arrivals")
 
 WRONG_PARTITION = "WRONG_PARTITION"
 _REMEMBERED = 100_000
-"""Keys whose partition is remembered: more than symbols there are, and a bound against a stranger's keys."""
+"""Keys whose partition is remembered: more than there are symbols, and a limit against foreign keys."""
 
 
 def as_message(event: EventT[Any], layout: Layout) -> Message:
-    """A Faust event as the shell takes it. Faust gives headers as a mapping or as pairs."""
+    """A Faust event in the shell's form. Faust gives headers as a mapping or as pairs."""
     record = event.message
     headers = record.headers or ()
     pairs = headers.items() if isinstance(headers, Mapping) else headers
@@ -28,10 +28,10 @@ def as_message(event: EventT[Any], layout: Layout) -> Message:
 
 
 class Strays:
-    """Finds records in another partition than their key's: what a producer with another partitioner writes.
+    """Finds records in another partition than their key's, written by a producer with another partitioner.
 
-    They are processed like any other. But a symbol whose bars lie in two partitions is in no order, and
-    whoever asks for one symbol's records looks into its own partition alone.
+    They are processed like any other. But a symbol whose bars are in two partitions has no order, and a
+    reader that wants one symbol's records looks only in its own partition.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -40,7 +40,7 @@ class Strays:
         self._told: set[Part] = set()
 
     def is_stray(self, message: Message) -> bool:
-        """Whether ``message`` lies in the wrong partition; the first of each partition is told in the log."""
+        """Whether ``message`` is in the wrong partition; the first one of each partition is logged."""
         if message.key is None or message.key == WATERMARK_KEY:
             return False
         at = message.topic, message.key

@@ -1,7 +1,7 @@
-"""Who gets a single stage's partitions: one member gets all of them, the others stand by.
+"""Assigns a single stage's partitions: one member gets all of them, the others stand by.
 
 Faust spreads partitions over the members of a group. A single stage waits at each watermark for all its
-partitions, so two workers with a part each would both wait for ever.
+partitions, so two workers with half of them each would both wait forever.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -13,7 +13,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 
 
 class SoleOwner(PartitionAssignor):
-    """All partitions to the member that holds most of them already, the first by id where none does."""
+    """Assigns all partitions to the member that has most of them already, else to the first by id."""
 
     _owner = ""
 
@@ -30,7 +30,7 @@ class SoleOwner(PartitionAssignor):
     def _global_table_standby_assignments(
         self, assignments: MutableMapping[str, ClientAssignment], partitions_by_topic: Mapping[str, int]
     ) -> MutableMapping[str, ClientAssignment]:
-        """Faust's last word on who gets what: here everything goes to the owner."""
+        """Faust's last step of an assignment: here everything goes to the owner."""
         whole = {topic: list(range(count)) for topic, count in sorted(partitions_by_topic.items())}
         return {
             member: ClientAssignment(actives=whole if member == self._owner else {}, standbys={})

@@ -1,11 +1,11 @@
-"""A broadcast join: a topic of one partition beside a trigger of several, read whole by every task.
+"""A broadcast join: a topic of one partition beside a trigger of several. Every task reads all of it.
 
-A consumer group gives the partition to one of its members, and keeps one offset for all tasks. So no group
-reads it: one consumer of the process hands each task every record, from where the task's own table stands.
-Nothing is committed. A record that a task is handed again is a repeat by its cursors.
+A consumer group would give the partition to one of its members, and keep one offset for all tasks. So no
+group reads it. One consumer in the process passes every record to each task, starting from that task's own
+table. Nothing is committed. A record that a task gets again is a repeat by its cursors.
 
-A task that holds too much is handed nothing until it has room; the log is read again for it then, and the
-others are not held up.
+A task that holds too much gets nothing until it has room. Its records are then read again from the log, so
+the other tasks are not held up.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ IDLE_S = 0.2
 _NOWHERE = -1
 _CHUNK = 1000
 _QUEUED_KB = 4096
-"""What librdkafka may have fetched ahead: a task that has no room holds no more than that."""
+"""How much librdkafka may fetch ahead; a task without room holds no more than that."""
 _BACK = 64
 _WIDER = 8
 _REFUSED = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class Log(Protocol):
-    """What is asked of a cluster to find a place in a log."""
+    """The cluster calls needed to find a position in a log."""
 
     def ends(self, names: tuple[str, ...]) -> Mapping[Part, tuple[int, int]]: ...
 
@@ -57,12 +57,12 @@ class Log(Protocol):
 
 
 def start_of(source: Log, part: Part, label: int | None) -> int:
-    """An offset from which a task misses nothing that has applied watermark(``label``) of ``part``, or none.
+    """An offset from which a task misses nothing if it has applied watermark(``label``) of ``part``, or none.
 
     What it has applied ends with the first watermark at or above the label. A watermark's time is its
-    minute's end or later, so the first record of that time is not behind it; the last watermark before that
-    record is of an earlier minute, and what follows it is the start. Where it is not, and where compaction
-    may have taken watermarks away, the start is that of the log. Raises as ``source`` does.
+    minute's end or later, so that watermark is not before the first record of that time. The last watermark
+    before that record is of an earlier minute, and the start is right after it. If there is none, or if
+    compaction may have removed watermarks, the start is that of the log. Raises like ``source``.
     """
     low, end = source.ends((part[0],))[part]
     if label is None or not is_contiguous(part[0]):
@@ -74,7 +74,7 @@ def start_of(source: Log, part: Part, label: int | None) -> int:
 
 
 def _last_watermark(source: Log, part: Part, low: int, end: int) -> Message | None:
-    """The last readable watermark of the offsets [low, end)."""
+    """The last readable watermark in the offsets [low, end)."""
     size = _BACK
     while end > low:
         start = max(low, end - size)
@@ -86,7 +86,7 @@ def _last_watermark(source: Log, part: Part, low: int, end: int) -> Message | No
 
 
 class JoinLog:
-    """The log of one partition, for one thread. ``ended``: everything that can be read was."""
+    """The log of one partition, for one thread. ``ended``: everything readable was read."""
 
     def __init__(self, cluster: Cluster, part: Part) -> None:
         self._cluster, self._part = cluster, part
@@ -96,13 +96,13 @@ class JoinLog:
         self.ended = False
 
     def start_of(self, label: int | None) -> int:
-        """``start_of`` in this log. Raises Retry where the broker is silent."""
+        """``start_of`` in this log. Raises Retry if the broker is silent."""
         return start_of(self._source, self._part, label)
 
     def read(self, start: int | None) -> list[Message]:
-        """What comes next, from ``start`` on where it is given; none where nothing came within POLL_S.
+        """The next records, from ``start`` on if it is given; empty if nothing came within POLL_S.
 
-        Raises Fatal where the topic is gone or may not be read.
+        Raises Fatal if the topic is gone or may not be read.
         """
         if self._consumer is None:
             told = {"enable.partition.eof": True, "queued.max.messages.kbytes": _QUEUED_KB}
@@ -110,7 +110,7 @@ class JoinLog:
         if start is not None:
             self._consumer.assign([TopicPartition(self._at.topic, self._at.partition, start)])
             self.ended = False
-        first = self._consumer.poll(POLL_S)  # consume() alone would wait until it is full
+        first = self._consumer.poll(POLL_S)  # consume() alone would wait for a full batch
         records = [] if first is None else [first, *self._consumer.consume(_CHUNK, timeout=0)]
         return [to_message(each, self._cluster.layout) for each in records if self._is_record(each)]
 
@@ -129,19 +129,19 @@ class JoinLog:
         return False
 
     def high(self) -> int:
-        """The log's end as the last fetch has told, what open transactions withhold included; 0 before."""
+        """The log's end as of the last fetch, including what open transactions withhold; 0 before that."""
         found = self._consumer and self._consumer.get_watermark_offsets(self._at, cached=True)
         return max(0, found[1]) if found else 0
 
     def close(self) -> None:
-        """Let the consumer go: the next read makes another."""
+        """Close the consumer; the next read creates another."""
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
 
 
 class Broadcast:
-    """Hands the tasks of one runner what ``part`` holds, each in log order from its own place."""
+    """Passes the contents of ``part`` to the tasks of one runner, each in log order from its own position."""
 
     def __init__(self, runner: "StageRunner", part: Part, source: JoinLog) -> None:
         self._runner, self._part, self._source = runner, part, source
@@ -151,16 +151,16 @@ class Broadcast:
         self._next: dict[int, int] = {}
         self._full: set[int] = set()
         self._at = _NOWHERE
-        """What the consumer gives next; nowhere where the next read must say where it begins."""
+        """The consumer's next offset; nowhere if the next read must say where to start."""
         self._reached = 0
         self._told = 0
 
     def open(self, home: int, label: int | None) -> None:
-        """Read for the task ``home`` too, which has applied watermark(``label``) of this join, or none."""
+        """Also read for the task ``home``, which has applied watermark(``label``) of this join, or none."""
         self._unplaced[home] = label
 
     def forget(self) -> None:
-        """The tasks are gone: those of the next generation start from their tables."""
+        """Forget the tasks: those of the next generation start from their tables."""
         self._life = object()
         self._unplaced.clear()
         self._next.clear()
@@ -168,7 +168,7 @@ class Broadcast:
         self._at = _NOWHERE
 
     async def run(self) -> None:
-        """For ever; what cannot be read ends the process."""
+        """Run forever; a record that cannot be read ends the process."""
         while True:
             try:
                 busy = await self._turn()
@@ -184,9 +184,9 @@ class Broadcast:
                     await asyncio.sleep(IDLE_S)
 
     async def _turn(self) -> bool:
-        """Read once and hand it over; False where no task wants anything."""
+        """Read once and pass the records on; False if no task wants anything."""
         if self._runner.lacks_tasks():
-            self._runner.wake()  # a table that stands before the end of this join has work without an event
+            self._runner.wake()  # a table that is behind the end of this join has work without an event
         life = self._life
         while self._unplaced:
             home, label = next(iter(self._unplaced.items()))
@@ -234,7 +234,7 @@ class Broadcast:
         self._full = {home for home in self._full if not self._runner.tasks[home].has_room(self._part)}
 
     async def _guarded(self, message: Message, at: int) -> list[Message]:
-        """The message, after what a jump in the offsets from ``at`` on left out; a hole is recorded once."""
+        """The message, after what a jump in the offsets from ``at`` on skipped; a hole is recorded once."""
         if message.offset <= at or not is_contiguous(message.topic):
             return [message]
         found, holes = await self._runner.between(self._part, at, message.offset)
@@ -244,7 +244,7 @@ class Broadcast:
         return [*found, message]
 
     def lag(self) -> int:
-        """Offsets between what the slowest task has applied and the end of what can be read, as known."""
+        """Offsets between what the slowest task has applied and the readable end, as far as known."""
         held = {home: self._runner.tasks[home].merge.held(self._part) for home in self._next}
         return max((held[home] + self._unread(at) for home, at in self._next.items()), default=0)
 
@@ -267,15 +267,15 @@ class Broadcasts(dict[Part, Broadcast]):
         super().__init__((part, Broadcast(runner, part, JoinLog(cluster, part))) for part in parts)
 
     def open(self, home: int, labels: Mapping[Part, int]) -> None:
-        """Read for the task ``home`` too, whose table stands at ``labels``."""
+        """Also read for the task ``home``, whose table is at ``labels``."""
         for part, each in self.items():
             each.open(home, labels.get(part))
 
     def forget(self) -> None:
-        """The tasks are gone: those of the next generation start from their tables."""
+        """Forget the tasks: those of the next generation start from their tables."""
         for each in self.values():
             each.forget()
 
     def lag(self) -> int:
-        """Offsets that the slowest task of each has not applied, as far as known."""
+        """Offsets that the slowest task of each join has not applied, as far as known."""
         return sum(each.lag() for each in self.values())

@@ -1,11 +1,11 @@
-"""Faust's consumer, where it loses messages between a fetch and a channel.
+"""Faust's consumer, fixed where it loses messages between a fetch and a channel.
 
-aiokafka moves a partition's position when a fetch is taken out of its buffer. Faust then throws messages
-away where the flow is suspended or the partition is paused, and relies on the seek to the committed offsets
-that ends each recovery. Three things break that, each of them silently and for as long as nobody restarts:
+aiokafka moves a partition's position when a fetch is taken out of its buffer. Faust then throws messages away
+if the flow is suspended or the partition is paused, and relies on the seek to the committed offsets that ends
+each recovery. Three cases break that, silently and until somebody restarts the process:
 
-1. A partition without a committed offset is not sought. Here it goes back to where the log starts.
-2. A fetch under way while the last partition is paused takes everything that is assigned, since an empty
+1. Faust does not seek a partition without a committed offset. Here it goes back to the start of its log.
+2. A fetch in flight while the last partition is paused takes everything that is assigned, because an empty
    set means "any" there. Here it means none.
 3. A worker without partitions is not stopped for a rebalance, so its fetch may take the first messages of
    new partitions before their state is there. Here the flow always stops, and no message of an input
@@ -14,9 +14,9 @@ that ends each recovery. Three things break that, each of them silently and for 
 Faust reads uncommitted records and takes a log's end for the end of its records. Here an aborted transaction
 is never delivered, an end is the last stable offset, and a recovery ends at the last record of a changelog.
 
-The hand-over to the channels is cheaper too: Faust makes two asyncio tasks per message, to be able to stop
-between any two of them. Delivery to a channel does not wait here, so it is enough to look whether the flow
-is suspended before each message.
+Passing messages to the channels is cheaper too: Faust creates two asyncio tasks per message, to be able to
+stop between any two of them. Delivery to a channel does not wait here, so it is enough to check before each
+message whether the flow is suspended.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Wanted:
-    """The partitions that a fetch may take, at the moment of asking; never false, unlike an empty set."""
+    """The partitions that a fetch may take, at the time of the request; never false, unlike an empty set."""
 
     def __init__(self, consumer: "TapeConsumer", active: set[TP]) -> None:
         self._consumer, self._active = consumer, active
@@ -58,7 +58,7 @@ class Wanted:
 
 
 class CommittedThread(AIOKafkaConsumerThread):
-    """The consumer thread that reads committed records alone."""
+    """A consumer thread that reads only committed records."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         return self._told(super()._create_worker_consumer(transport))
@@ -67,7 +67,7 @@ class CommittedThread(AIOKafkaConsumerThread):
         return self._told(super()._create_client_consumer(transport))
 
     def _told(self, consumer: aiokafka.AIOKafkaConsumer) -> aiokafka.AIOKafkaConsumer:
-        """Before it starts: Faust has no settings for these."""
+        """Configure the consumer before it starts: Faust has no settings for these."""
         security = cast(Clustered, self.app).cluster.security
         consumer._isolation_level = _ISOLATION
         consumer._client_rack = security.rack or None
@@ -75,30 +75,30 @@ class CommittedThread(AIOKafkaConsumerThread):
         return consumer
 
     def highwater(self, tp: TP) -> int:
-        """The end of what can be read, as far as the last fetch has told; 0 before it."""
+        """The end of what can be read, as of the last fetch; 0 before it."""
         return self._ensure_consumer().last_stable_offset(tp) or 0
 
     def withheld(self, tp: TP) -> bool:
-        """Whether an open transaction withholds what stands at the end of the log."""
+        """Whether an open transaction withholds records at the end of the log."""
         end = self._ensure_consumer().highwater(tp) or 0
         return bool(end > self.highwater(tp))
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's guess whether a stream is stuck: left to ``liveness``, which looks into the log.
+        """Faust's guess whether a stream is stuck. It is left to ``liveness``, which looks into the log.
 
-        It takes for stuck what no stream reads: a changelog after its recovery, an input that is held back.
+        It treats as stuck what no stream reads: a changelog after its recovery, a held-back input.
         """
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the logs begin; a broker that is away is waited for."""
+        """Where the logs begin; waits for a broker that is unavailable."""
         return {tp: first for tp, (first, _) in (await self._asked(_stable, partitions)).items()}
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Behind the last record of each changelog: Faust waits for it, and control records never come.
+        """The offset after the last record of each changelog. Faust waits for it; control records never come.
 
-        A broker that is away is waited for, and so is what an open transaction withholds.
+        Waits for a broker that is unavailable, and for what an open transaction withholds.
         """
-        # the log's ends first: what others append meanwhile is in the stable ends, and nobody withholds it
+        # the log's ends first: records appended meanwhile are in the stable ends, and nobody withholds them
         ends = await self._asked(_log_ends, partitions)
         stable = await self._asked(_stable, partitions)
         while missing := [(tp, end) for tp, (_, end) in stable.items() if ends[tp] > end]:
@@ -116,7 +116,7 @@ class CommittedThread(AIOKafkaConsumerThread):
 
 
 def _log_ends(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, int]:
-    """The ends of logs, whatever open transactions withhold of them."""
+    """The ends of logs, including what open transactions withhold."""
     at = _parts(cluster, partitions)
     with KafkaSource(cluster) as source:
         ends = source.log_ends({name for name, _ in at.values()})
@@ -142,13 +142,13 @@ def _parts(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, Part]:
 
 
 class Clustered(Protocol):
-    """An app that says which cluster it runs on."""
+    """An app that tells which cluster it runs on."""
 
     cluster: Cluster
 
 
 class TapeConsumer(Consumer):
-    """The aiokafka consumer that loses nothing.
+    """The aiokafka consumer, without the losses.
 
     ``starts``: the offset at which each input partition begins in this generation, once it was sought.
     """
@@ -165,25 +165,25 @@ class TapeConsumer(Consumer):
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)
 
     def withheld(self, tp: TP) -> bool:
-        """Whether an open transaction withholds what stands at the end of the log of ``tp``."""
+        """Whether an open transaction withholds records at the end of the log of ``tp``."""
         try:
             return self._thread.withheld(tp)
-        except AssertionError:  # how aiokafka says that the partition is not assigned
+        except AssertionError:  # aiokafka's sign that the partition is not assigned
             return False
 
     def end_of(self, tp: TP) -> int:
-        """The end of what can be read of ``tp``, as far as known; 0 where it has another owner by now."""
+        """The end of what can be read of ``tp``, as far as known; 0 if it now has another owner."""
         try:
             return self.highwater(tp) or 0
         except AssertionError:
             return 0
 
     def pass_to(self, tp: TP, offset: int) -> None:
-        """No record stands between what was handed over of ``tp`` and ``offset``: commit it in the end."""
+        """No record is left between what was delivered of ``tp`` and ``offset``: commit it in the end."""
         self._passed[tp] = offset
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Faust's, and behind the last record what was passed: once every record before it is acked."""
+        """Faust's filter, plus passed offsets after the last record, once all records before are acked."""
         found: dict[TP, int] = super()._filter_committable_offsets(tps)
         for tp, end in self._passed.items():
             reached = found.get(tp, self._committed_offset[tp]) or 0
@@ -192,7 +192,7 @@ class TapeConsumer(Consumer):
         return found
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """The flow stops until the recovery that follows, whether or not anything was assigned."""
+        """Stop the flow until the recovery that follows, whether or not anything was assigned."""
         self.stop_flow()
         self.app.flow_control.suspend()
         for each in (self.starts, self._handed, self._passed):
@@ -200,7 +200,7 @@ class TapeConsumer(Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Every input partition to its committed offset, or to the start of its log."""
+        """Seek every input partition to its committed offset, or to the start of its log."""
         committed: Mapping[TP, int] = await super().seek_to_committed()
         inputs = {tp: offset for tp, offset in committed.items() if not self._is_changelog_tp(tp)}
         unknown = [tp for tp, offset in inputs.items() if not offset]
@@ -218,7 +218,7 @@ class TapeConsumer(Consumer):
     async def go_back(self, tp: TP, offset: int) -> None:
         """Fetch ``tp`` from ``offset`` on, whatever was fetched or withheld of it.
 
-        A rebalance meanwhile, or a broker that is away, makes this void: a seek of their own follows.
+        A rebalance meanwhile, or a broker that is unavailable, makes this void: both are followed by a seek.
         """
         self.on_buffer_drop(tp)
         with suppress(IllegalStateError, asyncio.TimeoutError):
@@ -241,7 +241,7 @@ class TapeConsumer(Consumer):
                 raise
 
     async def _drain_once(self) -> None:
-        """Hand over what one fetch brought; stop where a rebalance suspends the flow."""
+        """Pass on what one fetch brought; stop if a rebalance suspends the flow."""
         handed = 0
         async for tp, message in self.getmany(timeout=1.0):
             if self.suspend_flow.is_set():
@@ -249,10 +249,10 @@ class TapeConsumer(Consumer):
             offset, last = message.offset, self._read_offset[tp]
             if last is not None and offset < last:
                 continue
-            # before any wait: a seek meanwhile is newer, and what lies below this offset must come again
+            # before any wait: a seek meanwhile is newer, and what is below this offset must come again
             self._read_offset[tp] = self._handed[tp] = offset
             if last and offset - last > 1 and self.app.topics.acks_enabled_for(message.topic):
-                # up to this message, which is not acked: Faust counts it in, and so commits past it
+                # up to this message, which is not acked: Faust includes it, and so commits past it
                 await self._add_gap(tp, last + 1, offset - 1)
             await self.callback(message)
             handed += 1
@@ -261,7 +261,7 @@ class TapeConsumer(Consumer):
 
 
 class TapeProducer(Producer):
-    """Faust's producer, told of a password that was replaced."""
+    """Faust's producer, which receives a password that was replaced."""
 
     def _new_producer(self, *args: Any, **kwargs: Any) -> aiokafka.AIOKafkaProducer:
         made = super()._new_producer(*args, **kwargs)

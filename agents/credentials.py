@@ -1,4 +1,4 @@
-"""How Faust's clients, which are aiokafka's, reach a secured cluster."""
+"""How Faust's clients, which are aiokafka's, log in to a secured cluster."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
 
 
 def credentials(security: Security) -> Credentials | None:
-    """``broker_credentials`` of a Faust app; None in the clear. Raises Fatal for unusable files."""
+    """``broker_credentials`` of a Faust app; None for plaintext. Raises Fatal for unusable files."""
     context = security.ssl_context()
     if not security.sasl:
         return None if context is None else SSLCredentials(context)
@@ -40,7 +40,7 @@ def credentials(security: Security) -> Credentials | None:
 
 
 def follow_password(client: Any, security: Security) -> None:
-    """Let an ``AIOKafkaClient`` log in with another password once one is there: it keeps its first."""
+    """Let an ``AIOKafkaClient`` log in with a new password once there is one: it keeps its first."""
     if security.sasl and security.mechanism != OAUTH:
         follow(client, security.password, _tell)
 

@@ -1,7 +1,7 @@
-"""How an agent gives up: the process ends, and nothing runs on behind the batch that failed.
+"""How an agent gives up: the process ends, and nothing runs after the batch that failed.
 
-Faust starts an agent again whose app crashes, and the new one would take the next records: they would be
-folded into a state that the failed batch never reached.
+If an app crashes, Faust starts its agent again, and the new one would take the next records. They would be
+folded into a state that is missing the failed batch.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ _FOR_EVER_S = 3600.0
 
 
 class Ending:
-    """Whether an agent has failed. ``guard`` is the first thing that its body awaits."""
+    """Whether an agent has failed. Its body first awaits ``guard``."""
 
     def __init__(self) -> None:
         self._failed = False
 
     async def guard(self) -> None:
-        """Return at once, or never where the agent has failed before."""
+        """Return at once, or never if the agent has failed before."""
         if self._failed:
             await _wait()
 

@@ -1,7 +1,8 @@
-"""The gap guard: a jump in a partition's offsets is looked into before it is believed.
+"""The gap guard: a jump in a partition's offsets is checked against the log before it is accepted.
 
-Control records and what an aborted transaction left take offsets and are not delivered: they are no holes.
-A committed record that was not delivered is processed; an offset without any record is a hole, recorded once.
+Control records and the remains of an aborted transaction take offsets and are not delivered: these are no
+holes. A committed record that was not delivered is processed. An offset without any record is a hole,
+recorded once.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import WATERMARK_KEY, Cleanup, Layout, topic
 
 AHEAD = 10_000
-"""Offsets that are looked at beyond a jump: where somebody writes transactions the next jump is near."""
+"""How many offsets to check beyond a jump: with transactions in the log the next jump is near."""
 
 
 class Log(Protocol):
-    """What the guard asks of a cluster, from one thread."""
+    """What the guard needs from a cluster, from one thread."""
 
     def ends(self, names: tuple[str, ...]) -> Mapping[Part, tuple[int, int]]: ...
 
@@ -68,7 +69,7 @@ class Between(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What was looked at: offsets [start, end), of which the log keeps those from ``low`` on."""
+    """A checked range: offsets [start, end), of which the log keeps those from ``low`` on."""
 
     start: int
     end: int
@@ -77,9 +78,9 @@ class _Seen(NamedTuple):
 
 
 class Guard:
-    """Looks into logs, in a thread of its own, and remembers per partition what it saw last.
+    """Reads logs in a thread of its own, and remembers per partition what it saw last.
 
-    Where every minute is a transaction a look serves the jumps of the next AHEAD offsets.
+    If every minute is a transaction, one check covers the jumps of the next AHEAD offsets.
     """
 
     def __init__(self, cluster: Cluster, log: Log | None = None) -> None:
@@ -88,7 +89,7 @@ class Guard:
         self._seen: dict[Part, _Seen] = {}
 
     async def between(self, part: Part, start: int, end: int) -> Between:
-        """What the log has at the offsets [start, end). Raises Retry where the broker is silent."""
+        """What the log has at the offsets [start, end). Raises Retry if the broker is silent."""
         seen = self._seen.get(part)
         if seen is None or start < seen.start or end > seen.end:
             loop = asyncio.get_running_loop()
@@ -105,12 +106,12 @@ class Guard:
         return _Seen(start, until, low, look)
 
     def forget(self) -> None:
-        """Look again from now on: what was remembered belongs to an ended generation."""
+        """Check again from now on: what was remembered belongs to an ended generation."""
         self._seen.clear()
 
 
 def cursor_of(store: ShellStore, at: tuple[int, int]) -> int:
-    """The last offset of the input (rank, partition) that a table has applied, -1 where it has none."""
+    """The last offset of the input (rank, partition) that a table has applied, -1 for none."""
     values = (value for home in store.held() for key, value in store.values_of(home) if key != WATERMARK_KEY)
     return max((unpack(value).cursors.get(at, -1) for value in values), default=-1)
 
@@ -131,7 +132,7 @@ def _holes(part: Part, seen: _Seen, start: int, end: int) -> list[Hole]:
 
 
 def last_record_end(log: Log, part: Part, low: int, end: int) -> int:
-    """The offset behind the last committed record of [low, end); ``low`` where there is none."""
+    """The offset after the last committed record of [low, end); ``low`` if there is none."""
     size = 1
     while end > low:
         start = max(low, end - size)

@@ -1,4 +1,4 @@
-"""Heartbeats: what each stage partition last succeeded at, for status, the doctor and lock-step play."""
+"""Heartbeats: the latest progress of each stage partition, for status, the doctor and lock-step play."""
 
 import asyncio
 
@@ -17,9 +17,9 @@ IDLE_PERIODS = 5
 
 
 class Heartbeat:
-    """Writes a record per task each second where something moved, each five seconds where nothing did.
+    """Writes a record per task every second if something moved, every five seconds if nothing did.
 
-    ``watermark`` stands in where the stage's trigger has none: a dispatcher sets the minute it has settled.
+    ``watermark`` replaces a trigger's watermark where it has none: a dispatcher sets its settled minute.
     """
 
     def __init__(self, name: str, runner: StageRunner, settings: Settings, outbox: Outbox) -> None:
@@ -29,7 +29,7 @@ class Heartbeat:
         self._written: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Forever; a broker that is away is tried again at the next beat."""
+        """Run forever; a failed beat is retried at the next one."""
         idle = 0
         while True:
             await asyncio.sleep(PERIOD_S)
@@ -45,7 +45,7 @@ class Heartbeat:
                 await self.beat(beating)
 
     async def beat(self, tasks: list[Task]) -> None:
-        """One record per task now."""
+        """Write one record per task now."""
         wires = [self._wire(task) for task in tasks]
         try:
             await self._outbox.write_async(wires)

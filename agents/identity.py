@@ -1,8 +1,8 @@
-"""Whether the state that a worker finds belongs to the topics that are there.
+"""Whether the state that a worker finds belongs to the current topics.
 
-Before a disk is opened: one that was kept of another changelog is no copy of this one, and is emptied.
-After each recovery, before anything is processed: the values of the table and the offsets of the group are
-compared with the topics. What does not fit stops the worker; ``agents.topic_watch`` looks on from there.
+Before a disk is opened: a disk kept for another changelog is not a copy of this one, and is emptied. After
+each recovery, before anything is processed: the table's values and the group's offsets are compared with the
+topics. A mismatch stops the worker. From then on ``agents.topic_watch`` keeps watching.
 """
 
 import logging
@@ -52,7 +52,7 @@ class Identity:
         self._ids, self._look = watch.ids, watch.look
 
     def empty_other_disks(self, folder_of: Callable[[int], Path]) -> None:
-        """Remove table partitions on disk that are no copy of the changelog. Raises as ``other_disks``."""
+        """Remove table partitions on disk that are no copy of the changelog. Raises like ``other_disks``."""
         changelog = self._spec.changelog
         kept = {
             part: folder_of(part)
@@ -71,9 +71,9 @@ class Identity:
             shutil.rmtree(kept[part])
 
     def check(self, store: ShellStore) -> None:
-        """Raise Fatal where the recovered table or the group's offsets do not fit the topics.
+        """Raise Fatal if the recovered table or the group's offsets do not fit the topics.
 
-        A broker that does not answer is waited for.
+        Waits for a broker that does not answer.
         """
         held = store.held()
         tasks = [(self._home, held)] if self._spec.scale == "single" else [(part, [part]) for part in held]
@@ -111,10 +111,10 @@ class Identity:
 def other_disks(
     spec: StageSpec, kept: Mapping[int, Path], ids: TopicIds, log_ends: Mapping[int, int], *, progress: bool
 ) -> list[int]:
-    """The table partitions, of those ``kept`` on disk, that are no copy of the changelog.
+    """The table partitions, of those ``kept`` on disk, that are not a copy of the changelog.
 
-    ``progress``: whether the group has passed any record. Raises Fatal where it has, and a disk is ahead of a
-    changelog that may be its own: emptied, its values would be lost.
+    ``progress``: whether the group has passed any record. Raises Fatal if it has, and a disk is ahead of a
+    changelog that may be its own: emptying it would lose its values.
     """
     found = []
     now = ids.get(spec.changelog, b"")
@@ -135,7 +135,7 @@ def other_disks(
 
 
 def _copy_of(folder: Path) -> tuple[bytes, int | None]:
-    """The id of the changelog that a disk was kept of, empty where it has none, and its offset there."""
+    """The id of the changelog that a disk is a copy of, empty if it has none, and its offset there."""
     options, mode = rocksdict.Options(raw_mode=True), rocksdict.AccessType.read_only()
     db = rocksdict.Rdict(str(folder), options=options, access_type=mode)
     try:
@@ -146,7 +146,7 @@ def _copy_of(folder: Path) -> tuple[bytes, int | None]:
 
 
 def refuse_lost(spec: StageSpec, passed: Iterable[Message], only_key: bytes | None) -> None:
-    """Raise Fatal where a table without its value was to hold one of what its group has ``passed``."""
+    """Raise Fatal if a table has no value although its group has ``passed`` a record that leaves one."""
     for message in passed:
         if _leaves_a_value(message, only_key):
             raise Fatal(
@@ -157,7 +157,7 @@ def refuse_lost(spec: StageSpec, passed: Iterable[Message], only_key: bytes | No
 
 
 def _leaves_a_value(message: Message, only_key: bytes | None) -> bool:
-    """A watermark does; of an account's inbox the account's own records do, where they can be read."""
+    """True for a watermark and, in an account's inbox, for the account's own records that can be read."""
     if only_key is None:
         return readable_label(message) is not None
     if message.key != only_key:

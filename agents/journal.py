@@ -1,6 +1,6 @@
-"""How a worker process writes its log: a line a record, and no floods.
+"""How a worker process writes its log: one line per record, and no floods.
 
-Client libraries repeat the same complaint many times a second while a broker is away.
+Client libraries repeat the same complaint many times a second while a broker is unavailable.
 """
 
 import logging
@@ -12,14 +12,14 @@ from tapedeck.schemas.errors import TapeError
 
 EVERY_S = 10.0
 _LIBRARIES = ("aiokafka", "faust", "mode", "agents")
-"""``agents`` is what Faust calls the loggers of its classes that are derived from there."""
+"""``agents`` is Faust's name for the loggers of its classes that are derived there."""
 _REPEATING = (*_LIBRARIES, "tapedeck.outbox", "tapedeck.sink.kafka", "tapedeck.lease")
 
 
 class Sparing(logging.Filter):
-    """Lets one kind of line through every ``EVERY_S`` seconds; the next one tells how many were kept back.
+    """Lets one line of a kind through every ``EVERY_S`` seconds; the next one tells how many were suppressed.
 
-    An error of ours says all there is to say: its traceback is left out.
+    An error of ours says all there is to say, so its traceback is left out.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Sparing(logging.Filter):
         self._kept_back: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether ``record`` is written. Two records are of one kind where logger and template are equal."""
+        """Whether to write ``record``. Two records are of one kind if logger and template are equal."""
         if record.exc_info and isinstance(record.exc_info[1], TapeError):
             record.exc_info = None
         if not record.name.startswith(_REPEATING):
@@ -46,7 +46,7 @@ class Sparing(logging.Filter):
 
 
 def set_up() -> None:
-    """Log to standard error from now on. Libraries speak from TAPE_LIBRARY_LOG_LEVEL (WARNING) upwards."""
+    """Log to standard error from now on. Libraries log from TAPE_LIBRARY_LOG_LEVEL (WARNING) up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(Sparing())

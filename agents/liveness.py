@@ -1,9 +1,9 @@
 """Liveness is progress per partition: what does not arrive is fetched again, or the process ends.
 
-What can be read goes further than what arrived, and the stage waits for it: then the log is looked into. A
-record that stands there and does not come either is Faust being stuck, not the broker. Going back to the
-missing offset is the cure; where it does not help, a restart is. Where no record stands there, control
-records and aborted ones end the log: what is done reaches up to its end, and nothing is behind.
+If more can be read than has arrived, and the stage waits for it, then the log is checked. If a record is
+there and does not arrive, then Faust is stuck, not the broker. Going back to the missing offset fixes that;
+if it does not help, a restart does. If no record is there, control records and aborted ones end the log: the
+work is done up to its end, and nothing is behind.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ log = logging.getLogger("tapedeck.liveness")
 
 LOOK_S = 2.0
 CURES = 3
-"""Times that one offset is fetched again before the process ends."""
+"""How often one offset is fetched again before the process ends."""
 STUCK_EXIT = 71
 
 
 class Liveness:
-    """Looks at one runner. Two looks at the same offset, with records to read from it, call for a cure."""
+    """Checks one runner. Two checks at the same offset, with records to read from it, trigger a new fetch."""
 
     def __init__(self, runner: StageRunner) -> None:
         self._runner = runner
@@ -31,19 +31,19 @@ class Liveness:
         self._cured: dict[tuple[Part, int], int] = {}
 
     async def run(self) -> None:
-        """For ever; ends the process with STUCK_EXIT where fetching again does not help."""
+        """Run forever; ends the process with STUCK_EXIT if fetching again does not help."""
         while True:
             await asyncio.sleep(LOOK_S)
             await self.look()
 
     async def look(self) -> None:
-        """One look at every partition whose end is ahead of what arrived."""
+        """Check every partition whose end is ahead of what arrived."""
         before, self._seen = self._seen, self.behind()
         for part, offset in self._seen.items():
             end = self._runner.end_of(part)
             try:
                 messages, holes = await self._runner.guard.between(part, offset, end)
-            except TapeError:  # the broker is away, or the topic: whoever reads it says so
+            except TapeError:  # the broker or the topic is gone: its reader reports that
                 continue
             if self._runner.following(part) != offset or part not in self._runner.parts():
                 continue  # it came meanwhile, or has another owner
@@ -54,7 +54,7 @@ class Liveness:
                 self._runner.pass_to(part, end)
 
     def behind(self) -> dict[Part, int]:
-        """The offset that should come next, where the stage waits and what can be read goes further."""
+        """The offset that should come next, where the stage waits and more can be read."""
         found: dict[Part, int] = {}
         for part in self._runner.parts() if self._runner.waits else ():
             following = self._runner.following(part)

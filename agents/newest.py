@@ -1,6 +1,6 @@
-"""The newest bar and feature of each symbol, as seen on the topics: what freshness gates are judged on.
+"""The newest bar and feature of each symbol, as seen on the topics: the basis of freshness gates.
 
-Reads ``bars`` and ``features`` without a group from shortly before their ends.
+Reads ``bars`` and ``features`` without a group, starting shortly before their ends.
 """
 
 import logging
@@ -41,7 +41,7 @@ class NewestView:
         return self._seen.of(symbol, known_t)
 
     def label(self) -> int | None:
-        """The last minute that every partition of ``bars`` has ended, None before that is known."""
+        """The last minute that every partition of ``bars`` has ended, None until that is known."""
         if len(self._labels) < self._layout.partitions("bars"):
             return None
         return min(self._labels.values())
@@ -56,17 +56,17 @@ class NewestView:
         try:
             consumer.assign(self._starts())
             while self._open:
-                first = consumer.poll(0.2)  # consume() alone would wait until it is full
+                first = consumer.poll(0.2)  # consume() alone would wait for a full batch
                 for record in [] if first is None else [first, *consumer.consume(1000, timeout=0)]:
                     if record.error() is None:
                         self._see(to_message(record, self._layout))
-        except Exception as error:  # a freshness gate without this thread would refuse every proposal
+        except Exception as error:  # without this thread a freshness gate would refuse every proposal
             end_process(error)
         finally:
             consumer.close()
 
     def _starts(self) -> list[TopicPartition]:
-        """Shortly before the ends; a broker that is away is waited for."""
+        """Positions shortly before the ends; waits for a broker that is unavailable."""
         while self._open:
             try:
                 bounds = ends_of(self._cluster, NAMES)

@@ -1,4 +1,4 @@
-"""A broker that is away is waited for: what was asked is asked again, and the log says so."""
+"""Waits for a broker that is unavailable: repeats a request, and logs that it waits."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def patiently(who: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """What ``ask`` gives, asked again while it raises Retry; ``who`` waits meanwhile, as the log has it."""
+    """The result of ``ask``, repeated while it raises Retry; meanwhile the log says that ``who`` waits."""
     while True:
         try:
             return await ask()

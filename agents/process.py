@@ -1,7 +1,7 @@
 """A worker process: several Faust apps on one loop, with a watchdog and a hard deadline.
 
-It refuses to start on a cluster whose topics differ from the catalogue, and tells the file
-TAPE_READY_FILE once every app has its partitions and its state.
+It refuses to start on a cluster whose topics differ from the catalogue. It creates the file TAPE_READY_FILE
+once every app has its partitions and its state.
 """
 
 import asyncio
@@ -34,16 +34,16 @@ Agent = Callable[[Settings], StageApp]
 
 
 class Watchdog:
-    """Ends the process when its loop stood still for longer than the session time-out.
+    """Ends the process when its loop was blocked for longer than the session timeout.
 
-    Its partitions belong to another worker by then; going on would write as a zombie.
+    By then its partitions belong to another worker; going on would write as a zombie.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
 
     async def run(self) -> None:
-        """Beat on the loop; a beat that comes too late is the end."""
+        """Beat on the loop; a beat that comes too late ends the process."""
         beat = time.monotonic()
         while True:
             await asyncio.sleep(0.25)
@@ -58,9 +58,9 @@ class Watchdog:
 
 
 class DeadlineWorker(Worker):
-    """Faust drains on a signal and tidies up after a crash; past the deadline the process ends anyway.
+    """Faust drains on a signal and cleans up after a crash; past the deadline the process ends anyway.
 
-    Kill -9 is a normal stop here, so nothing is lost by it.
+    Kill -9 is a normal stop here, so nothing is lost.
     """
 
     def _schedule_shutdown(self, number: Any) -> None:
@@ -81,8 +81,8 @@ def _end_after(seconds: float, code: int) -> None:
 def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
     """Run ``agents`` in one process until SIGTERM or SIGINT. Never returns.
 
-    Raises CatalogueMismatch where topics are missing or have another number of partitions, Fatal where one of
-    ``rights`` is not granted or a disk is ahead of its changelog, and Retry where the broker does not answer.
+    Raises CatalogueMismatch if topics are missing or have another number of partitions, Fatal if one of
+    ``rights`` is not granted or a disk is ahead of its changelog, and Retry if the broker does not answer.
     """
     journal.set_up()
     cluster_id_of(settings.cluster)
@@ -108,5 +108,5 @@ def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
     worker = DeadlineWorker(
         first, *others, loglevel="WARNING", override_logging=False, redirect_stdouts=False, quiet=True
     )
-    worker.spinner = None  # it writes a terminal's codes into the log
+    worker.spinner = None  # it would write terminal codes into the log
     worker.execute_from_commandline()

@@ -1,8 +1,9 @@
-"""Faust's recovery of tables, without its silent end.
+"""Faust's recovery of tables, without its silent failure.
 
-Faust gives each question of a recovery a time limit. When one is over it takes the service for stopped and
-leaves the loop without a word: the table is never there, and the stage waits for ever. A broker that is away
-and a transaction that withholds the end of a changelog are no reason for that: here they are waited for.
+Faust gives each request of a recovery a time limit. When one expires, it treats the service as stopped and
+leaves the loop without a word: the table is never there, and the stage waits forever. A broker that is
+unavailable, or a transaction that withholds the end of a changelog, is no reason for that. Here they are
+waited for.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from faust.tables.recovery import Recovery
 
 
 class PatientRecovery(Recovery):
-    """A recovery that ends when the table stands, the process stops or partitions move; never by a clock."""
+    """A recovery without a time limit: it ends with the table, or if the process stops or partitions move."""
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
         await super()._wait(coro)

@@ -1,7 +1,7 @@
 """The live driver's one shell: a Faust channel in, a stage, and effects in the safe order.
 
-Per batch: outputs acknowledged; the changelog acknowledged; the table written; the inputs acked. A
-batch whose generation is over is dropped unacked, and the next owner repeats it with identical results.
+Per batch: outputs acknowledged; the changelog acknowledged; the table written; the inputs acked. A batch
+whose generation has ended is dropped unacked, and the next owner repeats it with identical results.
 """
 
 import asyncio
@@ -40,22 +40,22 @@ FAR_BEHIND = 50
 WAIT_S = 0.001
 FAR_WAITS = 40
 NEAR_WAITS = 4
-"""Waits for the rest of a minute: a fetch brings one partition first, and a batch of its own costs more."""
+"""Waits for the rest of a minute: a fetch brings one partition first, and a separate batch costs more."""
 _NOTHING = range(0)
 _WAKE: Any = object()
-"""In the place of an event: something to do came on another way."""
+"""Takes the place of an event: there is work that came another way."""
 
 AfterBatch = Callable[[Effects], Awaitable[None]]
 Probe = Callable[[str], None]
-"""Called at each point where a crash would leave effects half done; tests kill the process there."""
+"""Called wherever a crash would leave effects half done; tests kill the process there."""
 
 
 def no_probe(point: str) -> None:
-    """Production passes every point."""
+    """Does nothing: the production probe."""
 
 
 class StageRunner:
-    """Runs one stage in one Faust app. ``only_key`` keeps the records of one account, others are acked."""
+    """Runs one stage in one Faust app. ``only_key`` keeps one account's records; others are just acked."""
 
     def __init__(
         self,
@@ -89,18 +89,18 @@ class StageRunner:
         self._strays = Strays(self._layout)
         self._ending = Ending()
         self.ids: TopicIds = NO_IDS
-        """The topics as they were at the start of the process, for the values that are written."""
+        """The ids of the topics at process start, stored in the values that are written."""
         self.waits = False
-        """Whether everything that was delivered is done, and the next message would be taken at once."""
+        """Whether everything delivered is done, and the next message would be taken at once."""
         self.probe: Probe = no_probe
         self.tasks: dict[int, Task] = {}
         self.applied: dict[Part, int] = {}
         self.passed: dict[Part, range] = {}
-        """Offsets behind what arrived of a partition that hold no record, by a look into the log."""
+        """Offsets after the last arrival of a partition that have no record, according to the log."""
         self.broadcasts = Broadcasts(self, settings.cluster, broadcast_joins(spec, self._partitions))
 
     async def run(self, stream: Any) -> None:
-        """The agent's body: never returns; an unexpected error leaves the process through the app."""
+        """The agent's body. It never returns; an unexpected error ends the process through the app."""
         await self._ending.guard()
         channel = aiter(stream.channel)
         self._queue = channel.queue
@@ -121,13 +121,13 @@ class StageRunner:
                 await self.fail(error)
 
     async def fail(self, error: Exception) -> NoReturn:
-        """Say why and leave the process through the app."""
+        """Log the reason and end the process through the app."""
         told = error if isinstance(error, TapeError) else repr(error)
         log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
         await self._ending.give_up(self.app, error)
 
     def wake(self) -> None:
-        """Have ``run`` look for work: something was put into a merge, or a task has to be opened."""
+        """Make ``run`` look for work: something was put into a merge, or a task must be opened."""
         if self._queue is not None and self._queue.empty():
             self._queue.force_put_nowait(_WAKE)
 
@@ -144,11 +144,11 @@ class StageRunner:
             taken += 1
 
     def _is_uneven(self) -> bool:
-        """Whether the trigger's partitions stand within a minute, or at the ends of different ones."""
+        """Whether the trigger's partitions are within a minute, or at the ends of different ones."""
         return len(set(self._ended.values())) > 1 or None in self._ended.values()
 
     async def _take(self, event: EventT[Any]) -> None:
-        """Put one event into its task's merge; a stale generation's events are left unacked."""
+        """Put one event into its task's merge; events of an old generation are left unacked."""
         if event is _WAKE:
             self._open_generation()
             return
@@ -184,7 +184,7 @@ class StageRunner:
         return cast(TapeConsumer, self.app.consumer)
 
     def _begin_generation(self, generation: int) -> None:
-        """A rebalance: everything unacked will be delivered again, so start from the stored state."""
+        """After a rebalance, start from the stored state: everything unacked will be delivered again."""
         self._generation = generation
         self.tasks.clear()
         self._events.clear()
@@ -196,18 +196,18 @@ class StageRunner:
         self.broadcasts.forget()
 
     def _open_generation(self) -> None:
-        """Begin with what this worker has now, without waiting for an event of it."""
+        """Begin with this worker's current partitions, without waiting for an event of theirs."""
         if self.parts() and not self.is_current():
             self._begin_generation(self.app.consumer_generation_id)
         self.open_tasks()
 
     def lacks_tasks(self) -> bool:
-        """Whether this worker has a partition of the trigger without a task of this generation."""
+        """Whether this worker has a trigger partition without a task of this generation."""
         homes = {partition for name, partition in self.parts() if name == self.spec.trigger}
         return bool(homes) and not (self.is_current() and homes <= self.tasks.keys())
 
     def _task_of(self, name: str, partition: int) -> Task:
-        """The task that reads a partition; of those that read a broadcast join the first."""
+        """The task that reads a partition; for a broadcast join, the first of its tasks."""
         home = self._single_home if self.spec.scale == "single" else partition
         if (name, partition) in self.broadcasts:
             home = next(iter(self.tasks), 0)
@@ -232,7 +232,7 @@ class StageRunner:
         return task
 
     async def _guarded(self, message: Message) -> list[Message]:
-        """The message, after what a jump in the offsets left out; a hole is recorded before any ack."""
+        """The message, after what a jump in the offsets skipped; a hole is recorded before any ack."""
         part = (message.topic, message.partition)
         expected = self.following(part)
         self.expected[part] = message.offset + 1
@@ -247,11 +247,11 @@ class StageRunner:
         return [*found, message]
 
     async def between(self, part: Part, start: int, end: int) -> Between:
-        """What the log has at these offsets; a broker that is silent is waited for."""
+        """What the log has at these offsets; waits for a broker that is silent."""
         return await patiently(self.spec.name, lambda: self.guard.between(part, start, end))
 
     async def record(self, part: Part, holes: Sequence[Hole]) -> None:
-        """Keep the holes of a topic that may have none, once: not those before what the table has applied."""
+        """Record, once, the holes of a topic that may have none, not those the table has passed."""
         if not holes or not is_contiguous(part[0]):
             return
         cursor = cursor_of(self._store(), (self.spec.inputs.index(part[0]), part[1]))
@@ -262,12 +262,12 @@ class StageRunner:
                 await self.written([hole.wire(self._layout, self.spec.name, self._clock.now())])
 
     def following(self, part: Part) -> int | None:
-        """The offset that comes next; before a generation's first message the one that it starts from."""
+        """The next offset; before a generation's first message, the one it starts from."""
         start = self._consumer.starts.get(self._tp(part))
         return self.expected.get(part, start) if self.is_current() else start
 
     async def _work(self) -> None:
-        """All tasks go in rounds, so that a minute of all partitions costs two waits and not two each."""
+        """Run all tasks in rounds, so that a minute of all partitions costs two waits and not two each."""
         while True:
             taken = [
                 (task, items)
@@ -288,7 +288,7 @@ class StageRunner:
                 self._consumer.on_buffer_drop(self._tp((name, partition)))
 
     async def _perform(self, done: list[tuple[Task, Effects]]) -> bool:
-        """Outputs, changelog, table, acks. False where the generation ended and the batch was dropped."""
+        """Do outputs, changelog, table, acks. False if the generation ended and the batch was dropped."""
         now = self._clock.now()
         wires = [wire for task, effects in done for wire in task.wires.of(effects, now)]
         dead = self._writing.dead(each for _, effects in done for each in effects.dead)
@@ -324,11 +324,11 @@ class StageRunner:
                 self.applied[message.topic, message.partition] = message.offset
 
     def is_current(self) -> bool:
-        """Whether the tasks are those of the group's generation."""
+        """Whether the tasks belong to the group's current generation."""
         return self.app.consumer_generation_id == self._generation
 
     async def settle(self) -> None:
-        """Put the recovered table in order; an error ends the process, for Faust would go on without."""
+        """Settle the recovered table; an error ends the process, because Faust would go on without it."""
         settler = Settler(
             self.spec, self._layout, self._single_home, written=self.written, probe=self.probe,
             generation=lambda: self.app.consumer_generation_id,
@@ -348,18 +348,18 @@ class StageRunner:
         return [part for part in parts if part[0] in self.spec.inputs]
 
     def open_tasks(self) -> None:
-        """Have a task for every partition, also where nothing has arrived yet: an idle worker beats too."""
+        """Open a task for every partition, even if nothing has arrived yet: an idle worker beats too."""
         for part in self.parts():
             if part[0] == self.spec.trigger:
                 self._task_of(*part)
 
     async def read_again(self, part: Part, offset: int) -> None:
-        """Have ``part`` fetched from ``offset`` on: what was fetched of it never arrived."""
+        """Fetch ``part`` again from ``offset`` on: what was fetched of it never arrived."""
         await self._consumer.go_back(self._tp(part), offset)
         self._task_of(*part).counts["SOUGHT_BACK"] += 1
 
     def pass_to(self, part: Part, offset: int) -> None:
-        """No record stands between what arrived of ``part`` and ``offset``: it counts as done up to there."""
+        """No record is left between the last of ``part`` and ``offset``: it counts as done up to there."""
         start, before = self.following(part) or 0, self.passed.get(part, _NOTHING)
         self.passed[part] = range(before.start if before.stop == start else start, offset)
         self.expected[part] = offset

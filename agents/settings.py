@@ -1,4 +1,4 @@
-"""What a worker process is told by its environment."""
+"""What a worker process reads from its environment."""
 
 import os
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Settings:
         return Origin(source, code_version(), self.config.digest)
 
     def address_of(self, base_url: str) -> str:
-        """Where an account's broker answers. Raises Fatal where the embedded one's address is not known."""
+        """The address of an account's broker. Raises Fatal if the embedded one's address is not known."""
         if base_url != EMBEDDED:
             return base_url
         if not self.exchange_url:
@@ -59,7 +59,7 @@ class Settings:
         return self.exchange_url
 
     def database(self) -> str:
-        """The database's URL. Raises Fatal where none is named."""
+        """The database's URL. Raises Fatal if none is set."""
         if not self.database_url:
             remedy = f"set it, or `database` under [deployment] in {self.config_path}"
             raise Fatal("the environment variable DATABASE_URL is not set", remedy=remedy)
@@ -76,7 +76,7 @@ def code_version() -> str:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings of this process. Raises Fatal naming the variable that is missing, or a bad configuration."""
+    """The settings of this process. Raises Fatal naming a missing variable, or for a bad configuration."""
     config_path = Path(_required("TAPE_CONFIG", environment, "set it to the document of this pipeline"))
     # a bad document is refused before anything else is asked
     told = load(config_path, environment).deployment.under(environment)
@@ -91,7 +91,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def tell_ready() -> None:
-    """Create the file that TAPE_READY_FILE names, if it names one: a supervisor waits for it."""
+    """Create the file TAPE_READY_FILE, if set: a supervisor waits for it."""
     if marker := os.environ.get("TAPE_READY_FILE"):
         Path(marker).touch()
 

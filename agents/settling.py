@@ -1,4 +1,4 @@
-"""After a recovery, before anything is processed: the table that ``streams.changelog`` says is in force."""
+"""After a recovery, before anything is processed: makes the table what ``streams.changelog`` says it is."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,7 +16,7 @@ log = logging.getLogger("tapedeck.settling")
 
 class Settler:
     """Writes what a recovered table of one stage needs. ``written`` appends and waits for acknowledgements;
-    ``generation`` tells the consumer group's: with another one the table has another owner by now."""
+    ``generation`` returns the consumer group's: after a change the table has another owner."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class Settler:
         self._now = SystemClock().now() // 1000
 
     async def settle(self, store: ShellStore) -> None:
-        """Put an applied rebuild into force, take away what is left of one that never came into force, and
-        write again the winners that late records hide."""
+        """Activate an applied rebuild, remove what is left of one that never became active, and rewrite the
+        winners that late records hide."""
         for home, partitions in self._owned(store):
             await self._settle_task(store, home, partitions)
         for partition in list(store.outrun):
@@ -61,7 +61,7 @@ class Settler:
             store.write_all(writes, lambda partition: batch.offsets[self._name, partition])
             what = "%s/%d: %d values of an applied rebuild are in force (%s)"
             log.info(what, self._spec.name, home, len(writes), settled.source)
-        # the commit record first: without it, what is left of the staged ones changes nothing
+        # the commit record first: without it, the remaining staged records change nothing
         for nulls in (settled.nulls[:1], settled.nulls[1:]):
             await self._written(self._nulls(nulls))
             self._probe("nulls written")

@@ -1,11 +1,11 @@
 """The stage's table: a Faust table on RocksDB whose writes the shell orders.
 
-Faust recovers it from the changelog and moves it with the partitions. Writing is ours: the changelog
-is produced in bulk and acknowledged first, then one RocksDB batch holds the values together with the
-changelog offset they stand at. So the disk is never ahead of the changelog, and a crash between the
-two is closed by recovery, by the rules of ``streams.changelog``: the winner per key, whoever wrote last,
-and an applied rebuild as a whole. Keys whose newest record is not the winner are kept for the owner to
-write again; staged and commit records lie in RocksDB under their own keys until the owner has settled them.
+Faust recovers it from the changelog and moves it with the partitions. Writing is ours: the changelog is
+produced in bulk and acknowledged first. Then one RocksDB batch holds the values together with the changelog
+offset they are at. So the disk is never ahead of the changelog. A crash between the two is repaired by
+recovery, with the rules of ``streams.changelog``: the winner per key, whoever wrote last, and an applied
+rebuild as a whole. Keys whose newest record is not the winner are kept for the owner to write again. Staged
+and commit records stay in RocksDB under their own keys until the owner has settled them.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ BLOCK_CACHE_BYTES = 8 * 1024 * 1024
 WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 _FAUST_KEYS = b"__faust\0"
 CHANGELOG_ID = _FAUST_KEYS + b"changelog_id"
-"""Beside Faust's offset: the id of the changelog that the offset counts in."""
+"""Stored beside Faust's offset: the id of the changelog that the offset refers to."""
 
 
 class ShellStore(RocksStore):
@@ -35,7 +35,7 @@ class ShellStore(RocksStore):
     only_key: bytes | None = None
     probe: Callable[[str], None] | None = None
     changelog_id: bytes = b""
-    """The id of the changelog topic, empty where it is not known."""
+    """The id of the changelog topic, empty if it is not known."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,17 +51,17 @@ class ShellStore(RocksStore):
         return ((key, value) for key, value in self.records_of(partition) if not is_control(key))
 
     def records_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """The same with the staged and commit records of an applied rebuild."""
+        """The same, including the staged and commit records of an applied rebuild."""
         for key, value in self._db_for_partition(partition).items():
             if not key.startswith(_FAUST_KEYS):
                 yield key, value
 
     def settled(self, home: int, partitions: Sequence[int]) -> Settled:
-        """What puts an applied rebuild of these table partitions into force, after recovery."""
+        """What activates an applied rebuild of these table partitions, after recovery."""
         return settle(_Records(self), home, partitions)
 
     def remove(self, keys: Iterable[tuple[int, bytes]]) -> None:
-        """Take (partition, key) off the disk: what the changelog has nulled or the table no longer holds."""
+        """Remove (partition, key) from the disk: what the changelog has nulled or the table no longer has."""
         for partition, key in keys:
             self._db_for_partition(partition).delete(key)
 
@@ -72,7 +72,7 @@ class ShellStore(RocksStore):
     def write_batch(
         self, partition: int, writes: Iterable[Write], changelog_offset: int, nulled: Iterable[bytes] = ()
     ) -> None:
-        """Put the values and the changelog offset in one batch. Raises Fatal where the disk refuses."""
+        """Write the values and the changelog offset in one batch. Raises Fatal if the disk refuses."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key in nulled:
             batch.delete(key)
@@ -83,11 +83,11 @@ class ShellStore(RocksStore):
             batch.put(CHANGELOG_ID, self.changelog_id)
         try:
             self._db_for_partition(partition).write(batch)
-        except Exception as error:  # rocksdict has no class of its own for them
+        except Exception as error:  # rocksdict has no exception class for them
             raise self._refused(partition, "written", error) from error
 
     def write_all(self, writes: Iterable[Write], changelog_offset: Callable[[int], int]) -> None:
-        """``write_batch`` per partition, whose changelog offset ``changelog_offset`` gives."""
+        """``write_batch`` per partition, at the offset that ``changelog_offset`` returns."""
         by_partition: dict[int, list[Write]] = {}
         for write in writes:
             by_partition.setdefault(write.partition, []).append(write)
@@ -98,7 +98,7 @@ class ShellStore(RocksStore):
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
-            if "lock" in repr(error):  # Faust waits until the last owner has let go
+            if "lock" in repr(error):  # Faust waits until the last owner has released it
                 raise
             raise self._refused(partition, "opened", error) from error
 
@@ -111,9 +111,9 @@ class ShellStore(RocksStore):
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
     ) -> None:
-        """Recovery: keep the winner per key and remember the keys whose newest record lost.
+        """For recovery: keep the winner per key and remember the keys whose newest record lost.
 
-        A null takes a staged or commit record away, and never a key of the table.
+        A null removes a staged or commit record, but never a key of the table.
         """
         values: dict[int, dict[bytes, bytes | None]] = defaultdict(dict)
         offsets: dict[int, int] = {}
@@ -140,7 +140,7 @@ class ShellStore(RocksStore):
                 self.probe("recovering")
 
     def _write_recovered(self, partition: int, writes: list[Write], offset: int, nulled: list[bytes]) -> None:
-        """Faust takes no notice of errors here and would wait for ever: the process ends instead."""
+        """Faust ignores errors here and would wait forever, so this ends the process."""
         try:
             self.write_batch(partition, writes, offset, nulled)
         except Fatal as error:
@@ -156,7 +156,7 @@ class ShellStore(RocksStore):
 
 
 class _Records:
-    """A store as ``streams.changelog`` reads it."""
+    """A store in the form that ``streams.changelog`` reads."""
 
     def __init__(self, store: ShellStore) -> None:
         self._store = store
@@ -169,7 +169,7 @@ class _Records:
 
 
 class ShellTable(faust.Table[bytes, bytes]):
-    """A Faust table over a ShellStore; stages reach it only through the shell."""
+    """A Faust table over a ShellStore; stages access it only through the shell."""
 
     only_key: bytes | None = None
     probe: Callable[[str], None] | None = None

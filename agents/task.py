@@ -1,4 +1,4 @@
-"""What a runner holds per unit of its stage."""
+"""A runner's data for one unit of its stage."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ class Task:
     watermark: int | None = None
 
     def is_full(self, part: Part) -> bool:
-        """Whether so much of ``part`` waits that no more is to come."""
+        """Whether ``part`` has so many waiting messages that it should get no more."""
         return self.merge.held(part) > PAUSE_AT
 
     def has_room(self, part: Part) -> bool:
-        """Whether more of ``part`` may come again."""
+        """Whether ``part`` may get more messages again."""
         return self.merge.held(part) < RESUME_AT

@@ -1,7 +1,7 @@
-"""The topics of a process while it runs: one that is deleted, made anew or given more partitions ends it.
+"""Watches a process's topics: one that is deleted, recreated or given more partitions ends the process.
 
-What was written between the change and the next look names the topics that the process believed in, so the
-next start sees it (``agents.identity``).
+Anything written between the change and the next check still names the old topics, so the next start detects
+it (``agents.identity``).
 """
 
 import asyncio
@@ -23,22 +23,22 @@ REPLACED_EXIT = 72
 
 
 def end_process(error: Exception) -> NoReturn:
-    """Say why and be gone before another batch is applied; kill -9 is a normal stop here."""
+    """Log the reason and exit before another batch is applied; kill -9 is a normal stop here."""
     log.critical("%s", error)
     logging.shutdown()
     os._exit(REPLACED_EXIT)
 
 
 def topics_of(specs: Iterable[StageSpec]) -> tuple[str, ...]:
-    """What stages read, write and keep their tables in."""
+    """The topics that stages read, write and keep their tables in."""
     names = (name for spec in specs for name in (*spec.inputs, *spec.outputs, spec.changelog))
     return tuple(dict.fromkeys(names))
 
 
 class TopicWatch:
-    """The topics of ``specs``, and those read ``beside``, as they were when this was made.
+    """The topics of ``specs``, and those read ``beside``, as they were when this was created.
 
-    Raises Fatal for one that is missing or has other partitions, Retry where the broker does not answer.
+    Raises Fatal for one that is missing or has other partitions, Retry if the broker does not answer.
     """
 
     def __init__(self, cluster: Cluster, specs: Sequence[StageSpec], beside: Iterable[str] = ()) -> None:
@@ -49,12 +49,12 @@ class TopicWatch:
 
     @property
     def ids(self) -> TopicIds:
-        """The ids by catalogue name, where the broker gives some."""
+        """The ids by catalogue name, if the broker gives some."""
         return {name: each.topic_id for name, each in self._known.items() if each and each.topic_id}
 
     async def run(self) -> None:
-        """Look every LOOK_S and end the process where something changed; a broker that is away changes
-        nothing."""
+        """Check every LOOK_S and end the process if something changed. A broker that is unavailable counts as
+        no change."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:
@@ -65,11 +65,11 @@ class TopicWatch:
                 end_process(error)
 
     def look(self) -> None:
-        """Compare once. Raises as this does when it is made."""
+        """Compare once. Raises like the constructor."""
         self.refuse(describe_ids(self._cluster, self._names))
 
     def refuse(self, found: Mapping[str, Described | None]) -> None:
-        """Raise Fatal, naming the first topic that is not what it was."""
+        """Raise Fatal, naming the first topic that has changed."""
         for name in self._names:
             now, before = found.get(name), self._known[name]
             wire, wanted = self._cluster.layout.wire_name(name), self._cluster.layout.partitions(name)

@@ -1,4 +1,4 @@
-"""Says in the log what a process waits for: once, then each minute, and when the wait is over."""
+"""Logs what a process waits for: once, then every minute, and when the wait is over."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from tapedeck.topics.catalogue import topic
 
 LOOK_S = 2.0
 PATIENCE_S = 10.0
-"""How long a watermark may be away without a word: a stage before this one may be working."""
+"""How long a watermark may be missing without a message: an earlier stage may be working."""
 AGAIN_S = 60.0
 log = logging.getLogger("tapedeck.waiting")
 
@@ -21,7 +21,7 @@ _SOURCE_OWNER = "play"
 
 
 class Waiting:
-    """One wait of one process. Say it as often as you look; the log has it each AGAIN_S."""
+    """One wait of one process. Call it as often as you check; it logs every AGAIN_S."""
 
     def __init__(
         self, log: logging.Logger, who: str, *, monotonic: Callable[[], float] = time.monotonic
@@ -37,14 +37,14 @@ class Waiting:
             self._log.warning("%s waits: %s", self._who, what)
 
     def over(self) -> None:
-        """It waits no more; said where the wait was."""
+        """The wait is over; logged if the wait was."""
         if self._next is not None:
             self._next = None
             self._log.info("%s waits no more", self._who)
 
 
 class Unmarked:
-    """Looks at what one stage's merge waits for: watermarks that do not come."""
+    """Checks what one stage's merge waits for: watermarks that do not come."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Unmarked:
         self._since = monotonic()
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         while True:
             await asyncio.sleep(LOOK_S)
             self.look()
 
     def look(self) -> None:
-        """One look: the first topic whose watermark has been away for PATIENCE_S is named."""
+        """Check once: log the first topic whose watermark has been missing for PATIENCE_S."""
         lacking = {
             part: task.merge.label(part)
             for task in self._runner.tasks.values()
@@ -83,7 +83,7 @@ class Unmarked:
             self._waiting.say(_in_words(name, partition, label) + self._without_openings(name))
 
     def _without_openings(self, name: str) -> str:
-        """What is said beside of optional inputs: an opening declares absent what is behind."""
+        """An addition for optional inputs: an opening declares absent what is behind."""
         spec = self._runner.spec
         optional = [join.topic for join in spec.joins if join.optional]
         if name in optional:
@@ -96,7 +96,7 @@ class Unmarked:
         )
 
     def _look_for_universe(self) -> None:
-        """The watchlist takes every minute without one, and lists nobody."""
+        """Without a universe, the watchlist takes every minute and lists nobody."""
         missed = sum(task.counts[WatchlistDrop.NO_UNIVERSE] for task in self._runner.tasks.values())
         if missed > self._boundaries:
             self._without.say(

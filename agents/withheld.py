@@ -1,4 +1,4 @@
-"""Says which open transaction withholds what a stage waits for: nobody reads past it, and all looks quiet."""
+"""Logs which open transaction withholds what a stage waits for: nobody reads past it, with no other sign."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ log = logging.getLogger("tapedeck.withheld")
 
 LOOK_S = 2.0
 PATIENCE_S = 10.0
-"""How long a transaction may be open without a word: one that is being written is nothing to tell."""
+"""How long a transaction may be open without a message: one that is being written is not worth reporting."""
 AGAIN_S = 30.0
 
 Ask = Callable[[Cluster, Iterable[str]], list[OpenTransaction]]
 
 
 class Withheld:
-    """Looks at one runner's inputs."""
+    """Checks one runner's inputs."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Withheld:
         self._next = 0.0
 
     async def run(self) -> None:
-        """For ever."""
+        """Run forever."""
         while True:
             await asyncio.sleep(LOOK_S)
             await self.look()
 
     async def look(self) -> None:
-        """One look; a warning names each transaction that has withheld records for PATIENCE_S."""
+        """Check once; a warning names each transaction that has withheld records for PATIENCE_S."""
         now = self._monotonic()
         looked_at = (*self._runner.parts(), *self._runner.broadcasts)
         parts = [part for part in looked_at if self._runner.withheld(part)]

@@ -20,7 +20,7 @@ class Writing:
         self._clock = SystemClock()
 
     async def written(self, wires: Iterable[Wire]) -> Batch:
-        """Write until acknowledged; a broker that is away or refuses is waited for and the log says so."""
+        """Write until acknowledged; waits for a broker that is unavailable or refuses, and logs that."""
         wires = list(wires)
         return await patiently(self._spec.name, lambda: self._outbox.write_async(wires))
 
