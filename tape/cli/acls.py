@@ -1,4 +1,4 @@
-"""``tape topics --acls``: what to grant on a cluster of one's own, in a form to apply."""
+"""``tape topics --acls``: what to grant on your own cluster, in a form that can be applied."""
 
 import json
 import sys
@@ -18,11 +18,11 @@ _SOMEWHERE = f'"${BOOTSTRAP}"'
 
 
 def print_acls(address: str, prefix: str | None, named: Iterable[str], *, as_json: bool) -> None:
-    """Print the table; no cluster is asked. The accounts are those of the configuration in force.
+    """Print the table without contacting a cluster. The accounts are those of the current configuration.
 
-    Raises Fatal for a kind of process that there is not.
+    Raises Fatal for an unknown kind of process.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.connectors.kafka.principals import principals  # noqa: PLC0415 - see above
 
     where = look({BOOTSTRAP: address or None, PREFIX: prefix})

@@ -1,4 +1,4 @@
-"""``tape backup`` and ``tape restore``: keep a stopped stack, and make it again."""
+"""``tape backup`` and ``tape restore``: copy a stopped stack, and recreate it from the copy."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +14,10 @@ from tapedeck.tape.local.places import in_words, say, stack_folder
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The backup's folder; it is made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The backup's folder, which is created.")],
     name: Name = None,
 ) -> None:
-    """Copy a stopped stack, with checksums, to a folder that is there whole or not at all."""
+    """Copy a stopped stack, with checksums, to a new folder: all of it or nothing."""
     stack = stack_folder(name)
     manifest = make(stack, folder.expanduser().absolute())
     print(f"stack {manifest.stack} is backed up in {folder}: {_words(manifest)}")
@@ -29,7 +29,7 @@ def restore(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `tape backup` made.")],
     name: Name = None,
 ) -> None:
-    """Check a backup and make its stack again, where none is; `tape up` starts it then."""
+    """Check a backup and recreate its stack, where none exists; `tape up` then starts it."""
     stack = stack_folder(name)
     manifest = make_again(folder.expanduser().absolute(), stack)
     print(f"restored to {stack}: {_words(manifest)}")

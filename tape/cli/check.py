@@ -1,4 +1,4 @@
-"""``tape check``: what a market file holds, whether and how it plays, and the same as a tidy tape."""
+"""``tape check``: what a market file contains, whether and how it plays, and a clean copy as a tape."""
 
 import json
 from dataclasses import asdict
@@ -38,21 +38,23 @@ _COLUMNS = (
 def check(
     file: Annotated[Path, typer.Argument(help="Minute bars: a file, a folder of files, or a pattern.")],
     *,
-    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="New York date, YYYY-MM-DD; default: the newest.")
+    ] = None,
     quotes: Quotes = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,
     scale: Scale = None,
     duplicates: Repeated = Duplicates.REFUSE,
-    feed: Annotated[str, typer.Option(help="The feed of bars without one.")] = DEFAULT_FEED,
+    feed: Annotated[str, typer.Option(help="The feed of bars that do not name one.")] = DEFAULT_FEED,
     out: Annotated[
         Path | None,
-        typer.Option("--write", metavar="OUT.parquet", help="Write it as a tape that plays as it is."),
+        typer.Option("--write", metavar="OUT.parquet", help="Write it as a tape that plays without options."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Say what FILE holds and how it would play; exit code 2 where it would not."""
+    """Report what FILE contains and how it would play; exit code 2 if it would not."""
     reading = reading_of(zone, columns, symbols, scale, duplicates)
     if is_recorded(file):
         raise Fatal("this is a recorded tape", value=str(file), remedy="check it with `tape record --check`")
@@ -108,7 +110,7 @@ def _survey(file: Path, reading: Reading, scratch: Path, tell: Tell) -> tuple[Sp
 
 
 def _columns(matched: list[Matched]) -> dict[str, str]:
-    """Ours to the file's, where files differ each."""
+    """Our columns to the file's; a list where files differ."""
     told: dict[str, dict[str, None]] = {}
     for each in matched:
         for ours, theirs in each.taken.items():
@@ -117,7 +119,7 @@ def _columns(matched: list[Matched]) -> dict[str, str]:
 
 
 def _playing(source: TapeSource, found: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """How the tape plays, as it does play; or why it does not."""
+    """How the tape plays, from actually loading it; or why it does not."""
     if found["refused"]:
         return {"plays": None}
     try:
@@ -142,7 +144,7 @@ def _playing(source: TapeSource, found: dict[str, Any], tell: Tell) -> dict[str,
 
 
 def _written(spool: Spool, source: TapeSource, out: Path, scratch: Path, tell: Tell) -> str:
-    """Write bars, and quotes where there are any, and say so."""
+    """Write bars, and quotes if there are any, and say so."""
     file = Path(source.tape)
     found = beside(file, source.quotes)
     quotes = None if found is None else out.with_name(f"{out.stem}.quotes.parquet")

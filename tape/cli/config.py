@@ -19,7 +19,7 @@ from tapedeck.tape.local.where import look
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Show the default configuration document, check one, or say where commands look.",
+    help="Show the default configuration document, check one, or show where commands look.",
 )
 
 WHERE = (
@@ -29,7 +29,7 @@ WHERE = (
     "TAPE_PREFIX", "TAPE_SYMBOL_PARTITIONS", "TAPE_ACCOUNT_PARTITIONS", "TAPE_KEEP", "TAPE_REPLICATION",
     "TAPE_CONFIG", "TAPE_TOPOLOGY", "DATABASE_URL", "TAPE_EXCHANGE_URL", "TAPE_HOME", "TAPE_CACHE",
 )  # fmt: skip
-"""The documented variables, in the order in which they are asked for."""
+"""The documented variables, in the order in which they are looked up."""
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
 _DEPLOYMENT = """
 # Where it runs. No part of the digest; an environment variable of the same meaning has precedence.
@@ -54,7 +54,7 @@ def show() -> None:
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The document, as TOML.")]) -> None:
-    """Validate a document and print its digest; exit code 2 with the key path where it is refused."""
+    """Validate a document and print its digest; exit code 2 with the key path if it is invalid."""
     config = load(file)
     names = ", ".join(account.account_id for account in config.accounts) or "none"
     print(f"{file}: valid, digest {config.digest}, accounts: {names}")
@@ -62,7 +62,7 @@ def check(file: Annotated[Path, typer.Argument(help="The document, as TOML.")]) 
 
 @app.command()
 def where() -> None:
-    """Print where commands look from here: each value, and who says it."""
+    """Print where commands look from here: each value, and where it comes from."""
     found = look(is_document_needed=False)
     table = Table("value", "is", "said by", box=None, pad_edge=False)
     for name in WHERE:
@@ -78,7 +78,7 @@ def where() -> None:
 
 
 def _shown(name: str, text: str) -> str:
-    """A value fit to be shown: no password is."""
+    """A value made safe to show: passwords are hidden."""
     if name == "DATABASE_URL":
         from tapedeck.connectors.postgres.database import without_password  # noqa: PLC0415 - it loads for long
 

@@ -21,7 +21,9 @@ def demo(
         Path | None, typer.Option(help="Minute bars: a file, a folder or pattern; default: synthetic.")
     ] = None,
     *,
-    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="New York date, YYYY-MM-DD; default: the newest.")
+    ] = None,
     quotes: Annotated[
         Path | None, typer.Option(help="Default: TAPE with quotes for trades in its name.")
     ] = None,
@@ -32,15 +34,15 @@ def demo(
     duplicates: Repeated = Duplicates.REFUSE,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
     minutes: Annotated[
-        int | None, typer.Option(min=1, help="Play only the first minutes; no order is expected then.")
+        int | None, typer.Option(min=1, help="Play only the first minutes; no order is expected.")
     ] = None,
     secure: Annotated[
-        bool, typer.Option("--secure", help="On a secured Kafka, as `tape up --secure`.")
+        bool, typer.Option("--secure", help="Use a secured Kafka, like `tape up --secure`.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
 ) -> None:
-    """Play a session from bars to filled orders and prove what happened; exit code 1 where a proof fails."""
-    # What loads the kernels is imported when the command runs.
+    """Play a session from bars to filled orders and prove what happened; exit code 1 if a proof fails."""
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.tape.demo.report import report  # noqa: PLC0415 - see above
     from tapedeck.tape.demo.run import Demo, Wanted  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""``tape digest``: digests of outputs and state of a running stack, beside a rebuild if wanted."""
+"""``tape digest``: digests of outputs and state of a running stack, optionally next to a rebuild's."""
 
 import json
 from typing import Annotated
@@ -19,7 +19,7 @@ _NOTHING = (
 def digest(
     *,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Compute all stages again from the topics, and compare.")
+        bool, typer.Option("--rebuild", help="Recompute all stages from the topics, and compare.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     bootstrap: Bootstrap = "",
@@ -27,9 +27,9 @@ def digest(
 ) -> None:
     """Print SHA-256 of every stage's outputs and table.
 
-    Exit code 1 where a rebuild, or a repeat, differs, and where a rebuild has nothing to compare.
+    Exit code 1 if a rebuild or a repeat differs, or if a rebuild has nothing to compare.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.digests import digest_lines, nothing_to_compare  # noqa: PLC0415 - see above
     from tapedeck.tape.recording import everything, read_recording  # noqa: PLC0415 - see above

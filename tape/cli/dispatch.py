@@ -1,4 +1,4 @@
-"""``tape dispatch ACCOUNT``: run the dispatcher of one account until it is told to stop."""
+"""``tape dispatch ACCOUNT``: run the dispatcher of one account until it is stopped."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from tapedeck.tape.topology import topology_in_use
 def dispatch(
     account: Annotated[str, typer.Argument(help="account_id of the configuration")],
 ) -> None:
-    """Route signals to ACCOUNT's inbox, decide behind its gates, trade on its broker."""
+    """Route signals to ACCOUNT's inbox, decide with its gates, trade through its broker."""
     settings = from_environment(told())
     topology = topology_in_use()
     rights = dispatcher(topology, account, settings.layout)

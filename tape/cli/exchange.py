@@ -1,4 +1,4 @@
-"""``tape exchange``: the paper exchange over a tape's market, on loopback, until it is told to stop."""
+"""``tape exchange``: the paper exchange over a tape's market, on loopback, until it is stopped."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def exchange(
         typer.Option(envvar="TAPE_EXCHANGE_MARKET", help="Another command's description of its tape, JSON."),
     ] = None,
     speed: Annotated[str, typer.Option(envvar="TAPE_EXCHANGE_SPEED", help="As in `tape play`.")] = "max",
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
     cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
     activities: Annotated[
@@ -52,12 +52,14 @@ def exchange(
     ] = Listed.AT_ONCE,
     folder: Annotated[
         Path | None,
-        typer.Option(envvar="TAPE_EXCHANGE_FOLDER", help="Where accounts and time are kept; else in memory."),
+        typer.Option(
+            envvar="TAPE_EXCHANGE_FOLDER", help="Where accounts and time are saved; default: in memory."
+        ),
     ] = None,
 ) -> None:
     """Serve the configured accounts over the market of a tape. The player moves its clock.
 
-    With a folder that holds an exchange it goes on with that one's market, time, accounts and orders.
+    If the folder already has an exchange, it continues with that market, time, accounts and orders.
     """
     config = _document()
     saved = Saved(folder) if folder else None
@@ -86,7 +88,7 @@ def exchange(
 
 
 def open_accounts(config: Config, cash: dict[str, Decimal]) -> list[PaperAccount]:
-    """The configured accounts with their credentials and starting cash. Raises Fatal for one without."""
+    """The configured accounts with credentials and starting cash. Raises Fatal for one without."""
     unknown = set(cash) - {account.account_id for account in config.accounts}
     if unknown:
         raise Fatal("no such account to give cash to", value=sorted(unknown)[0], remedy="see `tape config`")

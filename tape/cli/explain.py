@@ -1,4 +1,4 @@
-"""``tape explain``: why an order, a signal or any record is there, each part of it computed again."""
+"""``tape explain``: why an order, a signal or any record exists, with each part of it recomputed."""
 
 import json
 from typing import Annotated
@@ -22,17 +22,17 @@ def explain(
     ],
     *,
     config: RunConfig = None,
-    depth: Annotated[int | None, typer.Option("--depth", min=0, help="Show so many levels.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Open what is folded.")] = False,
+    depth: Annotated[int | None, typer.Option("--depth", min=0, help="How many levels to show.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show all of it, without folding.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Print the tree of inputs of a record, back to the bars, and the verdict of computing it again.
+    """Print the tree of a record's inputs, back to the bars, and whether recomputing it gives the same.
 
-    Exit code 1 where a record came out different, or could not be computed again.
+    Exit code 1 if a record came out different, or could not be recomputed.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.tape.explain.explanation import explain_from  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.reevaluate import Verdict  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above

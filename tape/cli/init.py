@@ -1,4 +1,4 @@
-"""``tape init`` and ``tape universe``: what stands before the first process of a pipeline starts."""
+"""``tape init`` and ``tape universe``: what must exist before the first process of a pipeline starts."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 First = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="The first minute of the market; else now. For a tape of the past."),
+    typer.Option(
+        metavar="TIME", help="The first minute of the market, for a tape of the past; default: now."
+    ),
 ]
 Database = Annotated[
-    str, typer.Option("--database", envvar="DATABASE_URL", help="The audit's database.", show_default=False)
+    str, typer.Option("--database", envvar="DATABASE_URL", help="The audit database.", show_default=False)
 ]
 
 
 def init(
     *,
-    person: Annotated[str, typer.Option("--person", help="Who lets the accounts open.")] = "tape init",
+    person: Annotated[
+        str, typer.Option("--person", help="Who lets the accounts open positions.")
+    ] = "tape init",
     reason: Annotated[
         str, typer.Option("--reason", help="Why; it is stored with the change.")
     ] = "first start",
@@ -33,9 +37,9 @@ def init(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Make topics and tables, let the accounts open, and write the configured universe.
+    """Create topics and tables, let the accounts open positions, and write the configured universe.
 
-    What stands stays as it is: a second run changes nothing. Each step is a command of its own too:
+    Existing things stay as they are: a second run changes nothing. Each step is also a command of its own:
     `tape topics --create`, `tape migrate`, `tape resume all`, `tape universe`.
     """
     where = found(bootstrap, prefix, database=database)
@@ -73,7 +77,7 @@ def _steps(
 
 
 def universe(*, first: First = None, bootstrap: Bootstrap = "", prefix: Prefix = None) -> None:
-    """Write the universe of the configuration, under the next version where another one is in force."""
+    """Write the universe of the configuration, as the next version if it differs from the current one."""
     from tapedeck.tape import begin  # noqa: PLC0415 - see above
 
     where = found(bootstrap, prefix)
@@ -85,7 +89,7 @@ def universe(*, first: First = None, bootstrap: Bootstrap = "", prefix: Prefix =
 
 
 def database_of(where: "Where") -> str:
-    """The database that is named. Raises Fatal where none is."""
+    """The configured database. Raises Fatal if there is none."""
     if not (url := where.get(DATABASE)):
         remedy = "set it, or `database` under [deployment] in the document; nothing was changed"
         raise Fatal("the environment variable DATABASE_URL is not set", remedy=remedy)

@@ -1,4 +1,4 @@
-"""The ``tape`` command. Sub-commands live in modules of this folder and are imported when they are run."""
+"""The ``tape`` command. Sub-commands are modules in this folder, imported when they run."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 class Entry(NamedTuple):
-    """Where a sub-command lives (``module:name`` of a function or a ``typer.Typer``) and its help.
+    """Where a sub-command is defined (``module:name`` of a function or a ``typer.Typer``) and its help.
 
     ``wire``: it reads or writes records on a cluster, so a registry's schema ids are asked for first.
     ``bare``: it needs no topology by itself, so that it works where that cannot be imported.
@@ -47,7 +47,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "down": Entry("stack:down", "Stop the local stack.", bare=True),
     },
     "Run a pipeline (ops)": {
-        "init": Entry("init:init", "Make what a pipeline needs before its first process.", wire=True),
+        "init": Entry("init:init", "Create what a pipeline needs before its first process.", wire=True),
         "migrate": Entry("migrate:migrate", "Bring the audit's tables to the newest revision."),
         "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
         "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
@@ -58,7 +58,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
         "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
         "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
-        "topics": Entry("topics:topics", "List the catalogue beside what the cluster has."),
+        "topics": Entry("topics:topics", "List the catalogue next to the cluster's topics."),
         "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
         "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder.", bare=True),
         "restore": Entry("backup:restore", "Make the stack of a backup again, where none is.", bare=True),
@@ -67,7 +67,9 @@ PANELS: dict[str, dict[str, Entry]] = {
         ),
     },
     "Move and rebuild data (data engineers)": {
-        "check": Entry("check:check", "Say what a market file holds and how it plays; or write it tidily."),
+        "check": Entry(
+            "check:check", "Report what a market file contains and how it plays; or write a clean copy."
+        ),
         "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
         "watermark": Entry(
             "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True
@@ -75,7 +77,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "tail": Entry("tail:tail", "Print the decoded records of one topic as JSON lines.", wire=True),
         "record": Entry(
             "record:record",
-            "Record a window as a regression tape, or check the tapes that are there.",
+            "Record a window as a regression tape, or check existing tapes.",
             wire=True,
         ),
         "replay": Entry(
@@ -83,19 +85,19 @@ PANELS: dict[str, dict[str, Entry]] = {
         ),
         "rebuild": Entry(
             "rebuild:rebuild",
-            "Compute stages again from their topics: digests, --verify, --apply or --into PREFIX.",
+            "Recompute stages from their topics: digests, --verify, --apply or --into PREFIX.",
             wire=True,
         ),
         "digest": Entry(
-            "digest:digest", "Digests of outputs and state, live and, if wanted, rebuilt.", wire=True
+            "digest:digest", "Digests of outputs and state, live and, optionally, rebuilt.", wire=True
         ),
         "snapshot": Entry(
-            "snapshot:app", "Save, list, show and restore the tables of one moment.", wire=True
+            "snapshot:app", "Save, list, show and restore the tables at one moment.", wire=True
         ),
         "topology": Entry("topology:topology", "Print the stages, and what they read and write."),
     },
     "Understand decisions (quants)": {
-        "why": Entry("why:why", "Say why there was no trade in a symbol.", wire=True),
+        "why": Entry("why:why", "Explain why there was no trade in a symbol.", wire=True),
         "explain": Entry(
             "explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
         ),
@@ -107,7 +109,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
     },
 }
-"""The one table of sub-commands, as the help page has them."""
+"""The only table of sub-commands, in the order of the help page."""
 
 COMMANDS = {name: entry for panel in PANELS.values() for name, entry in panel.items()}
 _PANEL_OF = {name: title for title, panel in PANELS.items() for name in panel}

@@ -1,4 +1,4 @@
-"""``tape migrate``: the audit's tables at the newest revision."""
+"""``tape migrate``: brings the audit's tables to the newest revision."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ def migrate(
         typer.Option("--prefix", envvar="TAPE_PREFIX", help="The topic prefix.", show_default=False),
     ] = None,
 ) -> None:
-    """Make the tables of this pipeline's audit, or bring them to the newest revision. Needs no broker."""
+    """Create the tables of this pipeline's audit, or bring them to the newest revision. Needs no broker."""
     from tapedeck.tape import begin  # noqa: PLC0415 - see `tape.cli.play`
 
     where = look({DATABASE: database or None, PREFIX: prefix}).say()

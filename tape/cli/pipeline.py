@@ -1,4 +1,4 @@
-"""Which pipeline a command speaks to: what the environment names, else the local stack that runs here."""
+"""Which pipeline a command uses: the one in the environment, else the local stack that runs here."""
 
 import sys
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ Bootstrap = Annotated[
     typer.Option(
         "--bootstrap",
         envvar="KAFKA_BOOTSTRAP_SERVERS",
-        help="The broker; without it the local stack's.",
+        help="The broker; default: the local stack's.",
         show_default=False,
     ),
 ]
@@ -32,21 +32,21 @@ Prefix = Annotated[
 ]
 
 RunConfig = Annotated[
-    Path | None, typer.Option("--config", help="The document of the run; by default the one in force.")
+    Path | None, typer.Option("--config", help="The document of the run; default: the current one.")
 ]
 
 
 class Pipeline(NamedTuple):
-    """A cluster under a prefix; configuration and paper exchange where they are known."""
+    """A cluster with a prefix; configuration and paper exchange if they are known."""
 
     cluster: Cluster
     config: Path | None
     exchange: str | None = None
 
     def document(self, named: Path | None = None) -> "Config":
-        """The configuration in ``named``, else the one in force here, else the built-in defaults.
+        """The configuration in ``named``, else the current one here, else the built-in defaults.
 
-        Raises ConfigInvalid where the document is not valid.
+        Raises ConfigInvalid if the document is not valid.
         """
         from tapedeck.connectors.config_file import load  # noqa: PLC0415 - `tape tail` needs none of it
         from tapedeck.streams.config.document import Config  # noqa: PLC0415 - `tape tail` needs none of it
@@ -58,17 +58,17 @@ class Pipeline(NamedTuple):
 
 
 def pipeline_of(bootstrap: str, prefix: str | None, login: str = OPERATOR) -> Pipeline:
-    """The pipeline to use; it answers now: an operator must not wait half a minute to hear that it is away.
+    """The pipeline to use. It is contacted now, so that an operator does not wait half a minute for an error.
 
-    Raises Fatal where none is named and no local stack runs, where nobody answers, and where another cluster
-    answers than the one that is expected. ``login``: as whom to speak to a local stack that is secured.
+    Raises Fatal if none is named and no local stack runs, if nothing answers, and if another cluster answers
+    than the expected one. ``login``: the user for a secured local stack.
     """
     where = found(bootstrap, prefix)
     return Pipeline(where.cluster(login), where.config, where.get(EXCHANGE_URL) or None)
 
 
 def found(bootstrap: str = "", prefix: str | None = None, *, database: str = "") -> Where:
-    """Where this command looks, said where it matters. Raises as ``pipeline_of`` does."""
+    """Where this command looks; printed if that matters. Raises like ``pipeline_of``."""
     typed = {BOOTSTRAP: bootstrap or None, PREFIX: prefix, DATABASE: database or None}
     where = look(typed)
     answers = cluster_id_of(where.cluster())
@@ -78,12 +78,12 @@ def found(bootstrap: str = "", prefix: str | None = None, *, database: str = "")
 
 
 def told() -> dict[str, str]:
-    """The environment of a process that does the pipeline's work, completed by the rule of ``where``."""
+    """The environment of a process that does the pipeline's work, completed by the rules of ``where``."""
     return look().say().told()
 
 
 def say_withheld(cluster: Cluster, names: Iterable[str]) -> None:
-    """A line on standard error for each partition of which an open transaction withholds records."""
+    """Print a line on standard error for each partition with records withheld by an open transaction."""
     from tapedeck.connectors.kafka.transactions import open_transactions  # noqa: PLC0415 - it loads for long
 
     for each in open_transactions(cluster, names):

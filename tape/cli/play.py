@@ -1,4 +1,4 @@
-"""``tape play``: a tape into the source topics of a running stack."""
+"""``tape play``: plays a tape into the source topics of a running stack."""
 
 import time
 from collections.abc import Callable
@@ -71,9 +71,12 @@ def play(
     ] = None,
     *,
     speed: Annotated[str, typer.Option(help="1x, 60x, any Nx, or max: in lock-step.")] = "max",
-    session: Annotated[str | None, typer.Option(help="New York date, YYYY-MM-DD; else the newest.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="New York date, YYYY-MM-DD; default: the newest.")
+    ] = None,
     sessions: Annotated[
-        str | None, typer.Option(metavar="FIRST..LAST", help="Several, one after the other: two dates.")
+        str | None,
+        typer.Option(metavar="FIRST..LAST", help="Several sessions, one after the other, between two dates."),
     ] = None,
     quotes: Quotes = None,
     zone: Zone = None,
@@ -81,7 +84,9 @@ def play(
     symbols: Symbols = None,
     scale: Scale = None,
     duplicates: Repeated = Duplicates.REFUSE,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="Generate a session, read no file.")] = False,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Generate a session instead of reading a file.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the synthetic session.")] = None,
     exchange: Annotated[
         str | None, typer.Option(envvar="TAPE_EXCHANGE_URL", help="A paper exchange whose clock to move.")
@@ -130,7 +135,7 @@ def _range(sessions: str | None, source: TapeSource) -> tuple[date, date] | None
 
 
 def _each_session(source: TapeSource, days: tuple[date, date] | None, cluster: Cluster) -> list[TapeSource]:
-    """What to play: a synthetic market goes on from the day with which it began in these topics."""
+    """What to play: a synthetic market continues from the day it began in these topics."""
     found = source.over(*days, xnys(), progress()) if days else [source]
     if source.origin is None:
         return found
@@ -149,7 +154,7 @@ def _begun(cluster: Cluster, origin: str) -> date | None:
 
 
 def _unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
-    """The tape; None where every source partition has ended its last minute."""
+    """The tape; None if every source partition has already ended its last minute."""
     labels = last_watermarks(cluster, SOURCES).values()
     ended = min((label or 0 for label in labels), default=0)
     if source.session and iso_date(xnys().session_date(ended)) > source.session:
@@ -172,9 +177,9 @@ def play_tape(
     """Play ``tape`` with a progress bar.
 
     At pace max each minute of the REGULAR phase, and the last one, waits for every market stage and for the
-    heartbeats of ``stages``; minutes outside it run ahead, nothing trades in them. ``exchange`` is the paper
-    exchange whose clock goes with the tape. ``meanwhile`` is called during waits and may raise. Raises Fatal
-    for an expired tape, a stall, or topics that are past it.
+    heartbeats of ``stages``. Minutes outside it do not wait, because nothing trades in them. ``exchange`` is
+    the paper exchange whose clock moves with the tape. ``meanwhile`` is called during waits and may raise.
+    Raises Fatal for an expired tape, a stall, or topics that are past it.
     """
     cluster = pipeline.cluster
     demand_rights(cluster, ingest(topology))
@@ -227,7 +232,7 @@ def _no_wait(label: int) -> None:
 
 
 def _in_session(tape: Tape, wait_for: Callable[[int], None]) -> Callable[[int], None]:
-    """``wait_for`` in the REGULAR phase and at the tape's end only."""
+    """``wait_for``, but only in the REGULAR phase and at the tape's end."""
     calendar, last = xnys(), tape.minutes[-1].label
 
     def wait(label: int) -> None:
@@ -238,7 +243,7 @@ def _in_session(tape: Tape, wait_for: Callable[[int], None]) -> Callable[[int], 
 
 
 def _teller(console: Console) -> Callable[[str], None]:
-    """Prints a line each ``_TELL_S`` where no bar can be drawn: into a file or a build's log."""
+    """Prints a line each ``_TELL_S`` where no bar can be drawn: in a file or a build log."""
     next_at = time.monotonic() + _TELL_S
 
     def tell(line: str) -> None:
@@ -263,7 +268,7 @@ def _bar(console: Console) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Tape minutes a second."""
+    """Tape minutes per second."""
 
     def render(self, task: Task) -> str:
         return f"{task.speed:.1f}/s" if task.speed else ""
@@ -274,7 +279,7 @@ def _clock_face(label: int) -> str:
 
 
 def _retention(cluster: Cluster) -> Callable[[str], int]:
-    """Each source topic's retention on this cluster in ms, -1 where it never deletes by time."""
+    """Each source topic's retention on this cluster in ms, -1 if it never deletes by time."""
     found = describe(cluster)
 
     def of(name: str) -> int:

@@ -1,4 +1,4 @@
-"""``tape prefix``: the pipelines that share a cluster, and the end of one."""
+"""``tape prefix``: lists the pipelines that share a cluster, or drops one."""
 
 import sys
 from typing import Annotated
@@ -18,7 +18,8 @@ app = typer.Typer(
 )
 
 Database = Annotated[
-    str, typer.Option("--database", envvar="DATABASE_URL", help="Where schemas are; else the local stack's.")
+    str,
+    typer.Option("--database", envvar="DATABASE_URL", help="Where schemas are; default: the local stack's."),
 ]
 
 
@@ -41,15 +42,13 @@ def list_prefixes(bootstrap: Bootstrap = "", database: Database = "") -> None:
 
 @app.command()
 def drop(
-    prefix: Annotated[
-        str, typer.Argument(metavar="PREFIX", help="The prefix, as `tape prefix list` has it.")
-    ],
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="The prefix, as in `tape prefix list`.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     *,
     bootstrap: Bootstrap = "",
     database: Database = "",
 ) -> None:
-    """Delete the topics, consumer groups and database schema of a prefix where nobody works."""
+    """Delete the topics, consumer groups and database schema of a prefix that no process uses."""
     from tapedeck.connectors.kafka.groups import KafkaGroups  # noqa: PLC0415 - see above
     from tapedeck.tape import prefixes  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""The options of every command that reads a market file, and the line that says how far it is."""
+"""The options of every command that reads a market file, and its progress line."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
 from tapedeck.connectors.tapes.reading.tables import Tell
 
 Quotes = Annotated[Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")]
-Zone = Annotated[str | None, typer.Option(help="Whose clock times without a zone show: America/New_York.")]
+Zone = Annotated[str | None, typer.Option(help="The zone of times that have none: America/New_York.")]
 Columns = Annotated[
     str | None,
     typer.Option(metavar="OURS=THEIRS,...", help="Names of the file's columns: ts=when,close=last."),
@@ -32,12 +32,12 @@ _TELL_S = 1.0
 def reading_of(
     zone: str | None, columns: str | None, symbols: str | None, scale: int | None, duplicates: Duplicates
 ) -> Reading:
-    """The options as one value. Raises Fatal for what cannot be meant."""
+    """The options as one value. Raises Fatal for invalid ones."""
     return Reading.parse(zone=zone, columns=columns, symbols=symbols, scale=scale, duplicates=duplicates)
 
 
 def progress() -> Tell:
-    """Says on standard error how far a reading is, once it takes long: one line, or one each so often."""
+    """Reports a slow reading's progress on standard error: one updated line, or one every so often."""
     next_at: float | None = None  # counted from the first call: importing takes long too
 
     def tell(line: str) -> None:

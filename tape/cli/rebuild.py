@@ -1,4 +1,4 @@
-"""``tape rebuild``: stages again from their source topics, for digests, a comparison or new tables."""
+"""``tape rebuild``: recomputes stages from their source topics, for digests, a comparison or new tables."""
 
 import json
 import os
@@ -28,15 +28,15 @@ _SHOWN = 5
 
 def rebuild(
     stages: Annotated[
-        list[str] | None, typer.Argument(help="Stages, and account for every account; by default all.")
+        list[str] | None, typer.Argument(help="Stages, or `account` for every account; default: all.")
     ] = None,
     *,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes; by default one per core.", show_default=False)
+        int, typer.Option("--workers", min=1, help="Processes; default: one per core.", show_default=False)
     ] = os.cpu_count() or 1,
     verify: Annotated[bool, typer.Option("--verify", help="Compare with live; change nothing.")] = False,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Put the rebuilt tables in force; the workers must be stopped.")
+        bool, typer.Option("--apply", help="Activate the rebuilt tables; the workers must be stopped.")
     ] = False,
     into: Annotated[
         str | None,
@@ -44,7 +44,7 @@ def rebuild(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="Begin at the newest snapshot at or before TIME."),
+        typer.Option("--from", metavar="TIME", help="Start from the newest snapshot at or before TIME."),
     ] = None,
     account: Annotated[str | None, typer.Option("--account", help="One account only.")] = None,
     config: RunConfig = None,
@@ -52,11 +52,11 @@ def rebuild(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Compute stages again from their source topics, and print the digests of outputs and tables.
+    """Recompute stages from their source topics, and print the digests of outputs and tables.
 
-    Exit code 1 where --verify finds a difference, and where it has nothing to compare.
+    Exit code 1 if --verify finds a difference, or has nothing to compare.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
@@ -99,7 +99,7 @@ def rebuild(
 
 
 def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> str | None:
-    """Prints the reports; the verdict, None where nothing was to be compared."""
+    """Print the reports; returns the verdict, None if there was nothing to compare."""
     from tapedeck.tape.rebuild.compared import uncompared  # noqa: PLC0415 - after the cache is named
     from tapedeck.tape.rebuild.run import differences_of, lines_of  # noqa: PLC0415 - see above
 
@@ -163,7 +163,7 @@ def _verdict(
 
 
 def _alike(blank: "Sequence[Uncompared]") -> list[str]:
-    """One line for all tasks of which the same is to be said."""
+    """One line for all tasks with the same message."""
     tasks: dict[tuple[str, str, str], list[str]] = {}
     for each in blank:
         tasks.setdefault((each.task.stage, each.why, each.remedy), []).append(str(each.task))
@@ -171,7 +171,7 @@ def _alike(blank: "Sequence[Uncompared]") -> list[str]:
 
 
 def _until(reports: "Sequence[Report]") -> str | None:
-    """The lowest watermark up to which tasks were rebuilt; None where there is none."""
+    """The lowest watermark up to which tasks were rebuilt; None if there is none."""
     from tapedeck.streams.sessions import iso_utc  # noqa: PLC0415 - after the cache is named
 
     marks = [report.watermark for report in reports if report.watermark is not None]
@@ -179,7 +179,7 @@ def _until(reports: "Sequence[Report]") -> str | None:
 
 
 def _differences(found: "Sequence[tuple[str, Difference]]") -> None:
-    """The first differences of each table and topic."""
+    """Print the first differences of each table and topic."""
     shown: dict[tuple[str, str], int] = {}
     for stage, each in found:
         shown[stage, each.what] = shown.get((stage, each.what), 0) + 1

@@ -1,4 +1,4 @@
-"""``tape record``: a window of the source topics as a small tape with its digests, and the check of one."""
+"""``tape record``: a window of the source topics as a small tape with its digests, and a check of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def record(
     ] = "",
     until: Annotated[str, typer.Option("--to", help="The window's end, exclusive; the same forms.")] = "",
     out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
-    symbols: Annotated[str, typer.Option(help="Only these, as AMD,BAC; the universe stays whole.")] = "",
+    symbols: Annotated[str, typer.Option(help="Only these, like AMD,BAC; the universe stays whole.")] = "",
     account: Annotated[
         list[str] | None, typer.Option(help="Record this account's inbox up to --to; may be repeated.")
     ] = None,
@@ -28,21 +28,21 @@ def record(
         int, typer.Option(min=0, help="Sessions of history before the window's day, to warm up.")
     ] = 1,
     name: Annotated[str, typer.Option(help="Default: the folder's name.")] = "",
-    note: Annotated[str, typer.Option(help="What the tape is kept for.")] = "",
+    note: Annotated[str, typer.Option(help="Why the tape is kept.")] = "",
     check: Annotated[
         list[Path] | None, typer.Option(help="Play this tape in memory and compare digests; may be repeated.")
     ] = None,
     update: Annotated[
-        list[Path] | None, typer.Option(help="Make this tape's digests again: the rules changed on purpose.")
+        list[Path] | None, typer.Option(help="Recompute this tape's digests: the rules changed on purpose.")
     ] = None,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Write the window as a regression tape: records, configuration, and the digests they must lead to.
+    """Write the window as a regression tape: records, configuration, and the digests that must result.
 
-    --check and --update work on tapes that are there, without a cluster; exit code 1 where digests differ.
+    --check and --update work on existing tapes, without a cluster; exit code 1 if digests differ.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     if check or update:
         _on_folders(check or [], update or [])
         return

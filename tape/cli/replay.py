@@ -1,4 +1,4 @@
-"""``tape replay``: a recorded window through live agents beside production, under a prefix of its own."""
+"""``tape replay``: a recorded window through live agents beside production, under its own prefix."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,11 +43,11 @@ def replay(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Play a recorded window through live agents in PREFIX; accounts decide and never send.
+    """Play a recorded window through live agents in PREFIX; accounts decide but never send orders.
 
-    Exit code 1 where decisions are not the recorded ones, or none is recorded. The topics stay until --purge.
+    Exit code 1 if decisions differ from the recorded ones, or none are recorded. Topics stay until --purge.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     where = found(bootstrap, prefix, database=database)
     pipeline, database = Pipeline(where.cluster(ADMIN), where.config), where.get(DATABASE)
     if not since and not until and purge:
@@ -122,7 +122,7 @@ def _folder(into: str) -> Path:
 
 
 def _purge(pipeline: Pipeline, into: str, database: str) -> None:
-    """Remove what a replay from this folder left: its topics, groups, schema and files."""
+    """Remove what a replay from this folder left behind: its topics, groups, schema and files."""
     import shutil  # noqa: PLC0415 - only here
 
     from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above

@@ -1,4 +1,4 @@
-"""``tape sim``: a tape through the whole path in memory, with digests; no broker, the same run every time.
+"""``tape sim``: a tape through the whole path in memory, with digests: no broker, every run identical.
 
 ``tape sim short`` runs seeded schedules of the short tape: crashes, redelivery, duplicates, any order.
 """
@@ -35,19 +35,21 @@ def sim(
     symbols: Symbols = None,
     scale: Scale = None,
     duplicates: Repeated = Duplicates.REFUSE,
-    minutes: Annotated[int | None, typer.Option(min=1, help="Only the first so many minutes.")] = None,
+    minutes: Annotated[int | None, typer.Option(min=1, help="Only the first N minutes.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the paper exchange; of the schedule, for short.")
     ] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="For short: so many schedules, from SEED on.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="For short: how many schedules, from SEED on.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="For short: processes that share the seeds.")] = 1,
-    chaos: Annotated[int | None, typer.Option(min=0, help="Crash at moments that this seed draws.")] = None,
+    chaos: Annotated[
+        int | None, typer.Option(min=0, help="Crash at random moments drawn with this seed.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Default: the default document, two accounts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Run TAPE through stages, dispatchers and the paper exchange, and print the digest of every topic.
 
-    With short: run seeded schedules of the short tape, and exit with 1 where one leaves anything else than a
+    With short: run seeded schedules of the short tape, and exit with 1 if one gives a different result than a
     run without faults.
     """
     topology = topology_in_use(config)

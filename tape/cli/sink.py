@@ -1,4 +1,4 @@
-"""``tape sink``: copy every audited topic into Postgres, exactly once per event, until it is told to stop."""
+"""``tape sink``: copies every audited topic into Postgres, exactly once per event, until it is stopped."""
 
 import signal
 import threading
@@ -21,24 +21,27 @@ from tapedeck.topics.catalogue import CATALOGUE
 
 
 def sink(
-    group: Annotated[str, typer.Option(help="Whose offsets in Postgres to go on from.")] = DEFAULT_GROUP,
+    group: Annotated[
+        str, typer.Option(help="The group whose offsets in Postgres to resume from.")
+    ] = DEFAULT_GROUP,
     topics: Annotated[
         list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.")
     ] = None,
     migrate: Annotated[
-        bool, typer.Option(help="Bring the tables to the newest revision first; needs a login that may.")
+        bool,
+        typer.Option(help="Bring the tables to the newest revision first; the login must be allowed to."),
     ] = True,
     adopt: Annotated[
         list[str] | None,
         typer.Option(
-            help="This topic was made anew, or cut: note that the sink shall read it from its start, and end."
+            help="This topic was recreated or cut: record that the sink reads it from its start, and exit."
             " May be repeated."
         ),
     ] = None,
     moved_from: Annotated[
         str,
         typer.Option(
-            help="The Kafka cluster with this id was replaced by the one that answers: note it, and end."
+            help="The Kafka cluster with this id was replaced by the one that answers: record that, and exit."
         ),
     ] = "",
 ) -> None:

@@ -1,4 +1,4 @@
-"""``tape snapshot``: tables at one moment under a name, to begin a rebuild at or to go back to."""
+"""``tape snapshot``: tables at one moment under a name, to start a rebuild from or to go back to."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Name = Annotated[str, typer.Argument(help="The snapshot.", show_default=False)]
 Stages = Annotated[
-    list[str] | None, typer.Argument(help="Stages, and account for every account; by default all.")
+    list[str] | None, typer.Argument(help="Stages, or `account` for every account; default: all.")
 ]
 
 
@@ -28,15 +28,15 @@ def save(
     stages: Stages = None,
     *,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Rebuild first, and save only where live is equal.")
+        bool, typer.Option("--verify", help="Rebuild first, and save only if live is equal.")
     ] = False,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes; by default one per core.", show_default=False)
+        int, typer.Option("--workers", min=1, help="Processes; default: one per core.", show_default=False)
     ] = os.cpu_count() or 1,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Save the live tables, at rest, under NAME."""
+    """Save the live tables under NAME while they are at rest."""
     place, tasks = _place(bootstrap, prefix, stages, OPERATOR)
     from tapedeck.agents.settings import code_version  # noqa: PLC0415 - after the cache is named
     from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
@@ -64,7 +64,7 @@ def every() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show what a snapshot holds and what it belongs to."""
+    """Show what a snapshot contains and what it belongs to."""
     from tapedeck.tape.rebuild import snapshot  # noqa: PLC0415 - polars is slow to import
 
     found = snapshot.load(snapshots_folder(), name)
@@ -85,7 +85,7 @@ def restore(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Put the tables of NAME in force; the workers must be stopped, and go on from there."""
+    """Activate the tables of NAME; the workers must be stopped, and then continue from there."""
     place, tasks = _place(bootstrap, prefix, stages, ADMIN)
     from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - after the cache is named
 
@@ -97,7 +97,7 @@ def restore(
 def _place(
     bootstrap: str, prefix: str | None, stages: list[str] | None, login: str
 ) -> "tuple[Place, list[TaskId]]":
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 

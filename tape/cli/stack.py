@@ -45,7 +45,9 @@ def up(
     ] = False,
     secure: Annotated[
         bool,
-        typer.Option("--secure", help="Kafka encrypts, and each process logs in and may do its work alone."),
+        typer.Option(
+            "--secure", help="Kafka encrypts, and each process logs in with rights for its own work only."
+        ),
     ] = False,
 ) -> None:
     """Start Kafka, Postgres, the topics and all workers; Ctrl-C drains them within ten seconds."""
@@ -83,9 +85,9 @@ def _nobody(config: "Config") -> "Sequence[Worker]":
 
 
 def _up_detached(folder: Path, config: Path | None, prefix: str, flags: Sequence[str]) -> None:
-    """Run ``tape up`` in a session of its own and show what it says until the stack is ready."""
+    """Run ``tape up`` in its own session and show its output until the stack is ready."""
     with state.only_stack(folder):
-        pass  # a running one is told before its log is touched
+        pass  # fails for a running stack before its log is touched
     log = folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "tapedeck", "up", "--prefix", prefix]

@@ -38,7 +38,7 @@ def show(
 ) -> None:
     """Show consumer lag, last watermarks and the funnel of a pipeline, and the processes of a local stack.
 
-    Exit code 1 where a process of the stack is dead.
+    Exit code 1 if a process of the stack is dead.
     """
     where = None if name else look({BOOTSTRAP: bootstrap or None, PREFIX: prefix}).say()
     if where is not None and where.stack is None and where.is_named:
@@ -76,7 +76,7 @@ def show(
 
 
 def _show_pipeline(cluster: Cluster, as_json: bool) -> None:
-    """What the cluster alone tells: its processes run elsewhere."""
+    """Show what the cluster alone tells: its processes run elsewhere."""
     cluster_id, lags, stages = cluster_id_of(cluster), status.lags(cluster), status.stages(cluster)
     if as_json:
         document = {
@@ -125,7 +125,7 @@ def _stages(lines: list[StageLine], now: int) -> Table:
 
 
 def _funnel(lines: list[StageLine]) -> Table:
-    """In, out and the reasons; all reasons where nothing came out."""
+    """In, out and the most frequent reasons; all reasons if nothing came out."""
     table = Table("stage", "in", "out", "reasons", title="Funnel since each process started")
     for line in lines:
         out = ", ".join(f"{topic} {count}" for topic, count in line.given.items()) or "[red]0[/red]"
@@ -148,10 +148,10 @@ def _age(micros: int) -> str:
 
 
 def logs(
-    process: Annotated[str, typer.Argument(metavar="NAME", help="A process of `tape status`.")],
+    process: Annotated[str, typer.Argument(metavar="NAME", help="A process listed by `tape status`.")],
     name: Name = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines from the end.")] = 40,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until Ctrl-C.")] = False,
 ) -> None:
     """Print the end of one process's log."""
     folder = stack_folder(name) if name else state.found_here()[0]
@@ -165,7 +165,7 @@ def logs(
         stream.seek(0, 2)
         while follow:
             if stream.tell() > path.stat().st_size:
-                stream.seek(0)  # it was full, and was begun anew
+                stream.seek(0)  # the log was full and was started over
             if more := stream.read():
                 print(more.decode(errors="replace"), end="", flush=True)
             else:

@@ -21,7 +21,7 @@ STAGES = {
     "gates": "Evaluate the risk gates on a case.",
     "sizing": "Size an order.",
 }
-"""Stage to its line of help; its adapter is the module of that name in ``tape.step``."""
+"""Stage to its help line; its adapter is the module of that name in ``tape.step``."""
 _BAD_LINE = 1
 
 
@@ -46,7 +46,7 @@ app = typer.Typer(cls=StageGroup, no_args_is_help=True, add_completion=False, ri
 def step() -> None:
     """Run one stage over JSON lines and print its outputs as JSON lines.
 
-    A bad line prints {"error": ...} in its place, and the exit code is 1 at the end.
+    A bad line prints {"error": ...} in its place, and the exit code at the end is 1.
     `tape step STAGE --help` shows the line format with an example.
     """
 

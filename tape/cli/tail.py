@@ -29,11 +29,13 @@ _FURTHER = 16
 
 
 def tail(
-    name: Annotated[str, typer.Argument(metavar="TOPIC", help="A topic of `tape topics`, without prefix.")],
+    name: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="A topic listed by `tape topics`, without prefix.")
+    ],
     *,
     key: Annotated[str | None, typer.Option("--key", help="Only records with this record key.")] = None,
     count: Annotated[int, typer.Option("-n", min=0, help="How many of the newest records.")] = 10,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records arrive.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing as records arrive.")] = False,
     watermarks: Annotated[bool, typer.Option("--watermarks", help="Show watermarks too.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
@@ -84,7 +86,7 @@ def newest(
 def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[Message]:
     """Messages from the ends of ``spans`` on, as they arrive, until the caller stops.
 
-    Raises Fatal, when nothing arrives, where the topic is not the one that it was.
+    Raises Fatal if nothing arrives and the topic has been replaced.
     """
     known = describe_ids(cluster, dict.fromkeys(name for name, _ in spans))
     consumer = new_consumer(cluster)
@@ -95,7 +97,7 @@ def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[M
         while True:
             record = consumer.poll(1.0)
             if record is None:
-                with suppress(Retry):  # a broker that is away is waited for
+                with suppress(Retry):  # wait for a broker that is unavailable
                     refuse_changed(cluster, known)
             elif record.error() is None:
                 yield to_message(record, cluster.layout)
@@ -104,8 +106,8 @@ def arriving(cluster: Cluster, spans: dict[Part, tuple[int, int]]) -> Iterator[M
 
 
 def strays(cluster: Cluster, spans: dict[Part, tuple[int, int]], key: str) -> list[Message]:
-    """The records of ``key`` in partitions where it should not lie: another producer's partitioner put them
-    there. The partitions are read whole, but for keys alone."""
+    """The records of ``key`` in partitions where they do not belong: another producer's partitioner put them
+    there. The partitions are read in full, but only for keys."""
     from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - only with a key
     from tapedeck.tape.notebook.spans import of_keys  # noqa: PLC0415 - polars is slow to import
 
@@ -119,7 +121,7 @@ def strays(cluster: Cluster, spans: dict[Part, tuple[int, int]], key: str) -> li
 
 
 def stray_in_words(message: Message, home: int | None) -> str:
-    """What is said, once, about a record in another partition than its key's."""
+    """The message, given once, about a record in another partition than its key's."""
     key = (message.key or b"").decode(errors="replace")
     return (
         f"records of key {key} lie in {message.topic}/{message.partition} instead of {message.topic}/{home}:"
@@ -128,21 +130,21 @@ def stray_in_words(message: Message, home: int | None) -> str:
 
 
 def home_of(chosen: Topic, key: str | None, partitions: int) -> int | None:
-    """The one partition that should hold ``key``, where the record key is the partition key."""
+    """The one partition that should have ``key``, if the record key is the partition key."""
     if key is None or chosen.part is None or chosen.key != (chosen.part,):
         return None
     return murmur2_partition(key.encode(), partitions)
 
 
 def wanted(message: Message, key: str | None, watermarks: bool) -> bool:
-    """Whether a record is shown; an opening is where a watermark is."""
+    """Whether to show a record; openings are shown with watermarks."""
     if readable_punctuation(message) is not None:
         return watermarks and key is None
     return key is None or message.key == key.encode()
 
 
 def line(schema: str | None, message: Message) -> str:
-    """One record as a JSON line. What cannot be decoded is shown as bytes with the reason."""
+    """One record as a JSON line. A record that cannot be decoded is shown as bytes with the reason."""
     shown: dict[str, Any] = {
         "partition": message.partition,
         "offset": message.offset,
@@ -166,7 +168,7 @@ def line(schema: str | None, message: Message) -> str:
 
 
 def _texts(message: Message) -> dict[str, Any]:
-    """The headers as texts, null where one has no content; of a name that comes again a list."""
+    """The headers as texts, null for one without a value; a list for a repeated name."""
     found: dict[str, list[str | None]] = {}
     for name, content in message.headers:
         found.setdefault(name, []).append(None if content is None else content.decode(errors="replace"))

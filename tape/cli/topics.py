@@ -1,4 +1,4 @@
-"""``tape topics``: the catalogue beside the cluster."""
+"""``tape topics``: the catalogue compared with the cluster."""
 
 import sys
 from typing import Annotated
@@ -26,7 +26,9 @@ def topics(
     recreate: Annotated[
         str | None,
         typer.Option(
-            "--recreate", metavar="NAME", help="Delete and create NAME, and start over what depends on it."
+            "--recreate",
+            metavar="NAME",
+            help="Delete and recreate NAME, and start over whatever depends on it.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="With --recreate: do not ask.")] = False,
@@ -47,9 +49,9 @@ def topics(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """List the catalogue beside what the cluster has; a difference is reported and the exit code is 1.
+    """List the catalogue next to the cluster's topics; reports differences with exit code 1.
 
-    Nothing that exists is altered, but by --recreate: it says what it deletes, and asks.
+    Nothing that exists is changed, except by --recreate: it says what it deletes, and asks.
     """
     if acls:
         print_acls(bootstrap, prefix, principals or (), as_json=as_json)
@@ -108,7 +110,7 @@ def _show(layout: Layout, found: dict[str, Found] | None, differences: list[Diff
     known = {layout.wire_name(topic.name) for topic in CATALOGUE}
     for name in sorted(set(found or {}) - known):
         table.add_row(name, "", "", "", "", "", "[red]UNEXPECTED[/red]")
-    # A pipe has no width; rows are for grep then, and must not be folded.
+    # A pipe has no width. Its rows are for grep, and must not be wrapped.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
 

@@ -35,11 +35,14 @@ _TELL_EVERY = 500
 def watermark(
     *,
     into: Annotated[
-        str | None, typer.Option(metavar="PREFIX", help="Copy what is there, with watermarks, and end.")
+        str | None,
+        typer.Option(metavar="PREFIX", help="Copy the existing records, with watermarks, and exit."),
     ] = None,
     first: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="The first minute to come, where no watermark stands; else now."),
+        typer.Option(
+            metavar="TIME", help="The first minute to come, if there is no watermark yet; default: now."
+        ),
     ] = None,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds after a later minute's bar before a minute is over.")
@@ -47,10 +50,10 @@ def watermark(
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Write the watermarks of bars, quotes and universe where the producer of bars writes none.
+    """Write the watermarks of bars, quotes and universe when the producer of bars writes none.
 
-    Follows the bars until it is stopped. With --into PREFIX it copies the records that the topics hold now
-    into that prefix in the order of their event time, with watermarks between, each in the partition of its
+    Follows the bars until it is stopped. With --into PREFIX it copies the current records of the topics into
+    that prefix, in the order of their event time, with watermarks in between, each in the partition of its
     key.
     """
     pipeline = pipeline_of(bootstrap, prefix, ADMIN if into else INGEST)
@@ -65,7 +68,7 @@ def watermark(
 
 
 def _first(named: str | None) -> int:
-    """The minute of the first bar to come, micros: that of the minute just ended may be under way."""
+    """The minute of the first bar to come, micros: those of the minute just ended may be under way."""
     if named is None:
         return SystemClock().now() // MINUTE_US * MINUTE_US - MINUTE_US
     return moment(named, "--first", lambda: None) // MINUTE_US * MINUTE_US
@@ -89,7 +92,7 @@ def _follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, cons
         wire = cluster.layout.wire_name
         consumer.assign([TopicPartition(wire(n), p, at) for (n, p), at in starts.items()])
         while True:
-            first = consumer.poll(_POLL_S)  # consume() would wait until it is full
+            first = consumer.poll(_POLL_S)  # consume() would wait for a full batch
             for record in [] if first is None else [first, *consumer.consume(_AT_ONCE, timeout=0)]:
                 if record.error() is None:
                     marker.see(to_message(record, cluster.layout))
@@ -104,7 +107,7 @@ def _follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, cons
 
 
 def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) -> dict[Part, int]:
-    """Where each partition is read from: the minute of the lowest watermark, or its end where none is."""
+    """Where to start reading each partition: the minute of the lowest watermark, or its end without one."""
     with KafkaSource(cluster) as source:
         bounds = source.ends(SOURCES)
         known = [label for label in last.values() if label is not None]

@@ -18,25 +18,29 @@ def whatif(
     *,
     config: Annotated[Path, typer.Option("--config", help="The changed configuration document.")],
     base: Annotated[
-        Path | None, typer.Option("--base", help="The document of the run; by default the one in force.")
+        Path | None, typer.Option("--base", help="The document of the run; default: the current one.")
     ] = None,
     since: Annotated[
         str | None,
         typer.Option("--from", help="A date in New York, ISO 8601 with its zone, or 2h: before the newest."),
     ] = None,
-    until: Annotated[str | None, typer.Option("--to", help="As --from; exclusive.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Like --from; exclusive.")] = None,
     account: Annotated[str | None, typer.Option("--account", help="Only this account's proposals.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML page there as well.")] = None,
-    rows: Annotated[int, typer.Option("--rows", min=0, help="Show so many differences of a list.")] = _ROWS,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write an HTML page to this path.")
+    ] = None,
+    rows: Annotated[
+        int, typer.Option("--rows", min=0, help="How many differences of a list to show.")
+    ] = _ROWS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
     """Decide the recorded window again under --config, and print which decisions differ and why.
 
-    What a changed parameter does by itself is listed apart from what follows from an earlier difference.
+    Direct effects of a changed parameter are listed apart from what follows from an earlier difference.
     """
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
     from tapedeck.connectors.config_file import load, topology_of  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above

@@ -26,7 +26,7 @@ def why(
     prefix: Prefix = None,
 ) -> None:
     """Print where each minute of SYMBOL ended on its way to a trade, why, and how far it was from passing."""
-    # What loads the kernels is imported when the command runs.
+    # Modules that load the kernels are imported when the command runs.
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above

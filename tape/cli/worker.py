@@ -1,4 +1,4 @@
-"""``tape worker STAGE...``: run the agents of some stages in this process until it is told to stop."""
+"""``tape worker STAGE...``: run the agents of some stages in this process until it is stopped."""
 
 from functools import partial, reduce
 from operator import or_
