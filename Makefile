@@ -46,11 +46,11 @@ lint: install
 	$(BIN)/lint-imports
 
 quick: lint
-	$(BIN)/pytest -n logical --dist loadgroup -m "not long and not slow" tests/unit tests/contract
+	$(BIN)/pytest -n logical -m "not long and not slow" tests/unit tests/contract
 
 test: lint
 	@$(BIN)/python tests/environments.py test --short
-	$(BIN)/pytest -n logical --dist loadgroup
+	$(BIN)/pytest -n logical
 
 chaos: install
 	@$(BIN)/pytest -m "chaos or long"

@@ -5,10 +5,11 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
@@ -33,6 +34,7 @@ SLOW = (
     "test_rebuild_verify", "test_synthetic_day", "test_timed",
 )  # fmt: skip
 """Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
+WITH_SERVERS = ("tests/integration/", "tests/chaos/", "tests/bench/")
 
 
 class Broker(NamedTuple):
@@ -48,14 +50,23 @@ class Database(NamedTuple):
     url: str
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process of the run has what needs servers, one after the other; a file is not divided either."""
-    for item in items:
-        needs_servers = item.get_closest_marker("integration") is not None
-        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else item.path.stem))
-        if needs_servers or item.path.stem in SLOW:
-            item.add_marker(pytest.mark.slow)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What `make quick` leaves out."""
+    if item.get_closest_marker("integration") is not None or item.path.stem in SLOW:
+        item.add_marker(pytest.mark.slow)
+
+
+class ByServers(LoadScopeScheduling):
+    """What needs servers runs in one process of the run, one test after the other; no file is divided."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, _ = nodeid.partition("::")
+        return "servers" if path.startswith(WITH_SERVERS) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:
+    """The scheduler of a run in several processes."""
+    return ByServers(config, log)
 
 
 @pytest.fixture(scope="module")
