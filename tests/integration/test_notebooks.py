@@ -16,7 +16,7 @@ from tests.integration.conftest import Recorded
 from tests.support import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-_CELL_S = 120
+_CELL_S = 600
 NAMES = {"tour", "why_no_trade", "rebuild_and_verify"}
 WRITE = "TAPE_WRITE_NOTEBOOKS"
 
