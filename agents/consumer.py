@@ -117,18 +117,21 @@ class CommittedThread(AIOKafkaConsumerThread):
 
 def _log_ends(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, int]:
     """The ends of logs, including what open transactions withhold."""
-    at = _parts(cluster, partitions)
-    with KafkaSource(cluster) as source:
-        ends = source.log_ends({name for name, _ in at.values()})
-    return {tp: ends[part] for tp, part in at.items()}
+    return _of_each(cluster, partitions, lambda source, names: source.log_ends(names))
 
 
 def _stable(cluster: Cluster, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
     """The first offset and the end of what can be read."""
+    return _of_each(cluster, partitions, lambda source, names: source.ends(names))
+
+
+def _of_each(
+    cluster: Cluster, partitions: Iterable[TP], ask: Callable[[KafkaSource, set[str]], Mapping[Part, T]]
+) -> dict[TP, T]:
     at = _parts(cluster, partitions)
     with KafkaSource(cluster) as source:
-        ends = source.ends({name for name, _ in at.values()})
-    return {tp: ends[part] for tp, part in at.items()}
+        found = ask(source, {name for name, _ in at.values()})
+    return {tp: found[part] for tp, part in at.items()}
 
 
 def _behind_records(cluster: Cluster, spans: Mapping[TP, tuple[int, int]]) -> dict[TP, int]:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Group
+from tapedeck.streams.config.plain import plain
 from tapedeck.streams.config.user import USER, model_of
 
 _TABLE = re.compile(r"\[+([a-z0-9_.]+)\]+")
@@ -79,11 +80,7 @@ def _limits(field: FieldInfo) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(_toml(each) for each in value)}]"
-    if isinstance(value, Decimal | StrEnum):
-        return json.dumps(str(value))
-    return json.dumps(value)
+    return json.dumps(plain(value))
 
 
 def commented(document: str) -> str:

@@ -1,5 +1,6 @@
 """What a decision was made from, by topic: what it names, and of the rest the newest before it."""
 
+from bisect import bisect_left
 from collections.abc import Set
 from typing import Any
 
@@ -56,6 +57,7 @@ class Beside:
         field = self._way.time_of(name)
         if name not in self._sorted:
             self._sorted[name] = sorted(self._recording.bodies(name), key=lambda body: int(body[field]))
+        bodies = self._sorted[name]
         is_source = self._way.topology.writer(name) is None and not topic(name).of_symbol
-        newest_first = reversed(self._sorted[name])
-        return next((body for body in newest_first if is_source or body[field] < before), None)
+        n = len(bodies) if is_source else bisect_left(bodies, before, key=lambda body: int(body[field]))
+        return bodies[n - 1] if n else None
