@@ -35,10 +35,10 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inputs import beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.router import Minute
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.contract import SECOND_US, Message, Out
+from tapedeck.streams.protocol import SECOND_US, Message, Out
 from tapedeck.streams.shell import Effects
 from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import Wire, record_wire

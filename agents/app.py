@@ -25,7 +25,7 @@ from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Scale, Stage, StageSpec
+from tapedeck.streams.protocol import Scale, Stage, StageSpec
 from tapedeck.streams.topology import make
 
 SESSION_TIMEOUT_S = 6.0

@@ -6,8 +6,8 @@ from typing import Any
 
 from faust.types import EventT
 
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 log = logging.getLogger("tapedeck.arrivals")

@@ -22,10 +22,10 @@ from tapedeck.agents.gaps import is_contiguous
 from tapedeck.agents.patience import RETRY_S
 from tapedeck.connectors.kafka.bulk.source import KafkaSource, Look
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import new_consumer, to_message
+from tapedeck.connectors.kafka.scan import new_consumer, to_message
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import readable_label
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.bulk.source import KafkaSource, Look
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import WATERMARK_KEY, Cleanup, Layout, topic
 

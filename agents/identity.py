@@ -18,13 +18,13 @@ from tapedeck.agents.table import CHANGELOG_ID, ShellStore
 from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import ends_of, read_parts
+from tapedeck.connectors.kafka.scan import ends_of, read_parts
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.streams.changelog import Values
-from tapedeck.streams.contract import Message, StageSpec
 from tapedeck.streams.logs import NO_IDS, TopicIds, rebuild, refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part, parts_of
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 

@@ -11,12 +11,12 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.agents.patience import RETRY_S
 from tapedeck.agents.topic_watch import end_process
+from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inbox import Newest
-from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer, to_message
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer, to_message
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import WATERMARK_KEY
 

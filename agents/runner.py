@@ -25,9 +25,9 @@ from tapedeck.agents.writing import Writing
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import TapeError
-from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Merge, Part, broadcast_joins, parts_of
+from tapedeck.streams.protocol import Message, Stage, StageSpec
 from tapedeck.streams.shell import Effects, Shell
 from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.streams.wire import Wires

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from tapedeck.agents.table import ShellStore
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Batch
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.shell import Write
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout

@@ -10,7 +10,7 @@ from tapedeck.agents.arrivals import as_message
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 
 OnMinute = Callable[[Minute], Awaitable[None]]
 

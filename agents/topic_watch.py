@@ -13,8 +13,8 @@ from typing import NoReturn
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described, describe_ids
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.logs import TopicIds, rebuild, short, start_over
+from tapedeck.streams.protocol import StageSpec
 
 log = logging.getLogger("tapedeck.topics")
 

@@ -6,7 +6,7 @@ from tapedeck.agents.patience import patiently
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.shell import Dead, Write
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 
 _WITHIN_MINUTE_US = MINUTE_US - 1_000  # only its label starts the next minute, never elapsed time
 

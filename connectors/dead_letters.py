@@ -6,7 +6,7 @@ and two of our own: the reason code and the original key.
 """
 
 from tapedeck.schemas.errors import TapeError
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Headers, Wire
 from tapedeck.topics.catalogue import Layout
 

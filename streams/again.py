@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Out, Row, Stage
+from tapedeck.streams.protocol import MINUTE_US, Out, Row, Stage
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 
 Body = dict[str, Any]

@@ -1,4 +1,4 @@
-"""A run of one partition's log as columns: how the bulk driver and the tap see records.
+"""A run of one partition's log as columns: how the columnar driver and the tap see records.
 
 A record is an index into the arrays, and its bytes are spans of ``data``. Nothing is copied or turned into
 an object until ``messages`` is called.
@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 Bytes = NDArray[np.uint8]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from tapedeck.streams.again import Again
 from tapedeck.streams.compared import Decides
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
 from tapedeck.streams.funnel import Funnel
+from tapedeck.streams.protocol import Stage
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.telling import Telling
 from tapedeck.streams.trail import Trail
 
 if TYPE_CHECKING:
-    from tapedeck.streams.bulk.job import Job, Result
+    from tapedeck.streams.columnar.job import Job, Result
 
 S = TypeVar("S", bound=Stage)
 Make = Callable[[Config, Calendar, str | None], Stage]

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from tapedeck.schemas.codec import PREFIX, decode
-from tapedeck.streams.bulk.rows import Rows, raw_id, row_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.rows import Rows, raw_id, row_of
 from tapedeck.streams.frame import unpack
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.sessions import Calendar
 
 Body = dict[str, Any]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.frame import OWN, Logs, Value, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 TopicIds = Mapping[str, bytes]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.watermarks import Opening, Watermark, punctuation_of, readable_punctuation
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 

@@ -16,7 +16,7 @@ import numpy as np
 from exchange_calendars.calendar_utils import get_calendar
 
 from tapedeck.schemas.errors import TapeError
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 
 NEW_YORK = ZoneInfo("America/New_York")
 EPOCH = date(1970, 1, 1)

@@ -18,10 +18,10 @@ from typing import NamedTuple, Protocol
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, TapeError
-from tapedeck.streams.contract import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
 from tapedeck.streams.frame import OPENED, Value, logs_of, of_inputs, pack, unpack
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value
 from tapedeck.streams.merge import Aside, Item, JoinMark, Mark, Opened, Record, Resume, Skip, Unreadable
+from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
 from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tapedeck.schemas.readable import readable
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import NEW_YORK
 from tapedeck.topics.catalogue import topic
 

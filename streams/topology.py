@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tapedeck.schemas import ids
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Stage, StageSpec
 from tapedeck.streams.importing import file_of, import_users, users_file
+from tapedeck.streams.protocol import Stage, StageSpec
 from tapedeck.topics.catalogue import CATALOGUE, Spread, Topic, changelog_of, declare, topic
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 LABEL_HEADER = "tape-watermark"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tapedeck.schemas.codec import encode
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic

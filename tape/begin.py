@@ -11,7 +11,7 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.postgres.database import connect, require_head, upgrade
 from tapedeck.connectors.tapes.marks import last_watermarks, newest_universe
 from tapedeck.connectors.tapes.tape import universe_body
@@ -19,8 +19,8 @@ from tapedeck.schemas.codec import Body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Universe
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 

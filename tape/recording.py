@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends_of, read_parts
+from tapedeck.connectors.kafka.scan import ends_of, read_parts
 from tapedeck.connectors.postgres.mapping import Builder, maps
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, MemorySource
 from tapedeck.streams.changelog import Changelog
-from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import OutputDigest
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, topic
 

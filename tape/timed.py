@@ -18,9 +18,9 @@ from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
-from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.notebook.types import time_field
 from tapedeck.topics.catalogue import Layout, topic

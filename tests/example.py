@@ -11,7 +11,7 @@ from typing import Any
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import topic
 from tests.sim.paths import CONFIG, cut
 from tests.sim.tapes import small_tape

@@ -12,11 +12,11 @@ from pathlib import Path
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import ends_of, read_topic
+from tapedeck.connectors.kafka.scan import ends_of, read_topic
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Origin

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks

@@ -32,7 +32,7 @@ from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side

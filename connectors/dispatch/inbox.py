@@ -20,8 +20,8 @@ from tapedeck.connectors.broker import (
     UnreadRow,
 )
 from tapedeck.streams.config.document import digest
-from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.orders import OrderState
 
 Body = dict[str, Any]

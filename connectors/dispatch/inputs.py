@@ -1,6 +1,6 @@
 """What a dispatcher reads beside its account's inbox."""
 
-from tapedeck.connectors.dispatch.newest import NAMES
+from tapedeck.connectors.dispatch.freshness import NAMES
 from tapedeck.streams.topology import Topology
 
 

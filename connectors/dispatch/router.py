@@ -9,8 +9,8 @@ from typing import Any
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import Join, Message, StageSpec
 from tapedeck.streams.merge import Mark, Merge, Opened, Record, Unreadable
+from tapedeck.streams.protocol import Join, Message, StageSpec
 from tapedeck.topics.topic import SIGNALS
 
 _PERIOD_S = 60

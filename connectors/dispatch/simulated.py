@@ -14,16 +14,16 @@ from tapedeck.connectors.broker import TradeUpdate
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
+from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
-from tapedeck.connectors.dispatch.newest import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import SECOND_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import SECOND_US, Message
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.log import MemoryLog

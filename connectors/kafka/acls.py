@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 
 from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import GROUP as READER
+from tapedeck.connectors.kafka.scan import GROUP as READER
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 

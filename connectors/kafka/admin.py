@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described, describe_ids
-from tapedeck.connectors.kafka.reading import new_consumer
+from tapedeck.connectors.kafka.scan import new_consumer
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout
 from tapedeck.topics.catalogue import topic as topic_of

@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Headers, Origin, Wire, opening_wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import topic
 

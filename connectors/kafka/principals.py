@@ -16,7 +16,7 @@ from tapedeck.connectors.kafka.acls import (
     Rights,
     copying,
 )
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 

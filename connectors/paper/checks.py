@@ -8,7 +8,7 @@ from tapedeck.connectors.broker import NOT_UNIQUE
 from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.orders import Side
 

@@ -23,7 +23,7 @@ from tapedeck.connectors.paper.orders import (
     stable_uuid,
 )
 from tapedeck.connectors.tapes.market import Market
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session
 from tapedeck.streams.stages.account.rules.orders import Side
 

@@ -14,7 +14,7 @@ from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.ledger import Position
 from tapedeck.connectors.paper.market import Board, Listing
 from tapedeck.connectors.paper.orders import Activity, stable_uuid
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules import occ
 from tapedeck.streams.stages.account.rules.money import ZERO

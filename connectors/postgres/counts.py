@@ -9,7 +9,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import table_name
-from tapedeck.connectors.postgres.reading import read_events, topic_ids
+from tapedeck.connectors.postgres.sink_input import read_events, topic_ids
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.topics.catalogue import CATALOGUE
 

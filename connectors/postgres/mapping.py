@@ -19,8 +19,8 @@ from tapedeck.connectors.postgres.models import COMMON_COLUMNS, table_name
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Message
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import CATALOGUE, topic
 
 Row = tuple[Any, ...]

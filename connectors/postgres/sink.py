@@ -30,24 +30,24 @@ from tapedeck.connectors.kafka.acls import copying, demand_rights
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import refuse_other
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
-from tapedeck.connectors.kafka.reading import to_message
+from tapedeck.connectors.kafka.scan import to_message
 from tapedeck.connectors.kafka.transactions import open_transactions
 from tapedeck.connectors.postgres.database import connect, require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
-from tapedeck.connectors.postgres.reading import (
+from tapedeck.connectors.postgres.resuming import claim, made_anew, resume
+from tapedeck.connectors.postgres.sink_input import (
     bounds,
     check_topics,
     is_punctuation,
     open_consumer,
     topic_ids,
 )
-from tapedeck.connectors.postgres.resuming import claim, made_anew, resume
 from tapedeck.connectors.postgres.store import Bad, Store, Written
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic

@@ -16,7 +16,7 @@ from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
 from tapedeck.connectors.kafka.identity import UNKNOWN_ID
 from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 
 # A row that can never be stored, according to the server or to the client's own encoding.
 _REFUSED = (

@@ -21,8 +21,8 @@ from tapedeck.schemas.codec import with_log_id, with_wire_id
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config, from_dict
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import Calendar, day_number, iso_date, micros
 from tapedeck.topics.catalogue import WATERMARK_KEY
 

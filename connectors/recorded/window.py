@@ -13,8 +13,8 @@ from typing import NamedTuple
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import NEW_YORK, Calendar, iso_date, iso_utc, micros
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import watermark_wires

@@ -16,14 +16,14 @@ from tapedeck.connectors.tapes.chain import ORIGIN as CHAIN_ORIGIN
 from tapedeck.connectors.tapes.hours import session_notes
 from tapedeck.connectors.tapes.made import QUOTES_MADE, chain_notes, made_quotes, market_over, stock_quote
 from tapedeck.connectors.tapes.market import StockQuote
-from tapedeck.connectors.tapes.reading.columns import BARS, QUOTES
-from tapedeck.connectors.tapes.reading.duplicates import settle
-from tapedeck.connectors.tapes.reading.options import Reading
-from tapedeck.connectors.tapes.reading.stamp import stamp_of
-from tapedeck.connectors.tapes.reading.tables import Table, Tell, quiet, read_table
+from tapedeck.connectors.tapes.market_files.columns import BARS, QUOTES
+from tapedeck.connectors.tapes.market_files.duplicates import settle
+from tapedeck.connectors.tapes.market_files.options import Reading
+from tapedeck.connectors.tapes.market_files.stamp import stamp_of
+from tapedeck.connectors.tapes.market_files.tables import Table, Tell, quiet, read_table
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, CalendarUnknown, day_number, iso_date, xnys
 
 _PRICES = ("open", "high", "low", "close")

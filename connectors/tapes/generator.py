@@ -19,7 +19,7 @@ from tapedeck.connectors.tapes.plants import Floats, Plant, plan, shape_returns,
 from tapedeck.connectors.tapes.profiles import PROFILES, Profile, profile
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session, day_number, iso_date, xnys
 
 DEFAULT_SEED = 7

@@ -8,7 +8,7 @@ from tapedeck.connectors.tapes.chain import ORIGIN as CHAIN_ORIGIN
 from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying, no_chain
 from tapedeck.connectors.tapes.market import StockQuote, TapeMarket, quote_time
 from tapedeck.connectors.tapes.tape import Body, money
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 
 _SYNTHETIC = "synthetic/"

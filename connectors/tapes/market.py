@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 from zlib import crc32
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 
 Right = Literal["CALL", "PUT"]
 

@@ -8,7 +8,7 @@ from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import watermark_wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic

@@ -10,15 +10,15 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_parts, to_message
 from tapedeck.connectors.tapes.openings import LastOpenings
 from tapedeck.connectors.tapes.player import Standing
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import Calendar, iso_date
 from tapedeck.streams.watermarks import Opening, Watermark, readable_label, readable_punctuation
 from tapedeck.topics.catalogue import WATERMARK_KEY

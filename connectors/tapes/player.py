@@ -9,8 +9,8 @@ from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 
 SOURCES = ("bars", "quotes", "universe")
 LastWatermarks = Mapping[tuple[str, int], int | None]

@@ -9,8 +9,8 @@ from tapedeck.connectors.recorded.format import is_recorded, load
 from tapedeck.connectors.recorded.playable import playable, sessions_in
 from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape, sessions_of_file
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate, origin_of
-from tapedeck.connectors.tapes.reading.options import Reading
-from tapedeck.connectors.tapes.reading.tables import Tell, quiet
+from tapedeck.connectors.tapes.market_files.options import Reading
+from tapedeck.connectors.tapes.market_files.tables import Tell, quiet
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from tapedeck.connectors.tapes.market import Market, StockQuote
 from tapedeck.schemas.codec import encode_body
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 
 _MICRO = Decimal("0.000001")
 

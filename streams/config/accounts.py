@@ -3,7 +3,7 @@
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -22,10 +22,17 @@ class Mode(StrEnum):
 
 
 class Action(StrEnum):
+    """What a decision comes to; all but HOLD become signals and may be traded."""
+
     BUY_CALL = "BUY_CALL"
     BUY_PUT = "BUY_PUT"
     BUY_STOCK = "BUY_STOCK"
     SELL_STOCK = "SELL_STOCK"
+    HOLD = "HOLD"
+
+
+TradedAction = Literal[Action.BUY_CALL, Action.BUY_PUT, Action.BUY_STOCK, Action.SELL_STOCK]
+TRADED: tuple[TradedAction, ...] = get_args(TradedAction)
 
 
 Tier = Literal["tiny", "small", "medium", "large"]
@@ -103,7 +110,7 @@ class Account(Group):
     """Share of equity at risk in one swing trade."""
     confidence_threshold: float = Field(default=0.40, ge=0, le=1)
     """Confidence that a signal needs here."""
-    allowed_actions: tuple[Annotated[Action, Field(strict=False)], ...] = tuple(Action)
+    allowed_actions: tuple[TradedAction, ...] = TRADED
     """Actions that this account may take."""
     ticker_cooldown_minutes: Positive = 15
     """Minutes after an execution in an underlying in which it is not opened again."""

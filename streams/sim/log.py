@@ -7,7 +7,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Headers, Wire, opening_wires, record_wire, watermark_wires
 from tapedeck.topics.catalogue import Layout, topic
 

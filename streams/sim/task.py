@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from tapedeck.streams.changelog import is_control, settle, wins
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message, Out, Stage, StageSpec
 from tapedeck.streams.merge import Merge, Part, parts_of
+from tapedeck.streams.protocol import Message, Out, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.shell import Effects, Shell, Write
 from tapedeck.streams.sim.crash import Crash, Fuse, Point

@@ -6,8 +6,8 @@ from typing import Any, cast
 import orjson
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Out, Step, Values
 from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.streams.protocol import Out, Step, Values
 from tapedeck.topics.catalogue import topic
 
 Body = dict[str, Any]

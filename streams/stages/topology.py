@@ -1,6 +1,6 @@
 """The shipped pipeline: which stage reads, joins, writes and owns what."""
 
-from tapedeck.streams.contract import Join, StageSpec
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.topology import Topology
 
 _HERE = "tapedeck.streams.stages"

@@ -13,14 +13,23 @@ from tapedeck.connectors.tapes.checking.spool import Spool
 from tapedeck.connectors.tapes.checking.survey import Survey, few
 from tapedeck.connectors.tapes.checking.write import refuse_target, write
 from tapedeck.connectors.tapes.files import DEFAULT_FEED, beside, origin_of
-from tapedeck.connectors.tapes.reading.columns import BARS, QUOTES, Matched, Spec
-from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
-from tapedeck.connectors.tapes.reading.stamp import Stamp
-from tapedeck.connectors.tapes.reading.tables import Reader, Tell
+from tapedeck.connectors.tapes.market_files.columns import BARS, QUOTES, Matched, Spec
+from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
+from tapedeck.connectors.tapes.market_files.stamp import Stamp
+from tapedeck.connectors.tapes.market_files.tables import Reader, Tell
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.streams.sessions import iso_date, xnys
-from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.cli.file_options import (
+    Columns,
+    Quotes,
+    Repeated,
+    Scale,
+    Symbols,
+    Zone,
+    progress,
+    reading_of,
+)
 
 _UNPLAYABLE = 2
 _COLUMNS = (

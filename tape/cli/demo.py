@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tapedeck.connectors.tapes.reading.options import Duplicates
+from tapedeck.connectors.tapes.market_files.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.reading import Columns, Repeated, Scale, Symbols, Zone, reading_of
+from tapedeck.tape.cli.file_options import Columns, Repeated, Scale, Symbols, Zone, reading_of
 from tapedeck.tape.interrupts import raise_on_stops
 from tapedeck.tape.local.places import say, stack_folder
 
@@ -43,8 +43,8 @@ def demo(
 ) -> None:
     """Play a session from bars to filled orders and prove what happened; exit code 1 if a proof fails."""
     # Modules that load the kernels are imported when the command runs.
+    from tapedeck.tape.demo.demo import Demo, Wanted  # noqa: PLC0415 - see above
     from tapedeck.tape.demo.report import report  # noqa: PLC0415 - see above
-    from tapedeck.tape.demo.run import Demo, Wanted  # noqa: PLC0415 - see above
 
     folder = stack_folder(_NAME)
     source = TapeSource(

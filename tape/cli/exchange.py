@@ -24,7 +24,7 @@ from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.local.state import EXCHANGE_URL
 from tapedeck.tape.local.where import look

@@ -107,7 +107,7 @@ def _document(where: "Where") -> "Config":
 
 def _first(named: str | None) -> int:
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
-    from tapedeck.streams.contract import MINUTE_US  # noqa: PLC0415 - see above
+    from tapedeck.streams.protocol import MINUTE_US  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
 
     at = SystemClock().now() if named is None else moment(named, "--first", lambda: None)

@@ -1,64 +1,35 @@
 """``tape play``: plays a tape into the source topics of a running stack."""
 
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date, datetime
-from functools import partial
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from tapedeck.connectors.clock import SystemClock
-from tapedeck.connectors.kafka.acls import INGEST, demand_rights
-from tapedeck.connectors.kafka.admin import describe
-from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.principals import ingest
+from tapedeck.connectors.kafka.acls import INGEST
 from tapedeck.connectors.paper.remote import RemoteExchange
-from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
-from tapedeck.connectors.tapes.marks import (
-    Follower,
-    first_session,
-    last_openings,
-    last_watermarks,
-    reached,
-    standing,
-)
-from tapedeck.connectors.tapes.openings import OptionalInputs
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
-from tapedeck.connectors.tapes.reading.options import Duplicates
+from tapedeck.connectors.tapes.market_files.options import Duplicates
+from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date, session_range
-from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
-from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of
-from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
+from tapedeck.tape.cli.file_options import (
+    Columns,
+    Quotes,
+    Repeated,
+    Scale,
+    Symbols,
+    Zone,
+    progress,
+    reading_of,
+)
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.tape.playing import each_session, play_tape, unless_played
 from tapedeck.tape.topology import topology_in_use
-from tapedeck.topics.catalogue import FOREVER, Cleanup, topic
 
 if TYPE_CHECKING:
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource
-
-_TELL_S = 10.0
-
-
-def _nothing() -> None:
     pass
 
 
@@ -110,8 +81,8 @@ def play(
     config = pipeline.document()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
-    for source in _each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):
-        tape = _unless_played(source, pipeline.cluster) if days else source.load(progress())
+    for source in each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):
+        tape = unless_played(source, pipeline.cluster) if days else source.load(progress())
         if tape is None:
             print(f"{source.session}: played already")
             continue
@@ -121,7 +92,7 @@ def play(
             topology_in_use(),
             tape,
             pace,
-            pipeline,
+            pipeline.cluster,
             Origin("play", version("tapedeck"), config.digest),
             exchange=moved,
             stages=tuple(wait_for or dispatchers),
@@ -132,165 +103,6 @@ def _range(sessions: str | None, source: TapeSource) -> tuple[date, date] | None
     if sessions and source.session:
         raise Fatal("one session or several", value=sessions, remedy="leave --session or --sessions out")
     return session_range(sessions) if sessions is not None else None
-
-
-def _each_session(source: TapeSource, days: tuple[date, date] | None, cluster: Cluster) -> list[TapeSource]:
-    """What to play: a synthetic market continues from the day it began in these topics."""
-    found = source.over(*days, xnys(), progress()) if days else [source]
-    if source.origin is None:
-        return found
-    begun = _begun(cluster, source.origin)
-    return [
-        replace(each, since=begun)
-        if begun is not None and begun <= (each.session or DEFAULT_SESSION)
-        else each
-        for each in found
-    ]
-
-
-def _begun(cluster: Cluster, origin: str) -> date | None:
-    with _source(cluster) as source:
-        return first_session(source, origin, xnys())
-
-
-def _unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
-    """The tape; None if every source partition has already ended its last minute."""
-    labels = last_watermarks(cluster, SOURCES).values()
-    ended = min((label or 0 for label in labels), default=0)
-    if source.session and iso_date(xnys().session_date(ended)) > source.session:
-        return None
-    tape = source.load(progress())
-    return None if ended >= tape.minutes[-1].label else tape
-
-
-def play_tape(
-    topology: Topology,
-    tape: Tape,
-    pace: Pace,
-    pipeline: Pipeline,
-    origin: Origin,
-    *,
-    exchange: str | None = None,
-    stages: tuple[str, ...] = (),
-    meanwhile: Callable[[], None] = _nothing,
-) -> Played:
-    """Play ``tape`` with a progress bar.
-
-    At pace max each minute of the REGULAR phase, and the last one, waits for every market stage and for the
-    heartbeats of ``stages``. Minutes outside it do not wait, because nothing trades in them. ``exchange`` is
-    the paper exchange whose clock moves with the tape. ``meanwhile`` is called during waits and may raise.
-    Raises Fatal for an expired tape, a stall, or topics that are past it.
-    """
-    cluster = pipeline.cluster
-    demand_rights(cluster, ingest(topology))
-    refuse_expired(tape, _retention(cluster), SystemClock().now())
-    console = Console(stderr=True)
-    for line in (tape.name, *tape.notes):
-        console.print(line, highlight=False, markup=False)
-    with KafkaLogWriter(cluster, origin) as writer, ExitStack() as while_playing:
-        wait_for: Callable[[int], None] = _no_wait
-        if pace.speed is None:
-            follower = Follower(cluster, topology.marked, stages=stages, meanwhile=meanwhile)
-            wait_for = _in_session(tape, while_playing.enter_context(follower).wait_for)
-        bar = while_playing.enter_context(_bar(console))
-        minutes = bar.add_task("play", total=len(tape.minutes), minute="")
-
-        tell = _teller(console)
-        move = RemoteExchange(exchange, meanwhile).advance if exchange else _no_wait
-
-        def before(label: int) -> None:
-            move(label)
-            bar.update(minutes, minute=_clock_face(label), completed=tape.number(label))
-            tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
-
-        optional = OptionalInputs(
-            topology.optional,
-            last_label=partial(reached, cluster),
-            last_openings=partial(last_openings, cluster, SOURCES),
-        )
-        player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for, optional=optional)
-        played = player.play(lambda: last_watermarks(cluster, SOURCES), lambda t: _standing(cluster, t))
-        bar.update(minutes, completed=len(tape.minutes))
-    resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
-    print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{resumed}")
-    return played
-
-
-def _standing(cluster: Cluster, since: int) -> Standing:
-    with _source(cluster) as source:
-        return standing(source, since)
-
-
-def _source(cluster: Cluster) -> "KafkaSource":
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - its kernels load for long
-
-    return KafkaSource(cluster)
-
-
-def _no_wait(label: int) -> None:
-    pass
-
-
-def _in_session(tape: Tape, wait_for: Callable[[int], None]) -> Callable[[int], None]:
-    """``wait_for``, but only in the REGULAR phase and at the tape's end."""
-    calendar, last = xnys(), tape.minutes[-1].label
-
-    def wait(label: int) -> None:
-        if label == last or calendar.phase(label) is Phase.REGULAR:
-            wait_for(label)
-
-    return wait
-
-
-def _teller(console: Console) -> Callable[[str], None]:
-    """Prints a line each ``_TELL_S`` where no bar can be drawn: in a file or a build log."""
-    next_at = time.monotonic() + _TELL_S
-
-    def tell(line: str) -> None:
-        nonlocal next_at
-        if not console.is_terminal and time.monotonic() >= next_at:
-            next_at = time.monotonic() + _TELL_S
-            console.print(line, highlight=False)
-
-    return tell
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.fields[minute]} New York"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("minutes"),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-class _Rate(ProgressColumn):
-    """Tape minutes per second."""
-
-    def render(self, task: Task) -> str:
-        return f"{task.speed:.1f}/s" if task.speed else ""
-
-
-def _clock_face(label: int) -> str:
-    return datetime.fromtimestamp(label / 1e6, tz=NEW_YORK).strftime("%Y-%m-%d %H:%M")
-
-
-def _retention(cluster: Cluster) -> Callable[[str], int]:
-    """Each source topic's retention on this cluster in ms, -1 if it never deletes by time."""
-    found = describe(cluster)
-
-    def of(name: str) -> int:
-        wire = cluster.layout.wire_name(name)
-        if wire not in found:
-            raise Fatal("the topic is not there", value=wire, remedy="create it with `tape topics --create`")
-        if topic(name).cleanup is Cleanup.COMPACT:
-            return FOREVER
-        return int(found[wire].config["retention.ms"])
-
-    return of
 
 
 def _named(file: Path | None, synthetic: bool, seed: int | None) -> str:

@@ -16,7 +16,7 @@ from tapedeck.tape.local.places import say, snapshots_folder
 from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
-    from tapedeck.streams.bulk.job import TaskId
+    from tapedeck.streams.columnar.job import TaskId
     from tapedeck.tape.rebuild.compared import Uncompared
     from tapedeck.tape.rebuild.verdict import Difference
     from tapedeck.tape.rebuild.work import Report
@@ -60,8 +60,8 @@ def rebuild(
     from tapedeck.connectors.recorded.window import kept  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.into import rebuild_into  # noqa: PLC0415 - see above
-    from tapedeck.tape.rebuild.run import apply as put_in_force  # noqa: PLC0415 - see above
-    from tapedeck.tape.rebuild.run import run, spooled, tasks_for  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.rebuild import apply as put_in_force  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.rebuild import run, spooled, tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.tables import begun_at  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
 
@@ -101,7 +101,7 @@ def rebuild(
 def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared: bool) -> str | None:
     """Print the reports; returns the verdict, None if there was nothing to compare."""
     from tapedeck.tape.rebuild.compared import uncompared  # noqa: PLC0415 - after the cache is named
-    from tapedeck.tape.rebuild.run import differences_of, lines_of  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.rebuild import differences_of, lines_of  # noqa: PLC0415 - see above
 
     lines, found = list(lines_of(reports)), differences_of(reports)
     blank = uncompared((report.task, report.compared) for report in reports) if compared else []
@@ -132,7 +132,7 @@ def _verdict(
     found: "Sequence[tuple[TaskId, Difference]]",
     blank: "Sequence[Uncompared]",
 ) -> None:
-    from tapedeck.tape.rebuild.run import stage_of  # noqa: PLC0415 - after the cache is named
+    from tapedeck.tape.rebuild.rebuild import stage_of  # noqa: PLC0415 - after the cache is named
     from tapedeck.tape.rebuild.verdict import MOST  # noqa: PLC0415 - see above
 
     if found:

@@ -55,7 +55,7 @@ def record(
     from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tapedeck.tape.record.recording import record as make  # noqa: PLC0415 - see above
+    from tapedeck.tape.record.making import record as make  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
@@ -79,7 +79,7 @@ def record(
 def _on_folders(check: list[Path], update: list[Path]) -> None:
     from tapedeck.connectors.recorded.format import load  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
-    from tapedeck.tape.record import recording  # noqa: PLC0415 - see above
+    from tapedeck.tape.record import making as recording  # noqa: PLC0415 - see above
 
     for folder in update:
         changed = recording.update(topology_in_use(), folder, xnys())

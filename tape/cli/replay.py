@@ -14,7 +14,7 @@ from tapedeck.tape.local.where import DATABASE
 from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
-    from tapedeck.tape.replay.run import Wanted
+    from tapedeck.tape.replay.replay import Wanted
 
 DIFFERENT = 1
 
@@ -63,7 +63,7 @@ def replay(
     if accounts and wanted.config.accounts and not database:
         remedy = "set DATABASE_URL, or leave the accounts out with --no-accounts"
         raise Fatal("no database is named, and dispatchers keep their leases in one", remedy=remedy)
-    from tapedeck.tape.replay.run import Replay  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.replay import Replay  # noqa: PLC0415 - see above
 
     replayed = Replay(wanted)
     raise_on_stops()
@@ -93,7 +93,7 @@ def _wanted(
     from tapedeck.connectors.tapes.player import Pace  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
-    from tapedeck.tape.replay.run import Wanted  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.replay import Wanted  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
 
     live, pace = pipeline.cluster, Pace.parse(speed)
@@ -128,7 +128,7 @@ def _purge(pipeline: Pipeline, into: str, database: str) -> None:
     from tapedeck.connectors.config_file import load  # noqa: PLC0415 - see above
     from tapedeck.tape.local.state import only_stack  # noqa: PLC0415 - see above
     from tapedeck.tape.replay.prefix import purge  # noqa: PLC0415 - see above
-    from tapedeck.tape.replay.run import CONFIG  # noqa: PLC0415 - see above
+    from tapedeck.tape.replay.replay import CONFIG  # noqa: PLC0415 - see above
 
     folder = _folder(into)
     if not (folder / CONFIG).is_file():

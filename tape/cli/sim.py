@@ -11,14 +11,23 @@ from typing import Annotated, Any
 import typer
 
 from tapedeck.connectors.config_file import load
-from tapedeck.connectors.tapes.reading.options import Duplicates
+from tapedeck.connectors.tapes.market_files.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.tape.cli.reading import Columns, Quotes, Repeated, Scale, Symbols, Zone, progress, reading_of
-from tapedeck.tape.schedules import SHORT, run_seeds
-from tapedeck.tape.sim import Chaos, Simulation
+from tapedeck.tape.cli.file_options import (
+    Columns,
+    Quotes,
+    Repeated,
+    Scale,
+    Symbols,
+    Zone,
+    progress,
+    reading_of,
+)
+from tapedeck.tape.sim.schedules import SHORT, run_seeds
+from tapedeck.tape.sim.simulation import Chaos, Simulation
 from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE
 

@@ -12,7 +12,7 @@ from tapedeck.tape.local.places import say, snapshots_folder
 from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
-    from tapedeck.streams.bulk.job import TaskId
+    from tapedeck.streams.columnar.job import TaskId
     from tapedeck.tape.rebuild.work import Place
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -40,7 +40,7 @@ def save(
     place, tasks = _place(bootstrap, prefix, stages, OPERATOR)
     from tapedeck.agents.settings import code_version  # noqa: PLC0415 - after the cache is named
     from tapedeck.tape.rebuild import snapshot, tables  # noqa: PLC0415 - see above
-    from tapedeck.tape.rebuild.run import spooled  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.rebuild import spooled  # noqa: PLC0415 - see above
 
     with spooled(place) as here:
         read = tables.verified_tables if verify else tables.live_tables
@@ -98,7 +98,7 @@ def _place(
     bootstrap: str, prefix: str | None, stages: list[str] | None, login: str
 ) -> "tuple[Place, list[TaskId]]":
     # Modules that load the kernels are imported when the command runs.
-    from tapedeck.tape.rebuild.run import tasks_for  # noqa: PLC0415 - see above
+    from tapedeck.tape.rebuild.rebuild import tasks_for  # noqa: PLC0415 - see above
     from tapedeck.tape.rebuild.work import Place  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix, login)

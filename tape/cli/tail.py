@@ -12,12 +12,12 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids, refuse_changed
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_parts, to_message
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_parts, to_message
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.schemas.readable import iso_time, readable
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, say_withheld
 from tapedeck.tape.local.places import say

@@ -1,35 +1,20 @@
 """``tape watermark``: makes bars usable whose producer writes no watermarks."""
 
-from contextlib import closing
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from confluent_kafka import TopicPartition
 from rich.console import Console
 
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.acls import ADMIN, INGEST
-from tapedeck.connectors.kafka.admin import ensure
-from tapedeck.connectors.kafka.bulk.source import KafkaSource
-from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import new_consumer, read_parts, to_message
-from tapedeck.connectors.tapes.marking import GRACE_S, Marker, copy_with_marks
-from tapedeck.connectors.tapes.marks import last_watermarks
-from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.connectors.tapes.marking import GRACE_S
 from tapedeck.schemas.errors import Fatal
-from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.contract import MINUTE_US, Message
-from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
+from tapedeck.tape.marking import copy_marked, follow
 from tapedeck.tape.notebook.times import moment
-
-_POLL_S = 0.2
-_AT_ONCE = 1000
-_TELL_EVERY = 500
-"""Minutes between two lines of progress."""
 
 
 def watermark(
@@ -60,11 +45,11 @@ def watermark(
     console = Console(stderr=True, highlight=False, markup=False)
     origin = Origin("watermark", version("tapedeck"), pipeline.document().digest)
     if into is None:
-        _follow(pipeline.cluster, origin, _first(first), grace, console)
+        follow(pipeline.cluster, origin, _first(first), grace, console)
     elif first is not None:
         raise Fatal("a copy begins with its first bar", value=first, remedy="leave --first out")
     else:
-        _copy(pipeline.cluster, pipeline.cluster.under(into), origin, console)
+        copy_marked(pipeline.cluster, pipeline.cluster.under(into), origin, console)
 
 
 def _first(named: str | None) -> int:
@@ -72,80 +57,3 @@ def _first(named: str | None) -> int:
     if named is None:
         return SystemClock().now() // MINUTE_US * MINUTE_US - MINUTE_US
     return moment(named, "--first", lambda: None) // MINUTE_US * MINUTE_US
-
-
-def _follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, console: Console) -> None:
-    last = last_watermarks(cluster, SOURCES)
-    starts = _starts(cluster, last, console)
-    consumer = new_consumer(cluster)
-    with KafkaLogWriter(cluster, origin) as writer, closing(consumer):
-
-        def write(marks: list[Message]) -> None:
-            writer.write_messages(marks)
-            writer.flush()
-
-        marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s)
-        if marker.marked is None:
-            marker.open(opening - MINUTE_US)
-        console.print(f"follows bars after {iso_time(marker.marked or opening)}")
-        is_told = False
-        wire = cluster.layout.wire_name
-        consumer.assign([TopicPartition(wire(n), p, at) for (n, p), at in starts.items()])
-        while True:
-            first = consumer.poll(_POLL_S)  # consume() would wait for a full batch
-            for record in [] if first is None else [first, *consumer.consume(_AT_ONCE, timeout=0)]:
-                if record.error() is None:
-                    marker.see(to_message(record, cluster.layout))
-            if marker.older and not is_told:
-                is_told = True
-                console.print(
-                    "bars come that are older than the last watermark: stages take them for late. To use bars"
-                    " of the past, begin on empty topics with --first TIME, or copy them with --into PREFIX"
-                )
-            for label in marker.mark():
-                console.print(f"watermark {iso_time(label)}")
-
-
-def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) -> dict[Part, int]:
-    """Where to start reading each partition: the minute of the lowest watermark, or its end without one."""
-    with KafkaSource(cluster) as source:
-        bounds = source.ends(SOURCES)
-        known = [label for label in last.values() if label is not None]
-        if known:
-            label = min(known)
-            return {
-                part: source.offset_at(part, label) if part[0] == "bars" else end
-                for part, (_, end) in bounds.items()
-            }
-    waiting = sum(end - low for (name, _), (low, end) in bounds.items() if name == "bars")
-    if waiting:
-        console.print(
-            f"{waiting:,} bars lie before the first watermark: stages take none of them (NO_WATERMARK in "
-            "dead_letters). To use them, stop this and run `tape watermark --into PREFIX`"
-        )
-    return {part: end for part, (_, end) in bounds.items()}
-
-
-def _copy(cluster: Cluster, target: Cluster, origin: Origin, console: Console) -> None:
-    if target.prefix == cluster.prefix:
-        remedy = "name another prefix: a copy beside the originals would be read twice"
-        raise Fatal("the records lie under this prefix already", value=target.prefix, remedy=remedy)
-    ensure(target)
-    with KafkaSource(target) as source:
-        taken = [f"{name}/{p}" for (name, p), (low, end) in source.ends(SOURCES).items() if end > low]
-    if taken:
-        remedy = "name a prefix that is not used yet"
-        raise Fatal("the topics of this prefix hold records", value=", ".join(taken), remedy=remedy)
-    with KafkaSource(cluster) as source:
-        bounds = source.ends(SOURCES)
-    console.print(f"reads {sum(end - low for low, end in bounds.values()):,} offsets of {', '.join(SOURCES)}")
-
-    def tell(done: int, of: int) -> None:
-        if done % _TELL_EVERY == 0:
-            console.print(f"{done:,} of {of:,} minutes")
-
-    messages = (message for chunk in read_parts(cluster, bounds) for message in chunk)
-    with KafkaLogWriter(target, origin, linger_ms=5) as writer:
-        copied = copy_with_marks(messages, writer, tell)
-    left_out = f"; {copied.unreadable:,} that cannot be decoded were left out" if copied.unreadable else ""
-    print(f"copied {copied.records:,} records of {copied.minutes:,} minutes into {target.prefix}{left_out}")

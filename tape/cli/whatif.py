@@ -47,8 +47,8 @@ def whatif(
     from tapedeck.tape.notebook.times import moment  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.report import as_html  # noqa: PLC0415 - see above
-    from tapedeck.tape.whatif.run import whatif_from  # noqa: PLC0415 - see above
     from tapedeck.tape.whatif.text import as_text  # noqa: PLC0415 - see above
+    from tapedeck.tape.whatif.whatif import whatif_from  # noqa: PLC0415 - see above
 
     changed = load(config)
     pipeline = pipeline_of(bootstrap, prefix)

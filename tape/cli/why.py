@@ -30,8 +30,8 @@ def why(
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above
     from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
-    from tapedeck.tape.why.reading import newest_session, time_of  # noqa: PLC0415 - see above
     from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
+    from tapedeck.tape.why.symbol_tape import newest_session, time_of  # noqa: PLC0415 - see above
 
     pipeline = pipeline_of(bootstrap, prefix)
     document = pipeline.document(config)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tapedeck.streams.funnel import FunnelLine
-from tapedeck.tape.demo.run import SUMMARY
+from tapedeck.tape.demo.demo import SUMMARY
 from tapedeck.tape.demo.summary import AccountTold, Summary, is_synthetic
 from tapedeck.tape.local.places import in_words, size_of
 

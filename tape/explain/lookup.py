@@ -16,8 +16,8 @@ import numpy as np
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, Source, last_record
-from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 

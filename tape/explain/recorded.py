@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from tapedeck.streams.again import Begun, Body
-from tapedeck.streams.contract import MINUTE_US, Row, StageSpec
 from tapedeck.streams.merge import Merge, Part, Record, Resume
+from tapedeck.streams.protocol import MINUTE_US, Row, StageSpec
 from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.tape.explain.tree import parts_of
 from tapedeck.topics.catalogue import topic

@@ -12,8 +12,8 @@ from typing import Any
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.again import Again, Case, Given, Held, run
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Out, Stage, StageSpec
 from tapedeck.streams.identity import RULES_VERSION
+from tapedeck.streams.protocol import Out, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.topology import Topology, definition_of, make
 from tapedeck.tape.explain.lookup import Found, Lookup

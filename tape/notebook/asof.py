@@ -9,11 +9,11 @@ import polars as pl
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import ABSENT, Block, Ints, Source
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.notebook import frames, times
+from tapedeck.tape.notebook.decoding import Reader
 from tapedeck.tape.notebook.query import NotKept, Query, spans
-from tapedeck.tape.notebook.reading import Reader
 from tapedeck.tape.notebook.spans import numbered
 from tapedeck.topics.catalogue import Topic
 

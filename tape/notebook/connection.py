@@ -14,11 +14,11 @@ from tapedeck.schemas.codec import foreign_in_words, take_foreign
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.tape.notebook import asof, audit, place, times, views
+from tapedeck.tape.notebook.decoding import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.follow import follow as following
 from tapedeck.tape.notebook.place import Place
 from tapedeck.tape.notebook.query import NotKept, Query, ask, asked_us, chosen_columns, newest_us
 from tapedeck.tape.notebook.raw import raw_frame
-from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.times import When, Zone
 from tapedeck.tape.timed import TimedSource
 from tapedeck.tape.topology import topology_in_use
@@ -229,8 +229,8 @@ class Connection:
         """
         from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
         from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
-        from tapedeck.tape.why.reading import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
         from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
+        from tapedeck.tape.why.symbol_tape import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
 
         with self._opened() as where:
             source = where.source

@@ -8,8 +8,8 @@ import polars as pl
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.merge import Part
+from tapedeck.tape.notebook.decoding import Reader
 from tapedeck.tape.notebook.query import Query, spans
-from tapedeck.tape.notebook.reading import Reader
 
 _REMEMBERED = 100_000
 """A repeat comes soon after its first or not at all: so many event_ids are remembered."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tapedeck.schemas.codec import Body
 from tapedeck.schemas.columns import NULL, Columns
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook.spans import lists, texts
 from tapedeck.tape.notebook.types import (
     SCALE,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from tapedeck.streams.blocks import Block, MemorySource
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source, first_record, last_record
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook.query import nearest, one_topic
 from tapedeck.tape.notebook.types import UTC, Kind, columns_of, dtype
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic

@@ -23,9 +23,6 @@ from tapedeck.connectors.kafka.groups import occupied
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Block, Source
-from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of
-from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
-from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.changelog import (
     APPLIED_KEY,
     Changelog,
@@ -35,6 +32,9 @@ from tapedeck.streams.changelog import (
     settle,
     staged_records,
 )
+from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of
+from tapedeck.streams.columnar.job import Progress, TaskId, inputs_of, outputs_of
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
 from tapedeck.streams.wire import Wire

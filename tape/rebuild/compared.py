@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, labels_of
-from tapedeck.streams.bulk.job import TaskId, inputs_of
+from tapedeck.streams.columnar.arrays import RECORD, UNREADABLE, labels_of
+from tapedeck.streams.columnar.job import TaskId, inputs_of
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.verdict import Compared, Verdict
 from tapedeck.topics.catalogue import WATERMARK_KEY

@@ -18,15 +18,15 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.bulk.job import Progress, TaskId
-from tapedeck.streams.bulk.task import run_task
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.columnar.job import Progress, TaskId
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.rebuild.pool import run_all
 from tapedeck.tape.rebuild.progress import Told
-from tapedeck.tape.rebuild.run import KafkaTarget, run
+from tapedeck.tape.rebuild.rebuild import KafkaTarget, run
 from tapedeck.tape.rebuild.work import Place, Report
 from tapedeck.topics.catalogue import CATALOGUE
 

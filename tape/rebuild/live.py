@@ -12,14 +12,14 @@ from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.columns import supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import Block, Bytes, Ints, Source
-from tapedeck.streams.bulk.arrays import OPENING, RECORD, labels_of, rows_of
-from tapedeck.streams.bulk.job import TaskId, inputs_of
-from tapedeck.streams.bulk.reading import ids_in, read_columns
-from tapedeck.streams.bulk.rows import WIDTH, Rows, row_of
 from tapedeck.streams.changelog import Changelog, Values
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.columnar.arrays import OPENING, RECORD, labels_of, rows_of
+from tapedeck.streams.columnar.block_columns import ids_in, read_columns
+from tapedeck.streams.columnar.job import TaskId, inputs_of
+from tapedeck.streams.columnar.rows import WIDTH, Rows, row_of
 from tapedeck.streams.frame import OPENED, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 

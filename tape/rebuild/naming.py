@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from tapedeck.schemas.readable import readable
-from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.columnar.job import TaskId
 from tapedeck.streams.frame import OPENED, unpack
 from tapedeck.streams.topology import definition_of
 from tapedeck.topics.catalogue import WATERMARK_KEY

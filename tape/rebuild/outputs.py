@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from tempfile import TemporaryFile
 
 from tapedeck.streams.blocks import Block, Source
-from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.merge import Part
 from tapedeck.tape.rebuild.live import Located, TopicRows, locate
 from tapedeck.tape.rebuild.naming import record_difference

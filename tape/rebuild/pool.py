@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from tapedeck.schemas.codec import Foreign, add_foreign, ids_in_use, take_foreign, use_ids
 from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.schemas.ids import IdMap
-from tapedeck.streams.bulk.job import Progress
+from tapedeck.streams.columnar.job import Progress
 
 T = TypeVar("T")
 A = TypeVar("A")

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.job import TaskId, inputs_of
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import TaskId, inputs_of
 from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
 from tapedeck.streams.merge import Part, broadcast_joins
 from tapedeck.tape.rebuild.live import applied_by, read_changelog

@@ -20,8 +20,8 @@ import polars as pl
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.bulk.job import Start, TaskId, inputs_of, task_name
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import Start, TaskId, inputs_of, task_name
 from tapedeck.streams.frame import Logs, logs_of, pack, unpack, without_logs
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, short

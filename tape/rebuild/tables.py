@@ -10,15 +10,15 @@ from tapedeck.connectors.kafka.groups import occupied
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.bulk.job import Progress, TaskId
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import Progress, TaskId
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.logs import TopicIds
 from tapedeck.tape.rebuild.apply import Plan, apply_group, last_watermark
 from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import applied_by
+from tapedeck.tape.rebuild.rebuild import KafkaTarget, differences_of, run
 from tapedeck.tape.rebuild.rest import at_rest
-from tapedeck.tape.rebuild.run import KafkaTarget, differences_of, run
 from tapedeck.tape.rebuild.snapshot import Fits, Snapshot, Table, newest_before, told
 from tapedeck.tape.rebuild.work import Place, Verify
 from tapedeck.topics.catalogue import WATERMARK_KEY

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.job import Result, Start, TaskId
-from tapedeck.streams.bulk.rows import Rows
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import Result, Start, TaskId
+from tapedeck.streams.columnar.rows import Rows
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.digests import of_state
 from tapedeck.streams.merge import Part

@@ -16,9 +16,9 @@ from tempfile import TemporaryFile
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.job import Progress, TaskId, inputs_of, outputs_of
-from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import Progress, TaskId, inputs_of, outputs_of
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.merge import Part
 from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.rebuild.compared import compared_in

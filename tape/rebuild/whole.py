@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.job import Result
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import account_task, run_task, tasks_of
 from tapedeck.streams.changelog import Changelog
+from tapedeck.streams.columnar.job import Result
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.task import account_task, run_task, tasks_of
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.topics.catalogue import WATERMARK_KEY
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.streams.bulk.job import Progress, Result, TaskId, inputs_of
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import run_task
 from tapedeck.streams.changelog import Values
+from tapedeck.streams.columnar.job import Progress, Result, TaskId, inputs_of
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from tapedeck.connectors.recorded.format import Digest, RecordedTape
 from tapedeck.streams.blocks import Block, MemorySource
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import run_task, tasks_of
-from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.task import run_task, tasks_of
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, market_tasks

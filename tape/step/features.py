@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.stages.features.stage import FeaturesStage
 from tapedeck.tape.step.common import BadLine, Line, fields_of, judged, number, required, text, time, whole

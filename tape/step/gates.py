@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from tapedeck.streams.config.accounts import Account, Action
+from tapedeck.streams.config.accounts import Account, Action, TradedAction
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import CalendarUnknown, day_number, micros, xnys
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
@@ -120,7 +120,7 @@ class _Holding(_Part):
 
 class _Reservation(_Part):
     symbol: str
-    action: Action
+    action: TradedAction
     remaining: Decimal = Decimal(1)
     worst_price: Decimal = Decimal(0)
     multiplier: int = 1
@@ -141,7 +141,7 @@ class _Quote(_Part):
 class _Case(_Part):
     account: dict[str, Any] = {"tier": "large"}
     now: AwareDatetime | None = None
-    action: Action = Action.BUY_CALL
+    action: TradedAction = Action.BUY_CALL
     purpose: Purpose = Purpose.OPEN
     strategy: StrategyName = "day_trade"
     symbol: str = ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Session, xnys
 from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.signals.rule import Case, Decision, GapCase, decide

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Row
+from tapedeck.streams.protocol import Row
 from tapedeck.streams.sessions import Calendar
 from tapedeck.tape.whatif.accounts import (
     SIGNAL,

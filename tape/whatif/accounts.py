@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Row
+from tapedeck.streams.protocol import Row
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import fills, signals
 from tapedeck.streams.stages.account.rules.gate_types import Rules

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tapedeck.schemas.errors import ConfigInvalid
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.user import USER
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology, definition_of
 
 ABSENT = "not configured"

@@ -14,8 +14,8 @@ from typing import Any
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
-from tapedeck.streams.bulk.rows import raw_id
-from tapedeck.streams.contract import Row
+from tapedeck.streams.columnar.rows import raw_id
+from tapedeck.streams.protocol import Row
 from tapedeck.streams.stages.account.rules.money import ZERO
 from tapedeck.streams.stages.account.rules.orders import Side
 from tapedeck.streams.stages.account.rules.positions import OPTION_MULTIPLIER

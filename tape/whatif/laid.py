@@ -2,7 +2,7 @@
 
 from tapedeck.streams.again import Begun, Body
 from tapedeck.streams.compared import Decides
-from tapedeck.streams.contract import MINUTE_US, Row, StageSpec
+from tapedeck.streams.protocol import MINUTE_US, Row, StageSpec
 from tapedeck.tape.explain.lookup import DAY_US, Lookup, opened
 from tapedeck.tape.explain.tree import parts_of
 from tapedeck.tape.whatif.outcomes import DecisionOutcome

@@ -7,15 +7,15 @@ from tapedeck.streams.again import run
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.compared import Decides
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage, StageSpec
+from tapedeck.streams.protocol import Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.topology import Topology, definition_of, make
 from tapedeck.tape.explain.lookup import Lookup
-from tapedeck.tape.whatif.chain import lists_before, run_pinned_list, run_stages
-from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.changes import Between, touched_by
 from tapedeck.tape.whatif.laid import Joined, Laid, outcome_of
+from tapedeck.tape.whatif.market_run import lists_before, run_pinned_list, run_stages
 from tapedeck.tape.whatif.outcomes import DecisionOutcome, MembershipOutcome
+from tapedeck.tape.whatif.overlay import Chained
 from tapedeck.tape.whatif.places import Places
 from tapedeck.tape.whatif.spill import Shelf
 from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.telling import new_york
 from tapedeck.tape.whatif.diff import Diff, Difference, Part, Standing
 from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome

@@ -7,8 +7,8 @@ import numpy as np
 
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Ints, Source
-from tapedeck.streams.bulk.arrays import RECORD, labels_of
-from tapedeck.streams.bulk.reading import read_columns
+from tapedeck.streams.columnar.arrays import RECORD, labels_of
+from tapedeck.streams.columnar.block_columns import read_columns
 from tapedeck.streams.misses import number
 
 _SCALE = 1_000_000

@@ -9,8 +9,8 @@ import numpy as np
 
 from tapedeck.schemas.columns import NULL, Columns, symbols
 from tapedeck.streams.blocks import Ints, Source
-from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, labels_of
-from tapedeck.streams.bulk.reading import read_columns
+from tapedeck.streams.columnar.arrays import RECORD, UNREADABLE, Interner, labels_of
+from tapedeck.streams.columnar.block_columns import read_columns
 from tapedeck.streams.compared import Decides
 from tapedeck.streams.sessions import Calendar
 from tapedeck.tape.whatif.outcomes import HOLD, DecisionOutcome

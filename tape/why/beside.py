@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Set
 from typing import Any
 
-from tapedeck.tape.why.reading import SymbolTape
+from tapedeck.tape.why.symbol_tape import SymbolTape
 from tapedeck.tape.why.way import Way
 from tapedeck.topics.catalogue import topic
 

@@ -8,14 +8,14 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.blocks import Source
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.misses import Miss
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session, iso_date, xnys
 from tapedeck.streams.telling import clock
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.why.outcome import Outcome
-from tapedeck.tape.why.reading import SymbolTape, newest_session, outside_universe, read_symbol
+from tapedeck.tape.why.symbol_tape import SymbolTape, newest_session, outside_universe, read_symbol
 from tapedeck.tape.why.trace import Passed, Tracer
 
 

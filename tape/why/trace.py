@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import StageSpec
 from tapedeck.streams.funnel import FunnelReason, refused_by
 from tapedeck.streams.misses import Judged
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.telling import clock, new_york
 from tapedeck.streams.topology import definition_of
@@ -16,7 +16,7 @@ from tapedeck.streams.trail import Blames, Ended
 from tapedeck.tape.explain.describe import headline
 from tapedeck.tape.why.beside import Beside
 from tapedeck.tape.why.outcome import Outcome, outcome_of
-from tapedeck.tape.why.reading import SymbolTape
+from tapedeck.tape.why.symbol_tape import SymbolTape
 from tapedeck.tape.why.words import Missing, Words
 
 Body = dict[str, Any]

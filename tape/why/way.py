@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.schemas.codec import load_schema
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology, definition_of
 from tapedeck.streams.trail import Trail
 from tapedeck.tape.why.words import Missing

@@ -21,10 +21,10 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import new_consumer, read_parts
+from tapedeck.connectors.kafka.scan import new_consumer, read_parts
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table

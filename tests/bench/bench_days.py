@@ -25,10 +25,10 @@ from pathlib import Path
 import psutil
 import requests
 
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, iso_date, xnys
 from tapedeck.tape.local import state
 from tapedeck.tape.local.places import say, size_of

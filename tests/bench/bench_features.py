@@ -26,11 +26,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import new_consumer
+from tapedeck.connectors.kafka.scan import new_consumer
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.wire import Wire, record_wire, watermark_wires
 from tapedeck.tape.local.process import Child, Launch
 from tapedeck.topics.catalogue import Layout, topic

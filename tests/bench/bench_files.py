@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 
 SYMBOLS, SESSIONS = 284, 44

@@ -19,7 +19,7 @@ from talipp.indicators import ATR, BB, MACD, RSI, SMA
 from talipp.ohlcv import OHLCV
 
 from tapedeck.streams.config.document import from_dict
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.features import kernel
 from tapedeck.streams.stages.features import layout as L

@@ -24,7 +24,7 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks

@@ -29,7 +29,7 @@ from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import decode, encode, load_schema
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.report import Row, Table

@@ -24,13 +24,13 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import new_consumer
+from tapedeck.connectors.kafka.scan import new_consumer
 from tapedeck.schemas.codec import PREFIX, load_schema
 from tapedeck.schemas.columns import Columns, encode_columns
 from tapedeck.streams.blocks import Block, Ints, pack_headers
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.wire import TRACE, Origin
 from tapedeck.tape.notebook.connection import Connection
 from tapedeck.topics.catalogue import Layout

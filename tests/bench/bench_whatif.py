@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.diff import Part
-from tapedeck.tape.whatif.run import whatif_from
+from tapedeck.tape.whatif.whatif import whatif_from
 from tests.bench.whatif_tape import recorded_year
 from tests.support import REPOSITORY
 

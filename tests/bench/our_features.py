@@ -12,9 +12,9 @@ from tempfile import TemporaryFile
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.streams.bulk.job import Sink
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import run_task, tasks_of
+from tapedeck.streams.columnar.job import Sink
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.task import run_task, tasks_of
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.topics.catalogue import Layout, topic
 from tests.bench.peer import Told, rules, tell

@@ -15,7 +15,7 @@ from typing import Any
 import faust
 
 from tapedeck.schemas.codec import decode, encode
-from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.bench.peer import Progress, Told, rules
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import new_consumer
+from tapedeck.connectors.kafka.scan import new_consumer
 from tapedeck.schemas.ids import current_id
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
 from tapedeck.streams.sessions import xnys

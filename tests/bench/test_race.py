@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tapedeck.schemas.codec import PREFIX
-from tapedeck.streams.bulk.rows import Rows
+from tapedeck.streams.columnar.rows import Rows
 from tapedeck.topics.catalogue import Layout
 from tests.bench import bench_rebuild, peers, race
 from tests.bench.bench_rebuild import Contest, Results

@@ -4,7 +4,7 @@ from itertools import islice
 
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import decode
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.wire import record_wire, watermark_wires
 from tapedeck.topics.catalogue import Layout
 from tests.bench import year_tape

@@ -6,8 +6,8 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.whatif.chain import run_stages
-from tapedeck.tape.whatif.chained import Chained
+from tapedeck.tape.whatif.market_run import run_stages
+from tapedeck.tape.whatif.overlay import Chained
 from tapedeck.topics.catalogue import Layout
 from tests.bench.year_tape import year_blocks
 

@@ -19,7 +19,7 @@ from tapedeck.connectors.tapes.tape import universe_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.columns import Columns, encode_columns
 from tapedeck.streams.blocks import Block, pack_headers
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout

@@ -10,17 +10,17 @@ import pytest
 from tapedeck.agents.app import SESSION_TIMEOUT_S
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.streams.bulk.job import TaskId
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.job import TaskId
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.rebuild.apply import apply_group
 from tapedeck.tape.rebuild.live import read_changelog
-from tapedeck.tape.rebuild.run import KafkaTarget, run, tasks_for
+from tapedeck.tape.rebuild.rebuild import KafkaTarget, run, tasks_for
 from tapedeck.tape.rebuild.work import Place, Prepare
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.live import KILLED, Workers, eventually, last_minute, until_label

@@ -7,9 +7,9 @@ import pytest
 
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import read_topic
-from tapedeck.streams.bulk.job import TaskId
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.streams.changelog import wins
+from tapedeck.streams.columnar.job import TaskId
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.sim.log import MemoryLog

@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.codec import decode, encode
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")

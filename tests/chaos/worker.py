@@ -20,7 +20,7 @@ from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.process import run
 from tapedeck.agents.settings import Settings, from_environment
 from tapedeck.connectors.kafka.principals import worker
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.tape.topology import topology_in_use
 
 

@@ -10,7 +10,7 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.streams.bulk.job import TaskId
+from tapedeck.streams.columnar.job import TaskId
 from tapedeck.streams.merge import Part
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin

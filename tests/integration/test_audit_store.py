@@ -27,7 +27,7 @@ from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.local.postgres import check_database
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.avro import bodies

@@ -15,11 +15,11 @@ from tapedeck.connectors import dead_letters
 from tapedeck.connectors.controls import control
 from tapedeck.connectors.kafka.admin import Difference, compare, describe, ensure
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import PREFIX, decode, encode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.watermarks import LABEL_HEADER
 from tapedeck.tape.cli import main

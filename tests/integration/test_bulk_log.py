@@ -14,11 +14,11 @@ from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.connection import Connection, Passing
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_topic
 from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir

@@ -13,7 +13,7 @@ from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas import ids
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape import begin
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import CATALOGUE, declare, topic

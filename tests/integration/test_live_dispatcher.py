@@ -15,7 +15,7 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT, control
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.paper.book import PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.postgres.database import upgrade

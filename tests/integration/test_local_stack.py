@@ -16,7 +16,7 @@ import pytest
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config

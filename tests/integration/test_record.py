@@ -12,7 +12,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
-from tapedeck.tape.record.recording import record
+from tapedeck.tape.record.making import record
 from tests.integration.conftest import Recorded
 from tests.sim.paths import CONFIG
 from tests.tapes import HERE

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
-from tapedeck.connectors.kafka.reading import ends_of
+from tapedeck.connectors.kafka.scan import ends_of
 from tapedeck.connectors.recorded.window import stretch, window_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.columnar.task import tasks_of
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.stages.account.rules.orders import OrderState

@@ -14,7 +14,7 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import ask_cluster_id
 from tapedeck.connectors.kafka.principals import principals
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.topology import TOPOLOGY

@@ -14,7 +14,7 @@ from tapedeck.connectors.kafka.acls import ADMIN
 from tapedeck.connectors.kafka.admin import describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import ask_cluster_id
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import decode
 from tapedeck.tape.local import state
 from tapedeck.tape.local.backup import backup, restore

@@ -25,7 +25,7 @@ from tapedeck.connectors.kafka.clients import admin_client
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import ask_cluster_id, cluster_id_of, describe_ids
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.kafka.reading import new_consumer, read_topic
+from tapedeck.connectors.kafka.scan import new_consumer, read_topic
 from tapedeck.connectors.kafka.security import Security
 from tapedeck.connectors.secrets import Secret
 from tapedeck.schemas.errors import Fatal

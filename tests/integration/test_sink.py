@@ -19,7 +19,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import Offsets, lag
-from tapedeck.connectors.postgres.reading import read_events
+from tapedeck.connectors.postgres.sink_input import read_events
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.streams.config.document import Config

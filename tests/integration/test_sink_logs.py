@@ -16,8 +16,8 @@ from tapedeck.connectors.postgres import sink as sink_module
 from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import lag
-from tapedeck.connectors.postgres.reading import read_events
 from tapedeck.connectors.postgres.resuming import adopt, claim
+from tapedeck.connectors.postgres.sink_input import read_events
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
 from tapedeck.streams.config.document import Config

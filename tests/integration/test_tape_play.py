@@ -13,14 +13,14 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.reading import read_topic
+from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.tapes.generator import days, generate
 from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin, Wire

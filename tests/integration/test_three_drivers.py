@@ -18,8 +18,8 @@ from tapedeck.connectors.recorded.window import SOURCES
 from tapedeck.connectors.tapes.marks import Follower
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
-from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY

@@ -12,7 +12,7 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk import fetches
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.kafka.reading import ends_of, new_consumer, read_topic, to_message
+from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_topic, to_message
 from tapedeck.connectors.kafka.transactions import open_transactions
 from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.schemas.codec import encode

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from tapedeck.streams.contract import Message, Stage, StageSpec
 from tapedeck.streams.merge import Item, Merge, Part
+from tapedeck.streams.protocol import Message, Stage, StageSpec
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.shell import Effects, Shell
 from tapedeck.streams.sim.crash import Fuse, Point
 from tapedeck.streams.sim.task import Effect, SimTask
 from tapedeck.streams.stages.scores.reasons import ScoreReason
 from tapedeck.streams.stages.scores.stage import ScoresStage
-from tapedeck.tape.short import CONFIG
+from tapedeck.tape.sim.short_tape import CONFIG
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 

@@ -11,7 +11,7 @@ from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
@@ -19,7 +19,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import Layout
 from tests.sim.tapes import small_tape
 

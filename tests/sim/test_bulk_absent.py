@@ -9,13 +9,13 @@ import pytest
 
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.streams.blocks import Block, MemorySource
-from tapedeck.streams.bulk.job import Job, Result, Start, TaskId
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.shell import run_in_shell
-from tapedeck.streams.contract import Join, Message, StageSpec
+from tapedeck.streams.columnar.job import Job, Result, Start, TaskId
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.shell import run_in_shell
 from tapedeck.streams.definition import Columnar
 from tapedeck.streams.frame import OPENED, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Join, Message, StageSpec
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask, drain, tasks_of

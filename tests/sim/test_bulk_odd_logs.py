@@ -8,11 +8,11 @@ import pytest
 
 from tapedeck.schemas.codec import PREFIX, encode
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.job import Job, Result, TaskId
-from tapedeck.streams.bulk.shell import run_in_shell
-from tapedeck.streams.bulk.task import run_task, tasks_of
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.columnar.job import Job, Result, TaskId
+from tapedeck.streams.columnar.shell import run_in_shell
+from tapedeck.streams.columnar.task import run_task, tasks_of
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY

@@ -8,11 +8,11 @@ import pytest
 
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.streams.blocks import Block, MemorySource
-from tapedeck.streams.bulk.job import Result, Start, TaskId
-from tapedeck.streams.bulk.rows import Rows
-from tapedeck.streams.bulk.task import run_task, tasks_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.job import Result, Start, TaskId
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.columnar.task import run_task, tasks_of
 from tapedeck.streams.frame import unpack
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask

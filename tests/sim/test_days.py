@@ -9,13 +9,13 @@ from tapedeck.connectors.recorded.window import window_of
 from tapedeck.connectors.tapes.generator import days
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import iso_date, xnys
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.record.recording import cut as record
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.record.making import cut as record
+from tapedeck.tape.sim.simulation import Simulation
 from tests.sim.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
 from tests.sim.tapes import run_clean
 from tests.wide import wide_config

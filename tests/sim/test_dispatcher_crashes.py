@@ -8,13 +8,13 @@ import pytest
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.orders import IN_DOUBT, TERMINAL, OrderState
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.sim import Chaos, Simulation
+from tapedeck.tape.sim.simulation import Chaos, Simulation
 from tests.sim.paths import (
     ACCOUNTS,
     CONFIG,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.columnar.task import tasks_of
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.digests import of_messages, of_state
@@ -17,16 +17,16 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import market_tasks
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.docs import render
 from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
+from tapedeck.tape.funnel import funnel
 from tapedeck.tape.rebuild.verdict import Basis
 from tapedeck.tape.rebuild.verify import verify_task
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.tape.recording import of_messages as recording_of
 from tapedeck.tape.whatif.diff import Part
-from tapedeck.tape.whatif.run import whatif_from
+from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.tape.why.report import why_from
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.example import FOLDER, bodies, played

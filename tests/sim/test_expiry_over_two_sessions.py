@@ -9,8 +9,8 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.dispatch.lease import MemoryLeases
 from tapedeck.connectors.dispatch.simulated import IDENTITY_US, SimDispatcher
 from tapedeck.connectors.paper.expiry import Listed
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.digests import of_messages, of_state
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain

@@ -16,8 +16,8 @@ from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.contract import MINUTE_US, Message, StageSpec
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US, Message, StageSpec
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain, tasks_of

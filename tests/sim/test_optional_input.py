@@ -7,7 +7,7 @@ import pytest
 
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import run_schedule

@@ -10,10 +10,10 @@ from tapedeck.connectors.recorded.playable import playable
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.sim.simulation import Simulation
 from tests.sim.paths import CONFIG, UNTIL, cut, morning
 from tests.sim.tapes import small_tape
 from tests.tapes import HERE

@@ -8,11 +8,11 @@ from tapedeck.connectors.recorded.format import RecordedTape, load
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import of_messages
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.record.recording import check, record, with_digests
+from tapedeck.tape.record.making import check, record, with_digests
 from tests.sim.paths import CONFIG, OUTPUTS, morning
 from tests.tapes import FOLDERS, HERE
 from tests.tapes.make import TAPES

@@ -14,8 +14,8 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import SimTask, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.schedules import DEAD_LETTERS, Schedules, run_seeds
-from tapedeck.tape.short import LAYOUT
+from tapedeck.tape.sim.schedules import DEAD_LETTERS, Schedules, run_seeds
+from tapedeck.tape.sim.short_tape import LAYOUT
 from tests.sim.broken import BROKEN
 from tests.sim.tapes import CONFIG, run_clean, small_tape, written
 from tests.support import MARKET_STAGES, REPOSITORY, few

@@ -9,16 +9,16 @@ import pytest
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams import topology as topologies
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain, tasks_of
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology, make
-from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.docs import render
 from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
+from tapedeck.tape.funnel import funnel
 from tapedeck.tape.recording import of_messages
 from tapedeck.tape.why.report import why_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic

@@ -8,7 +8,7 @@ import pytest
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import ConfigInvalid, Fatal
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.tape.whatif.causes import causes_of
 from tapedeck.tape.whatif.changes import Between, changes_between

@@ -12,11 +12,11 @@ from tapedeck.streams.blocks import Block, MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part as TopicPart
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.whatif.chained import Chained
 from tapedeck.tape.whatif.diff import Diff, Part
 from tapedeck.tape.whatif.inbox import INBOX, Inbox
-from tapedeck.tape.whatif.run import whatif_from
+from tapedeck.tape.whatif.overlay import Chained
 from tapedeck.tape.whatif.spill import DAY_US, ByDay, Shelf
+from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.topics.catalogue import Layout
 from tests.bench.whatif_tape import recorded_year
 from tests.sim.whatif_support import hours

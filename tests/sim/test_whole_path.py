@@ -11,7 +11,7 @@ from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.sim.simulation import Simulation
 from tests.sim.paths import (
     ACCOUNTS,
     CONFIG,

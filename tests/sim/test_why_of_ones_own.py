@@ -4,7 +4,7 @@ import pytest
 
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import readable_label

@@ -15,16 +15,16 @@ from typing import Any
 
 from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.tape import bar_body, quote_body, universe_body
-from tapedeck.streams.contract import MINUTE_US, Batch, Join, Out, Row, Step, Values
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US, Batch, Join, Out, Row, Step, Values
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import Faults, renew_owners, run_schedule
 from tapedeck.streams.sim.task import MemoryStore, SimTask, drain, tasks_of
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import Opening, Watermark, readable_punctuation
 from tapedeck.streams.wire import Wire, opening_wires, record_wire, watermark_wires
-from tapedeck.tape.schedules import differences
+from tapedeck.tape.sim.schedules import differences
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 LAYOUT = Layout(symbol_partitions=2)

@@ -5,11 +5,11 @@ from typing import Any
 
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.diff import Diff, Difference
-from tapedeck.tape.whatif.run import whatif_from
+from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, morning, whole_day
 

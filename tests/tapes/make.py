@@ -15,12 +15,12 @@ from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.record.recording import record
-from tapedeck.tape.sim import Simulation
+from tapedeck.tape.record.making import record
+from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.sim.paths import ACCOUNTS, CONFIG, morning
 from tests.tapes import HERE

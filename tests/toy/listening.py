@@ -4,7 +4,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from tapedeck.streams.contract import Batch, Out, Row, Stage, Step, Values
+from tapedeck.streams.protocol import Batch, Out, Row, Stage, Step, Values
 from tapedeck.streams.stages.base import derived, pack_state, unpack_state
 
 _VERSION = 1

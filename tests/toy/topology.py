@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tapedeck.streams.contract import Join, StageSpec
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY as SHIPPED
 from tapedeck.streams.topology import Topology
 

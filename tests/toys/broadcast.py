@@ -1,6 +1,6 @@
 """A topology of one toy stage that joins a topic of one partition to one of several."""
 
-from tapedeck.streams.contract import Join, StageSpec
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.topology import Topology
 
 TOPOLOGY = Topology(

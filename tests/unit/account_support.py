@@ -7,8 +7,8 @@ from typing import Any
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import day_number, micros, xnys
 from tapedeck.streams.stages.account.rules.occ import Occ, Right, build
 from tapedeck.streams.stages.account.stage import AccountStage

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import Session
 
 

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from tapedeck.schemas.codec import encode_body
-from tapedeck.streams.contract import MINUTE_US, Drop, Out, Row, Stage
+from tapedeck.streams.protocol import MINUTE_US, Drop, Out, Row, Stage
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.topics.catalogue import topic
 

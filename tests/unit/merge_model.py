@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tapedeck.streams.contract import Message, StageSpec
 from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Opened, Part, Record, Resume
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tapedeck.streams.bulk.job import Progress
+from tapedeck.streams.columnar.job import Progress
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Group
 from tapedeck.streams.topology import Topology

@@ -16,7 +16,7 @@ __all__ = ["here"]
 
 Package = Callable[..., str]
 PIPELINE = """
-from tapedeck.streams.contract import StageSpec
+from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY as SHIPPED
 from tapedeck.streams.topology import Topology
 TOPOLOGY = Topology(*SHIPPED)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.job import TaskId
-from tapedeck.streams.bulk.task import tasks_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.job import TaskId
+from tapedeck.streams.columnar.task import tasks_of
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.task import drain, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY

@@ -23,7 +23,7 @@ from tapedeck.connectors.kafka.bulk.writer import BulkWriter
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.security import Security
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 LAYOUT = Layout("p", symbol_partitions=1)

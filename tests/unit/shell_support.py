@@ -6,9 +6,9 @@ from typing import Any
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import REQUESTS, Batch, Drop, Join, Message, Out, Row, StageSpec, Step, Values
 from tapedeck.streams.logs import NO_IDS, TopicIds
 from tapedeck.streams.merge import Item, Mark, Record
+from tapedeck.streams.protocol import REQUESTS, Batch, Drop, Join, Message, Out, Row, StageSpec, Step, Values
 from tapedeck.streams.shell import Effects, Forward, Produced, Shell
 from tapedeck.streams.sim.task import MemoryStore
 from tapedeck.streams.watermarks import headers_for

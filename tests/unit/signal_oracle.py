@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tapedeck.streams.config import groups
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.scores.rule import clamp, round6
 from tapedeck.streams.stages.signals.reasons import SignalReason
-from tapedeck.streams.stages.signals.rule import Action, Case, Decision, Direction, Factors, Strategy
+from tapedeck.streams.stages.signals.rule import Case, Decision, Direction, Factors, Strategy
 
 _WEIGHT_TREND, _WEIGHT_NEARNESS, _WEIGHT_VOL, _BASE_FLOOR = 0.35, 0.25, 0.20, 0.20
 _TREND_DISAGREES = 0.5

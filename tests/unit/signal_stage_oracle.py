@@ -6,14 +6,15 @@ of the last signal and the session whose gap fade was taken.
 
 from typing import Any, NamedTuple
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step
 from tapedeck.streams.identity import signal_id
+from tapedeck.streams.protocol import MINUTE_US, Batch, Drop, Out, Row, Step
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.stages.base import WithoutPeriod, derived, pack_state, unpack_state
 from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, STATE_VERSION
 from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
-from tapedeck.streams.stages.signals.rule import Action, Case, Decision, GapCase, Strategy
+from tapedeck.streams.stages.signals.rule import Case, Decision, GapCase, Strategy
 from tests.unit.signal_oracle import decide, hold
 
 _SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")

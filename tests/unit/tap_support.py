@@ -6,8 +6,8 @@ import polars as pl
 
 from tapedeck.schemas.codec import encode
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.times import shown
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic

@@ -14,7 +14,7 @@ from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.contract import REQUESTS, Row
+from tapedeck.streams.protocol import REQUESTS, Row
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.stage import AccountStage
 from tests.paper import LARGE, MINUTE, SECOND, TEN, TODAY_CALL, TinyMarket, exchange

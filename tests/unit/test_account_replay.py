@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapedeck.streams.contract import REQUESTS, Out
+from tapedeck.streams.protocol import REQUESTS, Out
 from tapedeck.streams.stages.account.state import pack, unpack
 from tests.unit.account_support import Inbox, make_stage
 

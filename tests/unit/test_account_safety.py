@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tapedeck.streams.contract import REQUESTS
+from tapedeck.streams.protocol import REQUESTS
 from tests.unit.account_support import D, Inbox, at, contract, failed, gates_of
 
 

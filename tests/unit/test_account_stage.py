@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import REQUESTS
+from tapedeck.streams.protocol import REQUESTS
 from tapedeck.streams.stages.account.rules.orders import client_order_id
 from tests.unit.account_support import ELEVEN, SECOND, Inbox, failed, gates_of
 

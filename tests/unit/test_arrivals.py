@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tapedeck.agents.arrivals import Strays
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 LAYOUT = Layout()

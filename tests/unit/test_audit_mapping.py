@@ -15,11 +15,11 @@ from sqlalchemy.dialects.postgresql import ENUM
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS, Base, avro_enum
-from tapedeck.connectors.postgres.reading import is_punctuation
+from tapedeck.connectors.postgres.sink_input import is_punctuation
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Topic, declare
 from tapedeck.topics.catalogue import topic as topic_of
 from tests.avro import bodies

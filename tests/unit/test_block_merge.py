@@ -1,4 +1,4 @@
-"""The join of the bulk driver gives, whole blocks at a time, what the merge gives record by record."""
+"""The join of the columnar driver gives, whole blocks at a time, what the merge gives record by record."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.bulk.join import BlockMerge
-from tapedeck.streams.bulk.reading import NEVER
-from tapedeck.streams.contract import Join, Message, StageSpec
+from tapedeck.streams.columnar.block_columns import NEVER
+from tapedeck.streams.columnar.join import BlockMerge
 from tapedeck.streams.frame import OPENED
 from tapedeck.streams.merge import (
     Aside,
@@ -24,6 +23,7 @@ from tapedeck.streams.merge import (
     Skip,
     Unreadable,
 )
+from tapedeck.streams.protocol import Join, Message, StageSpec
 from tapedeck.streams.watermarks import (
     LABEL_HEADER,
     OPENS_HEADER,

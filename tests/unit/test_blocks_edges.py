@@ -3,7 +3,7 @@
 import pytest
 
 from tapedeck.streams.blocks import Block, MemorySource, first_record, last_record
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 PART = ("bars", 0)

@@ -13,8 +13,8 @@ from tapedeck.agents.gaps import Between, Hole
 from tapedeck.agents.task import Task
 from tapedeck.connectors.kafka.bulk.source import Look
 from tapedeck.schemas.errors import Retry
-from tapedeck.streams.contract import Join, Message, StageSpec
 from tapedeck.streams.merge import Merge, Part, Resume, broadcast_joins, parts_of
+from tapedeck.streams.protocol import Join, Message, StageSpec
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.unit.shell_support import MINUTE, T0, mark_message

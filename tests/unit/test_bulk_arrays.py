@@ -1,13 +1,21 @@
-"""The byte work of the bulk driver gives what the plain functions give."""
+"""The byte work of the columnar driver gives what the plain functions give."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.bulk.arrays import RECORD, UNREADABLE, Interner, event_ids, hex_of, labels_of, raw_ids
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.arrays import (
+    RECORD,
+    UNREADABLE,
+    Interner,
+    event_ids,
+    hex_of,
+    labels_of,
+    raw_ids,
+)
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import LABEL_HEADER, readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY
 

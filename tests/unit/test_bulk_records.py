@@ -14,7 +14,7 @@ from tapedeck.connectors.kafka.bulk import kernel as K
 from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check, seal
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 
 PART = ("bars", 2)
 FAR = 2**62

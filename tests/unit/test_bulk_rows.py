@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.streams.bulk import rows as module
-from tapedeck.streams.bulk.rows import Difference, Rows, raw_id, row_of
-from tapedeck.streams.bulk.sha256 import sha256_of
+from tapedeck.streams.columnar import rows as module
+from tapedeck.streams.columnar.rows import Difference, Rows, raw_id, row_of
+from tapedeck.streams.columnar.sha256 import sha256_of
 from tapedeck.streams.digests import OutputDigest
 
 Record = tuple[bytes, str, bytes]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tapedeck.connectors.tapes.files import read_tape
-from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
+from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.cli.main import app
 from tests.market_files import HEADER, TIMES, put, rows, text

@@ -4,7 +4,7 @@ import pytest
 
 from tapedeck.connectors.clock import ManualClock, SystemClock, TapeClock
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 
 LABEL = 1_771_338_600_000_000
 

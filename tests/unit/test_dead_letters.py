@@ -11,7 +11,7 @@ from tapedeck.connectors.dead_letters import (
     dead_letter,
 )
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
 

@@ -8,13 +8,13 @@ import pytest
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Message
 from tapedeck.streams.funnel import FunnelLine
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Wire, record_wire
-from tapedeck.tape.demo.funnel import funnel
 from tapedeck.tape.demo.report import why_none
+from tapedeck.tape.funnel import funnel
 from tapedeck.tape.recording import Recording, everything, of_messages
 from tapedeck.topics.catalogue import Layout, topic
 from tests.sim.paths import CONFIG, morning, wire

@@ -13,14 +13,13 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Signal
-from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import Value, pack, unpack
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.demo.funnel import funnel
+from tapedeck.tape.demo.demo import Wanted
 from tapedeck.tape.demo.report import commands, report
-from tapedeck.tape.demo.run import Wanted
 from tapedeck.tape.demo.summary import (
     Letter,
     LookAt,
@@ -34,6 +33,7 @@ from tapedeck.tape.demo.summary import (
     synthetic_records,
 )
 from tapedeck.tape.digests import DigestLine, digest_lines, nothing_to_compare
+from tapedeck.tape.funnel import funnel
 from tapedeck.tape.recording import Recording, TopicRecords, everything, of_messages
 from tapedeck.topics.catalogue import Layout
 from tests.sim.paths import CONFIG, morning

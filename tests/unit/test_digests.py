@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.schemas.codec import PREFIX
-from tapedeck.streams.contract import Message
 from tapedeck.streams.digests import OutputDigest, of_messages, of_state
 from tapedeck.streams.frame import pack
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.unit.shell_support import T0, bar, mark_message, message
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from tapedeck.connectors.dispatch.freshness import NewestSeen
 from tapedeck.connectors.dispatch.inbox import Newest
-from tapedeck.connectors.dispatch.newest import NewestSeen
 from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.kafka.principals import dispatcher
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.golden import samples_of
-from tapedeck.streams.contract import Message, StageSpec
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import headers_for

@@ -19,7 +19,7 @@ from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 from tapedeck.tape.cli.exchange import open_accounts
 

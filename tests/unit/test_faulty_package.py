@@ -28,7 +28,7 @@ def mine(name, owner="mine", spread=Spread.SYMBOL, schema="bars"):
 declare(mine("mine_in", "feed"), mine("mine_out"), mine("other_out", "other"))
 """
 PIPELINE = """
-from tapedeck.streams.contract import Join, StageSpec
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY as SHIPPED
 from tapedeck.streams.topology import Topology
 
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
         r"ModuleNotFoundError: No module named 'no_such_library'.*mend that line",
     ),
     "a name that is not there": (
-        {"pipeline": "from tapedeck.streams.contract import StageSpce\n"},
+        {"pipeline": "from tapedeck.streams.protocol import StageSpce\n"},
         r"pipeline.py, line 1: .*ImportError: cannot import name 'StageSpce'",
     ),
     "a fault of syntax": (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapedeck.streams.config.document import from_dict
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.unit.feature_oracle import Bar

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tapedeck.streams.config.document import Config, from_dict
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Session, day_number, xnys
 from tapedeck.streams.stages.features.stage import FeaturesStage
 from tests.unit.feature_oracle import Bar, assert_agrees, compute

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, from_dict
-from tapedeck.streams.contract import MINUTE_US, Out, Step
+from tapedeck.streams.protocol import MINUTE_US, Out, Step
 from tapedeck.streams.sessions import Session, day_number, xnys
 from tapedeck.streams.stages.features import layout as L
 from tapedeck.streams.stages.features.stage import FeaturesStage

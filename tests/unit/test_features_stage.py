@@ -8,8 +8,8 @@ import pytest
 
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import from_dict
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, day_number, xnys
 from tapedeck.streams.stages.features.reasons import FeatureReason
 from tapedeck.streams.stages.features.stage import FeaturesStage

@@ -8,7 +8,7 @@ import pytest
 from tapedeck.agents.gaps import AHEAD, Guard, Hole, last_record_end
 from tapedeck.connectors.kafka.bulk.source import Look
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 
 PART = ("bars", 1)
 NOWHERE = Cluster("127.0.0.1:1")

@@ -8,7 +8,7 @@ import pytest
 
 from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import CalendarUnknown, xnys
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.gate_types import (

@@ -328,7 +328,9 @@ SAME_WORDS = {
     "tape/whatif/report.py": {"account"},
 }
 # What-if folds an account decision by decision, which is the account stage's own code.
-ACCOUNT_APART = {f"tape/whatif/{name}.py": {"account"} for name in ("accounts", "inbox", "outcomes", "run")}
+ACCOUNT_APART = {
+    f"tape/whatif/{name}.py": {"account"} for name in ("accounts", "inbox", "outcomes", "whatif")
+}
 
 
 def restated(path, text):

@@ -12,7 +12,7 @@ from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.gaps import Between, Hole
 from tapedeck.agents.liveness import CURES, STUCK_EXIT, Liveness
 from tapedeck.agents.runner import StageRunner
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 PART = ("features", 0)

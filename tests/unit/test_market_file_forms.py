@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tapedeck.connectors.tapes.files import read_tape, sessions_of_file
-from tapedeck.connectors.tapes.reading import tables
-from tapedeck.connectors.tapes.reading import text as separated
-from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
+from tapedeck.connectors.tapes.market_files import tables
+from tapedeck.connectors.tapes.market_files import text as separated
+from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal

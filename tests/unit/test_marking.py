@@ -10,8 +10,8 @@ from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.digests import of_messages
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.watermarks import headers_for, readable_label
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout

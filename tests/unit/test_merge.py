@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Opened, Record, Resume, Unreadable
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import LABEL_HEADER, headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapedeck.streams.contract import Join, StageSpec
 from tapedeck.streams.merge import Merge, Part, Resume, Unreadable
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tests.unit.merge_model import MINUTE, Entry, Logs, Model, Run, in_order
 from tests.unit.test_merge import Feeder, shown

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from tapedeck.agents.arrivals import as_message
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.kafka.reading import to_message
+from tapedeck.connectors.kafka.scan import to_message
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.recorded.format import from_avro, to_avro
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, pack_headers, unpack_headers
-from tapedeck.streams.bulk.arrays import UNREADABLE, labels_of, readonly
-from tapedeck.streams.bulk.records import _trace_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of, readonly
+from tapedeck.streams.columnar.records import _trace_of
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import LABEL_HEADER, label_of, readable_label
 from tapedeck.streams.wire import _TRACE_ID, TRACE
 from tapedeck.tape.cli.tail import line

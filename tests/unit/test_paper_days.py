@@ -19,7 +19,7 @@ from tapedeck.connectors.tapes.generator import days
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.streams.stages.account.rules import occ
 from tests.paper import CLOSE, LARGE, MINUTE, SECOND, TEN, TINY, StepClock, exchange, order, serving

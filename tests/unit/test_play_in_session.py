@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from tapedeck.connectors.tapes.generator import generate
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Phase, xnys
-from tapedeck.tape.cli import play
-from tapedeck.tape.cli.play import _in_session, _teller
+from tapedeck.tape import playing
+from tapedeck.tape.playing import _in_session, _teller
 
 
 def test_only_regular_minutes_and_the_last_one_are_waited_for() -> None:
@@ -28,7 +28,7 @@ def test_a_line_is_told_into_a_file_after_a_while_and_none_onto_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(play.time, "monotonic", lambda: now)
+    monkeypatch.setattr(playing.time, "monotonic", lambda: now)
     for is_terminal, told in ((False, "two\n"), (True, "")):
         now, out = 0.0, StringIO()
         tell = _teller(Console(file=out, force_terminal=is_terminal))

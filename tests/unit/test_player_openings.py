@@ -8,8 +8,8 @@ import pytest
 from tapedeck.connectors.tapes.marks import End
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sim.log import MemoryLog, MemoryWriter
 from tapedeck.streams.watermarks import Opening, Watermark, readable_punctuation
 from tapedeck.topics.catalogue import Layout

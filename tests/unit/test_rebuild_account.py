@@ -1,10 +1,10 @@
 """An account is verified and applied like a stage: its inbox is its input, one value its table."""
 
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.job import TaskId, inputs_of
-from tapedeck.streams.bulk.task import tasks_of
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.job import TaskId, inputs_of
+from tapedeck.streams.columnar.task import tasks_of
 from tapedeck.streams.frame import pack, unpack
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.apply import plan_task

@@ -8,8 +8,8 @@ import pytest
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.job import TaskId
-from tapedeck.streams.bulk.task import tasks_of
+from tapedeck.streams.columnar.job import TaskId
+from tapedeck.streams.columnar.task import tasks_of
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
 from tapedeck.streams.sessions import xnys

@@ -13,7 +13,7 @@ from tapedeck.schemas.codec import PREFIX, decode, encode, load_schema, take_for
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
 from tapedeck.schemas.golden import samples_of
 from tapedeck.schemas.ids import IdMap, current_id
-from tapedeck.streams.bulk.job import Progress
+from tapedeck.streams.columnar.job import Progress
 from tapedeck.tape.rebuild.pool import run_all
 from tapedeck.tape.rebuild.progress import Told
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from tapedeck.schemas.codec import decode, encode
-from tapedeck.streams.bulk.job import TaskId, inputs_of, outputs_of
+from tapedeck.streams.columnar.job import TaskId, inputs_of, outputs_of
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message
 from tapedeck.streams.frame import pack, unpack
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.compared import uncompared
 from tapedeck.tape.rebuild.live import table_partitions

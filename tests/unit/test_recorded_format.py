@@ -12,7 +12,7 @@ from tapedeck.connectors.recorded.format import MANIFEST, RECORDS, from_avro, lo
 from tapedeck.schemas import codec
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.ids import IdMap, current_id
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tests.tapes import FOLDERS, HERE
 
 TAPE = HERE / "revisions_and_inserted_bars"

@@ -9,8 +9,8 @@ from tapedeck.connectors.recorded.window import SOURCES, Window, inbox, kept, sl
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Block, MemorySource
-from tapedeck.streams.contract import MINUTE_US, Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.watermarks import readable_label

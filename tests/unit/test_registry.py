@@ -11,8 +11,8 @@ from tapedeck.schemas.golden import samples_of
 from tapedeck.tape.cli import main
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.notebook.connection import Connection
+from tapedeck.tape.notebook.decoding import RecordsLeftOut
 from tapedeck.tape.notebook.memory import MemoryTape
-from tapedeck.tape.notebook.reading import RecordsLeftOut
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.registry import FIRST_ID, running
 from tests.unit.tap_support import MINUTE, START, bar, log_of

@@ -12,7 +12,7 @@ from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.accounts import EMBEDDED, Mode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.tape.replay import shadow
 from tapedeck.tape.replay.compare import Decision, Summary, decisions
 from tapedeck.tape.replay.prefix import purge

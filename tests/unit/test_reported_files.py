@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tapedeck.connectors.tapes.files import read_tape
-from tapedeck.connectors.tapes.reading.options import Duplicates, Reading
+from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal, TapeError
 from tests.market_files import HEADER, TIMES, plain, played, put, rows, same, text

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapedeck.connectors.tapes.files import read_tape
-from tapedeck.connectors.tapes.reading.options import Reading
+from tapedeck.connectors.tapes.market_files.options import Reading
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import CalendarUnknown, day_number
 from tests.market_files import TIMES, plain, put, rows, same, text

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.contract import Join, Message
 from tapedeck.streams.frame import OWN, of_inputs, pack, unpack
 from tapedeck.streams.merge import Item, JoinMark, Opened, Record, Skip, Unreadable
+from tapedeck.streams.protocol import Join, Message
 from tapedeck.streams.shell import DUPLICATE, NO_WATERMARK, STAGE_ERROR, Forward, Produced
 from tapedeck.streams.watermarks import opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY

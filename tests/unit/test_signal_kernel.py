@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import GapFade, Signal
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.signals.reasons import SignalReason
-from tapedeck.streams.stages.signals.rule import Action, Case, Decision, GapCase, decide
+from tapedeck.streams.stages.signals.rule import Case, Decision, GapCase, decide
 from tests.unit import signal_oracle
 
 FADE = Config(gap_fade=GapFade(enabled=True))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import GapFade
-from tapedeck.streams.contract import MINUTE_US, Row
 from tapedeck.streams.identity import signal_id
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS
 from tapedeck.streams.stages.signals.stage import SignalsStage

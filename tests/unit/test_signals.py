@@ -7,19 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import GapFade, Signal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.signals.reasons import SignalReason as R
-from tapedeck.streams.stages.signals.rule import (
-    ENTRY_CHECKS,
-    Action,
-    Case,
-    Direction,
-    GapCase,
-    Strategy,
-    decide,
-)
+from tapedeck.streams.stages.signals.rule import ENTRY_CHECKS, Case, Direction, GapCase, Strategy, decide
 
 CONFIG = Config()
 SECOND = 1_000_000

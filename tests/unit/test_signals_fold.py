@@ -11,7 +11,7 @@ import pytest
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Bars, GapFade, Signal
-from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.signals import fold_kernel as kernel
 from tapedeck.streams.stages.signals import rule_kernel as signal_kernel

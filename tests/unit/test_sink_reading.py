@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres import reading
+from tapedeck.connectors.postgres import sink_input as reading
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal, Retry
 from tapedeck.topics.catalogue import Layout
 

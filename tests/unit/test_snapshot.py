@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.bulk.task import run_task
+from tapedeck.streams.columnar.task import run_task
 from tapedeck.streams.frame import unpack
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.live import applied_by, read_changelog

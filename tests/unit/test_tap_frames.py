@@ -11,7 +11,7 @@ from tapedeck.schemas.codec import decode, encode, load_schema
 from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.guard import is_record_union
 from tapedeck.streams.blocks import Block
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook import connection, frames
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.spans import FEW, lists, texts

@@ -12,14 +12,14 @@ import pytest
 
 import tapedeck as td
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook import place
 from tapedeck.tape.notebook.connection import Connection, default
+from tapedeck.tape.notebook.decoding import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.follow import follow
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.place import Place
 from tapedeck.tape.notebook.query import NotKept, ask
-from tapedeck.tape.notebook.reading import Reader, RecordsLeftOut
 from tapedeck.tape.notebook.times import shown
 from tapedeck.topics.catalogue import Layout
 from tests.unit.tap_support import MINUTE, START, Watched, at, bar, log_of, minutes, played

@@ -5,10 +5,10 @@ import warnings
 import polars as pl
 import pytest
 
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook.connection import Connection, OtherTimes
+from tapedeck.tape.notebook.decoding import StrayRecords
 from tapedeck.tape.notebook.memory import MemoryTape
-from tapedeck.tape.notebook.reading import StrayRecords
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.unit.tap_support import MINUTE, START, at, bar, log_of, minutes, played
 

@@ -10,7 +10,7 @@ from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying, black_sc
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote, TapeMarket, quote_time
 from tapedeck.connectors.tapes.tape import Tape
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Session, day_number, iso_date, xnys
 from tapedeck.streams.stages.account.rules import occ
 

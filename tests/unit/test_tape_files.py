@@ -12,7 +12,7 @@ from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.connectors.tapes.tape import Body, Tape
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, xnys
 from tests.support import shared
 

@@ -15,7 +15,7 @@ from tapedeck.connectors.tapes.profiles import PROFILES
 from tapedeck.connectors.tapes.tape import Body, Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, xnys
 
 SESSION = xnys().session_on(day_number(date(2026, 2, 17)))

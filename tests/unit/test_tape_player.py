@@ -14,8 +14,8 @@ from tapedeck.connectors.tapes.market import StockQuote, TapeMarket
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing, refuse_expired
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.topics.catalogue import Layout, topic
 

@@ -4,7 +4,7 @@ import pytest
 
 from tapedeck.connectors.recorded.window import inbox, slices
 from tapedeck.streams.blocks import MemorySource, Source
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.timed import TimedSource
 from tapedeck.topics.catalogue import CATALOGUE

@@ -15,10 +15,10 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import Described
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.bulk.job import TaskId
-from tapedeck.streams.contract import Message
+from tapedeck.streams.columnar.job import TaskId
 from tapedeck.streams.frame import OWN, pack
 from tapedeck.streams.logs import refuse_beyond, refuse_other_topics
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import headers_for
 from tapedeck.tape.rebuild.rest import at_rest

@@ -16,8 +16,8 @@ from tapedeck.schemas import ids
 from tapedeck.schemas.codec import PREFIX, decode, encode, load_schema
 from tapedeck.schemas.columns import decode_columns, encode_columns
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.contract import Join, StageSpec
 from tapedeck.streams.definition import Definition
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology, definition_of
 from tapedeck.topics.catalogue import CATALOGUE, declare, topic

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from tapedeck.agents.waiting import AGAIN_S, PATIENCE_S, Unmarked, Waiting
-from tapedeck.streams.contract import MINUTE_US, Join, Message, StageSpec
 from tapedeck.streams.merge import Merge
+from tapedeck.streams.protocol import MINUTE_US, Join, Message, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import LABEL_HEADER, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY

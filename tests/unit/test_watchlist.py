@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.config.groups import Watchlist
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason as R
 from tapedeck.streams.stages.watchlist.rule import BACKFILL, SCORED, Evaluation, Member, Scored, evaluate
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Watchlist
-from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.scores.stage import ScoresStage
 from tapedeck.streams.stages.watchlist.stage import WatchlistStage

@@ -8,14 +8,14 @@ from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.contract import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.tape.why.reading import time_of
 from tapedeck.tape.why.report import why_from
+from tapedeck.tape.why.symbol_tape import time_of
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.sim.paths import CONFIG, bodies, morning

@@ -5,7 +5,7 @@ import pytest
 from tapedeck.connectors.tapes.tape import bar_body
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import Out, StageSpec
+from tapedeck.streams.protocol import Out, StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import (

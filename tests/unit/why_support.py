@@ -7,7 +7,7 @@ from typing import Any
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Message
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.why.report import Why, why_from
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout

@@ -22,8 +22,8 @@ from tapedeck.connectors.kafka.bulk.records import batches_of, blocks_of, check
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids, other_count
 from tapedeck.streams.blocks import Block, Bytes, Ints
-from tapedeck.streams.contract import Message
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
 
 _NO_OFFSETS: Ints = np.empty(0, dtype=np.int64)

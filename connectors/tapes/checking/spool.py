@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tapedeck.connectors.tapes.reading.tables import DAY, Reader
+from tapedeck.connectors.tapes.market_files.tables import DAY, Reader
 
 _HELD = 400_000
 PLACE = "nth"

@@ -7,8 +7,8 @@ import polars as pl
 
 from tapedeck.connectors.tapes.checking.spool import Spool
 from tapedeck.connectors.tapes.hours import session_notes
-from tapedeck.connectors.tapes.reading.duplicates import conflicting
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.connectors.tapes.market_files.duplicates import conflicting
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session, iso_date
 
 _KEY = ("symbol", "ts", "feed", "revision")

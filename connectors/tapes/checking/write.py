@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from tapedeck.connectors.tapes.checking.spool import PLACE, Spool
-from tapedeck.connectors.tapes.reading.columns import Spec
-from tapedeck.connectors.tapes.reading.duplicates import settle
-from tapedeck.connectors.tapes.reading.stamp import Stamp
-from tapedeck.connectors.tapes.reading.tables import Table
+from tapedeck.connectors.tapes.market_files.columns import Spec
+from tapedeck.connectors.tapes.market_files.duplicates import settle
+from tapedeck.connectors.tapes.market_files.stamp import Stamp
+from tapedeck.connectors.tapes.market_files.tables import Table
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import Calendar
 

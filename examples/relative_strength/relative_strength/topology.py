@@ -1,7 +1,7 @@
 """The shipped pipeline with ``strength`` and ``rsignals``: what TAPE_TOPOLOGY names."""
 
 import relative_strength  # noqa: F401 - declares the topics that are named here
-from tapedeck.streams.contract import Join, StageSpec
+from tapedeck.streams.protocol import Join, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY as SHIPPED
 from tapedeck.streams.topology import Topology
 

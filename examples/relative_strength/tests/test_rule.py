@@ -12,7 +12,7 @@ from relative_strength.strength.stage import StrengthDrop, StrengthStage
 from tapedeck.streams.again import Case as Stored
 from tapedeck.streams.again import run
 from tapedeck.streams.config.document import from_dict
-from tapedeck.streams.contract import MINUTE_US, Row
+from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import day_number, xnys
 
 CONFIG = from_dict({})

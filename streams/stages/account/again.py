@@ -2,7 +2,7 @@
 
 from tapedeck.streams.again import Again, Body, Case, Inputs
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
+from tapedeck.streams.protocol import Stage
 from tapedeck.streams.sessions import Calendar
 
 

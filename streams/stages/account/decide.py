@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tapedeck.streams.config.accounts import Action, Mode
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account import fills, orders
 from tapedeck.streams.stages.account.broker import needs_reconcile
 from tapedeck.streams.stages.account.rules.gate_types import (

@@ -2,8 +2,8 @@
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
 from tapedeck.streams.definition import NOWHERE, Definition, Reasons
+from tapedeck.streams.protocol import Stage
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import words
 from tapedeck.streams.stages.account.again import AGAIN

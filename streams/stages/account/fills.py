@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.gate_types import Holding
 from tapedeck.streams.stages.account.rules.money import ZERO, mid, money, usable
 from tapedeck.streams.stages.account.rules.orders import Purpose, Side

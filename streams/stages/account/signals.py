@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import CalendarUnknown
 from tapedeck.streams.stages.account import fills
 from tapedeck.streams.stages.account.broker import needs_reconcile

@@ -10,7 +10,7 @@ from typing import Any
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Row, Step
+from tapedeck.streams.protocol import Batch, Row, Step
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account import broker, expiry, fills, orders, signals
 from tapedeck.streams.stages.account.rules.gate_types import Rules

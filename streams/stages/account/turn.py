@@ -5,7 +5,7 @@ from typing import Any
 
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import REQUESTS, Drop, Out, Row
+from tapedeck.streams.protocol import REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
 from tapedeck.streams.stages.account.rules.money import at_scale

@@ -4,7 +4,7 @@ from typing import Any
 
 from numba import njit
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.features import layout as L
 
 

@@ -3,7 +3,7 @@
 from tapedeck.streams.definition import NOWHERE, Definition, Reasons, columnar, of_market
 from tapedeck.streams.stages.features import layout
 from tapedeck.streams.stages.features.again import AGAIN
-from tapedeck.streams.stages.features.bulk import FeaturesFold
+from tapedeck.streams.stages.features.columnar import FeaturesFold
 from tapedeck.streams.stages.features.funnel import FUNNEL
 from tapedeck.streams.stages.features.naming import window_difference
 from tapedeck.streams.stages.features.reasons import UNSTATED_WORDS, WORDS, FeatureReason, Unstated

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.features import layout as L
 from tapedeck.streams.stages.features.checks import is_bad
 from tapedeck.streams.stages.rounding import round10

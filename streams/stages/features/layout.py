@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 
 FORMAT = 2
 SLOT_BYTES = 8

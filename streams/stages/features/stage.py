@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step, Values
 from tapedeck.streams.identity import RULES_VERSION, event_id
+from tapedeck.streams.protocol import MINUTE_US, Batch, Drop, Out, Row, Step, Values
 from tapedeck.streams.sessions import Calendar, Phase
 from tapedeck.streams.stages.features import kernel
 from tapedeck.streams.stages.features import layout as L

@@ -2,7 +2,7 @@
 
 from tapedeck.streams.again import Again, Body, Case, Inputs, run
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Row, Stage
+from tapedeck.streams.protocol import MINUTE_US, Row, Stage
 from tapedeck.streams.sessions import Calendar
 
 

@@ -2,7 +2,7 @@
 
 from tapedeck.streams.definition import NOWHERE, Definition, Reasons, columnar, of_market
 from tapedeck.streams.stages.scores.again import AGAIN
-from tapedeck.streams.stages.scores.bulk import ScoresFold
+from tapedeck.streams.stages.scores.columnar import ScoresFold
 from tapedeck.streams.stages.scores.funnel import FUNNEL
 from tapedeck.streams.stages.scores.reasons import UNSTATED_WORDS, WORDS, ScoreReason, Unstated
 from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US
 from tapedeck.streams.funnel import Funnel, FunnelLine, Recorded, told
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 from tapedeck.streams.watermarks import label_of

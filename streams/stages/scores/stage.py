@@ -4,7 +4,7 @@ State per symbol: the newest feature of the selected feed, reduced to what the s
 """
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
+from tapedeck.streams.protocol import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Out, Row, Step, Values
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import Body, derived, pack_state, unpack_state
 from tapedeck.streams.stages.scores.reasons import ScoreReason

@@ -2,7 +2,7 @@
 
 from tapedeck.streams.definition import NOWHERE, Definition, Reasons, columnar, of_market
 from tapedeck.streams.stages.signals.again import AGAIN
-from tapedeck.streams.stages.signals.bulk import SignalsBulk
+from tapedeck.streams.stages.signals.columnar import SignalsBulk
 from tapedeck.streams.stages.signals.compared import DECIDES
 from tapedeck.streams.stages.signals.fold import STATE_VERSION
 from tapedeck.streams.stages.signals.funnel import FUNNEL

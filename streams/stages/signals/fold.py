@@ -1,4 +1,4 @@
-"""The signals stage's fold over the rows of one symbol: live one row at a time, in bulk many.
+"""The signals stage's fold over the rows of one symbol: live one row at a time, in columns many.
 
 Columns and codes are named in ``streams.stages.signals.fold_kernel``.
 """

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.signals import rule_kernel as rule
 from tapedeck.streams.stages.signals.rule_kernel import NONE, NULL
 
 # ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
-COMPILED_WITH = 1987268861
+COMPILED_WITH = 40253472
 """Checksum of the sources elsewhere that are compiled into ``fold``: a test computes it.
 
 numba keys its disk cache on this file alone: a change elsewhere must touch it, or an old kernel is loaded.

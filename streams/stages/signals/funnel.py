@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.funnel import (
     Body,
@@ -17,7 +18,6 @@ from tapedeck.streams.funnel import (
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS
 from tapedeck.streams.stages.signals.reasons import SignalDrop
-from tapedeck.streams.stages.signals.rule import Action
 
 
 def _lines(recording: Recorded, config: Config, calendar: Calendar) -> Iterator[FunnelLine]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
 from tapedeck.streams.misses import Judged, Miss, over
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.signals.reasons import SignalReason
 
 _INPUTS = ("close", "sma20", "sma50", "distance_sma20", "trend_state", "vol_ratio")

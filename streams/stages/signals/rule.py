@@ -9,17 +9,10 @@ from enum import StrEnum
 from math import isnan, nan
 from typing import NamedTuple
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.signals import rule_kernel as kernel
 from tapedeck.streams.stages.signals.reasons import SignalReason
-
-
-class Action(StrEnum):
-    BUY_CALL = "BUY_CALL"
-    BUY_PUT = "BUY_PUT"
-    BUY_STOCK = "BUY_STOCK"
-    SELL_STOCK = "SELL_STOCK"
-    HOLD = "HOLD"
 
 
 class Strategy(StrEnum):

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, SECOND_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.rounding import round6
 from tapedeck.streams.stages.signals.reasons import SignalReason
 

@@ -2,22 +2,23 @@
 
 State per symbol: the newest membership, the decided bars with what each decision was based on, the bar time
 of the last signal, and the session whose gap fade was taken. The fold is ``streams.stages.signals.fold``,
-live and in bulk. This module turns rows into its arrays, and its answers into records.
+live and in columns. This module turns rows into its arrays, and its answers into records.
 """
 
 from math import nan
 
 import numpy as np
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Drop, Out, Row, Step
 from tapedeck.streams.identity import signal_id
+from tapedeck.streams.protocol import Batch, Drop, Out, Row, Step
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.stages.base import Body, WithoutPeriod, derived
 from tapedeck.streams.stages.signals import fold_kernel as kernel
 from tapedeck.streams.stages.signals.fold import SignalsFold, SignalsState
 from tapedeck.streams.stages.signals.reasons import SignalDrop
-from tapedeck.streams.stages.signals.rule import ACTIONS, Action, Decision, from_codes
+from tapedeck.streams.stages.signals.rule import ACTIONS, Decision, from_codes
 from tapedeck.streams.stages.signals.rule_kernel import NULL, Floats, Ints
 
 SNAPSHOT = ("close", "distance_sma20", "trend_state", "vol_ratio", "volume_ratio")

@@ -1,10 +1,10 @@
 """Where a minute ends at the signals stage: the decision holds."""
 
+from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.misses import Judged
 from tapedeck.streams.stages.signals.misses import detail, miss
 from tapedeck.streams.stages.signals.reasons import SignalReason, Unstated
-from tapedeck.streams.stages.signals.rule import Action
 from tapedeck.streams.trail import Blames, Ended, Trail
 
 _PLACE = "decisions"

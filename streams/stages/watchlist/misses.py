@@ -2,8 +2,8 @@
 
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Watchlist
-from tapedeck.streams.contract import SECOND_US
 from tapedeck.streams.misses import Body, Judged, Miss, over
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 
 

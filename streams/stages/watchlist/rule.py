@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from tapedeck.streams.config.groups import Watchlist
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 
 SCORED = "SCORED"

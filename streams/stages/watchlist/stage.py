@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import (
+from tapedeck.streams.protocol import (
     MINUTE_US,
     SECOND_US,
     WATERMARK_CAUSE,

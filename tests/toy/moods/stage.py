@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Drop, Row, Step
+from tapedeck.streams.protocol import Batch, Drop, Row, Step
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import WithoutPeriod, derived, pack_state, unpack_state
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Stage
+from tapedeck.streams.protocol import Stage
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.scores.definition import DEFINITION as SHIPPED
 from tests.toy.listening import MOODS, Listening

@@ -2,8 +2,8 @@
 
 from hashlib import sha256
 
-from tapedeck.streams.contract import Batch, Out, Row, Step, Values
 from tapedeck.streams.definition import Definition
+from tapedeck.streams.protocol import Batch, Out, Row, Step, Values
 
 
 class Chained:

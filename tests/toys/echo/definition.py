@@ -5,8 +5,8 @@ from enum import StrEnum
 
 from tapedeck.streams.again import Again, Body, Case, Inputs
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import Batch, Drop, Out, Row, Stage, Step
 from tapedeck.streams.definition import Definition, Reasons
+from tapedeck.streams.protocol import Batch, Drop, Out, Row, Stage, Step
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import WithoutPeriod, derived
 

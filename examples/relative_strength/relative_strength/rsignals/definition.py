@@ -5,8 +5,8 @@ from relative_strength.rsignals.rule import WORDS, RsReason
 from relative_strength.rsignals.stage import STATE_VERSION, RsignalsStage
 from tapedeck.streams.again import Again, Body, Case, Inputs, session_open
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Stage
 from tapedeck.streams.definition import Definition, Reasons, of_market
+from tapedeck.streams.protocol import MINUTE_US, Stage
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.signals.told import OWN_SIGNALS
 

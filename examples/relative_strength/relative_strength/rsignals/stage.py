@@ -6,8 +6,8 @@ State per symbol: its newest strength, the newest bar decided, and the bar of th
 from relative_strength.parameters import Parameters
 from relative_strength.rsignals.rule import ACTIONS, Case, RsReason, judge
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Batch, Drop, Out, Row, Step
 from tapedeck.streams.identity import signal_id
+from tapedeck.streams.protocol import MINUTE_US, Batch, Drop, Out, Row, Step
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.stages.base import Body, WithoutPeriod, derived, pack_state, unpack_state
 

@@ -3,8 +3,8 @@
 from relative_strength.strength.stage import STATE_VERSION, WORDS, StrengthDrop, StrengthStage
 from tapedeck.streams.again import Again, Body, Case, Inputs, run
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, Row, Stage
 from tapedeck.streams.definition import Definition, Reasons, of_market
+from tapedeck.streams.protocol import MINUTE_US, Row, Stage
 from tapedeck.streams.sessions import Calendar
 
 

@@ -10,7 +10,7 @@ from math import fsum
 
 from relative_strength.parameters import Parameters
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.contract import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Row, Step, Values
+from tapedeck.streams.protocol import MINUTE_US, WATERMARK_CAUSE, Batch, Drop, Row, Step, Values
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import Body, derived, pack_state, unpack_state
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tapedeck.streams.config.groups import Contract
-from tapedeck.streams.contract import SECOND_US
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.money import mid, spread, usable
 from tapedeck.streams.stages.account.rules.occ import OccError, Right, parse
 from tapedeck.streams.stages.account.rules.strategies import is_swing

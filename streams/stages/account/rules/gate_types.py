@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.config.accounts import Account, Action
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
 from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.rules.positions import Kind
@@ -254,3 +255,8 @@ def run_gate(gate: Gate, inputs: GateInputs, rules: Rules) -> GateResult:
     applies = check.reason is not GateReason.NOT_APPLICABLE
     passed = check.reason in (GateReason.OK, GateReason.NOT_APPLICABLE)
     return GateResult(gate.name, applies, passed, check.reason, check.observed, check.threshold, check.unit)
+
+
+def seconds(micros: int) -> str:
+    """As an observed value tells a time."""
+    return f"{micros / SECOND_US:g}"

@@ -6,20 +6,22 @@ Every gate is evaluated and recorded; nothing stops at the first failure.
 from collections.abc import Iterable
 from decimal import Decimal
 
+from tapedeck.streams.stages.account.rules import gates_account as account
 from tapedeck.streams.stages.account.rules import gates_limits as limits
-from tapedeck.streams.stages.account.rules import gates_market as market
+from tapedeck.streams.stages.account.rules import gates_price as price
+from tapedeck.streams.stages.account.rules import gates_signal as signal
 from tapedeck.streams.stages.account.rules.gate_types import Gate, GateInputs, GateResult, Rules, run_gate
 
 GATES: tuple[Gate, ...] = (
-    Gate("account_identity", True, market.account_identity),
-    Gate("kill_switch", False, market.kill_switch),
-    Gate("trading_hours", True, market.trading_hours),
-    Gate("action_allowed", True, market.action_allowed),
-    Gate("confidence", True, market.confidence),
-    Gate("signal_freshness", True, market.signal_freshness),
-    Gate("bar_freshness", False, market.bar_freshness),
-    Gate("feature_freshness", False, market.feature_freshness),
-    Gate("volatility_regime", False, market.volatility_regime),
+    Gate("account_identity", True, account.account_identity),
+    Gate("kill_switch", False, account.kill_switch),
+    Gate("trading_hours", True, account.trading_hours),
+    Gate("action_allowed", True, account.action_allowed),
+    Gate("confidence", True, signal.confidence),
+    Gate("signal_freshness", True, signal.signal_freshness),
+    Gate("bar_freshness", False, signal.bar_freshness),
+    Gate("feature_freshness", False, signal.feature_freshness),
+    Gate("volatility_regime", False, signal.volatility_regime),
     Gate("daily_loss_limit", False, limits.daily_loss_limit),
     Gate("ticker_daily_limit", False, limits.ticker_daily_limit),
     Gate("ticker_cooldown", False, limits.ticker_cooldown),
@@ -30,10 +32,10 @@ GATES: tuple[Gate, ...] = (
     Gate("max_contracts", False, limits.max_contracts),
     Gate("max_exposure", False, limits.max_exposure),
     Gate("buying_power", False, limits.buying_power),
-    Gate("contract_quality", False, market.contract_quality),
-    Gate("quote_age", False, market.quote_age),
-    Gate("spread", False, market.quoted_spread),
-    Gate("price_drift", False, market.price_drift),
+    Gate("contract_quality", False, price.contract_quality),
+    Gate("quote_age", False, price.quote_age),
+    Gate("spread", False, price.quoted_spread),
+    Gate("price_drift", False, price.price_drift),
     Gate("pending_capacity", False, limits.pending_capacity),
 )
 
@@ -55,4 +57,4 @@ def regime_size(inputs: GateInputs, rules: Rules) -> Decimal | None:
         return Decimal(1)
     if regime.value is None:
         return None
-    return rules.config.regime.size[market.regime_index(regime.value, rules)]
+    return rules.config.regime.size[signal.regime_index(regime.value, rules)]

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tapedeck.streams.config.accounts import Action
-from tapedeck.streams.contract import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.gate_types import (
     NOT_APPLICABLE,
     Check,

@@ -1,0 +1,123 @@
+"""The short tape of the seeded schedules: half an hour in which everything happens that a stage must survive.
+
+Four symbols: the last minutes of one session and the first of the next, with boundaries of the watchlist, a
+signal, a revision, a late bar, one too late, an impossible bar, an unreadable record, a symbol that leaves
+the universe. Beside it the inbox of two accounts over the minutes around an order.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.tape import Body, Tape
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.identity import event_id
+from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.topology import Topology
+from tapedeck.streams.wire import Wire, record_wire, watermark_wires
+from tapedeck.tape.sim.simulation import Simulation
+from tapedeck.topics.catalogue import Layout, topic
+
+CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
+INBOX = "account_inbox"
+SOURCES = ("bars", "universe")
+_SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA")
+_SEED = 7
+LAYOUT = Layout(symbol_partitions=3)
+_BEFORE = 2
+"""Minutes of the session before, played live."""
+_UNTIL = 16
+"""Minutes of the session itself, five of them before the open."""
+_WARM = 390
+"""Bars of each symbol before the first minute."""
+_AROUND_AN_ORDER = slice(90, 113)
+_REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11, 14
+"""Minutes of the session at which something happens."""
+
+
+@dataclass(frozen=True)
+class ShortTape:
+    """Records as their writers write them.
+
+    ``warm`` stands in the log at the start; ``minutes`` follow, each ending with its watermarks; ``inbox``
+    is the accounts'.
+    """
+
+    warm: tuple[Wire, ...]
+    minutes: tuple[tuple[Wire, ...], ...]
+    inbox: tuple[Wire, ...]
+
+
+@cache
+def short_tape(topology: Topology) -> ShortTape:
+    """The tape; the same at every call and on every machine."""
+    tape = generate(_SEED, symbols=_SYMBOLS)
+    first = max(bar["t"] for bar in tape.history) - (_BEFORE - 1) * MINUTE_US
+    warm = [_record("universe", tape.universe), *_marks(first - MINUTE_US)]
+    for symbol in tape.symbols:
+        bars = [bar for bar in tape.history if bar["symbol"] == symbol and bar["t"] < first]
+        warm += [_record("bars", bar) for bar in bars[-_WARM:]]
+    minutes = (*_session_before(tape, first), *_session(tape))
+    return ShortTape(tuple(warm), minutes, tuple(_inbox(topology, tape)))
+
+
+def _session_before(tape: Tape, first: int) -> Iterator[tuple[Wire, ...]]:
+    for label in range(first, first + _BEFORE * MINUTE_US, MINUTE_US):
+        bars = [bar for bar in tape.history if bar["t"] == label]
+        yield (*(_record("bars", bar) for bar in bars), *_marks(label))
+
+
+def _session(tape: Tape) -> Iterator[tuple[Wire, ...]]:
+    minutes = tape.minutes[:_UNTIL]
+    held_back = [bar for bar in minutes[_HELD_BACK].bars if bar["symbol"] == "NVDA"]
+    for number, minute in enumerate(minutes):
+        bars = list(minute.bars)
+        extra: list[Wire] = []
+        if number == _HELD_BACK:
+            bars = [bar for bar in bars if bar not in held_back]
+        if number == _HELD_BACK + 2:
+            bars += held_back
+        if number == _REVISED:
+            bars += [_revised(bar) for bar in minutes[number - 2].bars[:2]]
+        if number == _SPOILT:
+            bars.append(_revised(bars[0]) | {"high": bars[0]["low"] / 2})
+        if number == _UNREADABLE:
+            extra.append(_record("bars", bars[0])._replace(value=b"no Avro"))
+        if number == _LEFT:
+            extra.append(_record("universe", _without(tape.universe, "BAC", minute.label)))
+        if number == _TOO_LATE:
+            bars.append(_revised(tape.history[-30]))
+        yield (*(_record("bars", bar) for bar in bars), *extra, *_marks(minute.label))
+
+
+def _revised(bar: Body) -> Body:
+    """The next revision of ``bar``, a little higher."""
+    revision = bar["revision"] + 1
+    identity = event_id("bars", (bar["feed"], bar["symbol"], bar["t"]), revision=revision)
+    return bar | {"event_id": identity, "revision": revision, "close": bar["high"]}
+
+
+def _without(universe: Body, symbol: str, at: int) -> Body:
+    """Version 2 of ``universe``, one symbol fewer."""
+    members = [member for member in universe["members"] if member["symbol"] != symbol]
+    changed = {"version": 2, "event_time": at, "created_at": at, "members": members}
+    return universe | {"event_id": event_id("universe", (2,))} | changed
+
+
+def _record(name: str, body: Body) -> Wire:
+    return record_wire(name, topic(name).record_key(body), body, LAYOUT, [])
+
+
+def _marks(label: int) -> Iterable[Wire]:
+    for name in SOURCES:
+        yield from watermark_wires(name, label, range(LAYOUT.partitions(name)))
+
+
+def _inbox(topology: Topology, tape: Tape) -> Iterator[Wire]:
+    cut = replace(tape, minutes=tape.minutes[_AROUND_AN_ORDER])
+    run = Simulation(topology, cut, CONFIG, layout=LAYOUT).play()
+    for message in run.log.messages(INBOX):
+        key, headers = message.key, list(message.headers)
+        yield Wire(INBOX, message.partition, key, message.value, message.timestamp, headers)
