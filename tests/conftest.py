@@ -21,7 +21,7 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.secured import SecuredKafka
+from tests.support.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tapedeck", deadline=None)
@@ -83,7 +83,7 @@ def toys() -> Iterator[Topology]:
 @pytest.fixture(scope="session")
 def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the example package is installed, importable here as well."""
-    from tests.example import install
+    from tests.support.example import install
 
     site = install(tmp_path_factory.mktemp("example"))
     sys.path.insert(0, str(site))

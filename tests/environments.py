@@ -27,11 +27,16 @@ PINNED = ("pyproject.toml", "constraints.txt")
 LOG = "pip.log"
 _MARKER = ".installed"
 QUICK = (
-    "alpaca_shapes", "arrivals", "catalogue", "certificates", "clock", "codec", "config", "contracts",
-    "credentials", "database_refusals", "database_url", "digests", "ending", "gates", "golden", "journal",
-    "kafka_security", "lease", "liveness", "order_rules", "outbox", "positions", "registry",
-    "registry_access", "rounding", "sessions", "shell", "sizing_pricing", "table", "tap_times",
-    "trade_updates", "watch_score", "wire",
+    "agents/test_arrivals", "agents/test_ending", "agents/test_journal", "agents/test_liveness",
+    "agents/test_table", "connectors/test_alpaca_shapes", "connectors/test_clock",
+    "connectors/test_credentials", "connectors/test_database_refusals", "connectors/test_database_url",
+    "connectors/test_kafka_security", "connectors/test_lease", "connectors/test_outbox",
+    "connectors/test_registry", "connectors/test_registry_access", "connectors/test_trade_updates",
+    "schemas/test_codec", "schemas/test_golden", "stages/test_contracts", "stages/test_gates",
+    "stages/test_order_rules", "stages/test_positions", "stages/test_sizing_pricing",
+    "stages/test_watch_score", "streams/test_config", "streams/test_digests", "streams/test_rounding",
+    "streams/test_sessions", "streams/test_shell", "streams/test_wire", "tape/test_certificates",
+    "tape/test_tap_times", "topics/test_catalogue",
 )  # fmt: skip
 """The unit tests that ``--short`` runs: codecs, times, types, loops and connections, where Pythons differ, in
 about a minute. Kernels and folds compute the same on each, and take minutes."""
@@ -144,7 +149,7 @@ def _passes(version: str, *, short: bool) -> bool:
         f"Python {version} ({python}): {'every module, and the quick unit tests' if short else 'unit tests'}"
     )
     own = folder / "bin" / "python"
-    chosen = [f"tests/unit/test_{name}.py" for name in QUICK] if short else ["tests/unit"]
+    chosen = [f"tests/unit/{name}.py" for name in QUICK] if short else ["tests/unit"]
     for command in ([own, "-c", _IMPORT_ALL], [own, "-m", "pytest", *chosen]):
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             return False

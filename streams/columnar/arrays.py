@@ -1,4 +1,4 @@
-"""Byte-level work of the columnar driver, a block at a time: watermark labels, key numbers, ids, row hashes."""
+"""Byte-level work of the columnar driver, by block: watermark labels, key numbers, ids, row hashes."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Any stage in the columnar driver through the shell, record by record: for topics much smaller than the bars."""
+"""Any stage through the shell, record by record: for topics much smaller than the bars."""
 
 from collections.abc import Iterator
 

@@ -37,8 +37,8 @@ from tapedeck.tape.local.purge import purge
 from tapedeck.tape.local.state import StackState
 from tapedeck.tape.local.status import lags
 from tests.bench.report import Row, Table, machine
-from tests.support import REPOSITORY
-from tests.wide import wide_config
+from tests.support.cases import REPOSITORY
+from tests.support.wide import wide_config
 
 FIRST = date(2026, 2, 17)
 SEED = 7

@@ -34,7 +34,7 @@ from tapedeck.tape.local.secured import admit, doors_of
 from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table, machine
 from tests.integration.test_deploy import Shell, fenced, login_of, run_sql, url_of
-from tests.live import bodies, eventually
+from tests.support.live import bodies, eventually
 
 FIRST, LAST, SEED = date(2026, 2, 17), date(2026, 2, 18), 7
 PREFIX = "deployed"

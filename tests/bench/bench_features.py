@@ -39,7 +39,7 @@ from tests.bench.peer import Told
 from tests.bench.plain_faust import OUTPUT
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 AIM = 1 / 3
 _LOOK_S = 0.1

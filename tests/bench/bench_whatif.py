@@ -17,7 +17,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.whatif.diff import Part
 from tapedeck.tape.whatif.whatif import whatif_from
 from tests.bench.whatif_tape import recorded_year
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 
 def compare(sessions: int) -> None:

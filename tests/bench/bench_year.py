@@ -33,7 +33,7 @@ from tapedeck.topics.catalogue import Layout
 from tests.bench.report import Row, Table
 from tests.bench.servers import kafka
 from tests.bench.year_tape import YEAR, write_year
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 STAGES = ("features", "scores", "watchlist", "signals")
 AIM_WRITTEN_S, AIM_VERIFIED_S, AIM_MB = 180.0, 60.0, 1024.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tapedeck.tape.local.jars import only_one
 from tapedeck.tape.local.places import cache_dir, say
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 _HERE = REPOSITORY / "tests" / "bench"
 _JAVA = _HERE / "kafka_streams"

@@ -28,7 +28,7 @@ from tapedeck.tape.local.process import Child, Launch
 from tapedeck.topics.catalogue import Layout
 from tests.bench.bench_features import Walks, cpu_of, records
 from tests.bench.peer import Told, rules
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 _LOOK_S = 0.05
 _SILENCE_S = 120.0

@@ -7,8 +7,8 @@ from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tests.live import Workers, eventually, last_minute, until_label
-from tests.sim.tapes import run_clean, small_tape, written
+from tests.support.live import Workers, eventually, last_minute, until_label
+from tests.support.sim_tapes import run_clean, small_tape, written
 
 MINUTES = slice(60, 180)
 

@@ -8,8 +8,8 @@ import pytest
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tests.conftest import Broker
-from tests.live import Workers
-from tests.sim.tapes import CONFIG
+from tests.support.live import Workers
+from tests.support.sim_tapes import CONFIG
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from tapedeck.tape.rebuild.live import read_changelog
 from tapedeck.tape.rebuild.rebuild import KafkaTarget, run, tasks_for
 from tapedeck.tape.rebuild.work import Place, Prepare
 from tests.chaos.clean import MINUTES, a_log, check_clean
-from tests.live import KILLED, Workers, eventually, last_minute, until_label
-from tests.sim.tapes import CONFIG, small_tape
-from tests.support import few
+from tests.support.cases import few
+from tests.support.live import KILLED, Workers, eventually, last_minute, until_label
+from tests.support.sim_tapes import CONFIG, small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 SPLIT = small_tape().minutes[MINUTES][60].label

@@ -18,17 +18,17 @@ from tapedeck.tape.rebuild.live import group_of
 from tapedeck.tape.rebuild.rest import at_rest
 from tapedeck.tape.rebuild.whole import live_outputs
 from tapedeck.topics.catalogue import Layout
-from tests.live import KILLED, Workers, bodies, eventually, until_label
-from tests.sim.paths import wire
-from tests.toys.broadcast import TOPOLOGY
-from tests.toys.chained.definition import Chained
-from tests.unit.market_bodies import minute, score_row
-from tests.unit.shell_support import bar
+from tests.support.live import KILLED, Workers, bodies, eventually, until_label
+from tests.support.market_bodies import minute, score_row
+from tests.support.paths import wire
+from tests.support.shells import bar
+from tests.support.toy_stages.broadcast import TOPOLOGY
+from tests.support.toy_stages.chained.definition import Chained
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA", "WMT", "XOM")
 MINUTES = 40
-TOY = {TOPOLOGY_VARIABLE: "tests.toys.broadcast:TOPOLOGY"}
+TOY = {TOPOLOGY_VARIABLE: "tests.support.toy_stages.broadcast:TOPOLOGY"}
 (BROADCAST,) = TOPOLOGY
 UNSAID = {
     "config_digest": "",

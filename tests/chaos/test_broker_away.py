@@ -17,8 +17,8 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Database
-from tests.live import Workers, end_of, eventually
-from tests.sim.tapes import CONFIG
+from tests.support.live import Workers, end_of, eventually
+from tests.support.sim_tapes import CONFIG
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 WAITS = {

@@ -10,9 +10,9 @@ from tapedeck.streams.digests import of_state
 from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tests.example import MINUTES, NAME, played
-from tests.live import KILLED, Workers, eventually, until_label
-from tests.sim.tapes import CONFIG, SOURCES, small_tape
+from tests.support.example import MINUTES, NAME, played
+from tests.support.live import KILLED, Workers, eventually, until_label
+from tests.support.sim_tapes import CONFIG, SOURCES, small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 OWN = ("strength", "rsignals")

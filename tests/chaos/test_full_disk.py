@@ -4,7 +4,7 @@ import pytest
 
 from tapedeck.agents.process import FAILED_EXIT
 from tests.chaos.clean import a_log, check_clean
-from tests.live import KILLED, Workers
+from tests.support.live import KILLED, Workers
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 FILE_BYTES = 256 * 1024

@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient
 from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_topic
 from tests.chaos.clean import MINUTES, a_log
-from tests.live import Workers, bodies, eventually, last_minute, until_label
-from tests.sim.tapes import small_tape
+from tests.support.live import Workers, bodies, eventually, last_minute, until_label
+from tests.support.sim_tapes import small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

@@ -5,8 +5,8 @@ import pytest
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_messages
 from tapedeck.tape.rebuild.whole import live_outputs
-from tests.live import Workers, eventually, last_minute, until_label
-from tests.sim.tapes import run_clean, small_tape, written
+from tests.support.live import Workers, eventually, last_minute, until_label
+from tests.support.sim_tapes import run_clean, small_tape, written
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 MINUTES = slice(60, 180)

@@ -10,9 +10,9 @@ import pytest
 from tapedeck.agents.app import SESSION_TIMEOUT_S
 from tapedeck.agents.process import STALLED_EXIT
 from tests.chaos.clean import MINUTES, a_log, check_clean
-from tests.live import KILLED, Workers, end_of, eventually, last_minute, until_label
-from tests.sim.tapes import small_tape
-from tests.support import few
+from tests.support.cases import few
+from tests.support.live import KILLED, Workers, end_of, eventually, last_minute, until_label
+from tests.support.sim_tapes import small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 POINTS = ("outputs written", "changelog written", "table written", "inputs acked")

@@ -10,7 +10,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.streams.wire import Origin
 from tests.chaos.clean import a_log, check_clean
 from tests.chaos.test_hole_in_log import committed, delete_up_to
-from tests.live import Workers, end_of, eventually
+from tests.support.live import Workers, end_of, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.chaos.clean import a_log, check_clean
-from tests.live import Workers, bodies, end_of, eventually, last_label
+from tests.support.live import Workers, bodies, end_of, eventually, last_label
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

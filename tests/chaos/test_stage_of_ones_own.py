@@ -6,9 +6,9 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_state
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tests.live import KILLED, Workers, eventually, until_label
-from tests.sim.tapes import SOURCES, small_tape
-from tests.toy_days import BEGIN, MINUTES, SCENARIOS, clean
+from tests.support.live import KILLED, Workers, eventually, until_label
+from tests.support.sim_tapes import SOURCES, small_tape
+from tests.support.toy_days import BEGIN, MINUTES, SCENARIOS, clean
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 LISTENING = ("scores", "watchlist", "signals")

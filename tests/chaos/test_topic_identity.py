@@ -20,8 +20,8 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_state
 from tests.chaos.clean import MINUTES, a_log, check_clean, clean_digests
 from tests.chaos.test_hole_in_log import committed, delete_up_to
-from tests.live import Workers, eventually, last_minute, until_label
-from tests.sim.tapes import run_clean, small_tape, written
+from tests.support.live import Workers, eventually, last_minute, until_label
+from tests.support.sim_tapes import run_clean, small_tape, written
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 OTHER_MINUTES = slice(200, 260)

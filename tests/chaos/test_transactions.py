@@ -13,7 +13,7 @@ from tapedeck.tape.notebook.connection import Connection
 from tests.chaos.clean import a_log, check_clean
 from tests.chaos.transactions import CODECS, write
 from tests.conftest import Database
-from tests.live import KILLED, Workers, bodies, eventually
+from tests.support.live import KILLED, Workers, bodies, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

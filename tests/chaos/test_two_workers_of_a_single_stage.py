@@ -10,8 +10,8 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import live_outputs, rebuild_stage
 from tests.chaos.clean import MINUTES, a_log
 from tests.conftest import Broker
-from tests.live import Workers, end_of, eventually, last_minute, until_label
-from tests.sim.tapes import CONFIG, small_tape
+from tests.support.live import Workers, end_of, eventually, last_minute, until_label
+from tests.support.sim_tapes import CONFIG, small_tape
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 OWNS = "scores/0 starts at"

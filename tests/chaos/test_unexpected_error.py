@@ -4,7 +4,7 @@ import pytest
 
 from tapedeck.agents.process import FAILED_EXIT
 from tests.chaos.clean import a_log, check_clean
-from tests.live import Workers
+from tests.support.live import Workers
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

@@ -13,7 +13,7 @@ from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import OrderState, PositionIntent, Side
-from tests.paper import (
+from tests.support.paper import (
     CALL,
     DAY,
     FAR_CALL,

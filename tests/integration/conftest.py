@@ -17,7 +17,7 @@ from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.live import group_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Broker
-from tests.sim.paths import morning
+from tests.support.paths import morning
 
 
 class Recorded(NamedTuple):

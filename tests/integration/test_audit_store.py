@@ -30,7 +30,7 @@ from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.protocol import Message
 from tapedeck.tape.local.postgres import check_database
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.avro import bodies
+from tests.support.avro import bodies
 
 pytestmark = pytest.mark.integration
 

@@ -26,8 +26,8 @@ from tapedeck.tape.cli import main
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Broker
-from tests.live import Workers, bodies, end_of, eventually
-from tests.sim.tapes import CONFIG
+from tests.support.live import Workers, bodies, end_of, eventually
+from tests.support.sim_tapes import CONFIG
 
 pytestmark = pytest.mark.integration
 Body = dict[str, Any]

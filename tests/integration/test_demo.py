@@ -19,7 +19,7 @@ from tapedeck.tape.local.disk import usage
 from tapedeck.tape.local.process import is_running
 from tapedeck.tape.local.purge import purge
 from tests.conftest import Broker
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 pytestmark = pytest.mark.integration
 

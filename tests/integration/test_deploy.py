@@ -23,10 +23,10 @@ from tapedeck.tape.local.postgres import EmbeddedPostgres
 from tapedeck.tape.local.process import tail
 from tapedeck.topics.catalogue import Layout
 from tests.conftest import Broker
-from tests.live import bodies, eventually
-from tests.sim.paths import ORDERED_AT
-from tests.sim.tapes import small_tape
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
+from tests.support.live import bodies, eventually
+from tests.support.paths import ORDERED_AT
+from tests.support.sim_tapes import small_tape
 
 pytestmark = pytest.mark.integration
 PAGE = (REPOSITORY / "docs" / "deploy.md").read_text()

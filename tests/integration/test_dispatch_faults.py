@@ -31,10 +31,10 @@ from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local.places import free_port
 from tests.conftest import Broker, Database
-from tests.live import Workers, bodies, eventually
-from tests.paper import serving
-from tests.sim.paths import ORDERED_AT, by_minute, cut, morning
-from tests.sim.tapes import small_tape
+from tests.support.live import Workers, bodies, eventually
+from tests.support.paper import serving
+from tests.support.paths import ORDERED_AT, by_minute, cut, morning
+from tests.support.sim_tapes import small_tape
 
 pytestmark = pytest.mark.integration
 ACCOUNTS = ("large", "medium", "small")

@@ -15,7 +15,7 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import CATALOGUE, Layout
-from tests.sim.paths import bodies, morning
+from tests.support.paths import bodies, morning
 
 pytestmark = pytest.mark.integration
 

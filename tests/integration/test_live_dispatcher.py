@@ -29,10 +29,20 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database
-from tests.live import Workers, bodies, eventually
-from tests.paper import serving
-from tests.sim.paths import CONFIG, INBOX, ORDERED_AT, OUTPUTS, account_task, by_minute, cut, morning, wire
-from tests.sim.tapes import small_tape
+from tests.support.live import Workers, bodies, eventually
+from tests.support.paper import serving
+from tests.support.paths import (
+    CONFIG,
+    INBOX,
+    ORDERED_AT,
+    OUTPUTS,
+    account_task,
+    by_minute,
+    cut,
+    morning,
+    wire,
+)
+from tests.support.sim_tapes import small_tape
 
 pytestmark = pytest.mark.integration
 ACCOUNT = "large"

@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tests.integration.conftest import Recorded
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 _CELL_S = 600

@@ -24,9 +24,9 @@ from tapedeck.connectors.postgres.database import (
 )
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.catalogue import Layout
-from tests import tls_proxy
-from tests.certificates import Certificates
-from tests.integration.audit_support import Pipeline, bar
+from tests.support import tls_proxy
+from tests.support.audit import Pipeline, bar
+from tests.support.certificates import Certificates
 
 pytestmark = pytest.mark.integration
 

@@ -20,10 +20,10 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import USER_ERROR, app
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tests.conftest import Broker
-from tests.live import Workers, last_minute, until_label
-from tests.registry import Registry, running
-from tests.sim.tapes import CONFIG, small_tape, written
-from tests.support import MARKET_STAGES
+from tests.support.cases import MARKET_STAGES
+from tests.support.live import Workers, last_minute, until_label
+from tests.support.registry import Registry, running
+from tests.support.sim_tapes import CONFIG, small_tape, written
 
 pytestmark = pytest.mark.integration
 MINUTES = slice(60, 110)

@@ -14,9 +14,9 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.record.making import record
 from tests.integration.conftest import Recorded
-from tests.sim.paths import CONFIG
+from tests.support.paths import CONFIG
 from tests.tapes import HERE
-from tests.unit.test_recorded_window import END, START, source, window
+from tests.unit.connectors.test_recorded_window import END, START, source, window
 
 pytestmark = pytest.mark.integration
 TAPE = HERE / "session_edge_with_a_gap"

@@ -26,10 +26,10 @@ from tapedeck.tape.rebuild.live import group_of
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.conftest import Database
 from tests.integration.conftest import Recorded
-from tests.live import bodies
-from tests.sim.paths import CONFIG, ORDERED_AT, morning
-from tests.sim.tapes import small_tape
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
+from tests.support.live import bodies
+from tests.support.paths import CONFIG, ORDERED_AT, morning
+from tests.support.sim_tapes import small_tape
 
 pytestmark = pytest.mark.integration
 LABELS = [minute.label for minute in small_tape().minutes]

@@ -20,8 +20,8 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local.secured import INTERNAL
 from tapedeck.topics.catalogue import Layout
-from tests.secured import ADDED, SecuredKafka
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
+from tests.support.secured import ADDED, SecuredKafka
 
 pytestmark = pytest.mark.integration
 

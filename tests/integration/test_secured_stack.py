@@ -20,7 +20,7 @@ from tapedeck.tape.local import state
 from tapedeck.tape.local.backup import backup, restore
 from tapedeck.tape.local.purge import purge
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.support import REPOSITORY
+from tests.support.cases import REPOSITORY
 
 pytestmark = pytest.mark.integration
 

@@ -31,7 +31,7 @@ from tapedeck.connectors.secrets import Secret
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.local.certificates import Authority
-from tests.secured import SecuredKafka, unsigned_token
+from tests.support.secured import SecuredKafka, unsigned_token
 
 ANSWER_S, REFUSED_S = 5.0, 1.0
 LISTENERS = ("SASL_SSL", "SASL_PLAINTEXT")

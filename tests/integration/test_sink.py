@@ -28,7 +28,7 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir, free_port
 from tapedeck.tape.local.postgres import EmbeddedPostgres
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
-from tests.integration.audit_support import MINUTE, ORIGIN, T0, TOPICS, Pipeline, bar, eventually
+from tests.support.audit import MINUTE, ORIGIN, T0, TOPICS, Pipeline, bar, eventually
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.logs import short
 from tapedeck.tape.cli.sink import sink as sink_command
 from tapedeck.topics.catalogue import Layout
-from tests.integration.audit_support import Pipeline, bar, eventually
+from tests.support.audit import Pipeline, bar, eventually
 
 pytestmark = pytest.mark.integration
 OFTEN_S = 0.3

@@ -26,8 +26,8 @@ from tapedeck.tape.notebook.connection import Connection, default
 from tapedeck.tape.notebook.memory import MemoryTape
 from tapedeck.tape.notebook.query import NotKept
 from tapedeck.topics.catalogue import CATALOGUE, Layout
-from tests.sim.paths import CONFIG, morning
-from tests.unit.tap_support import START, at, bar, minutes, played
+from tests.support.paths import CONFIG, morning
+from tests.support.taps import START, at, bar, minutes, played
 
 pytestmark = pytest.mark.integration
 

@@ -26,10 +26,10 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import label_of, readable_label
 from tapedeck.tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
-from tests.live import Workers, eventually, last_minute
-from tests.sim.paths import wire
-from tests.sim.tapes import CONFIG, run_clean, small_tape, written
-from tests.support import MARKET_STAGES, shared
+from tests.support.cases import MARKET_STAGES, shared
+from tests.support.live import Workers, eventually, last_minute
+from tests.support.paths import wire
+from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
 from tests.tapes import HERE
 
 pytestmark = pytest.mark.integration

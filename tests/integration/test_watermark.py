@@ -17,8 +17,8 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tests.chaos.clean import a_log
 from tests.conftest import Broker
-from tests.live import Workers, eventually
-from tests.sim.tapes import CONFIG
+from tests.support.live import Workers, eventually
+from tests.support.sim_tapes import CONFIG
 
 pytestmark = pytest.mark.integration
 

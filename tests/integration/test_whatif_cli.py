@@ -10,7 +10,7 @@ from tapedeck.schemas.errors import ConfigInvalid, Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.tape.cli.main import app
 from tests.integration.conftest import Recorded
-from tests.sim.paths import CONFIG
+from tests.support.paths import CONFIG
 
 pytestmark = pytest.mark.integration
 

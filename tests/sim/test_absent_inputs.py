@@ -10,7 +10,7 @@ from tapedeck.streams.sim.schedule import Faults
 from tapedeck.streams.sim.task import Effect, SimTask
 from tapedeck.streams.watermarks import OPENS_HEADER
 from tapedeck.streams.wire import Wire
-from tests.sim.toy_inputs import MINUTES, Input, ToyRun
+from tests.support.toy_inputs import MINUTES, Input, ToyRun
 
 SEEDS = 60
 _LOGS = 6

@@ -16,9 +16,9 @@ from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.making import cut as record
 from tapedeck.tape.sim.simulation import Simulation
-from tests.sim.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
-from tests.sim.tapes import run_clean
-from tests.wide import wide_config
+from tests.support.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
+from tests.support.sim_tapes import run_clean
+from tests.support.wide import wide_config
 
 CONFIG = wide_config()
 TUESDAY, THURSDAY = date(2026, 2, 17), date(2026, 2, 19)

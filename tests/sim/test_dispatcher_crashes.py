@@ -15,7 +15,8 @@ from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.orders import IN_DOUBT, TERMINAL, OrderState
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim.simulation import Chaos, Simulation
-from tests.sim.paths import (
+from tests.support.cases import few
+from tests.support.paths import (
     ACCOUNTS,
     CONFIG,
     INBOX,
@@ -31,8 +32,7 @@ from tests.sim.paths import (
     held,
     morning,
 )
-from tests.sim.tapes import small_tape
-from tests.support import few
+from tests.support.sim_tapes import small_tape
 
 AROUND = (slice(104, 116), slice(146, UNTIL))
 BROKEN = (

@@ -29,10 +29,10 @@ from tapedeck.tape.whatif.diff import Part
 from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.tape.why.report import why_from
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.example import FOLDER, bodies, played
-from tests.sim.paths import ACCOUNTS, CONFIG, copied
-from tests.sim.whatif_support import SOURCES, recorded
-from tests.support import few
+from tests.support.cases import few
+from tests.support.example import FOLDER, bodies, played
+from tests.support.paths import ACCOUNTS, CONFIG, copied
+from tests.support.whatifs import SOURCES, recorded
 
 STRATEGY = "relative_strength"
 OWN = ("strength", "rsignals")

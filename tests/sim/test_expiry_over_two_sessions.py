@@ -18,8 +18,8 @@ from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import watermark_wires
 from tapedeck.topics.catalogue import Layout
-from tests.paper import CALL, CLOSE, TEN, TODAY_CALL, TinyMarket, exchange, order
-from tests.sim.paths import CONFIG, INBOX, OUTPUTS, account_task, bodies, copied, held
+from tests.support.paper import CALL, CLOSE, TEN, TODAY_CALL, TinyMarket, exchange, order
+from tests.support.paths import CONFIG, INBOX, OUTPUTS, account_task, bodies, copied, held
 
 ACCOUNT = "large"
 NUMBER = CONFIG.account(ACCOUNT).broker_account_id

@@ -27,8 +27,8 @@ from tapedeck.tape.explain.explanation import Explanation, explain_from
 from tapedeck.tape.explain.lookup import DAY_US, Lookup, opened
 from tapedeck.tape.explain.reevaluate import Reevaluator, Verdict
 from tapedeck.topics.catalogue import CATALOGUE, Layout
-from tests.sim.paths import CONFIG, bodies, whole_day
-from tests.support import few
+from tests.support.cases import few
+from tests.support.paths import CONFIG, bodies, whole_day
 
 
 def recorded(log: MemoryLog) -> list[Message]:

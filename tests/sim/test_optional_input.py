@@ -15,8 +15,8 @@ from tapedeck.streams.sim.task import drain, market_tasks
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.sim.tapes import CONFIG
-from tests.toy_days import AWAY, MINUTES, SCENARIOS, clean, digests, first_label, log_of
+from tests.support.sim_tapes import CONFIG
+from tests.support.toy_days import AWAY, MINUTES, SCENARIOS, clean, digests, first_label, log_of
 
 SEEDS = range(3)
 SYMBOL = "NVDA"

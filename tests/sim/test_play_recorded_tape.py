@@ -14,8 +14,8 @@ from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim.simulation import Simulation
-from tests.sim.paths import CONFIG, UNTIL, cut, morning
-from tests.sim.tapes import small_tape
+from tests.support.paths import CONFIG, UNTIL, cut, morning
+from tests.support.sim_tapes import small_tape
 from tests.tapes import HERE
 
 FOLDER = HERE / "signal_morning_of_two_accounts"

@@ -13,10 +13,10 @@ from tapedeck.streams.protocol import Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.making import check, record, with_digests
-from tests.sim.paths import CONFIG, OUTPUTS, morning
+from tests.support.paths import CONFIG, OUTPUTS, morning
 from tests.tapes import FOLDERS, HERE
 from tests.tapes.make import TAPES
-from tests.unit.test_recorded_window import messages_of, source, window
+from tests.unit.connectors.test_recorded_window import messages_of, source, window
 
 MORNING = HERE / "signal_morning_of_two_accounts"
 

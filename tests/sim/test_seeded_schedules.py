@@ -16,9 +16,9 @@ from tapedeck.streams.sim.task import SimTask, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim.schedules import DEAD_LETTERS, Schedules, run_seeds
 from tapedeck.tape.sim.short_tape import LAYOUT
-from tests.sim.broken import BROKEN
-from tests.sim.tapes import CONFIG, run_clean, small_tape, written
-from tests.support import MARKET_STAGES, REPOSITORY, few
+from tests.support.broken import BROKEN
+from tests.support.cases import MARKET_STAGES, REPOSITORY, few
+from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
 
 SEEDS = (300, 2000)
 FOUND_WITHIN = 100

@@ -22,12 +22,12 @@ from tapedeck.tape.funnel import funnel
 from tapedeck.tape.recording import of_messages
 from tapedeck.tape.why.report import why_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
-from tests.sim.paths import CONFIG, bodies, morning
-from tests.sim.whatif_support import recorded
+from tests.support.paths import CONFIG, bodies, morning
+from tests.support.whatifs import recorded
 
 ECHO = StageSpec(
     name="echo",
-    folder="tests.toys.echo",
+    folder="tests.support.toy_stages.echo",
     trigger="decisions",
     outputs=("echoes",),
     doc="an echo of what acts",
@@ -113,7 +113,7 @@ def test_a_stage_that_does_not_say_how_is_not_evaluated(
     topology: Topology, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = replace(topologies.definition_of(ECHO), again=None)
-    monkeypatch.setattr("tests.toys.echo.definition.DEFINITION", silent)
+    monkeypatch.setattr("tests.support.toy_stages.echo.definition.DEFINITION", silent)
     topologies._imported.cache_clear()
     asked = echoes(log)[0]["event_id"]
     check = explain_from(topology, MemorySource(Layout(), recorded(log)), CONFIG, asked).checks[asked]

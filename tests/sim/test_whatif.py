@@ -16,10 +16,10 @@ from tapedeck.tape.whatif.diff import Part, Standing
 from tapedeck.tape.whatif.outcomes import DecisionOutcome, Kind
 from tapedeck.tape.whatif.text import as_text
 from tapedeck.topics.catalogue import Layout
-from tests.sim.paths import CONFIG, bodies, copied, morning, whole_day
-from tests.sim.tapes import run_clean
-from tests.sim.whatif_support import SOURCES, changed, day, diff_of, hours, names, recorded
-from tests.support import few
+from tests.support.cases import few
+from tests.support.paths import CONFIG, bodies, copied, morning, whole_day
+from tests.support.sim_tapes import run_clean
+from tests.support.whatifs import SOURCES, changed, day, diff_of, hours, names, recorded
 
 
 def decided(log: MemoryLog) -> dict[tuple[str, int], DecisionOutcome]:

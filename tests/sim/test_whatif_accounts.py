@@ -18,8 +18,8 @@ from tapedeck.tape.whatif.inbox import Corrected, Inbox, payload_of, records_of
 from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome
 from tapedeck.tape.whatif.report import as_html
 from tapedeck.tape.whatif.text import as_text
-from tests.sim.paths import CONFIG
-from tests.sim.whatif_support import changed, day, diff_of, hours, names
+from tests.support.paths import CONFIG
+from tests.support.whatifs import changed, day, diff_of, hours, names
 
 ACCOUNT = {
     "daily_loss_limit": ("tiny", {"max_daily_loss": Decimal(1000)}),

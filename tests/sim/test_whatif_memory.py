@@ -19,7 +19,7 @@ from tapedeck.tape.whatif.spill import DAY_US, ByDay, Shelf
 from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.topics.catalogue import Layout
 from tests.bench.whatif_tape import recorded_year
-from tests.sim.whatif_support import hours
+from tests.support.whatifs import hours
 
 
 def peak_of(work: Callable[[], object]) -> int:

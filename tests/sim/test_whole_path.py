@@ -12,7 +12,8 @@ from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim.simulation import Simulation
-from tests.sim.paths import (
+from tests.support.cases import REPOSITORY, few
+from tests.support.paths import (
     ACCOUNTS,
     CONFIG,
     INBOX,
@@ -28,8 +29,7 @@ from tests.sim.paths import (
     morning,
     whole_day,
 )
-from tests.sim.tapes import run_clean, small_tape
-from tests.support import REPOSITORY, few
+from tests.support.sim_tapes import run_clean, small_tape
 
 
 def account_digests(simulation: Simulation) -> dict[str, str]:

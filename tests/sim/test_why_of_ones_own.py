@@ -11,8 +11,8 @@ from tapedeck.streams.watermarks import readable_label
 from tapedeck.tape.why.report import Why, why_from
 from tapedeck.tape.why.way import Way
 from tapedeck.topics.catalogue import CATALOGUE, Layout
-from tests.sim.tapes import CONFIG
-from tests.toy_days import AWAY, SCENARIOS, clean, first_label
+from tests.support.sim_tapes import CONFIG
+from tests.support.toy_days import AWAY, SCENARIOS, clean, first_label
 
 SYMBOL = "NVDA"
 BAR = first_label() + 30 * MINUTE_US

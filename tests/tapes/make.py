@@ -22,7 +22,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.record.making import record
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import CATALOGUE
-from tests.sim.paths import ACCOUNTS, CONFIG, morning
+from tests.support.paths import ACCOUNTS, CONFIG, morning
 from tests.tapes import HERE
 
 

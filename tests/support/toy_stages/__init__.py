@@ -1,0 +1,1 @@
+"""Stages made for one test each, run as workers name them."""

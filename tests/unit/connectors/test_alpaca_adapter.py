@@ -1,0 +1,170 @@
+"""The adapter over alpaca-py: one request a call, bounded in time, every outcome named, secrets kept."""
+
+import logging
+import time
+from collections.abc import Iterator
+from decimal import Decimal as D
+
+import pytest
+import requests
+from alpaca.common.exceptions import APIError
+from alpaca.trading.client import TradingClient
+
+from tapedeck.connectors.alpaca import trading
+from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.broker import ChainQuery, Doubt, NewOrder, Refused
+from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
+from tests.support.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, StepClock, exchange, serving, state
+
+
+@pytest.fixture
+def paper() -> PaperExchange:
+    return exchange()
+
+
+@pytest.fixture
+def url(paper: PaperExchange) -> Iterator[str]:
+    with serving(paper, StepClock(TEN)) as address:
+        yield address
+
+
+def _buy(client_order_id: str = "td1-a") -> NewOrder:
+    return NewOrder(
+        client_order_id=client_order_id, instrument=CALL, side=Side.BUY,
+        intent=PositionIntent.BUY_TO_OPEN, qty=D(1), limit_price=D("2.10"),
+    )  # fmt: skip
+
+
+def test_private_names_that_the_adapter_mends_are_still_there() -> None:
+    client = TradingClient("key", "secret", url_override="http://127.0.0.1:1")
+    assert client._retry == 3, "alpaca-py changed its retries: look at AlpacaBroker again"
+    assert isinstance(client._session, requests.Session)
+
+
+def test_every_client_of_the_adapter_repeats_nothing_and_is_bounded(url: str) -> None:
+    broker = AlpacaBroker(url, LARGE_KEYS)
+    for client in (broker._trading, broker._stocks, broker._options):
+        assert client._retry == 0
+        assert not client._session.trust_env
+        for scheme in ("http://", "https://"):
+            adapter = client._session.get_adapter(f"{scheme}127.0.0.1/")
+            assert isinstance(adapter, trading.BoundedAdapter)
+            assert adapter.max_retries.total == 0
+
+
+def test_write_fits_into_the_shortest_rest_of_a_lease() -> None:
+    from tapedeck.connectors.dispatch.lease import LEAST_LEFT_S
+
+    assert trading.CONNECT_S + trading.WRITE_S < LEAST_LEFT_S
+
+
+@pytest.mark.parametrize("fault", [Fault.GATEWAY_TIMEOUT_AFTER, Fault.RATE_LIMIT, Fault.DROP_AFTER])
+def test_post_is_sent_once_whatever_the_answer(paper: PaperExchange, url: str, fault: Fault) -> None:
+    paper.faults.arm(fault, operation="submit", count=5)
+    with pytest.raises((Doubt, trading.RateLimited)):
+        AlpacaBroker(url, LARGE_KEYS).submit(_buy())
+    assert state(url)["requests"]["submit"] == 1
+    assert paper.faults.fired[fault] == 1
+
+
+def test_plain_alpaca_py_would_have_repeated_the_post(paper: PaperExchange, url: str) -> None:
+    client = TradingClient(LARGE.key, LARGE.secret, url_override=url)
+    client._retry_wait = 0
+    paper.faults.arm(Fault.GATEWAY_TIMEOUT_AFTER, operation="submit", count=9)
+    with pytest.raises(APIError):
+        client.post("/orders", {"symbol": CALL})
+    assert state(url)["requests"]["submit"] == 4
+
+
+def test_slow_answer_is_a_doubt_within_the_bound(
+    paper: PaperExchange, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trading, "WRITE_S", 0.2)
+    paper.faults.arm(Fault.DELAY, operation="submit", seconds=1.5)
+    broker, began = AlpacaBroker(url, LARGE_KEYS), time.monotonic()
+    with pytest.raises(Doubt, match="ReadTimeout"):
+        broker.submit(_buy())
+    assert time.monotonic() - began < 1.4
+    assert broker.order_by_client_id("td1-a").filled_qty == 1
+
+
+def test_server_that_is_not_there_is_a_doubt() -> None:
+    with pytest.raises(Doubt, match="ConnectionError"):
+        AlpacaBroker("http://127.0.0.1:9", LARGE_KEYS).account()
+
+
+def test_wrong_credentials_are_refused(url: str) -> None:
+    with pytest.raises(Refused) as refused:
+        AlpacaBroker(url, Credentials(key=LARGE.key, secret="wrong")).account()
+    assert refused.value.status == 401
+
+
+def test_answer_that_cannot_be_read_is_a_doubt(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = AlpacaBroker(url, LARGE_KEYS)
+    monkeypatch.setattr(broker._trading, "get_account", lambda: {"status": "ACTIVE"})
+    with pytest.raises(Doubt, match="account_number"):
+        broker.account()
+
+
+def test_every_page_of_a_chain_is_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trading, "_CONTRACTS_PAGE", 1)
+    broker = AlpacaBroker(url, LARGE_KEYS)
+    before = state(url)["requests"].get("contracts", 0)
+    query = ChainQuery(
+        underlying="NVDA", right=None, expiry_from=DAY, expiry_to=DAY + 60, strike_from=D(1), strike_to=D(999)
+    )
+    assert len(broker.chain(query).contracts) == 4
+    assert state(url)["requests"]["contracts"] - before == 4
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("http://127.0.0.1:8765", True),
+        ("http://localhost:8765", True),
+        ("http://[::1]:8765", True),
+        ("https://paper-api.alpaca.markets", False),
+        ("https://api.alpaca.markets", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://127.0.0.1@example.com", False),
+        ("http://0.0.0.0:8765", False),
+        ("", False),
+    ],
+)
+def test_only_this_machine_is_traded_with(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback
+    if not loopback:
+        with pytest.raises(Fatal, match="this machine only"):
+            AlpacaBroker(address, LARGE_KEYS)
+
+
+def test_quantity_that_is_not_whole_never_leaves(url: str) -> None:
+    half = NewOrder(
+        client_order_id="td1-h", instrument="AMD", side=Side.BUY,
+        intent=PositionIntent.BUY_TO_OPEN, qty=D("0.5"), limit_price=D(100),
+    )  # fmt: skip
+    with pytest.raises(Refused, match="whole number"):
+        AlpacaBroker(url, LARGE_KEYS).submit(half)
+
+
+def test_secrets_are_in_no_log_no_repr_and_no_error(
+    paper: PaperExchange, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    broker = AlpacaBroker(url, LARGE_KEYS)
+    broker.submit(_buy())
+    shown = [repr(broker), repr(LARGE_KEYS), str(LARGE_KEYS), repr(broker.__dict__)]
+    for fault in (Fault.GATEWAY_TIMEOUT_AFTER, Fault.DROP_AFTER, Fault.RATE_LIMIT):
+        paper.faults.arm(fault, operation="account")
+        with pytest.raises((Doubt, trading.RateLimited)) as caught:
+            broker.account()
+        shown += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
+    assert "POST /v2/orders" in caplog.text  # the log did see the calls
+    for text in [caplog.text, *shown]:
+        assert LARGE.secret not in text
+        assert LARGE.key not in text

@@ -1,0 +1,30 @@
+"""`make test` in several processes: what needs servers is in one of them, and a file is in one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import WITH_SERVERS, ByServers
+from tests.support.cases import REPOSITORY
+
+
+@pytest.mark.parametrize(
+    "nodeid, scope",
+    [
+        ("tests/chaos/test_broker_away.py::test_it[frozen]", "servers"),
+        ("tests/integration/test_sink.py::test_it", "servers"),
+        ("tests/unit/connectors/test_clock.py::test_it[a::b]", "tests/unit/connectors/test_clock.py"),
+    ],
+)
+def test_tests_are_divided_by_what_they_need(nodeid: str, scope: str) -> None:
+    assert ByServers._split_scope(object.__new__(ByServers), nodeid) == scope
+
+
+def test_every_file_that_needs_servers_is_where_the_scheduler_looks() -> None:
+    marked = [
+        str(path.relative_to(REPOSITORY))
+        for path in Path(REPOSITORY, "tests").rglob("test_*.py")
+        if "pytest.mark." + "integration" in path.read_text()
+    ]
+    assert len(marked) > 20
+    assert [name for name in marked if not name.startswith(WITH_SERVERS)] == []
