@@ -191,4 +191,6 @@ def append_changed(folder: Path) -> list[str]:
             log.write(json.dumps(row, separators=(",", ":")) + "\n")
             added.append(name)
             next_id += 1
+    _log.cache_clear()
+    log_ids.cache_clear()
     return added

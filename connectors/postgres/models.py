@@ -110,6 +110,25 @@ class Quotes(Audit, Base):
     origin: Mapped[str]
 
 
+class News(Audit, Base):
+    __tablename__ = "t_news"
+    source: Mapped[str]
+    native_id: Mapped[str]
+    updated_at: Mapped[datetime]
+    title: Mapped[str]
+    url: Mapped[str | None]
+    origin: Mapped[str]
+
+
+class MarketEvents(Audit, Base):
+    __tablename__ = "t_market_events"
+    feed: Mapped[str]
+    symbol: Mapped[str]
+    kind: Mapped[str] = _enum("market_events", "kind")
+    t: Mapped[datetime | None]
+    detail: Mapped[str]
+
+
 class Universe(Audit, Base):
     __tablename__ = "t_universe"
     version: Mapped[int]
