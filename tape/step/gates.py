@@ -24,35 +24,23 @@ from tapedeck.streams.stages.account.rules.gate_types import (
     Reservation,
     Rules,
 )
-from tapedeck.streams.stages.account.rules.gates import evaluate, first_failure
+from tapedeck.streams.stages.account.rules.gates import GATES, evaluate, first_failure
 from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.rules.positions import Kind
 from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.tape.step.common import BadLine, Line, judged
 from tapedeck.tape.step.shaped import shaped
 
-HELP = """Evaluate the risk gates on one case a line; each line is judged alone.
+_CASE = """Evaluate the risk gates on one case a line; each line is judged alone.
 
 A line is an object. A gate none of whose keys is given is not tested; null is unknown and fails.
   account       {"tier": "large", ...}: limits by their configuration names over the tier's own
   now           ISO 8601 time; action BUY_CALL, BUY_PUT, BUY_STOCK or SELL_STOCK; purpose OPEN or CLOSE
   strategy      day_trade, swing_trade or your own; symbol the underlying
-  identity, identity_at              account_identity
-  kill_state                         kill_switch
-  now, expiry                        trading_hours
-  confidence, regime                 confidence; regime {"on", "value", "age_s"}: volatility_regime
-  signal_bar_t, newest_bar_t, newest_feature_t   the freshness gates; left edges of bars
-  session_pnl                        daily_loss_limit
-  filled_entries, last_execution     ticker_daily_limit (a number), ticker_cooldown (a time)
-  long_qty                           sell_stock_position
-  holdings, reservations             duplicate_position, conflicting_direction, max_positions,
-                                     max_contracts, max_exposure
-  quantity, worst_price, multiplier  the new order
-  buying_power, unshown, equity      buying_power
-  contract_score, contract_reason    contract_quality
-  quote {"bid", "ask", "time"}       quote_age, spread
-  signal_close, underlying_price     price_drift
-  orders_in_doubt, needs_reconcile, stream_healthy   pending_capacity
+  expiry        of the contract; quantity, worst_price, multiplier of the new order
+  regime        {"on", "value", "age_s"}; quote {"bid", "ask", "time"}
+  signal_bar_t, newest_bar_t, newest_feature_t   left edges of bars
+  filled_entries a number; last_execution a time; unshown, equity beside buying_power
 
 holdings: {"symbol", "kind" CALL|PUT|STOCK, "qty", "multiplier", "entry_price"}
 reservations: {"symbol", "action", "remaining", "worst_price", "multiplier"}
@@ -62,32 +50,12 @@ Examples:
   {"action": "BUY_CALL", "symbol": "NVDA", "holdings": [],
    "reservations": [{"symbol": "NVDA", "action": "BUY_PUT", "remaining": 1, "worst_price": 2}]}
 give {"passed", "primary_reason", "gates": [{"gate", "applies", "passed", "reason", "observed",
-"threshold", "unit"}, ...]} with all 24 gates; "passed" is null for a gate that was not tested."""
+"threshold", "unit"}, ...]} with all 24 gates; "passed" is null for a gate that was not tested.
 
-_LEDGER = ("holdings", "reservations")
-_NEEDS: dict[str, tuple[str, ...]] = {
-    "account_identity": ("identity", "identity_at"),
-    "kill_switch": ("kill_state",),
-    "trading_hours": ("now",),
-    "action_allowed": ("action",),
-    "confidence": ("confidence",),
-    "signal_freshness": ("signal_bar_t",),
-    "bar_freshness": ("newest_bar_t",),
-    "feature_freshness": ("newest_feature_t",),
-    "volatility_regime": ("regime",),
-    "daily_loss_limit": ("session_pnl",),
-    "ticker_daily_limit": ("filled_entries",),
-    "ticker_cooldown": ("last_execution",),
-    "sell_stock_position": ("long_qty",),
-    **dict.fromkeys(("duplicate_position", "conflicting_direction", "max_positions"), _LEDGER),
-    **dict.fromkeys(("max_contracts", "max_exposure"), _LEDGER),
-    "buying_power": ("buying_power",),
-    "contract_quality": ("contract_score", "contract_reason"),
-    "quote_age": ("quote",),
-    "spread": ("quote",),
-    "price_drift": ("signal_close", "underlying_price"),
-    "pending_capacity": ("orders_in_doubt", "needs_reconcile", "stream_healthy"),
-}
+The keys of each gate:
+"""
+HELP = _CASE + "\n".join(f"  {gate.name:<22}{', '.join(gate.needs)}" for gate in GATES)
+
 _TIMED = {
     "account_identity",
     "signal_freshness",
@@ -183,7 +151,7 @@ def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
 
 def _judge(line: Line, config: Config) -> dict[str, Any]:
     case = shaped(_Case, line)
-    tested = {name for name, keys in _NEEDS.items() if any(key in line for key in keys)}
+    tested = {gate.name for gate in GATES if any(key in line for key in gate.needs)}
     if case.now is None and tested & _TIMED:
         raise BadLine(f"now is missing: {', '.join(sorted(tested & _TIMED))} compare with it")
     results = evaluate(_inputs(case), Rules(_account(case), config))

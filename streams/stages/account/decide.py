@@ -9,9 +9,9 @@ from tapedeck.streams.config.accounts import Action, Mode
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account import fills, orders
 from tapedeck.streams.stages.account.broker import needs_reconcile
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
-    GateReason,
     GateResult,
     Ledger,
     Priced,

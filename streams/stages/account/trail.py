@@ -10,7 +10,7 @@ from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.account.misses import miss_of_gate
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
-from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.told import told_order

@@ -15,7 +15,7 @@ from tapedeck.streams.frame import Value
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.features import layout as L
-from tapedeck.streams.stages.features.stage import NUMBERS, PRICES, REASONS, FeaturesStage, Window
+from tapedeck.streams.stages.features.stage import PRICES, REASONS, FeaturesStage, Window
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _STATES = symbols("features", "or_state")
@@ -140,7 +140,7 @@ class FeaturesFold:
         }  # fmt: skip
         for name, column in ints.items():
             made.ints[name][:] = column
-        for name, place in NUMBERS.items():
+        for name, place in L.NUMBERS.items():
             made.floats[name][:] = values[:, place]
         self._counts["OUT:features"] += len(meta)
         return encoded(("features", self._home), made, "symbol", ids, rows[causes])

@@ -97,6 +97,34 @@ META = 9
 VALUES = 28
 OR_STATES = ("ABOVE", "BELOW", "INSIDE")
 """The opening range's states by the number that ``V_OR_STATE`` holds."""
+NUMBERS = {
+    "close": V_CLOSE,
+    "volume": V_VOLUME,
+    "sma20": V_SMA_SHORT,
+    "sma50": V_SMA_LONG,
+    "distance_sma20": V_DISTANCE_SHORT,
+    "distance_sma50": V_DISTANCE_LONG,
+    "recent_vol": V_RECENT,
+    "baseline_vol": V_BASELINE,
+    "vol_ratio": V_VOL_RATIO,
+    "volume_ratio": V_VOLUME_RATIO,
+    "rsi14": V_RSI,
+    "macd": V_MACD,
+    "macd_signal": V_MACD_SIGNAL,
+    "macd_hist": V_MACD_HIST,
+    "bb_upper": V_BB_UPPER,
+    "bb_lower": V_BB_LOWER,
+    "bb_position": V_BB_POSITION,
+    "atr14": V_ATR,
+    "vwap": V_VWAP,
+    "momentum_5": V_MOMENTUM_SHORT,
+    "momentum_15": V_MOMENTUM_LONG,
+    "or_high": V_OR_HIGH,
+    "or_low": V_OR_LOW,
+    "gap_pct": V_GAP,
+    "prev_move": V_PREV_MOVE,
+}
+"""The record fields of the float columns that are output unchanged, NaN as null."""
 
 CONSTANTS = crc32(repr(sorted((k, v) for k, v in globals().items() if type(v) is int)).encode())
 """Changes with any number above: the kernel has the values compiled in."""

@@ -35,36 +35,8 @@ REASONS = {
     L.UNKNOWN: FeatureReason.CALENDAR_UNKNOWN,
     L.DUPLICATE: FeatureReason.DUPLICATE_BAR,
 }
-# record fields for the kernel's float columns that are output unchanged, NaN as null
-NUMBERS = {
-    "close": L.V_CLOSE,
-    "volume": L.V_VOLUME,
-    "sma20": L.V_SMA_SHORT,
-    "sma50": L.V_SMA_LONG,
-    "distance_sma20": L.V_DISTANCE_SHORT,
-    "distance_sma50": L.V_DISTANCE_LONG,
-    "recent_vol": L.V_RECENT,
-    "baseline_vol": L.V_BASELINE,
-    "vol_ratio": L.V_VOL_RATIO,
-    "volume_ratio": L.V_VOLUME_RATIO,
-    "rsi14": L.V_RSI,
-    "macd": L.V_MACD,
-    "macd_signal": L.V_MACD_SIGNAL,
-    "macd_hist": L.V_MACD_HIST,
-    "bb_upper": L.V_BB_UPPER,
-    "bb_lower": L.V_BB_LOWER,
-    "bb_position": L.V_BB_POSITION,
-    "atr14": L.V_ATR,
-    "vwap": L.V_VWAP,
-    "momentum_5": L.V_MOMENTUM_SHORT,
-    "momentum_15": L.V_MOMENTUM_LONG,
-    "or_high": L.V_OR_HIGH,
-    "or_low": L.V_OR_LOW,
-    "gap_pct": L.V_GAP,
-    "prev_move": L.V_PREV_MOVE,
-}
-_NAMES = tuple(NUMBERS)
-_COLUMNS = np.array(tuple(NUMBERS.values()))
+_NAMES = tuple(L.NUMBERS)
+_COLUMNS = np.array(tuple(L.NUMBERS.values()))
 _FLAGS = np.array((L.V_TREND, L.V_SURGE, L.V_OR_STATE))
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import COMMANDS, app

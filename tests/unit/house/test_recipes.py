@@ -68,5 +68,5 @@ def test_a_recipe_names_the_files_of_its_example(recipe: Recipe) -> None:
 
 
 def test_a_recipe_that_misses_a_file_is_found() -> None:
-    (recipe,) = recipes("| a gate | `streams/stages/account/words.py` | | `price_drift` |")
+    (recipe,) = recipes("| a gate | `streams/stages/account/rules/gates.py` | | `price_drift` |")
     assert recipe.files < naming(recipe.example)

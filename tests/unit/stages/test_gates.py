@@ -11,9 +11,9 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import CalendarUnknown, xnys
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
-    GateReason,
     GateResult,
     Holding,
     Hours,

@@ -6,7 +6,7 @@ import pytest
 
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
-from tapedeck.streams.stages.account.rules.gate_types import GateReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.trail import Unstated

@@ -11,6 +11,7 @@ from tapedeck.streams.config.accounts import Account, Action
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.rules.positions import Kind
 from tapedeck.streams.stages.account.rules.strategies import StrategyName
@@ -154,58 +155,6 @@ class Rules:
     config: Config
 
 
-class GateReason(StrEnum):
-    """Every reason a gate can give."""
-
-    OK = "OK"
-    NOT_APPLICABLE = "NOT_APPLICABLE"
-    GATE_ERROR = "GATE_ERROR"
-    ACCOUNT_MISMATCH = "ACCOUNT_MISMATCH"
-    ACCOUNT_UNVERIFIED = "ACCOUNT_UNVERIFIED"
-    KILL_SWITCH_REDUCING = "KILL_SWITCH_REDUCING"
-    KILL_SWITCH_HALTED = "KILL_SWITCH_HALTED"
-    KILL_SWITCH_UNKNOWN = "KILL_SWITCH_UNKNOWN"
-    SESSION_CLOSED = "SESSION_CLOSED"
-    OPENING_BLACKOUT = "OPENING_BLACKOUT"
-    AFTER_LAST_ENTRY = "AFTER_LAST_ENTRY"
-    EXPIRY_DAY_CUTOFF = "EXPIRY_DAY_CUTOFF"
-    CALENDAR_UNKNOWN = "CALENDAR_UNKNOWN"
-    ACTION_NOT_ALLOWED = "ACTION_NOT_ALLOWED"
-    CONFIDENCE_TOO_LOW = "CONFIDENCE_TOO_LOW"
-    CONFIDENCE_MISSING = "CONFIDENCE_MISSING"
-    SIGNAL_STALE = "SIGNAL_STALE"
-    BAR_STALE = "BAR_STALE"
-    BAR_MISSING = "BAR_MISSING"
-    FEATURE_STALE = "FEATURE_STALE"
-    FEATURE_MISSING = "FEATURE_MISSING"
-    CLOCK_SKEW = "CLOCK_SKEW"
-    REGIME_EXTREME = "REGIME_EXTREME"
-    REGIME_UNKNOWN = "REGIME_UNKNOWN"
-    DAILY_LOSS_REACHED = "DAILY_LOSS_REACHED"
-    DAILY_PNL_UNKNOWN = "DAILY_PNL_UNKNOWN"
-    TICKER_DAILY_LIMIT = "TICKER_DAILY_LIMIT"
-    TICKER_COOLDOWN = "TICKER_COOLDOWN"
-    NO_LONG_TO_SELL = "NO_LONG_TO_SELL"
-    POSITION_UNKNOWN = "POSITION_UNKNOWN"
-    DUPLICATE_POSITION = "DUPLICATE_POSITION"
-    CONFLICTING_DIRECTION = "CONFLICTING_DIRECTION"
-    MAX_POSITIONS = "MAX_POSITIONS"
-    MAX_CONTRACTS = "MAX_CONTRACTS"
-    MAX_EXPOSURE = "MAX_EXPOSURE"
-    EXPOSURE_UNKNOWN = "EXPOSURE_UNKNOWN"
-    BUYING_POWER = "BUYING_POWER"
-    BUYING_POWER_UNKNOWN = "BUYING_POWER_UNKNOWN"
-    QUOTE_STALE = "QUOTE_STALE"
-    QUOTE_MISSING = "QUOTE_MISSING"
-    SPREAD_TOO_WIDE = "SPREAD_TOO_WIDE"
-    PRICE_DRIFT = "PRICE_DRIFT"
-    PRICE_MISSING = "PRICE_MISSING"
-    PENDING_CAPACITY = "PENDING_CAPACITY"
-    ORDER_STATE_UNKNOWN = "ORDER_STATE_UNKNOWN"
-    NEEDS_RECONCILE = "NEEDS_RECONCILE"
-    STREAM_DOWN = "STREAM_DOWN"
-
-
 Reason = GateReason | ContractReason
 
 
@@ -223,11 +172,15 @@ Test = Callable[[GateInputs, Rules], Check]
 
 
 class Gate(NamedTuple):
-    """One row of the table. ``on_close``: also asked for a signal-driven close (column C)."""
+    """One row of the table. ``on_close``: also asked for a signal-driven close (column C).
+
+    ``needs``: what it judges, by the keys of a case of ``tape step gates``.
+    """
 
     name: str
     on_close: bool
     test: Test
+    needs: tuple[str, ...]
 
 
 class GateResult(NamedTuple):

@@ -1,10 +1,10 @@
 """Gates on the account: its identity, kill switch, hours and actions: 1-4 of docs/domain.md#risk-gates."""
 
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     Check,
     GateInputs,
-    GateReason,
     Identity,
     KillState,
     Rules,

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from tapedeck.streams.config.accounts import Action
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     NOT_APPLICABLE,
     Check,
     GateInputs,
-    GateReason,
     Holding,
     Ledger,
     Reservation,

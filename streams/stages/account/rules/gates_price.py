@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     NOT_APPLICABLE,
     Check,
     GateInputs,
-    GateReason,
     Reason,
     Rules,
     seconds,

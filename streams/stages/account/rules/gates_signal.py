@@ -1,11 +1,11 @@
 """Gates on the signal: confidence, the age of its data, the regime: 5-9 of docs/domain.md#risk-gates."""
 
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     NOT_APPLICABLE,
     Check,
     GateInputs,
-    GateReason,
     Reason,
     Rules,
     seconds,
