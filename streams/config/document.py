@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from tapedeck.schemas.errors import ConfigInvalid
-from tapedeck.streams.config import groups
+from tapedeck.streams.config import groups, text_groups
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.checked import checked
 from tapedeck.streams.config.deployment import Deployment
@@ -41,6 +41,8 @@ class Config(groups.Group):
     regime: groups.Regime = groups.Regime()
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
+    ingest: text_groups.Ingest = text_groups.Ingest()
+    surge: text_groups.Surge = text_groups.Surge()
     accounts: tuple[Account, ...] = Field(default=())
     user: User = Field(default_factory=User)
     deployment: Deployment = Field(default=Deployment(), exclude=True)

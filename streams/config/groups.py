@@ -14,6 +14,8 @@ Money = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
 Share = Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)]
 
+Scope = Literal["news", "social", "all"]
+
 RING_BARS = 120
 DEFAULT_SYMBOLS = [
     *(
@@ -173,6 +175,8 @@ class Watchlist(Group):
     """Weight of trend_alignment in watch_score."""
     full_count: Positive = 5
     """News items from which the count term of sentiment_pressure is full."""
+    sentiment_scope: Scope = "news"
+    """Which items count in the 60-minute window: news, social, or all."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Watchlist":
@@ -210,6 +214,10 @@ class Signal(Group):
     """Seconds between a bar's close and the last watermark; an older bar gives HOLD STALE_BAR."""
     full_count: Positive = 5
     """News items from which sentiment counts in full."""
+    sentiment_scope: Scope = "news"
+    """Which items count in the 30-minute window: news, social, or all."""
+    min_item_confidence: Fraction = 0.65
+    """Confidence of a score above which an item counts in the 30-minute window."""
     volume_steps: tuple[float, ...] = (0.5, 1.5, 2.0, 3.0, 5.0)
     """Lower bounds of volume_ratio, rising; below the first: HOLD VOLUME_TOO_LOW."""
     volume_factors: tuple[float, ...] = (0.3, 0.8, 1.15, 1.25, 1.35)

@@ -20,6 +20,9 @@ STAGES = {
     "signals": "Judge bars with the decision rule.",
     "gates": "Evaluate the risk gates on a case.",
     "sizing": "Size an order.",
+    "stories": "Fold items into stories by their titles.",
+    "sentiment_windows": "Compute the sentiment windows of a symbol.",
+    "surge": "Judge the mentions of a symbol in an hour.",
 }
 """Stage to its help line; its adapter is the module of that name in ``tape.step``."""
 _BAD_LINE = 1

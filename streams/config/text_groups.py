@@ -1,0 +1,47 @@
+"""The tunables of news and posts: how items fold into stories, and when mentions surge."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from tapedeck.streams.config.groups import Fraction, Group, Positive, PositiveFloat, refuse
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Ingest(Group):
+    fold_hours: Positive = 6
+    """Hours that two items of one story may lie apart."""
+    fold_jaccard: Fraction = 0.80
+    """Share of common words in two titles from which they tell one story."""
+    fold_min_tokens: Positive = 4
+    """Words that a title needs; a shorter one folds only into an equal title."""
+
+
+class Surge(Group):
+    days: Positive = 28
+    """Days before, whose same New York hour is the baseline."""
+    min_days: Positive = 7
+    """Days that a baseline needs; with fewer there is none."""
+    lambda_floor: PositiveFloat = 0.5
+    """Mentions an hour below which no baseline goes."""
+    ratio: PositiveFloat = 2.0
+    """Mentions over the baseline that MEDIUM and HIGH need."""
+    high_mentions: Positive = 10
+    """Mentions in the hour that HIGH needs."""
+    high_authors: Positive = 5
+    """Different authors in the hour that HIGH needs."""
+    high_p: Probability = 1e-6
+    """Probability of as many mentions below which the level is HIGH."""
+    medium_mentions: Positive = 5
+    """Mentions in the hour that MEDIUM needs."""
+    medium_authors: Positive = 3
+    """Different authors in the hour that MEDIUM needs."""
+    medium_p: Probability = 1e-3
+    """Probability of as many mentions below which the level is MEDIUM."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Surge":
+        refuse(self.min_days > self.days, "min_days <= days")
+        refuse(self.medium_p < self.high_p, "high_p <= medium_p")
+        return self
