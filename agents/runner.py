@@ -385,7 +385,7 @@ class StageRunner:
         return passed.stop if at in passed else at
 
     def end_of(self, part: Part) -> int:
-        """The end of what can be read of an input partition as far as the consumer knows; 0 where it has
+        """The end of what can be read of an input partition as far as the consumer knows; 0 if it has
         another owner by now."""
         return self._consumer.end_of(self._tp(part))
 

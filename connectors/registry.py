@@ -53,7 +53,7 @@ class Registry:
 
     @classmethod
     def described(cls, environment: Mapping[str, str]) -> "Registry | None":
-        """The registry in SCHEMA_REGISTRY_URL and related variables; None where it is not set.
+        """The registry in SCHEMA_REGISTRY_URL and related variables; None if it is not set.
 
         Secret files are read now. Raises Fatal, naming the variable and no secret, for what cannot be.
         """

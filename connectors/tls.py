@@ -126,7 +126,7 @@ def tls_error_in(error: BaseException) -> ssl.SSLError | None:
 def probe(
     host: str, port: int, files: Files, begin: Callable[[socket.socket], None] | None = None
 ) -> ssl.SSLError | None:
-    """Do one handshake just to learn why it fails; None where it does not fail, or not because of TLS.
+    """Do one handshake just to learn why it fails; None if it does not fail, or not because of TLS.
 
     A library's error may say less than OpenSSL's own. In TLS 1.3 a server also refuses a client only after
     the handshake, and the side that writes first sees a broken connection. ``begin`` is sent before TLS

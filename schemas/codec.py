@@ -72,7 +72,7 @@ def add_foreign(met: Foreign) -> None:
 
 
 def foreign_in_words(met: Foreign) -> str:
-    """One sentence about records with foreign ids, and what to do; empty where there are none."""
+    """One sentence about records with foreign ids, and what to do; empty if there are none."""
     if not met:
         return ""
     counts: Counter[str] = Counter()

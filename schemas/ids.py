@@ -139,7 +139,7 @@ def schema_of(schema_id: int) -> tuple[str, dict[str, Any]]:
 
 
 def current_id(name: str) -> int:
-    """The id that writers of ``name`` stamp. Raises Fatal where the log has none."""
+    """The id that writers of ``name`` stamp. Raises Fatal if the log has none."""
     try:
         return _log()[1][name]
     except KeyError:

@@ -33,7 +33,7 @@ def _names(spec: StageSpec) -> dict[int, str]:
 
 
 def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
-    """Unpack a value. Raises Fatal where it was applied from a topic that was recreated since."""
+    """Unpack a value. Raises Fatal if it was applied from a topic that was recreated since."""
     value = unpack(data)
     for rank, topic_id in value.logs.items():
         if now.get(rank, topic_id) != topic_id:
@@ -56,7 +56,7 @@ def refuse_other_topics(spec: StageSpec, values: Mapping[tuple[int, bytes], byte
 def refuse_beyond(
     spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], committed: Committed, bounds: Bounds
 ) -> None:
-    """Raise Fatal where a cursor or a committed offset is beyond the end of its log."""
+    """Raise Fatal if a cursor or a committed offset is beyond the end of its log."""
     reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
     for (_, key), data in values.items():
         if key != WATERMARK_KEY:

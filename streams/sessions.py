@@ -132,13 +132,13 @@ class Calendar:
         return _date_of_hour(t // _HOUR_US)  # New York's midnight and clock changes fall on whole UTC hours
 
     def previous(self, date: int) -> Session | None:
-        """The newest session before ``date``; None where the calendar begins."""
+        """The newest session before ``date``; None if the calendar has none."""
         self._check(date)
         at = bisect_left(self._dates, date) - 1
         return self._sessions[at] if at >= 0 else None
 
     def next(self, date: int) -> Session | None:
-        """The first session after ``date``; None where the calendar ends."""
+        """The first session after ``date``; None if the calendar has none."""
         self._check(date)
         at = bisect_right(self._dates, date)
         return self._sessions[at] if at < len(self._sessions) else None

@@ -80,7 +80,7 @@ class Topology:
 
     @property
     def account(self) -> StageSpec:
-        """The stage that an account's dispatcher runs. Raises Fatal where there is not exactly one."""
+        """The stage that an account's dispatcher runs. Raises Fatal if there is not exactly one."""
         if len(self.accounts) != 1:
             raise Fatal(
                 "a dispatcher runs one stage per account",
@@ -142,7 +142,7 @@ class Topology:
         return tuple(found)
 
     def check_code(self) -> None:
-        """Import every stage's code. Raises Fatal where it fails, or does not read what its entry says."""
+        """Import every stage's code. Raises Fatal if it fails, or does not read what its entry says."""
         for spec in self.stages:
             definition_of(spec)
 
@@ -191,7 +191,7 @@ def make(spec: StageSpec, config: "Config", calendar: "Calendar", account_id: st
 
 
 def definition_of(spec: StageSpec) -> "Definition":
-    """The code of a stage. Raises Fatal where it cannot be imported, or reads other topics than declared."""
+    """The code of a stage. Raises Fatal if it cannot be imported, or reads other topics than declared."""
     found = _imported(spec.name, spec.folder)
     _check_reads(spec, f"{spec.folder}.{_ENTRY}", "step", found.reads)
     if found.columnar is not None:

@@ -59,7 +59,7 @@ def universe_of(cluster: Cluster) -> Body | None:
 
 
 def write_universe(cluster: Cluster, config: Config, *, first: int) -> Body | None:
-    """Write the configured universe under the next version; None where the same symbols stand already.
+    """Write the configured universe under the next version; None if the same symbols stand already.
 
     ``first``: the first minute of the market, UTC micros, where the topic has no watermark yet: a stage takes
     no record before the first one.

@@ -19,7 +19,7 @@ STATE = "state"
 class DigestLine:
     """One output topic, or the table, of one stage or account.
 
-    ``what`` is a topic or ``state``; ``records`` counts event_ids or keys. ``rebuilt`` is None where nothing
+    ``what`` is a topic or ``state``; ``records`` counts event_ids or keys. ``rebuilt`` is None if nothing
     was rebuilt; ``differs_at`` names the first key that only one side has. ``conflicts`` counts event_ids
     that stand in the topic with two bodies.
     """

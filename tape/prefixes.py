@@ -52,7 +52,7 @@ class Owned:
 def pipelines(topology: Topology, cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
     """The pipelines of the cluster by prefix. Schemas are looked for where a database is named.
 
-    Raises Retry where broker or database do not answer.
+    Raises Retry if broker or database do not answer.
     """
     admin = admin_of(cluster)
     try:
@@ -106,7 +106,7 @@ def _tables(database_url: str) -> dict[str, int]:
 
 
 def refuse_members(owned: Owned, groups: KafkaGroups) -> None:
-    """Raise Fatal where a worker or dispatcher of the prefix is alive."""
+    """Raise Fatal if a worker or dispatcher of the prefix is alive."""
     for group in owned.groups:
         if members := groups.members(group):
             raise occupied(group, members)

@@ -71,7 +71,7 @@ class TopicRecords:
 
 
 class Refused(NamedTuple):
-    """One dead letter: which record, by whom, why. ``body`` is None where the record cannot be decoded."""
+    """One dead letter: which record, by whom, why. ``body`` is None if the record cannot be decoded."""
 
     topic: str
     stage: str
@@ -137,7 +137,7 @@ def bounds_now(topology: Topology, cluster: Cluster) -> Bounds:
 
 
 def read_recording(topology: Topology, cluster: Cluster, bounds: Bounds | None = None) -> Recording:
-    """What is committed up to ``bounds``, by default up to now. Raises Retry where the broker is silent."""
+    """What is committed up to ``bounds``, by default up to now. Raises Retry if the broker is silent."""
     bounds = bounds_now(topology, cluster) if bounds is None else bounds
     return of_messages(topology, cluster.layout, read_parts(cluster, dict(bounds)))
 

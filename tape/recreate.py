@@ -68,7 +68,7 @@ def told(plan: Plan, cluster: Cluster) -> list[str]:
 
 
 def refuse_members(plan: Plan, groups: KafkaGroups) -> None:
-    """Raise Fatal where anybody works on what ``plan`` takes away."""
+    """Raise Fatal if anybody works on what ``plan`` takes away."""
     for group in plan.groups:
         if members := groups.members(group):
             raise occupied(group, members)

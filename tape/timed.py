@@ -130,7 +130,7 @@ def _words(odd: Message) -> str:
 
 
 def _own_time(message: Message) -> int | None:
-    """The record's own time in micros, of punctuation its minute's end; None where unreadable."""
+    """The record's own time in micros, of punctuation its minute's end; None if unreadable."""
     schema, found = topic(message.topic).schema, readable_punctuation(message)
     if found is not None:
         return found.label + MINUTE_US
@@ -148,7 +148,7 @@ def _retimed(block: Block) -> Block:
 
 
 def _times_of(block: Block) -> Ints:
-    """Each record's own time in ms, -1 where it has none."""
+    """Each record's own time in ms, -1 if it has none."""
     schema = topic(block.topic).schema
     own = np.full(len(block), -1, dtype=np.int64)
     if schema is None:

@@ -11,7 +11,7 @@ def topology_in_use(config: Path | None = None, *, environment: Mapping[str, str
     """The topology that TAPE_TOPOLOGY names, else ``topology`` of the document, else the shipped one.
 
     The document is ``config`` where it is given, else the one in force here. Importing the topology declares
-    its records, topics and parameters. Raises Fatal where it cannot be imported or is not sound.
+    its records, topics and parameters. Raises Fatal if it cannot be imported or is not sound.
     """
     from tapedeck.tape.local.where import CONFIG, look  # noqa: PLC0415 - it loads what `tape --help` does not need
 

@@ -106,7 +106,7 @@ CATALOGUE = Catalogue(*SHIPPED)
 def declare(*topics: Topic) -> None:
     """Add topics to the catalogue: a package with stages of its own calls this on import.
 
-    Raises Fatal where another topic has the name.
+    Raises Fatal if another topic has the name.
     """
     CATALOGUE.declare(*topics)
 

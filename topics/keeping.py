@@ -20,7 +20,7 @@ _REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, as bars=80
 
 @lru_cache(maxsize=32)
 def named_days(keep: str) -> Mapping[str, int]:
-    """The topics that ``keep`` names, with their days or FOREVER; empty where it is a single word.
+    """The topics that ``keep`` names, with their days or FOREVER; empty if it is a single word.
 
     Raises Fatal for text that cannot be read.
     """

@@ -62,7 +62,7 @@ class Difference(NamedTuple):
 def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
     """Catalogue topics that exist, and everything else under a non-empty prefix, by name on the cluster.
 
-    Raises Retry where the broker does not answer.
+    Raises Retry if the broker does not answer.
     """
     admin, layout = admin_of(cluster), cluster.layout
     try:

@@ -51,7 +51,7 @@ _GRANTS = "GRANT SELECT, INSERT ON {0} TO tape_sink; GRANT SELECT ON {0} TO tape
 
 
 def declared() -> tuple[Topic, ...]:
-    """The audited topics whose tables no migration makes. Raises Fatal where two would have one table."""
+    """The audited topics whose tables no migration makes. Raises Fatal if two would have one table."""
     names: dict[str, str] = {}
     for topic in CATALOGUE.audited:
         if names.setdefault(table := table_name(topic.name), topic.name) != topic.name:
@@ -86,7 +86,7 @@ def changes(topic: Topic, found: Mapping[str, Standing]) -> list[str]:
     """The statements that let a declared topic's table, which has the columns ``found``, hold its records.
 
     What was stored stays: a new column is null in the rows before it, and one that the record has no more
-    may be null from now on. Raises Fatal where a column would need another type.
+    may be null from now on. Raises Fatal if a column would need another type.
     """
     table = table_of(topic)
     own = {column.name: column for column in table.columns if column.name not in COMMON_COLUMNS}

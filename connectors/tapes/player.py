@@ -206,7 +206,7 @@ def _to_send(universe: Body, standing: Body | None) -> Body | None:
 def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> None:
     """Raise Fatal if a source topic would delete the tape's oldest record at once.
 
-    ``retention_ms`` returns a topic's time retention on the cluster, -1 for ever; ``now`` UTC microseconds.
+    ``retention_ms`` returns a topic's time retention on the cluster, -1 forever; ``now`` UTC microseconds.
     """
     oldest = min((body["t"] for body in tape.history), default=tape.first_live)
     for name in SOURCES:

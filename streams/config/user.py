@@ -74,7 +74,7 @@ def is_declared(name: str) -> bool:
 
 
 def model_of(name: str) -> type[Group]:
-    """The model of ``[user.NAME]``. Raises KeyError where nobody declared it."""
+    """The model of ``[user.NAME]``. Raises KeyError if nobody declared it."""
     return _declared[name]
 
 
@@ -110,7 +110,7 @@ class User(BaseModel):
         return MappingProxyType(self.__pydantic_extra__ or {})
 
     def of(self, model: type[G]) -> G:
-        """The group that was declared as ``model``. Raises Fatal where it was not."""
+        """The group that was declared as ``model``. Raises Fatal if it was not."""
         for group in self.groups.values():
             if isinstance(group, model):
                 return group

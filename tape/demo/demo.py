@@ -98,7 +98,7 @@ class Demo:
             self.stack.stop()
 
     def run(self) -> Summary:
-        """Play the tape and find out what happened. Raises Fatal, naming logs, where a phase fails."""
+        """Play the tape and find out what happened. Raises Fatal, naming logs, if a phase fails."""
         config, tape = load(self.stack.config_path), self.tape
         with self._phase("play"):
             self._play(config)
@@ -138,7 +138,7 @@ class Demo:
         return summary
 
     def hold(self) -> None:
-        """Keep the stack running until the process is interrupted. Raises Fatal where it cannot go on."""
+        """Keep the stack running until the process is interrupted. Raises Fatal if it cannot go on."""
         with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(_LOOK_S)
@@ -151,7 +151,7 @@ class Demo:
         summary.write(self.wanted.folder / SUMMARY)
 
     def _clear(self) -> None:
-        """Remove what an earlier demo left. Raises Fatal where its stack still runs."""
+        """Remove what an earlier demo left. Raises Fatal if its stack still runs."""
         known = state.read(self.wanted.folder)
         if known is not None and known.is_running:
             raise Fatal(
@@ -183,7 +183,7 @@ class Demo:
     def _settle(self) -> tuple[Bounds, dict[str, int]]:
         """Wait until nothing moves and the sink has everything: the ends of all topics, and the rows.
 
-        Raises Retry, saying what is behind, where that does not happen in time.
+        Raises Retry, saying what is behind, if that does not happen in time.
         """
         stack, until = self.stack, time.monotonic() + _SETTLE_S
         cluster = stack.cluster_for(OPERATOR)

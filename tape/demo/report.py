@@ -48,7 +48,7 @@ def report(summary: Summary, folder: Path, *, kept: bool) -> None:
 
 
 def why_none(line: FunnelLine) -> str | None:
-    """Why nothing came out of a stage; None where something did."""
+    """Why nothing came out of a stage; None if something did."""
     if line.given:
         return None
     if not line.taken:

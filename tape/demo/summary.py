@@ -66,7 +66,7 @@ class Letter(NamedTuple):
 
 
 class LookAt(NamedTuple):
-    """The topic and the symbol that got furthest; ``symbol`` is empty where no bar was played."""
+    """The topic and the symbol that got furthest; ``symbol`` is empty if no bar was played."""
 
     topic: str
     symbol: str
@@ -74,7 +74,7 @@ class LookAt(NamedTuple):
 
 @dataclass(kw_only=True)
 class Summary:
-    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well.
+    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty if all is well.
 
     ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that came
     with two bodies; ``letters``: how many dead letters of which topic, stage and reason; ``look_at``: what

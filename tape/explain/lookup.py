@@ -61,7 +61,7 @@ class Found(NamedTuple):
         return f"{self.message.topic}/{self.message.partition}@{self.message.offset}"
 
     def header(self, name: str) -> str:
-        """The content of a header, empty where there is none."""
+        """The content of a header, empty if there is none."""
         content = next((c for key, c in self.message.headers if key == name), b"")
         return (content or b"").decode("utf-8", "replace")
 
@@ -127,7 +127,7 @@ class Lookup:
         yield from self.messages(part, self.offset_at(part, since_us), self.offset_at(part, until_us), key)
 
     def at(self, part: Part, offset: int) -> Found | None:
-        """The event at one offset; None where there is none, or none that can be decoded."""
+        """The event at one offset; None if there is none, or none that can be decoded."""
         for message in self.messages(part, offset, offset + 1):
             return opened(message)
         return None
@@ -137,7 +137,7 @@ class Lookup:
         return last_record(self._source, part, *self.ends(part))
 
     def last_label(self, part: Part, before: int | None = None) -> int | None:
-        """The label of the last watermark of ``part`` (before offset ``before``); None where it has none."""
+        """The label of the last watermark of ``part`` (before offset ``before``); None if it has none."""
         first, end = self.ends(part)
         end = end if before is None else min(before, end)
         while end > first:

@@ -98,7 +98,7 @@ class Reevaluator:
         return ""
 
     def _again(self, found: Found, spec: StageSpec, again: Again) -> list[Out] | None:
-        """What comes out of the record's stage; None where its inputs are not kept."""
+        """What comes out of the record's stage; None if its inputs are not kept."""
         stage = self._stage(spec, found.body)
         recorded = Recorded(self._lookup, spec, found, self._rows)
         case = again.case(stage, self._config, self._calendar, found.body, recorded)

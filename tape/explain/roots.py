@@ -171,7 +171,7 @@ def _by_event_id(lookup: Lookup, asked: str) -> Roots | None:
 
 
 def _newest(lookup: Lookup, part: Part) -> int:
-    """The time of the last record of ``part``, 0 where it is empty."""
+    """The time of the last record of ``part``, 0 if it is empty."""
     last = lookup.last(part)
     return 0 if last is None else last.timestamp * 1000
 

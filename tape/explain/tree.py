@@ -32,7 +32,7 @@ class Fold:
 
 @dataclass
 class Node:
-    """One record of the tree. ``found`` is None where the log does not hold it (any more).
+    """One record of the tree. ``found`` is None if the log does not hold it (any more).
 
     ``beside`` marks the record that says why another one is there, made from the same inputs.
     """

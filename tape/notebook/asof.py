@@ -101,9 +101,9 @@ def frame_of(reader: Reader, messages: Sequence[Message]) -> pl.DataFrame:
 
 
 def refuse_compacted(chosen: Topic, at: int, lag: int | None, now: int) -> None:
-    """Raises NotKept where ``at`` is further back than records are safe from compaction.
+    """Raises NotKept if ``at`` is further back than records are safe from compaction.
 
-    ``lag``: the cluster's ``min.compaction.lag.ms``, None where it is not known; ``now`` in microseconds.
+    ``lag``: the cluster's ``min.compaction.lag.ms``, None if it is not known; ``now`` in microseconds.
     """
     whole_from = None if lag is None else now - lag * 1000
     if whole_from is not None and at >= whole_from:

@@ -21,7 +21,7 @@ from tapedeck.tape.notebook.types import logical, without_null
 def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:
     """The newest record of each record key with a time of ``at`` (microseconds) or before.
 
-    Raises Fatal where the store begins later or does not hold the topic, Retry where it does not answer.
+    Raises Fatal if the store begins later or does not hold the topic, Retry where it does not answer.
     """
     name = query.topic.name
     if not query.topic.audited:

@@ -168,7 +168,7 @@ class Connection:
         since: how far back to look, where only keys that were written since then matter.
 
         Before a topic's compaction lag or retention the answer comes from Postgres where a database is named
-        or the local stack has one. Raises Fatal, saying what is kept, where neither reaches back so far.
+        or the local stack has one. Raises Fatal, saying what is kept, if neither reaches back so far.
         """
         with self._opened() as where:
             source = where.source

@@ -70,7 +70,7 @@ def _fresh(query: Query, frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataF
 
 
 def _refuse_another(source: Source, name: str, ids: Mapping[str, bytes]) -> None:
-    """Raise Fatal where the topic is not the one that is followed; its offsets mean nothing in another."""
+    """Raise Fatal if the topic is not the one that is followed; its offsets mean nothing in another."""
     found = source.topic_ids([name])
     if found != ids:
         what = f"topic {name} was deleted or made anew while it was followed"

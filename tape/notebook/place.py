@@ -26,7 +26,7 @@ def _leave() -> None:
 
 
 class Place(NamedTuple):
-    """An open way to the records. ``cluster`` is None where the source is none."""
+    """An open way to the records. ``cluster`` is None if the source is none."""
 
     source: Source
     close: Callable[[], None] = _leave
@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return self.source.layout
 
     def compaction_lag(self, name: str) -> int | None:
-        """For how many ms the cluster keeps every record of topic ``name``; None where it is unknown."""
+        """For how many ms the cluster keeps every record of topic ``name``; None if it is unknown."""
         if self.cluster is None:
             return int(self.layout.topic_config(name)[_LAG])
         text = describe(self.cluster)[self.layout.wire_name(name)].config.get(_LAG, "")
@@ -64,7 +64,7 @@ class Place(NamedTuple):
 def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Place:
     """The cluster to read from, which answers now.
 
-    Raises Fatal where none is named and no local stack runs, and where nobody answers.
+    Raises Fatal if none is named and no local stack runs, and where nobody answers.
     """
     # A tap needs no document: a notebook often runs in a folder from which TAPE_CONFIG is not seen.
     where = look(

@@ -71,7 +71,7 @@ class Query:
 
     @property
     def symbol_field(self) -> str:
-        """The column that holds a symbol. Raises Fatal where the topic has none."""
+        """The column that holds a symbol. Raises Fatal if the topic has none."""
         for name in _SYMBOL_FIELDS:
             if name in self.fields:
                 return name
@@ -87,7 +87,7 @@ class Query:
         return self.topic.key == (self.symbol_field,)
 
     def homes(self, layout: Layout) -> dict[str, int]:
-        """The partition in which each symbol's records should lie; empty where the topic has no such rule."""
+        """The partition in which each symbol's records should lie; empty if the topic has no such rule."""
         if self.symbols is None or self.topic.part != self.symbol_field:
             return {}
         count = layout.partitions(self.topic.name)
@@ -98,7 +98,7 @@ class Query:
 
 
 def one_topic(name: str) -> Topic:
-    """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, where there is none."""
+    """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, if there is none."""
     if not isinstance(name, str):
         raise Fatal("a topic is named by a text", value=name, remedy='as in td.tap("features")')
     return topic(name)
@@ -138,7 +138,7 @@ def late_us(given: timedelta | str | None) -> int | None:
 
 
 def newest_us(source: Source, name: str) -> int | None:
-    """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
+    """The time of the newest record of topic ``name``, in microseconds; None if there is none."""
     found = []
     for part, (low, end) in source.ends([name]).items():
         if end > low:
@@ -196,7 +196,7 @@ def _refuse_forgotten(source: Source, query: Query, ends: dict[Part, tuple[int, 
 
 
 def kept_from(source: Source, ends: dict[Part, tuple[int, int]]) -> int | None:
-    """From when on the partitions hold everything, in microseconds; None where nothing was deleted yet."""
+    """From when on the partitions hold everything, in microseconds; None if nothing was deleted yet."""
     found = []
     for part, (low, end) in ends.items():
         if low and end > low:
@@ -241,7 +241,7 @@ def ask(
 
 
 def bounds(source: Source, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
-    """(since, until) in microseconds. Raises Fatal where nothing lies between them."""
+    """(since, until) in microseconds. Raises Fatal if nothing lies between them."""
     low, high = asked_us(source, name, since, "since"), asked_us(source, name, until, "until")
     if low and high is not None and high <= low:
         raise Fatal(

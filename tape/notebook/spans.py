@@ -123,7 +123,7 @@ def _pack(data: Any, spans: Any) -> Any:
 
 
 def numbered(data: Bytes, spans: Ints) -> tuple[NDArray[np.int32], list[bytes]] | None:
-    """(number of each row's text, -1 for null; the texts by number), or None where they are many."""
+    """(number of each row's text, -1 for null; the texts by number), or None if they are many."""
     if not len(spans):
         return np.empty(0, dtype=np.int32), []
     codes, firsts = _number(data, spans, FEW)

@@ -96,7 +96,7 @@ def _parsed(text: str, what: str) -> datetime | date:
 
 
 def known_zone(given: object) -> str:
-    """The name of the zone ``given``. Raises Fatal, with the nearest name, where it is no time zone, and for
+    """The name of the zone ``given``. Raises Fatal, with the nearest name, if it is no time zone, and for
     an object that has no name."""
     zone = "UTC" if given is UTC else given.key if isinstance(given, ZoneInfo) else given
     if not isinstance(zone, str):

@@ -85,7 +85,7 @@ def plan_task(
     begin: Begin | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Rebuild a task up to where its outputs are whole. Raises Fatal, naming the first, where they differ."""
+    """Rebuild a task up to where its outputs are whole. Raises Fatal, naming the first, if they differ."""
     live = read_changelog(basis.source, task).values()
     applied = applied_by(basis.source, task, live)
     label = None if task.account_id else _whole_label(basis.source, task)
@@ -194,7 +194,7 @@ def apply_group(
     now_ms: int,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Put the tables of one group's tasks in force. Raises Fatal, with the old ones in force, where the group
+    """Put the tables of one group's tasks in force. Raises Fatal, with the old ones in force, if the group
     has members."""
     if members := target.members(group):
         raise occupied(group, members)

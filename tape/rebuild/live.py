@@ -65,7 +65,7 @@ def _add(found: Changelog, block: Block, place: int, key: bytes | None) -> None:
 
 
 def position_of(source: Source, part: Part, label: int) -> int | None:
-    """The offset of the first watermark at or above ``label`` in ``part``; None where there is none."""
+    """The offset of the first watermark at or above ``label`` in ``part``; None if there is none."""
     first, end = source.ends([part[0]])[part]
     start = max(first, source.offset_at(part, label + MINUTE_US))
     # What stands before is looked at too: the times of another producer need not rise with its watermarks.
@@ -192,7 +192,7 @@ class Located(NamedTuple):
 
     @property
     def cause(self) -> tuple[Part, int] | None:
-        """The input partition and offset that caused it; None where a watermark did."""
+        """The input partition and offset that caused it; None if a watermark did."""
         for name, content in self.message.headers:
             if name == CAUSE and content is not None:
                 where, _, offset = content.decode(errors="replace").rpartition("@")

@@ -14,7 +14,7 @@ _SHOWN = 60
 
 
 def value_difference(task: TaskId, key: bytes, live: bytes, rebuilt: bytes) -> str | None:
-    """How two framed values of a table differ; None where they do not. The epoch is not compared."""
+    """How two framed values of a table differ; None if they do not. The epoch is not compared."""
     ours, other = unpack(live), unpack(rebuilt)
     if ours.cursors != other.cursors:
         inputs = task.spec.inputs

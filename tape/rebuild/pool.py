@@ -50,7 +50,7 @@ class _Worker(NamedTuple, Generic[T]):
 def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progress) -> Iterator[tuple[T, A]]:
     """(task, answer) of every task, in the order in which they are done; ``tasks`` are begun in theirs.
 
-    One worker is this process. Raises the first error of any task, and Fatal where a worker process dies;
+    One worker is this process. Raises the first error of any task, and Fatal if a worker process dies;
     all others are stopped then, as they are on Ctrl-C.
     """
     if workers <= 1 or len(tasks) <= 1:

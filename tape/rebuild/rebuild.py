@@ -48,7 +48,7 @@ class KafkaTarget(KafkaGroups):
         self._outbox = Outbox(cluster, "rebuild", linger_ms=5)
 
     def write(self, wires: Iterable[Wire]) -> None:
-        """Append and wait for the acknowledgements. Raises Retry where they do not come."""
+        """Append and wait for the acknowledgements. Raises Retry if they do not come."""
         self._outbox.write(wires)
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ def differences_of(reports: Iterable[Report]) -> list[tuple[TaskId, Difference]]
 
 
 def apply(place: Place, tasks: Sequence[TaskId], workers: int, say: Callable[[str], None]) -> list[Plan]:
-    """Rebuild and put in force. Raises Fatal, with nothing changed, where a group has members or an output
+    """Rebuild and put in force. Raises Fatal, with nothing changed, if a group has members or an output
     differs."""
     groups = {task: place.group(task) for task in tasks}
     for group in dict.fromkeys(groups.values()):

@@ -31,8 +31,8 @@ def at_rest(
 ) -> tuple[Values, Committed]:
     """The live table and the committed offsets that belong to it.
 
-    A worker between two batches is waited for. Raises Retry, saying what is behind, where it does not come to
-    rest; Fatal where a topic is not the one that the table was applied from, and where nobody works and the
+    A worker between two batches is waited for. Raises Retry, saying what is behind, if it does not come to
+    rest; Fatal if a topic is not the one that the table was applied from, and where nobody works and the
     group is behind the table: a worker died within a batch.
     """
     until = time.monotonic() + patience_s

@@ -91,7 +91,7 @@ class Snapshot:
 
     @property
     def label(self) -> int | None:
-        """The lowest watermark of its tables; None where it holds accounts only."""
+        """The lowest watermark of its tables; None if it holds accounts only."""
         labels = [task["watermark"] for task in self.manifest["tasks"] if task["watermark"] is not None]
         return min(labels, default=None)
 
@@ -106,7 +106,7 @@ class Snapshot:
         return {name: bytes.fromhex(each) for name, each in self.manifest.get("topic_ids", {}).items()}
 
     def refuse_other_topics(self, ids: TopicIds) -> None:
-        """Raise Fatal where a topic, of those in ``ids``, was made anew since."""
+        """Raise Fatal if a topic, of those in ``ids``, was made anew since."""
         for name, known in self.topic_ids.items():
             if ids.get(name, known) != known:
                 raise Fatal(
@@ -141,7 +141,7 @@ class Snapshot:
                 )
 
     def tables(self, topology: Topology, layout: Layout) -> Iterator[Table]:
-        """Its tables. Raises Fatal, before the first of them, where a file is not what was saved."""
+        """Its tables. Raises Fatal, before the first of them, if a file is not what was saved."""
         self.refuse_damaged()
         rows: dict[str, Values] = {}
         for stage, digest in sorted(self.manifest["digests"].items()):
@@ -203,7 +203,7 @@ def save(
 
 
 def load(folder: Path, name: str) -> Snapshot:
-    """The snapshot of that name. Raises Fatal where it is not there, of another format version or changed."""
+    """The snapshot of that name. Raises Fatal if it is not there, of another format version or changed."""
     path = folder / name
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -248,7 +248,7 @@ def unreadable(folder: Path) -> list[Fatal]:
 
 
 def newest_before(folder: Path, time_us: int, fits: Fits, tasks: Collection[TaskId]) -> Snapshot | None:
-    """The newest snapshot that fits and stands at or before ``time_us``; None where there is none.
+    """The newest snapshot that fits and stands at or before ``time_us``; None if there is none.
 
     Of several at one watermark the one that holds most of ``tasks``; one that holds none does not count.
     """

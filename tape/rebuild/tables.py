@@ -80,7 +80,7 @@ def live_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Tab
 
 
 def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
-    """The tables as rebuilt. Raises Fatal where live differs, and where there was nothing to compare."""
+    """The tables as rebuilt. Raises Fatal if live differs, and where there was nothing to compare."""
     reports = run(Verify(place), place, tasks, workers, "verifying")
     for task, each in differences_of(reports):
         raise Fatal(
@@ -98,7 +98,7 @@ def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list
 def restore(
     snapshot: Snapshot, place: Place, tasks: Iterable[TaskId], say: Callable[[str], None]
 ) -> list[Plan]:
-    """Put a snapshot's tables in force. Raises Fatal, with nothing changed, where it does not fit, a group
+    """Put a snapshot's tables in force. Raises Fatal, with nothing changed, if it does not fit, a group
     has members, or the outputs end before the snapshot."""
     snapshot.refuse_unless(fits_of(place))
     snapshot.refuse_other_topics(place.basis.source.topic_ids(snapshot.topic_ids))

@@ -42,7 +42,7 @@ def verify_task(
     """Compare one task with live. ``committed``: the group's offset per input partition, None for none.
 
     ``live``: its table, where it has been read; ``begin``: a snapshot to go on from; ``since``: differences
-    of outputs before this time, micros, are left out. Raises Fatal where the changelog cannot be read.
+    of outputs before this time, micros, are left out. Raises Fatal if the changelog cannot be read.
     """
     if live is None:
         live = read_changelog(basis.source, task).values()

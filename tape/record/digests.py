@@ -28,7 +28,7 @@ class Left:
 
 
 class Differs(NamedTuple):
-    """One topic or table whose digest is not the expected one; None where a side has none."""
+    """One topic or table whose digest is not the expected one; None if a side has none."""
 
     what: str
     expected: Digest | None

@@ -91,7 +91,7 @@ def cut(
 
 
 def with_digests(topology: Topology, tape: RecordedTape, calendar: Calendar) -> RecordedTape:
-    """The tape with the digests that today's rules leave. Raises Fatal where they leave nothing."""
+    """The tape with the digests that today's rules leave. Raises Fatal if they leave nothing."""
     left = rebuilt(topology, tape, calendar)
     _refuse_nothing(tape, left)
     today = {
@@ -115,7 +115,7 @@ def update(topology: Topology, folder: Path, calendar: Calendar) -> list[Differs
 def check(topology: Topology, tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
     """Per driver, rebuild and sim, where the tape's digests are not those of its manifest.
 
-    Raises Fatal where this version decides under other rules or another configuration than the tape's, and
+    Raises Fatal if this version decides under other rules or another configuration than the tape's, and
     for a tape that leads to nothing.
     """
     manifest = tape.manifest

@@ -123,7 +123,7 @@ class Replay:
     def run(self) -> Summary:
         """Replay the window and find out what came of it.
 
-        Raises Fatal where the pipeline stands still, where a worker keeps dying, and where anything was sent.
+        Raises Fatal if the pipeline stands still, where a worker keeps dying, and where anything was sent.
         """
         wanted = self.wanted
         with timed(wanted.live, say) as source:

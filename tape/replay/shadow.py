@@ -23,7 +23,7 @@ def shadowed(config: Config) -> Config:
 
 
 def demand_nothing_sent(orders: Iterable[Body], executions: int, exchange: str | None) -> None:
-    """Raises Fatal where an order has left its account, or the exchange was asked to take or cancel one."""
+    """Raises Fatal if an order has left its account, or the exchange was asked to take or cancel one."""
     for order in orders:
         if order["state"] not in _QUIET:
             raise Fatal(

@@ -141,7 +141,7 @@ class Simulation:
         player.play(dict, self._standing)
 
     def _reached(self, name: str) -> int | None:
-        """The label that every partition of a topic has reached; None where one has none."""
+        """The label that every partition of a topic has reached; None if one has none."""
         lowest: int | None = None
         for part in range(self.log.layout.partitions(name)):
             newest_first = map(readable_label, reversed(self.log.read(name, part, 0)))

@@ -32,7 +32,7 @@ _FILES = {
 def write(name: str, package: str, into: Path, topology: Topology) -> list[Path]:
     """Write the package into the folder ``into``, and give its files.
 
-    Raises Fatal where ``name`` or ``package`` cannot be used, or is taken in ``topology`` or on this machine,
+    Raises Fatal if ``name`` or ``package`` cannot be used, or is taken in ``topology`` or on this machine,
     and where the folder has files already.
     """
     _check_name(name, topology)

@@ -53,7 +53,7 @@ def refuse_unknown(key: str, known: Collection[str] | None) -> None:
 
 
 def number(line: Line, key: str) -> float | None:
-    """A finite number, None where it is null or absent."""
+    """A finite number, None if it is null or absent."""
     value = line.get(key)
     if value is None:
         return None
@@ -63,7 +63,7 @@ def number(line: Line, key: str) -> float | None:
 
 
 def whole(line: Line, key: str) -> int | None:
-    """A whole number, None where it is null or absent."""
+    """A whole number, None if it is null or absent."""
     value = number(line, key)
     if value is None:
         return None
@@ -73,7 +73,7 @@ def whole(line: Line, key: str) -> int | None:
 
 
 def flag(line: Line, key: str) -> bool | None:
-    """true or false, None where it is null or absent."""
+    """true or false, None if it is null or absent."""
     value = line.get(key)
     if value is not None and not isinstance(value, bool):
         raise BadLine(f"{key} is neither true, false nor null", value=value)
@@ -89,7 +89,7 @@ def text(line: Line, key: str) -> str:
 
 
 def time(line: Line, key: str) -> int | None:
-    """An ISO 8601 time with its zone, as UTC microseconds; None where it is null or absent."""
+    """An ISO 8601 time with its zone, as UTC microseconds; None if it is null or absent."""
     value = line.get(key)
     if value is None:
         return None

@@ -9,7 +9,7 @@ Outcomes = Callable[[frozenset[str]], object]
 def causes_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str, ...]:
     """The parameters that give ``now`` on the recorded context: each alone, else the smallest set together.
 
-    Parameters that are needed together are one name, joined by " + ". Empty where the recorded context with
+    Parameters that are needed together are one name, joined by " + ". Empty if the recorded context with
     all of them changed gives something else: then it takes an earlier difference to come to ``now``.
     """
     whole = tuple(units)

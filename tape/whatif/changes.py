@@ -63,7 +63,7 @@ def touched_by(topology: Topology, changes: Iterable[Change]) -> tuple[StageSpec
 def changes_between(base: Config, changed: Config) -> list[Change]:
     """Every parameter that is not the same, in the document's order; a whole account where one side lacks it.
 
-    Raises ConfigInvalid where an account is another one at the broker: no recorded answer is its own.
+    Raises ConfigInvalid if an account is another one at the broker: no recorded answer is its own.
     """
     was, now = _leaves(base), _leaves(changed)
     known = {account.account_id for account in base.accounts} & {a.account_id for a in changed.accounts}

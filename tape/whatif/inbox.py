@@ -94,7 +94,7 @@ class Corrected:
         self.unanswered: list[tuple[str, int]] = []
 
     def row(self, row: Row, state: AccountState) -> Row | None:
-        """``row`` as it would read for an account that is in ``state``; None where it would not be there."""
+        """``row`` as it would read for an account that is in ``state``; None if it would not be there."""
         name, _ = payload_of(row)
         correct: dict[str, Callable[[Row, AccountState], Row | None]] = {
             "InboxSignal": self._signal,

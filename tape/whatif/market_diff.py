@@ -59,7 +59,7 @@ class MarketDiff:
             self._of_symbol[key.symbol].append(made)
 
     def _followed(self, key: Key) -> Difference | None:
-        """The earlier difference that changed the state that ``key`` is decided on, None where none did."""
+        """The earlier difference that changed the state that ``key`` is decided on, None if none did."""
         market = self._market
         before = market.recorded.context(key) or market.again.context(key)
         after = market.again.context(key) or before

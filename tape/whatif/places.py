@@ -52,7 +52,7 @@ class Places:
                 insort(mine, day)
 
     def outcome(self, symbol: str, at: int) -> MembershipOutcome | None:
-        """What the evaluation at ``at`` said; None where there was none."""
+        """What the evaluation at ``at`` said; None if there was none."""
         return self._kept.day(at // DAY_US).at(symbol, at)
 
     def in_force(self, symbol: str, now: int) -> tuple[int, MembershipOutcome] | None:

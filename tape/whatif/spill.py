@@ -94,7 +94,7 @@ class Shelf:
         self._places[number] = None if content is None else (self._spill.put(content), len(content))
 
     def get(self, number: int) -> bytes | None:
-        """What was kept as ``number``; None where nothing was."""
+        """What was kept as ``number``; None if nothing was."""
         place = self._places.get(number)
         return None if place is None else bytes(self._spill.get(*place))
 

@@ -46,7 +46,7 @@ class Names:
         return self.of(columns, "feed") * _FEED + self.of(columns, "symbol")
 
     def number(self, text: str) -> int:
-        """The number of a text, -1 where no record had it."""
+        """The number of a text, -1 if no record had it."""
         known = self.words.texts
         return known.index(text.encode()) if text.encode() in known else -1
 
@@ -88,7 +88,7 @@ class Table:
         return self._kept.day(day)
 
     def find(self, key: Key) -> Any:
-        """The row of ``key``; None where there is none."""
+        """The row of ``key``; None if there is none."""
         feed, symbol = self.names.number(key.feed), self.names.number(key.symbol)
         number = feed * _FEED + symbol
         if feed < 0 or symbol < 0:
@@ -156,7 +156,7 @@ _DECISION = np.dtype([
 
 
 class Decisions(Table):
-    """The decisions of one run. ``first`` and ``last``: event times, NULL where there is none."""
+    """The decisions of one run. ``first`` and ``last``: event times, NULL if there is none."""
 
     def __init__(self, decides: Decides, names: Names, source: Source, calendar: Calendar) -> None:
         super().__init__(names, _DECISION)
@@ -173,7 +173,7 @@ class Decisions(Table):
             count += len(rows)
             self._kept.add(rows["t"], rows)
         self.complete = min(labels.values())
-        """The last minute that is whole: its left edge; NULL where a partition has no watermark."""
+        """The last minute that is whole: its left edge; NULL if a partition has no watermark."""
         self.first, self.last = NULL, NULL
         self._last, self._fade = _Signals(), _Signals()
         for rows in map(self.rows, self.days):
@@ -197,7 +197,7 @@ class Decisions(Table):
         return rows
 
     def outcome(self, key: Key) -> DecisionOutcome | None:
-        """None where there is no decision about that bar."""
+        """None if there is no decision about that bar."""
         row = self.find(key)
         if row is None:
             return None
@@ -284,7 +284,7 @@ class Features(Table):
             self._kept.add(rows["t"], rows)
 
     def row(self, key: Key) -> dict[str, Any] | None:
-        """The fields that a decision is made of; None where there is no such feature."""
+        """The fields that a decision is made of; None if there is no such feature."""
         row = self.find(key)
         if row is None:
             return None

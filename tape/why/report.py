@@ -138,7 +138,7 @@ def why_from(
 
 
 def session_of(at: int, calendar: Calendar) -> Session:
-    """The session that a moment lies in. Raises Fatal where it lies in none."""
+    """The session that a moment lies in. Raises Fatal if it lies in none."""
     session = calendar.session_at(at)
     if session is None:
         raise Fatal(

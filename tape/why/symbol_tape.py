@@ -160,7 +160,7 @@ def _of_accounts(topology: Topology, lookup: Lookup, session: Session, config: C
 
 
 def outside_universe(tape: SymbolTape) -> str:
-    """That the symbol is not in the universe, with the nearest name; empty where it is, or there is none."""
+    """That the symbol is not in the universe, with the nearest name; empty if it is, or there is none."""
     if tape.universe is None:
         return ""
     known = [member["symbol"] for member in tape.universe["members"]]

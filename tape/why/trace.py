@@ -66,7 +66,7 @@ class Tracer:
         return found
 
     def outcome(self, t: int) -> Outcome | None:
-        """Where the market stages dropped the minute; None where they made a signal."""
+        """Where the market stages dropped the minute; None if they made a signal."""
         ended = self._ended(t)
         return None if ended is None else outcome_of(t, ended, self._words)
 

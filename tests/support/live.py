@@ -121,7 +121,7 @@ def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) ->
 
 
 def last_label(cluster: Cluster, name: str) -> int | None:
-    """The lowest over partitions of the last watermark in topic ``name``; None where one has none."""
+    """The lowest over partitions of the last watermark in topic ``name``; None if one has none."""
     labels = []
     for partition in range(cluster.layout.partitions(name)):
         marks = [

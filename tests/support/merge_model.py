@@ -122,7 +122,7 @@ class Model:
         return next((each for each in self._stretches[part] if each.minute == minute), None)
 
     def _opening(self, part: Part, minute: int) -> tuple[int, tuple[str, ...]] | None:
-        """(place, names) of the first one in its minute; place -1 where there is none, None for not yet."""
+        """(place, names) of the first one in its minute; place -1 if there is none, None for not yet."""
         stretch = self._stretch(part, minute)
         assert stretch is not None
         for place in range(stretch.start, stretch.end):

@@ -162,7 +162,7 @@ def _sentiment_factor(sign: int, n: int, avg: float, config: groups.Signal) -> f
 
 
 def _volume_factor(volume_ratio: float | None, config: groups.Signal) -> float | None:
-    """None where the volume is too low to trade."""
+    """None if the volume is too low to trade."""
     if volume_ratio is None:
         return _UNKNOWN_VOLUME_FACTOR
     step = bisect_right(config.volume_steps, volume_ratio)

@@ -165,7 +165,7 @@ def fingerprint(config: Config) -> int:
 def open_state(state: bytes | None, mark: int) -> tuple[Ints, Floats]:
     """A writable copy of ``state``, once as integers and once as floats over the same memory.
 
-    An absent or empty state gives a fresh one. Raises Fatal where the bytes have another format or were
+    An absent or empty state gives a fresh one. Raises Fatal if the bytes have another format or were
     folded with other parameters.
     """
     if not state:
