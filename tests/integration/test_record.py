@@ -69,8 +69,8 @@ def test_a_window_may_be_named_by_its_distance_from_the_newest_minute(tmp_path: 
     "words, refusal",
     [
         (("--out", "x"), "--from, --to and --out are needed"),
-        (("--from", "1h", "--to", "now", "--out", "{new}"), "--to is no time; got 'now'"),
-        (("--from", "2026-02-17T10:00", "--to", "1min", "--out", "{new}"), "--from has no zone"),
+        (("--from", "1h", "--to", "now", "--out", "{new}"), "--to is not a time; got 'now'"),
+        (("--from", "2026-02-17T10:00", "--to", "1min", "--out", "{new}"), "--from has no time zone"),
         (("--from", "1h", "--to", "1min", "--account", "huge", "--out", "{new}"), "no such account"),
         (("--from", "1h", "--to", "1min", "--prefix", "nobody", "--out", "{new}"), "nobody.bars"),
     ],
