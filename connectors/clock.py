@@ -68,5 +68,5 @@ class ManualClock:
     def set(self, now: int) -> None:
         """Move to ``now``. Raises Fatal if that is the past."""
         if now < self._now:
-            raise Fatal("a clock cannot run backwards", value=now, remedy=f"it stands at {self._now}")
+            raise Fatal("a clock cannot run backwards", value=now, remedy=f"it is at {self._now}")
         self._now = now

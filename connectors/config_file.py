@@ -83,5 +83,5 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(
-            f"the file is not TOML: {error}", remedy="mend that line", place=str(path)
+            f"the file is not TOML: {error}", remedy="correct that line", place=str(path)
         ) from None

@@ -34,7 +34,7 @@ def _failed(error: Exception, name: str, what: str) -> Fatal:
     place = _place(error, name)
     told = error.msg if isinstance(error, SyntaxError) else str(error)
     why = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    return Fatal(f"{what}: {why}", value=name, remedy="mend that line", place=place)
+    return Fatal(f"{what}: {why}", value=name, remedy="correct that line", place=place)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ COPIES = 3
 
 ALL_FOREVER = "forever"
 BY_CATALOGUE = "catalogue"
-_REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, as bars=800,quotes={ALL_FOREVER}"
+_REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, such as bars=800,quotes={ALL_FOREVER}"
 
 
 @lru_cache(maxsize=32)

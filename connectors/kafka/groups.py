@@ -89,7 +89,7 @@ class KafkaGroups:
     def _silent(self, error: KafkaException) -> Retry:
         remedy = "check that it runs"
         return Retry(
-            f"the broker did not tell about a group: {error.args[0].str()}",
+            f"the broker did not describe a group: {error.args[0].str()}",
             value=self._bootstrap,
             remedy=remedy,
         )
@@ -121,6 +121,6 @@ def occupied(group: str, members: list[str]) -> Fatal:
     return Fatal(
         f"the consumer group {group} has members: nothing was changed",
         value=", ".join(members) or "a member that has just left",
-        remedy="stop them and wait for the session time-out of 6 s: scale the workers to 0, or `tape down`, "
-        "then `tape up --servers-only` where the broker is the stack's own",
+        remedy="stop them and wait for the session timeout of 6 s: scale the workers to 0, or `tape down`, "
+        "then `tape up --servers-only` if the broker belongs to the stack",
     )

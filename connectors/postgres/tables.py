@@ -97,10 +97,10 @@ def changes(topic: Topic, found: Mapping[str, Standing]) -> list[str]:
             statements.append(f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(name)} {kind}")
         elif found[name].kind != kind:
             raise Fatal(
-                f"records of {topic.name} have another type in the field {name} than those that are stored",
+                f"records of {topic.name} have another type in the field {name} than the stored ones",
                 value=f"{kind}, and {found[name].kind} in the table {table.name}",
-                remedy=f"give the new field a name of its own in the schema {topic.schema}: what is stored "
-                "stays as it is",
+                remedy=f"give the new field another name in the schema {topic.schema}: what is stored "
+                "is kept",
             )
     for name, each in found.items():
         if name not in own and name not in COMMON_COLUMNS and each.is_required:

@@ -73,7 +73,7 @@ class Config(groups.Group):
             if account.account_id == account_id:
                 return account
         known = ", ".join(a.account_id for a in self.accounts)
-        remedy = f"known: {known}" if known else "it has none: is this the run's document (TAPE_CONFIG)?"
+        remedy = f"known: {known}" if known else "it has none; is this the run's document (TAPE_CONFIG)?"
         raise ConfigInvalid("no such account in the configuration", value=account_id, remedy=remedy)
 
     def of(self, model: type[G]) -> G:

@@ -173,7 +173,7 @@ def test_bad_commands_say_what_to_do(workers: Workers) -> None:
         (("rebuild", "features", "--account", "large"), "does not apply to these stages"),
         (("rebuild", "features", "--verify", "--apply"), "exclude each other"),
         (("rebuild", "features", "--from", "noon"), "--from is not a time"),
-        (("rebuild", "features", "--into", "a/b"), "cannot stand in a topic's name"),
+        (("rebuild", "features", "--into", "a/b"), "is not valid in a topic name"),
         (("snapshot", "show", "nothing"), "there is no such snapshot"),
         (("snapshot", "restore", "nothing"), "there is no such snapshot"),
     ):

@@ -53,7 +53,7 @@ def test_a_window_of_a_cluster_is_the_same_tape_as_one_of_memory(tmp_path: Path)
     assert load(out) == load(tmp_path / "memory")
     assert sum(path.stat().st_size for path in out.iterdir()) < 200_000
     assert run("--check", str(out)).count(" EQUAL") == 2
-    with pytest.raises(Fatal, match="there is something at --out already"):
+    with pytest.raises(Fatal, match="--out already exists"):
         run(*window_words, "--out", str(out))
 
 

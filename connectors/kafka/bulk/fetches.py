@@ -161,9 +161,9 @@ class Stream:
         return Fatal(
             f"topic {topic} has no offset {position} in partition {partition}",
             value=position,
-            remedy=f"offsets {low} to {high - 1} are kept: begin at {low} or later"
+            remedy=f"offsets {low} to {high - 1} are kept: start at {low} or later"
             if high > low
-            else f"the partition is empty and goes on at offset {high}",
+            else f"the partition is empty and continues at offset {high}",
         )
 
     def _drop(self) -> None:

@@ -72,7 +72,7 @@ def test_what_it_writes_is_clean(here: Path, words: Sequence[str]) -> None:
     ("words", "message"),
     [
         (("features",), "a stage has this name already; got 'features'; choose another"),
-        (("quotes",), "a topic has this name already; got 'quotes'"),
+        (("quotes",), "a topic already has this name; got 'quotes'"),
         (("play",), "a process of the pipeline has this name already; got 'play'"),
         (("Moves",), "not a valid name for a stage.*got 'Moves'.*lower-case"),
         (("class",), "not a valid name for a stage.*got 'class'"),
