@@ -161,7 +161,7 @@ def test_a_stage_that_never_ran_is_not_equal_to_nothing(workers: Workers) -> Non
     workers.write(written(small_tape(), minutes=slice(60, 65), history_tail=20))
     code, told = tape(workers, "rebuild", "features", "--verify", "--workers", "1")
     assert code == 1 and "EQUAL:" not in told, told
-    assert "NOT COMPARED" in told and "no output and no table, while bars holds" in told
+    assert "NOT COMPARED" in told and "no output and no table, although bars holds" in told
     code, told = tape(workers, "snapshot", "save", "never", "features", "--verify")
     assert code == 2 and "nothing of features/0 could be compared, so nothing was saved" in told, told
 
