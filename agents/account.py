@@ -217,7 +217,7 @@ class DispatchApp:
             if label is not None:
                 self.clock.advance(label)
             else:
-                waiting.say("bars has no watermark yet, which its clock follows")
+                waiting.say("bars has no watermark yet, and its clock follows the watermarks of bars")
             await asyncio.sleep(0.02)
         waiting.over()
         await self._test(starting=True)
@@ -235,7 +235,7 @@ class DispatchApp:
                 if any(message.key == EVERY_ACCOUNT.encode() for message in written):
                     break
                 waiting.say(
-                    "nobody has let the accounts open (KILL_SWITCH_UNKNOWN): every proposal is refused until "
+                    "no control lets the accounts open (KILL_SWITCH_UNKNOWN): proposals are refused until "
                     "`tape init`, or `tape resume all --person NAME --reason WHY`"
                 )
             await asyncio.sleep(ARMED_S)
@@ -248,11 +248,11 @@ class DispatchApp:
                 log.info("self-test %s passed: %s", check.name, check.detail)
             elif starting and check.early:
                 log.info(
-                    "self-test %s waits: %s; nothing is opened until it passes", check.name, check.detail
+                    "self-test %s waits: %s; no position is opened until it passes", check.name, check.detail
                 )
             else:
                 log.error(
-                    "self-test %s failed at %s: %s; nothing is opened until it passes",
+                    "self-test %s failed at %s: %s; no position is opened until it passes",
                     check.name, self._base_url, check.detail,
                 )  # fmt: skip
 
@@ -283,7 +283,9 @@ class DispatchApp:
                 await self.stage_app.app.crash(error)
                 raise
             except Retry as error:
-                lease_log.warning("%s cannot renew its lease, no call is made: %s", self._account_id, error)
+                lease_log.warning(
+                    "%s cannot renew its lease, so it makes no calls: %s", self._account_id, error
+                )
             await asyncio.sleep(RENEW_S)
 
     async def _tick(self) -> None:

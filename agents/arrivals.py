@@ -55,7 +55,7 @@ class Strays:
         if part not in self._told:
             self._told.add(part)
             log.warning(
-                "%s/%d holds records of other partitions: key %s at offset %d belongs into partition %d. "
+                "%s/%d holds records of other partitions: key %s at offset %d belongs in partition %d. "
                 "Have its producer use the partitioner murmur2 (librdkafka: partitioner=murmur2_random)",
                 *part, message.key.decode(errors="replace"), message.offset, home,
             )  # fmt: skip

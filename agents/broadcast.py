@@ -122,7 +122,7 @@ class JoinLog:
         if error.fatal() or error.code() in _REFUSED:
             what = f"topic {self._at.topic} cannot be read: {error.str()}"
             raise Fatal(
-                what, remedy="`tape topics` says what differs, `tape topics --acls` which rights are needed"
+                what, remedy="`tape topics` shows what differs, `tape topics --acls` which rights are needed"
             )
         if not self.ended:
             log.warning("%s/%d: the consumer reports: %s", *self._part, error.str())

@@ -103,7 +103,7 @@ class CommittedThread(AIOKafkaConsumerThread):
         stable = await self._asked(_stable, partitions)
         while missing := [(tp, end) for tp, (_, end) in stable.items() if ends[tp] > end]:
             log.error(
-                "an open transaction withholds the end of %s: the table is recovered when it is over",
+                "an open transaction withholds the end of %s; the table is recovered when it ends",
                 ", ".join(f"{tp.topic}/{tp.partition} from offset {end} on" for tp, end in missing),
             )
             await asyncio.sleep(_WITHHELD_S)

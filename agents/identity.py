@@ -67,7 +67,9 @@ class Identity:
         progress = any((at or 0) > inputs[part][0] for part, at in committed.items())
         log_ends = {part: end for (name, part), (_, end) in bounds.items() if name == changelog}
         for part in other_disks(self._spec, kept, self._ids, log_ends, progress=progress):
-            log.warning("%s/%d: its disk was kept of another changelog: emptied", self._spec.name, part)
+            log.warning(
+                "%s/%d: its disk belonged to another changelog and was cleared", self._spec.name, part
+            )
             shutil.rmtree(kept[part])
 
     def check(self, store: ShellStore) -> None:
@@ -124,8 +126,8 @@ def other_disks(
         is_ahead = offset is not None and offset >= log_ends[partition]
         if is_ahead and not is_other and progress:
             raise Fatal(
-                f"the disk of {spec.name}/{partition} stands at offset {offset} of {spec.changelog}, "
-                f"which ends at {log_ends[partition]}: the changelog was made anew or cut",
+                f"the disk of {spec.name}/{partition} is at offset {offset} of {spec.changelog}, "
+                f"which ends at {log_ends[partition]}: the changelog was recreated or truncated",
                 value=str(folder),
                 remedy=rebuild(spec),
             )
@@ -151,7 +153,7 @@ def refuse_lost(spec: StageSpec, passed: Iterable[Message], only_key: bytes | No
         if _leaves_a_value(message, only_key):
             raise Fatal(
                 f"the {spec.name} stage has no state, but its group has passed offset {message.offset} of "
-                f"{message.topic}/{message.partition}: the changelog {spec.changelog} was made anew or cut",
+                f"{message.topic}/{message.partition}: {spec.changelog} was recreated or truncated",
                 remedy=rebuild(spec),
             )
 

@@ -70,12 +70,12 @@ class Liveness:
         times = self._cured[part, offset] = self._cured.get((part, offset), 0) + 1
         if times > CURES:
             log.critical(
-                "%s gets nothing from %s/%d though offset %d is there and was fetched again %d times: "
-                "exiting to start again", stage, name, partition, offset, CURES,
+                "%s gets nothing from %s/%d although offset %d exists and was fetched again %d times: "
+                "exiting to be restarted", stage, name, partition, offset, CURES,
             )  # fmt: skip
             os._exit(STUCK_EXIT)
         log.error(
-            "%s got nothing from %s/%d though offset %d is there: fetching it again",
+            "%s got nothing from %s/%d although offset %d exists: fetching it again",
             stage, name, partition, offset,
         )  # fmt: skip
         self._cured = {(part, offset): times}

@@ -71,7 +71,7 @@ class NewestView:
             try:
                 bounds = ends_of(self._cluster, NAMES)
             except Retry as error:
-                log.error("the newest bars and features wait: %s", error)
+                log.error("reading the newest bars and features has to wait: %s", error)
                 time.sleep(RETRY_S)
                 continue
             return [

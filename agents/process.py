@@ -50,8 +50,8 @@ class Watchdog:
             now = time.monotonic()
             if now - beat > self._limit_s:
                 log.critical(
-                    "the loop stood still for %.1f s, longer than the session time-out of %.1f s: "
-                    "exiting, the partitions have another owner", now - beat, self._limit_s,
+                    "the loop was blocked for %.1f s, longer than the session timeout of %.1f s: "
+                    "exiting, because the partitions have another owner", now - beat, self._limit_s,
                 )  # fmt: skip
                 os._exit(STALLED_EXIT)
             beat = now

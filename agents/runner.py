@@ -123,7 +123,7 @@ class StageRunner:
     async def fail(self, error: Exception) -> NoReturn:
         """Log the reason and end the process through the app."""
         told = error if isinstance(error, TapeError) else repr(error)
-        log.critical("the %s stage cannot go on: %s", self.spec.name, told, exc_info=error)
+        log.critical("the %s stage cannot continue: %s", self.spec.name, told, exc_info=error)
         await self._ending.give_up(self.app, error)
 
     def wake(self) -> None:
@@ -175,7 +175,7 @@ class StageRunner:
         if self._task_of(*part).is_full(part):
             # Not pause_partitions: that drops what the fetcher already took of the partition.
             if part not in self._held_back:
-                log.info("%s holds %s/%d back: what it joins with is behind", self.spec.name, *part)
+                log.info("%s pauses %s/%d: a joined input is behind", self.spec.name, *part)
             self._held_back.add(part)
             self._consumer.on_buffer_full(TP(record.topic, record.partition))
 
@@ -241,7 +241,7 @@ class StageRunner:
         found, holes = await self.between(part, expected, message.offset)
         if found:
             self._task_of(*part).counts["REREAD"] += len(found)
-            what = "%s was not handed %d records of %s/%d: they are read again"
+            what = "%s did not receive %d records of %s/%d: they are read again"
             log.warning(what, self.spec.name, len(found), *part)
         await self.record(part, holes)
         return [*found, message]
@@ -297,7 +297,7 @@ class StageRunner:
         batch = await self.written(self._writing.changelog(w for _, effects in done for w in effects.writes))
         self.probe("changelog written")
         if not self.is_current():
-            log.warning("%s: a batch was dropped, its generation is over", self.spec.name)
+            log.warning("%s: a batch was dropped, because its generation has ended", self.spec.name)
             return False
         writes = (w for _, effects in done for w in effects.writes)
         changelog = self._layout.wire_name(self.spec.changelog)
@@ -385,7 +385,7 @@ class StageRunner:
         return passed.stop if at in passed else at
 
     def end_of(self, part: Part) -> int:
-        """The end of what can be read of an input partition as far as the consumer knows; 0 where it has
+        """The end of what can be read of an input partition as far as the consumer knows; 0 if it has
         another owner by now."""
         return self._consumer.end_of(self._tp(part))
 

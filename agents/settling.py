@@ -59,7 +59,7 @@ class Settler:
             if self._generation() != generation:
                 return
             store.write_all(writes, lambda partition: batch.offsets[self._name, partition])
-            what = "%s/%d: %d values of an applied rebuild are in force (%s)"
+            what = "%s/%d: %d values of an applied rebuild are active (%s)"
             log.info(what, self._spec.name, home, len(writes), settled.source)
         # the commit record first: without it, the remaining staged records change nothing
         for nulls in (settled.nulls[:1], settled.nulls[1:]):

@@ -105,7 +105,7 @@ class ShellStore(RocksStore):
     def _refused(self, partition: int, what: str, error: Exception) -> Fatal:
         return Fatal(
             f"the state of {self.table_name}/{partition} cannot be {what}: {error}",
-            remedy="make room on that disk and start the worker again: it goes on where it stopped",
+            remedy="free some space on that disk and restart the worker: it continues where it stopped",
         )
 
     def apply_changelog_batch(

@@ -77,11 +77,11 @@ class TopicWatch:
                 remedy = f"`tape topics --recreate {name}` creates it and starts over what depends on it"
                 raise Fatal(f"topic {wire} was deleted", remedy=f"stop the workers, then {remedy}")
             if before and before.topic_id and now.topic_id and now.topic_id != before.topic_id:
-                what = f"topic {wire} was made anew: it had the id {short(before.topic_id)}"
+                what = f"topic {wire} was recreated: it had the id {short(before.topic_id)}"
                 raise Fatal(what, value=short(now.topic_id), remedy=self._remedy(name))
             if now.partitions != wanted:
                 raise Fatal(
-                    f"topic {wire} has another number of partitions than the layout's {wanted}: some of its "
+                    f"topic {wire} does not have the layout's {wanted} partitions: some of its "
                     "records would not be read, or not in order",
                     value=now.partitions,
                     remedy="stop its writers, and write its records again under another prefix, or here "
@@ -95,5 +95,5 @@ class TopicWatch:
             if name in spec.inputs:
                 return start_over(spec)
         if name in self._beside:
-            return "start this process again: it keeps nothing of that topic"
+            return "restart this process: it keeps no state of that topic"
         return f"stop the workers, then `tape topics --recreate {name}`: its stage writes it again"

@@ -40,7 +40,7 @@ class Waiting:
         """The wait is over; logged if the wait was."""
         if self._next is not None:
             self._next = None
-            self._log.info("%s waits no more", self._who)
+            self._log.info("%s no longer waits", self._who)
 
 
 class Unmarked:
@@ -91,7 +91,7 @@ class Unmarked:
         if name != spec.trigger or not optional:
             return ""
         return (
-            f"; or its opening, which declares {' and '.join(optional)} absent where that stays silent: the "
+            f"; or its opening, which declares {' and '.join(optional)} absent while silent: the "
             f"writer of the source writes it, and the stages between forward it"
         )
 
@@ -100,7 +100,7 @@ class Unmarked:
         missed = sum(task.counts[WatchlistDrop.NO_UNIVERSE] for task in self._runner.tasks.values())
         if missed > self._boundaries:
             self._without.say(
-                "there is no universe (NO_UNIVERSE), so nothing is listed: `tape universe` writes the "
+                "there is no universe (NO_UNIVERSE), so the watchlist is empty: `tape universe` writes the "
                 "configured one, `tape play` that of a tape"
             )
         self._boundaries = missed
@@ -110,7 +110,7 @@ def _in_words(name: str, partition: int, label: int | None) -> str:
     owner = topic(name).owner
     writer = "the stage " + owner
     if owner == _SOURCE_OWNER:
-        writer = "`tape play`, or `tape watermark` beside a producer of bars,"
+        writer = "`tape play`, or `tape watermark` for a producer of bars,"
     if label is None:
         return f"{name}/{partition} has no watermark yet; {writer} writes the first"
     return f"{name}/{partition} has none after {iso_time(label)}, which others have; {writer} writes it"

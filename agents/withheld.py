@@ -55,7 +55,9 @@ class Withheld:
         try:
             found = await asyncio.to_thread(self._ask, self._cluster, sorted({name for name, _ in long}))
         except TapeError as error:
-            log.warning("open transactions withhold records, and cannot be asked for: %s", error)
+            log.warning(
+                "open transactions withhold records, but the broker cannot be asked about them: %s", error
+            )
             return
         for each in found:
             if (each.topic, each.partition) in long:

@@ -232,7 +232,7 @@ class ActivityReply:
 
 @dataclass(frozen=True, kw_only=True)
 class TradeUpdate:
-    """One message of the trade-update stream. The execution fields are None where nothing was filled."""
+    """One message of the trade-update stream. The execution fields are None if nothing was filled."""
 
     event: str
     order: OrderReply
@@ -263,7 +263,7 @@ class Broker(Protocol):
         ...
 
     def quote(self, instrument: str) -> QuoteReply:
-        """The newest quote of a stock or a contract. Raises NotFound where there is none."""
+        """The newest quote of a stock or a contract. Raises NotFound if there is none."""
         ...
 
     def chain(self, query: ChainQuery) -> ChainReply:

@@ -66,7 +66,7 @@ class ManualClock:
         return self._now
 
     def set(self, now: int) -> None:
-        """Move to ``now``. Raises Fatal where that is the past."""
+        """Move to ``now``. Raises Fatal if that is the past."""
         if now < self._now:
-            raise Fatal("a clock cannot run backwards", value=now, remedy=f"it stands at {self._now}")
+            raise Fatal("a clock cannot run backwards", value=now, remedy=f"it is at {self._now}")
         self._now = now

@@ -21,10 +21,10 @@ class Head(NamedTuple):
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """The document at ``path``. Raises ConfigInvalid where it is absent, unparsable or invalid.
+    """The document at ``path``. Raises ConfigInvalid if it is absent, unparsable or invalid.
 
     The topology that ``environment`` or the document names is imported first: it declares parameters that the
-    document may set. Raises Fatal where it cannot be.
+    document may set. Raises Fatal if it cannot be.
     """
     document = _read(path)
     _topology(environment, path, document)
@@ -37,7 +37,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
 def head(path: Path) -> Head:
     """What the document at ``path`` says of where it runs and by which topology; the rest is not looked at.
 
-    Raises ConfigInvalid where it is absent, unparsable, or that is invalid.
+    Raises ConfigInvalid if it is absent, unparsable, or that is invalid.
     """
     return _head(path, _read(path))
 
@@ -45,7 +45,7 @@ def head(path: Path) -> Head:
 def topology_of(path: Path | None, environment: Mapping[str, str] = os.environ) -> Topology:
     """The topology that ``environment`` names, else the document at ``path``, else the shipped one.
 
-    Raises ConfigInvalid for the document, Fatal where the topology cannot be imported or is not sound.
+    Raises ConfigInvalid for the document, Fatal if the topology cannot be imported or is not sound.
     """
     return _topology(environment, path, _read(path) if path else {})
 
@@ -83,5 +83,5 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(
-            f"the file is not TOML: {error}", remedy="mend that line", place=str(path)
+            f"the file is not TOML: {error}", remedy="correct that line", place=str(path)
         ) from None

@@ -53,7 +53,7 @@ class Registry:
 
     @classmethod
     def described(cls, environment: Mapping[str, str]) -> "Registry | None":
-        """The registry in SCHEMA_REGISTRY_URL and related variables; None where it is not set.
+        """The registry in SCHEMA_REGISTRY_URL and related variables; None if it is not set.
 
         Secret files are read now. Raises Fatal, naming the variable and no secret, for what cannot be.
         """
@@ -67,7 +67,7 @@ class Registry:
         name, known = environment.get(USERNAME, ""), secret_of(PASSWORD, environment).read()
         if bool(name) != bool(known):
             raise Fatal(
-                f"of {USERNAME} and {PASSWORD} only one is set",
+                f"only one of {USERNAME} and {PASSWORD} is set",
                 remedy=f"set both ({PASSWORD}_FILE names a file)",
             )
         if name:
@@ -80,7 +80,7 @@ class Registry:
         files = Files(*(environment.get(each, "") for each in _FILES))
         if any(files[:3]) and urlsplit(url).scheme == "http":
             raise Fatal(
-                "certificates are named for the registry, and its address is one without TLS",
+                "certificates are named for the registry, but its address is one without TLS",
                 value=url,
                 remedy=f"write https:// in {REGISTRY_VARIABLE}, or unset them",
             )
@@ -175,7 +175,7 @@ def _unanswered(registry: Registry, error: requests.RequestException) -> Fatal |
         remedy = words.remedy
         if "client certificate" in words.what:
             remedy = f"name one in {CERTIFICATE} and {KEY}"
-        elif "does not speak TLS" in words.what:
+        elif "does not use TLS" in words.what:
             remedy = f"write http:// in {REGISTRY_VARIABLE}, or name its TLS port"
         return Fatal(words.what, value=registry.url, remedy=remedy)
     if registry.is_plain_at_tls():
@@ -185,7 +185,7 @@ def _unanswered(registry: Registry, error: requests.RequestException) -> Fatal |
 
 
 def _plain(registry: Registry) -> Fatal:
-    what = f"the schema registry at {registry.url} speaks TLS"
+    what = f"the schema registry at {registry.url} uses TLS"
     return Fatal(what, remedy=f"write https:// in {REGISTRY_VARIABLE}")
 
 
@@ -195,7 +195,7 @@ def _id_of(answer: requests.Response, registry: Registry, subject: str) -> int:
         raise Retry("the schema registry failed", value=said, remedy="see its log")
     if answer.status_code == _NO_LOGIN:
         if registry.who == "nobody":
-            raise Fatal("the schema registry asks for a login", value=said, remedy=_LOGIN_REMEDY)
+            raise Fatal("the schema registry requires a login", value=said, remedy=_LOGIN_REMEDY)
         what = f"the schema registry refused the login of {registry.who}"
         raise Fatal(what, value=said, remedy="check its secret, or that it is still valid")
     if answer.status_code == _FORBIDDEN:
@@ -203,7 +203,7 @@ def _id_of(answer: requests.Response, registry: Registry, subject: str) -> int:
         raise Fatal(what, value=said, remedy="grant it the right to read and to write this subject")
     if answer.status_code in _REDIRECTS or answer.status_code in _NO_SUCH_PATH:
         raise Fatal(
-            f"there is no schema registry's interface at {registry.url}",
+            f"there is no schema registry API at {registry.url}",
             value=f"{answer.status_code} {answer.headers.get('Location', '')}".strip(),
             remedy=f"write the registry's own address in {REGISTRY_VARIABLE}, its path included",
         )
@@ -217,7 +217,7 @@ def _id_of(answer: requests.Response, registry: Registry, subject: str) -> int:
         raise Fatal(
             f"the schema registry refused the schema of {subject}",
             value=said,
-            remedy="set the subject's compatibility to what `python -m tapedeck.schemas.compat` holds it to",
+            remedy="set the subject's compatibility mode to that of `python -m tapedeck.schemas.compat`",
         )
     return wire_id
 

@@ -19,7 +19,7 @@ class Secret:
     def read(self) -> str:
         """The secret. A file is read each time, so a replaced secret takes effect with the next use.
 
-        Raises Fatal where the file cannot be read, is empty, or is open to every user.
+        Raises Fatal if the file cannot be read, is empty, or is open to every user.
         """
         return from_file(Path(self.path), self.name) if self.path else self.value
 
@@ -28,7 +28,7 @@ class Secret:
 
 
 def secret_of(name: str, environment: Mapping[str, str] = os.environ) -> Secret:
-    """The value of ``name``, or the content of the file in ``name``_FILE. Raises Fatal where both are set."""
+    """The value of ``name``, or the content of the file in ``name``_FILE. Raises Fatal if both are set."""
     value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
     if value and path:
         raise Fatal(

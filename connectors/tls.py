@@ -34,16 +34,21 @@ class Files(NamedTuple):
         """Raise Fatal naming a file that cannot be used, and which of ``variables`` named it."""
         for name, path in zip(variables, self, strict=True):
             if path and not Path(path).is_file():
-                raise Fatal(f"{name} names no file", value=path, remedy="name a PEM file")
+                raise Fatal(
+                    f"the file that {name} names does not exist", value=path, remedy="name a PEM file"
+                )
         if self.key and not self.certificate:
-            raise Fatal(f"{variables[2]} is set without {variables[1]}", remedy="set both, or none")
+            raise Fatal(f"{variables[2]} is set without {variables[1]}", remedy="set both or neither")
         authority, certificate, key = variables
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.authority:
             try:
                 context.load_verify_locations(self.authority)
             except (ssl.SSLError, OSError) as error:
-                what, remedy = f"{authority} holds no certificate in PEM", "name the authority's certificate"
+                what, remedy = (
+                    f"{authority} does not hold a PEM certificate",
+                    "name the authority's certificate",
+                )
                 raise Fatal(what, value=self.authority, remedy=f"{remedy} ({_said(error)})") from None
         if self.certificate:
             try:
@@ -57,7 +62,7 @@ class Files(NamedTuple):
                 ) from None
             except (ssl.SSLError, OSError) as error:
                 raise Fatal(
-                    f"{certificate} and {key} are no certificate with its key: {_said(error)}",
+                    f"{certificate} and {key} are not a certificate and its key: {_said(error)}",
                     value=", ".join(filter(None, (self.certificate, self.key))),
                     remedy="name PEM files that belong together",
                 ) from None
@@ -77,12 +82,13 @@ def handshake_in_words(error: ssl.SSLError, server: str, trusted: str) -> Words:
         return _verification_in_words(error, server, trusted)
     reason = (error.reason or "").upper()
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason or "HTTP_REQUEST" in reason:
-        return Words(f"{server} does not speak TLS on this port", "name its TLS port, or connect without TLS")
+        return Words(f"{server} does not use TLS on this port", "name its TLS port, or connect without TLS")
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        return Words(f"{server} asks for a client certificate", "name one and its key")
+        return Words(f"{server} requires a client certificate", "name one and its key")
     if "ALERT_UNKNOWN_CA" in reason or "ALERT_CERTIFICATE_UNKNOWN" in reason or "BAD_CERTIFICATE" in reason:
         return Words(
-            f"{server} does not trust this client's certificate", "use one that an authority it trusts signed"
+            f"{server} does not trust this client's certificate",
+            "use one that is signed by an authority it trusts",
         )
     if "CERTIFICATE_EXPIRED" in reason:
         return Words(f"{server} says that this client's certificate has expired", "renew the certificate")
@@ -98,7 +104,7 @@ def _verification_in_words(error: ssl.SSLCertVerificationError, server: str, tru
     if error.verify_code in _WRONG_HOST:
         return Words(
             f"the certificate of {server} is for another host name: {said}",
-            "use a name that stands in the certificate, or issue one for this name",
+            "use a name that is in the certificate, or issue one for this name",
         )
     if error.verify_code in _UNKNOWN_AUTHORITY:
         return Words(
@@ -126,7 +132,7 @@ def tls_error_in(error: BaseException) -> ssl.SSLError | None:
 def probe(
     host: str, port: int, files: Files, begin: Callable[[socket.socket], None] | None = None
 ) -> ssl.SSLError | None:
-    """Do one handshake just to learn why it fails; None where it does not fail, or not because of TLS.
+    """Do one handshake just to learn why it fails; None if it does not fail, or not because of TLS.
 
     A library's error may say less than OpenSSL's own. In TLS 1.3 a server also refuses a client only after
     the handshake, and the side that writes first sees a broken connection. ``begin`` is sent before TLS

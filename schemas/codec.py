@@ -72,7 +72,7 @@ def add_foreign(met: Foreign) -> None:
 
 
 def foreign_in_words(met: Foreign) -> str:
-    """One sentence about records with foreign ids, and what to do; empty where there are none."""
+    """One sentence about records with foreign ids, and what to do; empty if there are none."""
     if not met:
         return ""
     counts: Counter[str] = Counter()
@@ -96,12 +96,12 @@ def _what_is_foreign(name: str, wire_id: int) -> str:
 def _foreign_remedy() -> str:
     if _wire_ids is None:
         return (
-            f"Was it written with a registry's ids? Set {REGISTRY_VARIABLE}. Else a newer release wrote it:"
-            " upgrade, or see who writes this topic"
+            f"Was it written with a registry's ids? Set {REGISTRY_VARIABLE}. Or a newer release wrote it:"
+            " upgrade, or check who writes this topic"
         )
     return (
         f"Was it written without the registry, or with another's? Set {REGISTRY_VARIABLE} as its writer had"
-        " it. Else a newer release wrote it: upgrade"
+        " it. Otherwise a newer release wrote it: upgrade"
     )
 
 
@@ -281,7 +281,7 @@ def _newer(name: str, wire_id: int) -> NewerSchema:
         f"topic {name} holds a record with a schema id beyond the newest that {known}",
         value=wire_id,
         remedy="upgrade this process to the release that wrote it (readers first, then writers): it then"
-        " reads on from here, and nothing is lost",
+        " continues from here, and nothing is lost",
     )
 
 

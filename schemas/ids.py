@@ -62,16 +62,15 @@ def adopt(rows: Rows) -> None:
     for schema_id, (name, schema) in rows.items():
         if by_id.get(schema_id, (name, schema)) != (name, schema):
             raise Fatal(
-                f"two schemas have one id, {by_id[schema_id][0]} and {name}: readers would take one for the "
-                "other",
+                f"two schemas have the same id, {by_id[schema_id][0]} and {name}: readers would confuse them",
                 value=schema_id,
-                remedy=f"give {name} an id of its own in its id log",
+                remedy=f"give {name} another id in its id log",
             )
         if newest.get(name, schema_id) not in rows:
             raise Fatal(
-                "two packages have a record of the same name",
+                "two packages have a record with the same name",
                 value=name,
-                remedy=f"give it another name in its id log: the one with id {newest[name]} is there already",
+                remedy=f"give it another name in its id log: id {newest[name]} already has this name",
             )
     _replace_declared(_declared | rows)
 
@@ -102,8 +101,8 @@ def _own_line(log: Traversable, line: str) -> tuple[int, tuple[str, dict[str, An
         what = f"a line of {log.name} cannot be read: {error!r}"
         raise Fatal(what, value=line[:80], remedy=remedy) from error
     if not FIRST_OWN <= schema_id <= LAST:
-        remedy = f"use ids from {FIRST_OWN} to {LAST}: those below belong to the shipped log"
-        raise Fatal(f"an id of {log.name} is not a package's own", value=schema_id, remedy=remedy)
+        remedy = f"use ids from {FIRST_OWN} to {LAST}: lower ids belong to the shipped log"
+        raise Fatal(f"an id of {log.name} is not in the range for packages", value=schema_id, remedy=remedy)
     return schema_id, (name, schema)
 
 
@@ -139,7 +138,7 @@ def schema_of(schema_id: int) -> tuple[str, dict[str, Any]]:
 
 
 def current_id(name: str) -> int:
-    """The id that writers of ``name`` stamp. Raises Fatal where the log has none."""
+    """The id that writers of ``name`` stamp. Raises Fatal if the log has none."""
     try:
         return _log()[1][name]
     except KeyError:

@@ -63,7 +63,7 @@ class Held(Protocol):
 
 
 class Again(NamedTuple):
-    """``case``: what is needed to recompute a record; None where its inputs are no longer kept.
+    """``case``: what is needed to recompute a record; None if its inputs are no longer kept.
 
     ``held``: what the state contained for it, where that is worth showing.
     """

@@ -27,9 +27,9 @@ class OutputDigest:
         return len(self._rows)
 
     def first_difference(self, other: Rows) -> tuple[bytes, str] | None:
-        """(record key, event_id) of the first row that only one of the two has; None where they are equal.
+        """(record key, event_id) of the first row that only one of the two has; None if they are equal.
 
-        The key is empty where only the other one has the row.
+        The key is empty if only the other one has the row.
         """
         ours = Rows()
         for event_id, (key, body) in self._rows.items():
@@ -67,7 +67,7 @@ def of_state(values: Mapping[bytes, bytes]) -> str:
 
 
 def first_difference(ours: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes]) -> bytes | None:
-    """The first key whose body is not the same in two tables of framed values; None where they are equal."""
+    """The first key whose body is not the same in two tables of framed values; None if they are equal."""
     for key in sorted((ours.keys() | theirs.keys()) - {WATERMARK_KEY}):
         if key not in ours or key not in theirs or unpack(ours[key]).body != unpack(theirs[key]).body:
             return key

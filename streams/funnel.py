@@ -29,7 +29,7 @@ class Records(Protocol):
 
 
 class Letter(Protocol):
-    """A dead letter: which record, by whom, why. ``body`` is None where it cannot be decoded."""
+    """A dead letter: which record, by whom, why. ``body`` is None if it cannot be decoded."""
 
     @property
     def topic(self) -> str: ...

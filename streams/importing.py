@@ -34,7 +34,7 @@ def _failed(error: Exception, name: str, what: str) -> Fatal:
     place = _place(error, name)
     told = error.msg if isinstance(error, SyntaxError) else str(error)
     why = f"{type(error).__name__}: {told}" if told else type(error).__name__
-    return Fatal(f"{what}: {why}", value=name, remedy="mend that line", place=place)
+    return Fatal(f"{what}: {why}", value=name, remedy="correct that line", place=place)
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def told_in(name: str, module: ModuleType | None = None) -> Iterator[None]:
 
 
 def _place(error: BaseException, name: str) -> str:
-    """``FILE, line N`` of the last line of the user's that ``error`` came through; empty where none is."""
+    """``FILE, line N`` of the last line of the user's that ``error`` came through; empty if none is."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     frames = [
@@ -76,5 +76,5 @@ def file_of(module: ModuleType) -> str:
 
 
 def users_file(name: str) -> str:
-    """The file of the imported module ``name`` where it is a user's; empty where it is ours."""
+    """The file of the imported module ``name`` where it is a user's; empty if it is ours."""
     return "" if _is_ours(name) else file_of(sys.modules[name])

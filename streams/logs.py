@@ -33,12 +33,12 @@ def _names(spec: StageSpec) -> dict[int, str]:
 
 
 def read_value(spec: StageSpec, data: bytes, now: Logs) -> Value:
-    """Unpack a value. Raises Fatal where it was applied from a topic that was recreated since."""
+    """Unpack a value. Raises Fatal if it was applied from a topic that was recreated since."""
     value = unpack(data)
     for rank, topic_id in value.logs.items():
         if now.get(rank, topic_id) != topic_id:
             raise Fatal(
-                f"topic {_names(spec)[rank]} was made anew: the state of the {spec.name} stage belongs "
+                f"topic {_names(spec)[rank]} was recreated: the state of the {spec.name} stage belongs "
                 f"to the one with the id {short(topic_id)}",
                 value=short(now[rank]),
                 remedy=rebuild(spec) if rank == OWN else start_over(spec),
@@ -56,7 +56,7 @@ def refuse_other_topics(spec: StageSpec, values: Mapping[tuple[int, bytes], byte
 def refuse_beyond(
     spec: StageSpec, values: Mapping[tuple[int, bytes], bytes], committed: Committed, bounds: Bounds
 ) -> None:
-    """Raise Fatal where a cursor or a committed offset is beyond the end of its log."""
+    """Raise Fatal if a cursor or a committed offset is beyond the end of its log."""
     reached: dict[Part, int] = {part: at or 0 for part, at in committed.items()}
     for (_, key), data in values.items():
         if key != WATERMARK_KEY:
@@ -67,8 +67,8 @@ def refuse_beyond(
         end = bounds[part][1]
         if at > end:
             raise Fatal(
-                f"the {spec.name} stage has gone up to offset {at} of {part[0]}/{part[1]}, which ends "
-                f"at {end}: the topic was made anew or cut",
+                f"the {spec.name} stage has read up to offset {at} of {part[0]}/{part[1]}, which ends "
+                f"at {end}: the topic was recreated or truncated",
                 value=at,
                 remedy=start_over(spec),
             )
@@ -86,7 +86,7 @@ def start_over(spec: StageSpec) -> str:
 
 def rebuild(spec: StageSpec) -> str:
     """The remedy where the changelog was recreated, or lost records."""
-    again = f"`tape rebuild {spec.name} --apply` makes the table again from the inputs"
+    again = f"`tape rebuild {spec.name} --apply` rebuilds the table from the inputs"
     if spec.per_account:
         return f"stop the dispatchers, then {again}"
     return f"stop the {spec.name} workers, then {again}; or {_over(spec)}"
@@ -94,7 +94,7 @@ def rebuild(spec: StageSpec) -> str:
 
 def _over(spec: StageSpec) -> str:
     return (
-        f"`tape topics --recreate {spec.changelog}` lets the stage start over: every record that its inputs "
+        f"`tape topics --recreate {spec.changelog}` makes the stage start over: every record that its inputs "
         "hold now is applied once"
     )
 

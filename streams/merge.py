@@ -145,7 +145,7 @@ class Merge:
                 self._ahead[part].append(found)
 
     def held(self, part: Part) -> int:
-        """How many messages of ``part`` wait for another partition; 0 where its own opening is missing."""
+        """How many messages of ``part`` wait for another partition; 0 if its own opening is missing."""
         return 0 if part in self._unopened() else len(self._queues[part])
 
     def ready(self) -> bool:
@@ -240,7 +240,7 @@ class Merge:
         return unopened
 
     def _told(self, part: Part) -> tuple[str, ...] | None:
-        """The names in this minute's opening of ``part``; None where it is not known yet."""
+        """The names in this minute's opening of ``part``; None if it is not known yet."""
         label = self._labels[part]
         assert label is not None
         assert self._complete is not None

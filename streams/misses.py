@@ -43,7 +43,7 @@ def _shown(value: float) -> str:
 
 
 def over(name: str, value: float | None, limit: float, side: str, unit: str = "") -> Miss | None:
-    """The miss of ``value``; None where it is unknown."""
+    """The miss of ``value``; None if it is unknown."""
     return None if value is None else Miss(name=name, value=value, limit=limit, side=side, unit=unit)
 
 

@@ -36,12 +36,14 @@ def topology_named(text: str, said_by: str) -> Topology:
     found = getattr(module, attribute, None)
     if not isinstance(found, Topology):
         there = [known for known, value in vars(module).items() if isinstance(value, Topology)]
-        what = f"is of type {type(found).__name__}" if hasattr(module, attribute) else "is not there"
+        what = f"is of type {type(found).__name__}" if hasattr(module, attribute) else "does not exist"
         raise Fatal(
-            f"{said_by} names no Topology: {attribute} {what}",
+            f"{said_by} does not name a Topology: {attribute} {what}",
             value=text,
             place=file_of(module),
-            remedy=f"Topologies there: {', '.join(there)}" if there else "make a Topology of that name there",
+            remedy=f"Topologies there: {', '.join(there)}"
+            if there
+            else "define a Topology with that name there",
         )
     if text != SHIPPED:
         with told_in(name, module):

@@ -34,7 +34,7 @@ class CalendarUnknown(TapeError):
     def __init__(self, day: int, horizon: tuple[int, int]) -> None:
         first, last = (str(iso_date(edge)) for edge in horizon)
         super().__init__(
-            f"the calendar covers {first} to {last} only",
+            f"the calendar covers only {first} to {last}",
             value=str(iso_date(day)),
             remedy="extend the range in streams/sessions.py or check the record's time",
             reason="CALENDAR_UNKNOWN",
@@ -132,13 +132,13 @@ class Calendar:
         return _date_of_hour(t // _HOUR_US)  # New York's midnight and clock changes fall on whole UTC hours
 
     def previous(self, date: int) -> Session | None:
-        """The newest session before ``date``; None where the calendar begins."""
+        """The newest session before ``date``; None if the calendar has none."""
         self._check(date)
         at = bisect_left(self._dates, date) - 1
         return self._sessions[at] if at >= 0 else None
 
     def next(self, date: int) -> Session | None:
-        """The first session after ``date``; None where the calendar ends."""
+        """The first session after ``date``; None if the calendar has none."""
         self._check(date)
         at = bisect_right(self._dates, date)
         return self._sessions[at] if at < len(self._sessions) else None

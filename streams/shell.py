@@ -41,7 +41,7 @@ class Store(Protocol):
 
 
 class Produced(NamedTuple):
-    """One output with the message that caused it, or None where a watermark did."""
+    """One output with the message that caused it, or None if a watermark did."""
 
     out: Out
     cause: Message | None

@@ -80,7 +80,7 @@ class Topology:
 
     @property
     def account(self) -> StageSpec:
-        """The stage that an account's dispatcher runs. Raises Fatal where there is not exactly one."""
+        """The stage that an account's dispatcher runs. Raises Fatal if there is not exactly one."""
         if len(self.accounts) != 1:
             raise Fatal(
                 "a dispatcher runs one stage per account",
@@ -142,7 +142,7 @@ class Topology:
         return tuple(found)
 
     def check_code(self) -> None:
-        """Import every stage's code. Raises Fatal where it fails, or does not read what its entry says."""
+        """Import every stage's code. Raises Fatal if it fails, or does not read what its entry says."""
         for spec in self.stages:
             definition_of(spec)
 
@@ -191,7 +191,7 @@ def make(spec: StageSpec, config: "Config", calendar: "Calendar", account_id: st
 
 
 def definition_of(spec: StageSpec) -> "Definition":
-    """The code of a stage. Raises Fatal where it cannot be imported, or reads other topics than declared."""
+    """The code of a stage. Raises Fatal if it cannot be imported, or reads other topics than declared."""
     found = _imported(spec.name, spec.folder)
     _check_reads(spec, f"{spec.folder}.{_ENTRY}", "step", found.reads)
     if found.columnar is not None:
@@ -212,7 +212,7 @@ def _imported(stage: str, folder: str) -> "Definition":
     found = getattr(imported, _ATTRIBUTE, None)
     if not isinstance(found, Definition):
         raise Fatal(
-            f"{_ATTRIBUTE} of stage {stage} is no Definition",
+            f"{_ATTRIBUTE} of stage {stage} is not a Definition",
             place=file_of(imported),
             value=type(found).__name__ if hasattr(imported, _ATTRIBUTE) else "none",
             remedy=f"make it a tapedeck.streams.definition.Definition in {module}",
@@ -225,9 +225,9 @@ def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -
     missing = sorted(set(spec.inputs) - set(reads))
     if missing:
         raise Fatal(
-            f"the {what} of stage {spec.name} does not read all its inputs: it would leave their records out",
+            f"the {what} of stage {spec.name} does not read all its inputs: it would skip their records",
             value=", ".join(missing),
-            remedy=f"handle them and name them in reads= of {where}, or take them out of the topology",
+            remedy=f"handle them and name them in reads= of {where}, or remove them from the topology",
             place=place,
         )
     undeclared = sorted(set(reads) - set(spec.inputs))
@@ -235,7 +235,7 @@ def _check_reads(spec: StageSpec, where: str, what: str, reads: Sequence[str]) -
         raise Fatal(
             f"the {what} of stage {spec.name} reads what the topology does not declare",
             value=", ".join(undeclared),
-            remedy=f"add a Join of it to the entry of {spec.name}, or take it out of reads= of {where}",
+            remedy=f"add a Join of it to the entry of {spec.name}, or remove it from reads= of {where}",
             place=place,
         )
 
@@ -247,11 +247,11 @@ def _check_names(stages: Sequence[StageSpec]) -> None:
             raise Fatal(
                 "the name of a stage is taken: groups, logs and changelogs are named after it",
                 value=spec.name,
-                remedy="give the stage a name of its own",
+                remedy="give the stage another name",
             )
         if not STAGE_NAME.fullmatch(spec.name):
             raise Fatal(
-                "a stage's name cannot stand in names of groups, folders and topics",
+                "a stage's name is not valid in names of groups, folders and topics",
                 value=spec.name,
                 remedy="use up to 40 lower-case letters, digits and underscores, a letter first",
             )
@@ -267,7 +267,7 @@ def _check_topics(spec: StageSpec) -> None:
                 f"topic {name} of stage {spec.name} has a schema that no package declares",
                 value=schema,
                 remedy=f"add a line of {schema} to the ids.jsonl of your package, and declare the file with "
-                "tapedeck.schemas.ids.declare before the topology is made",
+                "tapedeck.schemas.ids.declare before the topology is created",
             )
         if schema is None:
             raise Fatal(
@@ -290,7 +290,7 @@ def _writers(stages: Sequence[StageSpec]) -> dict[str, StageSpec]:
                 raise Fatal(
                     f"topic {name} has two writers, {other} and {spec.name}",
                     value=name,
-                    remedy=f"let {spec.name} write a topic of its own, or name it as owner in the catalogue",
+                    remedy=f"let {spec.name} write another topic, or name it as owner in the catalogue",
                 )
             found[name] = spec
     return found
@@ -304,9 +304,9 @@ def _ordered(stages: Sequence[StageSpec], writers: Mapping[str, StageSpec]) -> t
         ready = next((spec for spec in left if not _waits_for(spec, writers) & names), None)
         if ready is None:
             raise Fatal(
-                "stages read each other's outputs in a circle, so none of them could begin",
+                "stages read each other's outputs in a circle, so none of them could start",
                 value=" -> ".join(_circle(left, writers)),
-                remedy="take one of these inputs away, or split a stage in two",
+                remedy="remove one of these inputs, or split a stage in two",
             )
         left.remove(ready)
         found.append(ready)
@@ -331,7 +331,7 @@ def _check_marks(spec: StageSpec) -> None:
     unmarked = [name for name in spec.inputs if not topic(name).watermarked]
     if (spec.joins or spec.period) and unmarked:
         raise Fatal(
-            f"stage {spec.name} joins or evaluates by watermarks, and an input carries none",
+            f"stage {spec.name} joins or evaluates by watermarks, and an input has none",
             value=", ".join(unmarked),
             remedy="declare the topic with watermarked=True, and let its writer write them",
         )
@@ -366,7 +366,7 @@ def _check_partitions(spec: StageSpec) -> None:
     apart += [name for name in spec.outputs if topic(name).spread is not spread]
     if apart:
         raise Fatal(
-            f"stage {spec.name} scales by the partitions of {spec.trigger}, and others are cut differently",
+            f"stage {spec.name} scales with {spec.trigger}, but other inputs are partitioned differently",
             value=", ".join(apart),
             remedy=f"partition them as {spec.trigger} is, or make the stage scale='single'",
         )

@@ -39,7 +39,7 @@ class Trail:
     ``topic``: the output with a record of each minute, or each evaluation. ``places``: the names of where a
     minute can end, usually those of outputs; the first one covers all other outputs. ``nothing``: the
     reason where there is no record although all its inputs are there. ``ended``: why the minute of the
-    judged decision ended here, None where it did not. The stage that decides is asked first, then those that
+    judged decision ended here, None if it did not. The stage that decides is asked first, then those that
     it blames. ``of_account``: for an account's stage, where each signal ended for the bar at t, from a
     recording and the account.
     """

@@ -1,6 +1,6 @@
 """What a pipeline needs before its first process: topics, tables, the first control, a universe.
 
-Each step looks first, changes nothing that stands, and returns whether it did anything.
+Each step checks first, changes nothing that exists, and returns whether it did anything.
 """
 
 from contextlib import closing
@@ -42,7 +42,7 @@ def migrate(url: str, prefix: str) -> bool:
 
 
 def arm(cluster: Cluster, config: Config, *, person: str, reason: str) -> bool:
-    """Write ACTIVE for all accounts where no such change was ever written; a person's pause stays."""
+    """Write ACTIVE for all accounts if no such control was ever written; a person's pause stays."""
     if any(message.key == EVERY_ACCOUNT.encode() for message in read_topic(cluster, "controls")):
         return False
     now = SystemClock().now()
@@ -53,16 +53,16 @@ def arm(cluster: Cluster, config: Config, *, person: str, reason: str) -> bool:
 
 
 def universe_of(cluster: Cluster) -> Body | None:
-    """The universe in force."""
+    """The current universe."""
     with KafkaSource(cluster) as source:
         return newest_universe(source)
 
 
 def write_universe(cluster: Cluster, config: Config, *, first: int) -> Body | None:
-    """Write the configured universe under the next version; None where the same symbols stand already.
+    """Write the configured universe under the next version; None if it already has these symbols.
 
-    ``first``: the first minute of the market, UTC micros, where the topic has no watermark yet: a stage takes
-    no record before the first one.
+    ``first``: the first minute of the market, UTC micros, if the topic has no watermark yet. Stages reject
+    records before the first watermark.
     """
     symbols = list(config.universe.symbols)
     standing = universe_of(cluster)

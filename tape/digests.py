@@ -1,4 +1,4 @@
-"""Digests of outputs and state, live beside rebuilt: the proof that a replay gives what live gave."""
+"""Digests of outputs and state, live and rebuilt: the proof that a rebuild gives what live gave."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ STATE = "state"
 class DigestLine:
     """One output topic, or the table, of one stage or account.
 
-    ``what`` is a topic or ``state``; ``records`` counts event_ids or keys. ``rebuilt`` is None where nothing
+    ``what`` is a topic or ``state``; ``records`` counts event_ids or keys. ``rebuilt`` is None if nothing
     was rebuilt; ``differs_at`` names the first key that only one side has. ``conflicts`` counts event_ids
-    that stand in the topic with two bodies.
+    that have two bodies in the topic.
     """
 
     stage: str
@@ -34,7 +34,7 @@ class DigestLine:
 
     @property
     def agrees(self) -> bool:
-        """Whether live has one body per event_id and a rebuild, if there was one, gives the same."""
+        """Whether live has one body per event_id and equals the rebuild, if there was one."""
         return not self.conflicts and self.rebuilt in (None, self.live)
 
 
@@ -71,7 +71,7 @@ def nothing_to_compare(
 
 
 def _trigger_of(topology: Topology, stage: str) -> tuple[str, str]:
-    """The topic that drives a line's stage, and the account where it is one's."""
+    """The topic that triggers a line's stage, and the account if it belongs to one."""
     name, _, account_id = stage.partition(" ")
     return topology.stage(name).trigger, account_id
 

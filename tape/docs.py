@@ -1,6 +1,6 @@
-"""The parts of the documentation made from the code: ``python -m tapedeck.tape.docs`` writes them again.
+"""The generated parts of the documentation: ``python -m tapedeck.tape.docs`` writes them again.
 
-A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``; what is around it is
+A generated part is between ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest is
 written by hand.
 """
 
@@ -26,7 +26,7 @@ _SPREADS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one
 
 
 def render(text: str, topology: Topology) -> str:
-    """``text`` with every generated part made anew. Raises KeyError for a part that nobody makes."""
+    """``text`` with every generated part renewed. Raises KeyError for an unknown part."""
     return _PART.sub(lambda found: f"{found[1]}{_PARTS[found[2]](topology)}\n{found[3]}", text)
 
 

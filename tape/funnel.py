@@ -1,14 +1,14 @@
-"""The funnel of one run from its topics: per stage, how much went in, came out, and why the rest did not.
+"""The funnel of one run from its topics: per stage, how much went in and came out, and why the rest did not.
 
-One unit is one evaluation, counted by event_id. Whatever came out, and whatever ended for a reason, is found
-on its own, so that ``in = out + reasons`` can fail; a line where it does is red.
+One unit is one evaluation, counted by event_id. What came out and what ended for a reason are counted
+separately, so ``in = out + reasons`` can fail; such a line is red.
 
 ========== ==================================== =========================================================
 stage      in                                   out
 ========== ==================================== =========================================================
 bars       records of ``bars``                  different bars
-features   different bars                       bars that gave a feature event, be it the newest bar's again
-scores     (symbol, boundary) with a feature    those that got a score
+features   different bars                       bars that gave a feature event, even a repeat of the newest
+bar's scores     (symbol, boundary) with a feature    those that got a score
 watchlist  (symbol, evaluation)                 those on the list
 decisions  records of ``features``              bars decided, HOLD included, each once
 signals    records of ``decisions``             different signals
@@ -28,7 +28,7 @@ from tapedeck.tape.recording import Recording
 
 
 def funnel(topology: Topology, recording: Recording, config: Config, calendar: Calendar) -> list[FunnelLine]:
-    """Every stage's lines, in the order of the pipeline, behind those of the sources that begin it."""
+    """Every stage's lines in the order of the pipeline, after those of its sources."""
     return list(_lines(topology, recording, config, calendar))
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like, for commands that own a stack: the first one ends the work, later ones are ignored."""
+"""Stop signals such as Ctrl-C, for commands with a stack: the first ends the work, later ones are ignored."""
 
 import signal
 from types import FrameType
@@ -8,13 +8,13 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def raise_on_stops() -> None:
-    """From now on a stop signal raises KeyboardInterrupt in the main thread."""
+    """Let stop signals raise KeyboardInterrupt in the main thread from now on."""
     for number in _STOPS:
         signal.signal(number, _interrupt)
 
 
 def ignore_stops() -> None:
-    """From now on nothing interrupts: what was begun is being ended."""
+    """Ignore stop signals from now on, so that the shutdown completes."""
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
 

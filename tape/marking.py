@@ -1,4 +1,4 @@
-"""Writes the watermarks of bars, quotes and universe for a producer that writes none."""
+"""Writes the watermarks of bars, quotes and universe for producers that write none."""
 
 from contextlib import closing
 
@@ -38,7 +38,7 @@ def follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, conso
         marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s)
         if marker.marked is None:
             marker.open(opening - MINUTE_US)
-        console.print(f"follows bars after {iso_time(marker.marked or opening)}")
+        console.print(f"following bars after {iso_time(marker.marked or opening)}")
         is_told = False
         wire = cluster.layout.wire_name
         consumer.assign([TopicPartition(wire(n), p, at) for (n, p), at in starts.items()])
@@ -50,15 +50,15 @@ def follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, conso
             if marker.older and not is_told:
                 is_told = True
                 console.print(
-                    "bars come that are older than the last watermark: stages take them for late. To use bars"
-                    " of the past, begin on empty topics with --first TIME, or copy them with --into PREFIX"
+                    "bars arrive that are older than the last watermark: stages treat them as late. For bars"
+                    " of the past, start on empty topics with --first TIME, or copy them with --into PREFIX"
                 )
             for label in marker.mark():
                 console.print(f"watermark {iso_time(label)}")
 
 
 def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) -> dict[Part, int]:
-    """Where to start reading each partition: the minute of the lowest watermark, or its end without one."""
+    """Where to start reading each partition: the minute of the lowest watermark; without one, its end."""
     with KafkaSource(cluster) as source:
         bounds = source.ends(SOURCES)
         known = [label for label in last.values() if label is not None]
@@ -71,7 +71,7 @@ def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) ->
     waiting = sum(end - low for (name, _), (low, end) in bounds.items() if name == "bars")
     if waiting:
         console.print(
-            f"{waiting:,} bars lie before the first watermark: stages take none of them (NO_WATERMARK in "
+            f"{waiting:,} bars are before the first watermark: stages reject them (NO_WATERMARK in "
             "dead_letters). To use them, stop this and run `tape watermark --into PREFIX`"
         )
     return {part: end for part, (_, end) in bounds.items()}
@@ -79,17 +79,19 @@ def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) ->
 
 def copy_marked(cluster: Cluster, target: Cluster, origin: Origin, console: Console) -> None:
     if target.prefix == cluster.prefix:
-        remedy = "name another prefix: a copy beside the originals would be read twice"
-        raise Fatal("the records lie under this prefix already", value=target.prefix, remedy=remedy)
+        remedy = "name another prefix: a copy next to the originals would be read twice"
+        raise Fatal("the records are already under this prefix", value=target.prefix, remedy=remedy)
     ensure(target)
     with KafkaSource(target) as source:
         taken = [f"{name}/{p}" for (name, p), (low, end) in source.ends(SOURCES).items() if end > low]
     if taken:
-        remedy = "name a prefix that is not used yet"
-        raise Fatal("the topics of this prefix hold records", value=", ".join(taken), remedy=remedy)
+        remedy = "name an unused prefix"
+        raise Fatal("the topics of this prefix are not empty", value=", ".join(taken), remedy=remedy)
     with KafkaSource(cluster) as source:
         bounds = source.ends(SOURCES)
-    console.print(f"reads {sum(end - low for low, end in bounds.values()):,} offsets of {', '.join(SOURCES)}")
+    console.print(
+        f"reading {sum(end - low for low, end in bounds.values()):,} offsets of {', '.join(SOURCES)}"
+    )
 
     def tell(done: int, of: int) -> None:
         if done % _TELL_EVERY == 0:

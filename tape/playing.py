@@ -145,7 +145,7 @@ def _standing(cluster: Cluster, since: int) -> Standing:
 
 
 def _source(cluster: Cluster) -> "KafkaSource":
-    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - its kernels load for long
+    from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - its kernels load slowly
 
     return KafkaSource(cluster)
 
@@ -166,7 +166,7 @@ def _in_session(tape: Tape, wait_for: Callable[[int], None]) -> Callable[[int], 
 
 
 def _teller(console: Console) -> Callable[[str], None]:
-    """Prints a line each ``_TELL_S`` where no bar can be drawn: in a file or a build log."""
+    """Prints a line every ``_TELL_S`` where no progress bar can be drawn: in a file or a build log."""
     next_at = time.monotonic() + _TELL_S
 
     def tell(line: str) -> None:
@@ -208,7 +208,9 @@ def _retention(cluster: Cluster) -> Callable[[str], int]:
     def of(name: str) -> int:
         wire = cluster.layout.wire_name(name)
         if wire not in found:
-            raise Fatal("the topic is not there", value=wire, remedy="create it with `tape topics --create`")
+            raise Fatal(
+                "the topic does not exist", value=wire, remedy="create it with `tape topics --create`"
+            )
         if topic(name).cleanup is Cleanup.COMPACT:
             return FOREVER
         return int(found[wire].config["retention.ms"])

@@ -1,7 +1,7 @@
-"""The pipelines of one cluster, each under its prefix: what a prefix owns, and its end.
+"""The pipelines of one cluster, each under its prefix: what a prefix owns, and how to drop it.
 
 A prefix owns the catalogue's topics under it, the consumer groups of its stages and dispatchers, and the
-database schema of its name. Topics under it that the catalogue does not know are somebody else's, and stay.
+database schema of its name. Topics under it that are not in the catalogue belong to others, and are kept.
 """
 
 import time
@@ -32,7 +32,10 @@ _SCHEMAS = (
 
 @dataclass(frozen=True)
 class Owned:
-    """What lies under ``prefix``, empty for the pipeline without one. ``tables``: of its database schema."""
+    """What ``prefix`` owns; it is empty for the pipeline without one.
+
+    ``tables``: those of its database schema.
+    """
 
     prefix: str
     topics: tuple[str, ...]
@@ -40,7 +43,7 @@ class Owned:
     tables: int
 
     def in_words(self) -> list[str]:
-        """A line for each kind of thing."""
+        """One line each for topics, groups and schema."""
         lines = [f"{len(self.topics)} of {len(CATALOGUE)} topics: {', '.join(self.topics)}"]
         lines.append(f"{len(self.groups)} consumer groups: {', '.join(self.groups) or 'none'}")
         lines.append(
@@ -50,9 +53,9 @@ class Owned:
 
 
 def pipelines(topology: Topology, cluster: Cluster, database_url: str = "") -> dict[str, Owned]:
-    """The pipelines of the cluster by prefix. Schemas are looked for where a database is named.
+    """The pipelines of the cluster by prefix. Schemas are included if a database is named.
 
-    Raises Retry where broker or database do not answer.
+    Raises Retry if broker or database do not answer.
     """
     admin = admin_of(cluster)
     try:
@@ -70,10 +73,10 @@ def pipelines(topology: Topology, cluster: Cluster, database_url: str = "") -> d
 
 
 def _by_prefix(wires: Iterable[str]) -> dict[str, list[str]]:
-    """Topics by prefix, those that tell a pipeline last; only prefixes that have one of these.
+    """Topics by prefix, those that identify a pipeline last; only prefixes that have one of these.
 
-    They are the topics of names that nobody else gives: a prefix without any is no pipeline. They are deleted
-    last, so that an end that was interrupted can be repeated.
+    Their names are unique to tapedeck: a prefix without any of them is not a pipeline. They are deleted
+    last, so that an interrupted drop can be repeated.
     """
     names = sorted((each.name for each in CATALOGUE), key=len, reverse=True)
     ours = {each.name for each in CATALOGUE if not each.audited}
@@ -88,7 +91,7 @@ def _by_prefix(wires: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _of_prefixes(topology: Topology, groups: Iterable[str], prefixes: Iterable[str]) -> dict[str, list[str]]:
-    """Groups by prefix: the one that leaves the name of a stage or a dispatcher of the group's name."""
+    """Groups by prefix: a group's name is the prefix and the name of a stage or dispatcher."""
     begins = {f"{prefix or 'tapedeck'}-": prefix for prefix in prefixes}
     found: dict[str, list[str]] = defaultdict(list)
     for group in sorted(groups):
@@ -106,16 +109,16 @@ def _tables(database_url: str) -> dict[str, int]:
 
 
 def refuse_members(owned: Owned, groups: KafkaGroups) -> None:
-    """Raise Fatal where a worker or dispatcher of the prefix is alive."""
+    """Raise Fatal if a worker or dispatcher of the prefix is alive."""
     for group in owned.groups:
         if members := groups.members(group):
             raise occupied(group, members)
 
 
 def drop(owned: Owned, cluster: Cluster, database_url: str = "") -> None:
-    """Delete what a prefix owns: groups, schema, topics. What is gone already is passed over.
+    """Delete what a prefix owns: groups, schema, topics. What no longer exists is skipped.
 
-    Raises Fatal without a prefix, Retry where the broker does not do it: the call may be repeated.
+    Raises Fatal without a prefix, Retry if the broker does not do it: the call may be repeated.
     """
     if not owned.prefix:
         remedy = "name a prefix; a whole local stack is removed with `tape down --purge`"
@@ -135,8 +138,8 @@ def drop(owned: Owned, cluster: Cluster, database_url: str = "") -> None:
         until = time.monotonic() + TIMEOUT_S
         while admin.list_topics(timeout=TIMEOUT_S).topics.keys() & set(owned.topics):
             if time.monotonic() > until:
-                raise Retry("topics are still there", value=owned.prefix, remedy="do it again")
-            time.sleep(_POLL_S)  # the broker's metadata follows with a delay
+                raise Retry("topics still exist", value=owned.prefix, remedy="run this again")
+            time.sleep(_POLL_S)  # the broker's metadata is updated with a delay
     except KafkaException as error:
         raise _silent(cluster, error) from error
 
@@ -155,5 +158,5 @@ def _settle(answers: Iterable[Future[None]]) -> None:
 
 
 def _silent(cluster: Cluster, error: KafkaException) -> Retry:
-    what = f"the broker did not do it: {error.args[0].str()}"
-    return Retry(what, value=cluster.bootstrap, remedy="check that it runs, then do it again")
+    what = f"the broker did not delete it: {error.args[0].str()}"
+    return Retry(what, value=cluster.bootstrap, remedy="check that it runs, then run this again")

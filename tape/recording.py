@@ -1,4 +1,4 @@
-"""What the topics of one run hold, read once: records decoded, repeats apart, tables restored."""
+"""What the topics of one run hold, read once: records decoded, repeats separated, tables restored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ Bounds = Mapping[Part, tuple[int, int]]
 
 @dataclass
 class TopicRecords:
-    """One topic. ``bodies`` holds each event_id once; ``entries`` everything, per partition in log order,
-    with its body where it is a record that can be decoded."""
+    """One topic. ``bodies`` holds each event_id once; ``entries`` holds everything, per partition in log
+    order, with its body if it is a record that can be decoded."""
 
     name: str
     entries: list[tuple[Message, Body | None]] = field(default_factory=list)
@@ -42,11 +42,11 @@ class TopicRecords:
 
     @property
     def repeats(self) -> int:
-        """Records whose event_id an earlier record has as well."""
+        """Records whose event_id an earlier record has too."""
         return self.records - self.unreadable - len(self.bodies)
 
     def add(self, message: Message) -> None:
-        """Take the next message of its partition."""
+        """Add the next message of its partition."""
         if message.key == WATERMARK_KEY and message.value is None:
             self.entries.append((message, None))
             return
@@ -71,7 +71,7 @@ class TopicRecords:
 
 
 class Refused(NamedTuple):
-    """One dead letter: which record, by whom, why. ``body`` is None where the record cannot be decoded."""
+    """One dead letter: which record, by whom, why. ``body`` is None if the record cannot be decoded."""
 
     topic: str
     stage: str
@@ -114,7 +114,7 @@ class Recording:
         return self._source.ends(names)
 
     def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """None: what was read once is one log."""
+        """None: a recording is one log."""
         return self._source.topic_ids(names)
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
@@ -127,7 +127,7 @@ class Recording:
 
 
 def everything(topology: Topology) -> tuple[str, ...]:
-    """The topics of facts and the changelogs."""
+    """The fact topics and the changelogs."""
     return (*(each.name for each in CATALOGUE.audited), *topology.changelogs)
 
 
@@ -137,7 +137,7 @@ def bounds_now(topology: Topology, cluster: Cluster) -> Bounds:
 
 
 def read_recording(topology: Topology, cluster: Cluster, bounds: Bounds | None = None) -> Recording:
-    """What is committed up to ``bounds``, by default up to now. Raises Retry where the broker is silent."""
+    """What is committed up to ``bounds``, by default up to now. Raises Retry if the broker is silent."""
     bounds = bounds_now(topology, cluster) if bounds is None else bounds
     return of_messages(topology, cluster.layout, read_parts(cluster, dict(bounds)))
 

@@ -1,11 +1,11 @@
-"""A topic deleted and created again, and with it every table that was applied from what it held.
+"""A topic deleted and created again, together with every table that was computed from it.
 
-A topic made anew under a table that knows the old one would not be read up to the old offsets. So the tables
-of the stages that read or write it go as well, and their groups start at the beginning of all their inputs:
-every record that the topics hold then is applied once. Outputs that are written again have their event_ids,
-which their readers know.
+If a topic were recreated under a table of the old one, readers would skip it up to the old offsets. So the
+tables of the stages that read or write it are deleted too, and their groups restart at the beginning of all
+their inputs: every record that the topics then hold is applied once. Outputs that are written again have the
+same event_ids, which their readers recognize.
 
-An account is not started over where its inbox stays: it would ask its broker for everything again.
+An account is not started over if its inbox is kept: it would ask its broker for everything again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from tapedeck.topics.catalogue import Layout, topic
 
 @dataclass(frozen=True)
 class Plan:
-    """``topics`` to delete and create; ``groups`` that start over, with the inputs that they begin anew."""
+    """``topics`` to delete and create; ``groups`` that start over, with their inputs."""
 
     topics: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
@@ -31,13 +31,13 @@ class Plan:
 
 
 def plan_of(topology: Topology, name: str, layout: Layout, accounts: Sequence[str]) -> Plan:
-    """What recreating ``name`` takes. Raises Fatal for an unknown topic and for an account's changelog."""
+    """The plan to recreate ``name``. Raises Fatal for an unknown topic and for an account's changelog."""
     topic(name)
     if name in {spec.changelog for spec in topology.accounts}:
         raise Fatal(
             "an account that starts over would ask its broker for everything again",
             value=name,
-            remedy="`tape rebuild account --apply` makes its table again, and asks for nothing",
+            remedy="`tape rebuild account --apply` rebuilds its table without asking the broker",
         )
     topics, stages, groups = [name], [], {}
     for spec in topology:
@@ -55,20 +55,20 @@ def plan_of(topology: Topology, name: str, layout: Layout, accounts: Sequence[st
 
 
 def told(plan: Plan, cluster: Cluster) -> list[str]:
-    """What carrying out ``plan`` deletes and starts over, a line each."""
+    """What ``plan`` deletes and starts over, one line each."""
     counts = record_counts(cluster, plan.topics)
     lines = [
         f"{cluster.layout.wire_name(name)}: "
-        + ("not there, will be created" if count is None else f"{count} records are deleted")
+        + ("does not exist, will be created" if count is None else f"{count} records are deleted")
         for name, count in counts.items()
     ]
     for group, inputs in plan.groups.items():
-        lines.append(f"{group} begins again at the start of {', '.join(inputs)}")
+        lines.append(f"{group} restarts at the beginning of {', '.join(inputs)}")
     return lines
 
 
 def refuse_members(plan: Plan, groups: KafkaGroups) -> None:
-    """Raise Fatal where anybody works on what ``plan`` takes away."""
+    """Raise Fatal if a process uses what ``plan`` deletes."""
     for group in plan.groups:
         if members := groups.members(group):
             raise occupied(group, members)
@@ -80,12 +80,12 @@ def carry_out(plan: Plan, cluster: Cluster, say: Callable[[str], None]) -> None:
     groups = KafkaGroups(cluster)
     refuse_members(plan, groups)
     with KafkaSource(cluster) as source:
-        _set_back(plan, groups, source, left_out=plan.topics)  # the broker refuses where a member came
+        _set_back(plan, groups, source, left_out=plan.topics)  # the broker refuses if a member joined
         recreate(cluster, plan.topics)
         say(f"created again: {', '.join(map(cluster.layout.wire_name, plan.topics))}")
         _set_back(plan, groups, source, left_out=())
     for group, inputs in plan.groups.items():
-        say(f"{group} begins again at the start of {', '.join(inputs)}")
+        say(f"{group} restarts at the beginning of {', '.join(inputs)}")
 
 
 def _set_back(plan: Plan, groups: KafkaGroups, source: KafkaSource, left_out: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
-"""A source whose times are the records' own, also where Kafka's are not.
+"""A source whose times are the records' own, even if Kafka's are not.
 
-Kafka's time of a record is its event time: our writers set it so, and the broker's time index goes by it. A
-topic with ``message.timestamp.type=LogAppendTime``, and a producer that sets no time, break that: the index
-would find nothing, or too much, without a word.
+Kafka's time of a record is its event time: our writers set it so, and the broker's time index uses it. A
+topic with ``message.timestamp.type=LogAppendTime``, or a producer that sets no time, breaks that: the index
+would silently find nothing, or too much.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,14 +27,14 @@ from tapedeck.topics.catalogue import Layout, topic
 
 Tell = Callable[[str], None]
 _LOOKS = (4, 64, 1024)
-"""So many records of each end are looked at, until one of them can be decoded."""
+"""The most records examined at each end to find one that can be decoded."""
 
 
 class TimedSource:
-    """``source`` with every record at its own time. ``tell`` hears, once per topic, where Kafka's is another.
+    """``source`` with every record at its own time. ``tell`` is called once per topic with other Kafka times.
 
-    A partition is looked at when its time index is first asked; where its first or newest record has another
-    time than Kafka says, ``offset_at`` reads the partition, and ``stream`` gives the records' own times.
+    A partition is checked when its time index is first used. If its first or newest record has another
+    time than Kafka's, ``offset_at`` reads the partition, and ``stream`` gives the records' own times.
     """
 
     def __init__(self, source: Source, tell: Tell) -> None:
@@ -52,7 +52,7 @@ class TimedSource:
         return self._source.ends(names)
 
     def topic_ids(self, names: Iterable[str]) -> Mapping[str, bytes]:
-        """The ids of ``names`` where they are known."""
+        """The ids of ``names``, as far as they are known."""
         return self._source.topic_ids(names)
 
     def stream(self, part: Part, start: int, end: int) -> Iterator[Block]:
@@ -61,7 +61,7 @@ class TimedSource:
         return blocks if self._known.get(part, True) else map(_retimed, blocks)
 
     def offset_at(self, part: Part, time_us: int) -> int:
-        """The first offset whose record is not older than ``time_us``; the end where none is."""
+        """The first offset whose record is not older than ``time_us``; the end if there is none."""
         if self._is_timed(part):
             return self._source.offset_at(part, time_us)
         if part not in self._times:
@@ -80,7 +80,7 @@ class TimedSource:
         return self._known[part]
 
     def _odd(self, part: Part) -> Message | None:
-        """The first or the newest record of ``part`` where its Kafka time is not its own; else None."""
+        """The first or the newest record of ``part`` if its Kafka time is not its own; else None."""
         if topic(part[0]).schema is None:
             return None
         low, end = self.ends([part[0]])[part]
@@ -97,7 +97,7 @@ class TimedSource:
         return None
 
     def _read_times(self, part: Part) -> tuple[Ints, Ints]:
-        """Offsets, and own times in ms; what cannot be read has the time of the one before."""
+        """Offsets, and own times in ms; an unreadable record has the time of the one before."""
         offsets, times = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         newest = 0
         for block in self._source.stream(part, *self.ends([part[0]])[part]):
@@ -130,7 +130,7 @@ def _words(odd: Message) -> str:
 
 
 def _own_time(message: Message) -> int | None:
-    """The record's own time in micros, of punctuation its minute's end; None where unreadable."""
+    """The record's own time in micros (for a watermark, the end of its minute); None if unreadable."""
     schema, found = topic(message.topic).schema, readable_punctuation(message)
     if found is not None:
         return found.label + MINUTE_US
@@ -148,7 +148,7 @@ def _retimed(block: Block) -> Block:
 
 
 def _times_of(block: Block) -> Ints:
-    """Each record's own time in ms, -1 where it has none."""
+    """Each record's own time in ms, -1 if it has none."""
     schema = topic(block.topic).schema
     own = np.full(len(block), -1, dtype=np.int64)
     if schema is None:

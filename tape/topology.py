@@ -1,4 +1,4 @@
-"""The topology that commands run: the shipped one, or one of the user's own."""
+"""The topology that commands run: the shipped one, or the user's."""
 
 import os
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from tapedeck.streams.topology import Topology
 def topology_in_use(config: Path | None = None, *, environment: Mapping[str, str] = os.environ) -> Topology:
     """The topology that TAPE_TOPOLOGY names, else ``topology`` of the document, else the shipped one.
 
-    The document is ``config`` where it is given, else the one in force here. Importing the topology declares
-    its records, topics and parameters. Raises Fatal where it cannot be imported or is not sound.
+    The document is ``config`` if given, else the current one. Importing the topology declares
+    its records, topics and parameters. Raises Fatal if it cannot be imported or is not sound.
     """
     from tapedeck.tape.local.where import CONFIG, look  # noqa: PLC0415 - it loads what `tape --help` does not need
 

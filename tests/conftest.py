@@ -38,14 +38,14 @@ WITH_SERVERS = ("tests/integration/", "tests/chaos/", "tests/bench/")
 
 
 class Broker(NamedTuple):
-    """Where the run's Kafka answers, and the cluster id that is its own."""
+    """The address of the run's Kafka, and its cluster id."""
 
     bootstrap: str
     cluster_id: str
 
 
 class Database(NamedTuple):
-    """Where the run's Postgres answers; the role may create databases."""
+    """The address of the run's Postgres; the role may create databases."""
 
     url: str
 
@@ -57,7 +57,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 class ByServers(LoadScopeScheduling):
-    """What needs servers runs in one process of the run, one test after the other; no file is divided."""
+    """Tests that need servers run in one process, one after the other; no file is divided."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
@@ -71,7 +71,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:
 
 @pytest.fixture(scope="module")
 def toys() -> Iterator[Topology]:
-    """The pipeline of ``tests.toy``; its records and topics are known to the tests of the module alone."""
+    """The pipeline of ``tests.toy``.
+
+    Its records and topics are registered for the tests of the module only.
+    """
     with CATALOGUE.scratch(), ids.scratch():
         from tests.toy import declare_all
         from tests.toy.topology import pipeline
@@ -82,7 +85,7 @@ def toys() -> Iterator[Topology]:
 
 @pytest.fixture(scope="session")
 def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the example package is installed, importable here as well."""
+    """The folder of the installed example package, which is importable here too."""
     from tests.support.example import install
 
     site = install(tmp_path_factory.mktemp("example"))
@@ -93,7 +96,7 @@ def example_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def example(example_site: Path) -> Iterator[Topology]:
-    """The pipeline of the example package, whose topics are known to the tests of the module alone."""
+    """The pipeline of the example package, whose topics are registered for the tests of the module only."""
     with CATALOGUE.scratch(), ids.scratch(), user.scratch():
         from relative_strength import declare_all
         from relative_strength.topology import pipeline
@@ -104,7 +107,7 @@ def example(example_site: Path) -> Iterator[Topology]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one. Keep tests apart by ``prefix``."""
+    """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one. Separate tests by ``prefix``."""
     if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield Broker(named, cluster_id_of(Cluster(named)))
         return
@@ -119,7 +122,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
-    """An embedded broker with every protocol and mechanism. Keep tests apart by ``prefix`` here as well."""
+    """An embedded broker with every protocol and mechanism. Separate tests by ``prefix`` here too."""
     aot.prepare(cache_dir())
     broker = SecuredKafka(tmp_path_factory.mktemp("secured"))
     broker.start()

@@ -1,13 +1,13 @@
-"""Virtual environments as the Makefile makes them, and the unit tests on every Python that the machine has.
+"""Creates the Makefile's virtual environments, and runs the unit tests on every Python of the machine.
 
-Runs before anything is installed, so it needs the standard library alone:
+Runs before anything is installed, so it uses only the standard library:
 
     python tests/environments.py install FOLDER EXTRA ...
     python tests/environments.py test [--short]
 
-pip writes into FOLDER/pip.log; its end is shown where it fails. ``test`` gives each other Python from 3.11 to
-3.13, of the PATH or pyenv's, an environment of its own, .venv-3.X, and runs the unit tests there. ``--short``
-takes those of the PATH alone, imports every module and runs the quick tests. What is absent is named.
+pip writes into FOLDER/pip.log; its end is shown on failure. ``test`` gives each other Python from 3.11 to
+3.13, on the PATH or in pyenv, its own environment, .venv-3.X, and runs the unit tests there. ``--short``
+uses only those on the PATH, imports every module and runs the quick tests. Missing versions are reported.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ for found in pkgutil.walk_packages(tapedeck.__path__, "tapedeck."):
 
 
 def install(python: Path, folder: Path, extras: Sequence[str], *options: str) -> bool:
-    """Make ``folder`` an environment of ``python`` with tapedeck and ``extras``; whether that came about.
+    """Create an environment of ``python`` in ``folder`` with tapedeck and ``extras``; returns success.
 
-    ``options`` are pip's.
+    ``options``: those of pip.
     """
     made = subprocess.run([python, "-m", "venv", folder], check=False)
     if made.returncode:
@@ -98,14 +98,14 @@ def _ended(child: subprocess.Popen[bytes]) -> bool:
 
 
 def on_path(version: str) -> Path | None:
-    """The interpreter of ``version`` ("3.12") on the PATH; None where there is none that runs."""
+    """The interpreter of ``version`` ("3.12") on the PATH; None if there is none that runs."""
     named = shutil.which(f"python{version}")
-    # pyenv leaves a command there for versions that are not chosen, too: it does not run.
+    # pyenv also has a command there for versions that are not selected: it does not run.
     return Path(named) if named and _runs(Path(named)) else None
 
 
 def of_pyenv(version: str) -> Path | None:
-    """The newest interpreter of ``version`` that pyenv has; None where there is none that runs."""
+    """The newest interpreter of ``version`` that pyenv has; None if there is none that runs."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = sorted(root.glob(f"versions/{version}.*/bin/python{version}"), key=_patch, reverse=True)
     return next(filter(_runs, found), None)
@@ -121,7 +121,7 @@ def _patch(path: Path) -> int:
 
 
 def run_tests(*, short: bool) -> bool:
-    """The unit tests on every Python but this one, whose are run anyway; whether all passed."""
+    """Run the unit tests on every Python except this one; returns whether all passed."""
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     failed = [version for version in VERSIONS if version != own and not _passes(version, short=short)]
     if failed:

@@ -86,7 +86,7 @@ class Catalogue:
                 raise Fatal(
                     "two topics have the same name",
                     value=each.name,
-                    remedy="give the topic a name of its own: the catalogue has that one",
+                    remedy="give the topic another name: the catalogue already has this one",
                 )
 
     @contextmanager
@@ -106,7 +106,7 @@ CATALOGUE = Catalogue(*SHIPPED)
 def declare(*topics: Topic) -> None:
     """Add topics to the catalogue: a package with stages of its own calls this on import.
 
-    Raises Fatal where another topic has the name.
+    Raises Fatal if another topic has the name.
     """
     CATALOGUE.declare(*topics)
 
@@ -139,7 +139,7 @@ class Layout:
     def __post_init__(self) -> None:
         if self.prefix and not _PREFIX.fullmatch(self.prefix):
             raise Fatal(
-                "the topic prefix cannot stand in a topic's name",
+                "the topic prefix is not valid in a topic name",
                 value=self.prefix,
                 remedy="use up to 40 letters, digits, dots, dashes and underscores, a letter or digit first",
             )
@@ -148,7 +148,7 @@ class Layout:
                 raise Fatal("a topic needs at least one partition", value=count, remedy="name 1 or more")
         for name in named_days(self.keep):
             if not topic(name).audited:
-                raise Fatal(f"{KEEP} cannot name a topic of state", value=name, remedy="leave it out")
+                raise Fatal(f"{KEEP} cannot name a state topic", value=name, remedy="leave it out")
 
     @classmethod
     def described(cls, prefix: str, environment: Mapping[str, str]) -> "Layout":

@@ -15,12 +15,12 @@ COPIES = 3
 
 ALL_FOREVER = "forever"
 BY_CATALOGUE = "catalogue"
-_REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, as bars=800,quotes={ALL_FOREVER}"
+_REMEDY = f"write {ALL_FOREVER}, {BY_CATALOGUE}, or topics with days, such as bars=800,quotes={ALL_FOREVER}"
 
 
 @lru_cache(maxsize=32)
 def named_days(keep: str) -> Mapping[str, int]:
-    """The topics that ``keep`` names, with their days or FOREVER; empty where it is a single word.
+    """The topics that ``keep`` names, with their days or FOREVER; empty if it is a single word.
 
     Raises Fatal for text that cannot be read.
     """

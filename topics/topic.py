@@ -26,7 +26,7 @@ class Cleanup(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """One topic. ``key`` and ``part`` name body fields; ``schema`` is None where values are raw bytes."""
+    """One topic. ``key`` and ``part`` name body fields; ``schema`` is None if values are raw bytes."""
 
     name: str
     spread: Spread

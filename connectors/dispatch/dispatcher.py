@@ -85,7 +85,7 @@ class Dispatcher:
 
     @property
     def _broker(self) -> Broker:
-        """The broker for one call. Raises LeaseShort where the lease does not cover it."""
+        """The broker for one call. Raises LeaseShort if the lease does not cover it."""
         self._lease.check()
         return self._leased
 
@@ -144,7 +144,7 @@ class Dispatcher:
     def perform(self, request: Body) -> list[Body]:
         """Do what the account stage asks; the answers, in order.
 
-        A call that fails is an answer too. Raises LeaseShort where the lease is about to end: renew it and
+        A call that fails is an answer too. Raises LeaseShort if the lease is about to end: renew it and
         perform the same request again, which is safe. Raises Fatal for a request that does not exist.
         """
         handler = self._kinds.get(request["kind"])

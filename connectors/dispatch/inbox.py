@@ -169,7 +169,7 @@ class Inbox:
         self, asked_by: str, client_order_id: str, state: OrderState | None, error: str, now: int
     ) -> Body:
         """A call about an order that gave none. ``state``: REJECTED refused, NOT_SENT kept back, UNKNOWN in
-        doubt, None where the broker definitely knows no such order.
+        doubt, None if the broker definitely knows no such order.
         """
         content = {
             "client_order_id": client_order_id,
@@ -231,7 +231,7 @@ class Inbox:
         return self._body("InboxActivity", "", content, now)
 
     def execution(self, update: TradeUpdate, now: int) -> Body | None:
-        """The execution that a trade update reports; None where it reports none."""
+        """The execution that a trade update reports; None if it reports none."""
         if update.execution_id is None or update.qty is None or update.price is None:
             return None
         assert update.order.side is not None  # an execution without a known side is an UnreadRow

@@ -213,11 +213,11 @@ class PostgresLeases:
             raise Fatal(
                 f"the database has no leases for this login: {str(error).strip().splitlines()[0]}",
                 value=schema_name(self._prefix),
-                remedy="run `tape migrate` with the login that owns the tables, and GRANT this one tape_sink",
+                remedy="run `tape migrate` as the owner of the tables, and GRANT tape_sink to this login",
             ) from error
 
 
 def _held(account_id: str, owner: str) -> LeaseHeld:
     return LeaseHeld(
-        f"the account {account_id} is held by {owner}", remedy="it is free once that lease has run out"
+        f"the account {account_id} is held by {owner}", remedy="it is free when that lease has expired"
     )

@@ -31,7 +31,7 @@ class MinuteRouter:
     """Takes messages in log order per partition and gives minutes as they become complete.
 
     ``partitions``: how many each topic of signals has. Of two signals that are decided at the same place, the
-    one of the earlier topic comes first. Raises Fatal where there is no topic.
+    one of the earlier topic comes first. Raises Fatal if there is no topic.
     """
 
     def __init__(self, partitions: Mapping[str, int]) -> None:

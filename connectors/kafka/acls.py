@@ -160,9 +160,9 @@ def write_acls(keeper: Cluster, wanted: dict[str, list[Grant]]) -> None:
         _until_held(client, set(bindings))
     except KafkaException as error:
         raise Fatal(
-            f"the broker did not take the ACLs: {error.args[0].str()}",
+            f"the broker did not accept the ACLs: {error.args[0].str()}",
             value=keeper.bootstrap,
-            remedy="log in as a user who may alter the cluster, on a cluster with an authorizer",
+            remedy="log in as a user who may alter the cluster; the cluster needs an authorizer",
         ) from error
 
 
@@ -218,7 +218,7 @@ def refused(cluster: Cluster, missing: list[Grant]) -> Fatal:
     return Fatal(
         f"{principal} lacks rights on the cluster that this process needs: {'; '.join(told)}",
         value=cluster.bootstrap,
-        remedy=f"an administrator grants them, and `tape topics --acls` prints all that are needed:\n{lines}",
+        remedy=f"an administrator can grant them; `tape topics --acls` prints all that are needed:\n{lines}",
     )
 
 
@@ -245,7 +245,7 @@ def _told(cluster: Cluster, answer: "Future[Any]") -> Operations:
         if code in _NOT_THERE:
             return tuple(AclOperation)
         raise Retry(
-            f"the broker did not tell what this process may do: {error.args[0].str()}",
+            f"the broker did not report this process's rights: {error.args[0].str()}",
             value=cluster.bootstrap,
             remedy="check that it runs",
         ) from error

@@ -62,7 +62,7 @@ class Difference(NamedTuple):
 def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]:
     """Catalogue topics that exist, and everything else under a non-empty prefix, by name on the cluster.
 
-    Raises Retry where the broker does not answer.
+    Raises Retry if the broker does not answer.
     """
     admin, layout = admin_of(cluster), cluster.layout
     try:
@@ -146,7 +146,7 @@ def _differences(
                     name, Kind.CONFIG, key, value, expected, _lengthen(name, key, value, expected)
                 )
         elif key not in _AT_LEAST.values() and value != expected:
-            remedy = "set it with your cluster's tool (`kafka-configs --alter`), the records stay"
+            remedy = "set it with your cluster's tool (`kafka-configs --alter`); the records stay"
             yield Difference(name, Kind.CONFIG, key, value, expected, remedy)
 
 
@@ -165,7 +165,7 @@ def _lengthen(name: str, key: str, value: str, expected: str) -> str:
     return (
         f"it keeps records for {in_days(value)} instead of {in_days(expected)}: `kafka-configs --alter "
         f"--entity-type topics --entity-name {name} --add-config {key}={expected}`, or say in {KEEP} that "
-        "less is meant"
+        "less is intended"
     )
 
 
@@ -248,10 +248,10 @@ def recreate(cluster: Cluster, names: Iterable[str], timeout_s: float = TIMEOUT_
     while any((now := describe_ids(cluster, names)).values()):
         if all(each is None or _is_another(each, before[name]) for name, each in now.items()):
             break  # another process, or the broker itself, was faster
-        _wait(cluster, deadline, "the deleted topics are still there")
+        _wait(cluster, deadline, "the deleted topics still exist")
     _create(cluster, set(wires), timeout_s)
     while any(each is None for each in describe_ids(cluster, names).values()):
-        _wait(cluster, deadline, "the new topics are not there yet")
+        _wait(cluster, deadline, "the new topics do not exist yet")
     check(cluster, timeout_s, names)
 
 
@@ -295,7 +295,7 @@ def _delete(cluster: Cluster, wires: list[str], timeout_s: float) -> None:
 
 def _wait(cluster: Cluster, deadline: float, what: str) -> None:
     if time.monotonic() > deadline:
-        raise Retry(what, value=cluster.bootstrap, remedy="do it again: what was begun is gone on with")
+        raise Retry(what, value=cluster.bootstrap, remedy="run this again: it continues where it stopped")
     time.sleep(_POLL_S)
 
 

@@ -31,7 +31,7 @@ class Passing(Exception):
     ``remedy``: what to do if it is not.
     """
 
-    def __init__(self, what: str, remedy: str = "check that it runs, then do this again") -> None:
+    def __init__(self, what: str, remedy: str = "check that it runs, then run this again") -> None:
         super().__init__(what)
         self.remedy = remedy
 
@@ -43,7 +43,7 @@ def demand(code: int, what: str) -> None:
     name = errors.for_code(code).__name__
     if code in _DENIED:
         raise Fatal(
-            f"the cluster does not allow it: {what}: {name} ({code})",
+            f"the cluster does not allow this: {what}: {name} ({code})",
             remedy=f"grant this login the right on the {_DENIED[code]}: `tape topics --acls` lists them",
         )
     if code in _PASSING:
@@ -137,9 +137,9 @@ class Connection:
         newest = max((each.API_VERSION for each in getattr(request, "_CLASSES", ())), default=0)
         too_new = spoken is not None and spoken[0] > newest
         return Fatal(
-            f"the broker at {self._where} does not speak a version of {name} that is understood here",
+            f"the broker at {self._where} does not support a version of {name} that this release knows",
             value="v{} to v{}".format(*spoken) if spoken else "none",
-            remedy=f"use a tapedeck that is newer than this one, which goes up to v{newest}"
+            remedy=f"use a newer tapedeck; this one supports up to v{newest}"
             if too_new
             else "use Kafka 0.11 or newer",
         )

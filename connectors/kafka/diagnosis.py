@@ -30,7 +30,9 @@ def diagnose(cluster: Cluster, timeout_s: float) -> Fatal | None:
             found = _at(cluster, host.strip("[]"), int(port), timeout_s)
         except ValueError:
             found = Fatal(
-                "an address is no host:port", value=address, remedy="correct KAFKA_BOOTSTRAP_SERVERS"
+                "an address is not of the form host:port",
+                value=address,
+                remedy="correct KAFKA_BOOTSTRAP_SERVERS",
             )
         if found is None:
             return None
@@ -45,9 +47,9 @@ def _at(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | Non
             pass
     except socket.gaierror as error:
         return Fatal(
-            f"the host of {where} is not known: {error.strerror}",
+            f"the host of {where} cannot be resolved: {error.strerror}",
             value=host,
-            remedy="correct KAFKA_BOOTSTRAP_SERVERS, or look at the name service",
+            remedy="correct KAFKA_BOOTSTRAP_SERVERS, or check DNS",
         )
     except TimeoutError:
         return Fatal(
@@ -78,19 +80,19 @@ def _kind(cluster: Cluster, host: str, port: int, timeout_s: float) -> Fatal | N
     security, where = cluster.security, f"{host}:{port}"
     tls = speaks_tls(host, port)
     if tls and not security.tls:
-        return _other(where, security, "speaks TLS", "SASL_SSL" if security.sasl else "SSL (or SASL_SSL)")
+        return _other(where, security, "uses TLS", "SASL_SSL" if security.sasl else "SSL (or SASL_SSL)")
     if not tls and security.tls and _speaks_plainly(cluster, host, port, timeout_s):
         plain = "SASL_PLAINTEXT" if security.sasl else "PLAINTEXT (or SASL_PLAINTEXT)"
         return _other(where, security, "is not encrypted", plain)
     if not security.sasl and (offered := _wants_login(cluster, host, port, timeout_s)):
         name = "SASL_SSL" if security.tls else "SASL_PLAINTEXT"
-        return _other(where, security, f"wants a login ({offered})", f"{name}, with KAFKA_SASL_MECHANISM")
+        return _other(where, security, f"requires a login ({offered})", f"{name}, with KAFKA_SASL_MECHANISM")
     return None
 
 
 def _other(where: str, security: Security, what: str, name: str) -> Fatal:
     return Fatal(
-        f"the listener at {where} {what}, and {PROTOCOL} does not say so",
+        f"the listener at {where} {what}, but {PROTOCOL} does not say so",
         value=security.protocol,
         remedy=f"set {PROTOCOL} to {name}, or name the address of another listener",
     )
@@ -99,9 +101,9 @@ def _other(where: str, security: Security, what: str, name: str) -> Fatal:
 def _silent(where: str, timeout_s: float, error: Passing) -> Fatal:
     return Fatal(
         f"the Kafka broker at {where} accepts connections but has not answered within {timeout_s:g} s: "
-        "it is frozen, overloaded or no Kafka",
+        "it is frozen, overloaded or not Kafka",
         value=str(error),
-        remedy="look at its process and log, then restart it",
+        remedy="check its process and log, then restart it",
     )
 
 

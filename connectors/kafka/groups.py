@@ -36,7 +36,7 @@ class KafkaGroups:
         self._admin = admin_client(cluster, "groups")
 
     def members(self, group: str) -> list[str]:
-        """The members, as client id and host. Raises Retry where the broker does not answer."""
+        """The members, as client id and host. Raises Retry if the broker does not answer."""
 
         def ask() -> ConsumerGroupDescription:
             answer = self._admin.describe_consumer_groups([group], request_timeout=_ANSWER_S)
@@ -51,7 +51,7 @@ class KafkaGroups:
         return [f"{each.client_id} at {each.host}" for each in found.members]
 
     def committed(self, group: str, parts: Iterable[Part]) -> dict[Part, int | None]:
-        """The committed offset per partition, None where there is none. Raises Retry as ``members`` does."""
+        """The committed offset per partition, None if there is none. Raises Retry as ``members`` does."""
         parts = list(parts)
         asked = [TopicPartition(self._layout.wire_name(name), partition) for name, partition in parts]
         request = [ConsumerGroupTopicPartitions(group, asked)]
@@ -71,7 +71,7 @@ class KafkaGroups:
         return {part: at if at >= 0 else None for part, at in zip(parts, offsets, strict=True)}
 
     def commit(self, group: str, offsets: Mapping[Part, int]) -> None:
-        """Set the offsets of an empty group. Raises Fatal, setting none, where it has members."""
+        """Set the offsets of an empty group. Raises Fatal, setting none, if it has members."""
         wire = [TopicPartition(self._layout.wire_name(n), p, at) for (n, p), at in sorted(offsets.items())]
         request = [ConsumerGroupTopicPartitions(group, wire)]
 
@@ -89,7 +89,7 @@ class KafkaGroups:
     def _silent(self, error: KafkaException) -> Retry:
         remedy = "check that it runs"
         return Retry(
-            f"the broker did not tell about a group: {error.args[0].str()}",
+            f"the broker did not describe a group: {error.args[0].str()}",
             value=self._bootstrap,
             remedy=remedy,
         )
@@ -121,6 +121,6 @@ def occupied(group: str, members: list[str]) -> Fatal:
     return Fatal(
         f"the consumer group {group} has members: nothing was changed",
         value=", ".join(members) or "a member that has just left",
-        remedy="stop them and wait for the session time-out of 6 s: scale the workers to 0, or `tape down`, "
-        "then `tape up --servers-only` where the broker is the stack's own",
+        remedy="stop them and wait for the session timeout of 6 s: scale the workers to 0, or `tape down`, "
+        "then `tape up --servers-only` if the broker belongs to the stack",
     )

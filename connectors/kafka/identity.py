@@ -42,7 +42,7 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
         raise Fatal(
             f"the Kafka broker did not answer within {timeout_s:g} s: {error.args[0].str()}",
             value=cluster.bootstrap,
-            remedy="do this again; where that does not help, look at its process and log",
+            remedy="run this again; if that does not help, check its process and log",
         ) from error
     refuse_other(cluster, found)
     return found
@@ -99,10 +99,10 @@ def describe_ids(
                 raise Fatal(
                     f"this login may not see topic {wire}",
                     value=cluster.security.principal,
-                    remedy="grant it the rights that `tape topics --acls` prints, then start again",
+                    remedy="grant it the rights that `tape topics --acls` prints, then restart",
                 ) from error
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                what = f"the broker did not tell about topic {wire}: {error.args[0].str()}"
+                what = f"the broker did not describe topic {wire}: {error.args[0].str()}"
                 remedy = "check that it runs"
                 raise Retry(what, value=cluster.bootstrap, remedy=remedy) from error
             found[wires[wire]] = None
@@ -120,9 +120,9 @@ def refuse_changed(cluster: Cluster, known: Mapping[str, Described | None]) -> N
         if now != known[name] or now is None or now.partitions != cluster.layout.partitions(name):
             wire = cluster.layout.wire_name(name)
             raise Fatal(
-                f"topic {wire} was deleted, made anew or given more partitions: not all of it would be read",
+                f"topic {wire} was deleted, recreated or given more partitions: some of it would not be read",
                 value=None if now is None else f"{now.partitions} partitions, id {now.topic_id.hex()[:12]}",
-                remedy="`tape topics` says what differs; then start again",
+                remedy="`tape topics` shows what differs; then restart",
             )
 
 
@@ -140,7 +140,7 @@ def other_count(layout: Layout, name: str, count: int) -> CatalogueMismatch:
     wanted, setting = layout.partitions(name), _SETTINGS.get(topic(name).spread)
     remedy = f"copy its records, by their keys, into a topic of {wanted} under a new prefix"
     if setting:
-        remedy = f"set {setting}={count} if that is meant for all topics, or {remedy}"
-    what = f"topic {layout.wire_name(name)} has {count} partitions, and the layout says {wanted}"
+        remedy = f"set {setting}={count} if that is intended for all topics, or {remedy}"
+    what = f"topic {layout.wire_name(name)} has {count} partitions, but the layout says {wanted}"
     unread = ": the others would not be read" if count > wanted else ""
     return CatalogueMismatch(what + unread, value=count, remedy=remedy)

@@ -24,7 +24,7 @@ def log_in(ask: Callable[[Any], Any], security: Security, where: str) -> None:
     handshake = ask(SaslHandShakeRequest(security.mechanism))
     if handshake.error_code == _NO_LOGIN:
         raise Fatal(
-            f"the listener at {where} wants no login",
+            f"the listener at {where} does not accept a login",
             value=security.protocol,
             remedy=f"set KAFKA_SECURITY_PROTOCOL to {'SSL' if security.tls else 'PLAINTEXT'}, "
             "or name the address of a SASL listener",
@@ -46,9 +46,9 @@ def log_in(ask: Callable[[Any], Any], security: Security, where: str) -> None:
             said = reply.sasl_auth_bytes
     except (ValueError, KeyError, AssertionError):
         raise Fatal(
-            f"what answers at {where} did not prove that it knows the password of {security.principal}",
+            f"the server at {where} did not prove that it knows the password of {security.principal}",
             value=security.mechanism,
-            remedy="check the address: this may be no broker of yours",
+            remedy="check the address: this may not be one of your brokers",
         ) from None
     if security.mechanism == OAUTH and said:  # RFC 7628: a refusal comes as text, without an error code
         raise refused(security, where, said.decode(errors="replace"))

@@ -93,8 +93,8 @@ def _ended(error: KafkaError, where: str) -> Fatal:
     if error.code() in _DENIED:
         remedy = "grant this login Write on the topic (`tape topics --acls` lists all), then start again"
         return Fatal("the cluster does not allow this process to write", value=where, remedy=remedy)
-    remedy = "start this process again: what was not acknowledged is written again"
-    return Fatal(f"the producer cannot go on: {error.str()}", value=where, remedy=remedy)
+    remedy = "restart this process: it repeats the writes that were not acknowledged"
+    return Fatal(f"the producer cannot continue: {error.str()}", value=where, remedy=remedy)
 
 
 class Outbox:
@@ -138,7 +138,7 @@ class Outbox:
             self._producer.poll(seconds)
         except KafkaException as error:
             self._broken = error.args[0]
-            log.error("the producer at %s cannot go on: %s", self._bootstrap, self._broken.str())
+            log.error("the producer at %s cannot continue: %s", self._bootstrap, self._broken.str())
 
     def send(self, wires: Iterable[Wire]) -> Batch:
         """Pass records to librdkafka; the batch's ``done`` resolves when all are acknowledged.
@@ -210,7 +210,7 @@ class Outbox:
         if not self._away:
             self._away = True
             log.warning(
-                "the broker at %s has not acknowledged for %.0f s: waiting for it, nothing is lost",
+                "the broker at %s has not acknowledged for %.0f s; waiting for it, nothing is lost",
                 self._bootstrap, SAY_S,
             )  # fmt: skip
 
@@ -225,7 +225,7 @@ class Outbox:
         return Retry(
             f"the broker did not acknowledge within {self._timeout_s:.0f} s",
             value=self._bootstrap,
-            remedy="check that it runs, then do this again: what was done is not done twice",
+            remedy="check that it runs, then run this again: finished work is not repeated",
         )
 
     def abandon(self) -> None:

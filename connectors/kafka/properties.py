@@ -130,7 +130,7 @@ def _jaas(config: str, path: Path) -> dict[str, str]:
         return {}
     if "required" not in config.split():
         raise ConfigInvalid(
-            f"sasl.jaas.config in {path} is no login module",
+            f"sasl.jaas.config in {path} is not a login module",
             remedy="write it as org.apache.kafka.common.security.scram.ScramLoginModule required "
             'username="..." password="...";',
         )

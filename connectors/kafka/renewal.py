@@ -62,7 +62,7 @@ def look() -> None:
         try:
             found = each.secret.read()
         except Fatal as error:
-            log.warning("%s; the password from before is used", error)
+            log.warning("%s; still using the previous password", error)
             continue
         owner = each.owner()
         if owner is not None and found != each.last:

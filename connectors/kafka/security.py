@@ -139,7 +139,7 @@ class Security:
         """Raise ConfigInvalid for missing or contradictory settings, before any connection is made."""
         if self.protocol not in PROTOCOLS:
             raise ConfigInvalid(
-                f"{PROTOCOL} is none of {', '.join(PROTOCOLS)}", value=self.protocol, remedy="correct it"
+                f"{PROTOCOL} is not one of {', '.join(PROTOCOLS)}", value=self.protocol, remedy="correct it"
             )
         logins = {
             "KAFKA_SASL_MECHANISM": self.mechanism,
@@ -148,35 +148,35 @@ class Security:
         }
         if not self.sasl and (extra := [name for name, value in logins.items() if value]):
             raise ConfigInvalid(
-                f"{extra[0]} is set, and {PROTOCOL} says that nobody logs in",
+                f"{extra[0]} is set, but {PROTOCOL} is one without logins",
                 value=self.protocol,
                 remedy=f"set {PROTOCOL} to SASL_SSL (or SASL_PLAINTEXT), or unset {extra[0]}",
             )
         if not self.tls and (stray := self.ca or self.certificate or (self.ca_pem and "ssl.ca.pem")):
             raise ConfigInvalid(
-                f"certificates are named, and {PROTOCOL} says that nothing is encrypted",
+                f"certificates are named, but {PROTOCOL} is one without encryption",
                 value=f"{self.protocol}, {stray}",
-                remedy=f"set {PROTOCOL} to {'SASL_SSL' if self.sasl else 'SSL'}, or do not name them",
+                remedy=f"set {PROTOCOL} to {'SASL_SSL' if self.sasl else 'SSL'}, or remove the certificates",
             )
         if self.sasl:
             self._check_login()
         for name in (self.ca, self.certificate, self.key) if self.tls else ():
             if name and not Path(name).is_file():
                 raise ConfigInvalid(
-                    "a certificate or key file is not there", value=name, remedy="correct its path"
+                    "a certificate or key file does not exist", value=name, remedy="correct its path"
                 )
 
     def _check_login(self) -> None:
         if self.mechanism not in MECHANISMS:
             raise ConfigInvalid(
-                f"KAFKA_SASL_MECHANISM is none of {', '.join(MECHANISMS)}",
+                f"KAFKA_SASL_MECHANISM is not one of {', '.join(MECHANISMS)}",
                 value=self.mechanism or "nothing",
                 remedy="set it to what the broker's listener offers",
             )
         if self.mechanism == OAUTH:
             if bool(self.token) == bool(self.endpoint):
                 raise ConfigInvalid(
-                    "OAUTHBEARER needs a token file or a token endpoint, and one of them alone",
+                    "OAUTHBEARER needs either a token file or a token endpoint, not both",
                     value="both" if self.token else "neither",
                     remedy="set KAFKA_SASL_OAUTHBEARER_TOKEN_FILE, or "
                     "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, _CLIENT_ID and _CLIENT_SECRET_FILE",

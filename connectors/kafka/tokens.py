@@ -71,7 +71,7 @@ def _ask(security: Security) -> Token:
         text = found["access_token"]
     except (ValueError, KeyError, TypeError):
         raise Fatal(
-            f"the token endpoint gave {security.client} no token",
+            f"the token endpoint issued no token to {security.client}",
             value=f"{answer.status_code} from {url}",
             remedy="check KAFKA_SASL_OAUTHBEARER_CLIENT_ID, its secret and the scope",
         ) from None

@@ -45,7 +45,7 @@ class OpenTransaction:
         within = f" of {self.timeout_ms / 1000:g} s" if self.timeout_ms != UNKNOWN else ""
         return (
             f"{self.topic}/{self.partition}: {self.withheld} offsets from {self.first} on are withheld by a "
-            f"transaction that is open{since}, of {self._who()}; nobody reads them before it ends: let its "
+            f"transaction that is open{since}, of {self._who()}; no reader gets past it: let its "
             f"producer end it, wait for its transaction.timeout.ms{within}, or abort it with Kafka's "
             f"kafka-transactions.sh --bootstrap-server {self.bootstrap} abort --topic {self.wire_name} "
             f"--partition {self.partition} --start-offset {self.first}"

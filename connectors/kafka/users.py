@@ -43,9 +43,9 @@ def write_users(keeper: Cluster, passwords: Mapping[str, Secret], mechanism: str
         _until_known(admin, {each.user for each in wanted})
     except KafkaException as error:
         raise Fatal(
-            f"the broker did not take the logins: {error.args[0].str()}",
+            f"the broker did not accept the logins: {error.args[0].str()}",
             value=keeper.bootstrap,
-            remedy="look into the broker's log",
+            remedy="see the broker's log",
         ) from error
 
 

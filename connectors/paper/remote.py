@@ -11,7 +11,7 @@ from tapedeck.schemas.errors import Fatal
 _PATIENCE_S = 60.0
 _AGAIN_S = 0.2
 _ADVANCE_S, _MARKET_S = 10.0, 600.0
-_REMEDY = "look at the log of the exchange"
+_REMEDY = "see the log of the exchange"
 
 
 def _nothing() -> None:
@@ -36,14 +36,14 @@ class RemoteExchange:
             raise Fatal(
                 f"the paper exchange cannot serve this tape: {answer.text}",
                 value=self._url,
-                remedy="it must see the same files as this command; look at the log of the exchange",
+                remedy="it must see the same files as this command; see the log of the exchange",
             )
 
     def advance(self, label: int) -> None:
         """Move its clock to the end of a minute. Raises Fatal if it does not follow."""
         answer = self._told("advance", {"label": label}, _ADVANCE_S)
         if not answer.ok:
-            words = f"the paper exchange does not follow: {answer.text}"
+            words = f"the paper exchange did not move its clock: {answer.text}"
             raise Fatal(words, value=self._url, remedy=_REMEDY)
 
     def _told(self, what: str, body: object, timeout_s: float) -> requests.Response:

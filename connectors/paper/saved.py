@@ -79,7 +79,7 @@ class Saved:
 
 
 def _unreadable(path: Path | str, error: Exception) -> Fatal:
-    remedy = "use the version that wrote it; or move it away, and the accounts start with their first cash"
+    remedy = "use the version that wrote it; or move it away, and the accounts start with their starting cash"
     return Fatal(f"what the paper exchange saved cannot be read: {error}", value=str(path), remedy=remedy)
 
 

@@ -11,7 +11,7 @@ from tapedeck.connectors.postgres.models import Base, Long
 class SinkOffsets(Base):
     """Where a sink resumes. An offset is meaningful in one log only, so the log's ids are in the key.
 
-    The topic id is empty where the broker gives none, and in rows older than revision 0002.
+    The topic id is empty if the broker gives none, and in rows older than revision 0002.
     """
 
     __tablename__ = "sink_offsets"

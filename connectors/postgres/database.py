@@ -77,7 +77,7 @@ def open_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
         name = connection.info.dbname
         connection.close()
         raise Fatal(
-            f"the database {name} is not encoded in {ENCODING}: it cannot hold the records' texts",
+            f"the database {name} is not encoded in {ENCODING}: it cannot store the records' texts",
             value=encoding,
             remedy=f"CREATE DATABASE another_name ENCODING '{ENCODING}' TEMPLATE template0, "
             "and name that one in DATABASE_URL",
@@ -137,7 +137,7 @@ def connect(
     except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege) as error:
         connection.close()
         raise Fatal(
-            f"this login cannot act as {role}: {str(error).strip()}",
+            f"this login cannot use the role {role}: {str(error).strip()}",
             remedy="run `tape migrate` with the login that owns the tables, and GRANT this one the role",
         ) from error
     except psycopg.OperationalError as error:

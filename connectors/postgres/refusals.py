@@ -40,7 +40,7 @@ _KINDS = (
     _Kind(
         "no password supplied",
         "Postgres asks for a password, and none is set",
-        f"name a file that holds it in {PASSWORD}_FILE (or PGPASSFILE), or write it into DATABASE_URL",
+        f"name a file that holds it in {PASSWORD}_FILE (or PGPASSFILE), or put it into DATABASE_URL",
     ),
     _Kind(
         r'database "(.*?)" does not exist',
@@ -50,7 +50,7 @@ _KINDS = (
     _Kind(r'role "(.*?)" does not exist', "the server has no user {0!r}", "CREATE USER it, or name another"),
     _Kind(
         r"no pg_hba\.conf entry .*no encryption",
-        "the server lets nobody in without TLS",
+        "the server refuses connections without TLS",
         f"add {_TLS_FORM} to DATABASE_URL",
     ),
     _Kind(
@@ -61,22 +61,22 @@ _KINDS = (
     _Kind(
         r"requires a valid client certificate|certificate required|certificate authentication failed",
         "Postgres asks for a client certificate of this user",
-        "name one with sslcert and sslkey in DATABASE_URL; its common name is the user's",
+        "name one with sslcert and sslkey in DATABASE_URL; its common name must be the user's",
     ),
     _Kind(
         r"alert (?:unknown ca|bad certificate|certificate unknown|certificate expired)",
         "Postgres does not trust this client's certificate",
-        "name one in sslcert that has not expired and that an authority of the server's signed",
+        "name one in sslcert that has not expired and is signed by an authority that the server trusts",
     ),
     _Kind(
         "server does not support SSL",
-        "Postgres does not speak TLS here, and sslmode asks for it",
-        "switch TLS on at the server (ssl = on), or leave sslmode out where the way to it is safe",
+        "Postgres does not use TLS here, but sslmode requires it",
+        "turn on TLS at the server (ssl = on), or leave out sslmode if the network is trusted",
     ),
     _Kind(
         r"(server certificate for .* does not match host name .*)",
         "the certificate of Postgres is for another host name: {0}",
-        "use a name that stands in the certificate, or issue one for this name",
+        "use a name that is in the certificate, or issue one for this name",
     ),
     _Kind(
         r"(.*root certificate file .*)",
@@ -86,16 +86,16 @@ _KINDS = (
     _Kind(
         r"(.*private key file .*|.*could not (?:read|load) certificate file .*)",
         "sslcert and sslkey cannot be used: {0}",
-        "name PEM files that belong together, the key readable by this user alone (chmod 600)",
+        "name PEM files that belong together; only this user may read the key (chmod 600)",
     ),
     _Kind(
         r'(invalid \w+ value: ".*"|weak sslmode .*)',
-        "DATABASE_URL has a parameter with a value that it cannot have: {0}",
+        "DATABASE_URL has a parameter with an invalid value: {0}",
         f"write TLS as {_TLS_FORM}",
     ),
     _Kind(
         "invalid response to SSL negotiation",
-        "what answers there is no Postgres",
+        "the server there is not Postgres",
         "check host and port of DATABASE_URL",
     ),
 )

@@ -36,7 +36,7 @@ def claim(connection: Connection, cluster_id: str, moved_from: str = "") -> None
             return
         if owner is not None and owner != moved_from:
             raise Fatal(
-                f"this database holds the audit of the Kafka cluster {owner}, and another one answers",
+                f"this database holds the audit of the Kafka cluster {owner}, but another cluster answers",
                 value=cluster_id,
                 remedy="name another database in DATABASE_URL, or give this pipeline another TAPE_PREFIX; if "
                 f"the cluster was replaced by this one, run `tape sink --moved-from {owner}` once",
@@ -49,7 +49,9 @@ def claim(connection: Connection, cluster_id: str, moved_from: str = "") -> None
         ).fetchall()
     if others:
         names = ", ".join(sorted(str(name) for (name,) in others))
-        log.warning("from now on this is the audit of cluster %s; it holds rows of %s too", cluster_id, names)
+        log.warning(
+            "from now on this is the audit of cluster %s; it also holds rows of %s", cluster_id, names
+        )
 
 
 def resume(offsets: Offsets, spans: Spans) -> None:
@@ -73,7 +75,7 @@ def resume(offsets: Offsets, spans: Spans) -> None:
 def made_anew(name: str, known: bytes, found: bytes, group: str) -> Fatal:
     """The error for topic ``name`` when it is another log than the ``known`` one."""
     return Fatal(
-        f"topic {name} was made anew: Postgres has read the one with the id {short(known)}",
+        f"topic {name} was recreated: Postgres has read the one with the id {short(known)}",
         value=short(found),
         remedy=_adopt(name, group),
     )
@@ -104,24 +106,24 @@ def _adopted(offsets: Offsets, name: str, spans: Spans) -> str:
     known = _of(name, offsets.next)
     if not known:
         if not offsets.earlier[name] and not _beyond(_of(name, offsets.unmarked), spans):
-            return f"{name}: nothing to adopt, the sink goes on where it was"
+            return f"{name}: nothing to adopt; the sink continues where it was"
         offsets.begin({place: start for place, (start, _) in spans.items()})
-        return f"{name}: the log with the id {short(offsets.ids[name])} is read from its start"
+        return f"{name}: the log with the id {short(offsets.ids[name])} will be read from its start"
     back = {place: spans[place][0] for place in _beyond(known, spans)}
     if not back:
-        return f"{name}: nothing to adopt, the sink goes on where it was"
+        return f"{name}: nothing to adopt; the sink continues where it was"
     with offsets.connection.transaction():
         offsets.move(back)
     parts = ", ".join(str(partition) for _, partition in sorted(back))
-    return f"{name}: partition {parts} is read from its start"
+    return f"{name}: partition {parts} will be read from its start"
 
 
 def _demand_within(group: str, stored: Mapping[Part, int], spans: Spans) -> None:
     for place in _beyond(stored, spans):
         name, partition = place
         raise Fatal(
-            f"Postgres has read {name}/{partition} up to {stored[place]}, the topic ends at "
-            f"{spans[place][1]}: was the topic made anew, or cut?",
+            f"Postgres has read {name}/{partition} up to {stored[place]}, but the topic ends at "
+            f"{spans[place][1]}: was the topic recreated or truncated?",
             value=group,
             remedy=_adopt(name, group),
         )

@@ -157,13 +157,14 @@ class Sink:
                 yield _Session(consumer, connection, Store(connection, ids), offsets)
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             raise Retry(
-                f"Postgres is away: {str(error).strip()}", remedy="the sink goes on when it is back"
+                f"Postgres is not available: {str(error).strip()}",
+                remedy="the sink continues when it is back",
             ) from error
         except psycopg.Error as error:
             raise Fatal(f"Postgres refused a statement of the sink: {str(error).strip()}") from error
         except KafkaException as error:
             raise Retry(
-                f"Kafka is away: {error.args[0].str()}", remedy="the sink goes on when it is back"
+                f"Kafka is not available: {error.args[0].str()}", remedy="the sink continues when it is back"
             ) from error
         finally:
             consumer.close()
@@ -186,9 +187,11 @@ class Sink:
             log.info("%s waits: none of its %d partitions holds a record", self._settings.group, len(spans))
 
     def _retention_gap(self, place: Part, at: int, start: int) -> Bad:
-        log.error("retention took %s/%d from offset %d to %d before the sink read it", *place, at, start - 1)
+        log.error(
+            "retention deleted %s/%d from offset %d to %d before the sink read it", *place, at, start - 1
+        )
         gap = DeadLetter(
-            f"retention took offsets {at} to {start - 1} before the sink read them",
+            f"retention deleted offsets {at} to {start - 1} before the sink read them",
             value=place[0],
             remedy="run the sink within the topic's retention",
             reason="RETENTION",
@@ -309,7 +312,7 @@ class Sink:
         stats.batches += 1
         if written.conflicts:
             log.error(
-                "RED ALARM: %d event_ids came again with another body: %s; both stand in dead_letters",
+                "RED ALARM: %d event_ids were written again with another body: %s; both are in dead_letters",
                 written.conflicts, dead_letters.CONFLICT_CAUSES,
             )  # fmt: skip
 
@@ -368,8 +371,8 @@ def _raise_for(error: KafkaError) -> None:
         or error.fatal()
     ):
         raise Fatal(
-            f"Kafka refuses to be read: {error.str()}", remedy="run `tape topics` and check the access rules"
+            f"Kafka refuses reads: {error.str()}", remedy="run `tape topics` and check the access rules"
         )
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-        raise Retry(f"the log has moved on: {error.str()}")
+        raise Retry(f"the log has changed: {error.str()}")
     log.warning("the consumer reports: %s", error.str())

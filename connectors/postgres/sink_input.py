@@ -67,7 +67,7 @@ def topic_ids(cluster: Cluster, names: Sequence[str], *, timeout_s: float = ANSW
     ids = {}
     for name, found in describe_ids(cluster, names, timeout_s).items():
         if found is None:
-            raise Retry("the broker does not tell this topic's id", value=cluster.layout.wire_name(name))
+            raise Retry("the broker does not return this topic's id", value=cluster.layout.wire_name(name))
         ids[name] = found.topic_id
     return ids
 
@@ -81,8 +81,8 @@ def bounds(cluster: Cluster, names: Sequence[str]) -> dict[Part, tuple[int, int]
     try:
         return ends_of(cluster, names)
     except Fatal as error:
-        what = f"the broker does not tell the offsets of the topics: {error}"
-        raise Retry(what, remedy="they are checked and asked for again") from error
+        what = f"the broker does not return the offsets of the topics: {error}"
+        raise Retry(what, remedy="they will be requested again") from error
 
 
 def is_punctuation(key: bytes | None, value: bytes | None) -> bool:

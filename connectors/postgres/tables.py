@@ -51,7 +51,7 @@ _GRANTS = "GRANT SELECT, INSERT ON {0} TO tape_sink; GRANT SELECT ON {0} TO tape
 
 
 def declared() -> tuple[Topic, ...]:
-    """The audited topics whose tables no migration makes. Raises Fatal where two would have one table."""
+    """The audited topics whose tables no migration makes. Raises Fatal if two would have one table."""
     names: dict[str, str] = {}
     for topic in CATALOGUE.audited:
         if names.setdefault(table := table_name(topic.name), topic.name) != topic.name:
@@ -86,7 +86,7 @@ def changes(topic: Topic, found: Mapping[str, Standing]) -> list[str]:
     """The statements that let a declared topic's table, which has the columns ``found``, hold its records.
 
     What was stored stays: a new column is null in the rows before it, and one that the record has no more
-    may be null from now on. Raises Fatal where a column would need another type.
+    may be null from now on. Raises Fatal if a column would need another type.
     """
     table = table_of(topic)
     own = {column.name: column for column in table.columns if column.name not in COMMON_COLUMNS}
@@ -97,10 +97,10 @@ def changes(topic: Topic, found: Mapping[str, Standing]) -> list[str]:
             statements.append(f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(name)} {kind}")
         elif found[name].kind != kind:
             raise Fatal(
-                f"records of {topic.name} have another type in the field {name} than those that are stored",
+                f"records of {topic.name} have another type in the field {name} than the stored ones",
                 value=f"{kind}, and {found[name].kind} in the table {table.name}",
-                remedy=f"give the new field a name of its own in the schema {topic.schema}: what is stored "
-                "stays as it is",
+                remedy=f"give the new field another name in the schema {topic.schema}: what is stored "
+                "is kept",
             )
     for name, each in found.items():
         if name not in own and name not in COMMON_COLUMNS and each.is_required:

@@ -28,7 +28,7 @@ from tapedeck.topics.catalogue import Layout
 FORMAT = 1
 RECORDS, MANIFEST = "records.avro", "manifest.json"
 _AGAIN = "restore the folder from version control, or record it again"
-_REMAKE = "if that is meant, make its digests again with `tape record --update`"
+_REMAKE = "if that is intended, recompute its digests with `tape record --update`"
 
 
 def _schema(content: Any) -> Any:
@@ -197,7 +197,7 @@ def load(folder: Path) -> RecordedTape:
     path = folder / RECORDS
     content = _read(path)
     if len(content) != manifest.size:
-        cut = "is cut" if len(content) < manifest.size else "is too long"
+        cut = "is truncated" if len(content) < manifest.size else "is too long"
         sizes = f"{len(content)} of {manifest.size} bytes"
         raise Fatal(f"the tape's file {RECORDS} {cut}", value=f"{path}: {sizes}", remedy=_AGAIN)
     found = sha256(content).hexdigest()
@@ -211,14 +211,14 @@ def _manifest(path: Path) -> Manifest:
     try:
         document = json.loads(_read(path))
     except ValueError as error:
-        raise Fatal(f"{MANIFEST} is cut or damaged: {error}", value=str(path), remedy=_AGAIN) from None
+        raise Fatal(f"{MANIFEST} is truncated or damaged: {error}", value=str(path), remedy=_AGAIN) from None
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
         what = f"this version reads tapes of format {FORMAT}"
         raise Fatal(what, value=version, remedy="read it with the version that wrote it, or record it again")
     seal = document.pop("seal", None)
     if seal != _seal(document):
-        what = f"{MANIFEST} was changed: its seal does not fit"
+        what = f"{MANIFEST} was changed: its checksum does not match"
         raise Fatal(what, value=str(path), remedy=f"{_AGAIN}; {_REMAKE}")
     try:
         return Manifest.model_validate_json(json.dumps(document))

@@ -80,7 +80,7 @@ def window_of(source: Source, start: int, end: int, *, sessions_before: int, cal
         asked = f"{iso_utc(start)} to {iso_utc(end)}"
         raise Fatal("the window ends before it starts", value=asked, remedy="name a later --to")
     found = kept(source)
-    there = f"kept is {iso_utc(found.first)} to {iso_utc(found.last + MINUTE_US)}: name a window inside"
+    there = f"it holds {iso_utc(found.first)} to {iso_utc(found.last + MINUTE_US)}: name a window within"
     if start < found.first:
         raise Fatal("the log does not reach back to --from", value=iso_utc(start), remedy=there)
     if end > found.last + MINUTE_US:

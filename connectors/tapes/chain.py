@@ -164,10 +164,10 @@ def no_chain(name: str, reference: float) -> str | None:
     try:
         occ.build(occ.Occ(name, _SOME_DAY, occ.Right.CALL, Decimal(1)))
     except occ.OccError:
-        return "no option symbol can hold this name"
+        return "an option symbol cannot hold this name"
     lowest, highest, step = _strikes(reference)
     if highest * step > float(occ.LARGEST_STRIKE):
-        return f"no option symbol can hold a strike above {occ.LARGEST_STRIKE:,}"
+        return f"an option symbol cannot hold a strike above {occ.LARGEST_STRIKE:,}"
     return f"it trades below the lowest strike, {step:g}" if highest < lowest else None
 
 

@@ -64,7 +64,7 @@ def read_tape(
     live = table.on(day)
     symbols = live.symbols()
     notes += _hours(live, day, calendar)
-    tell(f"{bars.name}: making the session of {iso_date(day)}")
+    tell(f"{bars.name}: building the session of {iso_date(day)}")
     history = _history(source, day, symbols, calendar)
     arrivals = [(_arrival(body), body) for body in _bodies(source, live)]
     labels = [label for label, _ in arrivals]
@@ -72,7 +72,7 @@ def read_tape(
     found = _recorded_quotes(source, recorded, day, set(symbols), tell) if recorded else {}
     quote_origin = source.origin if found else QUOTES_MADE
     if not found:
-        notes.append(f"no recorded quotes: they are made around each close ({QUOTES_MADE})")
+        notes.append(f"no recorded quotes: synthetic ones are made around each close ({QUOTES_MADE})")
         found = made_quotes(arrivals, source.feed)
     quoted = _quote_bodies(found, source.feed, quote_origin)
     labels += [label for label, _ in quoted]
@@ -150,7 +150,7 @@ def _beyond(table: Table, calendar: Calendar) -> list[str]:
     if not days:
         return []
     first, last = (iso_date(edge) for edge in calendar.horizon())
-    said = f"the calendar covers {first} to {last} only: rows of {len(days)} days beyond it are left out"
+    said = f"the calendar covers only {first} to {last}: rows of {len(days)} days outside it are left out"
     return [f"{table.path.name}: {said}, such as {iso_date(days[-1])}"]
 
 

@@ -95,7 +95,7 @@ def generate(
     today = _session(session, calendar)
     if begun.date > today.date:
         remedy = f"name a session from {since} on"
-        raise Fatal("the market begins after this session", value=str(session), remedy=remedy)
+        raise Fatal("the market starts after this session", value=str(session), remedy=remedy)
     label = _Label(feed, origin_of(seed))
     stocks, before = _first_day(seed, symbols, begun, calendar)
     yesterday = None

@@ -22,22 +22,22 @@ def session_notes(minutes: Iterable[tuple[int, int]], session: Session, calendar
     day, hours = iso_date(session.date), f"{iso_utc(session.open)} to {iso_utc(session.close)}"
     if len({t % (24 * 60 * MINUTE_US) for t in counts}) == 1 and _midnight(next(iter(counts))):
         return [
-            f"session {day}: no bar lies in its hours, {hours}; all are labeled with midnight"
+            f"session {day}: no bar is in its hours, {hours}; all are labeled with midnight"
             f" ({iso_utc(next(iter(counts)))}), as daily bars are: a tape has one row a minute"
         ]
     found = []
     if (zone := _likely(counts, session, calendar)) is not None:
-        lies = "no bar lies" if not inside else f"only {inside} of {total} bars lie"
+        lies = "no bar is" if not inside else f"only {inside} of {total} bars are"
         found.append(
-            f"session {day}: {lies} in its hours, {hours}; read as the clock of {zone} they do: are the"
-            f" times UTC? if not, write them without a zone and add --zone {zone}"
+            f"session {day}: {lies} in its hours, {hours}; read as {zone} time, they are: are the"
+            f" times in UTC? if not, write them without a zone and add --zone {zone}"
         )
     elif not inside:
-        found.append(f"session {day}: no bar lies in its hours, {hours}: are the times UTC?")
+        found.append(f"session {day}: no bar is in its hours, {hours}: are the times in UTC?")
     if session.close in counts and session.open not in counts and session.open + MINUTE_US in counts:
         found.append(
             f"session {day}: there are bars at its close ({iso_utc(session.close)}) and none at its open:"
-            " are they labeled with the end of their minute? a tape has its start, a minute earlier"
+            " are they labeled with the end of their minute? a tape uses its start, a minute earlier"
         )
     return found
 

@@ -116,9 +116,9 @@ class Marker:
     def _refuse_another(self, message: Message, label: int) -> None:
         if label > (self._last.get((message.topic, message.partition)) or 0) and label not in self._ours:
             raise Fatal(
-                "another process writes watermarks into this topic, and a topic has one writer of them",
+                "another process writes watermarks into this topic, but a topic has only one such writer",
                 value=f"{message.topic}/{message.partition}@{message.offset}: {label}",
-                remedy="stop `tape play` or the other `tape watermark`, or leave this one out",
+                remedy="stop `tape play` or the other `tape watermark`, or do not start this one",
             )
 
 

@@ -176,9 +176,9 @@ class Follower:
                     patient_until = self._monotonic() + self._patience_s
             if self._monotonic() > patient_until:
                 raise Fatal(
-                    f"the pipeline stands still: {behind} has no watermark for this minute",
+                    f"the pipeline is stuck: {behind} has no watermark for this minute",
                     value=iso_time(label),
-                    remedy="see `tape status`, and the log of the process that writes it",
+                    remedy="see `tape status` and the log of the process that writes it",
                 )
 
     def _behind(self, label: int) -> str | None:

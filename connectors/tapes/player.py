@@ -141,7 +141,7 @@ class Player:
             raise Fatal(
                 "the topics already hold a later tape: their watermarks cannot go back",
                 value=self._tape.name,
-                remedy="play into a TAPE_PREFIX of its own or a fresh stack",
+                remedy="play into another TAPE_PREFIX or a fresh stack",
             )
         if len(known) < len(labels) or not known or min(known) < self._tape.first_live - MINUTE_US:
             return None
@@ -206,14 +206,14 @@ def _to_send(universe: Body, standing: Body | None) -> Body | None:
 def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> None:
     """Raise Fatal if a source topic would delete the tape's oldest record at once.
 
-    ``retention_ms`` returns a topic's time retention on the cluster, -1 for ever; ``now`` UTC microseconds.
+    ``retention_ms`` returns a topic's time retention on the cluster, -1 forever; ``now`` UTC microseconds.
     """
     oldest = min((body["t"] for body in tape.history), default=tape.first_live)
     for name in SOURCES:
         keeps = retention_ms(name)
         if 0 <= keeps < (now - oldest) // 1000:
             raise Fatal(
-                "the tape is older than the topic keeps its records, which would be deleted at once",
+                "the tape is older than the topic's retention, so its records would be deleted at once",
                 value=f"{name}, retention {keeps / 86_400_000:g} days",
-                remedy="set TAPE_PREFIX (prefixed topics keep for ever) or play into the local stack",
+                remedy="set TAPE_PREFIX (prefixed topics keep records forever) or play into the local stack",
             )

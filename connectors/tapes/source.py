@@ -45,7 +45,7 @@ class TapeSource:
         if not found:
             listed = ", ".join(str(iso_date(day)) for day in there) or "none"
             remedy = (
-                f"sessions on the tape: {listed}" if asked else "the exchange is closed on all these days"
+                f"sessions on the tape: {listed}" if asked else "the exchange is closed on all of these days"
             )
             raise Fatal("there is no session to play in this range", value=f"{first}..{last}", remedy=remedy)
         since = found[0] if self.seed is not None else None
@@ -93,13 +93,15 @@ class TapeSource:
         path = Path(self.tape)
         if self.reading != Reading() and (self.seed is not None or is_recorded(path)):
             named = ", ".join(f"--{name}" for name in self.reading.described())
-            raise Fatal(f"{named} is for market files", value=self.tape, remedy="leave it out")
+            raise Fatal(f"{named} applies only to market files", value=self.tape, remedy="leave it out")
         if self.seed is not None:
             session = self.session or DEFAULT_SESSION
             return generate(self.seed, session=session, since=self.since, feed=self.feed)
         if is_recorded(path):
             if self.quotes is not None:
-                raise Fatal("a recorded tape has its quotes", value=self.tape, remedy="leave --quotes out")
+                raise Fatal(
+                    "a recorded tape has its own quotes", value=self.tape, remedy="leave out --quotes"
+                )
             return playable(load(path), xnys(), self.session)
         return read_tape(
             path, quotes=self.quotes, session=self.session, feed=self.feed, reading=self.reading, tell=tell

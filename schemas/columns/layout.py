@@ -68,7 +68,7 @@ def supports(name: str) -> bool:
 
 
 def layout_of(name: str) -> Layout:
-    """The columns of ``name``. Raises Fatal where ``supports`` is False."""
+    """The columns of ``name``. Raises Fatal if ``supports`` is False."""
     found = _compiled(name)
     if found is None:
         raise Fatal("this record has no columns", value=name, remedy="use schemas.codec, row by row")

@@ -15,7 +15,7 @@ def decode_columns(name: str, data: Bytes, spans: Ints) -> tuple[Columns, Ints]:
     ``data`` uint8; ``spans`` int64 (n, 2): start and length, length -1 for null. A row is not read, and is
     null in every field, if its schema id is not the current one, if ``schemas.codec.encode`` would not write
     its bytes, or if it has text that is not ASCII, a number at NULL or a decimal beyond 8 bytes. The caller
-    passes it to ``schemas.codec.decode``, which reads it or raises its DeadLetter. Raises Fatal where
+    passes it to ``schemas.codec.decode``, which reads it or raises its DeadLetter. Raises Fatal if
     ``supports`` is False.
     """
     found = Columns(name, len(spans), frozen(data, np.uint8))

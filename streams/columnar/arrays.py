@@ -191,7 +191,7 @@ def event_ids(
     """The raw event_ids of derived records, uint8 (n, 16), as ``streams.identity.event_id`` computes them.
 
     ``parts`` int64 (n, k, 2): the spans of the natural key's texts, which end in ``time``; ``inputs`` int64
-    (n, j, 2): the spans of the input event_ids, length -1 where there is none.
+    (n, j, 2): the spans of the input event_ids, length -1 if there is none.
     """
     head = np.frombuffer(f"{record_type}|".encode(), dtype=np.uint8)
     tail = np.frombuffer(f"|{RULES_VERSION}|{config_digest}|".encode(), dtype=np.uint8)

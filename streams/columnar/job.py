@@ -137,7 +137,7 @@ class Job:
                     self._progress(len(block))
 
     def stored(self) -> dict[tuple[int, bytes], Value]:
-        """The values to resume from. Raises Fatal where an input was recreated since."""
+        """The values to resume from. Raises Fatal if an input was recreated since."""
         return {p: read_value(self.spec, value, self._logs) for p, value in self.start.values.items()}
 
     def put(self, outs: Iterable[Outs], source: Block, marks: list[tuple[int, Forward]]) -> None:

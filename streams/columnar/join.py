@@ -273,7 +273,7 @@ class BlockMerge:
         return chain(self._trigger, self._joins)
 
     def _behind(self) -> _Trigger | None:
-        """The input to read next. None where all have ended, or one that has ended blocks the others."""
+        """The input to read next. None if all have ended, or one that has ended blocks the others."""
         open_ones = [each for each in self._trigger if not each.ended]
         behind = min(open_ones, key=lambda each: each.time, default=None)
         return behind if behind and behind.time <= min(each.time for each in self._trigger) else None
@@ -383,7 +383,7 @@ class BlockMerge:
         return joined
 
     def _absent_in(self, label: int) -> Set[str] | None:
-        """The optional inputs that are absent in the minute; None where that is not known yet."""
+        """The optional inputs that are absent in the minute; None if that is not known yet."""
         optional = (each for each in self._joins if each.part[0] in self._optional)
         if all(each.label >= label for each in optional):
             return frozenset()

@@ -51,7 +51,7 @@ class Outs:
 def encoded(part: Part, columns: Columns, key: str, ids: Bytes, causes: Ints) -> Outs:
     """``columns`` as outputs for topic partition ``part``; ``key`` names the column with the record keys.
 
-    Raises DeadLetter where one does not fit its schema.
+    Raises DeadLetter if one does not fit its schema.
     """
     values, spans = encode_columns(columns.name, columns)
     shift = len(columns.data)

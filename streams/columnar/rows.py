@@ -41,7 +41,7 @@ def row_of(key: bytes, event_id: str, body: bytes) -> bytes:
 
 
 class Difference(NamedTuple):
-    """An event_id on which two sides differ, with the row hash of each side, None where it has none."""
+    """An event_id on which two sides differ, with the row hash of each side, None if it has none."""
 
     event_id: str
     ours: bytes | None

@@ -57,7 +57,7 @@ def run_task(
 
     ``cut``: the offset to stop before, per input partition; the default is the current end. ``origin`` and
     ``ingest_us`` go into the headers of the sink's records. ``spool`` opens a file for rows beyond about a
-    million, which otherwise stay in memory. Raises Fatal where the topics are missing or ``start`` has
+    million, which otherwise stay in memory. Raises Fatal if the topics are missing or ``start`` has
     another format or configuration, Retry where the broker stops answering.
     """
     whence = origin or Origin("rebuild", "", config.digest)

@@ -44,7 +44,7 @@ def _typed(model: type[BaseModel], content: Any) -> Any:
 
 
 def _inner(field: FieldInfo | None) -> type[BaseModel] | None:
-    """The model of a field, or of the rows that it holds; None where it holds plain values."""
+    """The model of a field, or of the rows that it holds; None if it holds plain values."""
     annotation = None if field is None else field.annotation
     for each in (annotation, *get_args(annotation)):
         if isinstance(each, type) and issubclass(each, BaseModel):

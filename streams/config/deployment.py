@@ -23,9 +23,9 @@ class Deployment(Group):
     prefix: str = ""
     """Prefix of all topics, groups and audit tables."""
     symbol_partitions: Partitions = 0
-    """Partitions of topics keyed by symbol, as they were made; 0 where it is not said here."""
+    """Partitions of topics keyed by symbol, as they were made; 0 if it is not said here."""
     account_partitions: Partitions = 0
-    """Partitions of topics keyed by account, as they were made; 0 where it is not said here."""
+    """Partitions of topics keyed by account, as they were made; 0 if it is not said here."""
     keep: str = ""
     """How long topics are kept: `forever`, or empty for what the catalogue says."""
     replication: Annotated[int, Field(ge=0, le=100)] = 0

@@ -27,7 +27,7 @@ _SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), MultipleOf: ("m
 
 
 class Parameter(NamedTuple):
-    """One field of a group; ``default`` is empty where it has none, or one that depends on another field."""
+    """One field of a group; ``default`` is empty if it has none, or one that depends on another field."""
 
     name: str
     kind: str
@@ -98,7 +98,7 @@ def commented(document: str) -> str:
 
 
 def group_of(table: str) -> type[Group]:
-    """The group whose fields the table of that name has. Raises KeyError where there is none."""
+    """The group whose fields the table of that name has. Raises KeyError if there is none."""
     first, _, own = table.partition(".")
     if first == USER and own:
         return model_of(own)

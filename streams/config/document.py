@@ -70,16 +70,16 @@ class Config(groups.Group):
         return copied
 
     def account(self, account_id: str) -> Account:
-        """The account called ``account_id``. Raises ConfigInvalid where there is none."""
+        """The account called ``account_id``. Raises ConfigInvalid if there is none."""
         for account in self.accounts:
             if account.account_id == account_id:
                 return account
         known = ", ".join(a.account_id for a in self.accounts)
-        remedy = f"known: {known}" if known else "it has none: is this the run's document (TAPE_CONFIG)?"
+        remedy = f"known: {known}" if known else "it has none; is this the run's document (TAPE_CONFIG)?"
         raise ConfigInvalid("no such account in the configuration", value=account_id, remedy=remedy)
 
     def of(self, model: type[G]) -> G:
-        """The parameters of a user's stage, declared as ``model``. Raises Fatal where they were not."""
+        """The parameters of a user's stage, declared as ``model``. Raises Fatal if they were not."""
         return self.user.of(model)
 
     def to_toml(self) -> str:

@@ -64,7 +64,7 @@ class Universe(Group):
     @model_validator(mode="after")
     def _consistent(self) -> "Universe":
         twice = sorted({symbol for symbol in self.symbols if self.symbols.count(symbol) > 1})
-        refuse(bool(twice), f"symbols stand twice: {', '.join(twice)}")
+        refuse(bool(twice), f"symbols are listed twice: {', '.join(twice)}")
         return self
 
 

@@ -34,7 +34,7 @@ def declare(name: str, model: type[Group]) -> None:
     """
     if not _NAME.fullmatch(name):
         raise Fatal(
-            "a group of parameters cannot have this name",
+            "this is not a valid name for a group of parameters",
             value=name,
             remedy="use up to 40 lower-case letters, digits and underscores, a letter first",
         )
@@ -50,7 +50,7 @@ def declare(name: str, model: type[Group]) -> None:
 
 
 def _check_defaults(name: str, model: type[Group]) -> None:
-    what = f"the defaults of [{USER}.{name}] cannot be written as TOML and read again"
+    what = f"the defaults of [{USER}.{name}] cannot be written to TOML and read back"
     remedy = (
         f"give every field of {model.__name__} a valid default of type bool, int, float, str, Decimal, or a "
         "tuple of them"
@@ -74,7 +74,7 @@ def is_declared(name: str) -> bool:
 
 
 def model_of(name: str) -> type[Group]:
-    """The model of ``[user.NAME]``. Raises KeyError where nobody declared it."""
+    """The model of ``[user.NAME]``. Raises KeyError if nobody declared it."""
     return _declared[name]
 
 
@@ -110,7 +110,7 @@ class User(BaseModel):
         return MappingProxyType(self.__pydantic_extra__ or {})
 
     def of(self, model: type[G]) -> G:
-        """The group that was declared as ``model``. Raises Fatal where it was not."""
+        """The group that was declared as ``model``. Raises Fatal if it was not."""
         for group in self.groups.values():
             if isinstance(group, model):
                 return group

@@ -67,7 +67,7 @@ def run_schedule(tasks: Sequence[SimTask], seed: int, *, crash_share: float = _C
     for _ in range(_MAX_TURNS):
         if not schedule.turn():
             return schedule.faults
-    raise Stuck(f"seed {seed}: after {_MAX_TURNS} turns the tasks are still not at rest")
+    raise Stuck(f"seed {seed}: after {_MAX_TURNS} turns the tasks are still busy")
 
 
 def renew_owners(tasks: Sequence[SimTask], seed: int) -> Faults:

@@ -20,7 +20,7 @@ class WithoutPeriod:
 
     def at_watermark(self, watermark: int, part: int, values: Values) -> Step:
         raise Fatal(
-            "this stage has no period and takes no watermarks",
+            "this stage has no period and accepts no watermarks",
             value=type(self).__name__,
             remedy="set period=None in its StageSpec",
         )
@@ -67,7 +67,7 @@ def unpack_state(version: int, data: bytes, *older: int) -> dict[str, Any]:
         found, fields = "unreadable bytes", {}
     if found not in (version, *older):
         raise Fatal(
-            "a state value is of another format version",
+            "a state value has another format version",
             value=found,
             remedy=f"this code reads version {version}: run the release that wrote it, or a fresh stack",
         )

@@ -29,7 +29,7 @@ def print_acls(address: str, prefix: str | None, named: Iterable[str], *, as_jso
     config = where.document()
     address = where.get(BOOTSTRAP) or _SOMEWHERE
     if not config.accounts:
-        say("no account is configured, so no dispatcher is among them: TAPE_CONFIG names the document")
+        say("no account is configured, so there are no dispatchers; name the document in TAPE_CONFIG")
     layout = Layout(where.get(PREFIX))
     table = principals(topology_in_use(), layout, [account.account_id for account in config.accounts])
     names = _names(table, named)
@@ -41,7 +41,7 @@ def print_acls(address: str, prefix: str | None, named: Iterable[str], *, as_jso
         ]
         print(json.dumps(rows, indent=1))
         return
-    print("# admin.properties holds the login of someone who may alter the cluster", file=sys.stderr)
+    print("# admin.properties holds the login of a user who may alter the cluster", file=sys.stderr)
     for kind, rights in table.items():
         print(f"# {kind}")
         print("\n".join(commands(names[kind], grants_of(rights, layout), address)))

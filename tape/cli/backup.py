@@ -22,11 +22,11 @@ def backup(
     manifest = make(stack, folder.expanduser().absolute())
     print(f"stack {manifest.stack} is backed up in {folder}: {_words(manifest)}")
     if not manifest.has_database:
-        say("its Postgres lies elsewhere and is not part of the backup: keep it with pg_dump")
+        say("its Postgres is not embedded and not part of the backup: back it up with pg_dump")
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `tape backup` made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `tape backup` created.")],
     name: Name = None,
 ) -> None:
     """Check a backup and recreate its stack, where none exists; `tape up` then starts it."""
@@ -34,7 +34,7 @@ def restore(
     manifest = make_again(folder.expanduser().absolute(), stack)
     print(f"restored to {stack}: {_words(manifest)}")
     if manifest.release != code_version():
-        say(f"the backup is of release {manifest.release}, this is {code_version()}")
+        say(f"the backup is from release {manifest.release}, this is {code_version()}")
     words = f" --prefix {manifest.prefix}" if manifest.prefix else ""
     words += f" --config {stack / CONFIGURATION}" if CONFIGURATION in manifest.files else ""
     print(f"next: tape up{f' --name {name}' if name else ''}{words}, then tape rebuild --verify")

@@ -138,7 +138,7 @@ def _playing(source: TapeSource, found: dict[str, Any], tell: Tell) -> dict[str,
     differing = [each["date"] for each in found["sessions"] if each["differing_duplicates"]]
     refused = None
     if differing and source.reading.duplicates is Duplicates.REFUSE:
-        refused = f"{few(differing)}: minutes twice with other values; add --duplicates last to take the last"
+        refused = f"{few(differing)}: minutes with two different rows; add --duplicates last to use the last"
     plays = {
         "session": str(iso_date(tape.session)),
         "symbols": len(tape.symbols),
@@ -177,7 +177,7 @@ def _text(found: dict[str, Any]) -> str:
     lines = [
         f"{found['file']}: {found['form']}{many}, {found['rows']:,} rows",
         f"{len(found['symbols'])} symbols: {few(found['symbols'])}",
-        f"{len(sessions)} sessions{span}; rows come {found['order']}",
+        f"{len(sessions)} sessions{span}; rows are sorted {found['order']}",
         "columns: " + ", ".join(_named(ours, theirs) for ours, theirs in found["columns"].items()),
     ]
     lines += [f"ignored columns: {', '.join(found['ignored_columns'])}"] if found["ignored_columns"] else []

@@ -32,7 +32,7 @@ WHERE = (
 """The documented variables, in the order in which they are looked up."""
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
 _DEPLOYMENT = """
-# Where it runs. No part of the digest; an environment variable of the same meaning has precedence.
+# Where it runs. Not part of the digest; the matching environment variable has precedence.
 # [deployment]
 """
 
@@ -69,7 +69,9 @@ def where() -> None:
         value = found.values.get(name)
         shown = _shown(name, value.text) if value else "-"
         table.add_row(name, shown, value.source if value else "nobody")
-    state = f"runs, its broker is at {found.stack.bootstrap}" if found.stack else "no stack that is used runs"
+    state = (
+        f"running, its broker is at {found.stack.bootstrap}" if found.stack else "not running, or not used"
+    )
     table.add_row("the local stack's folder", str(found.folder), state)
     console = Console() if sys.stdout.isatty() else Console(width=300)
     console.print(table, highlight=False, markup=False)

@@ -64,7 +64,7 @@ def demo(
         if not keep:
             report(summary, folder, kept=False)
     except KeyboardInterrupt:
-        say("interrupted; everything is stopped")
+        say("interrupted; everything was stopped")
         raise
     if summary.failures:
         raise typer.Exit(FAILED)
@@ -74,5 +74,7 @@ def _tape_name(tape: Path | None, seed: int | None) -> str:
     if tape is None:
         return "synthetic" if seed is None else f"synthetic:{seed}"
     if seed is not None:
-        raise Fatal("a seed is for the synthetic session", value=seed, remedy="leave --seed or --tape out")
+        raise Fatal(
+            "a seed applies only to the synthetic session", value=seed, remedy="leave out --seed or --tape"
+        )
     return str(tape.absolute())

@@ -10,7 +10,7 @@ from tapedeck.tape.topology import topology_in_use
 
 DIFFERENT = 1
 _SHOWN = 16
-_EQUAL = "EQUAL: a rebuild from the topics gives every output and every table that live gave"
+_EQUAL = "EQUAL: a rebuild from the topics gives the same outputs and tables as live"
 _NOTHING = (
     "NOT COMPARED: no stage has an input, an output or a table here; play a tape, or name another --prefix"
 )
@@ -56,6 +56,6 @@ def digest(
     if rebuild and not as_json and not different:
         print(_NOTHING if nothing else _EQUAL)
     for stage, why in blank.items() if not as_json else ():
-        print(f"  nothing to compare of {stage}: {why}")
+        print(f"  nothing to compare for {stage}: {why}")
     if different or nothing:
         raise typer.Exit(DIFFERENT)

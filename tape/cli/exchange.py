@@ -91,7 +91,9 @@ def open_accounts(config: Config, cash: dict[str, Decimal]) -> list[PaperAccount
     """The configured accounts with credentials and starting cash. Raises Fatal for one without."""
     unknown = set(cash) - {account.account_id for account in config.accounts}
     if unknown:
-        raise Fatal("no such account to give cash to", value=sorted(unknown)[0], remedy="see `tape config`")
+        raise Fatal(
+            "no such account to give cash to", value=sorted(unknown)[0], remedy="see the configuration"
+        )
     opened = []
     for account in config.accounts:
         keys = credentials(account.key_ref, account.secret_ref)
@@ -122,7 +124,7 @@ def _described(market: str) -> dict[str, str]:
     try:
         return dict(json.loads(market))
     except (ValueError, TypeError):
-        remedy = "leave it out: --tape and --session name a tape"
+        remedy = "leave it out, and name a tape with --tape and --session"
         raise Fatal("not the description of a tape", value=market, remedy=remedy) from None
 
 

@@ -46,7 +46,7 @@ def init(
     config, url = _document(where), database_of(where)
     steps = list(_steps(where, config, url, person=person, reason=reason, first=_first(first)))
     if not any(steps):
-        print("nothing was changed: all of it stood already")
+        print("nothing was changed: everything already exists")
 
 
 def _steps(
@@ -58,15 +58,15 @@ def _steps(
 
     cluster = where.cluster()
     created = ensure(cluster)
-    print(
-        f"topics: {len(created)} created, {len(CATALOGUE) - len(created)} were there, on {cluster.bootstrap}"
-    )
+    print(f"topics: {len(created)} created, {len(CATALOGUE) - len(created)} existed, on {cluster.bootstrap}")
     yield bool(created)
     is_new = begin.migrate(url, cluster.prefix)
-    print(f"tables: {'made, or brought to the newest revision' if is_new else 'at the newest revision'}")
+    print(f"tables: {'created, or upgraded to the newest revision' if is_new else 'at the newest revision'}")
     yield is_new
     is_armed = begin.arm(cluster, config, person=person, reason=reason)
-    print(f"controls: {f'ACTIVE for all accounts, by {person}' if is_armed else 'written before, untouched'}")
+    print(
+        f"controls: {f'ACTIVE for all accounts, by {person}' if is_armed else 'already written, unchanged'}"
+    )
     yield is_armed
     standing = begin.universe_of(cluster)
     written = begin.write_universe(cluster, config, first=first) if standing is None else None
@@ -83,7 +83,7 @@ def universe(*, first: First = None, bootstrap: Bootstrap = "", prefix: Prefix =
     where = found(bootstrap, prefix)
     written = begin.write_universe(where.cluster(), _document(where), first=_first(first))
     if written is None:
-        print("the universe of the configuration is in force: nothing was changed")
+        print("the universe already has these symbols: nothing was changed")
     else:
         print(f"universe version {written['version']}: {', '.join(begin.symbols_of(written))}")
 
@@ -99,7 +99,7 @@ def database_of(where: "Where") -> str:
 def _document(where: "Where") -> "Config":
     if where.config is None:
         remedy = (
-            "set it to the document of this pipeline, which `tape config show` begins; nothing was changed"
+            "set it to the document of this pipeline (start from `tape config show`); nothing was changed"
         )
         raise Fatal("the environment variable TAPE_CONFIG is not set", remedy=remedy)
     return where.document()

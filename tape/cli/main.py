@@ -48,7 +48,7 @@ PANELS: dict[str, dict[str, Entry]] = {
     },
     "Run a pipeline (ops)": {
         "init": Entry("init:init", "Create what a pipeline needs before its first process.", wire=True),
-        "migrate": Entry("migrate:migrate", "Bring the audit's tables to the newest revision."),
+        "migrate": Entry("migrate:migrate", "Upgrade the audit tables to the newest revision."),
         "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
         "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
         "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
@@ -61,7 +61,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "topics": Entry("topics:topics", "List the catalogue next to the cluster's topics."),
         "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
         "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder.", bare=True),
-        "restore": Entry("backup:restore", "Make the stack of a backup again, where none is.", bare=True),
+        "restore": Entry("backup:restore", "Restore the stack of a backup where none exists.", bare=True),
         "config": Entry(
             "config:app", "Show or check a configuration, or say where commands look.", bare=True
         ),

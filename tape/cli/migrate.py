@@ -21,6 +21,6 @@ def migrate(
 
     where = look({DATABASE: database or None, PREFIX: prefix}).say()
     if begin.migrate(database_of(where), where.get(PREFIX)):
-        print("the tables were made, or brought to the newest revision")
+        print("the tables were created, or upgraded to the newest revision")
     else:
         print("the tables are at the newest revision: nothing was changed")

@@ -53,7 +53,7 @@ class Pipeline(NamedTuple):
 
         chosen = named or self.config
         if chosen is None:
-            say("no configuration is named, the built-in defaults are taken: TAPE_CONFIG names another")
+            say("no configuration is named, so the built-in defaults are used: set TAPE_CONFIG to name one")
         return load(chosen) if chosen else Config()
 
 

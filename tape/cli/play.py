@@ -84,7 +84,7 @@ def play(
     for source in each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):
         tape = unless_played(source, pipeline.cluster) if days else source.load(progress())
         if tape is None:
-            print(f"{source.session}: played already")
+            print(f"{source.session}: already played")
             continue
         if moved:
             RemoteExchange(moved).open_market(source)
@@ -101,7 +101,9 @@ def play(
 
 def _range(sessions: str | None, source: TapeSource) -> tuple[date, date] | None:
     if sessions and source.session:
-        raise Fatal("one session or several", value=sessions, remedy="leave --session or --sessions out")
+        raise Fatal(
+            "--session and --sessions exclude each other", value=sessions, remedy="leave one of them out"
+        )
     return session_range(sessions) if sessions is not None else None
 
 
@@ -112,5 +114,5 @@ def _named(file: Path | None, synthetic: bool, seed: int | None) -> str:
             remedy="`tape play FILE --session DATE`, or `tape play --synthetic --seed N`",
         )
     if file is not None and seed is not None:
-        raise Fatal("a seed is for --synthetic", value=seed, remedy="leave --seed out")
+        raise Fatal("--seed applies only to --synthetic", value=seed, remedy="leave out --seed")
     return str(file) if file is not None else "synthetic" if seed is None else f"synthetic:{seed}"

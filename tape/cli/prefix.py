@@ -60,15 +60,15 @@ def drop(
         raise Fatal("there is no such prefix", value=prefix, remedy=f"there are: {known}")
     owned = there[prefix]
     if where.stack is not None and where.stack.prefix == prefix:
-        remedy = "stop it with `tape down`, then `tape up --servers-only` and do this again"
-        raise Fatal("the stack that runs here works under this prefix", value=prefix, remedy=remedy)
+        remedy = "stop it with `tape down`, then run `tape up --servers-only` and this again"
+        raise Fatal("the local stack is running under this prefix", value=prefix, remedy=remedy)
     prefixes.refuse_members(owned, KafkaGroups(cluster))
-    print(f"on {cluster.bootstrap} this is deleted for good:", file=sys.stderr)
+    print(f"this will be permanently deleted on {cluster.bootstrap}:", file=sys.stderr)
     for line in owned.in_words():
         print(f"  {line}", file=sys.stderr)
     if not yes:
         if not sys.stdin.isatty():
-            remedy = "add --yes where that is meant; nothing was changed"
+            remedy = "add --yes if that is intended; nothing was changed"
             raise Fatal("the prefix would be deleted", value=prefix, remedy=remedy)
         typer.confirm("Delete it?", abort=True, err=True)
     prefixes.drop(owned, cluster, url)

@@ -66,9 +66,11 @@ def rebuild(
     from tapedeck.tape.rebuild.work import Compute, Place, Verify  # noqa: PLC0415 - see above
 
     if sum((verify, apply, into is not None)) > 1:
-        raise Fatal("--verify, --apply and --into exclude each other", remedy="--apply compares by itself")
+        raise Fatal(
+            "--verify, --apply and --into exclude each other", remedy="--apply includes the comparison"
+        )
     if into is not None and since is not None:
-        raise Fatal("--into writes a whole pipeline", value=since, remedy="leave --from out")
+        raise Fatal("--into writes a whole pipeline", value=since, remedy="leave out --from")
     topology = topology_in_use(config)
     pipeline = pipeline_of(bootstrap, prefix, ADMIN if apply or into else OPERATOR)
     document = pipeline.document(config)
@@ -142,15 +144,15 @@ def _verdict(
         _differences([(stage_of(task), each) for task, each in found])
     if blank:
         print(
-            f"{NOT_COMPARED.replace('_', ' ')}: of these there was nothing to compare, which proves nothing"
+            f"{NOT_COMPARED.replace('_', ' ')}: there was nothing to compare for these, so nothing is proven"
         )
         for line in _alike(blank):
             print(f"  {line}")
     if not found and not blank:
-        print(f"{EQUAL}: live has every output and every table that a rebuild from the topics gives")
+        print(f"{EQUAL}: live has the same outputs and tables as a rebuild from the topics")
     for report in reports:
         if not (report.compared.values or report.compared.outputs or report.compared.why):
-            print(f"  {report.task}: from its input came no output and no table value, live and rebuilt")
+            print(f"  {report.task}: its input gave no output and no table value, live and rebuilt")
     reached = [f"watermark {until}"] if (until := _until(reports)) else []
     reached += [
         f"{stage_of(each.task)} up to {part[0]}/{part[1]}@{at - 1}"

@@ -50,7 +50,7 @@ def record(
         remedy = "`tape record --from TIME --to TIME --out FOLDER`, or --check FOLDER"
         raise Fatal("--from, --to and --out are needed to record a window", remedy=remedy)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise Fatal("there is something at --out already", value=str(out), remedy="name another folder")
+        raise Fatal("--out already exists", value=str(out), remedy="name another folder")
     from tapedeck.connectors.recorded.format import save  # noqa: PLC0415 - see above
     from tapedeck.connectors.recorded.window import kept, window_of  # noqa: PLC0415 - see above
     from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - see above

@@ -61,8 +61,8 @@ def replay(
         database=database if accounts else "",
     )  # fmt: skip
     if accounts and wanted.config.accounts and not database:
-        remedy = "set DATABASE_URL, or leave the accounts out with --no-accounts"
-        raise Fatal("no database is named, and dispatchers keep their leases in one", remedy=remedy)
+        remedy = "set DATABASE_URL, or leave out the accounts with --no-accounts"
+        raise Fatal("no database is named, and dispatchers need one for their leases", remedy=remedy)
     from tapedeck.tape.replay.replay import Replay  # noqa: PLC0415 - see above
 
     replayed = Replay(wanted)
@@ -117,7 +117,7 @@ def _wanted(
 
 def _folder(into: str) -> Path:
     if not into:
-        raise Fatal("a replay needs a prefix of its own", remedy="name it with --into")
+        raise Fatal("a replay needs its own prefix", remedy="name it with --into")
     return replays_folder() / into
 
 
@@ -132,8 +132,8 @@ def _purge(pipeline: Pipeline, into: str, database: str) -> None:
 
     folder = _folder(into)
     if not (folder / CONFIG).is_file():
-        remedy = "name a prefix that `tape replay --into` has made from here"
-        raise Fatal("no replay was made into this prefix", value=into, remedy=remedy)
+        remedy = "name a prefix that `tape replay --into` created from this folder"
+        raise Fatal("this prefix is not that of a replay", value=into, remedy=remedy)
     with only_stack(folder):
         accounts = [each.account_id for each in load(folder / CONFIG).accounts]
         gone = purge(pipeline.cluster.under(into), database if accounts else "")

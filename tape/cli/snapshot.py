@@ -74,7 +74,7 @@ def show(name: Name) -> None:
     for task in found.manifest["tasks"]:
         of = task["account"] or task["home"]
         offsets = ", ".join(f"{part}@{at}" for part, at in task["offsets"].items())
-        print(f"  {task['stage']}/{of}: {task['keys']} values, goes on at {offsets}")
+        print(f"  {task['stage']}/{of}: {task['keys']} values, resumes at {offsets}")
 
 
 @app.command()
@@ -91,7 +91,7 @@ def restore(
 
     found = snapshot.load(snapshots_folder(), name)
     for plan in tables.restore(found, place, tasks, say):
-        print(f"{plan.task}: {len(plan.values)} values in force")
+        print(f"{plan.task}: {len(plan.values)} values active")
 
 
 def _place(

@@ -46,7 +46,7 @@ def up(
     secure: Annotated[
         bool,
         typer.Option(
-            "--secure", help="Kafka encrypts, and each process logs in with rights for its own work only."
+            "--secure", help="Kafka uses TLS, and each process has a login with rights for its own work only."
         ),
     ] = False,
 ) -> None:
@@ -67,14 +67,14 @@ def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bo
         plan = _nobody if servers_only else None
         with LocalStack(folder, config=config, prefix=prefix, workers=plan, secure=secure) as stack:
             _describe(folder, state.running(folder))
-            print("Ctrl-C stops it; `tape status` and `tape logs NAME` look at it", flush=True)
+            print("Ctrl-C stops it; `tape status` and `tape logs NAME` show it", flush=True)
             try:
                 while True:
                     time.sleep(_LOOK_S)
                     stack.watch()
             except KeyboardInterrupt:
                 ignore_stops()
-                say("stopping; the workers drain, at most 10 s")
+                say("stopping; the workers drain, which takes at most 10 s")
     except KeyboardInterrupt:
         say("interrupted while it was starting")
     say(f"stopped; disk: {usage_in_words(usage(folder))}; `tape down --purge` removes {folder}")
@@ -147,6 +147,6 @@ def down(
         end(Identity(known.supervisor.pid, known.supervisor.started), signal.SIGTERM, _DOWN_S)
         print(f"stack {known.name} is stopped; disk: {usage_in_words(usage(folder))}")
     if left := state.end_processes(state.read(folder)):
-        print(f"ended what a dead supervisor had left: {', '.join(left)}")
+        print(f"ended processes of a dead supervisor: {', '.join(left)}")
     if purge and folder.is_dir():
         print(f"removed {folder} ({in_words(purge_folder(folder))})")

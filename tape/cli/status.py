@@ -65,7 +65,7 @@ def show(
     else:
         console = Console()
         console.print(f"stack {known.name}: {known.phase}, {folder}")
-        console.print(f"Disk: {usage_in_words(sizes)}; {in_words(room.left()[0])} are free", highlight=False)
+        console.print(f"Disk: {usage_in_words(sizes)}; {in_words(room.left()[0])} free", highlight=False)
         if nearly_full := room.warning():
             console.print(f"[red]{nearly_full}[/red]")
         console.print(f"Kafka {known.bootstrap}, cluster id {known.cluster_id}", highlight=False)
@@ -158,7 +158,7 @@ def logs(
     files = status.log_files(folder, state.read(folder))
     if process not in files:
         known = ", ".join(files) or f"none in {folder}"
-        raise Fatal("no process has a log of that name", value=process, remedy=f"there are: {known}")
+        raise Fatal("no process has a log with that name", value=process, remedy=f"there are: {known}")
     path = files[process]
     with path.open("rb") as stream:
         print(tail(path, lines), flush=True)

@@ -124,7 +124,7 @@ def stray_in_words(message: Message, home: int | None) -> str:
     """The message, given once, about a record in another partition than its key's."""
     key = (message.key or b"").decode(errors="replace")
     return (
-        f"records of key {key} lie in {message.topic}/{message.partition} instead of {message.topic}/{home}:"
+        f"records of key {key} are in {message.topic}/{message.partition} instead of {message.topic}/{home}:"
         " their producer does not partition as Kafka's Java client does (murmur2)"
     )
 

@@ -61,7 +61,7 @@ def topics(
         return
     if not create and not look({BOOTSTRAP: bootstrap or None}).is_named:
         _show(Layout(prefix or ""), None, [])
-        print("no cluster is named and no local stack runs: this is the catalogue alone", file=sys.stderr)
+        print("no cluster is named and no local stack runs; this is only the catalogue", file=sys.stderr)
         return
     cluster = pipeline_of(bootstrap, prefix, ADMIN if create else OPERATOR).cluster
     if create:
@@ -69,7 +69,7 @@ def topics(
             created = ensure(cluster)
             print(f"created {len(created)} topics on {cluster.bootstrap}", file=sys.stderr)
         except CatalogueMismatch:
-            print("nothing was altered: topics that exist differ from the catalogue", file=sys.stderr)
+            print("nothing was altered: existing topics differ from the catalogue", file=sys.stderr)
     found = describe(cluster)
     differences = compare(found, cluster.layout)
     _show(cluster.layout, found, differences)
@@ -92,7 +92,7 @@ def _recreate(name: str, pipeline: Pipeline, *, yes: bool) -> None:
         print(line, file=sys.stderr)
     if not yes:
         if not sys.stdin.isatty():
-            remedy = "add --yes where that is meant; nothing was changed"
+            remedy = "add --yes if that is intended; nothing was changed"
             raise Fatal("these records would be deleted", value=name, remedy=remedy)
         typer.confirm("Delete them?", abort=True, err=True)
     carry_out(plan, cluster, lambda line: print(line, file=sys.stderr))
@@ -117,7 +117,7 @@ def _show(layout: Layout, found: dict[str, Found] | None, differences: list[Diff
 
 def _state(name: str, differences: list[Difference]) -> str:
     kinds = sorted({str(d.kind) for d in differences if d.topic == name})
-    return f"[red]{', '.join(kinds)}[/red]" if kinds else "[green]as it should be[/green]"
+    return f"[red]{', '.join(kinds)}[/red]" if kinds else "[green]as expected[/green]"
 
 
 def _spread(topic: Topic) -> str:

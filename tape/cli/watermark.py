@@ -47,7 +47,7 @@ def watermark(
     if into is None:
         follow(pipeline.cluster, origin, _first(first), grace, console)
     elif first is not None:
-        raise Fatal("a copy begins with its first bar", value=first, remedy="leave --first out")
+        raise Fatal("a copy starts with its first bar", value=first, remedy="leave out --first")
     else:
         copy_marked(pipeline.cluster, pipeline.cluster.under(into), origin, console)
 

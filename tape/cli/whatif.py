@@ -55,9 +55,9 @@ def whatif(
     document, topology = pipeline.document(base), topology_in_use(base)
     if changed.topology and topology_of(config) != topology:
         raise Fatal(
-            "--config names another topology: what was recorded came out of this pipeline's stages",
+            "--config names another topology, but the recording comes from this pipeline's stages",
             value=changed.topology,
-            remedy="take `topology` out of it; what-if tries parameters, not stages",
+            remedy="remove `topology` from it; a what-if changes parameters, not stages",
         )
     with timed(pipeline.cluster, say) as source:
         start, end = (
@@ -77,4 +77,4 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise Fatal(f"the report cannot be written: {error.strerror}", value=str(path),
-                    remedy="name a file in a folder that is there") from None  # fmt: skip
+                    remedy="name a file in a folder that exists") from None  # fmt: skip

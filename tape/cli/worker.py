@@ -23,7 +23,7 @@ def worker(
     specs = [topology.stage(name) for name in dict.fromkeys(stages)]
     if others := [spec.name for spec in specs if spec.per_account]:
         raise Fatal(
-            "a dispatcher runs this stage, for its account",
+            "only a dispatcher runs this stage, for its account",
             value=", ".join(others),
             remedy=f"`tape dispatch ACCOUNT`; stages here: {', '.join(s.name for s in topology.market)}",
         )

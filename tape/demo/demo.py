@@ -69,7 +69,7 @@ class Wanted:
 
 
 class Demo:
-    """A demo's tape, stack and phases. Entering reads the tape and starts a fresh stack, leaving stops it."""
+    """A demo's tape, stack and phases. Entering reads the tape and starts a fresh stack; leaving stops it."""
 
     tape: Tape
 
@@ -93,12 +93,12 @@ class Demo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ignore_stops()
-        say("stopping; the workers drain, at most 10 s")
+        say("stopping; the workers drain, which takes at most 10 s")
         with self._timed("stop"):
             self.stack.stop()
 
     def run(self) -> Summary:
-        """Play the tape and find out what happened. Raises Fatal, naming logs, where a phase fails."""
+        """Play the tape and collect what happened. Raises Fatal, naming logs, if a phase fails."""
         config, tape = load(self.stack.config_path), self.tape
         with self._phase("play"):
             self._play(config)
@@ -109,7 +109,7 @@ class Demo:
             recording = read_recording(self.topology, self.stack.cluster_for(OPERATOR), bounds)
             lines = funnel(self.topology, recording, config, xnys())
         with self._phase("rebuild"):
-            say("computing every stage again from its source topics")
+            say("recomputing every stage from its source topics")
             digests = list(digest_lines(self.topology, recording, config, xnys(), rebuild=True))
         summary = Summary(
             tape={
@@ -138,7 +138,7 @@ class Demo:
         return summary
 
     def hold(self) -> None:
-        """Keep the stack running until the process is interrupted. Raises Fatal where it cannot go on."""
+        """Keep the stack running until the process is interrupted. Raises Fatal if it cannot go on."""
         with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(_LOOK_S)
@@ -151,7 +151,7 @@ class Demo:
         summary.write(self.wanted.folder / SUMMARY)
 
     def _clear(self) -> None:
-        """Remove what an earlier demo left. Raises Fatal where its stack still runs."""
+        """Remove what an earlier demo left. Raises Fatal if its stack still runs."""
         known = state.read(self.wanted.folder)
         if known is not None and known.is_running:
             raise Fatal(
@@ -181,13 +181,13 @@ class Demo:
         )
 
     def _settle(self) -> tuple[Bounds, dict[str, int]]:
-        """Wait until nothing moves and the sink has everything: the ends of all topics, and the rows.
+        """Wait until no topic grows and the sink has stored everything: the ends of all topics, and the rows.
 
-        Raises Retry, saying what is behind, where that does not happen in time.
+        Raises Retry, saying what is behind, if that does not happen in time.
         """
         stack, until = self.stack, time.monotonic() + _SETTLE_S
         cluster = stack.cluster_for(OPERATOR)
-        say("waiting until the dispatchers are at rest and Postgres has everything")
+        say("waiting until the dispatchers are idle and Postgres has everything")
         while True:
             before = bounds_now(self.topology, cluster)
             found = lag(stack.database_url, cluster)
@@ -199,13 +199,13 @@ class Demo:
                 return before, {name: found.now for name, found in rows.items()}
             if time.monotonic() > until:
                 raise Retry(
-                    f"the stack did not come to rest within {_SETTLE_S:g} s",
-                    value=behind or "topics that still grow",
-                    remedy="the sink writes Postgres, the dispatchers the accounts' topics",
+                    f"the stack was still busy after {_SETTLE_S:g} s",
+                    value=behind or "topics that are still growing",
+                    remedy="look at the logs of the sink (Postgres) and the dispatchers (accounts' topics)",
                 )
 
     def _workers(self, config: Config) -> Sequence[Worker]:
-        """The plan's workers; the paper exchange serves the tape that is played."""
+        """The plan's workers. The paper exchange serves the tape being played."""
         source = replace(self.wanted.source, feed=config.bars.feed)
         market = {"TAPE_EXCHANGE_MARKET": json.dumps(source.description())}
         return [
@@ -215,7 +215,7 @@ class Demo:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        """Time one phase; an error in it names a log, or the logs that hold trouble."""
+        """Time one phase. An error in it names the logs to read."""
         try:
             with self._timed(name):
                 yield
@@ -224,7 +224,7 @@ class Demo:
             if folder in str(error):
                 raise Fatal(what) from error
             logs = ", ".join(str(path) for path in self._trouble()) or f"{folder}/logs"
-            raise Fatal(what, remedy=f"look into {logs}") from error
+            raise Fatal(what, remedy=f"read {logs}") from error
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -235,7 +235,7 @@ class Demo:
             self.timings[name] = round(time.monotonic() - began, 2)
 
     def _trouble(self) -> list[Path]:
-        """The logs that tell of an error."""
+        """The logs that contain an error."""
         files = log_files(self.wanted.folder, None).values()
         return [path for path in files if _TROUBLE.search(path.read_bytes())]
 

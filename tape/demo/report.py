@@ -48,7 +48,7 @@ def report(summary: Summary, folder: Path, *, kept: bool) -> None:
 
 
 def why_none(line: FunnelLine) -> str | None:
-    """Why nothing came out of a stage; None where something did."""
+    """Why nothing came out of a stage; None if something did."""
     if line.given:
         return None
     if not line.taken:
@@ -57,7 +57,7 @@ def why_none(line: FunnelLine) -> str | None:
 
 
 def commands(summary: Summary) -> list[str]:
-    """What to ask ``tape`` next of the session that was played."""
+    """The ``tape`` commands to try next on the session that was played."""
     topic, symbol = summary.look_at
     why = [f"why {shlex.quote(symbol)}"] if symbol else []
     return ["status", f"tail {topic}", *why, "digest --rebuild", "rebuild --verify", "logs features"]
@@ -86,7 +86,7 @@ def _funnel(lines: Sequence[FunnelLine]) -> Table:
 
 
 def _tiers(accounts: Sequence[AccountTold]) -> Table:
-    """A column per account: from its signals to what it holds."""
+    """A column per account: from its signals to its positions."""
     table = _table("Accounts", "", *(f"{account.account_id} (tier {account.tier})" for account in accounts))
     rows: dict[str, list[str]] = {
         "signals": [str(account.signals) for account in accounts],
@@ -127,7 +127,9 @@ def _synthetic(console: Console, summary: Summary) -> None:
             for origin, count in origins.items()
         )
         console.print(f"  {name}: {told or 'no records'}")
-    console.print("  every order and fill: the paper exchange's, on this machine; no order left it")
+    console.print(
+        "  every order and fill: from the paper exchange on this machine; no order left the machine"
+    )
     for note in summary.tape["notes"]:
         console.print(f"  note: {escape(note)}")
     console.print()
@@ -179,12 +181,12 @@ def _verdict(console: Console, summary: Summary) -> None:
     if not summary.failures:
         console.print(
             "[bold green]OK[/bold green] every table has the rows of its topic, the funnel adds up, nothing"
-            " was refused, and what was rebuilt from the topics is what ran live"
+            " was refused, and the rebuild from the topics equals what ran live"
         )
 
 
 def _command() -> str:
-    """How to call this program again from here."""
+    """How to run this program from here."""
     called = Path(sys.argv[0])
     found = shutil.which("tape")
     return "tape" if found and called.exists() and called.samefile(found) else str(_relative(called))

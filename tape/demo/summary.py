@@ -1,4 +1,4 @@
-"""What a demo found, and whether it is as it must be: one document for people and for machines."""
+"""What a demo found, and whether it passed: one document for people and programs."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ from tapedeck.tape.digests import DigestLine
 from tapedeck.tape.recording import Recording
 
 _SYNTHETIC = "synthetic"
-# From the end: where a record of the first of these is, the others led to it.
+# From the end of the pipeline: a record of the first of these was caused by records of the others.
 _DECIDED, _MADE = ("orders", "proposals"), ("decisions", "features", "bars")
 
 
@@ -41,7 +41,7 @@ class OrderTold:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountTold:
-    """What one account made of the signals. ``positions`` maps an instrument to its signed quantity."""
+    """What one account did with the signals. ``positions`` maps an instrument to its signed quantity."""
 
     account_id: str
     tier: str
@@ -53,7 +53,7 @@ class AccountTold:
     positions: Mapping[str, str]
 
     def filled(self) -> Counter[str]:
-        """How many orders were filled whole, by kind of instrument."""
+        """How many orders were filled completely, by kind of instrument."""
         return Counter(order.kind for order in self.orders if order.state == OrderState.FILLED)
 
 
@@ -66,7 +66,7 @@ class Letter(NamedTuple):
 
 
 class LookAt(NamedTuple):
-    """The topic and the symbol that got furthest; ``symbol`` is empty where no bar was played."""
+    """The topic and the symbol that got furthest; ``symbol`` is empty if no bar was played."""
 
     topic: str
     symbol: str
@@ -74,11 +74,10 @@ class LookAt(NamedTuple):
 
 @dataclass(kw_only=True)
 class Summary:
-    """One demo. ``rows`` counts the audit tables by topic; ``failures`` is empty where all is well.
+    """One demo. ``rows``: rows of the audit tables by topic; ``failures`` is empty if all is well.
 
-    ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that came
-    with two bodies; ``letters``: how many dead letters of which topic, stage and reason; ``look_at``: what
-    of it to look at next.
+    ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that have
+    two bodies; ``letters``: dead letters by topic, stage and reason; ``look_at``: what to look at next.
     """
 
     tape: Mapping[str, Any]
@@ -177,7 +176,7 @@ def _plain(number: Any) -> str:
 
 
 def synthetic_records(recording: Recording) -> dict[str, dict[str, int]]:
-    """Per topic that says where its records come from, how many have which origin."""
+    """For each topic with an origin field, the number of records by origin."""
     found: dict[str, Counter[str]] = {}
     for name in ("bars", "quotes", "universe"):
         found[name] = Counter(body["origin"] for body in recording.bodies(name))
@@ -193,7 +192,7 @@ def synthetic_records(recording: Recording) -> dict[str, dict[str, int]]:
 def look_at(recording: Recording) -> LookAt:
     """The last topic on the way to a trade that has records, and the symbol of its newest one.
 
-    A symbol that has no bars is passed over: an option's root is not always the name of its stock.
+    A symbol without bars is skipped: an option's root is not always the name of its stock.
     """
     played = {body["symbol"] for body in recording.bodies("bars")}
     way = [name for name in (*_DECIDED, *recording.signal_topics, *_MADE) if recording.bodies(name)]
@@ -209,18 +208,18 @@ def _symbol(body: Mapping[str, Any]) -> str:
 
 
 def is_synthetic(origin: str) -> bool:
-    """Whether records of this origin were made up."""
+    """Whether records of this origin are synthetic."""
     return origin.startswith(_SYNTHETIC)
 
 
 def regular_bars(recording: Recording, session: int, calendar: Calendar) -> int:
-    """How many bars of ``session`` (days since the epoch) lie in its regular hours."""
+    """How many bars of ``session`` (days since the epoch) are in its regular hours."""
     hours = calendar.session_on(session)
     return 0 if hours is None else sum(hours.open <= b["t"] < hours.close for b in recording.bodies("bars"))
 
 
 def conflicts_in(recording: Recording) -> dict[str, int]:
-    """How many event_ids came with two bodies, by topic, where any did."""
+    """How many event_ids have two bodies, by topic; topics without any are left out."""
     found = {name: len(set(each.digest.conflicts)) for name, each in recording.topics.items()}
     return {name: count for name, count in found.items() if count}
 
@@ -232,7 +231,7 @@ def letters_in(recording: Recording) -> dict[Letter, int]:
 
 
 def failures(summary: Summary, *, orders_due: bool) -> list[str]:
-    """Everything that is not as it must be, one sentence each. ``orders_due``: the tape has planted moves."""
+    """Everything that failed, one sentence each. ``orders_due``: the tape must lead to orders."""
     found = [
         f"{table_name(name)} has {summary.rows.get(name, 0)} rows, its topic {events} different events"
         for name, events in summary.events.items()
@@ -248,7 +247,7 @@ def failures(summary: Summary, *, orders_due: bool) -> list[str]:
     found += _red_alarms(summary)
     found += [
         f"{count} records of {letter.topic} were refused by {letter.stage} ({letter.reason}): `tape tail"
-        " dead_letters` shows them; mend the rows of the tape that they came from"
+        " dead_letters` shows them; correct the rows of the tape that they came from"
         for letter, count in summary.letters.items()
         if letter.reason != BODY_CONFLICT
     ]
@@ -258,27 +257,27 @@ def failures(summary: Summary, *, orders_due: bool) -> list[str]:
 
 
 def _red_alarms(summary: Summary) -> Iterator[str]:
-    """One event with two bodies: what is audited and decided depends on which of them came first."""
+    """One event with two bodies. What is audited and decided depends on which came first."""
     letters = {each.topic for each in summary.letters if each.reason == BODY_CONFLICT}
     for name in sorted(letters | summary.conflicts.keys()):
         count = summary.conflicts.get(name, 0)
         yield (
-            f"RED ALARM: {count or 'some'} event_ids of {name} came again with another body:"
-            f" {CONFLICT_CAUSES}; `tape tail dead_letters` has both, and of two rows in a tape one must go"
+            f"RED ALARM: {count or 'some'} event_ids of {name} were written again with a different body:"
+            f" {CONFLICT_CAUSES}; `tape tail dead_letters` shows both; of two rows in a tape, delete one"
         )
 
 
 def _no_regular_bar(summary: Summary) -> str:
     session, hours = summary.tape.get("session"), summary.tape.get("hours")
     return (
-        f"no bar of the session {session} lies in its regular hours ({hours}), so nothing was decided:"
-        " are the file's times UTC, and minutes? name another --session, or play more --minutes"
+        f"no bar of the session {session} is in its regular hours ({hours}), so nothing was decided:"
+        " are the file's times in UTC, one row a minute? name another --session, or play more --minutes"
     )
 
 
 def _digest_failure(line: DigestLine) -> str:
     if line.conflicts:
-        return f"{line.conflicts} event_ids of {line.stage} stand in {line.what} with two bodies"
+        return f"{line.conflicts} event_ids of {line.stage} have two bodies in {line.what}"
     return f"{line.stage}: {line.what} rebuilt from the topics differs from live, first at {line.differs_at}"
 
 

@@ -1,1 +1,1 @@
-"""``tape explain``: why a record is there, as the tree of what it was made from, each part computed again."""
+"""``tape explain``: why a record exists, as the tree of its inputs, with each record recomputed."""

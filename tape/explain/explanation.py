@@ -1,4 +1,4 @@
-"""What ``explain`` gives: the trees, the second opinions, and how they look."""
+"""The result of ``explain``: the trees, the checks, and how they are displayed."""
 
 import html
 from collections import Counter
@@ -23,7 +23,7 @@ from tapedeck.topics.catalogue import topic
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """Why a record is there. ``kind`` and ``name`` say what was asked for; ``checks`` are by event_id."""
+    """Why a record exists. ``kind`` and ``name``: what was asked for; ``checks``: by event_id."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ class Explanation:
 
     @property
     def verdict(self) -> Verdict:
-        """DIFFERENT where any record is; SAME where at least what was asked for could be computed again."""
+        """DIFFERENT if any record is; SAME if at least the requested record could be recomputed."""
         if any(check.verdict is Verdict.DIFFERENT for check in self.checks.values()):
             return Verdict.DIFFERENT
         asked = [self.checks[root.event_id] for root in self.roots if root.event_id in self.checks]
@@ -107,7 +107,7 @@ class Explanation:
         return f"  [{check.verdict}]" if check else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The explanation as JSON holds it."""
+        """The explanation as JSON."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -141,7 +141,7 @@ class Explanation:
         }
 
     def _repr_html_(self) -> str:
-        """For notebooks: the same trees, to open and close."""
+        """For notebooks: the same trees, collapsible."""
         shown = "".join(self._html(root, opened=place == 0) for place, root in enumerate(self.roots))
         summary = html.escape(self.summary)
         return f"<div><b>{summary}</b>{shown}</div>"
@@ -171,9 +171,9 @@ def explain_from(
     everything: bool = False,
     calendar: Calendar | None = None,
 ) -> Explanation:
-    """Explain the records that ``asked`` names, as they lie in ``source``, under ``config``.
+    """Explain the records in ``source`` that ``asked`` names, under ``config``.
 
-    Raises NoSuchRecord for an id that nothing has, and for a beginning that several have.
+    Raises NoSuchRecord for an unknown id and for an ambiguous prefix of an id.
     """
     lookup = Lookup(source)
     roots = find_roots(topology, lookup, asked)
@@ -181,7 +181,7 @@ def explain_from(
     nodes = tuple(walker.walk(found) for found in roots.records)
     evaluator = Reevaluator(topology, lookup, config, calendar or xnys())
     shown = {node.event_id: node.found for root in nodes for node in root if node.found and not node.repeated}
-    # an account is folded up to its last record first: what was earlier comes out on the way
+    # fold an account up to its last record first: this also gives the earlier ones
     newest_first = sorted(shown.values(), key=lambda each: -each.time_us)
     found = {each.event_id: evaluator.check(each) for each in newest_first}
     checks = {event_id: check for event_id in shown if (check := found[event_id]) is not None}
@@ -189,7 +189,7 @@ def explain_from(
 
 
 def _where(found: Found) -> str:
-    """Where and when a record lies, and what made it."""
+    """Place and time of a record, and what produced it."""
     made = [f"event {found.event_id[:12]}"]
     digest = found.body.get("config_digest")
     made += [f"config {digest}"] if digest else []

@@ -1,8 +1,8 @@
-"""Finding recorded events by id without an index: narrow windows of time, then wider ones.
+"""Finding recorded events by id without an index: in narrow windows of time, then in wider ones.
 
-The broker keeps a time index, Kafka's timestamp is the event time, and an event_id stands as text in a
-record's bytes. So a record is looked for in the partition that can hold it, around the time at which it must
-have been written, by its bytes; only what matches is decoded.
+The broker keeps a time index, Kafka's timestamp is the event time, and a record's bytes contain its event_id
+as text. So a record is searched by its bytes in the partitions that can hold it, around the time at which it
+must have been written; only matches are decoded.
 """
 
 from collections import OrderedDict
@@ -24,12 +24,12 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 Body = dict[str, Any]
 DAY_US = 24 * 60 * MINUTE_US
 _REACHES = (15 * MINUTE_US, DAY_US, 8 * DAY_US)
-"""How far before and after its expected time a record is looked for, one after the other."""
+"""How far before and after its expected time to search for a record, one after the other."""
 _WHOLE = 200_000
-"""A partition with no more records than this is searched whole where the reaches found nothing."""
+"""A partition with no more records than this is searched completely if the reaches found nothing."""
 _PAGE = 1024
 _SMALL = 4 * _PAGE
-"""A partition with no more records than this is always searched whole."""
+"""A partition with no more records than this is always searched completely."""
 _PAGES_KEPT = 512
 
 
@@ -57,17 +57,17 @@ class Found(NamedTuple):
 
     @property
     def place(self) -> str:
-        """``topic/partition@offset``, as the header ``tape-cause`` spells it."""
+        """``topic/partition@offset``, as in the header ``tape-cause``."""
         return f"{self.message.topic}/{self.message.partition}@{self.message.offset}"
 
     def header(self, name: str) -> str:
-        """The content of a header, empty where there is none."""
+        """The content of a header, empty if there is none."""
         content = next((c for key, c in self.message.headers if key == name), b"")
         return (content or b"").decode("utf-8", "replace")
 
 
 class Lookup:
-    """Reads windows of recorded partitions, as they were when each was first asked for."""
+    """Reads windows of recorded partitions, up to the ends they had when first used."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -87,7 +87,7 @@ class Lookup:
         return min(max(self._source.offset_at(part, time_us), first), end) if end > first else end
 
     def blocks(self, part: Part, start: int, end: int) -> Iterator[Block]:
-        """The records of ``part`` with offsets in [start, end); what was read is kept for the next asker."""
+        """The records of ``part`` with offsets in [start, end); what was read is cached."""
         first, last = self.ends(part)
         start, end = max(start, first), min(end, last)
         pages = range(start // _PAGE, -(-end // _PAGE)) if end > start else range(0)
@@ -103,7 +103,7 @@ class Lookup:
             self._pages.popitem(last=False)
 
     def _read(self, part: Part, pages: range, first: int, last: int) -> None:
-        """Pages of ``part`` that follow each other, in one go; ``first`` and ``last`` bound the partition."""
+        """Consecutive pages of ``part`` in one read; ``first`` and ``last`` bound the partition."""
         self._pages.update({(part, page): [] for page in pages})
         span = (max(pages.start * _PAGE, first), min(pages.stop * _PAGE, last))
         for block in self._source.stream(part, *span):
@@ -113,7 +113,10 @@ class Lookup:
                 self._pages[part, int(numbers[low])].append(_alone(block.part_of(low, high)))
 
     def messages(self, part: Part, start: int, end: int, key: bytes | None = None) -> Iterator[Message]:
-        """The messages of ``part`` with offsets in [start, end); with ``key`` its own and watermarks."""
+        """The messages of ``part`` with offsets in [start, end).
+
+        With ``key``, only those of the key, and watermarks.
+        """
         for block in self.blocks(part, start, end):
             for place in range(len(block)):
                 if key is None or block.key(place) in (key, WATERMARK_KEY):
@@ -127,7 +130,7 @@ class Lookup:
         yield from self.messages(part, self.offset_at(part, since_us), self.offset_at(part, until_us), key)
 
     def at(self, part: Part, offset: int) -> Found | None:
-        """The event at one offset; None where there is none, or none that can be decoded."""
+        """The event at one offset; None if there is none or it cannot be decoded."""
         for message in self.messages(part, offset, offset + 1):
             return opened(message)
         return None
@@ -137,7 +140,7 @@ class Lookup:
         return last_record(self._source, part, *self.ends(part))
 
     def last_label(self, part: Part, before: int | None = None) -> int | None:
-        """The label of the last watermark of ``part`` (before offset ``before``); None where it has none."""
+        """The label of the last watermark of ``part`` (before offset ``before``); None if it has none."""
         first, end = self.ends(part)
         end = end if before is None else min(before, end)
         while end > first:
@@ -150,12 +153,12 @@ class Lookup:
         return None
 
     def search(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
-        """The events with offsets in [start, end) in whose bytes one of ``needles`` stands, in log order."""
+        """The events with offsets in [start, end) whose bytes contain one of ``needles``, in log order."""
         for block in self.blocks(part, start, end):
             yield from holding(block, needles)
 
     def scan(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
-        """As ``search``, for long stretches that nobody reads twice."""
+        """Like ``search``, without caching, for long ranges that are read once."""
         first, last = self.ends(part)
         for block in self._source.stream(part, max(start, first), min(end, last)):
             yield from holding(block, needles)
@@ -163,9 +166,9 @@ class Lookup:
     def find(
         self, event_ids: Collection[str], parts: Sequence[Part], around_us: int, hint: str = ""
     ) -> dict[str, Found]:
-        """The events with these ids in ``parts``, written at about ``around_us``.
+        """The events with these ids in ``parts``, written around ``around_us``.
 
-        ``hint`` is a place (``topic/partition@offset``) that may well be one of them.
+        ``hint`` is a place (``topic/partition@offset``) that is probably one of them.
         """
         found: dict[str, Found] = {}
         hinted = self._hinted(hint, parts)
@@ -194,7 +197,10 @@ class Lookup:
         return self.at((name, int(partition)), int(offset))
 
     def _stretch(self, part: Part, reach: int | None, around_us: int) -> tuple[int, int]:
-        """The offsets within ``reach`` of a time; of what is small, and at last of what is not large, all."""
+        """The offsets within ``reach`` of a time.
+
+        Of small partitions all; in the last step also of medium ones.
+        """
         first, last = self.ends(part)
         if last - first <= _SMALL or (reach is None and last - first <= _WHOLE):
             return first, last
@@ -204,7 +210,7 @@ class Lookup:
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:
-    """Rising numbers as runs without gaps."""
+    """Sorted numbers as ranges without gaps."""
     start = 0
     for place in range(1, len(numbers) + 1):
         if place == len(numbers) or numbers[place] != numbers[place - 1] + 1:
@@ -213,7 +219,7 @@ def _runs(numbers: Sequence[int]) -> Iterator[range]:
 
 
 def _alone(block: Block) -> Block:
-    """``block`` over a copy of its own bytes: a few records must not keep a whole fetch in memory."""
+    """``block`` over a copy of its own bytes: so that a few records do not keep a whole fetch in memory."""
     spans = np.concatenate((block.keys, block.values, block.headers))
     present = spans[spans[:, 1] > 0]
     low = int(present[:, 0].min()) if len(present) else 0
@@ -229,7 +235,7 @@ def _alone(block: Block) -> Block:
 
 
 def opened(message: Message) -> Found | None:
-    """The event that ``message`` is; None for a watermark and for what cannot be decoded."""
+    """``message`` as an event; None for a watermark and for an undecodable record."""
     schema = topic(message.topic).schema
     if schema is None or message.value is None:
         return None
@@ -240,7 +246,7 @@ def opened(message: Message) -> Found | None:
 
 
 def holding(block: Block, needles: Sequence[bytes]) -> Iterator[Found]:
-    """The events of ``block`` in whose value one of ``needles`` stands, in log order."""
+    """The events of ``block`` whose value contains one of ``needles``, in log order."""
     data = block.data.tobytes()
     starts, lengths = block.values[:, 0], block.values[:, 1]
     places: set[int] = set()

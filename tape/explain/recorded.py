@@ -1,4 +1,4 @@
-"""What a stage asks of the recording, to compute one of its records again."""
+"""What a stage needs from the recording to recompute one of its records."""
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
@@ -12,13 +12,13 @@ from tapedeck.topics.catalogue import topic
 
 _TAKE = 10_000
 _Placed = tuple[int, Row]
-"""A row and its offset, where it is the trigger's."""
+"""A row, and its offset if it is the trigger's."""
 Rows = dict[tuple[str, bytes, int | None], tuple[int, Sequence[_Placed]]]
-"""Rows that were read: the offset of the trigger that they go up to, by stage, record key and beginning."""
+"""Rows read so far: up to which trigger offset, by stage, record key and start."""
 
 
 class Recorded:
-    """The inputs of ``found``, which ``spec`` wrote; ``kept`` spares reading a history twice."""
+    """The inputs of ``found``, which ``spec`` wrote; ``kept`` avoids reading a history twice."""
 
     def __init__(self, lookup: Lookup, spec: StageSpec, found: Found, kept: Rows) -> None:
         self._lookup, self._spec, self._found, self._kept = lookup, spec, found, kept
@@ -49,7 +49,7 @@ class Recorded:
         return Begun(None, [row for _, row in takewhile(lambda placed: placed[0] < upto, known[1])])
 
     def _upto(self, trigger: Part) -> int:
-        """The offset after the input that caused the record; the end where its header does not say."""
+        """The offset after the input that caused the record; the end if its header does not say."""
         place, _, offset = self._found.header("tape-cause").rpartition("@")
         named = place == f"{trigger[0]}/{trigger[1]}" and offset.isdecimal()
         return int(offset) + 1 if named else self._lookup.ends(trigger)[1]
@@ -64,7 +64,7 @@ class Recorded:
         merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, Resume(labels))
         reached = max(self._found.time_us, self._lookup.last_label(parts[0], upto) or 0)
         for part in parts:
-            # a join is read as far as the trigger's watermarks go: a warm-up is decided days after its bars
+            # a join is read up to the trigger's watermarks: a warm-up is decided days after its bars
             end = upto if part == parts[0] else self._lookup.offset_at(part, reached + DAY_US)
             for message in self._lookup.messages(part, starts[part], end, key):
                 merge.put(message)

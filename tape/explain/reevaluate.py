@@ -1,7 +1,7 @@
-"""The second opinion: every record that is shown, computed again from what lies on the log before it.
+"""The check: every displayed record is recomputed from the log before it.
 
-Its stage says what that takes, and runs on it once more. What comes out is held against what the topic holds,
-field by field.
+Its stage says which inputs that needs, and runs on them again. The result is compared with the topic, field
+by field.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ Body = dict[str, Any]
 
 
 class Verdict(StrEnum):
-    """What a second evaluation says about a record."""
+    """The result of recomputing a record."""
 
     SAME = "SAME"
     DIFFERENT = "DIFFERENT"
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One field that is not the same: as recorded, and as computed again."""
+    """One field that differs: as recorded, and as recomputed."""
 
     field: str
     recorded: Any
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """The second opinion about one record. ``why`` says why it is not SAME."""
+    """The check of one record. ``why``: the reason if it is not SAME."""
 
     topic: str
     event_id: str
@@ -52,7 +52,7 @@ class Check:
 
 
 class Reevaluator:
-    """Computes records again under ``config``, reading through ``lookup``."""
+    """Recomputes records under ``config``, reading through ``lookup``."""
 
     def __init__(self, topology: Topology, lookup: Lookup, config: Config, calendar: Calendar) -> None:
         self._topology = topology
@@ -61,10 +61,10 @@ class Reevaluator:
         self._rows: Rows = {}
         self._made: dict[tuple[str, bytes], tuple[Case, Given]] = {}
         self.windows: dict[str, Held] = {}
-        """By event_id what the state held for a record, such as the bars of a feature's window."""
+        """What the state held for a record, by event_id, such as the bars of a feature's window."""
 
     def check(self, found: Found) -> Check | None:
-        """The second opinion about one record; None for a fact, which nothing here has computed."""
+        """The check of one record; None for a fact, which no stage computed."""
         if "config_digest" not in found.body:
             return None
         spec = self._topology.writer(found.topic)
@@ -72,8 +72,8 @@ class Reevaluator:
         again = definition_of(spec).again if spec and not why else None
         if spec and not why and again is None:
             why = (
-                f"the stage {spec.name} does not say how one record is computed again: `tape rebuild "
-                f"{spec.name} --verify` computes them all"
+                f"the stage {spec.name} does not say how to recompute one record: `tape rebuild "
+                f"{spec.name} --verify` recomputes all"
             )
         if spec is None or again is None:
             return self._check(found, Verdict.NOT_EVALUATED, why=why)
@@ -98,7 +98,7 @@ class Reevaluator:
         return ""
 
     def _again(self, found: Found, spec: StageSpec, again: Again) -> list[Out] | None:
-        """What comes out of the record's stage; None where its inputs are not kept."""
+        """The record's stage run again; None if its inputs are no longer kept."""
         stage = self._stage(spec, found.body)
         recorded = Recorded(self._lookup, spec, found, self._rows)
         case = again.case(stage, self._config, self._calendar, found.body, recorded)
@@ -130,7 +130,7 @@ class Reevaluator:
         natural = [found.body[name] for name in spec.natural_key]
         alike = same_id or [out for out in outs if [out.body[name] for name in spec.natural_key] == natural]
         if not alike:
-            return self._check(found, Verdict.DIFFERENT, why="nothing like it comes out")
+            return self._check(found, Verdict.DIFFERENT, why="recomputing gives no such record")
         again = alike[-1]
         assert spec.schema is not None
         body = decode(spec.schema, encode(spec.schema, again.body))
@@ -154,6 +154,6 @@ class Reevaluator:
 
 
 def _goes_beyond(made: Case, case: Case) -> bool:
-    """Whether ``made`` is ``case`` with more rows behind it: what comes out of one is in the other's."""
+    """Whether ``made`` is ``case`` with more rows appended: its results include those of ``case``."""
     rows = list(made.rows[: len(case.rows)])
     return bool(case.rows) and made._replace(rows=rows) == case._replace(rows=list(case.rows))

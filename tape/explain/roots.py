@@ -1,7 +1,7 @@
-"""What an id means: which recorded events a person asks about.
+"""What an id means: which recorded events it names.
 
-Any record by its event_id, and what stages have ids of their own for, such as an order, by those. A beginning
-of at least eight characters is enough where it is the only one.
+Any record by its event_id, and records with their own ids, such as orders, by those. A unique prefix of at
+least eight characters is enough.
 """
 
 import difflib
@@ -18,16 +18,16 @@ from tapedeck.tape.explain.lookup import DAY_US, Found, Lookup, opened
 from tapedeck.topics.catalogue import CATALOGUE, Spread
 
 LEAST = 8
-"""Characters of an id that must be given."""
+"""The fewest characters of an id."""
 _TIERS = (DAY_US, 8 * DAY_US, None)
-"""How far back from the newest record an event_id is looked for, one after the other: the newest are asked
-for most, and a whole year is read only for an id that is nowhere else."""
+"""How far back from the newest record to search for an event_id, one after the other: the newest are the most
+common, and a whole year is read only for an id that is nowhere else."""
 _HEX = re.compile(r"[0-9a-f]{8,32}")
 _OFFERED = 2_000
 
 
 class NoSuchRecord(TapeError):
-    """No recorded event has this id, or more than one begins with it."""
+    """No recorded event has this id, or more than one starts with it."""
 
 
 class Roots(NamedTuple):
@@ -43,12 +43,12 @@ def find_roots(topology: Topology, lookup: Lookup, asked: str) -> Roots:
     asked = asked.strip()
     if len(asked.rpartition("|")[2]) < LEAST:
         remedy = f"give at least the first {LEAST} characters"
-        raise NoSuchRecord("the id is too short to be looked for", value=asked, remedy=remedy)
+        raise NoSuchRecord("the id is too short to search for", value=asked, remedy=remedy)
     return _Ids(topology, lookup).roots(asked)
 
 
 class _Ids:
-    """The ids that people use for records of a topology."""
+    """The kinds of ids for records of a topology."""
 
     def __init__(self, topology: Topology, lookup: Lookup) -> None:
         self._lookup, self._named = lookup, list(names(topology))
@@ -59,16 +59,16 @@ class _Ids:
                 return self._of(named, asked)
         if _HEX.fullmatch(asked):
             return self._event(asked)
-        # what is put together of other ids comes behind them
+        # ids composed of other ids come after them
         examples = sorted((named.example for _, named in self._named), key=lambda each: "|" in each)
         raise NoSuchRecord(
-            "this is no id of a kind that can be explained",
+            "this kind of id cannot be explained",
             value=asked,
             remedy=f"give {', '.join([*examples, 'or an event_id'])}",
         )
 
     def _of(self, named: Named, asked: str) -> Roots:
-        """The records that ``asked`` begins an id of; with those that have the whole's id in common."""
+        """The records with an id that starts with ``asked``, and all others with the same complete id."""
         topics = [name for name, each in self._named if each == named]
         needle = named.needle(asked)
         roots = self._one(named, asked, (f for name in topics for f in _all(self._lookup, name, needle)))
@@ -82,7 +82,7 @@ class _Ids:
         return Roots(named.kind, own, tuple(found))
 
     def _one(self, named: Named, asked: str, records: Iterable[Found]) -> Roots:
-        """The records whose id begins with ``asked``; all must have the same one."""
+        """The records whose id starts with ``asked``; all must have the same id."""
         by_id: dict[str, list[Found]] = {}
         for found in records:
             own = named.name(found.body)
@@ -98,7 +98,7 @@ class _Ids:
         return Roots(named.kind, own, tuple(_each_once(mine)))
 
     def _event(self, asked: str) -> Roots:
-        """Any record by event_id; eight characters may begin another id, too."""
+        """Any record by event_id; eight characters may also start another kind of id."""
         roots = _by_event_id(self._lookup, asked)
         if roots is not None:
             return roots
@@ -110,7 +110,7 @@ class _Ids:
         raise self._unknown(asked)
 
     def _unknown(self, asked: str) -> NoSuchRecord:
-        """Nothing has this id: name the nearest that something has."""
+        """The error for an unknown id, which names the nearest known one."""
         known: set[str] = set()
         for name, named in self._named:
             for each in (name, *named.beside):
@@ -129,7 +129,7 @@ def _parts(lookup: Lookup, name: str) -> list[Part]:
 
 
 def _all(lookup: Lookup, name: str, needle: str) -> Iterator[Found]:
-    """Every event of a topic in whose bytes ``needle`` stands: for topics with few records."""
+    """Every event of a topic whose bytes contain ``needle``; for topics with few records."""
     for part in _parts(lookup, name):
         yield from lookup.scan(part, *lookup.ends(part), [needle.encode()])
 
@@ -145,7 +145,7 @@ def _each_once(records: Iterable[Found]) -> Iterator[Found]:
 
 def _by_event_id(lookup: Lookup, asked: str) -> Roots | None:
     """Any record by event_id: small topics first, the newest records of all topics before older ones. None
-    where no event_id begins so."""
+    if no event_id starts so."""
     topics = sorted(
         (each for each in CATALOGUE.audited if each.schema),
         key=lambda each: each.spread is Spread.SYMBOL,  # these hold most records
@@ -171,13 +171,13 @@ def _by_event_id(lookup: Lookup, asked: str) -> Roots | None:
 
 
 def _newest(lookup: Lookup, part: Part) -> int:
-    """The time of the last record of ``part``, 0 where it is empty."""
+    """The time of the last record of ``part``, 0 if it is empty."""
     last = lookup.last(part)
     return 0 if last is None else last.timestamp * 1000
 
 
 def _last(lookup: Lookup, part: Part) -> Iterator[Found]:
-    """The last events of ``part``, as many as a person may have meant."""
+    """The last events of ``part``, which are the most likely matches."""
     _, end = lookup.ends(part)
     for message in lookup.messages(part, end - _OFFERED, end):
         found = opened(message)
@@ -189,5 +189,5 @@ def _ambiguous(asked: str, matches: Sequence[tuple[str, Found]]) -> NoSuchRecord
     listed = ", ".join(f"{name} ({found.place})" for name, found in matches[:10])
     more = f" and {len(matches) - 10} more" if len(matches) > 10 else ""
     return NoSuchRecord(
-        f"{len(matches)} records begin like this", value=asked, remedy=f"name one: {listed}{more}"
+        f"{len(matches)} records start like this", value=asked, remedy=f"name one: {listed}{more}"
     )

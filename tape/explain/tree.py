@@ -1,7 +1,7 @@
-"""The tree of inputs: from a record back to the bars, along the event_ids that every record names.
+"""The tree of inputs: from a record back to the bars, by the event_ids of each record's inputs.
 
-Nothing here knows a topic: a record's inputs are the ids in ``inputs``, and in an inbox record the field that
-ends in ``_event_id``; where they may lie is what the topology says its stage reads.
+This module knows no topic. A record's inputs are the ids in ``inputs``, and in an inbox record the field that
+ends in ``_event_id``. The topology says which topics its stage reads.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.topics.catalogue import CATALOGUE, topic
 
 FEW = 8
-"""Up to so many inputs of one record are all shown."""
+"""Records with at most this many inputs show all of them."""
 ALL_DEPTH = 10
-"""How deep ``--all`` goes: a list names the list before it, and so back to the first."""
+"""How deep ``--all`` goes: each list names the list before it, back to the first."""
 _SUFFIX = "_event_id"
 
 
@@ -32,9 +32,9 @@ class Fold:
 
 @dataclass
 class Node:
-    """One record of the tree. ``found`` is None where the log does not hold it (any more).
+    """One record of the tree. ``found`` is None if the log does not hold it, or no longer does.
 
-    ``beside`` marks the record that says why another one is there, made from the same inputs.
+    ``beside`` marks the record that says why another one exists, made from the same inputs.
     """
 
     event_id: str
@@ -54,7 +54,7 @@ class Node:
 
 
 def named_inputs(topology: Topology, found: Found) -> dict[str, tuple[str, ...]]:
-    """The event_ids that a record names as its inputs, and the topics in which each may lie."""
+    """The event_ids of a record's inputs, and the topics that may hold each."""
     topics = candidates(topology, found.topic)
     named = {str(each): topics for each in found.body.get("inputs", ())}
     for name, content in payload(found.body).items():
@@ -64,7 +64,7 @@ def named_inputs(topology: Topology, found: Found) -> dict[str, tuple[str, ...]]
 
 
 def _topics_of(topology: Topology, record: str) -> tuple[str, ...]:
-    """Where a record that an inbox record names may be: a signal in any topic of signals."""
+    """The topics that may hold a record that an inbox record names: a signal is in any topic of signals."""
     return topology.signal_topics if record == "signal" else (f"{record}s",)
 
 
@@ -83,7 +83,7 @@ def candidates(topology: Topology, name: str) -> tuple[str, ...]:
 
 
 def parts_of(lookup: Lookup, name: str, body: dict[str, Any]) -> list[Part]:
-    """The partition of topic ``name`` that holds what concerns ``body``; all where it does not say."""
+    """The partition of topic ``name`` for ``body``; all partitions if ``body`` does not say."""
     about = payload(body) | body
     chosen = topic(name)
     if chosen.part is None or about.get(chosen.part) is not None:
@@ -92,7 +92,7 @@ def parts_of(lookup: Lookup, name: str, body: dict[str, Any]) -> list[Part]:
 
 
 class Walker:
-    """Builds trees. ``depth`` bounds the levels; ``everything`` opens what is folded otherwise."""
+    """Builds trees. ``depth`` bounds the levels; ``everything`` also shows what is normally folded."""
 
     def __init__(
         self, topology: Topology, lookup: Lookup, *, depth: int | None = None, everything: bool = False
@@ -103,7 +103,7 @@ class Walker:
         self._seen: set[str] = set()
 
     def walk(self, found: Found, level: int = 0, symbol: str | None = None) -> Node:
-        """The tree of ``found``. ``symbol`` is what the records above are about."""
+        """The tree of ``found``. ``symbol``: that of the records above."""
         repeated = found.event_id in self._seen
         node = Node(found.event_id, found, repeated=repeated)
         self._seen.add(found.event_id)
@@ -131,7 +131,10 @@ class Walker:
     def _choose(
         self, found: Found, named: Sequence[str], inputs: dict[str, Found], symbol: str, level: int
     ) -> tuple[list[str], list[str]]:
-        """Which inputs are shown: all of few; of many those about the symbol; not the list before a list."""
+        """Which inputs to show: all if there are few, else those of the symbol.
+
+        Never the list before a list.
+        """
         if self._depth is not None and level >= self._depth:
             return [], list(named)
         if self._everything:
@@ -157,7 +160,7 @@ class Walker:
         return inputs
 
     def _beside(self, found: Found) -> Found | None:
-        """The record that says why ``found`` is there, made by the same step from the same inputs."""
+        """The record that says why ``found`` exists, made by the same step from the same inputs."""
         words = told(self._topology, found.topic)
         if words is None or not words.because:
             return None

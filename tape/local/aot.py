@@ -12,9 +12,9 @@ _DUMP_S = 90.0
 
 
 def prepare(cache: Path) -> None:
-    """Download the broker and make its cache where that has not been done.
+    """Download the broker and build its cache, unless that was done before.
 
-    Where the cache cannot be made the broker starts without it, and that is said once.
+    If the cache cannot be built, the broker starts without it, and one message says so.
     """
     jars.classpath(cache)
     home = jars.folder(cache)

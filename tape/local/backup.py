@@ -1,4 +1,4 @@
-"""The backup of a stopped stack: its files with their checksums, in a folder that is whole or not there."""
+"""The backup of a stopped stack: its files with their checksums, in a folder that is complete or absent."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ _OWNER_ONLY = 0o700
 
 
 class Manifest(NamedTuple):
-    """What a backup holds. ``files``: SHA-256 and size by path; ``folders``: those without a file as well."""
+    """What a backup holds. ``files``: SHA-256 and size by path; ``folders``: all, empty ones included."""
 
     format: int
     release: str
@@ -47,26 +47,26 @@ class Manifest(NamedTuple):
 
     @property
     def has_database(self) -> bool:
-        """Whether the stack's Postgres is in it: one that DATABASE_URL names is not."""
+        """Whether it includes the stack's Postgres. A database that DATABASE_URL names is not included."""
         return _DATABASE in self.folders
 
 
 def backup(folder: Path, target: Path) -> Manifest:
-    """Copy the stopped stack of ``folder`` to ``target``, which must not be there yet.
+    """Copy the stopped stack in ``folder`` to ``target``, which must not exist yet.
 
-    Raises Fatal where the stack runs, where its Kafka lies elsewhere, and where there is no room.
+    Raises Fatal if the stack runs, if its Kafka is not embedded, or if there is not enough space.
     """
     if target.exists():
-        remedy = "name a folder that is not there yet"
-        raise Fatal("the folder of the backup is already there", value=str(target), remedy=remedy)
+        remedy = "name a folder that does not exist yet"
+        raise Fatal("the backup folder already exists", value=str(target), remedy=remedy)
     if not (folder / "kafka" / "data").is_dir():
         remedy = "name the stack with --name or TAPE_HOME; a broker of your own has tools for its backup"
-        raise Fatal("no stack with a Kafka of its own lies there", value=str(folder), remedy=remedy)
+        raise Fatal("no stack with an embedded Kafka was found there", value=str(folder), remedy=remedy)
     with state.only_stack(folder):
         known = state.read(folder)
         if left := [each.name for each in (known.processes if known else ()) if is_running(each.identity)]:
-            remedy = "`tape down` ends them; then do this again"
-            raise Fatal("processes of the stack still run", value=", ".join(left), remedy=remedy)
+            remedy = "stop them with `tape down`, then repeat"
+            raise Fatal("processes of the stack are still running", value=", ".join(left), remedy=remedy)
         parts = _parts(folder, known)
         sources = {name: path for part in parts.items() for name, path in _files(*part)}
         _demand_room(target.parent, sum(path.stat().st_size for path in sources.values()))
@@ -85,14 +85,14 @@ def backup(folder: Path, target: Path) -> Manifest:
 
 
 def restore(source: Path, folder: Path) -> Manifest:
-    """Make the stack of a backup in ``folder``, after every checksum was found right.
+    """Restore the stack of a backup into ``folder``, after checking every checksum.
 
-    Raises Fatal where something lies in ``folder``, where the backup is damaged or of another Postgres, and
-    where there is no room.
+    Raises Fatal if ``folder`` is not empty, if the backup is damaged or from another Postgres version, or if
+    there is not enough space.
     """
     if folder.exists() and any(folder.iterdir()):
         remedy = "restore under another name (--name NAME), or remove this one with `tape down --purge`"
-        raise Fatal("something lies where the stack would be restored", value=str(folder), remedy=remedy)
+        raise Fatal("the folder to restore into is not empty", value=str(folder), remedy=remedy)
     manifest = read_manifest(source)
     verify(source, manifest)
     if manifest.has_database:
@@ -109,18 +109,18 @@ def restore(source: Path, folder: Path) -> Manifest:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Raises Fatal where ``source`` is no backup, or one that this release cannot read."""
+    """Raises Fatal if ``source`` is no backup, or one that this release cannot read."""
     try:
         raw: dict[str, Any] = json.loads((source / MANIFEST).read_text())
         found = Manifest(**raw | {"files": {name: tuple(each) for name, each in raw["files"].items()}})
     except (OSError, ValueError, TypeError, KeyError) as error:
-        remedy = "name a folder that `tape backup` made"
-        raise Fatal(f"this is no backup of a stack: {error}", value=str(source), remedy=remedy) from error
+        remedy = "name a folder that `tape backup` created"
+        raise Fatal(f"this is not a backup of a stack: {error}", value=str(source), remedy=remedy) from error
     if found.format != FORMAT:
         raise Fatal(
-            f"the backup has format {found.format}, this release reads {FORMAT}",
+            f"the backup has format {found.format}, but this release reads format {FORMAT}",
             value=str(source),
-            remedy=f"restore it with the release that made it, {found.release}",
+            remedy=f"restore it with release {found.release}, which created it",
         )
     return found
 
@@ -137,12 +137,12 @@ def verify(source: Path, manifest: Manifest) -> None:
         raise Fatal(
             "the backup is damaged: files are missing, changed or not part of it",
             value=shown,
-            remedy="take another backup; nothing was written",
+            remedy="use another backup; nothing was written",
         )
 
 
 def _parts(folder: Path, known: state.StackState | None) -> dict[str, Path]:
-    """What a stack cannot make again, by its place in a backup. Logs, ports and locks are left out."""
+    """What a stack cannot recreate, by its place in a backup. Logs, ports and locks are left out."""
     parts = {
         name: folder / name for name in ("kafka/data", "postgres/password", SECRETS, "state", "snapshots")
     }
@@ -168,13 +168,13 @@ def _folders(name: str, path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _moved(name: str) -> str:
-    """Where a file of a backup is restored to: the database is put where its user can reach it."""
+    """Where a file of a backup is restored to. The database goes where its user can read it."""
     return name.replace(_DATABASE, "postgres/restored", 1) if name.startswith(_DATABASE) else name
 
 
 @contextmanager
 def _staged(target: Path, mode: int = 0o777) -> Iterator[Path]:
-    """A folder that becomes ``target`` in one step when all went well, and is removed otherwise."""
+    """A folder that is renamed to ``target`` on success and removed on failure."""
     staging = target.with_name(f"{target.name}.unfinished")
     _remove(staging)
     try:
@@ -183,7 +183,7 @@ def _staged(target: Path, mode: int = 0o777) -> Iterator[Path]:
         staging.rename(target)
     except OSError as error:
         _remove(staging)
-        remedy = "see that the folder can be written and has room; nothing was made"
+        remedy = "check that the folder is writable and has space; nothing was created"
         raise Fatal(f"files cannot be copied: {error}", value=str(target), remedy=remedy) from error
     except BaseException:
         _remove(staging)
@@ -200,20 +200,23 @@ def _demand_room(place: Path, size: int) -> None:
     place = next(path for path in (place, *place.absolute().parents) if path.exists())
     if (left := free_bytes(place)) < size + LEAST_BYTES:
         raise Fatal(
-            f"there is no room: {in_words(size)} are needed, {in_words(left)} are left",
+            f"not enough disk space: {in_words(size)} needed, {in_words(left)} free",
             value=str(place),
-            remedy="make room there, or name a folder on another disk",
+            remedy="free some space, or name a folder on another disk",
         )
 
 
 def _make_folder(source: Path, target: Path) -> None:
-    """With the mode of ``source``: what only its owner may enter stays closed."""
+    """Create it with the mode of ``source``: private folders stay private."""
     target.mkdir(parents=True, exist_ok=True)
     shutil.copymode(source, target)
 
 
 def _copy(source: Path, target: Path) -> tuple[str, int]:
-    """Copy content and mode; returns checksum and size. Runs of zeros take no disk, as in Kafka's indexes."""
+    """Copy content and mode; returns checksum and size.
+
+    Runs of zeros, as in Kafka's indexes, become holes.
+    """
     digest, size = hashlib.sha256(), 0
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as reader, target.open("wb") as writer:

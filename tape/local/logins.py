@@ -1,4 +1,4 @@
-"""The certificates and logins of a secured local stack, in one folder that only its owner may enter."""
+"""The certificates and logins of a secured local stack, in one folder that only its owner can read."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from tapedeck.connectors.kafka.security import CLIENT_CONFIG, PASSWORD, PROTOCOL
 from tapedeck.schemas.errors import Fatal
 
 SECRETS = "secrets"
-"""The folder in a stack's own."""
+"""The name of the folder in a stack's folder."""
 BROKER = "broker"
 MECHANISM = "SCRAM-SHA-512"
 _PASSWORD_BYTES = 24
@@ -21,11 +21,11 @@ _FOLDER_MODE = 0o700
 NOTHING_SAID = dict.fromkeys(
     (*VARIABLES.values(), *(f"{each}_FILE" for each in VARIABLES.values()), CLIENT_CONFIG), ""
 )
-"""What is told to a process beside its own login: what is meant for another cluster must not reach it."""
+"""Variables that a process gets besides its login, so that settings for another cluster do not reach it."""
 
 
 class Logins:
-    """The certificates and logins in ``folder``; ``make`` makes what is missing, and keeps what is there."""
+    """The certificates and logins in ``folder``; ``make`` creates what is missing and keeps the rest."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -44,7 +44,7 @@ class Logins:
         """An authority, the certificates of broker and administrator, a password for each of ``users``."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
         if not (self.folder / f"{ADMIN}.pem").is_file():
-            from tapedeck.tape.local.certificates import Authority  # noqa: PLC0415 - only who makes them needs it
+            from tapedeck.tape.local.certificates import Authority  # noqa: PLC0415 - only needed to create them
 
             authority = Authority.make(self.folder)
             authority.issue(BROKER, client=True)
@@ -53,14 +53,14 @@ class Logins:
             _new_password(self.password_file(user))
 
     def password_file(self, user: str) -> Path:
-        """Where the password of ``user`` stands."""
+        """The password file of ``user``."""
         return self.folder / f"{user}.password"
 
     def login(self, user: str) -> Security:
-        """How ``user`` reaches the listener for clients. Raises Fatal for one that has no login."""
+        """How ``user`` connects to the listener for clients. Raises Fatal for a user without a login."""
         if not self.password_file(user).is_file():
             raise Fatal(
-                "the secured stack has no such login", value=user, remedy=f"those it has lie in {self.folder}"
+                "the secured stack has no such login", value=user, remedy=f"its logins are in {self.folder}"
             )
         return Security.described(
             {
@@ -73,7 +73,7 @@ class Logins:
         )
 
     def certified(self, name: str = ADMIN) -> Security:
-        """How the owner of the certificate ``name`` reaches a listener that asks for one."""
+        """How the owner of the certificate ``name`` connects to a listener that requires one."""
         return Security.described(
             {
                 PROTOCOL: "SSL",

@@ -1,4 +1,4 @@
-"""Where things lie on this machine, and which ports are free."""
+"""Where things are on this machine, and which ports are free."""
 
 import os
 import random
@@ -13,7 +13,7 @@ LOOPBACK = "127.0.0.1"
 STACKS_FOLDER = ".tape"
 STATE_FILE = "stack.json"
 LOCAL = "local"
-# Below the range that systems lend to outgoing connections: a port found free stays free longer.
+# Below the range for outgoing connections, so that a free port stays free longer.
 _PORTS = range(20_000, 32_000)
 _GIB = 1 << 30
 
@@ -24,7 +24,7 @@ def cache_dir() -> Path:
 
 
 def share_kernels() -> None:
-    """Compile once per machine, not once per checkout. To be called before a compiled kernel is imported."""
+    """Compile once per machine, not once per checkout. Call it before a compiled kernel is imported."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels_folder()))
 
 
@@ -36,8 +36,8 @@ def kernels_folder() -> Path:
 def stack_folder(name: str | None) -> Path:
     """The folder of one local stack: NAME in the nearest ``.tape``; without a name TAPE_HOME, else ``local``.
 
-    The nearest is that of the working directory or of a folder above it, where such a stack was made; where
-    none was, it is the working directory's.
+    The nearest is that of the working directory or of a folder above it, where such a stack was created. If
+    there is none, it is the working directory's.
     """
     home = os.environ.get("TAPE_HOME")
     if home and not name:
@@ -50,7 +50,7 @@ def stack_folder(name: str | None) -> Path:
 
 
 def snapshots_folder() -> Path:
-    """Where the snapshots of this machine's stack lie."""
+    """The folder of the snapshots of this machine's stack."""
     return stack_folder(None) / "snapshots"
 
 
@@ -60,7 +60,7 @@ def replays_folder() -> Path:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` of the loopback address now."""
+    """Whether ``port`` of the loopback address is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -71,33 +71,35 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback address on which nobody listens. Raises Fatal where none is found."""
+    """A port of the loopback address on which nobody listens. Raises Fatal if none is found."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones. Raises Fatal where there are not as many."""
+    """``count`` different free ports. Raises Fatal if there are not enough."""
     found = list(islice(filter(is_free, random.SystemRandom().sample(_PORTS, 200)), count))
     if len(found) == count:
         return found
     raise Fatal(
-        "no free port was found", value=f"{_PORTS.start}-{_PORTS.stop}", remedy="stop what holds them"
+        "no free port was found",
+        value=f"{_PORTS.start}-{_PORTS.stop}",
+        remedy="stop the programs that use them",
     )
 
 
 def need_free(port: int, what: str) -> int:
-    """``port`` itself. Raises Fatal where somebody already listens on it."""
+    """``port`` itself. Raises Fatal if it is in use."""
     if not is_free(port):
         raise Fatal(
             f"port {port} is in use, {what} cannot listen there",
             value=f"{LOOPBACK}:{port}",
-            remedy="stop what listens on it, or leave the port out to get a free one",
+            remedy="stop the program that listens on it, or leave the port out to get a free one",
         )
     return port
 
 
 def size_of(folder: Path) -> int:
-    """Bytes on disk under ``folder``: a file with two names counts once, one that vanishes not at all."""
+    """Bytes on disk under ``folder``: a file with two names counts once, one that disappears not at all."""
     blocks: dict[int, int] = {}
     for path in folder.rglob("*"):
         try:
@@ -109,7 +111,7 @@ def size_of(folder: Path) -> int:
 
 
 def in_words(size: int) -> str:
-    """A size for people: ``1.2 GiB`` or ``34 MiB``."""
+    """A readable size: ``1.2 GiB`` or ``34 MiB``."""
     return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / (1 << 20):.0f} MiB"
 
 

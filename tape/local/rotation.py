@@ -1,7 +1,7 @@
-"""Logs of a bounded size: what stands in a full one moves to ``NAME.log.1``, and the file begins anew.
+"""Logs of bounded size: the content of a full log moves to ``NAME.log.1``, and the file starts empty.
 
-A process keeps its file open and appends to it, a Java program and Postgres as well; so the file is copied
-and emptied, never renamed. A line that is written between the copy and the cut is lost.
+Every process keeps its file open and appends to it, Java and Postgres too. So the file is copied and
+truncated, never renamed. A line written between the copy and the truncation is lost.
 """
 
 import os
@@ -15,9 +15,9 @@ KEPT = 3
 
 
 def rotate(log: Path, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> bool:
-    """Whether ``log`` was longer than ``limit_bytes`` and was begun anew; ``kept`` old ones stay beside it.
+    """Rotate ``log`` if it is longer than ``limit_bytes``, keeping ``kept`` old ones; returns whether it was.
 
-    Where the copy cannot be made, as on a full disk, the log is cut all the same. Raises nothing.
+    If the copy fails, as on a full disk, the log is truncated anyway. Raises nothing.
     """
     try:
         if log.stat().st_size <= limit_bytes:

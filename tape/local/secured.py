@@ -1,8 +1,8 @@
-"""What makes an embedded Kafka a secured one: the broker's settings, its users, and what each may do.
+"""What secures an embedded Kafka: the broker's settings, its users, and their rights.
 
-The broker proves itself by a certificate. Its controller, and whoever looks after the broker, let in holders
-of a certificate alone, so that no password ever stands in the broker's settings or on a command line.
-Everybody else logs in with SCRAM-SHA-512.
+The broker has a certificate. Its controller and its administration listener accept only clients with a
+certificate, so that no password is ever in the broker's settings or on a command line. All others log in
+with SCRAM-SHA-512.
 """
 
 from collections.abc import Iterable
@@ -41,14 +41,14 @@ def doors_of(logins: Logins) -> Doors:
 
 
 def option(listener: str, name: str, value: str) -> dict[str, str]:
-    """A broker's setting that holds for one listener."""
+    """A broker setting for one listener."""
     return {f"listener.name.{listener.lower()}.{name}": value}
 
 
 def admit(keeper: Cluster, logins: Logins, wanted: dict[str, Rights], layout: Layout) -> None:
-    """Let each of ``wanted`` log in, and do what it is there for: the administrator may do everything.
+    """Give each of ``wanted`` a login and the rights for its work. The administrator may do everything.
 
-    Raises Fatal where the broker refuses.
+    Raises Fatal if the broker refuses.
     """
     write_users(keeper, passwords_of(logins, wanted))
     others = {name: rights for name, rights in wanted.items() if name != ADMIN}
@@ -56,5 +56,5 @@ def admit(keeper: Cluster, logins: Logins, wanted: dict[str, Rights], layout: La
 
 
 def passwords_of(logins: Logins, users: Iterable[str]) -> dict[str, Secret]:
-    """Where the password of each of ``users`` stands."""
+    """The password file of each of ``users``."""
     return {user: Secret(user, path=str(logins.password_file(user))) for user in users}

@@ -46,10 +46,10 @@ WorkerPlan = Callable[[Config], Sequence[Worker]]
 class LocalStack:
     """One stack in ``folder``. Use as a context manager, and call ``watch`` while it runs.
 
-    ``config`` is a document's path; without one the stack writes the default document with the two example
+    ``config`` is a document's path. Without one, the stack writes the default document with the two example
     accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
-    embedded ones; TAPE_CACHE is where downloads lie. ``secure``: the embedded Kafka encrypts and asks for
-    logins, and each process may do its own work alone; a folder that was secured once stays so.
+    embedded ones; TAPE_CACHE is where downloads are stored. ``secure``: the embedded Kafka uses TLS and
+    logins, and each process has only the rights for its work. A folder that was secured once stays secured.
 
     Its ``topology`` is the one that TAPE_TOPOLOGY or its document names.
     """
@@ -98,7 +98,7 @@ class LocalStack:
 
     @property
     def config_path(self) -> Path:
-        """The configuration document of this stack, written from the defaults where none was named."""
+        """The configuration document of this stack, written from the defaults if none was named."""
         if self._config_path is None:
             self._config_path = self.folder / _DOCUMENT
             if not self._config_path.exists():
@@ -107,7 +107,7 @@ class LocalStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every worker process is told."""
+        """The environment variables of every worker process."""
         return {
             **self._state().told(),
             **self.cluster.environment(),
@@ -119,13 +119,13 @@ class LocalStack:
         }
 
     def cluster_for(self, login: str) -> Cluster:
-        """The cluster as ``login`` reaches it: the same for all where this stack secures none."""
+        """The cluster as ``login`` connects to it: the same for all if the stack is not secured."""
         if not self._is_secured:
             return self.cluster
         return replace(self.cluster, security=self._logins.login(login))
 
     def watch(self) -> None:
-        """One look at every process. Raises Fatal, quoting the log, where the stack cannot go on."""
+        """One look at every process. Raises Fatal, quoting the log, if the stack cannot go on."""
         for service in (self._kafka, self._postgres):
             if service is not None and (code := service.child.exit_code) is not None:
                 raise service.child.failure(f"{service.child.name} ended with {exit_in_words(code)}")
@@ -138,7 +138,7 @@ class LocalStack:
             self._next_look = time.monotonic() + _LOOK_S
 
     def stop(self) -> None:
-        """Workers drain, then the servers stop; everything is gone within ten seconds."""
+        """Workers drain, then the servers stop; everything has ended within ten seconds."""
         self._phase = Phase.STOPPING
         until = time.monotonic() + DRAIN_S
         if self._supervisor is not None:
@@ -168,7 +168,7 @@ class LocalStack:
         rotate_all(log_files(self.folder, None).values())
         self._write()
         self._start_servers(config)
-        say(f"Kafka answers at {self.cluster.bootstrap}; making topics and tables")
+        say(f"Kafka answers at {self.cluster.bootstrap}; creating topics and tables")
         ensure(self.cluster)
         migrate(self.database_url, self.cluster.prefix)
         arm(self.cluster, config, person="tape up", reason="first start")
@@ -177,13 +177,13 @@ class LocalStack:
         if self._is_secured:
             workers = [self._with_login(worker) for worker in plan.apart(workers)]
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
-        say(f"starting {len(workers)} workers, their logs are in {self.folder / 'logs'}")
+        say(f"starting {len(workers)} workers; their logs are in {self.folder / 'logs'}")
         self._supervisor.start(workers)
         self._phase = Phase.READY
         self._write()
 
     def _start_servers(self, config: Config) -> None:
-        """Both at once: one boots while the other is prepared."""
+        """Start both in parallel: one boots while the other is prepared."""
         say(f"starting Kafka and Postgres in {self.folder}")
         told = load(self.config_path).deployment.under(os.environ)
         named_broker, named_database = told.get(BOOTSTRAP), told.get("DATABASE_URL")
@@ -216,15 +216,15 @@ class LocalStack:
 
     @property
     def _is_secured(self) -> bool:
-        """Whether there is an embedded Kafka, and it asks for logins."""
+        """Whether there is an embedded Kafka and it requires logins."""
         return self._kafka is not None and self._logins.there
 
     def _refuse_to_secure(self, named_broker: str) -> None:
         if self._secure:
             raise Fatal(
-                "a broker that is named cannot be secured from here",
+                "`tape up` cannot secure a broker that is not its own",
                 value=named_broker,
-                remedy="leave --secure out: KAFKA_SECURITY_PROTOCOL and the like say how it is reached, and "
+                remedy="leave out --secure: KAFKA_SECURITY_PROTOCOL and related variables secure it, and "
                 "`tape topics --acls` prints what to grant",
             )
 
@@ -232,7 +232,7 @@ class LocalStack:
         if not (self._secure or self._logins.there):
             return PLAIN
         if not self._secure:
-            say(f"the stack stays secured: its logins lie in {self._logins.folder}")
+            say(f"the stack stays secured; its logins are in {self._logins.folder}")
         self._logins.make(self._principals(config))
         return doors_of(self._logins)
 
@@ -242,17 +242,17 @@ class LocalStack:
         )
 
     def _own_broker(self) -> dict[str, str]:
-        """An embedded broker is not reached as a broker elsewhere, of which this environment may tell."""
+        """Settings for another broker, which this environment may have, do not apply to an embedded one."""
         return NOTHING_SAID if self._kafka is not None else {}
 
     def _with_login(self, worker: Worker) -> Worker:
-        """With the login of its name; one that does not speak to Kafka has none."""
+        """With the login of its name; a process that does not use Kafka has none."""
         if not self._logins.password_file(worker.name).is_file():
             return worker
         return replace(worker, env={**worker.env, **dict(self._logins.login(worker.name).given)})
 
     def _look_at_broker(self) -> None:
-        """Say once that the broker is frozen or another one answers, and once that it is back."""
+        """Report once that the broker is frozen or that another one answers, and once that it is back."""
         try:
             cluster_id_of(self.cluster)
         except Fatal as error:
@@ -265,7 +265,7 @@ class LocalStack:
             self._broker_was_away = False
 
     def _end_leftovers(self) -> None:
-        """A supervisor that was killed may have left children, on systems where they outlive it."""
+        """On some systems, a killed supervisor leaves children behind."""
         state.end_processes(state.read(self.folder))
 
     def _processes(self) -> tuple[ProcessState, ...]:

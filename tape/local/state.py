@@ -1,4 +1,4 @@
-"""What a local stack writes down: ``stack.json`` and the lock that allows one stack per folder."""
+"""What a local stack records: ``stack.json`` and the lock that allows one stack per folder."""
 
 import contextlib
 import fcntl
@@ -34,7 +34,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessState:
-    """One supervised process. ``started`` is epoch seconds; with the pid it names the process for ever."""
+    """One supervised process. ``started`` is epoch seconds; with the pid it names the process forever."""
 
     name: str
     pid: int
@@ -51,8 +51,8 @@ class ProcessState:
 class StackState:
     """What other commands need to reach a running stack. Holds the database password: mode 0600.
 
-    ``topology``: what TAPE_TOPOLOGY said when it was started. ``secrets``: the folder of a secured stack's
-    certificates and logins; empty where the stack is open.
+    ``topology``: the value of TAPE_TOPOLOGY when it was started. ``secrets``: the folder of a secured stack's
+    certificates and logins; empty if the stack is open.
     """
 
     name: str
@@ -74,9 +74,9 @@ class StackState:
         return is_running(self.supervisor.identity)
 
     def told(self) -> dict[str, str]:
-        """The variables through which any process finds this stack; what it keeps, it keeps for ever.
+        """The variables by which any process finds this stack. Its topics keep their records forever.
 
-        As whom a process speaks to a secured stack is for its own variables to say.
+        A process's login on a secured stack is in its own variables.
         """
         told = {
             BOOTSTRAP: self.bootstrap,
@@ -93,10 +93,11 @@ class StackState:
     def cluster(
         self, environment: Mapping[str, str], prefix: str | None = None, login: str = OPERATOR
     ) -> Cluster:
-        """The stack's cluster, under its own prefix or another; ``environment`` has what is not said here.
+        """The stack's cluster, under its own prefix or another; ``environment`` has the remaining settings.
 
-        ``login``: as whom to speak to a secured one, where only the administrator has rights under other
-        prefixes. What ``environment`` says of security is of another cluster, where the broker is embedded.
+        ``login``: the login on a secured stack. Only the administrator has rights under other prefixes. If
+        the broker is embedded, the security settings in ``environment`` belong to another cluster and are
+        ignored.
         """
         prefix = self.prefix if prefix is None else prefix
         told = {KEEP: ALL_FOREVER, **environment, CLUSTER_ID: self.cluster_id}
@@ -119,7 +120,7 @@ def write(folder: Path, state: StackState) -> None:
 
 
 def read(folder: Path) -> StackState | None:
-    """The state of the last stack in ``folder``; None where there never was one."""
+    """The state of the last stack in ``folder``; None if there never was one."""
     try:
         raw: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
     except FileNotFoundError:
@@ -128,7 +129,7 @@ def read(folder: Path) -> StackState | None:
         raise Fatal(
             f"the state file of the stack is damaged: {error}",
             value=str(folder / STATE_FILE),
-            remedy="stop its processes, then remove the file",
+            remedy="stop the stack's processes, then remove the file",
         ) from error
     raw["phase"] = Phase(raw["phase"])
     raw["supervisor"] = ProcessState(**raw["supervisor"])
@@ -137,7 +138,10 @@ def read(folder: Path) -> StackState | None:
 
 
 def running(folder: Path) -> StackState:
-    """The stack that runs in ``folder``. Raises Fatal where none does, naming those that run beside it."""
+    """The stack that runs in ``folder``.
+
+    Raises Fatal if none does, naming the others in the same ``.tape`` that do.
+    """
     state = read(folder)
     if state is None or not state.is_running:
         raise none_runs(folder)
@@ -147,7 +151,7 @@ def running(folder: Path) -> StackState:
 def found_here() -> tuple[Path, StackState | None]:
     """The folder of TAPE_HOME, else of the nearest ``.tape``, and the stack that runs in it, if one does.
 
-    Of one ``.tape`` that is ``local``, or ``demo`` where that alone of the two runs.
+    Within a ``.tape`` it is ``local``, or ``demo`` if only that one runs.
     """
     folder = stack_folder(None)
     for each in (folder, *([stack_folder(_DEMO)] if not os.environ.get("TAPE_HOME") else [])):
@@ -157,10 +161,10 @@ def found_here() -> tuple[Path, StackState | None]:
 
 
 def none_runs(folder: Path) -> Fatal:
-    """What is said where a stack is needed in ``folder``, or a cluster, and none is there."""
+    """The error when a stack in ``folder`` or a cluster is needed and there is none."""
     remedy = "start one with `tape up`, or name a cluster in KAFKA_BOOTSTRAP_SERVERS"
     if beside := _running_beside(folder):
-        remedy += f", or take the one that runs: export TAPE_HOME={' or '.join(map(str, beside))}"
+        remedy += f", or use the one that is running: export TAPE_HOME={' or '.join(map(str, beside))}"
     return Fatal("no stack runs there", value=str(folder), remedy=remedy)
 
 
@@ -178,9 +182,9 @@ def _running_beside(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def only_stack(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder``. Raises Fatal, naming process and folder, where another process holds it.
+    """Hold the lock of ``folder``. Raises Fatal, naming process and folder, if another process holds it.
 
-    The kernel drops the lock with its process, so what a dead process left behind never blocks anyone.
+    The kernel releases the lock with its process, so a dead process never blocks anyone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("a+") as lock:
@@ -190,7 +194,7 @@ def only_stack(folder: Path) -> Iterator[None]:
             lock.seek(0)
             raise Fatal(
                 f"a stack already runs in {folder}, supervised by process {lock.read().strip() or '?'}",
-                remedy="`tape status` shows it, `tape down` stops it, --name starts another beside it",
+                remedy="`tape status` shows it, `tape down` stops it, --name starts another one",
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -199,7 +203,7 @@ def only_stack(folder: Path) -> Iterator[None]:
 
 
 def end_processes(known: StackState | None) -> list[str]:
-    """End what still runs of a stack whose supervisor is dead; returns the names."""
+    """End the remaining processes of a stack whose supervisor is dead; returns their names."""
     if known is None or known.is_running:
         return []
     left = [process for process in reversed(known.processes) if is_running(process.identity)]

@@ -26,7 +26,7 @@ _OUT = "OUT:"
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessLine:
-    """One process. ``started`` is epoch seconds; ``memory`` is resident bytes, 0 where it is dead."""
+    """One process. ``started`` is epoch seconds; ``memory`` is resident bytes, 0 if it is dead."""
 
     name: str
     pid: int
@@ -38,7 +38,7 @@ class ProcessLine:
 
 @dataclass(frozen=True, kw_only=True)
 class LagLine:
-    """How far one consumer group is behind the end of what can be read of one topic.
+    """How far one consumer group is behind the readable end of one topic.
 
     ``lag`` counts offsets, watermarks included.
     """
@@ -52,7 +52,7 @@ class LagLine:
 class StageLine:
     """One stage summed over its partitions. ``watermark`` is the lowest, micros; ``at`` the oldest beat.
 
-    ``lag`` is the largest that a partition reports, None where none does.
+    ``lag`` is the largest that a partition reports, None if none does.
     """
 
     stage: str
@@ -90,7 +90,7 @@ def _process_line(process: ProcessState) -> ProcessLine:
 
 
 def lags(cluster: Cluster) -> list[LagLine]:
-    """Lag per consumer group of the pipeline and topic. Raises Fatal where the broker does not answer."""
+    """Lag per consumer group of the pipeline and topic. Raises Fatal if the broker does not answer."""
     cluster_id_of(cluster)
     try:
         return list(_lags(admin_of(cluster), cluster.layout))

@@ -23,7 +23,7 @@ _TAIL_LINES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process to keep running. ``says_ready``: it creates the file TAPE_READY_FILE when it works.
+    """One process to keep running. ``says_ready``: it creates the file TAPE_READY_FILE when it is ready.
 
     ``stages``: the market stages that it runs.
     """
@@ -45,9 +45,9 @@ class _Watched:
 
 
 class Supervisor:
-    """Workers under ``folder``, each with ``logs/NAME.log``. ``changed`` is called when a process is new.
+    """Workers under ``folder``, each with ``logs/NAME.log``. ``changed`` is called when a process starts.
 
-    Everything runs on the caller's thread: call ``watch`` now and then.
+    Everything runs on the caller's thread: call ``watch`` regularly.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str], changed: Callable[[], None]) -> None:
@@ -57,7 +57,7 @@ class Supervisor:
         self._watched: dict[str, _Watched] = {}
 
     def start(self, workers: Sequence[Worker], timeout_s: float = READY_S) -> None:
-        """Start all, then wait for those that say when they are ready.
+        """Start all, then wait for those that report when they are ready.
 
         Raises Fatal, quoting the log, for one that ends or is not ready in time.
         """
@@ -71,7 +71,7 @@ class Supervisor:
                 watched.child.wait_ready(marker.exists, max(1.0, until - time.monotonic()))
 
     def watch(self) -> None:
-        """One look: a worker that died is started again after a pause that doubles.
+        """Check once. A worker that died is restarted after a pause that doubles.
 
         Raises Fatal, quoting its log, for one that keeps dying.
         """
@@ -108,7 +108,7 @@ class Supervisor:
         recent = sum(1 for death in watched.deaths if now - death < _DEATHS_WITHIN_S)
         pause = min(_FIRST_PAUSE_S * 2 ** (recent - 1), _LONGEST_PAUSE_S)
         watched.restart_at = now + pause
-        say(f"{child.name} (process {child.pid}) ended with {how}; it is started again in {pause:g} s")
+        say(f"{child.name} (process {child.pid}) ended with {how}; restarting it in {pause:g} s")
         say(f"the last lines of {child.launch.log}:\n{tail(child.launch.log, _TAIL_LINES)}")
 
     def _restart(self, watched: _Watched) -> None:
@@ -137,7 +137,7 @@ class Supervisor:
 
 
 def process_state(child: Child, restarts: int = 0) -> ProcessState:
-    """A child as the state file holds it."""
+    """A child as the state file stores it."""
     return ProcessState(
         name=child.name,
         pid=child.identity.pid,

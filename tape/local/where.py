@@ -1,10 +1,10 @@
 """The one rule for where a command looks.
 
-Each value is the first of: what was typed, the environment, the brokers of the file that KAFKA_CLIENT_CONFIG
-names, the ``[deployment]`` of the document that TAPE_CONFIG names, the local stack that runs here, a default.
-Likewise ``topology`` of that document is what TAPE_TOPOLOGY would say.
-The stack is that of TAPE_HOME, else of the nearest ``.tape``; it says nothing where another broker is named
-than its own.
+Each value is the first of: the command's option, the environment, the brokers of the file that
+KAFKA_CLIENT_CONFIG names, the ``[deployment]`` of the document that TAPE_CONFIG names, the local stack that
+runs here, a default. ``topology`` of that document likewise stands in for TAPE_TOPOLOGY.
+The stack is that of TAPE_HOME, else of the nearest ``.tape``; it is ignored if a broker other
+than its own is named.
 """
 
 import os
@@ -37,7 +37,7 @@ _OPTIONS = {
 
 
 class Value(NamedTuple):
-    """What a variable is, and who says so."""
+    """The value of a variable, and where it came from."""
 
     text: str
     source: str
@@ -45,7 +45,10 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Where:
-    """What was found. ``stack``: the local one, where it is used; ``beside``: where it runs and is not."""
+    """What was found.
+
+    ``stack``: the local stack if it is used; ``beside``: a local stack that runs but is not used.
+    """
 
     values: Mapping[str, Value]
     folder: Path
@@ -54,23 +57,23 @@ class Where:
     typed: frozenset[str]
 
     def get(self, name: str) -> str:
-        """The value of a variable; empty where nobody says it."""
+        """The value of a variable; empty if it is not set anywhere."""
         found = self.values.get(name)
         return found.text if found else ""
 
     def told(self) -> dict[str, str]:
-        """Everything as the environment of a process that finds the same."""
+        """Everything as the environment of a process that is to find the same values."""
         return {name: value.text for name, value in self.values.items()}
 
     @property
     def is_named(self) -> bool:
-        """Whether there is a broker to speak to."""
+        """Whether a broker is named."""
         return bool(self.get(BOOTSTRAP))
 
     def cluster(self, login: str = OPERATOR) -> Cluster:
-        """The cluster; ``login``: as whom to speak to a local stack that is secured.
+        """The cluster. ``login``: the login on a secured local stack.
 
-        Raises Fatal where none is named and no local stack runs.
+        Raises Fatal if none is named and no local stack runs.
         """
         if not self.is_named:
             raise none_runs(self.folder)
@@ -84,27 +87,27 @@ class Where:
         return Path(named) if (named := self.get(CONFIG)) else None
 
     def document(self) -> "Config":
-        """The document that is named, else the defaults. Raises ConfigInvalid where it is not valid."""
+        """The document that is named, else the defaults. Raises ConfigInvalid if it is not valid."""
         from tapedeck.connectors.config_file import load  # noqa: PLC0415 - `tape tail` needs none of it
         from tapedeck.streams.config.document import Config  # noqa: PLC0415 - `tape tail` needs none of it
 
         return load(self.config, self.told()) if self.config else Config()
 
     def topology(self) -> Topology:
-        """The topology that is named, else the shipped one; what it declares is known from then on.
+        """The topology that is named, else the shipped one; what it declares is registered.
 
-        Raises Fatal where it cannot be imported or is not sound.
+        Raises Fatal if it cannot be imported or is not sound.
         """
         named = self.values.get(TOPOLOGY_VARIABLE)
         return topology_named(*named) if named else topology_named(SHIPPED, "tapedeck")
 
     def notes(self) -> list[str]:
-        """What a person may not expect of this: a stack that is left out, or taken up by its address."""
+        """What may surprise a user: a stack that is ignored, or one that is used because of its address."""
         named = self.values.get(BOOTSTRAP)
         if self.beside is not None and named is not None and BOOTSTRAP not in self.typed:
             return [
-                f"{named.source} says {named.text}: the local stack in {self.folder}, whose broker is at "
-                f"{self.beside.bootstrap}, is left out"
+                f"{named.source} is {named.text}: the local stack in {self.folder}, whose broker is at "
+                f"{self.beside.bootstrap}, is ignored"
             ]
         if self.stack is None:
             return []
@@ -112,11 +115,15 @@ class Where:
         mine = f"the local stack in {self.folder}"
         taken = [word for name, word in _OF_A_STACK.items() if self._of(name) == mine]
         if named is not None and named.source != mine and taken:
-            found.append(f"{named.source} says the broker of {mine}: of it are the {', '.join(taken)}, too")
+            found.append(
+                f"{named.source} names the broker of {mine}, which also provides the {', '.join(taken)}"
+            )
         for name, own in ((CONFIG, self.stack.config), (DATABASE, self.stack.database_url)):
             value = self.values.get(name)
             if value is not None and own and value.source != mine and not _same_place(value.text, own):
-                found.append(f"{value.source} says another {_OF_A_STACK[name]} than {mine} has, and is used")
+                found.append(
+                    f"{value.source} names another {_OF_A_STACK[name]} than {mine} has; it is used instead"
+                )
         return found
 
     def _of(self, name: str) -> str:
@@ -139,10 +146,10 @@ def look(
 ) -> Where:
     """Look by the rule of this module.
 
-    ``typed``: options by the variable that means the same, None where they were left out; one that is what
-    its variable says counts as the variable. ``is_stacks``: the broker that is named is known to be the
-    local stack's. ``is_document_needed``: False leaves out a TAPE_CONFIG that cannot be seen from here.
-    Raises ConfigInvalid for a document that does not say in due form where it runs.
+    ``typed``: options by the matching variable, None if left out. An option equal to its variable counts as
+    the variable. ``is_stacks``: the named broker is known to be the local stack's.
+    ``is_document_needed``: False ignores a TAPE_CONFIG that does not exist in this folder.
+    Raises ConfigInvalid for a document with an invalid ``[deployment]``.
     """
     folder, stack = found_here()
     flags = {n: t for n, t in (typed or {}).items() if t is not None and t != environment.get(n)}
@@ -171,7 +178,7 @@ def _complete(values: dict[str, Value], more: Mapping[str, Value]) -> None:
 
 
 def _client_config(named: Value | None) -> dict[str, Value]:
-    """The brokers that a ``client.properties`` names; how they are reached is for Security to read."""
+    """The brokers that a ``client.properties`` names; Security reads how to connect to them."""
     if named is None:
         return {}
     from tapedeck.connectors.kafka.properties import SERVERS, read_properties  # noqa: PLC0415 - for few
@@ -181,7 +188,7 @@ def _client_config(named: Value | None) -> dict[str, Value]:
 
 
 def _document(named: Value | None, needed: bool) -> dict[str, Value]:
-    """What a document says of where it runs and by which topology."""
+    """The deployment and the topology that a document names."""
     if named is None or not (needed or Path(named.text).is_file()):
         return {}
     from tapedeck.connectors.config_file import head, said_in  # noqa: PLC0415 - see above

@@ -1,1 +1,1 @@
-"""The notebook tap: what ``import tapedeck`` gives. ``tapedeck/__init__.py`` says which names are public."""
+"""The notebook tap: the functions of ``import tapedeck``. ``tapedeck/__init__.py`` lists the public names."""

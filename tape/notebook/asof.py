@@ -19,7 +19,7 @@ from tapedeck.topics.catalogue import Topic
 
 
 class Newest(NamedTuple):
-    """The newest record per key, and whether nothing that came before it was compacted away."""
+    """The newest record per key, and whether none before it was compacted away."""
 
     messages: list[Message]
     whole: bool
@@ -49,7 +49,7 @@ def _contiguous(block: Block, expected: int) -> bool:
 
 
 def _newest_of(block: Block, query: Query) -> list[Message]:
-    """The last record of each key in a block inside the bounds; tombstones count, marks do not."""
+    """The last record of each key in a block inside the bounds; tombstones count, watermarks do not."""
     rows = _inside(block, query)
     rows = rows[np.argsort(block.timestamps[rows], kind="stable")]
     few = numbered(block.data, block.keys[rows])
@@ -64,8 +64,8 @@ def _newest_of(block: Block, query: Query) -> list[Message]:
 
 
 def _inside(block: Block, query: Query) -> Ints:
-    """The places of the records with a key inside the bounds. The log's times are in milliseconds, so the
-    records of the last one are looked at."""
+    """The positions of the records with a key inside the bounds. The log's times are in milliseconds, so the
+    records of the last millisecond are decoded."""
     assert query.until is not None
     last_ms = (query.until - 1) // 1000
     inside = (block.timestamps <= last_ms) & (block.keys[:, 1] != ABSENT)
@@ -79,7 +79,7 @@ def _inside(block: Block, query: Query) -> Ints:
 
 
 def _time_of(query: Query, value: bytes) -> int:
-    """The record's own time; the beginning of all time where it cannot be decoded, to be told of later."""
+    """The record's own time; if it cannot be decoded, the earliest time, so that it is reported later."""
     try:
         return int(decode(query.schema, value)[query.time])
     except DeadLetter:
@@ -87,7 +87,7 @@ def _time_of(query: Query, value: bytes) -> int:
 
 
 def frame_of(reader: Reader, messages: Sequence[Message]) -> pl.DataFrame:
-    """The frame of ``messages``; what cannot be decoded is left out with a warning."""
+    """The frame of ``messages``; undecodable records are left out with a warning."""
     query, bodies, places = reader.query, [], []
     for message in messages:
         try:
@@ -101,9 +101,9 @@ def frame_of(reader: Reader, messages: Sequence[Message]) -> pl.DataFrame:
 
 
 def refuse_compacted(chosen: Topic, at: int, lag: int | None, now: int) -> None:
-    """Raises NotKept where ``at`` is further back than records are safe from compaction.
+    """Raises NotKept if ``at`` is so far back that compaction may have removed records.
 
-    ``lag``: the cluster's ``min.compaction.lag.ms``, None where it is not known; ``now`` in microseconds.
+    ``lag``: the cluster's ``min.compaction.lag.ms``, None if it is not known; ``now`` in microseconds.
     """
     whole_from = None if lag is None else now - lag * 1000
     if whole_from is not None and at >= whole_from:

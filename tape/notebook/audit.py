@@ -1,4 +1,4 @@
-"""What a topic held as of a moment, out of the audit store: where the log does not reach back."""
+"""What a topic held as of a moment, from the audit store, for moments that the log no longer holds."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -21,12 +21,12 @@ from tapedeck.tape.notebook.types import logical, without_null
 def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:
     """The newest record of each record key with a time of ``at`` (microseconds) or before.
 
-    Raises Fatal where the store begins later or does not hold the topic, Retry where it does not answer.
+    Raises Fatal if the store starts later or does not hold the topic, Retry if it does not answer.
     """
     name = query.topic.name
     if not query.topic.audited:
         raise Fatal("this topic is not in the audit store", value=name, remedy="ask for a later moment")
-    # The role of readers sees ledgers only, and those leave fields out.
+    # The reader role sees only ledgers, which omit fields.
     with connect(url, prefix) as connection:
         connection.read_only = True
         try:
@@ -36,7 +36,7 @@ def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:
             raise Fatal("the audit store has no tables of this prefix", value=prefix, remedy=remedy) from None
     if not rows:
         raise Fatal(
-            f"neither the log nor the audit store holds {name} of that moment",
+            f"neither the log nor the audit store holds {name} as of that moment",
             value=times.shown(at),
             remedy="ask for a later one; the sink stores what is in the log when it first runs",
         )
@@ -63,7 +63,7 @@ def _read(node: Any, value: Any) -> Any:
     if value is None:
         return None
     if is_record_union(node):
-        raise Fatal("a union of records has no form in the audit store", value=str(value)[:64])
+        raise Fatal("the audit store cannot represent a union of records", value=str(value)[:64])
     node = without_null(node)
     if logical(node) == "decimal":
         return Decimal(value)

@@ -1,4 +1,4 @@
-"""What a notebook asks for: ``tap``, ``asof``, ``topics``, ``schema`` and ``explain`` of a connection."""
+"""The notebook's functions: ``tap``, ``asof``, ``topics``, ``schema`` and ``explain`` of a connection."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Names = str | Iterable[str]
 LATE = timedelta(days=7)
-"""How much later than its own time a record may stand in the log: a new symbol's history is written with its
+"""How much later than its own time a record may be in the log: a new symbol's history is written with its
 first live bar, and markets have been closed for a week."""
 _POLL_S = 0.25
 
@@ -40,9 +40,9 @@ class OtherTimes(UserWarning):
 
 
 class Connection:
-    """One cluster and topic prefix to read from. Each question opens its own connections and closes them.
+    """One cluster and topic prefix to read from. Each call opens its own connections and closes them.
 
-    Nothing is written, no consumer group is made or disturbed.
+    It writes nothing, and creates or disturbs no consumer group.
     """
 
     def __init__(
@@ -114,24 +114,24 @@ class Connection:
         Columns are those of ``td.schema(name)``, then ``_partition`` and ``_offset``: times are
         Datetime("us", zone), dates Date, decimals Decimal(scale=6), enums Enum, nested records Struct.
 
-        symbols: only these; other records are not decoded. Every partition is read: a record that another
-            producer wrote into another partition than its symbol's is in the frame, with one warning.
+        symbols: only these; other records are not decoded. Every partition is read, so a record that a
+            producer wrote into the wrong partition is in the frame, with one warning.
         since, until: from (inclusive) and up to (exclusive). A datetime with a zone; a date, which is its
-            midnight in New York, so that a session lies between two dates; ISO 8601 with a zone; or "90s",
-            "30min", "2h", "1d" and timedeltas, counted back from the topic's newest record. They go through
-            the broker's time index, so only what is asked for is read; where Kafka's times are not the
-            records' (LogAppendTime, a producer without times) the partition is read whole, with one warning.
+            midnight in New York, so that a session is between two dates; ISO 8601 with a zone; or "90s",
+            "30min", "2h", "1d" and timedeltas, counted back from the topic's newest record. They use
+            the broker's time index, so only the requested range is read. If Kafka's times are not the
+            records' (LogAppendTime, a producer without times), the whole partition is read, with one warning.
         columns: only these, in this order.
         zone: of the frame's times, as text, ZoneInfo or timezone.utc; the records are UTC.
-        follow: instead of one frame an iterator of frames as records come, from ``since`` or from now on.
+        follow: return an iterator of frames as records arrive, from ``since`` or from now on.
             Closing it, or interrupting the cell, closes its connections.
-        raw: the records as they lie: time, key, value, headers; watermarks and undecodable ones included.
-        repeats: a record that was written twice (same event_id) stands in the frame once, or with True twice.
-        late: how much later than ``until`` a record of that time may stand in the log; None reads to its end.
+        raw: the stored records: time, key, value, headers; watermarks and undecodable records included.
+        repeats: True keeps records that were written twice (same event_id); by default the frame has each
+        once. late: how much later than ``until`` a record of that time may be in the log; None reads to its
+        end.
 
         Raises Fatal for an unknown topic, column or symbol, with the nearest name, and for a time that is no
-        longer kept, with the one from which on it is. Records that cannot be decoded are left out, with one
-        warning.
+        longer kept, with the earliest time that is. Undecodable records are left out, with one warning.
         """
         with self._opened(keep=follow) as at:
             if raw:
@@ -145,7 +145,7 @@ class Connection:
             if not follow:
                 return reader.whole()
             if until is not None:
-                raise Fatal("following has no end", value=until, remedy="leave until or follow out")
+                raise Fatal("following has no end", value=until, remedy="leave out until or follow")
             return following(at.source, reader, at.close, _POLL_S)
 
     def asof(
@@ -164,11 +164,11 @@ class Connection:
         >>> newest = td.asof("features", at="2026-03-10T10:00-04:00", columns=["symbol", "t", "close"])
 
         at: as ``since`` of ``td.tap``, but inclusive.
-        key: columns that name the key, where it is not the record key that ``td.topics()`` shows.
-        since: how far back to look, where only keys that were written since then matter.
+        key: the key columns, if not the record key that ``td.topics()`` shows.
+        since: how far back to look, if only keys written since then matter.
 
-        Before a topic's compaction lag or retention the answer comes from Postgres where a database is named
-        or the local stack has one. Raises Fatal, saying what is kept, where neither reaches back so far.
+        Before a topic's compaction lag or retention, the answer comes from Postgres, if a database is named
+        or the local stack has one. Raises Fatal, saying what is kept, if neither reaches back so far.
         """
         with self._opened() as where:
             source = where.source
@@ -186,7 +186,7 @@ class Connection:
                 return audit.newest(where.database, where.layout.prefix, query, moment)
 
     def topics(self) -> pl.DataFrame:
-        """The topics: how many records, from when to when, keyed by what, how long kept, by whom written.
+        """The topics with record counts, first and last time, key, retention and writer.
 
         >>> td.topics().filter(pl.col("records") > 0).select("topic", "key").row(0)
         ('bars', 'symbol')
@@ -203,11 +203,11 @@ class Connection:
         return views.Schema(name)
 
     def explain(self, id: str, *, depth: int | None = None, everything: bool = False) -> "Explanation":
-        """Why an order, a signal, a proposal or any record is there: its inputs, back to the bars.
+        """Why an order, a signal, a proposal or any record exists: its inputs, back to the bars.
 
         id: a client or broker order id, a signal_id, ``account|signal_id`` or an event_id; eight or more of
             its first characters are enough.
-        depth, everything: how many levels are shown, and whether what is folded is opened.
+        depth, everything: how many levels to show, and whether to show folded inputs.
 
         >>> td.explain(td.tap("signals")["signal_id"][0])  # doctest: +SKIP
         """
@@ -219,10 +219,10 @@ class Connection:
             )
 
     def why(self, symbol: str, *, at: When | None = None, account: str | None = None) -> "Why":
-        """Why there was no trade in ``symbol``: where each minute ended on its way, and how far it was off.
+        """Why there was no trade in ``symbol``: where each minute ended, and by how much it missed.
 
-        ``at``: one minute, by the left edge of its bar; "11:14" is New York's on the newest session. Without
-        it the newest session. ``account``: only its gates.
+        ``at``: one minute, by the left edge of its bar; "11:14" is New York time on the newest session.
+        Without it, the whole newest session. ``account``: only its gates.
 
         >>> td.why("AMD", at="11:14")  # doctest: +SKIP
         >>> td.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
@@ -251,7 +251,7 @@ class Connection:
 
     @contextmanager
     def _opened(self, keep: bool = False) -> Iterator[Place]:
-        """The place, closed in the end; ``keep``: only where something went wrong."""
+        """The place, closed at the end; ``keep``: only after an error."""
         if self._source is not None:
             at = Place(self._source, database=self._database)
         else:
@@ -275,7 +275,7 @@ def _refuse_with_raw(**given: object) -> None:
     for name, value in given.items():
         if value:
             raise Fatal(
-                f"raw records know no {name}", value=value, remedy="filter the raw frame, or leave raw out"
+                f"raw records have no {name}", value=value, remedy="filter the raw frame, or leave out raw"
             )
 
 
@@ -290,7 +290,7 @@ def _newest(where: Place, query: Query) -> pl.DataFrame:
 
 
 def _newest_by(where: Place, query: Query, key: Names) -> pl.DataFrame:
-    """By columns: every record is decoded."""
+    """By columns, for which every record is decoded."""
     keys = chosen_columns(key, query.fields, query.topic.name)
     whole = Reader(
         where.source, replace(query, columns=tuple(dict.fromkeys((*query.columns, *keys))))
@@ -312,10 +312,10 @@ class Default:
         *,
         source: Source | None = None,
     ) -> Connection:
-        """Name the cluster, topic prefix and database that ``td.tap`` and the others read from now on.
+        """Set the cluster, topic prefix and database that ``td.tap`` and the others read from.
 
-        Without arguments: what KAFKA_BOOTSTRAP_SERVERS, TAPE_PREFIX and DATABASE_URL name, else the local
-        stack that runs in this folder or one above it. ``source`` takes the place of a cluster. The
+        Without arguments: those of KAFKA_BOOTSTRAP_SERVERS, TAPE_PREFIX and DATABASE_URL, else the local
+        stack that runs in this folder or one above it. ``source`` replaces a cluster. The
         connection has the same methods, so that two can be compared:
 
         >>> live, trial = td.connect(), td.connect(prefix="trial")  # doctest: +SKIP

@@ -26,7 +26,7 @@ class RecordsLeftOut(UserWarning):
 
 
 class StrayRecords(UserWarning):
-    """Records lie in another partition than the one of their key."""
+    """Records are in another partition than that of their key."""
 
 
 class Reader:
@@ -39,7 +39,7 @@ class Reader:
         self.strays, self._first_stray, self._told_strays = 0, "", False
 
     def whole(self) -> pl.DataFrame:
-        """Everything that the query asks for, in order. Warns once of records that were left out."""
+        """All results of the query, in order. Warns once about records that were left out."""
         found = [
             frame
             for part, (first, end) in spans(self._source, self.query).items()
@@ -66,7 +66,7 @@ class Reader:
             yield frame
 
     def _note_strays(self, part: Part, frame: pl.DataFrame) -> None:
-        """Records that should lie in another partition: their producer has another partitioner."""
+        """Records that should lie in another partition: their producer uses another partitioner."""
         if len(frame) and not self.strays:
             symbol, offset = frame[self.query.symbol_field][0], frame[frames.OFFSET][0]
             right = f"{part[0]}/{self._homes[symbol]}"
@@ -74,12 +74,12 @@ class Reader:
         self.strays += len(frame)
 
     def ordered(self, found: list[pl.DataFrame]) -> pl.DataFrame:
-        """One frame in the order of time, then partition and offset; a repeat by event_id stands once."""
+        """One frame in order of time, then partition and offset; repeated event_ids are in it once."""
         query = self.query
         if not found:
             return frames.empty(query.schema, query.wanted, query.zone)
         whole = pl.concat(found, rechunk=True)
-        # The parts came by partition and offset, and the sort is stable.
+        # The parts are ordered by partition and offset, and the sort is stable.
         if not whole[query.time].is_sorted():
             whole = whole.sort(query.time, maintain_order=True)
         if query.identity is None or query.repeats:
@@ -88,18 +88,18 @@ class Reader:
         return whole if first.all() else whole.filter(first)
 
     def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Only the columns that were asked for."""
+        """Only the requested columns."""
         return frame.select(self.query.columns)
 
     def warn(self) -> None:
-        """Tell, once, which records are missing from the frame, and which lie where they should not."""
+        """Warn once about records that are missing from the frame, and about misplaced ones."""
         if self.strays and not self._told_strays:
             self._told_strays = True
             name = self.query.topic.name
             warnings.warn(
-                f"{self.strays} records of {name} lie in another partition than their key's, first"
+                f"{self.strays} records of {name} are in another partition than their key's, first"
                 f" {self._first_stray}: their producer does not partition as Kafka's Java client does"
-                " (murmur2). They are in the frame; workers read them in that partition, beside other keys",
+                " (murmur2). They are in the frame; workers read them in that partition, with other keys",
                 StrayRecords,
                 stacklevel=4,
             )
@@ -125,7 +125,7 @@ class Reader:
             bodies, kept = self._bodies(frames.chosen(block, rejected))
             try:
                 columns = columns.with_rows(rejected[kept], bodies) if bodies else columns
-            except DeadLetter:  # a number that no column holds
+            except DeadLetter:  # a number that does not fit a column
                 return self._by_row(block)
             whole = np.ones(len(block), dtype=np.bool_)
             whole[rejected[~kept]] = False
@@ -139,7 +139,7 @@ class Reader:
         return frames.of_bodies(self.query.schema, bodies, places, self.query.wanted, self.query.zone)
 
     def _bodies(self, block: Block) -> tuple[list[dict[str, Any]], Mask]:
-        """(the bodies that can be decoded, which rows those are)."""
+        """(the bodies that can be decoded, their rows)."""
         bodies, kept = [], np.ones(len(block), dtype=np.bool_)
         for row in range(len(block)):
             try:
@@ -150,7 +150,7 @@ class Reader:
         return bodies, kept
 
     def _bounded(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows inside the bounds to the microsecond, of the symbols where the key does not tell."""
+        """The rows inside the bounds to the microsecond, filtered by symbol if the key does not have it."""
         query = self.query
         time = pl.col(query.time).dt.epoch("us")
         checks = []
@@ -164,7 +164,7 @@ class Reader:
 
 
 def _kept(block: Block, query: Query) -> Mask:
-    """Which records may be rows: no marks or tombstones, inside the bounds to the millisecond, by key."""
+    """Records that may be rows: no watermarks or tombstones, within the bounds to the millisecond, by key."""
     kept: Mask = block.values[:, 1] != ABSENT
     if query.since is not None:
         kept &= block.timestamps >= query.since // 1000
@@ -176,14 +176,14 @@ def _kept(block: Block, query: Query) -> Mask:
 
 
 def _mentions(block: Block, texts: Iterable[str]) -> Mask:
-    """The records in whose value one of ``texts`` stands as a string: few others do, and need be decoded."""
+    """The records whose value contains one of ``texts`` as a string; only these few need to be decoded."""
     found = np.zeros(len(block), dtype=np.bool_)
     data, order = block.data.tobytes(), np.argsort(block.values[:, 0], kind="stable")
     starts, ends = block.values[order, 0], block.values[order].sum(axis=1)
     for text in texts:
         content = text.encode()
         length = bytearray()
-        put_varint(length, len(content))  # as Avro has it
+        put_varint(length, len(content))  # as in Avro
         needle = bytes(length) + content
         places, at = [], data.find(needle)
         while at >= 0:
@@ -196,7 +196,7 @@ def _mentions(block: Block, texts: Iterable[str]) -> Mask:
 
 
 def refuse_unknown_symbols(source: Source, query: Query, frame: pl.DataFrame) -> None:
-    """Raises Fatal for a symbol that has no rows and is in no universe, with the nearest that is."""
+    """Raises Fatal for a symbol without rows that is in no universe, with the nearest name that is."""
     if query.symbols is None:
         return
     known = set(frame[query.symbol_field].unique())

@@ -12,7 +12,7 @@ from tapedeck.tape.notebook.decoding import Reader
 from tapedeck.tape.notebook.query import Query, spans
 
 _REMEMBERED = 100_000
-"""A repeat comes soon after its first or not at all: so many event_ids are remembered."""
+"""How many event_ids are remembered: a repeat comes soon after the original or not at all."""
 
 
 def follow(
@@ -22,9 +22,9 @@ def follow(
     poll_s: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[pl.DataFrame]:
-    """Frames of what ``reader`` asks for, from ``since`` on or from now, until the generator is closed.
+    """Frames of ``reader``'s records, from ``since`` on or from now, until the generator is closed.
 
-    No frame is empty. ``close`` is called at the end, also where a notebook interrupts.
+    No frame is empty. ``close`` is called at the end, also if a notebook interrupts.
     """
     begins, name = reader.query.since is not None, reader.query.topic.name
     ids = source.topic_ids([name])
@@ -48,7 +48,7 @@ def follow(
 
 
 def _arrived(source: Source, reader: Reader, at: dict[Part, int]) -> tuple[pl.DataFrame, bool]:
-    """What has come since ``at``, which is moved on, and whether anything has."""
+    """The new records since ``at``, which is advanced, and whether there are any."""
     found: list[pl.DataFrame] = []
     ends = source.ends([reader.query.topic.name])
     for part, first in at.items():
@@ -70,9 +70,9 @@ def _fresh(query: Query, frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataF
 
 
 def _refuse_another(source: Source, name: str, ids: Mapping[str, bytes]) -> None:
-    """Raise Fatal where the topic is not the one that is followed; its offsets mean nothing in another."""
+    """Raise Fatal if the topic is no longer the followed one, because its offsets do not apply to another."""
     found = source.topic_ids([name])
     if found != ids:
-        what = f"topic {name} was deleted or made anew while it was followed"
+        what = f"topic {name} was deleted or recreated while it was followed"
         value = found.get(name, b"").hex()[:12] or None
         raise Fatal(what, value=value, remedy="follow it again from the start")

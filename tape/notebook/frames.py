@@ -1,4 +1,4 @@
-"""Records as polars frames: by columns where the schema allows it, else row by row."""
+"""Records as polars frames: by columns if the schema allows it, else row by row."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -55,7 +55,7 @@ def of_bodies(
 def of_columns(
     columns: Columns, partition: int, offsets: NDArray[np.int64], wanted: Sequence[str], zone: str
 ) -> pl.DataFrame:
-    """The frame of ``columns``, whose rows lie at ``offsets`` of one partition."""
+    """The frame of ``columns``, whose rows are at ``offsets`` of one partition."""
     nodes = {column.name: column for column in columns_of(columns.name)}
     made = [_column(columns, name, nodes[name].node, nodes[name].nullable, zone) for name in wanted]
     log = [
@@ -100,7 +100,7 @@ RAW: dict[str, Kind] = {
     "headers": pl.List(pl.Struct({"name": pl.String(), "content": pl.Binary()})),
     **LOG_COLUMNS,
 }
-"""The columns of records as they lie in the log: watermarks included, nothing decoded."""
+"""The columns of raw records: watermarks included, nothing decoded."""
 
 
 def of_messages(messages: Iterable[Message], zone: str = UTC) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Recorded messages in memory that count what is read of them: for trying a tap, and for tests."""
+"""Recorded messages in memory that count reads, for trying a tap and for tests."""
 
 from collections.abc import Iterable, Iterator
 

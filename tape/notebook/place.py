@@ -1,4 +1,4 @@
-"""Where a notebook's records are: what it names, what the environment names, or the stack that runs here."""
+"""Where a notebook's records are: named by it, by the environment, or in the stack that runs here."""
 
 from collections.abc import Callable
 from functools import cache
@@ -22,11 +22,11 @@ _LAG = "min.compaction.lag.ms"
 
 
 def _leave() -> None:
-    """A source that was given is its giver's to close."""
+    """The caller closes a source that it passed in."""
 
 
 class Place(NamedTuple):
-    """An open way to the records. ``cluster`` is None where the source is none."""
+    """Open access to the records. ``cluster`` is None if the source is not a cluster."""
 
     source: Source
     close: Callable[[], None] = _leave
@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return self.source.layout
 
     def compaction_lag(self, name: str) -> int | None:
-        """For how many ms the cluster keeps every record of topic ``name``; None where it is unknown."""
+        """For how many ms the cluster keeps every record of topic ``name``; None if unknown."""
         if self.cluster is None:
             return int(self.layout.topic_config(name)[_LAG])
         text = describe(self.cluster)[self.layout.wire_name(name)].config.get(_LAG, "")
@@ -57,16 +57,16 @@ class Place(NamedTuple):
         return {name: value for name, value in told.items() if value}
 
     def document(self) -> Config:
-        """The configuration in force, the default one where none is named."""
+        """The current configuration; the default one if none is named."""
         return load(self.config) if self.config else Config()
 
 
 def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Place:
-    """The cluster to read from, which answers now.
+    """The cluster to read from, which was checked to answer.
 
-    Raises Fatal where none is named and no local stack runs, and where nobody answers.
+    Raises Fatal if none is named and no local stack runs, or if no broker answers.
     """
-    # A tap needs no document: a notebook often runs in a folder from which TAPE_CONFIG is not seen.
+    # A tap needs no document: the path in TAPE_CONFIG often does not exist from a notebook's folder.
     where = look(
         {BOOTSTRAP: bootstrap or None, PREFIX: prefix, DATABASE: database or None}, is_document_needed=False
     )
@@ -79,7 +79,7 @@ def find(bootstrap: str | None, prefix: str | None, database: str | None) -> Pla
         )
     cluster = where.say().cluster()
     cluster_id_of(cluster)
-    where.topology()  # what it declares can be read
+    where.topology()  # so that its topics can be read
     if registry := Registry.described(where.told()):
         _registered(registry, cluster.prefix)
     source = KafkaSource(cluster)

@@ -1,4 +1,4 @@
-"""What a tap asks for: checked once, before anything is read."""
+"""The query of a tap, checked once before anything is read."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ _DAY_US = 86_400_000_000
 
 
 class NotKept(Fatal):
-    """The log no longer holds what was true at that moment."""
+    """The log no longer holds the state of that moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
     """One tap. Times in UTC microseconds; ``until`` is exclusive.
 
-    ``columns`` are the ones that the caller gets, ``wanted`` the record's fields that are needed for it.
-    ``late``: how much later than its own time a record may stand in the log, None for any.
+    ``columns``: those of the result; ``wanted``: the record fields needed for them.
+    ``late``: how much later than its own time a record may be in the log, None for any.
     """
 
     topic: Topic
@@ -57,7 +57,7 @@ class Query:
 
     @property
     def identity(self) -> str | None:
-        """The column by which a repeat is known."""
+        """The column that identifies repeats."""
         return "event_id" if "event_id" in self.fields else None
 
     @property
@@ -71,23 +71,23 @@ class Query:
 
     @property
     def symbol_field(self) -> str:
-        """The column that holds a symbol. Raises Fatal where the topic has none."""
+        """The column that holds a symbol. Raises Fatal if the topic has none."""
         for name in _SYMBOL_FIELDS:
             if name in self.fields:
                 return name
         raise Fatal(
-            f"topic {self.topic.name} has no symbol to choose by",
+            f"topic {self.topic.name} has no symbol to select by",
             value=list(self.symbols or ()),
-            remedy="leave symbols out, then filter the frame",
+            remedy="leave out symbols, then filter the frame",
         )
 
     @property
     def by_key(self) -> bool:
-        """Whether the record's key is its symbol, so that nothing need be decoded to choose."""
+        """Whether the record's key is its symbol, so that selecting needs no decoding."""
         return self.topic.key == (self.symbol_field,)
 
     def homes(self, layout: Layout) -> dict[str, int]:
-        """The partition in which each symbol's records should lie; empty where the topic has no such rule."""
+        """The partition in which each symbol's records should lie; empty if the topic has no such rule."""
         if self.symbols is None or self.topic.part != self.symbol_field:
             return {}
         count = layout.partitions(self.topic.name)
@@ -98,26 +98,26 @@ class Query:
 
 
 def one_topic(name: str) -> Topic:
-    """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, where there is none."""
+    """The topic ``name`` of the catalogue. Raises Fatal, with the nearest name, if there is none."""
     if not isinstance(name, str):
-        raise Fatal("a topic is named by a text", value=name, remedy='as in td.tap("features")')
+        raise Fatal("a topic name must be a string", value=name, remedy='as in td.tap("features")')
     return topic(name)
 
 
 def several(given: str | Iterable[str] | None, what: str) -> tuple[str, ...] | None:
-    """One name or many as a tuple. Raises Fatal for no names and for what is no name."""
+    """One or more names as a tuple. Raises Fatal for no names and for values that are not names."""
     if given is None:
         return None
     found = (given,) if isinstance(given, str) else tuple(given)
     if not found or not all(isinstance(each, str) and each for each in found):
-        raise Fatal(f"{what} must be names", value=given, remedy=f"name some, or leave {what} out for all")
+        raise Fatal(f"{what} must be names", value=given, remedy=f"name some, or leave out {what} for all")
     return tuple(dict.fromkeys(found))
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The remedy for a name that is not known."""
+    """The remedy for an unknown name."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    # A symbol of two letters is like no other, but for its case.
+    # A two-letter symbol has no near match except in another case.
     near = near or [each for each in known if each.casefold() == name.casefold()]
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
 
@@ -138,11 +138,11 @@ def late_us(given: timedelta | str | None) -> int | None:
 
 
 def newest_us(source: Source, name: str) -> int | None:
-    """The time of the newest record of topic ``name``, in microseconds; None where there is none."""
+    """The time of the newest record of topic ``name``, in microseconds; None if there is none."""
     found = []
     for part, (low, end) in source.ends([name]).items():
         if end > low:
-            source.offset_at(part, 0)  # a timed source looks whether Kafka's times can be believed
+            source.offset_at(part, 0)  # a timed source checks here whether Kafka's times are right
         near = list(source.stream(part, max(low, end - _LOOK_BACK), end)) if end > low else []
         found += [int(block.timestamps.max()) * 1000 for block in near]
         if not near and (last := last_record(source, part, low, end)):
@@ -151,8 +151,8 @@ def newest_us(source: Source, name: str) -> int | None:
 
 
 def asked_us(source: Source, name: str, given: Any, what: str) -> int | None:
-    """The moment ``given`` in microseconds, None for none. What counts back from the newest record of a topic
-    without records is the beginning of time: whatever is asked of it, the answer is empty."""
+    """The moment ``given`` in microseconds, None for none. Counting back from the newest record of a topic
+    without records gives the earliest time: the result is empty anyway."""
     try:
         return None if given is None else times.moment(given, what, lambda: newest_us(source, name))
     except times.NoNewest:
@@ -160,10 +160,10 @@ def asked_us(source: Source, name: str, given: Any, what: str) -> int | None:
 
 
 def spans(source: Source, query: Query) -> dict[Part, tuple[int, int]]:
-    """The offsets of each partition that may hold what is asked for, by the broker's time index.
+    """The offsets of each partition that may hold results, by the broker's time index.
 
-    Also of partitions in which a chosen symbol should not lie: other producers have other partitioners.
-    Raises Fatal for a time before what is kept.
+    This includes partitions that should not hold a chosen symbol: other producers use other partitioners.
+    Raises Fatal for a time that is no longer kept.
     """
     ends = source.ends([query.topic.name])
     _refuse_forgotten(source, query, ends)
@@ -173,7 +173,7 @@ def spans(source: Source, query: Query) -> dict[Part, tuple[int, int]]:
         if end > low and query.since is not None:
             first = min(end, max(low, source.offset_at(part, query.since // 1000 * 1000)))
         if end > low and query.until is not None:
-            # Asked in any case: a timed source looks then whether Kafka's times can be believed.
+            # Always called: a timed source checks here whether Kafka's times are right.
             at = source.offset_at(part, query.until // 1000 * 1000 + 1000 + (query.late or 0))
             last = end if query.late is None else min(end, at)
         found[part] = first, max(first, last)
@@ -191,12 +191,12 @@ def _refuse_forgotten(source: Source, query: Query, ends: dict[Part, tuple[int, 
         raise NotKept(
             f"topic {query.topic.name} does not reach back so far{limit}",
             value=times.shown(asked),
-            remedy=f"it is kept from {times.shown(kept)} on: ask for that or later",
+            remedy=f"it is kept from {times.shown(kept)} on: ask for that time or later",
         )
 
 
 def kept_from(source: Source, ends: dict[Part, tuple[int, int]]) -> int | None:
-    """From when on the partitions hold everything, in microseconds; None where nothing was deleted yet."""
+    """From when on the partitions hold everything, in microseconds; None if nothing was deleted yet."""
     found = []
     for part, (low, end) in ends.items():
         if low and end > low:
@@ -219,7 +219,7 @@ def ask(
     late: Any,
     repeats: bool,
 ) -> Query:
-    """The query of one tap. Raises Fatal for whatever cannot be asked."""
+    """The query of one tap. Raises Fatal for an invalid one."""
     chosen = one_topic(name)
     if chosen.schema is None:
         remedy = "its records are bytes: tap it with raw=True"
@@ -241,11 +241,11 @@ def ask(
 
 
 def bounds(source: Source, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
-    """(since, until) in microseconds. Raises Fatal where nothing lies between them."""
+    """(since, until) in microseconds. Raises Fatal if nothing lies between them."""
     low, high = asked_us(source, name, since, "since"), asked_us(source, name, until, "until")
     if low and high is not None and high <= low:
         raise Fatal(
-            f"nothing lies between {times.shown(low)} and {times.shown(high)}",
+            f"nothing is between {times.shown(low)} and {times.shown(high)}",
             value=(since, until),
             remedy="until is exclusive and comes after since: one day is since=DAY, until=THE NEXT DAY",
         )

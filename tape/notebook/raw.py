@@ -1,4 +1,4 @@
-"""Records as they lie in the log: bytes, headers and watermarks."""
+"""Records as stored in the log: bytes, headers and watermarks."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tapedeck.tape.notebook.times import Zone
 
 
 def raw_frame(source: Source, name: str, *, since: Any, until: Any, zone: Zone, late: Any) -> pl.DataFrame:
-    """Time, key, value and headers of every record between two moments, in the order of their time."""
+    """Time, key, value and headers of every record between two moments, in time order."""
     chosen = one_topic(name)
     low, high = bounds(source, name, since, until)
     query = Query(

@@ -13,9 +13,9 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 FEW = 128
-"""Up to so many different texts in a column, each is made once and picked by number."""
+"""With at most this many different texts in a column, each is created once and referenced by number."""
 
-_TABLE = 1024  # a power of two, several times FEW: probes stay short
+_TABLE = 1024  # a power of two, several times FEW, so that probes stay short
 _PRIME = np.uint64(0x100000001B3)
 _BASIS = np.uint64(0xCBF29CE484222325)
 
@@ -24,14 +24,14 @@ _BASIS = np.uint64(0xCBF29CE484222325)
 def _same(data: Any, one: int, other: int, size: int) -> bool:
     first, second = np.uint64(one), np.uint64(other)
     unlike = np.uint8(0)
-    for k in range(np.uint64(size)):  # unsigned places and no way out: so it is vectorised
+    for k in range(np.uint64(size)):  # unsigned indexes and no early exit, so that it is vectorized
         unlike |= data[first + k] ^ data[second + k]
     return bool(unlike == 0)
 
 
 @njit(cache=True, nogil=True)
 def _number(data: Any, spans: Any, few: int) -> Any:
-    """(number of each row's text int32, the rows that have each first); no numbers where there are many."""
+    """(number of each row's text int32, the first row of each text); no numbers if there are many texts."""
     n = len(spans)
     codes = np.empty(n, dtype=np.int32)
     firsts = np.empty(few, dtype=np.int64)
@@ -79,7 +79,7 @@ def _counts(data: Any, spans: Any) -> Any:
 
 @njit(nogil=True)
 def _varint(data: Any, at: int) -> Any:
-    """(number, where the next byte stands) of a zigzag varint."""
+    """(number, position of the next byte) of a zigzag varint."""
     raw, shift = np.int64(0), 0
     while True:
         byte = np.int64(data[at])
@@ -108,7 +108,7 @@ def _items(data: Any, spans: Any, counts: Any, total: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _pack(data: Any, spans: Any) -> Any:
-    """(the bytes of all spans one after the other, where each begins): polars copies what it is handed."""
+    """(the bytes of all spans in sequence, where each begins): polars copies what it is given."""
     starts = np.empty(len(spans), dtype=np.int64)
     total = 0
     for row in range(len(spans)):
@@ -123,7 +123,7 @@ def _pack(data: Any, spans: Any) -> Any:
 
 
 def numbered(data: Bytes, spans: Ints) -> tuple[NDArray[np.int32], list[bytes]] | None:
-    """(number of each row's text, -1 for null; the texts by number), or None where they are many."""
+    """(number of each row's text, -1 for null; the texts by number), or None if they are many."""
     if not len(spans):
         return np.empty(0, dtype=np.int32), []
     codes, firsts = _number(data, spans, FEW)
@@ -139,7 +139,7 @@ def of_keys(block: Block, keys: frozenset[bytes]) -> NDArray[np.bool_]:
     if few is None:
         return np.array([block.key(row) in keys for row in range(len(block))], dtype=np.bool_)
     codes, texts = few
-    # The last place is for rows without a key, whose number is -1.
+    # The last entry is for rows without a key, whose number is -1.
     wanted = np.array([text in keys for text in texts] + [False])
     found: NDArray[np.bool_] = wanted[codes]
     return found
@@ -148,7 +148,7 @@ def of_keys(block: Block, keys: frozenset[bytes]) -> NDArray[np.bool_]:
 def texts(data: Bytes, spans: Ints) -> pl.Expr:
     """String; ``spans`` int64 (n, 2) of UTF-8 bytes in ``data``, length -1 for null.
 
-    An expression over no column: polars is asked once for all columns of a block, which costs far less.
+    An expression over no column: polars evaluates all columns of a block at once, which is much cheaper.
     """
     few = numbered(data, spans)
     if few is not None:
@@ -164,7 +164,7 @@ def texts(data: Bytes, spans: Ints) -> pl.Expr:
 
 
 def lists(data: Bytes, spans: Ints) -> pl.Expr:
-    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings. As ``texts``."""
+    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings. Like ``texts``."""
     counts = _counts(data, spans)
     n, total = len(spans), int(counts.sum())
     if not total:

@@ -1,4 +1,4 @@
-"""Moments as people write them in a notebook, to UTC microseconds."""
+"""Converts moments as written in notebooks to UTC microseconds."""
 
 import difflib
 import re
@@ -19,7 +19,7 @@ Zone = str | tzinfo
 
 
 class NoNewest(Fatal):
-    """A length of time counts back from the newest record, and there is none."""
+    """A duration counts back from the newest record, but there is none."""
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,31 +47,31 @@ def as_utc(at_us: int) -> datetime:
 
 
 def shown(at_us: int) -> str:
-    """``at_us`` as messages show it, ready to be pasted back."""
+    """``at_us`` as messages show it, ready to paste."""
     return as_utc(at_us).isoformat().replace("+00:00", "Z")
 
 
 def duration(given: Any, what: str) -> timedelta:
-    """A length of time: a timedelta or a text such as "90s", "30min", "2h", "7d". Raises Fatal otherwise."""
+    """A duration: a timedelta or a text such as "90s", "30min", "2h", "7d". Raises Fatal otherwise."""
     if isinstance(given, timedelta):
         return given
     found = _AGO.fullmatch(given) if isinstance(given, str) else None
     if found is None:
-        raise Fatal(f"{what} is no length of time", value=given, remedy='write "90s", "30min", "2h" or "7d"')
+        raise Fatal(f"{what} is not a duration", value=given, remedy='write "90s", "30min", "2h" or "7d"')
     return float(found[1]) * _UNIT[found[2]]
 
 
 def moment(given: Any, what: str, newest: Callable[[], int | None]) -> int:
-    """UTC microseconds of ``given``; a length of time counts back from ``newest()`` (microseconds).
+    """UTC microseconds of ``given``; a duration counts back from ``newest()`` (microseconds).
 
-    A date is its midnight in New York: sessions lie between two of these, and ``until`` is exclusive.
-    Raises Fatal for a time without a zone and for what is no time.
+    A date is its midnight in New York: a session is between two of these, and ``until`` is exclusive.
+    Raises Fatal for a time without a zone and for values that are not times.
     """
     if isinstance(given, timedelta) or (isinstance(given, str) and _AGO.fullmatch(given)):
         last = newest()
         if last is None:
             remedy = "name a moment, or wait for the first record"
-            raise NoNewest(f"{what} counts back from the newest record, and there is none", value=given,
+            raise NoNewest(f"{what} counts back from the newest record, but there is none", value=given,
                            remedy=remedy)  # fmt: skip
         return last - duration(given, what) // _US
     if isinstance(given, str):
@@ -79,11 +79,11 @@ def moment(given: Any, what: str, newest: Callable[[], int | None]) -> int:
     if isinstance(given, datetime):
         if given.tzinfo is None or given.utcoffset() is None:
             remedy = 'give a zone: "2024-03-08T09:30-05:00", or tzinfo=ZoneInfo("America/New_York")'
-            raise Fatal(f"{what} has no zone, so it is no moment", value=given.isoformat(), remedy=remedy)
+            raise Fatal(f"{what} has no time zone", value=given.isoformat(), remedy=remedy)
         return micros(given)
     if isinstance(given, date):
         return micros(datetime.combine(given, time(), tzinfo=NEW_YORK))
-    raise Fatal(f"{what} is no time", value=given, remedy=_WAYS)
+    raise Fatal(f"{what} is not a time", value=given, remedy=_WAYS)
 
 
 def _parsed(text: str, what: str) -> datetime | date:
@@ -92,16 +92,16 @@ def _parsed(text: str, what: str) -> datetime | date:
             return parse(text.strip())
         except ValueError:
             continue
-    raise Fatal(f"{what} is no time", value=text, remedy=_WAYS)
+    raise Fatal(f"{what} is not a time", value=text, remedy=_WAYS)
 
 
 def known_zone(given: object) -> str:
-    """The name of the zone ``given``. Raises Fatal, with the nearest name, where it is no time zone, and for
-    an object that has no name."""
+    """The name of the zone ``given``. Raises Fatal, with the nearest name, if it is not a time zone, and for
+    an object without a name."""
     zone = "UTC" if given is UTC else given.key if isinstance(given, ZoneInfo) else given
     if not isinstance(zone, str):
         remedy = 'name a zone as text, such as "America/New_York"'
-        raise Fatal("a zone without a name cannot be a frame's", value=given, remedy=remedy)
+        raise Fatal("a frame's zone must have a name", value=given, remedy=remedy)
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

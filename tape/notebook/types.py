@@ -93,7 +93,7 @@ def dtype(node: Any, zone: str = UTC) -> Kind:
 
 
 def stored(node: Any) -> Kind:
-    """The type in which Python's values of a node are handed to polars: times and dates as integers."""
+    """The type in which Python values of a node are passed to polars: times and dates as integers."""
     return _as_stored(dtype(node))
 
 
@@ -120,7 +120,7 @@ _PLAIN: dict[str, pl.DataType] = {
 
 
 def plain(node: Any, value: Any) -> Any:
-    """A decoded value as polars takes it: unions of records and maps become dicts and lists of dicts."""
+    """A decoded value in the form for polars: unions of records and maps become dicts and lists of dicts."""
     if value is None:
         return None
     node = without_null(node)
@@ -142,5 +142,5 @@ def plain(node: Any, value: Any) -> Any:
 
 
 def schema_of(name: str, zone: str = UTC) -> dict[str, Kind]:
-    """The columns that a frame of records of ``name`` has, in order, before the ones of the log."""
+    """The columns that a frame of records of ``name`` has, in order, without those of the log."""
     return {column.name: dtype(column.node, zone) for column in columns_of(name)}

@@ -1,4 +1,4 @@
-"""What there is to tap: the catalogue as a frame, a topic's columns as a page."""
+"""The topics to tap: the catalogue as a frame, a topic's columns as a page."""
 
 from collections.abc import Iterator
 from html import escape
@@ -83,7 +83,7 @@ class Schema:
 
 
 def brief(kind: Kind) -> str:
-    """A polars type in few words."""
+    """A polars type in short form."""
     match kind:
         case pl.Datetime():
             return "Datetime, us"
@@ -112,9 +112,10 @@ _LISTED: dict[str, Kind] = {
 
 
 def listed(source: Source) -> pl.DataFrame:
-    """The catalogue's topics beside what the cluster holds; a topic that is not there has null records.
+    """The catalogue's topics with the cluster's content; a missing topic has null records.
 
-    ``records`` counts offsets, watermarks included; ``first`` and ``last`` are the Kafka times at both ends.
+    ``records`` counts offsets, watermarks included; ``first`` and ``last`` are the Kafka times of the first
+    and last record.
     """
     rows = [(each.name, *_held(source, each.name), *_said(each, source.layout)) for each in CATALOGUE]
     made = pl.DataFrame(rows, schema={**_LISTED, "first": pl.Int64(), "last": pl.Int64()}, orient="row")

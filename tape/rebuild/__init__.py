@@ -1,1 +1,1 @@
-"""Rebuild: any state again from its source topics, compared with live, and put in its place."""
+"""Rebuild any state from its source topics, compare it with live, and activate it."""

@@ -1,15 +1,15 @@
-"""Put a rebuilt table in the place of the live one, as a whole, and leave the old one in force until then.
+"""Activate a rebuilt table in place of the live one, in one step; the old one stays active until then.
 
 Per consumer group, which must be empty:
 
-1. what an earlier apply left is put in force or taken away, as the worker would do it;
-2. every value is staged beside the table, in one epoch above all others, and acknowledged;
-3. the group's offsets are set back to what both tables need. The broker refuses where the group has a member;
+1. an unfinished earlier apply is completed or undone, as the worker would do it;
+2. every value is staged next to the table, in an epoch above all others, and acknowledged;
+3. the group's offsets are set back to what both tables need; the broker refuses if the group has a member;
 4. the commit record of each task switches it to the staged values (``streams.changelog``);
 5. the offsets are set to the new table's, and the table is read back.
 
-The cut is chosen so that state is never ahead of its outputs: the last watermark that stands in every output
-partition. An account has one value and no watermark: its live cursor is the cut, and one record switches it.
+The cut is the last watermark that is in every output partition, so that state is never ahead of its outputs.
+An account has one value and no watermark: its live cursor is the cut, and one record switches it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ from tapedeck.topics.catalogue import topic
 
 
 class Target(Protocol):
-    """The cluster as an apply writes it; each call returns when it is acknowledged."""
+    """How an apply writes to the cluster; each call returns when it is acknowledged."""
 
     def members(self, group: str) -> list[str]: ...
 
@@ -66,8 +66,8 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """The table to put in place. ``offsets``: where the group goes on per input partition; ``label``: the
-    watermark that it stands at; ``repairs``: how the live table differs; ``whence``: for the logs."""
+    """The table to activate. ``offsets``: where the group resumes per input partition; ``label``: the table's
+    watermark; ``repairs``: how the live table differs; ``whence``: its origin, for the logs."""
 
     task: TaskId
     values: Values
@@ -85,7 +85,10 @@ def plan_task(
     begin: Begin | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Rebuild a task up to where its outputs are whole. Raises Fatal, naming the first, where they differ."""
+    """Rebuild a task up to where its outputs are complete.
+
+    Raises Fatal, naming the first difference, if they differ.
+    """
     live = read_changelog(basis.source, task).values()
     applied = applied_by(basis.source, task, live)
     label = None if task.account_id else _whole_label(basis.source, task)
@@ -104,8 +107,8 @@ def plan_task(
 def _refuse(task: TaskId, differences: Sequence[Difference]) -> None:
     if differences:
         raise Fatal(
-            f"{task} has outputs that a rebuild does not give, {len(differences)} in all; a table cannot "
-            f"repair them, nothing was changed. The first: {differences[0]}",
+            f"{task} has outputs that a rebuild does not produce, {len(differences)} in all; a table cannot "
+            f"repair them, so nothing was changed. The first: {differences[0]}",
             remedy="use the release and configuration that wrote them, or a new pipeline (--into PREFIX)",
         )
 
@@ -114,8 +117,8 @@ def _whole_label(source: Source, task: TaskId) -> int:
     label = last_watermark(source, task)
     if label is None:
         raise Fatal(
-            f"{task} has not ended a minute in all its outputs: there is nothing to put in place",
-            remedy="start its worker; a table without a watermark is built from the first record on",
+            f"{task} has not finished a minute in all its outputs, so there is nothing to activate",
+            remedy="start its worker: it builds a table without a watermark from the first record",
         )
     return label
 
@@ -134,7 +137,7 @@ _TAIL = 20_000
 
 
 def _last_label(source: Source, part: Part, first: int, end: int) -> int | None:
-    """Looks from the end, in steps that grow: a watermark stands behind every minute."""
+    """Searches from the end in growing steps: every minute ends with a watermark."""
     reach = _TAIL
     while True:
         start = max(first, end - reach)
@@ -165,7 +168,7 @@ def cut_at(source: Source, task: TaskId, label: int) -> dict[Part, int]:
 
 
 def _account_cut(task: TaskId, basis: Basis, live: Values, applied: Applied) -> dict[Part, int]:
-    """Up to the live table's cursor, and before the first record with an output that is not there."""
+    """Up to the live table's cursor, and before the first record with a missing output."""
     (part,) = inputs_of(task, basis.source.layout)
     end = basis.source.ends([part[0]])[part][1]
     cut = applied.cut[part] if live else end
@@ -194,7 +197,7 @@ def apply_group(
     now_ms: int,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Put the tables of one group's tasks in force. Raises Fatal, with the old ones in force, where the group
+    """Activate the tables of one group's tasks. Raises Fatal, with the old ones still active, if the group
     has members."""
     if members := target.members(group):
         raise occupied(group, members)
@@ -213,13 +216,13 @@ def apply_group(
     target.commit(group, before)
     for plan in plans:
         target.write([_switch(plan, epochs[plan.task], now_ms)])
-        say(f"{plan.task}: in force at epoch {epochs[plan.task]}")
+        say(f"{plan.task}: active at epoch {epochs[plan.task]}")
     if before != offsets and not target.members(group):
         target.commit(group, offsets)
     for plan in plans:
         _read_back(plan, source)
     for (name, partition), at in sorted(offsets.items()):
-        say(f"{group} goes on at {name}/{partition}@{at}")
+        say(f"{group} resumes at {name}/{partition}@{at}")
 
 
 def _at(committed: int | None, first: int) -> int:
@@ -227,7 +230,7 @@ def _at(committed: int | None, first: int) -> int:
 
 
 def _settle(task: TaskId, changelog: Changelog, source: Source, target: Target, now_ms: int) -> None:
-    """What the worker would do before anything else, with an earlier apply's records."""
+    """What the worker would do first with an earlier apply's records."""
     settled = settle(changelog, task.home, table_partitions(task, source))
     name = task.spec.changelog
     promoted = [Wire(name, p, key, value, now_ms, []) for (p, key), value in settled.promoted.items()]
@@ -243,7 +246,7 @@ def _staged(plan: Plan, epoch: int, now_ms: int) -> list[Wire]:
 
 
 def _switch(plan: Plan, epoch: int, now_ms: int) -> Wire:
-    """The one record that puts the plan in force: a commit record, or an account's only value."""
+    """The one record that activates the plan: a commit record, or an account's only value."""
     name, task = plan.task.spec.changelog, plan.task
     if task.account_id is not None:
         key = task.account_id.encode()
@@ -258,12 +261,12 @@ def _read_back(plan: Plan, source: Source) -> None:
     found = read_changelog(source, plan.task).values()
     if _told(found) != _told(plan.values):
         raise Fatal(
-            f"the table of {plan.task} is not the one that was written: a worker came in between",
-            remedy="the table in force is whole: stop the worker and run `tape rebuild --apply` again",
+            f"the table of {plan.task} is not the one that was written: a worker started in between",
+            remedy="the active table is complete; stop the worker and run `tape rebuild --apply` again",
         )
 
 
 def _told(values: Values) -> dict[tuple[int, bytes], tuple[object, bytes]]:
-    """Cursors and bodies; a value with neither is as good as none."""
+    """Cursors and bodies; a value with neither counts as absent."""
     unpacked = {at: unpack(value) for at, value in values.items()}
     return {at: (each.cursors, each.body) for at, each in unpacked.items() if each.cursors or each.body}

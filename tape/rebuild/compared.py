@@ -1,6 +1,6 @@
 """Whether verifying a task compared anything: two empty sides are equal and prove nothing.
 
-A worker that never ran, inputs without a record and inputs without a watermark each get their words.
+A worker that never ran, inputs without records and inputs without watermarks each have their own message.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _AGAIN = "then verify again"
 
 
 class Uncompared(NamedTuple):
-    """A task of which nothing was compared, or a whole stage of which only watermarks were."""
+    """A task without anything compared, or a whole stage with only watermarks compared."""
 
     task: TaskId
     why: str
@@ -30,14 +30,14 @@ class Uncompared(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What a task's trigger holds: records of its own, and how many minutes watermarks end there."""
+    """What a task's trigger holds: the task's records, and the minutes that watermarks end there."""
 
     records: int
     minutes: int
 
 
 def compared_in(source: Source, topology: Topology, found: Verdict) -> Compared:
-    """What ``found`` compared: nothing where its table has no value, or none up to a watermark."""
+    """What ``found`` compared: nothing if its table has no value, or none up to a watermark."""
     task = found.task
     keys = {place for place in (*found.live, *found.result.values) if place[1] != WATERMARK_KEY}
     outputs = sum(len(rebuilt) for _, rebuilt in found.outputs.values())
@@ -52,14 +52,14 @@ def compared_in(source: Source, topology: Topology, found: Verdict) -> Compared:
     if not marked:
         return Compared(len(keys), outputs, *_no_watermark(task, name, held))
     if not held.records and not outputs:
-        remedy = f"play a tape, or see what should write {name}; {_AGAIN}"
-        return Compared(why=f"{name} holds watermarks and no record", remedy=remedy, idle=True)
+        remedy = f"play a tape, or check the writer of {name}; {_AGAIN}"
+        return Compared(why=f"{name} holds watermarks but no record", remedy=remedy, idle=True)
     return Compared(0, outputs)
 
 
 def uncompared(found: Iterable[tuple[TaskId, Compared]]) -> list[Uncompared]:
-    """The tasks of which nothing was compared, in their order. A task that had nothing to do counts where
-    every task of its stage had nothing."""
+    """The tasks without anything compared, in order. A task that had nothing to do counts only if
+    every task of its stage had nothing to do."""
     tasks = list(found)
     busy = {task.stage for task, compared in tasks if not compared.idle}
     return [
@@ -91,24 +91,27 @@ def _never_ran(topology: Topology, found: Verdict, held: _Held) -> tuple[str, st
     written = any(len(live) for live, _ in found.outputs.values())
     lacks = "it has no table" if written else "it has no output and no table"
     if task.account_id is not None:
-        start = f"start it with `tape dispatch {task.account_id}`, {_AGAIN}; or name the stages that run"
+        start = f"start it with `tape dispatch {task.account_id}`, {_AGAIN}; or name only the stages that run"
         if not held.records:
             return "its inbox is empty: its dispatcher never ran", start
-        return f"its dispatcher never finished a batch: {lacks}, while its inbox holds {held.records}", start
+        return (
+            f"its dispatcher never finished a batch: {lacks}, although its inbox has {held.records} records",
+            start,
+        )
     if not held.records and not held.minutes:
         writer = topology.writer(name)
         none = "play a tape first, or name another --prefix"
-        return f"{name} has no records", f"see the stage {writer.name} first" if writer else none
+        return f"{name} has no records", f"check the stage {writer.name} first" if writer else none
     if not held.minutes:
         return _no_watermark(task, name, held)
     counted = f"{name} holds {held.minutes} minutes and {held.records} records"
     remedy = f"start it with `tape worker {task.stage}` (its log says why it ended, if it did), {_AGAIN}"
-    return f"its worker never ran, or never finished a batch: {lacks}, while {counted}", remedy
+    return f"its worker never ran, or never finished a batch: {lacks}, although {counted}", remedy
 
 
 def _no_watermark(task: TaskId, name: str, held: _Held) -> tuple[str, str]:
     if held.minutes:
-        remedy = f"wait until its worker has ended a minute, {_AGAIN}"
+        remedy = f"wait until its worker has finished a minute, {_AGAIN}"
         return "its table has not reached a watermark", remedy
-    remedy = f"a minute ends by a watermark: who writes {name} must write them, or `tape watermark`"
-    return f"{name} has {held.records} records but no watermark: nothing was compared up to one", remedy
+    remedy = f"a watermark ends a minute: the writer of {name}, or `tape watermark`, must write them"
+    return f"{name} has {held.records} records but no watermark to compare up to", remedy

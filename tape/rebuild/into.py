@@ -1,8 +1,8 @@
-"""A whole pipeline beside the live one: sources copied, stages rebuilt with outputs, tables and offsets.
+"""A second pipeline next to the live one: sources copied, stages rebuilt with outputs, tables and offsets.
 
-The prefix's topics must be empty. Everything that no rebuilt stage writes is copied as it is; then the stages
-run in the topology's order, each over what stands in the prefix. Workers that are started with this
-TAPE_PREFIX go on from there.
+The prefix's topics must be empty. Everything that no rebuilt stage writes is copied unchanged. Then the
+stages run in the topology's order, each over the topics of the prefix. Workers that are started with this
+TAPE_PREFIX continue from there.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +71,7 @@ class Copy:
 
 
 def copied_topics(topology: Topology, stages: Iterable[StageSpec]) -> tuple[str, ...]:
-    """What no stage of ``stages`` writes: sources, and the outputs of the others."""
+    """The topics that no stage of ``stages`` writes: sources, and outputs of the other stages."""
     written = {name for spec in stages for name in spec.outputs}
     left_out = {*written, *topology.changelogs, *_LEFT_OUT}
     return tuple(each.name for each in CATALOGUE if each.name not in left_out)
@@ -80,10 +80,13 @@ def copied_topics(topology: Topology, stages: Iterable[StageSpec]) -> tuple[str,
 def rebuild_into(
     live: Place, prefix: str, tasks: Sequence[TaskId], workers: int, say: Callable[[str], None]
 ) -> list[Report]:
-    """Make a pipeline under ``prefix``. Raises Fatal for the live one and for topics that hold anything."""
+    """Write a pipeline under ``prefix``.
+
+    Raises Fatal for the live prefix and for topics that are not empty.
+    """
     place = replace(live, cluster=live.cluster.under(prefix))
     if prefix == live.layout.prefix:
-        raise Fatal("this is the live pipeline's own prefix", value=prefix, remedy="choose another")
+        raise Fatal("this is the prefix of the live pipeline", value=prefix, remedy="choose another")
     ensure(place.cluster)
     ends = place.basis.source.ends([each.name for each in CATALOGUE])
     if full := sorted(f"{name}/{part}" for (name, part), (_, end) in ends.items() if end):
@@ -109,7 +112,7 @@ def rebuild_into(
 
 
 def _routed(place: Place, task: TaskId) -> dict[Part, int]:
-    """A dispatcher has also read the signals and controls that stand in its inbox."""
+    """A dispatcher has also read the signals and controls in its inbox."""
     if task.account_id is None:
         return {}
     return {part: end for part, (_, end) in place.basis.source.ends(routed(place.topology)).items()}

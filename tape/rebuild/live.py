@@ -1,4 +1,4 @@
-"""What live left: a task's table from its changelog, how far it was applied, and the rows of a topic."""
+"""What live wrote: a task's table from its changelog, how far it was applied, and a topic's rows."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
@@ -32,7 +32,7 @@ def group_of(task: TaskId, layout: Layout) -> str:
 
 
 def table_partitions(task: TaskId, source: Source) -> list[int]:
-    """The table partitions that are the task's own."""
+    """The table partitions of the task."""
     spec = task.spec
     if spec.scale == "single" and task.account_id is None:
         return list(range(source.layout.partitions(spec.changelog)))
@@ -65,10 +65,10 @@ def _add(found: Changelog, block: Block, place: int, key: bytes | None) -> None:
 
 
 def position_of(source: Source, part: Part, label: int) -> int | None:
-    """The offset of the first watermark at or above ``label`` in ``part``; None where there is none."""
+    """The offset of the first watermark at or above ``label`` in ``part``; None if there is none."""
     first, end = source.ends([part[0]])[part]
     start = max(first, source.offset_at(part, label + MINUTE_US))
-    # What stands before is looked at too: the times of another producer need not rise with its watermarks.
+    # Search before that too: another producer's record times need not rise with its watermarks.
     for span in ((start, end), (first, start)):
         for block in source.stream(part, *span):
             found = np.flatnonzero(labels_of(block) >= label)
@@ -79,15 +79,15 @@ def position_of(source: Source, part: Part, label: int) -> int | None:
 
 @dataclass(frozen=True)
 class Applied:
-    """How far a table was applied: ``cut`` holds the offset after it per input partition. ``beyond``: input
-    partitions of which it knows a watermark that the topic does not have, with the label."""
+    """How far a table was applied: ``cut``: the offset after the last applied record per input partition.
+    ``beyond``: input partitions with a watermark that the table knows and the topic lacks, with its label."""
 
     cut: Mapping[Part, int]
     beyond: Mapping[Part, int]
 
 
 def applied_by(source: Source, task: TaskId, values: Values) -> Applied:
-    """From cursors and watermark labels: the later of the two per input partition."""
+    """From cursors and watermark labels: whichever is later per input partition."""
     ranks = {name: rank for rank, name in enumerate(task.spec.inputs)}
     bounds = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
     cut, beyond = {}, {}
@@ -111,7 +111,7 @@ def applied_by(source: Source, task: TaskId, values: Values) -> Applied:
 
 
 def _after_opening(source: Source, part: Part, start: int, label: int) -> int:
-    """The offset after the opening of ``label`` in ``part`` from ``start`` on; ``start`` where none is."""
+    """The offset after the opening of ``label`` in ``part`` from ``start`` on; ``start`` if there is none."""
     for block in source.stream(part, start, source.ends([part[0]])[part][1]):
         for place in np.flatnonzero(labels_of(block) == OPENING).tolist():
             found = readable_punctuation(block.message(place))
@@ -121,8 +121,8 @@ def _after_opening(source: Source, part: Part, start: int, label: int) -> int:
 
 
 class Read(NamedTuple):
-    """Records of one block of an output topic: ``rows`` uint8 (n, 32), their ``places``, and those that
-    cannot be read."""
+    """Records of one block of an output topic: ``rows`` uint8 (n, 32), their ``places``, and the
+    unreadable ones."""
 
     rows: Bytes
     places: Ints
@@ -130,7 +130,7 @@ class Read(NamedTuple):
 
 
 def read_block(block: Block, own: bytes | None = None) -> Read:
-    """The rows of a block; ``own`` keeps one account's records only."""
+    """The rows of a block; ``own`` keeps only one account's records."""
     places = np.flatnonzero(labels_of(block) == RECORD)
     if own is not None:
         keys = [(block.key(int(place)) or b"").split(b"|")[0] for place in places]
@@ -192,7 +192,7 @@ class Located(NamedTuple):
 
     @property
     def cause(self) -> tuple[Part, int] | None:
-        """The input partition and offset that caused it; None where a watermark did."""
+        """The input partition and offset that caused it; None if a watermark did."""
         for name, content in self.message.headers:
             if name == CAUSE and content is not None:
                 where, _, offset = content.decode(errors="replace").rpartition("@")

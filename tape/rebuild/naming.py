@@ -1,4 +1,4 @@
-"""Where two values of one key, or two bodies of one record, differ: by the name of the field."""
+"""The names of the fields in which two values of one key, or two bodies of one record, differ."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _SHOWN = 60
 
 
 def value_difference(task: TaskId, key: bytes, live: bytes, rebuilt: bytes) -> str | None:
-    """How two framed values of a table differ; None where they do not. The epoch is not compared."""
+    """How two framed values of a table differ; None if they do not. The epoch is not compared."""
     ours, other = unpack(live), unpack(rebuilt)
     if ours.cursors != other.cursors:
         inputs = task.spec.inputs
@@ -46,7 +46,7 @@ def body_difference(task: TaskId, live: bytes, rebuilt: bytes) -> str:
 def record_difference(schema: str, live: dict[str, Any], rebuilt: dict[str, Any]) -> str:
     """The fields of two bodies of one schema that differ, with both values."""
     ours, other = readable(schema, live), readable(schema, rebuilt)
-    return json_difference(ours, other) or "the record keys, or bytes that decode alike"
+    return json_difference(ours, other) or "the record keys, or bytes that decode to the same values"
 
 
 def json_difference(live: Any, rebuilt: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""The outputs of one task beside what its topics hold: which records differ, and in which fields."""
+"""Compares the outputs of one task with its topics: which records differ, and in which fields."""
 
 from collections.abc import Iterator
 from tempfile import TemporaryFile
@@ -15,8 +15,8 @@ from tapedeck.topics.catalogue import topic
 class Outputs:
     """Compares the output partitions of one task, whose rebuild and cut are in ``found``.
 
-    ``since``: differences before this time, micros, are left out. Where something differs, the task runs once
-    more to find the records behind the rows.
+    ``since``: differences before this time, micros, are left out. If something differs, the task runs once
+    more to find the records of the rows.
     """
 
     def __init__(self, basis: Basis, found: Verdict, since: int) -> None:
@@ -25,7 +25,7 @@ class Outputs:
         self.own = found.task.account_id.encode() if found.task.account_id else None
 
     def differences(self, part: Part, held: TopicRows) -> Iterator[Difference]:
-        """Where the rows of ``part`` are not the rebuilt ones."""
+        """Where the rows of ``part`` differ from the rebuilt ones."""
         name, partition = part
         for offset in held.unreadable[:MOST]:
             yield Difference(Kind.UNREADABLE, name, partition, "", "", f"the record at offset {offset}")
@@ -70,16 +70,19 @@ class Outputs:
         return located
 
     def _counts(self, each: Located | None) -> bool:
-        """Whether a difference at this record is asked for."""
+        """Whether a difference at this record is to be reported."""
         return each is None or each.message.timestamp * 1000 >= self.since
 
     def _extra(self, live: Located) -> str:
-        """Where live wrote what the rebuild does not give. Another configuration makes other event ids."""
+        """Records that live wrote and the rebuild does not produce.
+
+        Another configuration gives other event ids.
+        """
         at, made = f"live wrote it at offset {live.message.offset}", live.body.get("config_digest")
         if made is None or made == self._basis.config.digest:
-            return f"{at}, a rebuild does not"
+            return f"{at}; the rebuild does not have it"
         ours = self._basis.config.digest
-        return f"{at} under configuration {made}, the rebuild is under {ours}: name the run's with --config"
+        return f"{at} under configuration {made}, but the rebuild uses {ours}: name the run's with --config"
 
     def _is_due(self, live: Located) -> bool:
         """Whether a rebuild to the cut should have given what live wrote."""
@@ -97,7 +100,7 @@ class Outputs:
 
 def _told(name: str, live: Located, rebuilt: Located | None) -> str:
     if rebuilt is None:
-        return f"live at offset {live.message.offset} has another body than the rebuild"
+        return f"the record at offset {live.message.offset} has another body than the rebuilt one"
     if live.message.key != rebuilt.message.key:
         ours, other = ((e.message.key or b"").decode(errors="replace") for e in (live, rebuilt))
         return f"record key: live {ours}, rebuilt {other}"

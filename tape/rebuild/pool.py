@@ -1,6 +1,6 @@
-"""Tasks in worker processes: as many at a time as there are workers, each answer handed on as it comes.
+"""Tasks in worker processes, one per worker at a time; each answer is passed on as it comes.
 
-A worker speaks with its parent over one pipe, so it ends when the parent does, however that ends.
+A worker talks to its parent over one pipe, so it ends with its parent, however that ends.
 """
 
 import gc
@@ -24,7 +24,7 @@ Work = Callable[[T, Progress], A]
 
 _END_S = 2.0
 _SELDOM = 200_000
-"""Objects made between two looks for cycles."""
+"""Objects created between two garbage collections."""
 
 
 class _Advanced(NamedTuple):
@@ -48,9 +48,9 @@ class _Worker(NamedTuple, Generic[T]):
 
 
 def run_all(work: Work[T, A], tasks: Sequence[T], workers: int, advance: Progress) -> Iterator[tuple[T, A]]:
-    """(task, answer) of every task, in the order in which they are done; ``tasks`` are begun in theirs.
+    """(task, answer) of every task, in the order in which they finish; they start in the order of ``tasks``.
 
-    One worker is this process. Raises the first error of any task, and Fatal where a worker process dies;
+    One worker is this process. Raises the first error of any task, and Fatal if a worker process dies;
     all others are stopped then, as they are on Ctrl-C.
     """
     if workers <= 1 or len(tasks) <= 1:
@@ -100,7 +100,7 @@ def _heard(worker: _Worker[T]) -> _Advanced | _Done:
         raise Fatal(
             f"a worker process died while it rebuilt {worker.task}",
             value=why,
-            remedy="signal 9 is mostly a machine out of memory: use fewer --workers; nothing was changed",
+            remedy="signal 9 usually means out of memory: use fewer --workers; nothing was changed",
         ) from None
     if isinstance(heard, _Failed):
         raise heard.error or Fatal(f"rebuilding {worker.task} failed: {heard.told}")
@@ -108,7 +108,7 @@ def _heard(worker: _Worker[T]) -> _Advanced | _Done:
 
 
 def _stop(started: Sequence[_Worker[T]], through: bool) -> None:
-    """A worker ends when its pipe is closed; one that is at work is terminated."""
+    """A worker ends when its pipe is closed; a busy one is terminated."""
     for worker in started:
         worker.pipe.close()
         if not through:
@@ -123,8 +123,8 @@ def _stop(started: Sequence[_Worker[T]], through: bool) -> None:
 def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]", ids: IdMap | None) -> None:
     """The body of a worker process, which reads and stamps the schema ids of its parent."""
     use_ids(ids)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: end without a word
-    gc.freeze()  # what is imported stays, and records make no cycles: looking for them is a tenth of the work
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: end silently
+    gc.freeze()  # imports stay and records form no cycles: collecting takes a tenth of the time
     gc.set_threshold(_SELDOM)
     try:
         while True:
@@ -139,4 +139,4 @@ def _serve(work: Work[Any, Any], pipe: "Connection[Any, Any]", ids: IdMap | None
             except Exception:
                 pipe.send(_Failed(None, traceback.format_exc()))
     except (EOFError, BrokenPipeError):
-        return  # the parent has gone, or has no more tasks
+        return  # the parent has ended, or has no more tasks

@@ -1,4 +1,4 @@
-"""How far a rebuild is, on standard error: a bar on a terminal, else a line every few seconds."""
+"""The progress of a rebuild on standard error: a bar on a terminal, else a line every few seconds."""
 
 import time
 from types import TracebackType
@@ -11,7 +11,7 @@ _TELL_S = 5.0
 
 
 class Told:
-    """Counts records, or another ``unit``; ``total`` are due. As a context manager it shows the bar."""
+    """Counts records, or another ``unit``; ``total`` are expected. As a context manager it shows the bar."""
 
     def __init__(
         self, total: int, what: str, console: Console | None = None, *, unit: str = "records"
@@ -41,7 +41,7 @@ class Told:
         self._bar.stop()
 
     def advance(self, records: int) -> None:
-        """So many more records are done."""
+        """Count finished records."""
         self._done += records
         self._bar.update(self._line, completed=min(self._done, self._total))
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""A whole rebuild: the tasks of some stages over worker processes, and what they gave, stage by stage."""
+"""A whole rebuild: the tasks of some stages in worker processes, and their results, stage by stage."""
 
 import tempfile
 from collections import defaultdict
@@ -41,14 +41,14 @@ class Line:
 
 
 class KafkaTarget(KafkaGroups):
-    """The cluster as an apply writes it."""
+    """How an apply writes to the cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
         self._outbox = Outbox(cluster, "rebuild", linger_ms=5)
 
     def write(self, wires: Iterable[Wire]) -> None:
-        """Append and wait for the acknowledgements. Raises Retry where they do not come."""
+        """Append and wait for the acknowledgements. Raises Retry if they do not come."""
         self._outbox.write(wires)
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ def tasks_for(
     wanted = topology.only(stages) if stages else of_accounts if account else topology.stages
     names = ", ".join(spec.name for spec in wanted)
     if account is not None and not set(of_accounts).intersection(wanted):
-        remedy = f"add the stage {of_accounts[0].name}, or leave --account out"
-        raise Fatal("--account has no say in these stages", value=names, remedy=remedy)
+        remedy = f"add the stage {of_accounts[0].name}, or leave out --account"
+        raise Fatal("--account does not apply to these stages", value=names, remedy=remedy)
     if account is not None:
         config.account(account)
     found = tasks_of(wanted, layout, config)
@@ -84,7 +84,7 @@ def tasks_for(
 
 
 def run(work: Work[TaskId, A], place: Place, tasks: Sequence[TaskId], workers: int, what: str) -> list[A]:
-    """What ``work`` gives for each of ``tasks``, in their order; the largest is begun first."""
+    """The results of ``work`` for ``tasks``, in their order; the largest starts first."""
     names = sorted({name for task in tasks for name, _ in inputs_of(task, place.layout)})
     ends = place.basis.source.ends(names)
     sizes = {task: sum(ends[p][1] - ends[p][0] for p in inputs_of(task, place.layout)) for task in tasks}
@@ -114,17 +114,17 @@ def lines_of(reports: Sequence[Report]) -> Iterator[Line]:
 
 
 def stage_of(task: TaskId) -> str:
-    """How a task's stage, or its account, is called on a screen."""
+    """The display name of a task's stage or account."""
     return f"{task.stage} {task.account_id}" if task.account_id else task.stage
 
 
 def differences_of(reports: Iterable[Report]) -> list[tuple[TaskId, Difference]]:
-    """Every difference, in the topology's order: the first stage is where a fault shows first."""
+    """Every difference, in the topology's order: a fault shows first in the earliest stage."""
     return [(report.task, each) for report in reports for each in report.differences]
 
 
 def apply(place: Place, tasks: Sequence[TaskId], workers: int, say: Callable[[str], None]) -> list[Plan]:
-    """Rebuild and put in force. Raises Fatal, with nothing changed, where a group has members or an output
+    """Rebuild and activate. Raises Fatal, with nothing changed, if a group has members or an output
     differs."""
     groups = {task: place.group(task) for task in tasks}
     for group in dict.fromkeys(groups.values()):

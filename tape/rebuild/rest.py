@@ -1,4 +1,4 @@
-"""A task at rest: its group has committed what its table has, and the table does not move meanwhile."""
+"""A task at rest: its group has committed what its table has, and the table does not change meanwhile."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -31,9 +31,9 @@ def at_rest(
 ) -> tuple[Values, Committed]:
     """The live table and the committed offsets that belong to it.
 
-    A worker between two batches is waited for. Raises Retry, saying what is behind, where it does not come to
-    rest; Fatal where a topic is not the one that the table was applied from, and where nobody works and the
-    group is behind the table: a worker died within a batch.
+    Waits for a worker within a batch. Raises Retry, saying what is behind, if it does not come to rest;
+    Fatal if the table was applied from another topic, and if no worker runs and the group is behind the
+    table, because a worker died within a batch.
     """
     until = time.monotonic() + patience_s
     spec, parts = task.spec, inputs_of(task, source.layout)
@@ -54,18 +54,18 @@ def at_rest(
         if time.monotonic() > until:
             raise Retry(
                 f"the worker of {task} did not come to rest within {patience_s:g} s",
-                value=_told(behind, committed) if behind else "its offsets move all the time",
-                remedy="verify when less is going on, or stop the worker",
+                value=_told(behind, committed) if behind else "its offsets keep moving",
+                remedy="verify when there is less traffic, or stop the worker",
             )
         time.sleep(_LOOK_S)
 
 
 def within_batch(task: TaskId, behind: Mapping[Part, int], committed: Committed) -> Fatal:
-    """What is said where a table is ahead of what its group has committed, and nobody works."""
+    """The error for a table that is ahead of its group's offsets while no worker runs."""
     return Fatal(
         f"the table of {task} is ahead of its consumer group: its worker died within a batch",
         value=_told(behind, committed),
-        remedy=f"start the worker of {task}: it repeats the batch; then do this again",
+        remedy=f"start the worker of {task}, which repeats the batch; then run this again",
     )
 
 

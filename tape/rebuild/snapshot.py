@@ -1,9 +1,9 @@
-"""Snapshots: the tables of some stages at one moment, as Parquet with a manifest, to go on or go back from.
+"""Snapshots: the tables of some stages at one moment, as Parquet with a manifest, to resume or restore from.
 
 A folder per snapshot: ``STAGE.parquet`` with one row per key and ``manifest.json``. The rows are (task, table
-partition, key, epoch, cursors, body, size); the manifest says what they fit: configuration, rules, cluster,
-prefix, partition counts, the offset after them per input partition, the ids of the topics that these offsets
-count in, their digest, the checksum of each file, and one of itself. All are checked before anything is used.
+partition, key, epoch, cursors, body, size); the manifest says what they belong to: configuration, rules,
+cluster, prefix, partition counts, the offset after them per input partition, the ids of the topics of these
+offsets, their digest, the checksum of each file, and one of itself. All are checked before anything is used.
 """
 
 import json
@@ -49,14 +49,14 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Fits:
-    """What a snapshot belongs to: offsets and digests of one cannot be used with another."""
+    """What a snapshot belongs to. Its offsets and digests cannot be used elsewhere."""
 
     cluster: str
     layout: Layout
     config_digest: str
 
     def fields(self) -> dict[str, Any]:
-        """As the manifest holds them."""
+        """As the manifest stores them."""
         return {
             "cluster": self.cluster, "prefix": self.layout.prefix, "config_digest": self.config_digest,
             "rules_version": RULES_VERSION, "symbol_partitions": self.layout.symbol_partitions,
@@ -66,7 +66,7 @@ class Fits:
 
 @dataclass(frozen=True)
 class Table:
-    """One task's table. ``offsets``: after it, per input partition; ``label``: the watermark it stands at."""
+    """One task's table. ``offsets``: after it, per input partition; ``label``: its watermark."""
 
     task: TaskId
     values: Values
@@ -80,7 +80,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A named snapshot; ``tables`` are read when they are asked for."""
+    """A named snapshot; ``tables`` are read on demand."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -91,7 +91,7 @@ class Snapshot:
 
     @property
     def label(self) -> int | None:
-        """The lowest watermark of its tables; None where it holds accounts only."""
+        """The lowest watermark of its tables; None if it holds accounts only."""
         labels = [task["watermark"] for task in self.manifest["tasks"] if task["watermark"] is not None]
         return min(labels, default=None)
 
@@ -102,46 +102,46 @@ class Snapshot:
 
     @property
     def topic_ids(self) -> dict[str, bytes]:
-        """The ids of the topics that its offsets count in; none in one of an older release."""
+        """The ids of the topics of its offsets; none in a snapshot of an older release."""
         return {name: bytes.fromhex(each) for name, each in self.manifest.get("topic_ids", {}).items()}
 
     def refuse_other_topics(self, ids: TopicIds) -> None:
-        """Raise Fatal where a topic, of those in ``ids``, was made anew since."""
+        """Raise Fatal if a topic in ``ids`` was recreated since."""
         for name, known in self.topic_ids.items():
             if ids.get(name, known) != known:
                 raise Fatal(
-                    f"topic {name} was made anew since the snapshot {self.name}",
+                    f"topic {name} was recreated after the snapshot {self.name}",
                     value=short(ids[name]),
-                    remedy=f"its offsets count in the one with the id {short(known)}: rebuild instead",
+                    remedy=f"its offsets belong to the topic with the id {short(known)}: rebuild instead",
                 )
 
     def refuse_unless(self, fits: Fits) -> None:
-        """Raise Fatal, naming what differs, where it belongs to something else."""
+        """Raise Fatal, naming what differs, if it belongs to something else."""
         for name, wanted in fits.fields().items():
             if self.manifest[name] != wanted:
                 raise Fatal(
                     f"the snapshot {self.name} belongs to another {name.replace('_', ' ')}",
                     value=self.manifest[name],
-                    remedy=f"here it is {wanted!r}: use that one's, or take a new snapshot",
+                    remedy=f"here it is {wanted!r}: use a snapshot of this one, or take a new one",
                 )
 
     def refuse_damaged(self) -> None:
-        """Raise Fatal, naming the file, where one is not there or not what was saved."""
-        sums = self.manifest.get("files", {})  # none in one of an older release: its digests are left
+        """Raise Fatal, naming the file, if one is missing or was changed."""
+        sums = self.manifest.get("files", {})  # none in a snapshot of an older release; its digests remain
         for name in sums or (f"{stage}.parquet" for stage in self.manifest["digests"]):
             path = self.folder / name
             if not path.is_file():
                 raise Fatal(f"the snapshot {self.name} lacks {name}", value=str(path), remedy=_DAMAGED)
             if name in sums and (found := _checksum(path)) != sums[name]:
                 raise Fatal(
-                    f"{name} of snapshot {self.name} is not what was saved: its checksum is {found[:16]}, "
+                    f"{name} of snapshot {self.name} was changed: its checksum is {found[:16]}, "
                     f"the manifest says {sums[name][:16]}",
                     value=str(path),
                     remedy=_DAMAGED,
                 )
 
     def tables(self, topology: Topology, layout: Layout) -> Iterator[Table]:
-        """Its tables. Raises Fatal, before the first of them, where a file is not what was saved."""
+        """Its tables. Raises Fatal, before returning any, if a file was changed."""
         self.refuse_damaged()
         rows: dict[str, Values] = {}
         for stage, digest in sorted(self.manifest["digests"].items()):
@@ -157,7 +157,7 @@ class Snapshot:
                 ) from error
             if _digest(found) != digest:
                 raise Fatal(
-                    f"{path.name} of snapshot {self.name} is not what was saved",
+                    f"{path.name} of snapshot {self.name} was changed",
                     value=_digest(found)[:16],
                     remedy=f"the manifest says {digest[:16]}: restore the file, or take a new snapshot",
                 )
@@ -171,15 +171,15 @@ class Snapshot:
 def save(
     folder: Path, name: str, tables: Sequence[Table], fits: Fits, code_version: str, *, ids: TopicIds = NO_IDS
 ) -> Snapshot:
-    """Write a snapshot under ``folder``. ``ids``: of the topics that its offsets count in. Raises Fatal for a
-    bad name and one that is taken."""
+    """Write a snapshot under ``folder``. ``ids``: those of the topics of its offsets. Raises Fatal for a
+    bad name and for one that is taken."""
     if not _NAME.fullmatch(name):
         remedy = "use up to 64 letters, digits, dots, dashes and underscores"
-        raise Fatal("this cannot be the name of a snapshot", value=name, remedy=remedy)
+        raise Fatal("not a valid name of a snapshot", value=name, remedy=remedy)
     path = folder / name
     if path.exists():
         raise Fatal(
-            "there is a snapshot of this name", value=name, remedy=f"choose another, or remove {path}"
+            "a snapshot of this name already exists", value=name, remedy=f"choose another, or remove {path}"
         )
     made = folder / f".{name}.part"
     shutil.rmtree(made, ignore_errors=True)
@@ -203,7 +203,10 @@ def save(
 
 
 def load(folder: Path, name: str) -> Snapshot:
-    """The snapshot of that name. Raises Fatal where it is not there, of another format version or changed."""
+    """The snapshot of that name.
+
+    Raises Fatal if it is missing, was changed, or has another format version.
+    """
     path = folder / name
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -215,12 +218,12 @@ def load(folder: Path, name: str) -> Snapshot:
         raise Fatal(what, value=str(path / MANIFEST), remedy=_DAMAGED) from error
     if manifest.get("format") != FORMAT:
         raise Fatal(
-            f"the snapshot {name} is of another format version",
+            f"the snapshot {name} has another format version",
             value=manifest.get("format"),
             remedy=f"this release reads version {FORMAT}: use the one that wrote it, or take a new snapshot",
         )
     if _SEAL in manifest and manifest[_SEAL] != _seal(manifest):
-        what = f"the manifest of snapshot {name} is not what was saved: its seal does not fit"
+        what = f"the manifest of snapshot {name} was changed: its checksum does not match"
         raise Fatal(what, value=str(path / MANIFEST), remedy=_DAMAGED)
     return Snapshot(path, manifest)
 
@@ -237,7 +240,7 @@ def listed(folder: Path) -> list[Snapshot]:
 
 
 def unreadable(folder: Path) -> list[Fatal]:
-    """What is wrong with each snapshot under ``folder`` that ``listed`` leaves out."""
+    """What is wrong with each snapshot under ``folder`` that ``listed`` omits."""
     found = []
     for path in sorted(folder.glob(f"*/{MANIFEST}")):
         try:
@@ -248,9 +251,9 @@ def unreadable(folder: Path) -> list[Fatal]:
 
 
 def newest_before(folder: Path, time_us: int, fits: Fits, tasks: Collection[TaskId]) -> Snapshot | None:
-    """The newest snapshot that fits and stands at or before ``time_us``; None where there is none.
+    """The newest usable snapshot at or before ``time_us``; None if there is none.
 
-    Of several at one watermark the one that holds most of ``tasks``; one that holds none does not count.
+    Of several at one watermark, the one with most of ``tasks``. A snapshot with none does not count.
     """
     wanted = {str(task) for task in tasks}
     found: list[tuple[int, int, str, Snapshot]] = []
@@ -317,7 +320,7 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 
 def _digest(tables: Mapping[str, Values]) -> str:
-    """SHA-256 over the tables: epochs, cursors and bodies; the topics' ids stand in the manifest."""
+    """SHA-256 over the tables: epochs, cursors and bodies; the topics' ids are in the manifest."""
     total = sha256()
     for task, values in sorted(tables.items()):
         for (partition, key), data in sorted(values.items()):

@@ -1,4 +1,4 @@
-"""Tables of tasks for a snapshot, and from one: live at rest or verified, and back in force."""
+"""Tables of tasks for a snapshot (live at rest, or verified), and restored from one."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -37,37 +37,37 @@ class ReadTable:
 
 
 def fits_of(place: Place) -> Fits:
-    """What snapshots of this place belong to."""
+    """What snapshots taken here belong to."""
     return Fits(cluster_id_of(place.cluster), place.layout, place.config.digest)
 
 
 def begun_at(
     place: Place, tasks: Sequence[TaskId], time_us: int, folder: Path, say: Callable[[str], None]
 ) -> Place:
-    """``place`` with the newest snapshot at or before ``time_us`` to begin at, where there is one."""
+    """``place`` with the newest snapshot at or before ``time_us`` to start from, if there is one."""
     found = newest_before(folder, time_us, fits_of(place), tasks)
     if found is None:
         at = iso_time(time_us)
-        say(f"no snapshot of these stages stands at or before {at}: state is built from the first record on")
+        say(f"no snapshot of these stages is at or before {at}; state is built from the first record")
         return replace(place, since=time_us)
     found.refuse_other_topics(place.basis.source.topic_ids(found.topic_ids))
     tables = found.tables(place.topology, place.layout)
     begins = {table.task: table.begin for table in tables if table.task in tasks}
-    say(f"beginning at the snapshot {' '.join(told(found).split())}")
+    say(f"starting from the snapshot {' '.join(told(found).split())}")
     for task in tasks:
         if task not in begins:
-            say(f"it does not hold {task}, which is built from the first record on")
+            say(f"it does not hold {task}, which is built from the first record")
     return replace(place, begins=begins, since=time_us)
 
 
 def ids_of(place: Place, tasks: Iterable[TaskId]) -> TopicIds:
-    """The ids of the topics that offsets of ``tasks`` count in, where they are known."""
+    """The ids of the topics that ``tasks`` read, as far as they are known."""
     names = dict.fromkeys(name for task in tasks for name in task.spec.inputs)
     return place.basis.source.topic_ids(names)
 
 
 def label_of(task: TaskId, values: Values) -> int | None:
-    """The watermark that a table stands at: the lowest of its trigger's."""
+    """The watermark of a table: the lowest of its trigger's."""
     marked = values.get((task.home, WATERMARK_KEY))
     if marked is None:
         return None
@@ -75,21 +75,21 @@ def label_of(task: TaskId, values: Values) -> int | None:
 
 
 def live_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
-    """The tables as live left them."""
+    """The live tables."""
     return run(ReadTable(place), place, tasks, workers, "reading tables")
 
 
 def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list[Table]:
-    """The tables as rebuilt. Raises Fatal where live differs, and where there was nothing to compare."""
+    """The rebuilt tables. Raises Fatal if live differs or there was nothing to compare."""
     reports = run(Verify(place), place, tasks, workers, "verifying")
     for task, each in differences_of(reports):
         raise Fatal(
-            f"live differs from a rebuild, so nothing was saved; first {task}: {each}",
+            f"live differs from a rebuild, so nothing was saved; the first difference is in {task}: {each}",
             remedy="`tape rebuild --verify` shows everything",
         )
     for nothing in uncompared((report.task, report.compared) for report in reports):
         raise Fatal(
-            f"nothing was compared of {nothing.task}, so nothing was saved: {nothing.why}",
+            f"nothing of {nothing.task} could be compared, so nothing was saved: {nothing.why}",
             remedy=nothing.remedy,
         )
     return [Table(r.task, r.values, r.applied, label_of(r.task, r.values)) for r in reports]
@@ -98,7 +98,7 @@ def verified_tables(place: Place, tasks: Sequence[TaskId], workers: int) -> list
 def restore(
     snapshot: Snapshot, place: Place, tasks: Iterable[TaskId], say: Callable[[str], None]
 ) -> list[Plan]:
-    """Put a snapshot's tables in force. Raises Fatal, with nothing changed, where it does not fit, a group
+    """Restore a snapshot's tables. Raises Fatal, with nothing changed, if it belongs elsewhere, a group
     has members, or the outputs end before the snapshot."""
     snapshot.refuse_unless(fits_of(place))
     snapshot.refuse_other_topics(place.basis.source.topic_ids(snapshot.topic_ids))
@@ -131,15 +131,15 @@ def _refuse_ahead(snapshot: Snapshot, table: Table, place: Place) -> None:
         first, end = ends[part]
         if not first <= at <= end:
             raise Fatal(
-                f"the snapshot {snapshot.name} goes on at {part[0]}/{part[1]}@{at}, which is not kept",
+                f"the snapshot {snapshot.name} resumes at {part[0]}/{part[1]}@{at}, which is no longer kept",
                 value=f"offsets {first} to {end}",
-                remedy="the topic was made anew, or its retention has passed: rebuild instead",
+                remedy="the topic was recreated, or its retention has passed: rebuild instead",
             )
     if table.task.account_id is None and table.label is not None:
         reached = last_watermark(source, table.task)
         if reached is None or reached < table.label:
             raise Fatal(
                 f"the outputs of {table.task} end before the snapshot {snapshot.name}",
-                value=f"watermark {reached}, the snapshot stands at {table.label}",
-                remedy="a table may not be ahead of its outputs: rebuild instead",
+                value=f"watermark {reached}, the snapshot is at {table.label}",
+                remedy="a table must not be ahead of its outputs: rebuild instead",
             )

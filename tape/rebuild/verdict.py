@@ -1,4 +1,4 @@
-"""What verifying one task gives."""
+"""The result of verifying one task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from tapedeck.topics.catalogue import WATERMARK_KEY
 STATE = "state"
 OFFSET = "offset"
 MOST = 1000
-"""Differences of one topic partition or table that are kept."""
+"""The most differences kept of one topic partition or table."""
 
 
 class Kind(StrEnum):
@@ -62,7 +62,7 @@ class Basis(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Where a rebuild begins: the state of a snapshot, and the watermark that it stands at."""
+    """Where a rebuild starts: the state of a snapshot, and its watermark."""
 
     start: Start
     label: int
@@ -71,7 +71,7 @@ class Begin(NamedTuple):
 class Compared(NamedTuple):
     """How much of a task was compared: keys of its table and distinct outputs.
 
-    ``why`` says in words why that was nothing; ``idle``: its inputs held nothing but watermarks.
+    ``why``: the reason if that was nothing; ``idle``: its inputs held only watermarks.
     """
 
     values: int = 0
@@ -83,8 +83,8 @@ class Compared(NamedTuple):
 
 @dataclass
 class Verdict:
-    """What verifying one task gave. ``outputs``: rows live and rebuilt by topic partition; ``state``: digests
-    live and rebuilt."""
+    """The result of verifying one task. ``outputs``: rows live and rebuilt by topic partition; ``state``:
+    digests live and rebuilt."""
 
     task: TaskId
     result: Result
@@ -101,12 +101,12 @@ class Verdict:
 
     @property
     def output_differences(self) -> list[Difference]:
-        """Those that a new table does not repair."""
+        """The differences that a new table does not repair."""
         return [each for each in self.differences if each.what not in (STATE, OFFSET)]
 
 
 def state_digest(values: Values) -> str:
-    """The digest of a task's table; keys of several partitions are told apart by their partition."""
+    """The digest of a task's table; keys of several partitions are distinguished by partition."""
     parts = {partition for partition, _ in values}
     if len(parts) <= 1:
         return of_state({key: value for (_, key), value in values.items()})

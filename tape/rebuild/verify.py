@@ -1,10 +1,10 @@
-"""Verify one task: its table and outputs as live left them, beside the same computed again.
+"""Verify one task: compare its live table and outputs with a rebuild.
 
 1. The live table says how far it was applied: that is the cut.
 2. The task is run again up to the cut. Every key must have the same body and cursors, the watermark value the
    same labels; the epoch is not compared.
-3. Every output that the rebuild gives must stand in its topic, once or with equal bodies. What only the topic
-   has is EXTRA, unless it stands after the last watermark that the rebuild forwarded, or was caused by an
+3. Every output of the rebuild must be in its topic, once or with equal bodies. What only the topic
+   has is EXTRA, unless it is after the last watermark that the rebuild forwarded, or was caused by an
    input beyond the cut: live writes outputs before state.
 4. The group must not have committed an offset whose record the table does not have.
 5. What was compared is counted: nothing on both sides is not equal (``compared``).
@@ -41,8 +41,8 @@ def verify_task(
 ) -> Verdict:
     """Compare one task with live. ``committed``: the group's offset per input partition, None for none.
 
-    ``live``: its table, where it has been read; ``begin``: a snapshot to go on from; ``since``: differences
-    of outputs before this time, micros, are left out. Raises Fatal where the changelog cannot be read.
+    ``live``: its table, if already read; ``begin``: a snapshot to start from; ``since``: differences
+    of outputs before this time, micros, are left out. Raises Fatal if the changelog cannot be read.
     """
     if live is None:
         live = read_changelog(basis.source, task).values()
@@ -59,14 +59,14 @@ def verify_task(
 
 
 def _cuts(source: Source, task: TaskId) -> Iterator[Difference]:
-    """Inputs whose first records are gone: no rebuild can give what was made of them."""
+    """Inputs whose first records are gone: no rebuild can recompute their outputs."""
     bounds = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
     for name, partition in inputs_of(task, source.layout):
         first = bounds[name, partition][0]
         if first and topic(name).cleanup is Cleanup.DELETE:
             detail = (
-                f"it begins at offset {first}: it was cut, or its retention has passed. What live made of "
-                "the records before cannot be rebuilt; compare from a snapshot on (`--from TIME`)"
+                f"it begins at offset {first}: it was truncated, or its retention has passed. Results of "
+                "earlier records cannot be rebuilt; compare starting from a snapshot (`--from TIME`)"
             )
             yield Difference(Kind.CUT, OFFSET, partition, name, "", detail)
 
@@ -74,7 +74,7 @@ def _cuts(source: Source, task: TaskId) -> Iterator[Difference]:
 def table_differences(
     source: Source, found: Verdict, beyond: Mapping[Part, int], committed: Mapping[Part, int | None]
 ) -> list[Difference]:
-    """Labels that the inputs do not have, values that differ, offsets that leave records out."""
+    """Labels that the inputs lack, values that differ, offsets that skip records."""
     differences = []
     for (name, partition), label in beyond.items():
         detail = f"it knows watermark {label} of {name}/{partition}, which the topic does not have"
@@ -86,7 +86,7 @@ def table_differences(
 
 
 def output_differences(basis: Basis, found: Verdict, since: int = 0) -> list[Difference]:
-    """Where topics do not hold what the rebuild in ``found`` gives; fills its ``outputs``."""
+    """Where topics differ from the rebuild in ``found``; fills its ``outputs``."""
     outputs, differences = Outputs(basis, found, since), []
     for part in outputs_of(found.task, basis.source.layout):
         first = 0
@@ -118,7 +118,7 @@ def state_differences(task: TaskId, live: Values, rebuilt: Values) -> list[Diffe
 def _offsets_ahead(
     source: Source, task: TaskId, cut: Mapping[Part, int], committed: Mapping[Part, int | None]
 ) -> Iterator[Difference]:
-    """Committed offsets beyond the table, where a record between is one that the table should have."""
+    """Committed offsets beyond the table that skip a record which the table should have."""
     ends = source.ends(sorted({name for name, _ in inputs_of(task, source.layout)}))
     for part, at in sorted(cut.items()):
         offset = committed.get(part)
@@ -128,7 +128,7 @@ def _offsets_ahead(
         if offset > ends[part][1]:
             skipped = skipped or f"the topic ends at offset {ends[part][1]}"
         if skipped is not None:
-            detail = f"the group has committed {offset}, the table was applied up to {at}: {skipped}"
+            detail = f"the group has committed {offset}, but the table was applied up to {at}: {skipped}"
             yield Difference(Kind.OFFSET_AHEAD, OFFSET, part[1], part[0], "", detail)
 
 

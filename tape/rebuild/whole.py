@@ -1,4 +1,4 @@
-"""Whole stages in this process: what a stage's topics give, and what live left, for tests and the demo."""
+"""Whole stages in this process: rebuilt from their topics, and as live wrote them, for tests and the demo."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tapedeck.topics.catalogue import WATERMARK_KEY
 
 @dataclass
 class Rebuilt:
-    """What a stage gives from its source topics: rows per output topic, and its table."""
+    """A stage rebuilt from its source topics: rows per output topic, and its table."""
 
     stage: str
     outputs: dict[str, Rows] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def rebuild_stage(spec: StageSpec, source: Source, config: Config, calendar: Cal
 def rebuild_account(
     spec: StageSpec, account_id: str, source: Source, config: Config, calendar: Calendar
 ) -> Rebuilt:
-    """One account's stage from its recorded inbox: no broker, the order in which it happened."""
+    """One account's stage from its recorded inbox: no broker, in the recorded order."""
     task = account_task(spec, account_id, source.layout)
     return _together(spec, [run_task(task, config, calendar, source, spool=TemporaryFile)])
 
@@ -61,14 +61,14 @@ def _together(spec: StageSpec, results: Sequence[Result]) -> Rebuilt:
 
 
 def live_outputs(name: str, source: Source) -> OutputDigest:
-    """The digest of what a topic holds."""
+    """The digest of a topic's content."""
     bounds = sorted(source.ends([name]).items())
     blocks = (block for part, ends in bounds for block in source.stream(part, *ends))
     return of_messages(name, (message for block in blocks for message in block.messages()))
 
 
 def live_state(spec: StageSpec, source: Source) -> dict[bytes, bytes]:
-    """The table of a stage, from its changelog, the ``~watermark`` values left out."""
+    """The table of a stage from its changelog, without the ``~watermark`` values."""
     found = Changelog(single=spec.scale == "single")
     for part, ends in sorted(source.ends([spec.changelog]).items()):
         for block in source.stream(part, *ends):

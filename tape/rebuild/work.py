@@ -1,4 +1,4 @@
-"""What a worker process does with one task, and the report that it gives back."""
+"""What a worker process does with one task, and the report that it returns."""
 
 import time
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from tapedeck.topics.catalogue import Layout
 
 
 class Saved(NamedTuple):
-    """The rows of an output partition in a file: they come back by ``load``, however many there are."""
+    """The rows of an output partition in a file: ``load`` reads them back, however many there are."""
 
     path: Path
     bounds: list[int]
@@ -39,7 +39,7 @@ class Saved(NamedTuple):
 
 @dataclass
 class Report:
-    """What one task gave. ``cpu_s``: what it cost; ``outputs``: rebuilt rows by output partition."""
+    """The result of one task. ``cpu_s``: its CPU time; ``outputs``: rebuilt rows by output partition."""
 
     task: TaskId
     values: Values
@@ -54,8 +54,8 @@ class Report:
 
 @dataclass(frozen=True)
 class Place:
-    """The cluster and what is asked of it. ``spool``: a folder for rows; ``begins``: snapshots by task;
-    ``since``: micros, outputs before are not compared."""
+    """The cluster and the work to do. ``spool``: a folder for rows; ``begins``: snapshots by task;
+    ``since``: micros, earlier outputs are not compared."""
 
     cluster: Cluster
     topology: Topology
@@ -81,7 +81,7 @@ class Place:
         return {k: v for k, v in self.__dict__.items() if k not in ("basis", "groups")}
 
     def group(self, task: TaskId) -> str:
-        """The whole name of the task's consumer group."""
+        """The full name of the task's consumer group."""
         return group_of(task, self.layout)
 
     def report(self, result: Result, began: float) -> Report:
@@ -134,7 +134,7 @@ class Verify:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Rebuild up to where outputs are whole, for an apply."""
+    """Rebuild up to where outputs are complete, for an apply."""
 
     place: Place
 

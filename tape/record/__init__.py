@@ -1,1 +1,1 @@
-"""Recording regression tapes, and the digests that every driver must leave of them."""
+"""Recording regression tapes, and the digests that every driver must produce from them."""

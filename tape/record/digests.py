@@ -1,4 +1,4 @@
-"""A regression tape in memory: what the rebuild driver and the sim driver leave of it, as digests."""
+"""A regression tape in memory, and the digests of what the rebuild and sim drivers produce from it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ from tapedeck.topics.catalogue import WATERMARK_KEY
 
 @dataclass
 class Left:
-    """What a driver left: every output topic, every table (the accounts' as ``account``)."""
+    """What a driver produced: every output topic, every table (the accounts' as ``account``)."""
 
     topics: dict[str, Digest] = field(default_factory=dict)
     tables: dict[str, Digest] = field(default_factory=dict)
 
 
 class Differs(NamedTuple):
-    """One topic or table whose digest is not the expected one; None where a side has none."""
+    """One topic or table with an unexpected digest; None if a side has none."""
 
     what: str
     expected: Digest | None
@@ -39,7 +39,7 @@ class Differs(NamedTuple):
 
 
 def differences(topology: Topology, expected: Left, found: Left) -> list[Differs]:
-    """Where two differ, in the order of the pipeline: the first one is where to look."""
+    """Where two runs differ, in the order of the pipeline: look at the first difference."""
     names = [(f"topic {name}", name, True) for spec in topology for name in spec.outputs]
     names += [(f"table {spec.name}", spec.name, False) for spec in topology]
     out = []
@@ -51,7 +51,7 @@ def differences(topology: Topology, expected: Left, found: Left) -> list[Differs
 
 
 def rebuilt(topology: Topology, tape: RecordedTape, calendar: Calendar) -> Left:
-    """The rebuild driver over the tape, each stage on what the one before wrote."""
+    """The rebuild driver over the tape; each stage reads what the earlier ones wrote."""
     left, held, config = Left(), list(tape.messages), tape.config
     for spec in _stages(topology, tape):
         source, written = MemorySource(tape.layout, held), list[Block]()

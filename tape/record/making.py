@@ -1,4 +1,4 @@
-"""Making a regression tape from a window of a log, and holding it against its digests."""
+"""Creating a regression tape from a window of a log, and checking it against its digests."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from tapedeck.streams.watermarks import PUNCTUATION_HEADERS
 from tapedeck.tape.record.digests import Differs, Left, differences, expected, rebuilt, simulated
 from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 
-_UPDATE = "if the rules changed on purpose, make its digests again with `tape record --update`"
+_UPDATE = "if the rules changed on purpose, recompute its digests with `tape record --update`"
 
 
 def record(
@@ -35,8 +35,8 @@ def record(
 ) -> RecordedTape:
     """The tape of ``window`` with its digests. Empty ``symbols`` keeps all; ``accounts`` adds their inboxes.
 
-    Raises Fatal for a symbol without a bar, ConfigInvalid for an account that is not configured, Fatal for
-    one whose inbox is empty.
+    Raises Fatal for a symbol without a bar or an account with an empty inbox, ConfigInvalid for an account
+    that is not configured.
     """
     found = cut(source, window, config, name=name, note=note, symbols=symbols, accounts=accounts)
     return with_digests(topology, found, calendar)
@@ -52,17 +52,17 @@ def cut(
     symbols: Sequence[str] = (),
     accounts: Sequence[str] = (),
 ) -> RecordedTape:
-    """What ``record`` makes, without digests."""
+    """The tape of ``record`` without digests."""
     wanted = frozenset(symbols) or None
     messages = [_bare(m) for each in stretch(source, window, wanted) for m in each.messages]
     found = {(m.key or b"").decode(errors="replace") for m in _records(messages) if m.topic == "bars"}
     if wanted is not None and (absent := sorted(wanted - found)):
         there = ", ".join(sorted({(m.key or b"").decode() for m in _bars(source, window)})) or "none"
-        raise Fatal("no bar of this symbol in the window", value=absent[0], remedy=f"there are: {there}")
+        raise Fatal("the window has no bar of this symbol", value=absent[0], remedy=f"there are: {there}")
     for account_id in accounts:
         own = [_bare(m) for m in inbox(source, config.account(account_id).account_id, window.end)]
         if not own:
-            remedy = "name an account whose dispatcher ran, or leave --account out"
+            remedy = "name an account whose dispatcher ran, or leave out --account"
             raise Fatal("the account's inbox is empty", value=account_id, remedy=remedy)
         messages += own
     layout = source.layout
@@ -91,7 +91,7 @@ def cut(
 
 
 def with_digests(topology: Topology, tape: RecordedTape, calendar: Calendar) -> RecordedTape:
-    """The tape with the digests that today's rules leave. Raises Fatal where they leave nothing."""
+    """The tape with digests under the current rules. Raises Fatal if nothing comes out."""
     left = rebuilt(topology, tape, calendar)
     _refuse_nothing(tape, left)
     today = {
@@ -105,7 +105,7 @@ def with_digests(topology: Topology, tape: RecordedTape, calendar: Calendar) -> 
 
 
 def update(topology: Topology, folder: Path, calendar: Calendar) -> list[Differs]:
-    """Make the digests of a tape again; what they changed."""
+    """Recompute the digests of a tape; returns what changed."""
     tape = load(folder)
     fresh = with_digests(topology, tape, calendar)
     save(folder, fresh)
@@ -115,14 +115,14 @@ def update(topology: Topology, folder: Path, calendar: Calendar) -> list[Differs
 def check(topology: Topology, tape: RecordedTape, calendar: Calendar) -> dict[str, list[Differs]]:
     """Per driver, rebuild and sim, where the tape's digests are not those of its manifest.
 
-    Raises Fatal where this version decides under other rules or another configuration than the tape's, and
-    for a tape that leads to nothing.
+    Raises Fatal if this version has other rules or another configuration than the tape, or if nothing comes
+    out.
     """
     manifest = tape.manifest
     if manifest.rules_version != RULES_VERSION:
         raise Fatal("the tape was decided under other rules", value=manifest.rules_version, remedy=_UPDATE)
     if manifest.config_digest != tape.config.digest:
-        what = f"the tape's configuration has another digest now, {tape.config.digest}"
+        what = f"the digest of the tape's configuration changed to {tape.config.digest}"
         raise Fatal(what, value=manifest.config_digest, remedy=_UPDATE)
     _refuse_nothing(tape, expected(tape))
     return {
@@ -132,17 +132,17 @@ def check(topology: Topology, tape: RecordedTape, calendar: Calendar) -> dict[st
 
 
 def _refuse_nothing(tape: RecordedTape, left: Left) -> None:
-    """A tape that leads to no output and no table value would agree with everything."""
+    """A tape without any output or table value would agree with everything."""
     if not any(each.count for digests in (left.topics, left.tables) for each in digests.values()):
         raise Fatal(
-            "the tape leads to no output and no table: its digests would prove nothing",
+            "the tape produces no output and no table, so its digests would prove nothing",
             value=tape.manifest.name,
             remedy=f"it holds {dict(tape.manifest.records) or 'no record'}: record one with regular bars",
         )
 
 
 def _bare(message: Message) -> Message:
-    """A record without the headers that tell of the run that wrote it."""
+    """A record without the headers about the run that wrote it."""
     return message._replace(headers=tuple(h for h in message.headers if h[0] in PUNCTUATION_HEADERS))
 
 
@@ -156,7 +156,7 @@ def _bars(source: Source, window: Window) -> Iterator[Message]:
 
 
 def _origins(messages: Iterable[Message]) -> set[str]:
-    """Where the market data on the tape comes from, as its records say."""
+    """The origins of the tape's market data, from its records."""
     found = set()
     for message in _records(messages):
         try:

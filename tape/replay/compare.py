@@ -1,4 +1,4 @@
-"""What a replay decided beside what was recorded: by symbol, bar, action and reason, since ids differ."""
+"""Compares a replay's decisions with the recorded ones by symbol, bar, action and reason, as ids differ."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Decision(NamedTuple):
 
 @dataclass
 class Summary:
-    """What came of a replay. ``verdicts`` counts proposals; ``recorded`` may be empty."""
+    """The result of a replay. ``verdicts`` counts proposals; ``recorded`` may be empty."""
 
     window: Window
     minutes: int
@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def agrees(self) -> bool:
-        """Whether what was recorded was decided again; False where nothing was, which proves nothing."""
+        """Whether the recorded decisions were made again; False if none were recorded."""
         return bool(self.recorded) and self.recorded == self.replayed
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Summary:
         ]
         if not self.recorded:
             lines.append(
-                "NOT COMPARED: no decision of this window is recorded, so there is nothing to compare with;"
+                "NOT COMPARED: no decision of this window was recorded, so there is nothing to compare with;"
                 " replay a window that live workers decided"
             )
         elif self.agrees:

@@ -1,4 +1,4 @@
-"""The prefix of a replay: empty before it, and gone after it if that is wanted."""
+"""The prefix of a replay: empty before, and removed afterwards if wanted."""
 
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -24,13 +24,13 @@ def make(into: Cluster) -> None:
         raise Fatal(
             f"the prefix {into.prefix} is not empty",
             value=f"{', '.join(there[:3])}{', ...' if len(there) > 3 else ''}",
-            remedy="name another with --into; what a replay left is removed with `tape replay --purge --into "
-            f"{into.prefix}`, what `tape rebuild --into` wrote with `tape prefix drop {into.prefix}`",
+            remedy="name another with --into, or remove a replay with `tape replay --purge --into "
+            f"{into.prefix}`, a rebuilt pipeline with `tape prefix drop {into.prefix}`",
         )
 
 
 def purge(into: Cluster, database_url: str) -> int:
-    """Delete the topics and consumer groups of the prefix, and its database schema; how many topics went.
+    """Delete the topics and consumer groups of the prefix, and its database schema; returns the topic count.
 
     Raises Fatal without a prefix, Retry where the broker does not answer.
     """
@@ -44,5 +44,5 @@ def purge(into: Cluster, database_url: str) -> int:
 
 
 def dispatcher_group(account_id: str) -> str:
-    """What an account's dispatcher calls its group behind the prefix, and itself in heartbeats."""
+    """The name of an account's dispatcher in its group, after the prefix, and in heartbeats."""
     return f"{DISPATCH}{account_id}"

@@ -51,8 +51,8 @@ _AGAIN_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to replay, and where to. ``config`` is the one in force; its accounts become shadows. Without a
-    ``database_url`` no dispatcher runs."""
+    """What to replay, and where to. ``config``: the current one; its accounts become shadow accounts. Without
+    a ``database_url`` no dispatcher runs."""
 
     topology: Topology
     live: Cluster
@@ -65,19 +65,19 @@ class Wanted:
 
 
 class Replay:
-    """As a context it makes the prefix and starts workers; leaving stops them, the topics stay."""
+    """Entering creates the prefix and starts workers; leaving stops them and keeps the topics."""
 
     def __init__(self, wanted: Wanted) -> None:
-        """Raises Fatal for the prefix that is read, and for accounts in a window without a session."""
+        """Raises Fatal if both prefixes are the same, and for accounts in a window without a session."""
         if wanted.into.prefix == wanted.live.prefix:
             remedy = "name another with --into"
-            raise Fatal("this prefix is the one that is read", value=wanted.into.prefix, remedy=remedy)
+            raise Fatal("source and target have the same prefix", value=wanted.into.prefix, remedy=remedy)
         self.wanted = wanted
         accounts = wanted.config.accounts if wanted.database_url else ()
         self.config = shadowed(wanted.config.model_copy(update={"accounts": accounts}))
         self._days = sessions_of(wanted.window.start, wanted.window.end, xnys())
         if accounts and not self._days:
-            remedy = "choose a window with a session, or leave the accounts out with --no-accounts"
+            remedy = "choose a window with a session, or leave out the accounts with --no-accounts"
             raise Fatal("the exchange is closed in the whole window", value=str(wanted.window), remedy=remedy)
         self._market = str(wanted.folder / MARKET)
         self.exchange = f"http://{LOOPBACK}:{free_port()}" if accounts else None
@@ -87,7 +87,7 @@ class Replay:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every worker process is told: nothing of it is production's but the servers."""
+        """The environment of every worker process: only the servers are those of production."""
         wanted = self.wanted
         return {
             **wanted.into.environment(),
@@ -108,7 +108,7 @@ class Replay:
         with ExitStack() as opening:
             opening.enter_context(only_stack(wanted.folder))
             make(wanted.into)
-            say(f"starting workers for the prefix {wanted.into.prefix}, logs are in {wanted.folder / 'logs'}")
+            say(f"starting workers for the prefix {wanted.into.prefix}; logs are in {wanted.folder / 'logs'}")
             self._lay_out()
             opening.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start([each for each in self._workers() if not _is_dispatcher(each)])
@@ -121,9 +121,9 @@ class Replay:
         self._open.close()
 
     def run(self) -> Summary:
-        """Replay the window and find out what came of it.
+        """Replay the window and return the result.
 
-        Raises Fatal where the pipeline stands still, where a worker keeps dying, and where anything was sent.
+        Raises Fatal if the pipeline stops, if a worker keeps dying, or if anything was sent.
         """
         wanted = self.wanted
         with timed(wanted.live, say) as source:
@@ -137,7 +137,7 @@ class Replay:
             return self._summary(source, minutes)
 
     def _lay_out(self) -> None:
-        """The folder of the workers, without what an earlier replay of this prefix left in it."""
+        """The folder of the workers, cleared of earlier replays of this prefix."""
         wanted = self.wanted
         for name in ("state", "ready", MARKET):
             shutil.rmtree(wanted.folder / name, ignore_errors=True)
@@ -168,7 +168,7 @@ class Replay:
         return each
 
     def _start_dispatchers(self) -> None:
-        """They begin at the window: what the history signalled was never theirs to trade."""
+        """They start at the window: signals from the history are not theirs to trade."""
         wanted = self.wanted
         with KafkaSource(wanted.into) as source:
             ends = {part: end for part, (_, end) in source.ends(wanted.topology.signal_topics).items()}
@@ -187,7 +187,10 @@ class Replay:
         self._supervisor.start([each for each in self._workers() if _is_dispatcher(each)])
 
     def _play(self, first: Slice, rest: Iterator[Slice]) -> int:
-        """The window's minutes at the pace; at max each regular one waits for stages and dispatchers."""
+        """The window's minutes at the chosen pace.
+
+        At max, each regular minute waits for stages and dispatchers.
+        """
         wanted, count, label = self.wanted, 0, first.label
         stages = tuple(dispatcher_group(each.account_id) for each in self.config.accounts)
         exchange = RemoteExchange(self.exchange, self._supervisor.watch) if self.exchange else None
@@ -242,7 +245,7 @@ class Replay:
 
     @contextmanager
     def _following(self, stages: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
-        """Waits for minutes of the replay, and looks after the workers meanwhile."""
+        """Waits for minutes of the replay, and supervises the workers meanwhile."""
         marked, watch = self.wanted.topology.marked, self._supervisor.watch
         with Follower(self.wanted.into, marked, stages=stages, meanwhile=watch) as follower:
             yield follower.wait_for

@@ -23,7 +23,7 @@ def shadowed(config: Config) -> Config:
 
 
 def demand_nothing_sent(orders: Iterable[Body], executions: int, exchange: str | None) -> None:
-    """Raises Fatal where an order has left its account, or the exchange was asked to take or cancel one."""
+    """Raises Fatal if an order was sent, or the exchange was asked to accept or cancel one."""
     for order in orders:
         if order["state"] not in _QUIET:
             raise Fatal(
@@ -41,12 +41,12 @@ def demand_nothing_sent(orders: Iterable[Body], executions: int, exchange: str |
 
 
 def _asked(exchange: str) -> dict[str, int]:
-    """How often the exchange was asked to do something, by operation."""
+    """How often each operation of the exchange was called."""
     try:
         answer = requests.get(f"{exchange}/_paper/state", timeout=_ANSWER_S)
         answer.raise_for_status()
     except requests.RequestException as error:
-        remedy = "look at the log of the exchange in the replay's folder"
+        remedy = "see the exchange's log in the replay's folder"
         raise Fatal(f"the paper exchange does not answer: {error}", value=exchange, remedy=remedy) from None
     counted = answer.json()["requests"]
     return {name: counted[name] for name in _SENDING if counted.get(name)}

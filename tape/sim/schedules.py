@@ -1,9 +1,9 @@
-"""Seeded schedules of the short tape: each must leave what a run without faults leaves.
+"""Seeded schedules of the short tape: each must end with the same results as a run without faults.
 
-A seed draws which source records are written twice, in which order the tasks of all stages work, how much
-each partition brings, where they die, on which disk they come back, what a frozen one still writes, and which
-optional inputs are absent. What is compared: every output and dead letter, the watermarks and openings of
-every output partition, the state of every table on its disk and as its changelog restores it, and the
+A seed draws which source records are written twice, the order in which the tasks of all stages work, how much
+each partition delivers, where tasks crash, on which disk they restart, what a frozen task still writes, and
+which optional inputs are absent. What is compared: every output and dead letter, the watermarks and openings
+of every output partition, the state of every table on its disk and as its changelog restores it, and the
 committed offsets.
 """
 
@@ -38,17 +38,17 @@ _REPEATS = 0.03
 _OPTIONAL_EVERY = 3
 
 Found = dict[str, Any]
-"""What a run left, by the name of the thing: a set of records, a list of labels, a table."""
+"""The results of a run by name: a set of records, a list of labels, a table."""
 
 
 @dataclass
 class Outcome:
-    """Of one seed or of many: what happened, and what differs from a run without faults, by seed."""
+    """The results of one or many seeds: what happened, and how each differs from a run without faults."""
 
     faults: Faults = field(default_factory=Faults)
     failed: dict[int, list[str]] = field(default_factory=dict)
     absent: int = 0
-    """How many inputs were declared absent, counted minute by minute."""
+    """How many inputs were declared absent, counted per minute."""
 
     def __iadd__(self, other: "Outcome") -> "Outcome":
         self.faults += other.faults
@@ -57,13 +57,13 @@ class Outcome:
         return self
 
     def counts(self) -> dict[str, int]:
-        """How often each kind of fault and each crash point came up."""
+        """How often each kind of fault and each crash point occurred."""
         counted = {name: count for name, count in vars(self.faults).items() if name != "points"}
         counted["absent"] = self.absent
         return counted | {str(point): self.faults.points[point] for point in STAGE_POINTS}
 
     def commands(self) -> list[str]:
-        """What repeats each failed seed."""
+        """The commands that repeat the failed seeds."""
         return [f"tape sim {SHORT} --seed {seed}" for seed in sorted(self.failed)]
 
     def as_json(self) -> str:
@@ -78,7 +78,7 @@ class Outcome:
             lines += ["", f"seed {seed} differs from a run without faults; repeat it with: {command}"]
             lines += [f"  {difference}" for difference in self.failed[seed]]
         return "\n".join(
-            [*lines, *([] if self.failed else ["", "every schedule left what a clean run leaves"])]
+            [*lines, *([] if self.failed else ["", "every schedule gave the results of a clean run"])]
         )
 
 
@@ -112,13 +112,13 @@ ABSENT = (
     Absent((0, 1), range(6, 12)),
     Absent((0,), range(3, 100, 2)),
 )
-"""Nobody, everybody all day, everybody for a while, one in every other minute."""
+"""None, all of them all day, all of them for a while, or one in every other minute."""
 
 
 class Bed:
-    """The short tape under one topology: where it stands when schedules begin, and what a clean run leaves.
+    """The short tape under one topology: its state when schedules start, and the results of a clean run.
 
-    Where the topology has optional inputs, openings stand behind the watermarks and name those of ``absent``.
+    If the topology has optional inputs, openings follow the watermarks and name the inputs of ``absent``.
     """
 
     def __init__(self, topology: Topology, absent: Absent | None = None) -> None:
@@ -156,7 +156,7 @@ class Bed:
         self.clean = self.found(log, tasks)
 
     def started(self, log: MemoryLog, task_type: type[SimTask]) -> list[SimTask]:
-        """Tasks that go on where the warm ones stand."""
+        """Tasks that continue from the warm ones."""
         tasks = self._tasks(log, task_type)
         for task, ready in zip(tasks, self._ready, strict=True):
             task.go_on_from(ready)
@@ -170,7 +170,7 @@ class Bed:
         return tasks
 
     def found(self, log: MemoryLog, tasks: list[SimTask]) -> Found:
-        """What a run left. Each record once, as the reader of an at-least-once topic sees it."""
+        """The results of a run: each record once, as a reader of an at-least-once topic sees it."""
         found: Found = {}
         for name, partition in self._records:
             messages = log.read(name, partition, self.warm.end(name, partition))
@@ -189,7 +189,7 @@ class Bed:
 
 @cache
 def bed_of(topology: Topology, absent: Absent | None = None) -> Bed:
-    """The bed of a topology, made once in a process and the processes forked from it."""
+    """The bed of a topology, created once per process and shared by its forks."""
     return Bed(topology, absent)
 
 
@@ -206,7 +206,7 @@ class Schedules:
 
     @property
     def clean(self) -> Found:
-        """What the short tape leaves without faults, all inputs there."""
+        """The results of the short tape without faults and with all inputs."""
         return self._bed.clean
 
     def bed(self, seed: int) -> Bed:
@@ -217,7 +217,7 @@ class Schedules:
         return self._optional[drawn % len(self._optional)]
 
     def run(self, seed: int) -> Outcome:
-        """One schedule. An error is a failure of its seed like any other difference."""
+        """One schedule. An error counts as a failure of its seed, like a difference."""
         rng, bed = random.Random(seed), self.bed(seed)
         log, outcome = bed.warm.copied(), Outcome()
         outcome.absent = bed.absent
@@ -237,9 +237,9 @@ class Schedules:
 
 
 def _written(bed: Bed, rng: random.Random, faults: Faults) -> Iterator[Wire]:
-    """The sources as a writer leaves them that repeats single records and whole minutes.
+    """The sources as written by a writer that repeats single records and whole minutes.
 
-    A writer that died in a minute writes that minute again from its start, watermarks included.
+    A writer that crashed within a minute writes that minute again from its start, watermarks included.
     """
     late: list[Wire] = []
     for minute in bed.minutes:
@@ -255,7 +255,7 @@ def _written(bed: Bed, rng: random.Random, faults: Faults) -> Iterator[Wire]:
 
 
 def _opening(wires: Sequence[Wire], absent: tuple[str, ...]) -> Iterator[Wire]:
-    """The openings behind the last watermark of ``wires``."""
+    """The openings after the last watermark of ``wires``."""
     labels = (label_of(wire.key, wire.value, wire.headers) for wire in wires)
     label = max(each for each in labels if each is not None)
     for name in SOURCES:
@@ -270,7 +270,7 @@ def _log_of(wires: Iterable[Wire]) -> MemoryLog:
 
 
 def _rising(watermarks: Iterable[Message]) -> list[int]:
-    """The labels that a reader goes by: it drops those at or below the last one."""
+    """The labels that a reader uses: it drops those at or below the last one."""
     rising: list[int] = []
     for label in map(readable_label, watermarks):
         if label is not None and (not rising or label > rising[-1]):
@@ -279,7 +279,7 @@ def _rising(watermarks: Iterable[Message]) -> list[int]:
 
 
 def _openings(marks: Iterable[Message]) -> list[Opening]:
-    """The openings that a reader goes by: it drops those of a label that it had."""
+    """The openings that a reader uses: it drops those of a label that it has seen."""
     rising: list[Opening] = []
     for found in map(readable_punctuation, marks):
         if isinstance(found, Opening) and (not rising or found.label > rising[-1].label):
@@ -288,13 +288,16 @@ def _openings(marks: Iterable[Message]) -> list[Opening]:
 
 
 def _bodies(disk: MemoryStore) -> dict[tuple[int, bytes], object]:
-    """The values without their cursors, which repeats move; of ``~watermark`` the labels count as well."""
+    """The values without their cursors, which repeats move.
+
+    For ``~watermark``, the labels are compared too.
+    """
     values = {at: unpack(value) for at, value in disk.values.items()}
     return {at: (v.body, v.cursors) if at[1] == WATERMARK_KEY else v.body for at, v in values.items()}
 
 
 def differences(clean: Found, found: Found) -> list[str]:
-    """One line for each thing that is not as in the clean run."""
+    """One line for each difference from the clean run."""
     lines = []
     for name, expected in clean.items():
         here = found[name]
@@ -327,7 +330,7 @@ def run_seeds(
         for seed in seeds:
             total += schedules.run(seed)
         return total
-    Schedules(topology)  # what it needs is made once, for all processes
+    Schedules(topology)  # what it needs is created once, for all processes
     with get_context("fork").Pool(workers) as pool:
         shares = [(topology, seeds[n::workers], task_type) for n in range(workers)]
         for outcome in pool.starmap(run_seeds, shares):

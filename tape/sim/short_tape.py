@@ -1,8 +1,8 @@
-"""The short tape of the seeded schedules: half an hour in which everything happens that a stage must survive.
+"""The short tape of the seeded schedules: half an hour with everything that a stage must survive.
 
 Four symbols: the last minutes of one session and the first of the next, with boundaries of the watchlist, a
 signal, a revision, a late bar, one too late, an impossible bar, an unreadable record, a symbol that leaves
-the universe. Beside it the inbox of two accounts over the minutes around an order.
+the universe. Also the inbox of two accounts over the minutes around an order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ _REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11
 class ShortTape:
     """Records as their writers write them.
 
-    ``warm`` stands in the log at the start; ``minutes`` follow, each ending with its watermarks; ``inbox``
+    ``warm`` is in the log at the start; ``minutes`` follow, each ending with its watermarks; ``inbox``
     is the accounts'.
     """
 
@@ -52,7 +52,7 @@ class ShortTape:
 
 @cache
 def short_tape(topology: Topology) -> ShortTape:
-    """The tape; the same at every call and on every machine."""
+    """The tape; the same for every call and on every machine."""
     tape = generate(_SEED, symbols=_SYMBOLS)
     first = max(bar["t"] for bar in tape.history) - (_BEFORE - 1) * MINUTE_US
     warm = [_record("universe", tape.universe), *_marks(first - MINUTE_US)]
@@ -100,7 +100,7 @@ def _revised(bar: Body) -> Body:
 
 
 def _without(universe: Body, symbol: str, at: int) -> Body:
-    """Version 2 of ``universe``, one symbol fewer."""
+    """Version 2 of ``universe``, with one symbol fewer."""
     members = [member for member in universe["members"] if member["symbol"] != symbol]
     changed = {"version": 2, "event_time": at, "created_at": at, "members": members}
     return universe | {"event_id": event_id("universe", (2,))} | changed

@@ -1,7 +1,7 @@
 """The whole path in memory: a tape through the market stages to the dispatchers and the paper exchange.
 
-No broker, no threads, no wall clock, no sleeping. One tape, configuration and seed give one run, to the
-byte; the log at the end holds every topic. ``chaos`` adds crashes, redelivery and an arbitrary order of
+No broker, no threads, no wall clock, no sleeping. The same tape, configuration and seed give the same run,
+byte for byte. The log at the end holds every topic. ``chaos`` adds crashes, redelivery and a random order of
 work, also by seed.
 """
 
@@ -39,7 +39,7 @@ _CRASH_SHARE = 0.5
 _MAX_FUSE = 60
 _MAX_REWIND = 5
 _WAIT_S = 1.0
-"""What a look at an optional input takes: one that stays silent is absent after as many of them as live."""
+"""The time of one check of an optional input: a silent input is absent after as many checks as live."""
 
 
 @dataclass
@@ -54,12 +54,12 @@ class Chaos:
         self.rng = random.Random(self.seed)
 
     def arm(self, dispatcher: SimDispatcher) -> None:
-        """Perhaps let ``dispatcher`` die some effects from now, unless that is decided already."""
+        """Perhaps schedule a crash of ``dispatcher`` some effects from now, unless one is scheduled."""
         if dispatcher.fuse.left is None and self.rng.random() < _CRASH_SHARE:
             dispatcher.fuse = Fuse(self.rng.randint(0, _MAX_FUSE))
 
     def restart(self, dispatcher: SimDispatcher) -> None:
-        """Bring a dead dispatcher back, on its disk or an empty one, with some signals redelivered."""
+        """Restart a dead dispatcher, on its disk or an empty one, with some signals redelivered."""
         empty, rewind = self.rng.random() < 0.5, self.rng.randint(0, _MAX_REWIND)
         dispatcher.restart(empty_disk=empty, rewind=rewind)
         self.dispatch += Faults(1, int(empty), rewind)
@@ -115,7 +115,7 @@ class Simulation:
         ]
 
     def play(self, *later: Tape) -> "Simulation":
-        """Play the tape to its end, each minute until everything is quiet, then ``later`` ones likewise."""
+        """Play the tape to its end, each minute until nothing moves, then ``later`` more minutes."""
         start = control(
             EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=self.tape.first_live
         )
@@ -141,7 +141,7 @@ class Simulation:
         player.play(dict, self._standing)
 
     def _reached(self, name: str) -> int | None:
-        """The label that every partition of a topic has reached; None where one has none."""
+        """The label that every partition of a topic has reached; None if a partition has none."""
         lowest: int | None = None
         for part in range(self.log.layout.partitions(name)):
             newest_first = map(readable_label, reversed(self.log.read(name, part, 0)))
@@ -156,7 +156,7 @@ class Simulation:
         return standing(MemorySource(self.log.layout, held), since)
 
     def rest(self, minutes: int) -> "Simulation":
-        """After the tape: let ``minutes`` pass without crashes, so that what is under way ends."""
+        """After the tape: let ``minutes`` pass without crashes, so that pending work ends."""
         self.chaos = None
         for dispatcher in self.dispatchers:
             dispatcher.fuse = Fuse()
@@ -173,7 +173,7 @@ class Simulation:
         return found
 
     def outputs(self, name: str) -> OutputDigest:
-        """What topic ``name`` holds."""
+        """The content of topic ``name``."""
         return of_messages(name, self.log.messages(name))
 
     @staticmethod
@@ -191,7 +191,7 @@ class Simulation:
                 self._work(dispatcher)
 
     def _follow(self, label: int) -> None:
-        """The minute's records are written: let the stages and then the dispatchers catch up."""
+        """After the minute's records are written, let the stages and then the dispatchers catch up."""
         self._run_stages()
         for dispatcher in self.dispatchers:
             self._work(dispatcher)

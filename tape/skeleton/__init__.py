@@ -1,1 +1,1 @@
-"""What `tape new` writes: a package of the user's with a stage, from the templates of this folder."""
+"""What `tape new` writes: a user's package with a stage, from the templates in this folder."""

@@ -30,18 +30,18 @@ _FILES = {
 
 
 def write(name: str, package: str, into: Path, topology: Topology) -> list[Path]:
-    """Write the package into the folder ``into``, and give its files.
+    """Write the package into the folder ``into``; returns its files.
 
-    Raises Fatal where ``name`` or ``package`` cannot be used, or is taken in ``topology`` or on this machine,
-    and where the folder has files already.
+    Raises Fatal if ``name`` or ``package`` is invalid, or taken in ``topology`` or on this machine, and if
+    the folder already has files.
     """
     _check_name(name, topology)
     _check_package(package)
     if into.is_file() or (into.is_dir() and any(into.iterdir())):
         raise Fatal(
-            "there are files already where the stage would be written",
+            "the folder for the new stage is not empty",
             value=str(into),
-            remedy="name an empty folder, or one that is not there, with --into; nothing was written",
+            remedy="name an empty or new folder with --into; nothing was written",
         )
     words = {
         "name": name,
@@ -65,7 +65,7 @@ def _text(template: str) -> str:
 def _check_name(name: str, topology: Topology) -> None:
     if not STAGE_NAME.fullmatch(name) or keyword.iskeyword(name):
         raise Fatal(
-            "a stage cannot have this name: its module, topic and consumer group are named after it",
+            "this is not a valid name for a stage: its module, topic and consumer group are named after it",
             value=name,
             remedy="use up to 40 lower-case letters, digits and underscores, a letter first",
         )
@@ -78,22 +78,22 @@ def _check_name(name: str, topology: Topology) -> None:
     }
     if known := [what for what, is_taken in taken.items() if is_taken]:
         raise Fatal(
-            f"{known[0]} has this name already",
+            f"{known[0]} already has this name",
             value=name,
-            remedy="choose another; `tape topology` and `tape topics` print those that are there",
+            remedy="choose another; `tape topology` and `tape topics` list the names in use",
         )
 
 
 def _check_package(package: str) -> None:
     if not STAGE_NAME.fullmatch(package) or keyword.iskeyword(package):
         raise Fatal(
-            "a package cannot have this name",
+            "this is not a valid package name",
             value=package,
             remedy="give --package up to 40 lower-case letters, digits and underscores, a letter first",
         )
     if find_spec(package) is not None:
         raise Fatal(
-            "a package of this name is installed already",
+            "a package with this name is already installed",
             value=package,
             remedy="choose another with --package",
         )

@@ -1,4 +1,4 @@
-"""What the adapters share: reading a line's fields, and an error in a bad line's place."""
+"""What the adapters share: reading a line's fields, and reporting a bad line in its place."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class BadLine(TapeError):
-    """A line that cannot be judged; the lines after it are."""
+    """A line that cannot be judged; later lines still are."""
 
 
 def judged(
@@ -26,7 +26,7 @@ def judged(
 ) -> Iterator[dict[str, Any]]:
     """What ``judge`` gives for each line, or ``{"error": ...}`` in a bad line's place.
 
-    A key that is not among ``known`` is refused: misspelt, it would be taken for one that is absent.
+    A key that is not in ``known`` is refused: a misspelled key would count as absent.
     """
     for line in lines:
         try:
@@ -44,7 +44,7 @@ def fields_of(name: str) -> frozenset[str]:
 
 
 def refuse_unknown(key: str, known: Collection[str] | None) -> None:
-    """Raise BadLine, with the nearest name, where ``key`` is not among ``known``."""
+    """Raise BadLine, with the nearest name, if ``key`` is not in ``known``."""
     names = sorted(known or ())
     if key not in names:
         near = get_close_matches(key.lower(), names, n=3, cutoff=0.5)
@@ -53,17 +53,17 @@ def refuse_unknown(key: str, known: Collection[str] | None) -> None:
 
 
 def number(line: Line, key: str) -> float | None:
-    """A finite number, None where it is null or absent."""
+    """A finite number, None if it is null or absent."""
     value = line.get(key)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadLine(f"{key} is not a finite number", value=value, remedy="unknown is null")
+        raise BadLine(f"{key} is not a finite number", value=value, remedy="write null if it is unknown")
     return float(value)
 
 
 def whole(line: Line, key: str) -> int | None:
-    """A whole number, None where it is null or absent."""
+    """A whole number, None if it is null or absent."""
     value = number(line, key)
     if value is None:
         return None
@@ -73,7 +73,7 @@ def whole(line: Line, key: str) -> int | None:
 
 
 def flag(line: Line, key: str) -> bool | None:
-    """true or false, None where it is null or absent."""
+    """true or false, None if it is null or absent."""
     value = line.get(key)
     if value is not None and not isinstance(value, bool):
         raise BadLine(f"{key} is neither true, false nor null", value=value)
@@ -89,7 +89,7 @@ def text(line: Line, key: str) -> str:
 
 
 def time(line: Line, key: str) -> int | None:
-    """An ISO 8601 time with its zone, as UTC microseconds; None where it is null or absent."""
+    """An ISO 8601 time with its zone, as UTC microseconds; None if it is null or absent."""
     value = line.get(key)
     if value is None:
         return None
@@ -105,7 +105,7 @@ def time(line: Line, key: str) -> int | None:
 
 
 def required(value: T | None, key: str) -> T:
-    """``value``, refused where it is None."""
+    """``value``; None is refused."""
     if value is None:
-        raise BadLine(f"{key} is missing", remedy="this stage cannot do without it")
+        raise BadLine(f"{key} is missing", remedy="this stage needs it")
     return value

@@ -21,5 +21,5 @@ def shaped(model: type[Model], line: Line) -> Model:
         if first["type"] == "extra_forbidden":
             raise BadLine(f"unknown key {path}", remedy="`tape step STAGE --help` lists the keys") from None
         if first["type"] == "missing":
-            raise BadLine(f"{path} is missing", remedy="write null where it is unknown") from None
+            raise BadLine(f"{path} is missing", remedy="write null if it is unknown") from None
         raise BadLine(f"{path}: {first['msg']}", value=first["input"]) from None

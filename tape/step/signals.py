@@ -44,7 +44,7 @@ gives
 
 _TREND_STATES = (-1, 0, 1)
 _KEYS = fields_of("features") | {"now", "sentiment", "on_watchlist", "last_signal_t"}
-"""A line may be a feature record with what else the rule asks for."""
+"""A line may be a feature record with the rule's other inputs."""
 
 
 def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
@@ -109,7 +109,7 @@ def _untested(line: Line) -> frozenset[SignalReason]:
 
 
 def _refuse_absent(line: Line, decision: Decision) -> None:
-    """Unknown and absent differ: where the rule needed a figure that was not given there is no decision."""
+    """Unknown and absent differ: if the rule needs a figure that was not given, there is no decision."""
     needed = {
         SignalReason.NO_FEATURES: ("distance_sma20", "trend_state", "vol_ratio"),
         SignalReason.VOLUME_UNKNOWN: ("volume_ratio",),
@@ -129,7 +129,7 @@ def _trend(line: Line) -> int | None:
 
 
 def _sentiment(line: Line) -> tuple[float, int]:
-    """(signed average, number of items); nothing where there is none."""
+    """(signed average, number of items), if any."""
     window = line.get("sentiment")
     if window is None:
         return 0.0, 0

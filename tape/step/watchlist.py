@@ -30,7 +30,7 @@ def run(lines: Iterable[Line], config: Config) -> Iterator[dict[str, Any]]:
 
 
 _KEYS = fields_of("features") | {"n", "s", "age_s"}
-"""A line may be a feature record with the news beside it."""
+"""A line may be a feature record plus the news fields."""
 
 
 def _judge(line: Line, config: Config) -> dict[str, Any]:

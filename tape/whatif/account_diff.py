@@ -21,15 +21,15 @@ from tapedeck.tape.whatif.inbox import Corrected, payload_of
 from tapedeck.tape.whatif.outcomes import DecisionOutcome, ProposalOutcome
 
 Signals = Mapping[tuple[str, int], Difference]
-"""The decisions that came out otherwise, by (symbol, left edge of the bar)."""
+"""The decisions that changed, by (symbol, left edge of the bar)."""
 
 
 class AccountDiff:
     """One account: ``differences`` in the order of its recorded proposals.
 
-    ``rows``, its inbox, is gone through several times and never held.
-    ``unanswered``: (symbol, bar) of signals that became others, which the recorded answers do not price.
-    ``not_again``: recorded proposals that the recorded configuration does not give.
+    ``rows``, its inbox, is read several times and never held in memory.
+    ``unanswered``: (symbol, bar) of changed signals, which the recorded answers do not price.
+    ``not_again``: recorded proposals that the recorded configuration does not reproduce.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class AccountDiff:
         return base
 
     def _noted(self) -> Iterator[Row]:
-        """The inbox, with the bar of each signal noted on the way."""
+        """The inbox, noting the bar of each signal."""
         for row in self._rows:
             name, fields = payload_of(row)
             if name == SIGNAL and fields["signal_id"] not in self._apart:
@@ -127,8 +127,8 @@ class AccountDiff:
         return _outcome(self._alone[units], identity)
 
     def _outcome_whole(self, identity: str, units: frozenset[str]) -> ProposalOutcome | None:
-        """As ``_outcome_alone`` on the state that the same parameters give: what is left where no decision
-        came before, such as an order that was asked about at another time."""
+        """As ``_outcome_alone``, but on the state that the same parameters give: for differences without an
+        earlier decision, such as an order that was asked about at another time."""
         if units not in self._whole:
             fold = self._fold(self._between.with_only(units))
             self._whole[units] = refold(fold, self._rows, recorded_rows)
@@ -141,5 +141,5 @@ def _outcome(folded: Folded, identity: str) -> ProposalOutcome | None:
 
 
 def _orders_differ(difference: Difference) -> bool:
-    """Whether the account holds or has promised something else from here on."""
+    """Whether the account's holdings or reservations differ from here on."""
     return any(each is not None and each.acts for each in (difference.was, difference.now))

@@ -1,4 +1,4 @@
-"""The account part of a what-if: an inbox folded again, and each proposal decided on the recorded state."""
+"""The account part of a what-if: folds an inbox again, and decides each proposal on the recorded state."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _COMPARED = tuple(name for name in ProposalOutcome._fields if name != "refused")
 
 
 class Proposal(NamedTuple):
-    """What is held of a proposal. ``at``: its event time, UTC microseconds."""
+    """What is kept of a proposal. ``at``: its event time, UTC microseconds."""
 
     signal_id: str
     symbol: str
@@ -34,7 +34,7 @@ class Proposal(NamedTuple):
 
 
 def proposal_of(body: Body) -> Proposal:
-    """What runs are compared by, and what names it."""
+    """The fields that runs are compared by, and its name."""
     outcome = _outcome_of(body)
     return Proposal(body["signal_id"], body["symbol"], body["event_time"], body["config_digest"], outcome)
 
@@ -54,7 +54,7 @@ class Folded:
     waiting: list[str] = field(default_factory=list)
 
     def take(self, turn: Turn) -> None:
-        """Keep what one record gave."""
+        """Keep the outputs of one record."""
         for out in turn.outs:
             if out.topic == PROPOSALS:
                 self.proposals.setdefault(out.body["signal_id"], proposal_of(out.body))
@@ -63,10 +63,10 @@ class Folded:
 
 
 class AccountFold:
-    """One account under one configuration, record by record, each decision apart.
+    """One account under one configuration, record by record, each decision separately.
 
-    It does what ``AccountStage`` does with a batch of one; the stage itself cannot be stopped between two
-    decisions that one record brings.
+    It does what ``AccountStage`` does with a batch of one; the stage itself cannot stop between two
+    decisions of one record.
     """
 
     def __init__(self, config: Config, account_id: str, calendar: Calendar) -> None:
@@ -78,7 +78,7 @@ class AccountFold:
         return turn
 
     def take(self, state: AccountState, row: Row) -> Turn | None:
-        """Fold one record but for the decisions that it brings; None for a record that live put aside."""
+        """Fold one record, without its decisions; None for a record that live rejected."""
         turn = self.turn(state, row)
         name, fields = payload_of(row)
         handler = HANDLERS.get(name)
@@ -94,7 +94,7 @@ class AccountFold:
         return turn
 
     def decide_first(self, turn: Turn) -> bool:
-        """Decide the first signal that waits, as far as its answers are in."""
+        """Decide the first waiting signal, if its answers have arrived."""
         state = turn.state
         first, *rest = state.pending
         known = dict(state.outstanding)
@@ -111,7 +111,7 @@ Correct = Callable[[Row, AccountState], Row | None]
 
 
 def refold(fold: AccountFold, rows: Iterable[Row], correct: Correct) -> Folded:
-    """The whole inbox under one configuration; ``correct`` makes each record what it would have been."""
+    """The whole inbox under one configuration; ``correct`` turns each record into what it would have been."""
     state, found = AccountState(), Folded()
     for recorded in rows:
         row = correct(recorded, state)
@@ -127,7 +127,7 @@ def refold(fold: AccountFold, rows: Iterable[Row], correct: Correct) -> Folded:
 
 @dataclass
 class _Alone:
-    """The signals on their way under one configuration, beside the recorded account."""
+    """The pending signals under one configuration, next to the recorded account."""
 
     fold: AccountFold
     pending: list[Evaluation] = field(default_factory=list)
@@ -135,7 +135,7 @@ class _Alone:
     found: Folded = field(default_factory=Folded)
 
     def keep(self, state: AccountState) -> None:
-        """What its own signals wait for."""
+        """What its signals wait for."""
         mine = {each for evaluation in self.pending for each in evaluation.waiting}
         known = {**self.outstanding, **state.outstanding}
         self.outstanding = {each: known[each] for each in mine if each in known}
@@ -144,10 +144,10 @@ class _Alone:
 def decide_alone(
     base: AccountFold, folds: Sequence[AccountFold], rows: Iterable[Row]
 ) -> tuple[Folded, list[Folded]]:
-    """(the recorded fold, what each of ``folds`` makes of every signal on the recorded account's state).
+    """(the recorded fold, each of ``folds``' decision for every signal on the recorded account's state).
 
-    A signal is that fold's own from its arrival to its decision: what it asks, which contract it chooses.
-    The account beside it, its orders, positions and limits used, is as recorded when the signal was decided.
+    From its arrival to its decision, a signal belongs to that fold: its requests, its choice of contract.
+    The account's orders, positions and used limits are as recorded when the signal was decided.
     """
     state, recorded = AccountState(), Folded()
     alone = [_Alone(fold) for fold in folds]
@@ -186,7 +186,7 @@ def _decide_alone(alone: _Alone, row: Row, deciding: Mapping[str, bytes], after:
     for evaluation in list(alone.pending):
         signal_id = evaluation.signal.signal_id
         state = unpack(deciding.get(signal_id, after))
-        # where it is decided later than recorded, its own recorded order must not stand in its way
+        # if it is decided later than recorded, its own recorded order must not block it
         state.orders = {i: order for i, order in state.orders.items() if order.signal_id != signal_id}
         state.pending = [evaluation]
         state.outstanding |= alone.outstanding
@@ -199,5 +199,5 @@ def _decide_alone(alone: _Alone, row: Row, deciding: Mapping[str, bytes], after:
 
 
 def recorded_rows(row: Row, state: AccountState) -> Row:
-    """The inbox as it is."""
+    """The inbox unchanged."""
     return row

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 
 Outcomes = Callable[[frozenset[str]], object]
-"""What comes out with only these parameters changed and everything else, state included, as recorded."""
+"""The outcome with only these parameters changed, and everything else, including state, as recorded."""
 
 
 def causes_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str, ...]:
-    """The parameters that give ``now`` on the recorded context: each alone, else the smallest set together.
+    """The parameters that give ``now`` in the recorded context: each alone, else the smallest set together.
 
-    Parameters that are needed together are one name, joined by " + ". Empty where the recorded context with
-    all of them changed gives something else: then it takes an earlier difference to come to ``now``.
+    Parameters that are needed together form one name, joined by " + ". Empty if the recorded context with
+    all of them changed gives something else: then ``now`` needs an earlier difference.
     """
     whole = tuple(units)
     if outcome(frozenset(whole)) != now or outcome(frozenset()) == now:
@@ -22,7 +22,7 @@ def causes_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str
 
 
 def needed_of(units: Iterable[str], now: object, outcome: Outcomes) -> tuple[str, ...]:
-    """The fewest of the parameters that still give ``now``, where all of them do; else none."""
+    """The fewest parameters that still give ``now``, if all of them do; else none."""
     whole = tuple(units)
     left = frozenset(whole)
     if outcome(left) != now:

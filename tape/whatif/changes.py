@@ -1,4 +1,4 @@
-"""What differs between two configurations, and those between them, with only some of the changes made."""
+"""What differs between two configurations, and the configurations with only some of the changes."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tapedeck.streams.topology import Topology, definition_of
 ABSENT = "not configured"
 _ACCOUNTS = "accounts"
 _WHOSE = ("broker_account_id", "base_url")
-"""They say whose account it is. The recorded broker answers are another account's under any other."""
+"""They identify the account. With another value, the recorded broker answers belong to another account."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Change:
 
     @property
     def group(self) -> str:
-        """The group as a stage's definition names it among those that it reads."""
+        """The name of the group in a stage's definition."""
         first, *rest = self.path.split(".")
         return f"{first}.{rest[0]}" if first == USER else first
 
     @property
     def account(self) -> str | None:
-        """The account that the parameter is of; None for one of the document."""
+        """The account of the parameter; None for a parameter of the document."""
         return self.path.split(".")[1] if self.group == _ACCOUNTS else None
 
     def __str__(self) -> str:
@@ -50,8 +50,8 @@ def _shown(value: Any) -> str:
 
 
 def touched_by(topology: Topology, changes: Iterable[Change]) -> tuple[StageSpec, ...]:
-    """The market stages whose outputs ``changes`` may touch, in order: those that read the parameters, and
-    all after them. A group that no stage of the topology says it reads may be read by any."""
+    """The market stages whose outputs ``changes`` may affect, in order: those that read the parameters, and
+    all after them. A group that no stage of the topology declares may be read by any."""
     readers = {spec.name: definition_of(spec).groups for spec in topology}
     known = {group for groups in readers.values() for group in groups}
     groups = {change.group for change in changes}
@@ -61,9 +61,9 @@ def touched_by(topology: Topology, changes: Iterable[Change]) -> tuple[StageSpec
 
 
 def changes_between(base: Config, changed: Config) -> list[Change]:
-    """Every parameter that is not the same, in the document's order; a whole account where one side lacks it.
+    """Every parameter that differs, in the document's order; a whole account if one side lacks it.
 
-    Raises ConfigInvalid where an account is another one at the broker: no recorded answer is its own.
+    Raises ConfigInvalid if an account is another one at the broker: it has no recorded answers.
     """
     was, now = _leaves(base), _leaves(changed)
     known = {account.account_id for account in base.accounts} & {a.account_id for a in changed.accounts}
@@ -78,9 +78,9 @@ def changes_between(base: Config, changed: Config) -> list[Change]:
             change = Change(path=whole, was=_standing(base, whole), now=_standing(changed, whole))
         elif change.account is not None and path.rpartition(".")[2] in _WHOSE:
             raise ConfigInvalid(
-                f"{path} says whose account it is: what its broker answered was recorded for the other",
+                f"{path} identifies the account, and the recorded broker answers belong to the old one",
                 value=after,
-                remedy=f"keep {before!r}; what-if tries rules, not accounts",
+                remedy=f"keep {before!r}; a what-if changes rules, not accounts",
             )
         found[change.path] = change
     return list(found.values())
@@ -107,10 +107,10 @@ def _leaves(config: Config) -> dict[str, Any]:
 
 
 class Between:
-    """The configurations from ``base`` to ``changed``: with only some of the changes made.
+    """The configurations between ``base`` and ``changed``, with only some of the changes made.
 
     ``units``: the changes that can be made alone, by name. Parameters that are only valid together, such as
-    the watchlist's four weights, are one unit.
+    the watchlist's four weights, form one unit.
     """
 
     def __init__(self, base: Config, changed: Config) -> None:
@@ -160,7 +160,7 @@ class Between:
                 bound[change.group] = [change]
                 found.append(bound[change.group])
         for place, unit in enumerate(found):
-            if not self._valid(unit):  # what they need of their group is valid alone: the whole group then
+            if not self._valid(unit):  # use the whole group if that is valid alone
                 found[place] = [change for change in self.changes if change.group == unit[0].group]
         taken = {change.path for unit in found if len(unit) > 1 for change in unit}
         kept = [unit for unit in found if len(unit) > 1 or unit[0].path not in taken]

@@ -13,7 +13,7 @@ from tapedeck.tape.whatif.outcomes import Kind, Outcome, kind_of
 
 
 class Part(StrEnum):
-    """Where decisions are taken, in the order in which they follow from each other."""
+    """Where decisions are made, in order of dependence."""
 
     WATCHLIST = "WATCHLIST"
     DECISION = "DECISION"
@@ -21,10 +21,10 @@ class Part(StrEnum):
 
 
 class Standing(StrEnum):
-    """How a difference came about.
+    """How a difference arose.
 
     DIRECT: a changed parameter alone, on the recorded state. CONSEQUENCE: only because an earlier difference
-    changed the state. UNEXPLAINED: neither; the recording is not what its own configuration gives.
+    changed the state. UNEXPLAINED: neither; the recording differs from what its own configuration gives.
     """
 
     DIRECT = "DIRECT"
@@ -34,11 +34,11 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One decision that is not the same. ``at``: UTC microseconds. ``subject``: feed, or the signal's id.
+    """One decision that differs. ``at``: UTC microseconds. ``subject``: feed, or the signal's id.
 
-    ``causes``: parameters each of which gives it alone; several that must come together are one, joined by
-    " + ". A consequence has none and ``follows`` another difference; ``needs`` are the parameters without
-    which even that would not have come to it, such as a longer cooldown after an added signal.
+    ``causes``: parameters each of which causes it alone; several that are needed together are one, joined by
+    " + ". A consequence has none and ``follows`` another difference; ``needs`` are the parameters that it
+    also requires, such as a longer cooldown after an added signal.
     """
 
     part: Part
@@ -64,16 +64,16 @@ class Difference:
 
     @property
     def root(self) -> "Difference":
-        """The difference that this one came from in the end; itself where it follows none."""
+        """The first difference in the chain that led to this one; itself if it follows none."""
         return self.follows.root if self.follows else self
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """What caused it, or the difference that it came from, and what it needs besides."""
+        """What caused it, or the difference that it follows, and what else it needs."""
         return self.causes or tuple(dict.fromkeys([*self.root.causes, *self.needs]))
 
     def as_dict(self) -> dict[str, Any]:
-        """The difference as JSON holds it."""
+        """The difference as JSON."""
         after = self.follows
         return {
             "part": self.part.value,
@@ -105,7 +105,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpriced:
-    """A signal that the changed configuration adds, for one account: the tape has no answers to price it."""
+    """A signal that the changed configuration adds for one account: the tape has no answers to price it."""
 
     account: str
     symbol: str
@@ -114,7 +114,7 @@ class Unpriced:
     quote: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The signal as JSON holds it."""
+        """The signal as JSON."""
         whole = {"account": self.account, "symbol": self.symbol, "time": iso_time(self.at)}
         return whole | {"signal": _fields(self.outcome), "stock_quote": self.quote}
 
@@ -123,7 +123,7 @@ class Unpriced:
 class Diff:
     """What another configuration would have decided in a window. Times are UTC microseconds, end exclusive.
 
-    ``compared``: how many recorded decisions of each part were held against the new ones.
+    ``compared``: how many recorded decisions of each part were compared with the new ones.
     """
 
     since: int
@@ -144,7 +144,7 @@ class Diff:
 
     @cached_property
     def counts(self) -> Counter[tuple[Part, Kind, Standing]]:
-        """How many differences of each sort."""
+        """How many differences of each standing."""
         return Counter((each.part, each.kind, each.standing) for each in self.differences)
 
     @property
@@ -156,7 +156,7 @@ class Diff:
         return [(name, direct[name], after[name]) for name in names]
 
     def as_dict(self) -> dict[str, Any]:
-        """The diff as JSON holds it."""
+        """The diff as JSON."""
         return {
             "from": iso_time(self.since),
             "to": iso_time(self.until),

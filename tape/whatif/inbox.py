@@ -1,9 +1,9 @@
-"""An account's recorded inbox: read a record at a time, and as it would read had other orders been sent.
+"""An account's recorded inbox: read one record at a time, and as it would be if other orders had been sent.
 
-What the broker said about an order that the changed run did not send is left out, and what it said about
-positions and open orders is corrected by that. An order of another size is filled with at most its own
-quantity; what is missing of a larger one, or of one that was never sent, stays reserved: the tape does not
-know whether it would have been filled.
+Broker messages about an order that the changed run did not send are left out, and those about positions
+and open orders are corrected accordingly. An order of another size is filled up to its own quantity. The
+rest of a larger order, or an order that was never sent, stays reserved: the tape does not say whether it
+would have been filled.
 """
 
 from collections import defaultdict
@@ -27,15 +27,15 @@ _STOCK = ("BUY_STOCK", "SELL_STOCK")
 
 
 def payload_of(row: Row) -> tuple[str, dict[str, Any]]:
-    """(the record's name, its fields)."""
+    """The record's name and its fields."""
     name, fields = row.body["payload"]
     return name.rpartition(".")[2], fields
 
 
 def records_of(source: Source, name: str, account_id: str) -> Iterator[dict[str, Any]]:
-    """The records that one account has on an account topic, in log order, each event once.
+    """One account's records on an account topic, in log order, each event once.
 
-    One at a time: of those before it only the ids are held.
+    One at a time: only the ids of earlier records are held.
     """
     part = name, source.layout.partition(name, {"account_id": account_id})
     own = account_id.encode()
@@ -48,7 +48,7 @@ def records_of(source: Source, name: str, account_id: str) -> Iterator[dict[str,
             try:
                 body = decode(name, value)
             except DeadLetter:
-                continue  # a record that live put aside as well
+                continue  # a record that live rejected too
             identity = raw_id(body["event_id"])
             if identity not in seen:
                 seen.add(identity)
@@ -56,7 +56,7 @@ def records_of(source: Source, name: str, account_id: str) -> Iterator[dict[str,
 
 
 class Inbox:
-    """An account's inbox as its stage sees it, read from its source each time that it is gone through."""
+    """An account's inbox as its stage sees it, read from its source on each iteration."""
 
     def __init__(self, source: Source, account_id: str) -> None:
         self._source, self._account_id = source, account_id
@@ -74,10 +74,10 @@ def with_payload(row: Row, **fields: Any) -> Row:
 
 
 class Corrected:
-    """The recorded inbox of an account whose orders came out otherwise.
+    """The recorded inbox of an account whose orders changed.
 
-    ``recorded_orders``: the client ids of the orders that were sent. ``signals``: what the market part made
-    of the signals at (symbol, bar), where it differs; ``apart``: the ids of other stages' signals, which stay
+    ``recorded_orders``: the client ids of the orders that were sent. ``signals``: the market part's changed
+    signals by (symbol, bar); ``apart``: the ids of other stages' signals, which stay
     as recorded. ``unanswered`` counts those that need other answers.
     """
 
@@ -94,7 +94,7 @@ class Corrected:
         self.unanswered: list[tuple[str, int]] = []
 
     def row(self, row: Row, state: AccountState) -> Row | None:
-        """``row`` as it would read for an account that is in ``state``; None where it would not be there."""
+        """``row`` as it would be for an account in ``state``; None if it would not exist."""
         name, _ = payload_of(row)
         correct: dict[str, Callable[[Row, AccountState], Row | None]] = {
             "InboxSignal": self._signal,
@@ -115,7 +115,7 @@ class Corrected:
             return None
         same = now.action == fields["action"] and now.strategy == fields["strategy"]
         if not same and not (now.action in _STOCK and fields["action"] in _STOCK):
-            self.unanswered.append(key)  # the recorded chain is another window's
+            self.unanswered.append(key)  # the recorded chain belongs to another window
             return None
         names = ("action", "strategy", "reason", "confidence", "direction")
         return with_payload(row, **{name: getattr(now, name) for name in names})
@@ -140,7 +140,10 @@ class Corrected:
         return with_payload(row, qty=done) if done else None
 
     def _activity(self, row: Row, state: AccountState) -> Row | None:
-        """A contract's own leg ends what there is; its shares come of as many contracts as were bought."""
+        """The contract's leg closes the whole position.
+
+        The shares are those of the contracts that were bought.
+        """
         fields = payload_of(row)[1]
         contract, qty = fields["contract"], fields["qty"]
         if contract is None:

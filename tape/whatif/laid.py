@@ -1,4 +1,4 @@
-"""One decision on inputs laid down for it: the stage computes it as ``explain`` does, on other inputs."""
+"""One decision on given inputs: the stage computes it as for ``explain``, but on other inputs."""
 
 from tapedeck.streams.again import Begun, Body
 from tapedeck.streams.compared import Decides
@@ -11,7 +11,7 @@ from tapedeck.tape.whatif.tables import Context, Key
 
 
 class Joined:
-    """What a symbol's decision is joined with: places as of one run, every other topic as recorded."""
+    """The joined inputs of a symbol's decision: places from one run, every other topic as recorded."""
 
     def __init__(self, decides: Decides, lookup: Lookup, places: Places) -> None:
         self._decides, self._lookup, self._places = decides, lookup, places
@@ -32,7 +32,7 @@ class Joined:
 
 
 class Laid:
-    """One bar's feature, joined with what its symbol has, on the state that it is decided on."""
+    """One bar's feature with its symbol's joined inputs and the state to decide on."""
 
     def __init__(
         self, spec: StageSpec, decides: Decides, key: Key, feature: Body, context: Context, *, joined: Joined
@@ -43,11 +43,11 @@ class Laid:
         self.decision: Body = {"symbol": key.symbol, "bar_t": key.t, "inputs": []}
 
     def named(self, topic: str, body: Body) -> list[Body]:
-        """Nothing: what a decision names is laid down."""
+        """Nothing: the inputs of the decision are given."""
         return []
 
     def rows(self, record_key: bytes, since: int | None) -> Begun:
-        """The rows that it is decided on, the feature last, on the last signal and gap fade given."""
+        """The rows to decide on, the feature last, with the given last signal and gap fade."""
         now, joins = self._context.now, [join.topic for join in self._spec.joins]
         rows = [row for name in joins for row in self._joined.rows(name, self._key.symbol, now)]
         feature = Row(self._spec.trigger, record_key, self._feature, now - MINUTE_US, now)

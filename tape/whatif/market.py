@@ -1,4 +1,4 @@
-"""The market part of a what-if: the whole run under the changed configuration, and each bar decided alone."""
+"""The market part of a what-if: the whole run under the changed configuration, and single bars."""
 
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
 
 
 class Variant:
-    """What single decisions come to with only some parameters changed, all state before them as recorded."""
+    """Single decisions with only some parameters changed, on the recorded state."""
 
     def __init__(self, config: Config, calendar: Calendar, features: Features, places: Places) -> None:
         self.config, self.features, self.places = config, features, places
@@ -36,7 +36,7 @@ class Variant:
 
 
 class Market:
-    """Recorded and re-decided market topics, and what lies in between, made when it is asked for."""
+    """Recorded and recomputed market topics, and the runs in between, computed on demand."""
 
     def __init__(self, topology: Topology, source: Source, between: Between, calendar: Calendar) -> None:
         self._topology = topology
@@ -50,7 +50,7 @@ class Market:
         self.again, self.again_places = self.recorded, self.recorded_places
 
     def run(self) -> None:
-        """Decide the whole recording again, without a change from the bars on: nothing should differ."""
+        """Decide the whole recording again from the bars, without a change: nothing should differ."""
         changes = self._between.changes
         stages = touched_by(self._topology, changes) if changes else self._topology.market
         if not stages:
@@ -61,22 +61,22 @@ class Market:
         self.again_places = self._places(made)
 
     def place_alone(self, symbol: str, at: int, units: frozenset[str]) -> MembershipOutcome | None:
-        """What the evaluation at ``at`` says of a symbol, on the recorded list before it."""
+        """The result of the evaluation at ``at`` for a symbol, on the recorded list before it."""
         places = self._variant(units).places if units else self._lists[1]
         return places.outcome(symbol, at)
 
     def decide_alone(self, key: Key, units: frozenset[str]) -> DecisionOutcome | None:
-        """What one bar comes to, on the recorded signals and the recorded list before it."""
+        """The decision for one bar on the recorded signals and the recorded list before it."""
         variant = self._variant(units)
         return self._decide(variant, variant.places, key, self.recorded)
 
     def decide_after(self, key: Key, units: frozenset[str]) -> DecisionOutcome | None:
-        """What one bar comes to on the signals and the list of the changed run."""
+        """The decision for one bar on the signals and the list of the changed run."""
         variant = self._variant(units)
         return self._decide(variant, self.again_places, key, self.again)
 
     def decide_listed(self, key: Key) -> DecisionOutcome | None:
-        """What one bar comes to under all changes, listed as in the changed run, on the recorded signals."""
+        """The decision for one bar under all changes, on the changed run's list and the recorded signals."""
         whole = self._variant(frozenset(self._between.units))
         return self._decide(whole, self.again_places, key, self.recorded)
 
@@ -101,7 +101,7 @@ class Market:
         return self._variants[units]
 
     def _made(self, units: frozenset[str]) -> Variant:
-        """Only what the parameters can touch is made again; the rest is the recording."""
+        """Only what the parameters can affect is recomputed; the rest is the recording."""
         config = self._between.with_only(units)
         changes = [change for name in units for change in self._between.units[name]]
         touched = touched_by(self._topology, changes)
@@ -132,7 +132,7 @@ class Market:
 
     @cached_property
     def _lists(self) -> tuple[Shelf, Places]:
-        """The recorded list before each watermark, and the places that the recorded configuration gives."""
+        """The recorded list before each watermark, and the places under the recorded configuration."""
         made = Chained(self._source)
         return lists_before(self._list, self._between.base, self._calendar, made), self._places(made)
 
@@ -144,7 +144,7 @@ def decider_of(topology: Topology) -> tuple[StageSpec, Decides]:
         if decides is not None:
             return spec, decides
     raise Fatal(
-        "this topology decides nothing that a what-if compares",
+        "this topology has no decisions that a what-if could compare",
         value=f"stages: {', '.join(topology.names)}",
         remedy="name a topology with a stage whose definition has decides=",
     )
@@ -154,7 +154,7 @@ def _writer(topology: Topology, name: str) -> StageSpec:
     spec = topology.writer(name)
     if spec is None:
         raise Fatal(
-            "this topology decides nothing that a what-if compares",
+            "this topology has no decisions that a what-if could compare",
             value=f"no stage writes {name}",
             remedy="name a topology with a stage that does",
         )

@@ -11,7 +11,7 @@ from tapedeck.tape.whatif.tables import Key
 
 
 class MarketDiff:
-    """``places`` by (symbol, evaluation) and ``decisions`` by key, each in the order of time."""
+    """``places`` by (symbol, evaluation) and ``decisions`` by key, each in time order."""
 
     def __init__(self, market: Market, between: Between) -> None:
         self._market, self._units = market, tuple(between.units)
@@ -32,7 +32,7 @@ class MarketDiff:
             causes = causes_of(self._units, now, partial(market.place_alone, symbol, at))
             if last is not None and last.at < at:
                 earlier = last
-            # a place lost or won may be another symbol's, where the list has a cap
+            # on a capped list, a place lost or won may belong to another symbol
             follows = None if causes else newest.get(symbol, earlier)
             made = Difference(
                 part=Part.WATCHLIST, at=at, symbol=symbol, was=was, now=now, causes=causes, follows=follows
@@ -59,7 +59,7 @@ class MarketDiff:
             self._of_symbol[key.symbol].append(made)
 
     def _followed(self, key: Key) -> Difference | None:
-        """The earlier difference that changed the state that ``key`` is decided on, None where none did."""
+        """The earlier difference that changed the state for ``key``; None if none did."""
         market = self._market
         before = market.recorded.context(key) or market.again.context(key)
         after = market.again.context(key) or before
@@ -80,7 +80,7 @@ class MarketDiff:
         return market.recorded_places.is_listed(symbol, now) != market.again_places.is_listed(symbol, now)
 
     def _place_before(self, symbol: str, now: int) -> Difference | None:
-        """The newest difference in the symbol's place that a decision at ``now`` saw."""
+        """The newest difference in the symbol's place before a decision at ``now``."""
         for places in (self._market.again_places, self._market.recorded_places):
             found = places.in_force(symbol, now)
             if found is not None and (symbol, found[0]) in self.places:

@@ -1,4 +1,4 @@
-"""The market stages over recorded topics under another configuration, what they write on disk."""
+"""The market stages over recorded topics under another configuration; their outputs are on disk."""
 
 from collections.abc import Iterable, Iterator
 from tempfile import TemporaryFile
@@ -18,7 +18,7 @@ _ORIGIN = "whatif"
 
 
 def run_stages(stages: Iterable[StageSpec], config: Config, calendar: Calendar, source: Chained) -> None:
-    """Run ``stages`` in the topology's order; what they write takes the place of what was recorded."""
+    """Run ``stages`` in the topology's order; their outputs replace the recorded ones."""
     for spec in stages:
         for name in spec.outputs:
             source.replace(name)
@@ -28,9 +28,9 @@ def run_stages(stages: Iterable[StageSpec], config: Config, calendar: Calendar, 
 
 
 class PinnedList:
-    """The watchlist stage with the list before each evaluation laid down: what one evaluation does alone.
+    """The watchlist stage with a given list before each evaluation, to run single evaluations.
 
-    ``before``: the list by watermark. With None it is the stage's own, and ``seen`` keeps it for others.
+    ``before``: the list by watermark. With None, the stage uses its own list, and ``seen`` keeps it.
     """
 
     dead_letter_reasons: frozenset[str] = frozenset()
@@ -64,7 +64,10 @@ class _Pinned:
 
 
 def lists_before(spec: StageSpec, config: Config, calendar: Calendar, source: Chained) -> Shelf:
-    """The list before each watermark, by its label, from the recorded scores; ``source`` takes the places."""
+    """The list before each watermark, by its label, from the recorded scores.
+
+    ``source`` receives the places.
+    """
     stage = PinnedList(make(spec, config, calendar))
     _run_list(spec, stage, source, config)
     return stage.seen
@@ -73,7 +76,7 @@ def lists_before(spec: StageSpec, config: Config, calendar: Calendar, source: Ch
 def run_pinned_list(
     spec: StageSpec, config: Config, calendar: Calendar, source: Chained, before: Shelf
 ) -> None:
-    """Evaluate every boundary on the recorded list before it; memberships take the recorded ones' place."""
+    """Evaluate every boundary on the recorded list before it; memberships replace the recorded ones."""
     _run_list(spec, PinnedList(make(spec, config, calendar), before), source, config)
 
 

@@ -1,5 +1,5 @@
-"""What was decided, in the fields that two runs are compared by. Event ids name their configuration: they
-are not among them."""
+"""Decisions, in the fields that two runs are compared by. Event ids are not among them, because they depend
+on the configuration."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -31,7 +31,7 @@ class DecisionOutcome(NamedTuple):
 
 
 class MembershipOutcome(NamedTuple):
-    """Where a symbol stands after one evaluation of the watchlist."""
+    """A symbol's place after one evaluation of the watchlist."""
 
     on_watchlist: bool
     reason: str
@@ -73,7 +73,7 @@ Outcome = DecisionOutcome | MembershipOutcome | ProposalOutcome
 
 
 class Kind(StrEnum):
-    """What became of a decision: it acts now and did not, the other way round, or acts or holds otherwise."""
+    """How a decision changed: it acts now and did not before, the reverse, or it differs otherwise."""
 
     ADDED = "ADDED"
     REMOVED = "REMOVED"
@@ -81,7 +81,7 @@ class Kind(StrEnum):
 
 
 def kind_of(was: Outcome | None, now: Outcome | None) -> Kind:
-    """``None`` is a decision that was never taken; it does not act."""
+    """``None`` is a decision that was never made; it does not act."""
     acted, acts = was is not None and was.acts, now is not None and now.acts
     if acts != acted:
         return Kind.ADDED if acts else Kind.REMOVED

@@ -1,4 +1,4 @@
-"""Sources for one run: the recording as it is at one moment, and above it the topics that the run makes."""
+"""Sources for one run: the recording at one moment, overlaid with the topics that the run writes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -11,10 +11,10 @@ from tapedeck.topics.catalogue import Layout
 
 
 class Still:
-    """Recorded topics up to where they ended when this was made, while others go on writing.
+    """Recorded topics up to their ends when this was created, while others keep writing.
 
-    ``first`` are looked at before all others: the inputs of what is compared, so that nothing that was
-    decided already lacks the records that it was decided on.
+    The ends of ``first`` are taken before all others: they hold the decisions to compare, so that no
+    decision lacks its input records.
     """
 
     def __init__(self, recorded: Source, first: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ class Still:
 
 
 class Chained:
-    """Topics that were replaced are what was given to ``take``, on disk; every other is the recorded one."""
+    """A replaced topic holds what was given to ``take``, on disk; every other topic is the recorded one."""
 
     def __init__(self, recorded: Source) -> None:
         self._recorded, self._spill = recorded, Spill()
@@ -53,12 +53,12 @@ class Chained:
         return self._recorded.layout
 
     def replace(self, name: str) -> None:
-        """From now on topic ``name`` is what this run makes, nothing so far."""
+        """From now on topic ``name`` holds what this run writes; it starts empty."""
         parts = [(name, partition) for partition in range(self.layout.partitions(name))]
         self._made |= {part: Blocks(self._spill, *part) for part in parts}
 
     def take(self, block: Block) -> None:
-        """Records made here, as the columnar driver's sink gets them."""
+        """Records written here, in the form of the columnar driver's sink."""
         self._made[block.part].add(block)
 
     def ends(self, names: Iterable[str]) -> dict[Part, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Where each symbol stands on the watchlist, evaluation by evaluation, a day of it in memory."""
+"""Each symbol's place on the watchlist by evaluation, with one day in memory."""
 
 from bisect import bisect_right, insort
 from collections import defaultdict
@@ -30,7 +30,7 @@ class _Day:
 
 
 class Places:
-    """The places of one run: what its topic ``name`` holds."""
+    """The places of one run, from its topic ``name``."""
 
     def __init__(self, source: Source, name: str) -> None:
         names = Names()
@@ -52,14 +52,14 @@ class Places:
                 insort(mine, day)
 
     def outcome(self, symbol: str, at: int) -> MembershipOutcome | None:
-        """What the evaluation at ``at`` said; None where there was none."""
+        """The result of the evaluation at ``at``; None if there was none."""
         return self._kept.day(at // DAY_US).at(symbol, at)
 
     def in_force(self, symbol: str, now: int) -> tuple[int, MembershipOutcome] | None:
         """The newest evaluation up to ``now``, which is what a decision at ``now`` is joined with."""
         days = self._days.get(symbol, [])
         last = bisect_right(days, now // DAY_US)
-        for each in reversed(days[max(0, last - 2) : last]):  # its own day may begin later
+        for each in reversed(days[max(0, last - 2) : last]):  # its own day may start later
             day = self._kept.day(each)
             at = bisect_right(day.times[symbol], now) - 1
             if at >= 0:
@@ -80,7 +80,7 @@ class Places:
         return places, listed
 
     def differing(self, other: "Places") -> Iterator[tuple[str, int]]:
-        """(symbol, evaluation) of what the two do not have alike, by time."""
+        """(symbol, evaluation) where the two differ, by time."""
         for number in sorted({*self._kept.days, *other._kept.days}) if self is not other else ():
             one, two = self._kept.day(number), other._kept.day(number)
             keys = {

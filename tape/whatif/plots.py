@@ -1,4 +1,4 @@
-"""Plots of a diff as inline SVG. Colours are the page's, so that they can be read in light and dark."""
+"""Plots of a diff as inline SVG. They use the page's colors, for light and dark mode."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,14 @@ from tapedeck.tape.whatif.outcomes import Kind, ProposalOutcome
 
 _WIDTH, _LEFT, _RIGHT = 960, 150, 40
 _LONGEST = 44
-"""Characters of a name beside its bar: what is longer is cut, and whole in the tables."""
+"""Characters of a name next to its bar. Longer names are cut; the tables have them in full."""
 _ROW, _TOP, _BOTTOM = 22, 10, 30
 _TICKS = 6
 _RANK = {Kind.ADDED: "added", Kind.REMOVED: "removed", Kind.CHANGED: "changed"}
 
 
 def timeline(diff: Diff) -> str:
-    """When decisions differ: a row per part and kind, a bar per stretch of time, as high as many."""
+    """When decisions differ: a row per part and kind, a bar per time span with the count as height."""
     rows = [
         (part, kind) for part in Part for kind in Kind if any(d.kind is kind for d in diff.of(part))
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def timeline(diff: Diff) -> str:
 
 
 def parameters(diff: Diff) -> str:
-    """How many differences each parameter has to answer for, directly and by consequence."""
+    """How many differences each parameter caused, directly and by consequence."""
     rows = diff.by_parameter
     most = max((direct + after for _, direct, after in rows), default=0)
     if not most:
@@ -76,7 +76,7 @@ def parameters(diff: Diff) -> str:
 
 
 def moves(differences: Sequence[Difference], rows: int = 12) -> str:
-    """From which outcome to which: the most frequent moves, as bars."""
+    """The most frequent changes from one outcome to another, as bars."""
     found = Counter((each.part, _name(each, was=True), _name(each, was=False)) for each in differences)
     top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:rows]
     if not top:

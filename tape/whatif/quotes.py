@@ -1,4 +1,4 @@
-"""The newest recorded quotes of stocks, for signals that nobody asked a quote for."""
+"""The newest recorded quotes of stocks, for signals without a requested quote."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
@@ -18,9 +18,9 @@ Moment = tuple[str, int]
 
 
 def stock_quotes(source: Source, moments: Collection[Moment]) -> Mapping[Moment, str]:
-    """Bid, ask and time of the newest quote up to each of ``moments``, where there is one.
+    """Bid, ask and time of the newest quote up to each of ``moments``, if there is one.
 
-    Topic ``quotes`` is gone through once and not held; without a question nothing is read.
+    Topic ``quotes`` is read once and not held in memory; without moments nothing is read.
     """
     if not moments:
         return {}

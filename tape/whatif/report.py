@@ -1,4 +1,4 @@
-"""A diff as one HTML page: plots, tables with a filter, nothing fetched from anywhere."""
+"""A diff as one HTML page: plots and tables with a filter; it loads nothing from the network."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -10,7 +10,10 @@ from tapedeck.tape.whatif.outcomes import Kind
 from tapedeck.tape.whatif.text import ordered, origin, plural, summary, told
 
 ROWS = 2000
-"""Rows of one table: more make a page that no browser scrolls. The counts above it are of all."""
+"""The most rows of one table, so that browsers can scroll the page.
+
+The counts above a table include all rows.
+"""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --paper: #ffffff; --panel: #f3f5f8;
@@ -90,7 +93,7 @@ def _cell(text: object, sort: str = "") -> str:
 
 def _changes(diff: Diff) -> str:
     if not diff.changes:
-        return "<p>No parameter is another.</p>"
+        return "<p>No parameter differs.</p>"
     counts = {name: (direct, after) for name, direct, after in diff.by_parameter}
     rows = []
     for change in diff.changes:

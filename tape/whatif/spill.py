@@ -1,4 +1,4 @@
-"""What a what-if makes, on disk: a month of it is larger than memory should be. Indexes stay in memory."""
+"""The records of a what-if, on disk: a month of them is too large for memory. Indexes stay in memory."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Day = TypeVar("Day")
 
 DAY_US = 86_400_000_000
 _NEAR = 2
-"""Days of a table that are in memory at once: late records look across midnight."""
+"""How many days of a table are in memory at once: late records need both sides of midnight."""
 _WORD = 8
 _SPANS = 3 * 2
 _PER_RECORD = (2 + _SPANS) * _WORD
@@ -21,16 +21,16 @@ _PER_RECORD = (2 + _SPANS) * _WORD
 
 
 class Spill:
-    """Bytes in a file that is gone with this object, by where they were put."""
+    """Bytes in a temporary file that lives as long as this object, by their position."""
 
     def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 - it closes with its owner
+        self._file = TemporaryFile()  # noqa: SIM115 - its owner closes it
 
     def __del__(self) -> None:
         self._file.close()
 
     def put(self, *pieces: Any) -> int:
-        """Append buffers, one after another; where they begin."""
+        """Append buffers, one after another; returns where they begin."""
         at = self._file.seek(0, 2)
         for each in pieces:
             self._file.write(each)
@@ -45,7 +45,7 @@ class Spill:
 
 
 class _Place(NamedTuple):
-    """Where a block lies: its first and last offset, its newest time in ms, records, bytes of data."""
+    """The location of a block: its first and last offset, its newest time in ms, records, bytes of data."""
 
     first: int
     last: int
@@ -75,7 +75,7 @@ class Blocks:
         self.records += len(block)
 
     def read(self, place: _Place) -> Block:
-        """The block that lies at ``place``."""
+        """The block at ``place``."""
         n, content = place.records, self._spill.get(place.at, place.records * _PER_RECORD + place.size)
         ints = np.frombuffer(content, dtype=np.int64, count=n * (2 + _SPANS))
         keys, values, headers = (ints[n * at : n * (at + 2)].reshape(n, 2) for at in (2, 4, 6))
@@ -94,15 +94,15 @@ class Shelf:
         self._places[number] = None if content is None else (self._spill.put(content), len(content))
 
     def get(self, number: int) -> bytes | None:
-        """What was kept as ``number``; None where nothing was."""
+        """The content kept as ``number``; None if there is none."""
         place = self._places.get(number)
         return None if place is None else bytes(self._spill.get(*place))
 
 
 class ByDay(Generic[Day]):
-    """Rows of a table by the UTC day that they are of, in the order in which they were added.
+    """Rows of a table by UTC day, in the order in which they were added.
 
-    ``made`` makes of a day's rows what is looked at; of the last few days it stays in memory.
+    ``made`` converts a day's rows; the results of the last few days stay in memory.
     """
 
     def __init__(self, dtype: np.dtype[Any], made: Callable[[Any], Day]) -> None:
@@ -116,14 +116,14 @@ class ByDay(Generic[Day]):
         return sorted(self._places)
 
     def add(self, times: Ints, rows: Any) -> None:
-        """Append ``rows``, each of the day of its time."""
+        """Append ``rows``, each to the day of its time."""
         days = times // DAY_US
         for day in np.unique(days).tolist():
             mine = np.ascontiguousarray(rows[days == day]).tobytes()
             self._places[day].append((self._spill.put(mine), len(mine)))
 
     def day(self, day: int) -> Day:
-        """What was made of a day's rows, of none where there are none."""
+        """The converted rows of a day, or of no rows if it has none."""
         found = self._near.pop(day, None)
         if found is None:
             content = bytearray().join(self._spill.get(*place) for place in self._places.get(day, ()))

@@ -1,4 +1,4 @@
-"""The decisions of one run and the features they were made of, as arrays of a day each."""
+"""The decisions of one run and their features, as one array per day."""
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ _NO_TEXT = b""
 
 
 class Key(NamedTuple):
-    """A decision's: one bar of one series; ``t`` is its left edge in microseconds."""
+    """The key of a decision: one bar of one series; ``t`` is its left edge in microseconds."""
 
     feed: str
     symbol: str
@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
 
 class Names:
-    """Texts as numbers, the same in every table of one comparison."""
+    """Texts as numbers, which are the same in every table of one comparison."""
 
     def __init__(self, *known: str) -> None:
         """``known`` have the numbers from 1 on."""
@@ -42,11 +42,11 @@ class Names:
         return self.words.ids_of(columns.data, present)
 
     def series(self, columns: Columns) -> Ints:
-        """A number for (feed, symbol), the symbol's in its lower half."""
+        """A number for (feed, symbol), with the symbol's number in the lower half."""
         return self.of(columns, "feed") * _FEED + self.of(columns, "symbol")
 
     def number(self, text: str) -> int:
-        """The number of a text, -1 where no record had it."""
+        """The number of a text, -1 if no record had it."""
         known = self.words.texts
         return known.index(text.encode()) if text.encode() in known else -1
 
@@ -63,7 +63,7 @@ class Piece(NamedTuple):
 
 
 def pieces_of(source: Source, name: str) -> Iterator[Piece]:
-    """The records of a topic, watermarks apart, partition after partition."""
+    """The records of a topic without watermarks, partition after partition."""
     for part, (start, end) in sorted(source.ends([name]).items()):
         for block in source.stream(part, start, end):
             labels = labels_of(block)
@@ -73,7 +73,7 @@ def pieces_of(source: Source, name: str) -> Iterator[Piece]:
 
 
 class Table:
-    """Rows by (series, bar), each key once: the first in log order. They are on disk, by the bar's day."""
+    """Rows by (series, bar), each key once: the first in log order. They are on disk by the bar's day."""
 
     def __init__(self, names: Names, dtype: np.dtype[Any]) -> None:
         self.names, self._kept = names, ByDay(dtype, _each_once)
@@ -88,7 +88,7 @@ class Table:
         return self._kept.day(day)
 
     def find(self, key: Key) -> Any:
-        """The row of ``key``; None where there is none."""
+        """The row of ``key``; None if there is none."""
         feed, symbol = self.names.number(key.feed), self.names.number(key.symbol)
         number = feed * _FEED + symbol
         if feed < 0 or symbol < 0:
@@ -113,7 +113,7 @@ def _each_once(rows: Any) -> Any:
 
 
 class Context(NamedTuple):
-    """The state that a bar is decided on: signals of the symbol before it, in bars' times and dates."""
+    """The state for a bar's decision: earlier signals of its symbol, with their bars' times and dates."""
 
     now: int
     last_signal: int | None
@@ -127,13 +127,13 @@ class _Signals:
         self._found: dict[int, list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, rows: Any) -> None:
-        """Take the decisions that act, of any part of the log."""
+        """Add the acting decisions of any part of the log."""
         columns = (rows["series"] % _FEED).tolist(), rows["row"].tolist(), rows["t"].tolist()
         for symbol, row, t in zip(*columns, strict=True):
             self._found[symbol].append((row, t))
 
     def sort(self) -> None:
-        """Bring them into log order, once all are there."""
+        """Sort them into log order after all were added."""
         for mine in self._found.values():
             mine.sort()
             newest = NULL
@@ -156,7 +156,7 @@ _DECISION = np.dtype([
 
 
 class Decisions(Table):
-    """The decisions of one run. ``first`` and ``last``: event times, NULL where there is none."""
+    """The decisions of one run. ``first`` and ``last``: event times, NULL if there is none."""
 
     def __init__(self, decides: Decides, names: Names, source: Source, calendar: Calendar) -> None:
         super().__init__(names, _DECISION)
@@ -173,7 +173,7 @@ class Decisions(Table):
             count += len(rows)
             self._kept.add(rows["t"], rows)
         self.complete = min(labels.values())
-        """The last minute that is whole: its left edge; NULL where a partition has no watermark."""
+        """The left edge of the last complete minute; NULL if a partition has no watermark."""
         self.first, self.last = NULL, NULL
         self._last, self._fade = _Signals(), _Signals()
         for rows in map(self.rows, self.days):
@@ -197,7 +197,7 @@ class Decisions(Table):
         return rows
 
     def outcome(self, key: Key) -> DecisionOutcome | None:
-        """None where there is no decision about that bar."""
+        """The decision about that bar; None if there is none."""
         row = self.find(key)
         if row is None:
             return None
@@ -237,7 +237,7 @@ class Decisions(Table):
         return sum(n for n, _ in found), sum(n for _, n in found)
 
     def differing(self, other: "Decisions") -> Iterator[Key]:
-        """The bars that the two decide otherwise, or that only one decides, by time."""
+        """The bars that the two decide differently, or that only one decides, by time."""
         for day in sorted({*self.days, *other.days}) if self is not other else ():
             yield from self._differing(self.rows(day), other.rows(day))
 
@@ -266,7 +266,7 @@ class Decisions(Table):
 
 
 class Features(Table):
-    """What decisions are made of, the first record of each bar: a bar is decided once, on the first revision
+    """The inputs of decisions, the first record of each bar: a bar is decided once, on the first revision
     seen."""
 
     def __init__(self, decides: Decides, names: Names, source: Source, name: str) -> None:
@@ -284,7 +284,7 @@ class Features(Table):
             self._kept.add(rows["t"], rows)
 
     def row(self, key: Key) -> dict[str, Any] | None:
-        """The fields that a decision is made of; None where there is no such feature."""
+        """The input fields of a decision; None if there is no such feature."""
         row = self.find(key)
         if row is None:
             return None

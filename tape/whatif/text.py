@@ -1,4 +1,4 @@
-"""A diff as text: what each parameter changed, the consequences apart, and a table at the end."""
+"""A diff as text: what each parameter changed, consequences separately, and a table at the end."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,7 +14,7 @@ def as_text(diff: Diff, *, rows: int) -> str:
     """The diff for a terminal; ``rows``: how many differences of a list are shown."""
     lines = [f"recorded under {diff.base_digest}, decided again under {diff.changed_digest}"]
     lines += [f"window {new_york(diff.since)} to {new_york(diff.until)} New York, end exclusive"]
-    lines += [f"    {change}" for change in diff.changes] or ["    no parameter is another"]
+    lines += [f"    {change}" for change in diff.changes] or ["    no parameter differs"]
     for name in dict.fromkeys(name for each in diff.differences for name in each.causes):
         mine = [each for each in diff.differences if name in each.causes]
         lines += ["", f"Caused by {name}", *_listed(mine, rows)]
@@ -43,7 +43,7 @@ def summary(diff: Diff) -> str:
 
 
 def plural(part: Part) -> str:
-    """What is counted of a part."""
+    """The unit of a part."""
     return "watchlist places" if part is Part.WATCHLIST else f"{part.lower()}s"
 
 
@@ -53,7 +53,7 @@ def told(outcome: Outcome | None, part: Part) -> str:
 
 
 def origin(each: Difference) -> str:
-    """What a consequence follows from, and the parameter behind it."""
+    """The difference that a consequence follows, and its parameter."""
     if each.follows is None:
         return ""
     after = each.follows
@@ -63,7 +63,7 @@ def origin(each: Difference) -> str:
 
 
 def ordered(differences: Iterable[Difference]) -> list[Difference]:
-    """What acts or no longer acts first, proposals before decisions before places, then by time."""
+    """Sorted: what acts or no longer acts first, proposals before decisions before places, then by time."""
     parts = list(Part)
 
     def order(each: Difference) -> tuple[bool, int, int, str]:

@@ -41,10 +41,10 @@ def whatif_from(
 ) -> Diff:
     """What ``changed`` would have decided about what closed in [``since``, ``until``), UTC microseconds.
 
-    It is in force from the log's beginning, so that windows, lists and cooldowns are its own when the window
-    begins. ``account``: only this account's proposals. Raises Fatal for an empty window, one that is not
-    kept, and a recording made under another configuration than ``base``; ConfigInvalid for an account that
-    is not configured.
+    It applies from the log's beginning, so that windows, lists and cooldowns are its own when the window
+    begins. ``account``: only this account's proposals. Raises Fatal for an empty window, one that is no
+    longer kept, and a recording made under another configuration than ``base``; ConfigInvalid for an account
+    that is not configured.
     """
     return _Run(topology, source, base, changed, calendar or xnys()).diff(since, until, account)
 
@@ -86,7 +86,7 @@ class _Run:
         compared, acted = self._compared(market, proposals.values(), since, until)
         if not inside and not any(compared.values()):
             asked = f"{iso_time(since)} to {iso_time(until)}"
-            raise Fatal("nothing was decided in the window, then or now: there is nothing to compare",
+            raise Fatal("nothing was decided in the window, then or now, so there is nothing to compare",
                         value=asked, remedy="name a window with minutes of a session")  # fmt: skip
         unpriced = tuple(self._unpriced(found, folded, since, until))
         return Diff(
@@ -103,7 +103,7 @@ class _Run:
         )
 
     def _signal_ids(self) -> Iterator[str]:
-        """Of the signals that the stage that decides did not write."""
+        """The ids of signals that the deciding stage did not write."""
         for part, (start, end) in self._source.ends(self._apart).items():
             for block in self._source.stream(part, start, end):
                 found = (opened(message) for message in block.messages())
@@ -124,14 +124,14 @@ class _Run:
         if not recorded.days:
             raise Fatal("no decision is kept here", remedy="play a tape first, or name another --prefix")
         first, last = recorded.first, recorded.last
-        if recorded.complete != NULL:  # of a later minute some symbols are not decided yet
+        if recorded.complete != NULL:  # in a later minute, some symbols are not decided yet
             last = min(last, recorded.complete + MINUTE_US)
         kept = f"decisions are kept from {iso_time(first)} to {iso_time(last)}"
         start = first if since is None else since
         end = last + 1 if until is None else min(until, last + 1)
         if start > last or end <= first:
             asked = f"{iso_time(start)} to {iso_time(until or end)}"
-            raise Fatal("nothing is kept of the window", value=asked, remedy=kept)
+            raise Fatal("no decision of the window is kept", value=asked, remedy=kept)
         if start < first and self._trimmed(self._decided):
             raise Fatal("the window begins before what is kept", value=iso_time(start), remedy=kept)
         return start, end
@@ -150,7 +150,7 @@ class _Run:
         if other:
             raise ConfigInvalid(
                 f"the window was decided under the configuration {', '.join(other)}, the document given for "
-                f"it is {self._between.base.digest}",
+                f"it has {self._between.base.digest}",
                 value=other[0],
                 remedy="name the document of the run with --base FILE, or a window of one configuration",
             )
@@ -237,7 +237,7 @@ def _configured(config: Config, account_id: str) -> bool:
 
 
 def _gone(account_id: str, proposals: Sequence[Proposal]) -> list[Difference]:
-    """Everything that an account proposed which the changed configuration does not have."""
+    """The proposals of an account that the changed configuration does not have."""
     return [
         Difference(
             part=Part.PROPOSAL,
@@ -254,5 +254,5 @@ def _gone(account_id: str, proposals: Sequence[Proposal]) -> list[Difference]:
 
 
 def _signals(difference: Difference) -> bool:
-    """Whether a signal is another one, is there or is not."""
+    """Whether a signal was changed, added or removed."""
     return any(each is not None and each.acts for each in (difference.was, difference.now))

@@ -1,4 +1,4 @@
-"""What a decision was made from, by topic: what it names, and of the rest the newest before it."""
+"""The inputs of a decision by topic: those that it names, else the newest earlier record of the topic."""
 
 from bisect import bisect_left
 from collections.abc import Set
@@ -19,7 +19,7 @@ class Beside:
         self._sorted: dict[str, list[Body]] = {}
 
     def of(self, decision: Body) -> dict[str, Body | None]:
-        """By topic what ``decision`` was made from, as far as that is kept."""
+        """The inputs of ``decision`` by topic, as far as they are kept."""
         spec = self._way.decider
         found = {name: self._named(decision, name) for name in spec.inputs}
         t = int(decision[self._way.time_of(self._way.spine[-1])])
@@ -35,7 +35,7 @@ class Beside:
         return next((body for body in bodies if not event_ids.isdisjoint(body.get("inputs", ()))), None)
 
     def _before(self, name: str, t: int, found: dict[str, Body | None]) -> None:
-        """What the joined record of topic ``name`` was made from; without one what there was at ``t``."""
+        """The inputs of the joined record of topic ``name``; without one, what existed at ``t``."""
         spec, body = self._way.topology.writer(name), found[name]
         if spec is None:
             return
@@ -53,7 +53,10 @@ class Beside:
         return next((known[each] for each in body["inputs"] if each in known), None)
 
     def _last(self, name: str, before: int) -> Body | None:
-        """The newest record of topic ``name`` before a time; of what is of no symbol the newest of all."""
+        """The newest record of topic ``name`` before a time.
+
+        For topics without symbols, the newest of all.
+        """
         field = self._way.time_of(name)
         if name not in self._sorted:
             self._sorted[name] = sorted(self._recording.bodies(name), key=lambda body: int(body[field]))

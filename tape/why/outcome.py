@@ -10,7 +10,7 @@ from tapedeck.tape.why.words import Words
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Where the minute whose bar stands at ``t`` ended, for ``account`` where the market stages passed it."""
+    """Where the minute of the bar at ``t`` ended; for ``account`` if the market stages passed it."""
 
     t: int
     stage: str
@@ -28,8 +28,8 @@ class Outcome:
 
 
 def outcome_of(t: int, ended: Ended, words: Words, account: str | None = None) -> Outcome:
-    """The outcome with its words; a reason that no enum has is a dead letter's."""
-    told = words.of(ended.reason) if isinstance(ended.reason, StrEnum) else "the record lies in dead_letters"
+    """The outcome with its words; a reason that is in no enum belongs to a dead letter."""
+    told = words.of(ended.reason) if isinstance(ended.reason, StrEnum) else "the record is in dead_letters"
     return Outcome(
         t=t,
         stage=ended.place,

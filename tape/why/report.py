@@ -1,4 +1,4 @@
-"""What ``why`` gives: a session's minutes by where they ended, or one minute in full."""
+"""The result of ``why``: a session's minutes by where they ended, or one minute in full."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,8 +23,8 @@ from tapedeck.tape.why.trace import Passed, Tracer
 class Group:
     """Minutes that ended at one stage for one reason, of ``account`` where it has one.
 
-    ``closest`` is the smallest miss, as a share of its limit, and ``closest_t`` its minute's bar; of reasons
-    without a distance the last minute.
+    ``closest`` is the smallest miss, as a share of its limit, and ``closest_t`` its minute's bar; for reasons
+    without a distance, the last minute.
     """
 
     stage: str
@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Why:
-    """Why there was no trade in ``symbol``. ``notes`` are said first; ``at`` is the one minute asked for."""
+    """Why there was no trade in ``symbol``. ``notes`` are printed first; ``at``: the requested minute."""
 
     symbol: str
     session: Session
@@ -52,7 +52,7 @@ class Why:
     outcomes: tuple[Outcome, ...] = ()
 
     def text(self) -> str:
-        """As a person reads it."""
+        """As text."""
         date = iso_date(self.session.date).isoformat()
         lines = list(self.notes)
         if self.at is not None:
@@ -122,7 +122,7 @@ def why_from(
     minutes = tape.minutes if at is None else range(at - at % MINUTE_US, at - at % MINUTE_US + 1, MINUTE_US)
     dropped = [each for t in minutes if (each := tracer.outcome(t)) is not None]
     decided = [each for t in minutes for name in accounts for each in tracer.outcomes(t, name)]
-    # a bar that the stage that decides dropped may have a signal of another stage
+    # a bar that the deciding stage dropped may have a signal of another stage
     signals = len(minutes) - len({each.t for each in dropped} - {each.t for each in decided})
     return Why(
         symbol=tape.symbol,
@@ -138,11 +138,11 @@ def why_from(
 
 
 def session_of(at: int, calendar: Calendar) -> Session:
-    """The session that a moment lies in. Raises Fatal where it lies in none."""
+    """The session of a moment. Raises Fatal if it is in none."""
     session = calendar.session_at(at)
     if session is None:
         raise Fatal(
-            "the market was closed then",
+            "the market was closed at that time",
             value=iso_time(at),
             remedy="name a minute of a regular session, New York time or ISO 8601 with its zone",
         )
@@ -150,7 +150,7 @@ def session_of(at: int, calendar: Calendar) -> Session:
 
 
 def _grouped(places: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[Group, ...]:
-    """By stage in the order of the pipeline, then the most minutes first."""
+    """Sorted by stage in the order of the pipeline, then by minutes, most first."""
     found: dict[tuple[str, str, str | None], list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault((outcome.stage, outcome.reason, outcome.account), []).append(outcome)
@@ -174,7 +174,7 @@ def _group_of(outcomes: Sequence[Outcome]) -> Group:
 
 
 def _unfinished(tape: SymbolTape) -> str:
-    """That the session has not been played to its end, so that later minutes are still to come."""
+    """A note that the session was not played to its end, so that later minutes are still to come."""
     label = tape.labels[tape.way.head]
     if label is not None and label + MINUTE_US >= tape.session.close:
         return ""
@@ -183,7 +183,7 @@ def _unfinished(tape: SymbolTape) -> str:
 
 
 def _other_config(tape: SymbolTape, config: Config) -> str:
-    """That the records were made under another configuration, so that its thresholds are not these."""
+    """A note that the records were made under another configuration, whose thresholds differ."""
     digests = {body["config_digest"] for body in tape.recording.bodies(tape.way.spine[-1])} - {config.digest}
     if not digests:
         return ""

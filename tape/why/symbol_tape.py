@@ -1,4 +1,4 @@
-"""What the log holds of one symbol's session: read by the time index, whatever the length of the tape."""
+"""One symbol's session from the log, read by the time index, at a cost independent of its length."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ from tapedeck.tape.why.way import Way
 from tapedeck.topics.catalogue import Cleanup, Spread, topic
 
 _AFTER_US = 60 * MINUTE_US
-"""What an account still does after a session's end."""
+"""Time after a session's end in which an account still acts."""
 
 _OF_DAY = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
 
@@ -30,8 +30,8 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class SymbolTape:
-    """One symbol's session. ``labels``: the last watermark of each topic that a decision waits for, None
-    without one.
+    """One symbol's session. ``labels``: the last watermark of each topic that a decision waits for, None if
+    it has none.
 
     ``universe`` is the newest one; ``recording`` holds the symbol's and the accounts' records.
     """
@@ -45,14 +45,14 @@ class SymbolTape:
 
     @property
     def minutes(self) -> range:
-        """The left edges of the session's minutes that the tape has ended."""
+        """The left edges of the session's finished minutes."""
         label = self.labels[self.way.head]
         end = self.session.close if label is None else min(self.session.close, label + MINUTE_US)
         return range(self.session.open, max(end, self.session.open), MINUTE_US)
 
     def behind(self, t: int, name: str) -> str | None:
-        """The first topic that has not ended what the record of ``name`` needs about the bar at ``t``; None
-        without one. What was declared absent is not waited for."""
+        """The first topic that has not finished what the record of ``name`` needs for the bar at ``t``; None
+        if there is none. Inputs declared absent are not waited for."""
         waits, absent = self.way.waits(name), self._absent.get(t - MINUTE_US, ())
         for each in self.way.waited:
             joined = [how.joined for how in waits.get(each, ()) if how.unless.isdisjoint(absent)]
@@ -64,7 +64,7 @@ class SymbolTape:
 
     @cached_property
     def _absent(self) -> dict[int, tuple[str, ...]]:
-        """The inputs that are declared absent behind each watermark."""
+        """The inputs declared absent after each watermark."""
         found: dict[int, tuple[str, ...]] = {}
         label: int | None = None
         for each in map(readable_punctuation, self.recording[self.way.head].messages):
@@ -76,7 +76,10 @@ class SymbolTape:
 
 
 def newest_session(lookup: Lookup, calendar: Calendar) -> Session:
-    """The session that the newest watermark of ``bars`` lies in or after. Raises Fatal for an empty tape."""
+    """The session of the newest watermark of ``bars``, or the last one before it.
+
+    Raises Fatal for an empty tape.
+    """
     parts = [("bars", partition) for partition in range(lookup.layout.partitions("bars"))]
     labels = [label for part in parts if (label := lookup.last_label(part)) is not None]
     if not labels:
@@ -86,12 +89,12 @@ def newest_session(lookup: Lookup, calendar: Calendar) -> Session:
     if session is None or session.open > max(labels):
         session = calendar.previous(date)
     if session is None:
-        raise Fatal("the tape lies before the calendar", value=max(labels))
+        raise Fatal("the tape is before the start of the calendar", value=max(labels))
     return session
 
 
 def is_of_day(text: str) -> bool:
-    """Whether ``text`` has the form of a time of day, such as 10:42."""
+    """Whether ``text`` is a time of day, such as 10:42."""
     return _OF_DAY.fullmatch(text) is not None
 
 
@@ -107,9 +110,9 @@ def time_of(text: str, newest: Callable[[], Session]) -> int:
             return micros(datetime.combine(iso_date(newest().date), of_day, tzinfo=NEW_YORK))
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Fatal("this is no time", value=text, remedy=remedy) from None
+        raise Fatal("this is not a time", value=text, remedy=remedy) from None
     if moment.tzinfo is None:
-        raise Fatal("this time has no zone, so it is no moment", value=text, remedy=remedy)
+        raise Fatal("this time has no zone", value=text, remedy=remedy)
     return micros(moment)
 
 
@@ -141,14 +144,14 @@ def read_symbol(
 
 
 def _of_source(lookup: Lookup, name: str, since: int, until: int) -> Iterator[Message]:
-    """A source of no symbol: of what stands until it is replaced everything, however old it is."""
+    """A source without symbols: everything that is valid until it is replaced, however old."""
     if topic(name).cleanup is Cleanup.COMPACT:
         return lookup.messages((name, 0), *lookup.ends((name, 0)))
     return lookup.between((name, 0), since, until)
 
 
 def _of_accounts(topology: Topology, lookup: Lookup, session: Session, config: Config) -> list[Message]:
-    """What the accounts were told, decided and did: the topics of their stage that are cut by account."""
+    """The accounts' inputs, decisions and actions: their stage's topics partitioned by account."""
     found: list[Message] = []
     for name in (name for spec in topology.accounts for name in (*spec.inputs, *spec.outputs)):
         by = topic(name).part
@@ -160,7 +163,10 @@ def _of_accounts(topology: Topology, lookup: Lookup, session: Session, config: C
 
 
 def outside_universe(tape: SymbolTape) -> str:
-    """That the symbol is not in the universe, with the nearest name; empty where it is, or there is none."""
+    """A note that the symbol is not in the universe, with the nearest name.
+
+    Empty if it is, or without a universe.
+    """
     if tape.universe is None:
         return ""
     known = [member["symbol"] for member in tape.universe["members"]]

@@ -24,7 +24,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Passed:
-    """One stage that a minute came through, and the record that it left."""
+    """One stage that a minute passed, and the record that it wrote."""
 
     stage: str
     text: str
@@ -49,14 +49,14 @@ class Tracer:
         ]
 
     def _dropped_by(self, spec: StageSpec, calendar: Calendar) -> dict[str, str]:
-        """Why a record of the trigger gave nothing, as the stage or its dead letters tell."""
+        """Why a record of the trigger gave no output, from the stage or its dead letters."""
         counts = definition_of(spec).funnel
         if counts is None or counts.dropped is None:
             return refused_by(spec.name, spec.trigger, self._tape.recording)
         return counts.dropped(self._tape.recording, self._config, calendar)
 
     def _by_time(self, name: str) -> dict[int, Body]:
-        """The first record of each minute, the configured feed's where there is one."""
+        """The first record of each minute, that of the configured feed if there is one."""
         found: dict[int, Body] = {}
         field, feed = self._way.time_of(name), self._config.bars.feed
         for body in self._tape.recording.bodies(name):
@@ -66,7 +66,7 @@ class Tracer:
         return found
 
     def outcome(self, t: int) -> Outcome | None:
-        """Where the market stages dropped the minute; None where they made a signal."""
+        """Where the market stages dropped the minute; None if they made a signal."""
         ended = self._ended(t)
         return None if ended is None else outcome_of(t, ended, self._words)
 
@@ -80,7 +80,7 @@ class Tracer:
         return None if before is None else self._judged(before)
 
     def _missing(self, t: int, name: str, before: Body | None) -> Ended:
-        """A record is not there: it was dropped; a stage that it needs is behind; or there just is none."""
+        """Why a record is missing: it was dropped, a stage that it needs is behind, or there is none."""
         spec = self._topology.writer(name)
         if spec is not None and before is not None and before["event_id"] in self._dropped[name]:
             return Ended(self._way.place(name), self._known(spec, self._dropped[name][before["event_id"]]))
@@ -94,7 +94,7 @@ class Tracer:
         return Ended(self._way.place(behind), Missing.STAGE_BEHIND, None, detail)
 
     def _known(self, spec: StageSpec, reason: str) -> StrEnum | str:
-        """A dead letter's reason as a member of the stage's enums, where one has it."""
+        """A dead letter's reason as a member of the stage's enums, if one has it."""
         if isinstance(reason, StrEnum):
             return reason
         enums: list[type[StrEnum]] = [each.enum for each in definition_of(spec).reasons]
@@ -102,7 +102,7 @@ class Tracer:
         return next((each[reason] for each in enums if reason in each.__members__), reason)
 
     def _judged(self, decision: Body) -> Ended | None:
-        """Why a decision ends its minute: as its stage says, or those that it blames."""
+        """Why a decision ends its minute: from its stage, or from the stages that it blames."""
         at = Judged(decision, self._beside.of(decision))
         spec: StageSpec | None = self._way.decider
         otherwise: Ended | None = None
@@ -124,8 +124,8 @@ class Tracer:
         ]
 
     def passed(self, t: int) -> Iterator[Passed]:
-        """What the minute left at each market stage, as far as it came; beside a decision what it was made
-        from, and what was made of it."""
+        """The minute's record at each market stage that it reached; for a decision, also its inputs and
+        its outputs."""
         spine = self._way.spine
         decision = self._found[spine[-1]].get(t) if all(t in self._found[name] for name in spine) else None
         beside = {} if decision is None else self._beside.of(decision)

@@ -1,4 +1,4 @@
-"""The way of a minute through a topology: from its source, stage by stage, to what the accounts are told."""
+"""The way of a minute through a topology: from its source, stage by stage, to the accounts' signals."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
@@ -17,7 +17,7 @@ _TIME = {"type": "long", "logicalType": "timestamp-micros"}
 
 
 class Wait(NamedTuple):
-    """One way in which a topic is waited for: ``joined`` up to the minute before, else to the minute itself;
+    """How a topic is waited for: ``joined``, up to the minute before, else up to the minute itself;
     ``unless`` one of these inputs was absent."""
 
     joined: bool
@@ -25,7 +25,7 @@ class Wait(NamedTuple):
 
 
 class Way:
-    """What follows from ``topology`` for a minute of a symbol."""
+    """The path of a symbol's minute through ``topology``."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -33,11 +33,11 @@ class Way:
         self._waits: dict[str, dict[str, set[Wait]]] = {}
 
     def trail(self, spec: StageSpec) -> Trail:
-        """What a stage says of its part; of one that says nothing that each minute has its record."""
+        """A stage's description of its part; by default each minute has a record."""
         return self._trails[spec.name]
 
     def time_of(self, name: str) -> str:
-        """The field that says of which minute, or evaluation, a record of topic ``name`` is."""
+        """The field with the minute, or evaluation, of a record of topic ``name``."""
         spec, times = self.topology.writer(name), _times(name)
         own = [each for each in topic(name).natural_key if each in times]
         if not own and spec is not None and name != self.trail(spec).topic:
@@ -46,7 +46,7 @@ class Way:
 
     @cached_property
     def decider(self) -> StageSpec:
-        """The market stage that decides what the accounts are told; the last one where none does."""
+        """The market stage that decides the accounts' signals; the last one if none does."""
         writers = (self.topology.writer(name) for name in routed(self.topology))
         return next((spec for spec in writers if spec is not None), self.topology.market[-1])
 
@@ -67,7 +67,7 @@ class Way:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """What triggers market stages and none writes."""
+        """The topics that trigger market stages and that no stage writes."""
         begun = {spec.trigger for spec in self.topology.market}
         return tuple(name for name in self.topology.sources if name in begun)
 
@@ -85,7 +85,7 @@ class Way:
         return self.trail(spec).places[0]
 
     def told(self) -> Iterator[str]:
-        """The topics that tell of a minute in the market, in order."""
+        """The topics about a minute in the market, in order."""
         yield from self.sources
         yield from (self.trail(spec).topic for spec in self.topology.market)
 
@@ -96,7 +96,7 @@ class Way:
         return tuple(name for name in (*self.sources, *self.topology.marked) if name in found)
 
     def waits(self, name: str) -> Mapping[str, set[Wait]]:
-        """How each topic is waited for that a record of ``name`` needs, its own among them."""
+        """How to wait for each topic that a record of ``name`` needs, including its own."""
         if name not in self._waits:
             self._waits[name] = defaultdict(set)
             self._wait(name, Wait(False, frozenset()), self._waits[name])
@@ -109,7 +109,7 @@ class Way:
         found[name].add(how)
         if spec is None:
             return
-        for other in spec.outputs:  # the stage ends a minute in all of them
+        for other in spec.outputs:  # the stage finishes a minute in all of them
             if other in self.trail(spec).places and topic(other).watermarked:
                 found[other].add(how)
         self._wait(spec.trigger, how, found)
@@ -126,7 +126,7 @@ def _plain(spec: StageSpec) -> Trail:
 
 @cache
 def _times(name: str) -> tuple[str, ...]:
-    """The fields of topic ``name`` that are moments."""
+    """The fields of topic ``name`` that are times."""
     schema = topic(name).schema
     fields = load_schema(schema)["fields"] if schema else ()
     return tuple(field["name"] for field in fields if field["type"] == _TIME)

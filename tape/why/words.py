@@ -1,6 +1,6 @@
-"""Every reason in words: what a person reads in ``tape why`` and in docs/explain.md.
+"""Every reason in words: as shown in ``tape why`` and docs/explain.md.
 
-The words of a stage's reasons are in its folder; here are those that belong to no stage.
+The words of a stage's reasons are in its folder; this module has those that belong to no stage.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from tapedeck.streams.topology import Topology, definition_of
 
 
 class Missing(StrEnum):
-    """Reasons that no record states, of sources and of any stage: something that should be there is not."""
+    """Reasons that no record states, for sources and any stage: something is missing."""
 
     NO_BAR = "NO_BAR"
     STAGE_BEHIND = "STAGE_BEHIND"
@@ -38,7 +38,7 @@ NOTHING_THERE = Reasons(Missing, _MISSING, NOWHERE)
 
 
 def reasons_of(topology: Topology) -> Iterator[tuple[str, Reasons]]:
-    """(stage, enum with words) in the order of the pipeline; what belongs to no stage first and last."""
+    """(stage, enum with words) in the order of the pipeline; those of no stage first and last."""
     yield "any, on the way in", ON_ARRIVAL
     for spec in topology:
         for each in definition_of(spec).reasons:

@@ -137,7 +137,7 @@ class Days:
         until = time.monotonic() + _REST_S
         while any(each.lag for each in lags(self.known.cluster({}))):
             if time.monotonic() > until:
-                raise Fatal("the stack did not come to rest", value=lags(self.known.cluster({})))
+                raise Fatal("the stack was still busy", value=lags(self.known.cluster({})))
             time.sleep(_LOOK_S)
 
     def _memory(self) -> int:

@@ -132,7 +132,7 @@ def test_an_applied_rebuild_repairs_a_table_and_an_emptied_worker_comes_back_wit
     until_label(workers, "features", last_minute(small_tape(), MINUTES), SESSION_TIMEOUT_S + BACK_S)
     print(f"back after {time.monotonic() - started:.1f} s, session time-out {SESSION_TIMEOUT_S:g} s included")
     check_clean(workers)
-    assert "values of an applied rebuild are in force" in workers.log_of("features")
+    assert "values of an applied rebuild are active" in workers.log_of("features")
 
 
 def test_an_apply_is_refused_while_a_worker_runs(workers: Workers) -> None:

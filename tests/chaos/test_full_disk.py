@@ -19,7 +19,7 @@ def test_a_worker_whose_state_cannot_be_written_ends_itself_and_the_next_one_goe
     said = next(line for line in workers.log_of("features").splitlines() if "cannot be written" in line)
     assert "CRITICAL" in said and "File too large" in said
     assert str(workers.folder / "disk") in said
-    assert said.endswith("make room on that disk and start the worker again: it goes on where it stopped")
+    assert said.endswith("free some space on that disk and restart the worker: it continues where it stopped")
     workers.start("features")
     check_clean(workers)
 

@@ -61,7 +61,7 @@ def test_what_a_fetch_takes_behind_the_recovery_is_not_lost_where_no_offset_is_c
 def test_a_partition_whose_messages_never_arrive_is_fetched_again_within_seconds(workers: Workers) -> None:
     worker = workers.start("features", extra={"TAPE_TEST_LOSE": "2:50"})
     workers.write(a_log())
-    again = "features got nothing from bars/2 though offset 50 is there: fetching it again"
+    again = "features got nothing from bars/2 although offset 50 exists: fetching it again"
     eventually(lambda: again in workers.log_of("features"), "the loss is seen", 30)
     check_clean(workers)
     assert worker.poll() is None, workers.log_of("features")

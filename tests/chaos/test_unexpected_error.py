@@ -16,6 +16,6 @@ def test_a_worker_that_fails_between_two_effects_does_nothing_more_and_ends(work
     )
     assert first.wait(60) == FAILED_EXIT
     said = workers.log_of("features")
-    assert "the features stage cannot go on: OSError('told to fail here')" in said
+    assert "the features stage cannot continue: OSError('told to fail here')" in said
     workers.start("features")
     check_clean(workers)

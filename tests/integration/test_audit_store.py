@@ -190,7 +190,7 @@ def test_the_read_role_reads_every_view_and_no_table(store: Schema) -> None:
 
 
 def test_a_login_without_the_role_is_told_so(store: Schema) -> None:
-    with pytest.raises(Fatal, match="cannot act as no_such_role"):
+    with pytest.raises(Fatal, match="cannot use the role no_such_role"):
         connect(store.url, store.prefix, role="no_such_role")
 
 

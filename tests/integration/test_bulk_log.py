@@ -195,7 +195,7 @@ def test_a_topic_that_is_not_there_is_named_with_what_to_do(kafka, prefix):
 def test_another_partition_count_than_the_layout_s_is_refused_by_every_reader(kafka, prefix, counted):
     layout_with_topic(kafka.bootstrap, prefix, partitions=2)
     cluster = Cluster(kafka.bootstrap, Layout(prefix, symbol_partitions=counted))
-    said = rf"{prefix}.bars has 2 partitions, and the layout says {counted}.*set TAPE_SYMBOL_PARTITIONS=2 if"
+    said = rf"{prefix}.bars has 2 partitions, but the layout says {counted}.*set TAPE_SYMBOL_PARTITIONS=2 if"
     for read in (
         lambda: KafkaSource(cluster).ends([NAME]),
         lambda: ends_of(cluster, [NAME]),
@@ -213,7 +213,7 @@ def test_batches_keep_below_what_the_topic_takes_and_a_larger_record_is_named(ka
     with BulkWriter(Cluster(kafka.bootstrap, layout)) as writer:
         writer.write(Block.of([*written, message(500)._replace(key=None, value=b"x" * (3000 - FRAME))]))
         with pytest.raises(
-            Fatal, match=r"no batch of 3000 bytes and more; got b'BIG'; raise its max.message.bytes"
+            Fatal, match=r"no batch of 3000 bytes or more; got b'BIG'; raise its max.message.bytes"
         ):
             writer.write(Block.of([message(0)._replace(key=b"BIG", value=b"x" * (2998 - FRAME))]))
     found = everything(KafkaSource(Cluster(kafka.bootstrap, layout)))
@@ -284,7 +284,7 @@ def test_a_frozen_broker_is_a_retry_in_time_and_thawed_everything_stands_there_o
             writer.flush,
         ):
             started = time.monotonic()
-            with pytest.raises(Retry, match=rf"{own.bootstrap} gave nothing for {SILENT_S:g} s.*it runs"):
+            with pytest.raises(Retry, match=rf"{own.bootstrap} sent nothing for {SILENT_S:g} s.*it runs"):
                 attempt()
             assert SILENT_S * 0.9 < time.monotonic() - started < SILENT_S * 3
     finally:

@@ -153,7 +153,7 @@ def test_ctrl_c_stops_everything_within_ten_seconds(here: Path, environment: dic
         assert time.monotonic() - began < 12
     finally:
         process.kill()
-    assert "interrupted; everything is stopped" in output.read_text()
+    assert "interrupted; everything was stopped" in output.read_text()
     assert not any(is_running(each.identity) for each in known.processes)
 
 

@@ -176,7 +176,7 @@ def test_the_page_runs_as_it_is_written(
     made = shell.run(fenced("init"))
     assert "topics: 25 created" in made and "by tape init" in made and "universe: version 1" in made
     again = shell.run(fenced("init").splitlines()[0])
-    assert "nothing was changed: all of it stood already" in again
+    assert "nothing was changed: everything already exists" in again
     run_sql(server, fenced("after"))
 
     shell.environment["DATABASE_URL"] = url_of(server, login_of("login"))

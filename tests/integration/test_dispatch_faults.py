@@ -128,7 +128,7 @@ def test_nothing_is_opened_without_an_exchange_or_with_the_credentials_of_anothe
 
     said = desk.log_of("large")
     assert f"self-test account failed at {nowhere}: no answer from the broker" in said
-    assert "nothing is opened until it passes" in said
+    assert "no position is opened until it passes" in said
     assert "these credentials reach account PAPER-SMALL, configured is PAPER-MEDIUM" in desk.log_of("medium")
     reasons = {"large": "ACCOUNT_UNVERIFIED", "medium": "ACCOUNT_MISMATCH"}
     for account, reason in reasons.items():

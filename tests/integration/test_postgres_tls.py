@@ -139,7 +139,7 @@ def test_a_server_without_tls_is_told_as_that(certificates, address, postgres):
     if _has_tls(postgres.url):
         pytest.skip("the database that DATABASE_URL names speaks TLS")
     words = refused(url)
-    assert "does not speak TLS" in words and "sslmode" in words
+    assert "does not use TLS" in words and "sslmode" in words
 
 
 def _has_tls(url):

@@ -161,19 +161,19 @@ def test_a_stage_that_never_ran_is_not_equal_to_nothing(workers: Workers) -> Non
     workers.write(written(small_tape(), minutes=slice(60, 65), history_tail=20))
     code, told = tape(workers, "rebuild", "features", "--verify", "--workers", "1")
     assert code == 1 and "EQUAL:" not in told, told
-    assert "NOT COMPARED" in told and "no output and no table, while bars holds" in told
+    assert "NOT COMPARED" in told and "no output and no table, although bars holds" in told
     code, told = tape(workers, "snapshot", "save", "never", "features", "--verify")
-    assert code == 2 and "nothing was compared of features/0, so nothing was saved" in told, told
+    assert code == 2 and "nothing of features/0 could be compared, so nothing was saved" in told, told
 
 
 def test_bad_commands_say_what_to_do(workers: Workers) -> None:
     for words, told in (
         (("rebuild", "feature"), "no such stage"),
         (("rebuild", "--account", "nobody"), "nobody"),
-        (("rebuild", "features", "--account", "large"), "has no say in these stages"),
+        (("rebuild", "features", "--account", "large"), "does not apply to these stages"),
         (("rebuild", "features", "--verify", "--apply"), "exclude each other"),
-        (("rebuild", "features", "--from", "noon"), "--from is no time"),
-        (("rebuild", "features", "--into", "a/b"), "cannot stand in a topic's name"),
+        (("rebuild", "features", "--from", "noon"), "--from is not a time"),
+        (("rebuild", "features", "--into", "a/b"), "is not valid in a topic name"),
         (("snapshot", "show", "nothing"), "there is no such snapshot"),
         (("snapshot", "restore", "nothing"), "there is no such snapshot"),
     ):

@@ -53,7 +53,7 @@ def test_a_window_of_a_cluster_is_the_same_tape_as_one_of_memory(tmp_path: Path)
     assert load(out) == load(tmp_path / "memory")
     assert sum(path.stat().st_size for path in out.iterdir()) < 200_000
     assert run("--check", str(out)).count(" EQUAL") == 2
-    with pytest.raises(Fatal, match="there is something at --out already"):
+    with pytest.raises(Fatal, match="--out already exists"):
         run(*window_words, "--out", str(out))
 
 
@@ -69,8 +69,8 @@ def test_a_window_may_be_named_by_its_distance_from_the_newest_minute(tmp_path: 
     "words, refusal",
     [
         (("--out", "x"), "--from, --to and --out are needed"),
-        (("--from", "1h", "--to", "now", "--out", "{new}"), "--to is no time; got 'now'"),
-        (("--from", "2026-02-17T10:00", "--to", "1min", "--out", "{new}"), "--from has no zone"),
+        (("--from", "1h", "--to", "now", "--out", "{new}"), "--to is not a time; got 'now'"),
+        (("--from", "2026-02-17T10:00", "--to", "1min", "--out", "{new}"), "--from has no time zone"),
         (("--from", "1h", "--to", "1min", "--account", "huge", "--out", "{new}"), "no such account"),
         (("--from", "1h", "--to", "1min", "--prefix", "nobody", "--out", "{new}"), "nobody.bars"),
     ],

@@ -116,10 +116,10 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
         (("--from", "2026-02-17T03:00-05:00", "--to", TO, "--into", "{free}"),
          f"does not reach back to --from; got '2026-02-17T08:00:00Z'; kept is {iso_utc(LABELS[0])} to "),
         (("--from", FROM, "--to", "2026-02-17T20:00-05:00", "--into", "{free}"), "does not reach to --to"),
-        (("--from", FROM, "--to", TO, "--into", "{live}"), "this prefix is the one that is read"),
-        (("--purge", "--into", "{live}"), "no replay was made into this prefix"),
+        (("--from", FROM, "--to", TO, "--into", "{live}"), "source and target have the same prefix"),
+        (("--purge", "--into", "{live}"), "this prefix is not that of a replay"),
         (("--into", "{free}"), "--from and --to are needed"),
-        (("--from", FROM, "--to", TO, "--into", "a b"), "cannot stand in a topic's name"),
+        (("--from", FROM, "--to", TO, "--into", "a b"), "is not valid in a topic name"),
         (("--from", FROM, "--to", TO, "--into", "{free}", "--speed", "fast"), "not a speed; got 'fast'"),
     ],
 )  # fmt: skip

@@ -152,7 +152,7 @@ def test_a_topic_made_anew_while_the_sink_is_stopped_is_adopted_and_each_record_
     known = _id(pipeline, "bars")
     _make_anew(pipeline, "bars")
     pipeline.send("bars", [bar(n) for n in range(5, 30)])
-    with pytest.raises(Fatal, match=r"topic bars was made anew.*tape sink --adopt bars` once") as refused:
+    with pytest.raises(Fatal, match=r"topic bars was recreated.*tape sink --adopt bars` once") as refused:
         pipeline.run()
     assert short(known) in str(refused.value) and refused.value.value == short(_id(pipeline, "bars"))
     assert pipeline.rows("bars") == 10
@@ -162,7 +162,7 @@ def test_a_topic_made_anew_while_the_sink_is_stopped_is_adopted_and_each_record_
     for variable, value in (pipeline.cluster.environment() | told).items():
         monkeypatch.setenv(variable, value)
     sink_command(adopt=["bars"])
-    assert "is read from its start" in capsys.readouterr().out
+    assert "will be read from its start" in capsys.readouterr().out
     assert "nothing to adopt" in _adopt(pipeline, "bars", "signals")[0]
     sink = pipeline.drain()
     assert (sink.stats.inserted, sink.stats.repeats, sink.stats.conflicts) == (20, 5, 0)
@@ -177,7 +177,7 @@ def test_a_topic_made_anew_or_wider_while_the_sink_runs_stops_it(
 ) -> None:
     monkeypatch.setattr(sink_module, "CHECK_TOPICS_S", OFTEN_S)
     pipeline.send("bars", [bar(n) for n in range(10)])
-    with pytest.raises(Fatal, match=r"made anew|is missing"), pipeline.running():
+    with pytest.raises(Fatal, match=r"recreated|is missing"), pipeline.running():
         pipeline.wait()
         _make_anew(pipeline, "bars")
         pipeline.send("bars", [bar(n) for n in range(100, 140)])
@@ -187,7 +187,7 @@ def test_a_topic_made_anew_or_wider_while_the_sink_runs_stops_it(
     assert _bars(pipeline) == (Rows(now=40, earlier=10), 40)
 
     wire, admin = pipeline.layout.wire_name("bars"), _admin(pipeline)
-    with pytest.raises(CatalogueMismatch, match="3 partitions, and the layout says 2"), pipeline.running():
+    with pytest.raises(CatalogueMismatch, match="3 partitions, but the layout says 2"), pipeline.running():
         pipeline.wait()
         admin.create_partitions([NewPartitions(wire, 3)])[wire].result(10)
         time.sleep(4 * OFTEN_S)
@@ -199,7 +199,7 @@ def test_a_log_that_ends_before_what_was_read_is_refused_and_read_again(pipeline
     pipeline.query("UPDATE sink_offsets SET next_offset = 999 WHERE topic = 'bars' RETURNING 1")
     with pytest.raises(Fatal, match=r"up to 999, the topic ends at .*tape sink --adopt bars"):
         pipeline.run()
-    assert "partition 0, 1 is read from its start" in _adopt(pipeline, "bars")[0]
+    assert "partition 0, 1 will be read from its start" in _adopt(pipeline, "bars")[0]
     sink = pipeline.drain()
     assert (sink.stats.inserted, sink.stats.repeats) == (0, 10)
     assert _bars(pipeline) == (Rows(10, 0), 10)

@@ -73,11 +73,11 @@ def test_documents_and_windows_that_cannot_be_are_refused_by_name(
         whatif("--config", newer)
     with pytest.raises(ConfigInvalid, match="there is no configuration file"):
         whatif("--config", tmp_path / "nowhere.toml")
-    with pytest.raises(Fatal, match="nothing is kept of the window"):
+    with pytest.raises(Fatal, match="no decision of the window is kept"):
         whatif("--config", other, "--from", "2026-03-01")
     with pytest.raises(Fatal, match="the window is empty"):
         whatif("--config", other, "--from", "2026-02-17", "--to", "2026-02-13")
-    with pytest.raises(Fatal, match="--from has no zone"):
+    with pytest.raises(Fatal, match="--from has no time zone"):
         whatif("--config", other, "--from", "2026-02-17T10:00")
     with pytest.raises(Fatal, match="cannot be written"):
         whatif("--config", base, "--report", tmp_path / "no" / "page.html")

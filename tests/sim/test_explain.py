@@ -226,7 +226,7 @@ def test_ids_of_every_kind_and_their_beginnings_find_the_same_order() -> None:
         ("large|sg_00000000", r"nearest is large\|sg_"),
         ("0123456789abcdef0123456789abcdef", "no recorded event has this id"),
         ("sg_1", "at least the first 8"),
-        ("tomorrow's order", "no id of a kind"),
+        ("tomorrow's order", "this kind of id"),
     ],
 )
 def test_an_id_that_nothing_has_is_refused_with_the_nearest(asked: str, says: str) -> None:
@@ -235,7 +235,7 @@ def test_an_id_that_nothing_has_is_refused_with_the_nearest(asked: str, says: st
 
 
 def test_a_beginning_of_several_ids_lists_them() -> None:
-    with pytest.raises(TapeError, match="4 records begin like this") as caught:
+    with pytest.raises(TapeError, match="4 records start like this") as caught:
         explained("td1-o00-")
     assert all(order_id in str(caught.value) for order_id in order_ids())
 

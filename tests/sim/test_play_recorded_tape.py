@@ -90,5 +90,5 @@ def test_a_session_that_the_window_lacks_is_refused_with_those_it_has():
 
 
 def test_a_recorded_tape_has_its_own_quotes():
-    with pytest.raises(Fatal, match="leave --quotes out"):
+    with pytest.raises(Fatal, match="leave out --quotes"):
         TapeSource(tape=str(FOLDER), quotes=FOLDER / "quotes.csv").load()

@@ -51,7 +51,10 @@ def test_a_record_that_is_not_the_recorded_one_is_found_by_both_drivers_at_the_f
 
 def test_a_tape_of_other_rules_or_defaults_says_how_to_make_its_digests_again():
     tape = load(FOLDERS[0])
-    for field, words in (("rules_version", "under other rules"), ("config_digest", "has another digest now")):
+    for field, words in (
+        ("rules_version", "under other rules"),
+        ("config_digest", "the digest of the tape's configuration changed"),
+    ):
         other = replace(tape, manifest=tape.manifest.model_copy(update={field: "other"}))
         with pytest.raises(Fatal, match=f"{words}.*tape record --update"):
             check(TOPOLOGY, other, xnys())

@@ -33,7 +33,7 @@ def test_an_unchanged_configuration_decides_everything_again_and_finds_no_differ
     assert found.changes == () and found.differences == () and found.unpriced == ()
     assert found.compared[Part.DECISION] > 20_000 and found.compared[Part.PROPOSAL] == 14
     text = as_text(found, rows=5)
-    assert "NO DIFFERENCE" in text and "no parameter is another" in text
+    assert "NO DIFFERENCE" in text and "no parameter differs" in text
 
 
 MARKET = {
@@ -210,15 +210,15 @@ def test_windows_that_are_empty_or_not_kept_and_accounts_that_are_not_there_are_
     whole = diff_of(hours(), CONFIG)
     with pytest.raises(Fatal, match="the window is empty"):
         diff_of(hours(), CONFIG, since=whole.until, until=whole.since)
-    with pytest.raises(Fatal, match=r"nothing is kept of the window.*are kept from 2026-02-13"):
+    with pytest.raises(Fatal, match=r"no decision of the window is kept.*are kept from 2026-02-13"):
         diff_of(hours(), CONFIG, since=whole.until + MINUTE_US)
-    with pytest.raises(Fatal, match=r"nothing is kept of the window.*are kept from 2026-02-13"):
+    with pytest.raises(Fatal, match=r"no decision of the window is kept.*are kept from 2026-02-13"):
         diff_of(hours(), CONFIG, until=whole.since - MINUTE_US)
     with pytest.raises(Fatal, match="no decision is kept here"):
         diff_of(MemorySource(Layout(), []), CONFIG)
     with pytest.raises(ConfigInvalid, match=r"no such account.*known: large, tiny"):
         diff_of(hours(), CONFIG, account="huge")
-    with pytest.raises(ConfigInvalid, match="says whose account it is"):
+    with pytest.raises(ConfigInvalid, match="identifies the account"):
         diff_of(hours(), changed("tiny", limits={"broker_account_id": "PAPER-OTHER"}))
 
 

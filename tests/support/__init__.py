@@ -1,1 +1,1 @@
-"""What tests share: servers to talk to, oracles, logs and records made for one case."""
+"""Shared by tests: servers, oracles, and logs and records for single cases."""

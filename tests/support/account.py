@@ -1,4 +1,4 @@
-"""A hand-driven inbox for tests of the account stage: what the dispatcher's shell does, without one."""
+"""A hand-driven inbox for tests of the account stage: does the work of the dispatcher's shell."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -69,7 +69,7 @@ def contract(symbol: str, right: Right, strike: str, expiry: int, now: int, **ch
 
 
 class Inbox:
-    """Appends records, runs the stage on each, and keeps what came out.
+    """Appends records, runs the stage on each, and keeps the outputs.
 
     ``answers`` False leaves requests to the test. Every input and output passes through its schema.
     """
@@ -100,7 +100,7 @@ class Inbox:
         return Row("account_inbox", self.account_id.encode(), body, 0, self.now)
 
     def put(self, kind: str, **payload: Any) -> list[Out]:
-        """Append one record and fold it; then, where ``answers``, the answers to what it asked."""
+        """Append one record and fold it; then, if ``answers``, the answers to its requests."""
         row = self.row(kind, payload)
         self.rows.append(row)
         step = self.stage.step(self.account_id.encode(), self.state, [row])
@@ -241,7 +241,7 @@ class Inbox:
         return self.put("InboxExecution", **(fields | changes))
 
     def fill(self, order: dict[str, Any]) -> None:
-        """The whole order at its limit."""
+        """A fill of the whole order at its limit."""
         filled = {"filled_qty": order["qty"], "filled_avg_price": order["limit_price"], "source": "STREAM"}
         self.reply(order["client_order_id"], "FILLED", **filled)
         self.execute(order, f"x-{order['client_order_id']}", str(order["qty"]), str(order["limit_price"]))

@@ -1,4 +1,4 @@
-"""A pipeline with topics and audit tables of its own, for the tests of the sink."""
+"""A pipeline with its own topics and audit tables, for the tests of the sink."""
 
 import threading
 import time
@@ -131,7 +131,7 @@ class Pipeline:
 
 
 def eventually(what: str, holds: Any, timeout_s: float = 20) -> None:
-    """Return when ``holds()`` is true; fail with ``what`` when it is not in time."""
+    """Return when ``holds()`` is true; fail with ``what`` if it is not in time."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, what

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the bodies of a schema document, as the codec takes and gives them."""
+"""Hypothesis strategies for the bodies of a schema document, in the codec's form."""
 
 from decimal import Decimal
 from typing import Any

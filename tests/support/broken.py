@@ -27,7 +27,7 @@ class OffsetsFirst(SimTask):
 
 
 class OffsetsBeforeState(SimTask):
-    """Commits the offsets behind the outputs, but before the changelog."""
+    """Commits the offsets after the outputs, but before the changelog."""
 
     def _in_order(self, effects: Effects) -> list[Effect]:
         first = Point.OUTPUT, Point.DEAD_LETTER, Point.ACK, Point.CHANGELOG, Point.TABLE
@@ -65,7 +65,7 @@ class WinnersLeft(SimTask):
 
 
 class OldDisk(SimTask):
-    """Goes on from the disk it finds without reading the changelog on."""
+    """Continues from its disk without reading the rest of the changelog."""
 
     def _recover(self, fuse: Fuse) -> None:
         if not self.disk.values:
@@ -79,7 +79,7 @@ class _ShellWithoutCursors(Shell):
 
 
 class CursorsIgnored(SimTask):
-    """Applies what is at or below a value's cursor once more."""
+    """Applies records at or below a value's cursor again."""
 
     def _new_shell(self) -> Shell:
         return _ShellWithoutCursors(self.spec, self._stage, self.disk, self.home)
@@ -91,7 +91,7 @@ class _ForgetfulScores(ScoresStage):
 
 
 class NoIdentity(SimTask):
-    """Takes an older record that is written once more for the newest of its key."""
+    """Treats an older record that is written again as the newest of its key."""
 
     def __init__(self, spec: StageSpec, stage: Stage, *rest: Any, **options: Any) -> None:
         stage = _ForgetfulScores(CONFIG, xnys()) if spec.name == "scores" else stage
@@ -104,7 +104,7 @@ class _OpenMerge(Merge):
 
 
 class NoFanIn(SimTask):
-    """Reads a partition on though others have not reached its watermark."""
+    """Keeps reading a partition although others have not reached its watermark."""
 
     def _new_merge(self) -> Merge:
         return _OpenMerge(self.spec, self.inputs, self._shell.resume())
@@ -128,7 +128,7 @@ class _RepeatingMerge(Merge):
 
 
 class WatermarksAgain(SimTask):
-    """Takes a watermark at or below the last one for a new one."""
+    """Treats a watermark at or below the last one as a new one."""
 
     def _new_merge(self) -> Merge:
         return _RepeatingMerge(self.spec, self.inputs, self._shell.resume())
@@ -140,7 +140,7 @@ class _RunOnMerge(Merge):
 
 
 class BatchesRunOn(SimTask):
-    """Lets the batch of a period stage run on behind a watermark."""
+    """Lets the batch of a period stage continue after a watermark."""
 
     def _new_merge(self) -> Merge:
         return _RunOnMerge(self.spec, self.inputs, self._shell.resume())

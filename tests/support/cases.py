@@ -1,4 +1,4 @@
-"""What tests share."""
+"""Helpers for test parameters."""
 
 import os
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ SHARED_DATA = Path(os.environ.get("TAPE_SHARED_DATA", REPOSITORY.parent / "share
 
 
 def shared(name: str) -> Path:
-    """A recording under the shared data folder; skips the test where it is absent."""
+    """A recording under the shared data folder; skips the test if it is missing."""
     path = SHARED_DATA / name
     if not path.exists():
-        pytest.skip(f"the recording {name} is absent: set TAPE_SHARED_DATA to the folder that holds it")
+        pytest.skip(f"the recording {name} is missing: set TAPE_SHARED_DATA to the folder that holds it")
     return path
 
 
 def few(values: Iterable[Any], count: int) -> list[Any]:
-    """Parameters of which the first ``count`` run in `make test`, and the others in `make chaos` alone."""
+    """Parameters of which the first ``count`` run in `make test`, and the others only in `make chaos`."""
     head, rest = (values := list(values))[:count], values[count:]
     return [
         *head,

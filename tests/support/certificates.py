@@ -1,4 +1,4 @@
-"""Certificates as servers have them, right and wrong, for tests of what clients say of them."""
+"""Valid and invalid server certificates, for tests of the clients' messages."""
 
 import ssl
 from functools import cached_property
@@ -8,7 +8,7 @@ from tapedeck.tape.local.certificates import Authority, Certificate
 
 
 class Certificates:
-    """An authority that clients trust, one that they do not, and what both signed."""
+    """An authority that clients trust, one that they do not, and certificates of both."""
 
     def __init__(self, folder: Path) -> None:
         self.ours = Authority.make(folder / "ours", "our authority")

@@ -1,4 +1,4 @@
-"""The package in ``examples/relative_strength``, installed as a user installs it, and a morning of it."""
+"""The package in ``examples/relative_strength``, installed as by a user, and a morning of its data."""
 
 import shutil
 import subprocess
@@ -20,13 +20,13 @@ from tests.support.sim_tapes import small_tape
 FOLDER = REPOSITORY / "examples" / "relative_strength"
 NAME = "relative_strength.topology:TOPOLOGY"
 MINUTES = 36
-"""Two of its own signals, and one of the shipped rule, lie before."""
+"""Before it are two of its own signals and one of the shipped rule."""
 
 
 def install(target: Path) -> Path:
     """Build the package into a folder, as an installer does, and return it. No network is needed."""
     source, site = target / "source", target / "site"
-    shutil.copytree(FOLDER, source)  # a build leaves its folders beside the source
+    shutil.copytree(FOLDER, source)  # a build leaves its folders next to the source
     if find_spec("setuptools") is None:  # from Python 3.12 on an environment need not have it
         shutil.copytree(source / "relative_strength", site / "relative_strength")
     else:

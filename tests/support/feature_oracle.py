@@ -1,4 +1,4 @@
-"""A slow, plain computation of every feature from the list of bars: what the kernel is held against."""
+"""A slow, plain computation of every feature from the list of bars: the reference for the kernel."""
 
 import math
 from collections.abc import Sequence

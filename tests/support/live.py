@@ -48,14 +48,14 @@ class Workers:
         extra: Mapping[str, str] | None = None,
         file_bytes: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Run ``stages`` in one process. ``disk`` names its folder, on which no file may pass ``file_bytes``;
-        ``extra`` is for the probe."""
+        """Run ``stages`` in one process. ``disk`` names its folder, on which no file may exceed
+        ``file_bytes``; ``extra`` is for the probe."""
         return self._launch(stages, ("tests.chaos.worker", *stages), disk, extra, file_bytes)
 
     def tape(
         self, *words: str, extra: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes]:
-        """Run a command of ``tape``, as an argument of the command ``under`` where one is given."""
+        """Run a command of ``tape``, as an argument of the command ``under`` if one is given."""
         return self._launch(words, ("tapedeck", *words), "disk", extra, None, under)
 
     def _launch(
@@ -99,7 +99,7 @@ class Workers:
         self.put(message for name in names for message in log.messages(name))
 
     def put(self, messages: Iterable[Message]) -> None:
-        """Append messages as they are, each to its partition."""
+        """Append messages unchanged, each to its partition."""
         writer = KafkaLogWriter(self.cluster, Origin("test", "test", ""), linger_ms=5)
         writer.write_messages(messages)
         writer.close()
@@ -121,7 +121,7 @@ def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) ->
 
 
 def last_label(cluster: Cluster, name: str) -> int | None:
-    """The lowest over partitions of the last watermark in topic ``name``; None where one has none."""
+    """The lowest over partitions of the last watermark in topic ``name``; None if one has none."""
     labels = []
     for partition in range(cluster.layout.partitions(name)):
         marks = [
@@ -148,7 +148,7 @@ def bodies(cluster: Cluster, name: str) -> list[dict[str, object]]:
 
 
 def until_label(workers: Workers, name: str, label: int, timeout_s: float = 90.0) -> None:
-    """Wait until watermark(label) stands in every partition of topic ``name``; a failure shows the logs."""
+    """Wait until watermark(label) is in every partition of topic ``name``; a failure shows the logs."""
     try:
         eventually(
             lambda: (last_label(workers.cluster, name) or 0) >= label,

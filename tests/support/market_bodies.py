@@ -1,4 +1,4 @@
-"""Bodies and rows that the stage tests feed, and a fold of any stage over batches."""
+"""Bodies and rows for the stage tests, and a fold of any stage over batches."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

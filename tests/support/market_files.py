@@ -1,4 +1,4 @@
-"""Small market files for tests, in the forms in which people have them."""
+"""Small market files for tests, in common forms."""
 
 from pathlib import Path
 
@@ -46,5 +46,5 @@ def plain(folder: Path) -> Tape:
 
 
 def same(tape: Tape, folder: Path) -> None:
-    """The file plays what the plain one plays, down to the digest."""
+    """The file plays the same as the plain one, down to the digest."""
     assert tape.digest() == plain(folder).digest()

@@ -1,6 +1,6 @@
-"""What a Merge must give, told from whole logs: no queues, no arrival, every minute looked up from the start.
+"""What a Merge must return, computed from whole logs: no queues, no arrival order, each minute anew.
 
-Slow and plain on purpose. Beside it the logs as tests write them, and a task that restarts.
+Slow and plain on purpose. Also the logs that tests write, and a task that restarts.
 """
 
 import random
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     absent: tuple[str, ...] = ()
 
     def message(self, part: Part, offset: int) -> Message:
-        """As it lies in the log at ``offset``."""
+        """As a message at ``offset``."""
         if self.kind == "record":
             return Message(*part, offset, 0, b"%d" % offset, b"x", ())
         label = self.minute * MINUTE
@@ -39,7 +39,7 @@ Step = tuple[str, int] | tuple[str, int, int]
 
 
 class _Stretch(NamedTuple):
-    """A partition from one watermark that counts to the next: where it begins, where it ends."""
+    """A partition from one counting watermark to the next: its start and end."""
 
     minute: int
     start: int
@@ -122,7 +122,7 @@ class Model:
         return next((each for each in self._stretches[part] if each.minute == minute), None)
 
     def _opening(self, part: Part, minute: int) -> tuple[int, tuple[str, ...]] | None:
-        """(place, names) of the first one in its minute; place -1 where there is none, None for not yet."""
+        """(place, names) of the first one in its minute; place -1 if there is none, None for not yet."""
         stretch = self._stretch(part, minute)
         assert stretch is not None
         for place in range(stretch.start, stretch.end):
@@ -139,7 +139,7 @@ class Model:
 
 @dataclass
 class Run:
-    """A task over ``logs`` that reads in any order, in any batch size, and restarts where ``rng`` says so.
+    """A task over ``logs`` that reads in any order and batch size, and restarts when ``rng`` says so.
 
     A restart may lose the last batch, and delivers some messages again.
     """
@@ -178,7 +178,7 @@ class Run:
         return self
 
     def lacking(self) -> list[Part]:
-        """What it waits for at the end."""
+        """What it still waits for at the end."""
         return self._merge.lacking()
 
     def _start(self, rewind: int) -> None:
@@ -213,7 +213,7 @@ class Run:
         return self.logs[_part(message)][message.offset].minute * MINUTE
 
     def _note(self, step: tuple[str, int, int]) -> None:
-        """A record, unless it is a repeat by its offset, as a key's cursor tells."""
+        """A record, unless its offset shows that it is a repeat, as with a key's cursor."""
         if step[2] >= self.applied.get((step[0], step[1]), 0):
             self.steps.append(step)
 

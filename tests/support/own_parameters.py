@@ -28,6 +28,6 @@ class Quiet(Group):
 
 
 def told(task: tuple[Config, Topology, str], progress: Progress) -> tuple[int, str, str, str]:
-    """What a worker process finds of what its parent declared."""
+    """The parameters that a worker process inherits from its parent."""
     config, topology, name = task
     return config.of(Relative).window, config.digest, topology.names[-1], topic(name).schema or ""

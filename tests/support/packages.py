@@ -33,7 +33,10 @@ declare(Topic(
 
 @pytest.fixture
 def package(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Writes the modules of a package, and gives the name of its topology; all is forgotten afterwards."""
+    """Writes the modules of a package and returns the name of its topology.
+
+    Unregisters everything afterwards.
+    """
     made: list[str] = []
 
     def write(name: str, **modules: str) -> str:

@@ -1,4 +1,4 @@
-"""A tiny market, an exchange over it, and a server in a thread: what the tests of the broker edge share."""
+"""A tiny market, an exchange over it, and a server in a thread, for the tests of the broker's edge."""
 
 import asyncio
 import threading
@@ -82,7 +82,7 @@ class TinyMarket:
 
 
 class StepClock:
-    """A clock that the test or ``/_paper/advance`` moves: a label stands for the end of its minute."""
+    """A clock that the test or ``/_paper/advance`` moves: a label means the end of its minute."""
 
     def __init__(self, now: int) -> None:
         self.time = now
@@ -116,7 +116,7 @@ def order(client_order_id: str = "td1-a", **changes: Any) -> dict[str, Any]:
 
 @contextmanager
 def serving(paper: PaperExchange, clock: StepClock) -> Iterator[str]:
-    """The exchange on a free loopback port, in a thread of its own; gives the base URL."""
+    """The exchange on a free loopback port, in its own thread; yields the base URL."""
     loop = asyncio.new_event_loop()
     server = PaperServer(paper, clock)
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Runs of the whole path that several tests look at, and short ways to look."""
+"""Runs of the whole path that several tests check, and helpers to check them."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -27,7 +27,7 @@ CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"
 OUTPUTS = TOPOLOGY.stage("account").outputs
-UNTIL = 160  # minutes: two planted moves, an option and a stock, lie before
+UNTIL = 160  # minutes: after two planted moves, an option and a stock
 ORDERED_AT = 109  # the minute whose bar signals the first of them
 
 
@@ -44,7 +44,7 @@ def morning() -> Simulation:
 
 
 def cut(tape: Tape, *windows: slice) -> Tape:
-    """The tape with only the minutes of ``windows``; the labels jump between them."""
+    """The tape with only the minutes of ``windows``; labels jump between windows."""
     return replace(tape, minutes=tuple(minute for window in windows for minute in tape.minutes[window]))
 
 
@@ -66,7 +66,7 @@ def copied(log: MemoryLog, *names: str) -> MemoryLog:
 
 
 def wire(message: Message) -> Wire:
-    """A message as it was before it had an offset."""
+    """A message without its offset."""
     return Wire(
         message.topic, message.partition, message.key or b"", message.value, message.timestamp,
         list(message.headers),
@@ -95,12 +95,12 @@ def by_minute(log: MemoryLog, name: str) -> dict[int, list[Wire]]:
 
 
 def held(log: MemoryLog, account: str) -> dict[str, Decimal]:
-    """What the account stage says is held: quantity by instrument, flat ones left out."""
+    """The account stage's positions: quantity by instrument, without flat ones."""
     newest = {p["instrument"]: p["qty"] for p in bodies(log, "positions") if p["account_id"] == account}
     return {instrument: qty for instrument, qty in newest.items() if qty}
 
 
 def at_broker(simulation: Simulation, account: str) -> dict[str, Decimal]:
-    """What the paper exchange says is held."""
+    """The paper exchange's positions."""
     number = CONFIG.account(account).broker_account_id
     return {at["symbol"]: Decimal(at["qty"]) for at in simulation.exchange.positions(number)}

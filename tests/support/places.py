@@ -1,4 +1,4 @@
-"""A working directory of a test's own, and stacks that run in it."""
+"""A working directory for one test, and stacks that run in it."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small recorded run in memory for the tests of rebuild: what live would have left on a cluster."""
+"""A small recorded run in memory for the tests of rebuild: what live would have written to a cluster."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -36,7 +36,7 @@ class Recorded:
         return verify_task(task, self.basis(), committed=self.committed[task])
 
     def with_messages(self, part: Part, messages: list[Message]) -> "Recorded":
-        """The same with one partition's messages replaced, their offsets counted anew."""
+        """The same with one partition's messages replaced and renumbered."""
         first = self.messages[part][0].offset
         anew = tuple(m._replace(offset=first + n) for n, m in enumerate(messages))
         return replace(self, messages=self.messages | {part: anew})
@@ -44,7 +44,7 @@ class Recorded:
 
 @cache
 def recorded() -> Recorded:
-    """Stages at rest after some minutes, and a few more minutes of sources that nobody has read."""
+    """Stages at rest after some minutes, and a few more minutes of unread sources."""
     tape = small_tape()
     log = written(tape, minutes=slice(40, 40 + PLAYED), history_tail=120)
     tasks = market_tasks(TOPOLOGY, log, CONFIG, xnys())

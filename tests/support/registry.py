@@ -11,9 +11,9 @@ FIRST_ID = 5001
 
 
 class Registry(ThreadingHTTPServer):
-    """Gives each schema one id, however many subjects have it. ``status`` other than 200 is its answer.
+    """Gives each schema one id, however many subjects have it. It answers with ``status`` if that is not 200.
 
-    ``authorization`` is the only header of that name that it lets in; ``context`` makes it speak TLS.
+    ``authorization`` is the only value of that header that it accepts; ``context`` makes it use TLS.
     """
 
     daemon_threads = True
@@ -33,7 +33,7 @@ class Registry(ThreadingHTTPServer):
         return f"http{'s' if self.context else ''}://127.0.0.1:{self.server_port}"
 
     def finish_request(self, request, client_address) -> None:
-        """In the thread of the connection, so that a client which never shakes hands holds up nobody."""
+        """In the thread of the connection, so that a client without a handshake does not block others."""
         if self.context is None:
             return super().finish_request(request, client_address)
         with suppress(OSError), self.context.wrap_socket(request, server_side=True) as wrapped:

@@ -1,4 +1,4 @@
-"""A broker that answers by a script, for the bulk reader and writer, and what they do before it."""
+"""A broker that answers by a script, for the bulk reader and writer."""
 
 import socket
 import struct
@@ -173,7 +173,7 @@ def read(broker, start=0, end=6, rack=""):
 
 
 def written(broker, count=3):
-    """What ``flush`` gives, then the batches as the broker got them."""
+    """The result of ``flush``, then the batches that the broker received."""
     writer = BulkWriter(Cluster(broker.bootstrap, LAYOUT), SILENT_S)
     writer.write(Block.of(messages(count)))
     return writer.flush(), [request[-200:] for request in broker.asked[PRODUCE]]

@@ -1,4 +1,4 @@
-"""The secured broker of the tests: every protocol and mechanism on a listener of its own."""
+"""The secured broker of the tests: each protocol and mechanism on its own listener."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from tapedeck.tape.local.secured import CLIENTS, INTERNAL, doors_of, option, pas
 from tapedeck.topics.catalogue import Layout
 
 USERS = ("features", "signals", "dispatch-main", "sink", "operator", "nobody", "rotating")
-"""Who may log in beside the administrator. What each may do is what a test grants."""
+"""The users besides the administrator. Tests grant their rights."""
 ADDED = {
     "SASL_SSL": "SASL_SSL",
     "SASL_PLAINTEXT": "SASL_PLAINTEXT",
@@ -35,7 +35,7 @@ _UNSECURED = f"{_MODULES}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredVa
 class SecuredKafka:
     """A broker with the listeners of ``tape up --secure`` and those of ADDED.
 
-    The administrator may do everything, and so may who does not say who it is: those who come by PLAINTEXT,
+    The administrator may do everything, and so may anonymous users, who connect by PLAINTEXT,
     or by SSL without a certificate. SASL_SSL and SASL_PLAINTEXT take PLAIN, both SCRAMs, and OAUTHBEARER with
     unsigned tokens, whose subject is the user.
     """
@@ -55,7 +55,7 @@ class SecuredKafka:
 
     @property
     def bootstrap(self) -> str:
-        """The listener of ``tape up --secure``: SASL_SSL with SCRAM-SHA-512 alone."""
+        """The listener of ``tape up --secure``: SASL_SSL with only SCRAM-SHA-512."""
         return self.server.bootstrap
 
     @property
@@ -84,7 +84,8 @@ class SecuredKafka:
     ) -> Cluster:
         """The cluster for ``user`` at a listener; ``told`` are more of the variables, or other values.
 
-        At MUTUAL and INTERNAL the administrator's certificate is shown. For OAUTHBEARER name the token.
+        At MUTUAL and INTERNAL the client presents the administrator's certificate. For OAUTHBEARER name the
+        token.
         """
         said = {PROTOCOL: {CLIENTS: "SASL_SSL", INTERNAL: "SSL", **ADDED}[listener]}
         if said[PROTOCOL].endswith("SSL"):
@@ -129,7 +130,7 @@ class SecuredKafka:
 
 
 def unsigned_token(user: str, lives_s: int = 3600) -> str:
-    """An OAUTHBEARER token that these listeners believe."""
+    """An OAUTHBEARER token that these listeners accept."""
     now = SystemClock().now() // 1_000_000
     parts = ({"alg": "none"}, {"sub": user, "iat": now, "exp": now + lives_s})
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]

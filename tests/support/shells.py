@@ -1,4 +1,4 @@
-"""Toy stages and hand-made log records: what the tests of the shell and the wire share."""
+"""Toy stages and hand-made log records: for the tests of the shell and the wire."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,7 +24,7 @@ PERIODIC = StageSpec(
 
 
 class Counter:
-    """Counts bars per symbol and passes each on as a late bar. The volume tells it to misbehave."""
+    """Counts bars per symbol and passes each on as a late bar. Certain volumes make it misbehave."""
 
     dead_letter_reasons = frozenset({"TOO_DEEP"})
 

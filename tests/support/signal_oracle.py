@@ -1,4 +1,4 @@
-"""The decision rule in plain Python, as it was before it was compiled: what the kernel is held against."""
+"""The decision rule in plain Python, as it was before it was compiled: the reference for the kernel."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -94,7 +94,10 @@ class _Setup(NamedTuple):
 
 
 def _setup(distance: float, trend: int, config: groups.Signal) -> _Setup | None:
-    """Direction from price and trend only; the first match wins, so at the average without trend is BULL."""
+    """Direction from price and trend only.
+
+    The first match wins, so a price at its average without a trend is BULL.
+    """
     is_at = abs(distance) <= config.at_band
     above = distance > config.at_band
     below = distance < -config.at_band
@@ -162,7 +165,7 @@ def _sentiment_factor(sign: int, n: int, avg: float, config: groups.Signal) -> f
 
 
 def _volume_factor(volume_ratio: float | None, config: groups.Signal) -> float | None:
-    """None where the volume is too low to trade."""
+    """None if the volume is too low to trade."""
     if volume_ratio is None:
         return _UNKNOWN_VOLUME_FACTOR
     step = bisect_right(config.volume_steps, volume_ratio)

@@ -1,6 +1,6 @@
-"""The signals stage in plain Python, as it was before its fold was compiled: what the stage is held against.
+"""The signals stage in plain Python, as it was before its fold was compiled: the reference for the stage.
 
-State per symbol: the newest membership, the decided bars with what they were decided on, the bar time
+State per symbol: the newest membership, the decided bars with their inputs, the bar time
 of the last signal and the session whose gap fade was taken.
 """
 
@@ -23,7 +23,7 @@ Body = dict[str, Any]
 
 
 class _Context(NamedTuple):
-    """What a bar was decided on beside its features, so that a revision is judged on the same."""
+    """A bar's inputs besides its features, so that a revision is judged on the same inputs."""
 
     now: int
     on_watchlist: bool
@@ -131,7 +131,7 @@ class PlainSignalsStage(WithoutPeriod):
         )
 
     def _evaluate(self, feature: Body, context: _Context) -> Decision:
-        """The rule's decision; whatever it raises holds this symbol's bar and no other."""
+        """The rule's decision; an exception gives HOLD for this bar only."""
         try:
             return decide(self._case(feature, context), self._config)
         except Exception:

@@ -29,7 +29,7 @@ def minutes(frame: pl.DataFrame) -> list[int]:
 
 
 class Watched(MemoryTape):
-    """Remembers which partitions were streamed, and whether it was closed."""
+    """Records which partitions were streamed, and whether it was closed."""
 
     def __init__(self, layout: Layout, messages: Iterable[Message], size: int = 1000) -> None:
         super().__init__(layout, messages, size)
@@ -61,7 +61,7 @@ def bar(symbol: str, at: int, *, revision: int = 0, event_id: str = "", origin: 
 
 
 def log_of(name: str, bodies: Iterable[dict], *, first: int = 0, layout: Layout = Layout()) -> list[Message]:  # noqa: B008
-    """The records of ``bodies``, each in its partition, whose offsets begin at ``first``."""
+    """The records of ``bodies``, each in its partition, with offsets from ``first`` on."""
     chosen, made, ends = topic(name), [], {}
     for body in bodies:
         part = layout.partition(name, body)

@@ -1,4 +1,4 @@
-"""TLS before a Postgres that was built without it: answers the SSLRequest, shakes hands, passes bytes on."""
+"""TLS in front of a Postgres built without it: answers the SSLRequest, does the handshake, forwards bytes."""
 
 import socket
 import ssl
@@ -12,9 +12,9 @@ _REQUEST_SIZE = len(_SSL_REQUEST)
 
 
 class TlsProxy:
-    """Listens on a free port of loopback; ``sessions`` counts the handshakes that came about.
+    """Listens on a free port of loopback; ``sessions`` counts the successful handshakes.
 
-    Each client has two threads, one a direction. A client that asks for anything but TLS is turned away.
+    Each client has two threads, one per direction. A client that does not ask for TLS is refused.
     """
 
     def __init__(self, upstream: tuple[str, int], context: ssl.SSLContext) -> None:

@@ -1,4 +1,4 @@
-"""Days of the toy pipeline: a note a minute about each symbol, and minutes declared to be without moods."""
+"""Days of the toy pipeline: one note per minute and symbol, and minutes declared to be without moods."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def first_label() -> int:
 
 
 def log_of(scenario: str) -> MemoryLog:
-    """The sources of a day. What belongs to minutes that are away is there all the same: it came too late."""
+    """The sources of a day. Records of absent minutes are included: they came too late."""
     away, tape, log = SCENARIOS[scenario], small_tape(), MemoryLog(Layout())
     writer = log.writer()
     minutes = tape.minutes[BEGIN : BEGIN + MINUTES]
@@ -61,7 +61,7 @@ def note(symbol: str, t: int) -> dict[str, Any]:
 
 
 def digests(topology: Topology, log: MemoryLog, tasks: list[SimTask]) -> dict[str, str]:
-    """Of every output and table."""
+    """The digests of every output and table."""
     found = {
         name: of_messages(name, log.messages(name)).hexdigest()
         for spec in topology.market
@@ -74,7 +74,7 @@ def digests(topology: Topology, log: MemoryLog, tasks: list[SimTask]) -> dict[st
 
 
 def clean(topology: Topology, scenario: str) -> tuple[MemoryLog, dict[str, str]]:
-    """A day without faults: the log with all that was made of it, and the digests."""
+    """A day without faults: the log with all outputs, and the digests."""
     log = log_of(scenario)
     tasks = market_tasks(topology, log, CONFIG, xnys())
     drain(tasks)

@@ -1,8 +1,8 @@
 """A toy pipeline with an input that may be absent, for seeded schedules.
 
 ``universe`` is joined, optionally, by a partitioned stage over ``bars`` that writes ``quotes``, by a period
-stage over all partitions of ``bars``, and by a partitioned stage over those ``quotes``. Every row that is
-taken is kept, in order, so that a join that is read too early or too late leaves another state.
+stage over all partitions of ``bars``, and by a partitioned stage over those ``quotes``. Every row
+read is kept in order, so that a join read too early or too late gives another state.
 """
 
 import json
@@ -52,7 +52,7 @@ class Input(StrEnum):
 
 
 class Toy:
-    """Keeps the identity of every row, in order; a bar goes on with how many lists came before it."""
+    """Keeps the identity of every row in order; a bar is passed on with the number of lists before it."""
 
     dead_letter_reasons: frozenset[str] = frozenset()
 
@@ -114,7 +114,7 @@ class ToyRun:
         self.clean = self._run_clean()
 
     def run(self, seed: int, task_type: type[SimTask] = SimTask) -> tuple[list[str], Faults]:
-        """What differs under one schedule, and what it did."""
+        """The differences under one schedule, and its faults."""
         rng, faults = random.Random(seed), Faults()
         tasks, log = self._tasks([*self._written(rng, faults), *self._lists], task_type)
         try:
@@ -153,7 +153,7 @@ class ToyRun:
         )
 
     def _input(self, silent: range) -> Iterator[Wire]:
-        """The lists, one a minute, where they are not silent."""
+        """The lists, one per minute, while they are not silent."""
         for number in range(-1, MINUTES):
             if number in silent:
                 continue
@@ -164,7 +164,7 @@ class ToyRun:
             yield from watermark_wires("universe", label, range(1))
 
     def _written(self, rng: random.Random, faults: Faults) -> Iterator[Wire]:
-        """``bars`` of a writer that dies in a minute, and opens what it had ended before it goes on."""
+        """``bars`` of a writer that crashes within a minute, and opens the finished minute before resuming."""
         for records, marks, openings in self._minutes:
             if rng.random() < _WRITER_RESTARTS:
                 minute = [*records, *marks, *openings]
@@ -192,7 +192,7 @@ def _found(log: MemoryLog, tasks: list[SimTask]) -> dict[str, Any]:
 
 
 def _marks(log: MemoryLog, name: str, partition: int) -> list[Watermark | Opening]:
-    """The watermarks and openings of one partition that a reader goes by."""
+    """The watermarks and openings of one partition that a reader uses."""
     rising: list[Watermark | Opening] = []
     for message in log.read(name, partition, 0):
         mark = readable_punctuation(message)

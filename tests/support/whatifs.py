@@ -1,4 +1,4 @@
-"""Recorded runs for ``whatif``, and configurations to hold against theirs."""
+"""Recorded runs for ``whatif``, and configurations to compare with theirs."""
 
 from functools import cache
 from typing import Any

@@ -43,7 +43,7 @@ def told(messages: Iterable[Message], config: Config = CONFIG, **options: Any) -
 
 
 def changed(changes: dict[str, Change]) -> list[Message]:
-    """The records with those of some topics changed; a change that gives None takes the record out."""
+    """The records with those of some topics changed; a change that returns None removes the record."""
     found = []
     for message in recorded():
         change = changes.get(message.topic)

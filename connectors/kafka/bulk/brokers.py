@@ -44,7 +44,7 @@ class Patience:
         """Wait a moment. Raises Retry when the time is up."""
         if self._clock_s() + _PAUSE_S > self._until:
             raise Retry(
-                f"the broker at {self._bootstrap} gave nothing for {self._limit_s:g} s while {self._doing}",
+                f"the broker at {self._bootstrap} sent nothing for {self._limit_s:g} s while {self._doing}",
                 value=str(fault) or type(fault).__name__,
                 remedy=fault.remedy,
             ) from None

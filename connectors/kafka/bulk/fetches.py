@@ -26,7 +26,7 @@ _ABORTED = np.dtype([("producer", ">i8"), ("first", ">i8")])
 
 
 class Fetched(NamedTuple):
-    """One answer. ``end``: the last stable offset, -1 where the broker did not say; ``high``: the log's end.
+    """One answer. ``end``: the last stable offset, -1 if the broker did not say; ``high``: the log's end.
 
     ``aborted``: (producer id, first offset) of the aborted transactions among the records. ``nearer``: the
     node whose replica to ask, in the reader's own rack (KIP-392); -1 if it is this one.
@@ -161,9 +161,9 @@ class Stream:
         return Fatal(
             f"topic {topic} has no offset {position} in partition {partition}",
             value=position,
-            remedy=f"offsets {low} to {high - 1} are kept: begin at {low} or later"
+            remedy=f"offsets {low} to {high - 1} are kept: start at {low} or later"
             if high > low
-            else f"the partition is empty and goes on at offset {high}",
+            else f"the partition is empty and continues at offset {high}",
         )
 
     def _drop(self) -> None:

@@ -51,7 +51,7 @@ def batches_of(data: Bytes, part: Part) -> Ints:
         )
     if why == K.DAMAGED or not count:  # a broker sends its first batch whole, however small the request
         at = f" after offset {table[-1, K.LAST]}" if count else ""
-        raise _damaged(part, f"the bytes{at} are no record batch")
+        raise _damaged(part, f"the bytes{at} are not a record batch")
     return table
 
 
@@ -152,7 +152,7 @@ def _named(part: Part) -> str:
 
 
 def _damaged(part: Part, what: str) -> Fatal:
-    remedy = "read again; if it stays, a disk or a producer is at fault: compare with another replica"
+    remedy = "read again; if the error persists, a disk or a producer is faulty: compare with another replica"
     return Fatal(f"the log of {_named(part)} is damaged: {what}", remedy=remedy)
 
 

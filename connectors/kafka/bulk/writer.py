@@ -76,8 +76,8 @@ class _Lane:
             elif len(out) < self._most:
                 self._begin(min(_room(block, row), self._most))
             else:
-                what = f"topic {block.topic} takes no batch of {self._most} bytes and more"
-                remedy = f"raise its {_LIMIT}, or leave the record out: it has {_room(block, row)} bytes"
+                what = f"topic {block.topic} accepts no batch of {self._most} bytes or more"
+                remedy = f"raise its {_LIMIT}, or leave out the record, which has {_room(block, row)} bytes"
                 raise Fatal(what, value=block.key(row), remedy=remedy)
 
     def seal(self, producer: tuple[int, int]) -> None:
@@ -317,7 +317,7 @@ class BulkWriter:
             raise Retry(
                 f"the log of {wire[0]}/{wire[1]} no longer knows this writer",
                 value=errors.for_code(code).__name__,
-                remedy="do the whole work again: what was written before may be gone",
+                remedy="repeat the whole operation: earlier writes may be lost",
             )
         if code != _DUPLICATE:
             demand(code, f"writing to {wire[0]}/{wire[1]}")

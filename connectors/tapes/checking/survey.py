@@ -91,7 +91,7 @@ class Survey:
             if before and opened > 0 and (words := _split(before / opened)):
                 self.splits.append(
                     f"{symbol} {iso_date(session.date)}: opens at {opened:g} after a close of {before:g},"
-                    f" as after a split {words}: prices are played as they are"
+                    f" as after a split {words}: prices are played unchanged"
                 )
             self._closes[symbol] = close
 

@@ -23,10 +23,10 @@ def refuse_target(path: Path) -> None:
         )
     if path.exists():
         raise Fatal(
-            "this file is there already", value=str(path), remedy="choose another name, or move it away"
+            "this file already exists", value=str(path), remedy="choose another name, or move it away"
         )
     if not path.parent.is_dir():
-        raise Fatal("there is no such folder", value=str(path.parent), remedy="make it first")
+        raise Fatal("this folder does not exist", value=str(path.parent), remedy="create it first")
 
 
 def write(
@@ -46,7 +46,7 @@ def write(
             rows += tidy.height
             tidy.write_parquet(done[-1])
     if not done:
-        raise Fatal("there is nothing to write: every row lies beyond the calendar", value=str(out))
+        raise Fatal("there is nothing to write: every row is outside the calendar", value=str(out))
     half = out.with_name(f".{out.name}.part")
     pl.concat([pl.scan_parquet(path) for path in done]).sink_parquet(half, metadata=stamp.metadata())
     half.rename(out)

@@ -141,7 +141,7 @@ def _told(where: str, header: list[str], spec: Spec, mapping: dict[str, str]) ->
         elif ours in known and spec is BARS:
             remedy = f"it has {', '.join(header)}"
             raise Fatal(
-                f"{where} has no column of this name, which --columns gives", value=theirs, remedy=remedy
+                f"{where} has no column with this name, which --columns gives", value=theirs, remedy=remedy
             )
     return found
 
@@ -179,8 +179,8 @@ def _single(where: str, header: list[str], names: tuple[str, ...]) -> tuple[str,
             return (name,)
         found = [theirs for theirs in header if theirs.casefold() == name.casefold()]
         if len(found) > 1:
-            remedy = "rename one of them, or name the one that is meant with --columns"
-            raise Fatal(f"{where} has two columns of one name", value=found, remedy=remedy)
+            remedy = "rename one of them, or choose one with --columns"
+            raise Fatal(f"{where} has two columns with the same name", value=found, remedy=remedy)
         if found:
             return (found[0],)
     return ()
@@ -190,6 +190,6 @@ def _lacks(where: str, header: list[str], spec: Spec, missing: list[str]) -> Fat
     needed = [c.name for c in spec.columns if c.needed and c.name not in spec.pair]
     remedy = f"a tape of {spec.what} needs {', '.join([*needed, *spec.pair])}"
     if any(name in missing for name in ("symbol",)):
-        remedy += "; where each file's name is its symbol, name the folder or a pattern such as 'DIR/*.csv'"
-    remedy += "; another name is given as --columns ts=when,close=last"
+        remedy += "; if each file's name is its symbol, name the folder or a pattern such as 'DIR/*.csv'"
+    remedy += "; give other names with --columns ts=when,close=last"
     return Fatal(f"{where} lacks the column {' and '.join(missing)}", value=header, remedy=remedy)

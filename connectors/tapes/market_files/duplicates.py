@@ -39,7 +39,9 @@ def settle(table: Table, how: Duplicates) -> tuple[Table, list[str]]:
     last = found.group_by(key).agg(pl.col(_PLACE).max())
     gone = found.join(last, on=_PLACE, how="anti")
     frame = table.frame.with_row_index(_PLACE).join(gone.select(_PLACE), on=_PLACE, how="anti")
-    note = f"{table.path.name}: of minutes with other values the last row counts; {gone.height} rows left out"
+    note = (
+        f"{table.path.name}: of rows that differ in one minute, the last counts; {gone.height} rows left out"
+    )
     return Table(table.path, frame.drop(_PLACE), table.days, table.notes, table.files), [note]
 
 
@@ -55,10 +57,10 @@ def _refused(table: Table, found: pl.DataFrame) -> Fatal:
     ]
     minutes = found.select("symbol", "ts").n_unique()
     return Fatal(
-        f"{_places(table, first, second)}: {first['symbol']} at {iso_utc(first['ts'])} stands twice with"
-        f" other values ({minutes} such minutes)",
+        f"{_places(table, first, second)}: {first['symbol']} at {iso_utc(first['ts'])} has two rows with"
+        f" different values ({minutes} such minutes)",
         value=", ".join(told) or values,
-        remedy="delete the wrong rows, or add --duplicates last to take the last of each; corrections that"
+        remedy="delete the wrong rows, or add --duplicates last to use the last of each; corrections that"
         " came later are rows with a column revision of 1, 2, ...",
     )
 

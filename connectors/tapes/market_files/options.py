@@ -80,7 +80,7 @@ def _mapping(text: str) -> tuple[tuple[str, str], ...]:
         if not equals or not theirs:
             raise Fatal("not a mapping of columns", value=pair, remedy="write --columns ts=when,close=last")
         if ours not in NAMES:
-            remedy = f"left of the = stands one of {', '.join(NAMES)}; right of it the file's own name"
+            remedy = f"write one of {', '.join(NAMES)} before the = and the file's own name after it"
             raise Fatal("a tape has no such column", value=ours, remedy=remedy)
         found.append((ours, theirs))
     return tuple(found)

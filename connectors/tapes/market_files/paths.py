@@ -39,11 +39,11 @@ def parts(path: Path) -> list[Part]:
     elif any(sign in str(path) for sign in _PATTERN):
         inside = [each for each in sorted(_fitting(path)) if each.is_file() and _readable(each)]
         if not inside:
-            raise Fatal("no tape file fits this pattern", value=str(path), remedy=_WRITE)
+            raise Fatal("no tape file matches this pattern", value=str(path), remedy=_WRITE)
     elif path.suffix and not _readable(path):
         raise Fatal(f"{path} is not a tape", value="".join(path.suffixes[-2:]), remedy=_WRITE)
     else:
-        raise Fatal("there is no such tape file", value=str(path), remedy="check the path")
+        raise Fatal("this tape file does not exist", value=str(path), remedy="check the path")
     return [Part(each, _stem(each)) for each in inside]
 
 

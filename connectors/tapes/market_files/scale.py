@@ -59,7 +59,7 @@ class Prices:
                 f"{self._path}, columns {names}: every price is a whole number from {self._low:.0f} on,"
                 " as LEAN writes prices times 10,000",
                 value=f"{self._low:.0f} to {self._high:.0f}",
-                remedy="add --scale 10000 to divide them, or --scale 1 where they are dollars",
+                remedy="add --scale 10000 to divide them, or --scale 1 if they are dollars",
             )
         return found if found == _NANO else 1
 
@@ -77,7 +77,7 @@ class Prices:
     def notes(self) -> list[str]:
         """What was recognized or is suspected."""
         if (scale := self.scale()) != 1:
-            how = "as was said" if self._told else "fixed-point: no price is that high"
+            how = "as requested" if self._told else "fixed-point: no price is that high"
             return [f"{self._path.name}: prices are divided by {scale:,} ({how})"]
         if self._told is None and self.suspected == 100:
             said = f"{self._path.name}: every price is a whole number, {self._low:.0f} to {self._high:.0f}"

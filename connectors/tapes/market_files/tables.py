@@ -163,7 +163,7 @@ def read_table(path: Path, spec: Spec, reading: Reading, keep: Keep, tell: Tell 
         raise Fatal(
             f"{path} has no row of these symbols",
             value=", ".join(reading.symbols),
-            remedy="look at what it holds with `tape check`",
+            remedy="see what it holds with `tape check`",
         )
     whole = pl.concat(kept, how="diagonal")
     return Table(

@@ -123,7 +123,7 @@ class _Blocks:
                 yield from _plain_newlines(self._decoded(source))
         except (OSError, EOFError, gzip.BadGzipFile) as error:
             raise Fatal(
-                f"{self.path} cannot be read: {error}", remedy="copy or pack the file again"
+                f"{self.path} cannot be read: {error}", remedy="copy or compress the file again"
             ) from None
 
     def _decoded(self, source: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
@@ -221,7 +221,7 @@ def _ragged(path: Path, line: int, record: bytes, fields: int, named: int) -> Fa
     if record.lstrip().startswith(b"#"):
         return Fatal(f"{path}, line {line} is a comment", value=shown, remedy="delete the line")
     what = f"{path}, line {line} has {fields} fields where the first line names {named}"
-    remedy = 'mend the line; a field that holds the separator stands in quotes ("1,234")'
+    remedy = 'correct the line; put a field that contains the separator in quotes ("1,234")'
     return Fatal(what, value=shown, remedy=remedy)
 
 
@@ -249,7 +249,7 @@ def _refuse_open(path: Path, text: bytes, found: _Found, closed: bool) -> None:
 def _unreadable(path: Path, found: _Found, words: str) -> Fatal:
     where = f"lines {found.lines[0]} to {found.lines[-1]}"
     return Fatal(
-        f"{path}, {where} cannot be read: {words}", remedy="look for quotes inside of fields, and double them"
+        f"{path}, {where} cannot be read: {words}", remedy="look for quotes inside fields, and double them"
     )
 
 

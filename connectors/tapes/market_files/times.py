@@ -55,7 +55,7 @@ def _from_typed(where: "Where", frame: pl.DataFrame, name: str, zone: str | None
     assert isinstance(kind, pl.Datetime)
     absent = cells.is_null()
     if absent.any():
-        raise where.bad(frame, name, absent, "no time", "drop or mend these rows")
+        raise where.bad(frame, name, absent, "no time", "drop or correct these rows")
     if kind.time_zone is None and zone is None:
         raise _without_zone(where, frame, name, absent | ~absent)
     cells = cells.dt.cast_time_unit("us")
@@ -69,7 +69,7 @@ def _on_clock(where: "Where", frame: pl.DataFrame, name: str, naive: pl.Series, 
     found = naive.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     lost = found.is_null() & naive.is_not_null()
     if lost.any():
-        what = f"the clock of {zone} has this time never, or twice"
+        what = f"{zone} has this time never, or twice"
         raise where.bad(frame, name, lost, what, f"write it in UTC, like {_EXAMPLE}")
     where.remarks[name] = f"the clock of {zone}" if zone != "UTC" else "UTC"
     return found.dt.convert_time_zone("UTC").to_physical()
@@ -84,7 +84,7 @@ def _from_epoch(where: "Where", frame: pl.DataFrame, name: str, cells: pl.Series
         if low <= size < high:
             outside = ~((cells >= low) & (cells < high)).fill_null(value=False)
             if outside.any():
-                remedy = f"the rows before count {unit} since 1970: write all in one unit"
+                remedy = f"earlier rows count {unit} since 1970: use one unit for all rows"
                 raise where.bad(frame, name, outside, "no time", remedy)
             where.remarks[name] = f"{unit} since 1970, UTC"
             if cells.dtype.is_integer():
@@ -122,7 +122,7 @@ def _of_texts(where: "Where", frame: pl.DataFrame, name: str, zone: str | None) 
     broken = fields["year"].is_null()
     days = fields["hour"].is_null() & ~broken
     if days.any() and not broken.any():
-        raise where.bad(frame, name, days, "a day, no time", _DAY_ONLY)
+        raise where.bad(frame, name, days, "a day without a time", _DAY_ONLY)
     second = fields["second"].fill_null("00")
     part = fields["part"].fill_null("").str.pad_end(6, "0").str.slice(0, 6)
     stamp = (
@@ -179,11 +179,11 @@ def _moved(
 
 def _without_zone(where: "Where", frame: pl.DataFrame, name: str, bad: pl.Series) -> Fatal:
     what = "times without a time zone"
-    remedy = f"write UTC times like {_EXAMPLE}, or say whose clock it is: --zone America/New_York"
+    remedy = f"write UTC times like {_EXAMPLE}, or name their zone: --zone America/New_York"
     return where.bad(frame, name, bad, what, remedy)
 
 
 def _as_meant(text: str) -> str:
     if re.match(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}", text):
-        return f"day and month cannot be told apart: write {_EXAMPLE}"
+        return f"day and month cannot be distinguished: write {_EXAMPLE}"
     return f"write {_EXAMPLE}"

@@ -13,7 +13,7 @@ from tapedeck.schemas.errors import Fatal
 
 _NOTHING = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "nil", "nat", "<na>", "(null)", "\\n")
 _UNDEFINED = 2**63 - 1  # Databento's value for a missing price
-_DROP = "drop or mend these rows; a minute without a trade has no row"
+_DROP = "drop or correct these rows; a minute without a trade has no row"
 
 
 @dataclass
@@ -107,20 +107,20 @@ def _number(where: Where, frame: pl.DataFrame, column: Column) -> pl.Series:
     if broken.any():
         raise where.bad(frame, column.name, broken, "no number", _mend(frame, column.name, broken))
     if not column.unknown and nothing.any():
-        raise where.bad(frame, column.name, nothing, "no finite value", _DROP)
+        raise where.bad(frame, column.name, nothing, "not a finite value", _DROP)
     endless = found.is_infinite().fill_null(value=False)
     if endless.any():
-        raise where.bad(frame, column.name, endless, "no finite value", _DROP)
+        raise where.bad(frame, column.name, endless, "not a finite value", _DROP)
     return found.set(nothing, None)
 
 
 def _mend(frame: pl.DataFrame, name: str, broken: pl.Series) -> str:
     text = str(frame.filter(broken)[name][0]).strip()
     if text.casefold() == name:
-        return "the names of the columns stand here again: delete the line"
+        return "the column names are repeated here: delete the line"
     if "," in text:
         whole, point = text.replace(",", ""), text.replace(",", ".")
-        return f"write {whole} where the comma parts thousands, {point} where it is the decimal point"
+        return f"write {whole} if the comma separates thousands, {point} if it is the decimal point"
     return _DROP
 
 
@@ -136,6 +136,6 @@ def _whole(where: Where, frame: pl.DataFrame, column: Column) -> pl.Series:
     bad = found.is_null()
     if bad.any():
         raise where.bad(
-            frame, column.name, bad, "no whole number", "write 0 for a first row, 1 for its correction"
+            frame, column.name, bad, "not a whole number", "write 0 for a first row, 1 for its correction"
         )
     return found

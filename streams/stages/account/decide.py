@@ -94,7 +94,7 @@ def _ladder(turn: Turn, quote: Quoted | None, side: Side, *, stock: bool) -> tup
 
 
 def equity(turn: Turn) -> Decimal | None:
-    """The broker's equity, None where it is older than ``sizing.equity_s``."""
+    """The broker's equity, None if it is older than ``sizing.equity_s``."""
     snapshot = turn.state.snapshot
     if snapshot is None or turn.now - snapshot.at > turn.config.sizing.equity_s * SECOND_US:
         return None
@@ -181,7 +181,7 @@ def _ledger(turn: Turn, underlying: str) -> Ledger:
 
 
 def _underlying_price(turn: Turn, quote: Quoted | None) -> Decimal | None:
-    """The stock's mid now, None where the quote is old."""
+    """The stock's mid now, None if the quote is old."""
     if quote is None or quote.quote_time is None or quote.bid is None or quote.ask is None:
         return None
     fresh = 0 <= turn.now - quote.quote_time <= turn.config.gate.quote_s * SECOND_US

@@ -21,7 +21,7 @@ from tapedeck.streams.stages.account.trail import TRAIL, Unstated
 
 def _make(config: Config, calendar: Calendar, account_id: str | None) -> Stage:
     if account_id is None:
-        raise Fatal("the account stage is of one account", value="none", remedy="name the account")
+        raise Fatal("the account stage needs an account", value="none", remedy="name the account")
     return AccountStage(config, config.account(account_id), calendar)
 
 

@@ -63,13 +63,13 @@ def see_quote(
 
 
 def fresh_mark(turn: Turn, instrument: str) -> Decimal | None:
-    """The mark of an instrument, None where its quote is older than MARK_S."""
+    """The mark of an instrument, None if its quote is older than MARK_S."""
     mark = turn.state.marks.get(instrument)
     return mark.mid if mark is not None and turn.now - mark.at <= MARK_S * SECOND_US else None
 
 
 def pnl(turn: Turn) -> Decimal | None:
-    """The session's P&L in USD, fees included; None where an open position has no mark or no reference."""
+    """The session's P&L in USD, fees included; None if an open position has no mark or no reference."""
     today, realised, fees, marked = turn.session, ZERO, ZERO, []
     for instrument in sorted(turn.state.books):
         book, result = turn.state.books[instrument], folded(turn, instrument)

@@ -6,7 +6,7 @@ from tapedeck.streams.misses import Body, Miss
 
 
 def miss_of_gate(gate: Body) -> Miss | None:
-    """How far a gate's value was from its limit; None where either is not a number."""
+    """How far a gate's value was from its limit; None if either is not a number."""
     try:
         observed, limit = Decimal(gate["observed"]), Decimal(gate["threshold"])
     except (InvalidOperation, TypeError):

@@ -57,7 +57,7 @@ class AccountStage(WithoutPeriod):
         return account_id.encode()
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
-        """Fold inbox records in order. Raises Fatal where they belong to another account."""
+        """Fold inbox records in order. Raises Fatal if they belong to another account."""
         account_id = self._rules.account.account_id
         if key != account_id.encode():
             raise Fatal("this stage is another account's", value=key.decode(), remedy=f"it is {account_id}'s")

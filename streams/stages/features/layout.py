@@ -165,7 +165,7 @@ def fingerprint(config: Config) -> int:
 def open_state(state: bytes | None, mark: int) -> tuple[Ints, Floats]:
     """A writable copy of ``state``, once as integers and once as floats over the same memory.
 
-    An absent or empty state gives a fresh one. Raises Fatal where the bytes have another format or were
+    An absent or empty state gives a fresh one. Raises Fatal if the bytes have another format or were
     folded with other parameters.
     """
     if not state:
@@ -182,13 +182,13 @@ def open_state(state: bytes | None, mark: int) -> tuple[Ints, Floats]:
     stored = np.frombuffer(state, dtype=np.int64)
     if stored[H_FORMAT] != FORMAT or len(stored) != SLOTS:
         raise Fatal(
-            f"the feature window is of another format than {FORMAT}",
+            f"the feature window has another format than {FORMAT}",
             value=f"format {stored[H_FORMAT]}, {len(state)} bytes",
             remedy="rebuild the features table from the bars",
         )
     if stored[H_FINGERPRINT] != mark:
         raise Fatal(
-            "the feature window was folded with other feature parameters",
+            "the feature window was computed with other feature parameters",
             value=int(stored[H_FINGERPRINT]),
             remedy="rebuild the features table from the bars, or go back to the earlier configuration",
         )

@@ -67,7 +67,7 @@ class FeaturesStage:
         return f"{row.body['feed']}|{row.body['symbol']}".encode()
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
-        """Fold a batch of bars of one key. Raises Fatal where the state is of another format."""
+        """Fold a batch of bars of one key. Raises Fatal if the state is of another format."""
         if not batch:
             return Step(state or b"", [], [])
         bodies = [row.body for row in batch]
@@ -96,7 +96,7 @@ class FeaturesStage:
         return Step(values.own or b"", [], [])
 
     def open(self, state: bytes | None) -> Window:
-        """A writable copy of ``state``. Raises Fatal where it is of another format."""
+        """A writable copy of ``state``. Raises Fatal if it is of another format."""
         return L.open_state(state, self._fingerprint)
 
     def fold(self, window: Window, bars: L.Ints, prices: L.Floats) -> tuple[L.Ints, L.Ints, L.Floats]:

@@ -17,7 +17,7 @@ _SCORE_DECIMALS = 6
 
 
 class WatchScore(NamedTuple):
-    """The score and its components, rounded to 6 decimals; ``score`` is None where it cannot be computed."""
+    """The score and its components, rounded to 6 decimals; ``score`` is None if it cannot be computed."""
 
     score: float | None
     sentiment_pressure: float

@@ -42,7 +42,7 @@ class ScoresStage:
         return Step(self.close(newest), [], drops)
 
     def open(self, state: bytes | None) -> Body | None:
-        """The newest feature in a state value, None where there is none yet."""
+        """The newest feature in a state value, None if there is none yet."""
         return unpack_state(STATE_VERSION, state) if state else None
 
     def close(self, newest: Body | None) -> bytes:
@@ -50,7 +50,7 @@ class ScoresStage:
         return pack_state(STATE_VERSION, newest) if newest else b""
 
     def refuses(self, body: Body, newest: Body | None) -> ScoreReason | None:
-        """Why ``body`` does not become a symbol's newest feature; None where it does."""
+        """Why ``body`` does not become a symbol's newest feature; None if it does."""
         if body["feed"] != self.feed:
             return ScoreReason.FEED_NOT_SELECTED
         if newest is None:

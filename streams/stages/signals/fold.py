@@ -51,7 +51,7 @@ class Answers(NamedTuple):
 class SignalsState:
     """One symbol's state as arrays.
 
-    ``membership``: the newest one when the state value was read, None where there is none. ``feeds``: names
+    ``membership``: the newest one when the state value was read, None if there is none. ``feeds``: names
     in the order of ``counts`` int64 (f) and ``rings`` int64 (f, kept, DECIDED_BAR): decided bars, by time.
     """
 

@@ -29,7 +29,7 @@ class Direction(StrEnum):
 
 
 class Factors(NamedTuple):
-    """The factors whose product is the confidence; None where the rule did not get that far.
+    """The factors whose product is the confidence; None if the rule did not get that far.
 
     The product is taken before the factors are rounded for the record.
     """

@@ -32,7 +32,7 @@ def _case(stage: Stage, config: Config, calendar: Calendar, body: Body, inputs: 
 
 def _own(listed: Body, config: Config, inputs: Inputs) -> bytes | None:
     """The task's own value after ``listed``. No record says since when a member has been below exit. The
-    lists before tell, back to where it was last not below. None where one of them is not kept."""
+    lists before tell, back to where it was last not below. None if one of them is not kept."""
     members = {
         member["symbol"]: Member(member["flag"], member["entered_at"], None) for member in listed["members"]
     }

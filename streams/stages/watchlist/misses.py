@@ -8,7 +8,7 @@ from tapedeck.streams.stages.watchlist.reasons import WatchlistReason
 
 
 def miss(reason: str, at: Judged, config: Config) -> Miss | None:
-    """How far the symbol was from being on the list; None where that is not a distance."""
+    """How far the symbol was from being on the list; None if that is not a distance."""
     rules, membership, listed = config.watchlist, at.record, at.beside.get("watchlist")
     score = membership["score"]
     if reason in (WatchlistReason.NO_FRESH_BAR, WatchlistReason.STALE):

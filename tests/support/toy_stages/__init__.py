@@ -1,1 +1,1 @@
-"""Stages made for one test each, run as workers name them."""
+"""Stages for single tests, run by workers by their names."""

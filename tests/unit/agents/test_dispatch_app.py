@@ -56,7 +56,7 @@ def test_a_dispatcher_that_nobody_let_open_says_so_with_the_command_until_somebo
     assert answers == []
     said, over = (record.getMessage() for record in caplog.records)
     assert "KILL_SWITCH_UNKNOWN" in said and "`tape resume all --person NAME --reason WHY`" in said
-    assert over == "large waits no more"
+    assert over == "large no longer waits"
 
 
 def test_a_lease_is_renewed_from_the_start_on_and_its_loss_ends_the_process(

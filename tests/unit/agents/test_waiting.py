@@ -40,7 +40,7 @@ def test_a_wait_is_said_at_once_then_each_minute_and_its_end(caplog: pytest.LogC
     assert [record.getMessage() for record in caplog.records] == [
         "large waits: the lease",
         "large waits: the lease",
-        "large waits no more",
+        "large no longer waits",
     ]
 
 
@@ -63,11 +63,11 @@ def test_a_worker_names_the_topic_without_a_first_watermark_and_who_writes_it(
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2, "not before it is long, and no flood"
     assert said[0].startswith("features waits: bars/0 has no watermark yet; `tape play`")
-    assert "`tape watermark` beside a producer" in said[0]
+    assert "`tape watermark` for a producer" in said[0]
     merge.put(mark("bars", 0, 0, M))
     merge.take(10)
     look.look()
-    assert caplog.records[-1].getMessage() == "features waits no more"
+    assert caplog.records[-1].getMessage() == "features no longer waits"
 
 
 def test_a_stage_that_is_held_up_by_a_join_names_it_with_its_last_minute(
@@ -109,8 +109,8 @@ def test_a_watchlist_without_a_universe_says_so_and_who_writes_one(
         task.counts["NO_UNIVERSE"] += 1
         look.look()
     assert [r.getMessage() for r in caplog.records] == [
-        "watchlist waits: there is no universe (NO_UNIVERSE), so nothing is listed: `tape universe` writes "
-        "the configured one, `tape play` that of a tape"
+        "watchlist waits: there is no universe (NO_UNIVERSE), so the watchlist is empty: `tape universe` "
+        "writes the configured one, `tape play` that of a tape"
     ]
 
 
@@ -138,7 +138,7 @@ def test_a_worker_that_lacks_an_opening_says_which_input_it_may_declare_absent(
     patiently(look, clock)
     (said,) = [record.getMessage() for record in caplog.records]
     assert "bars/0 has none after" in said
-    assert "or its opening, which declares memberships absent where that stays silent" in said
+    assert "or its opening, which declares memberships absent while silent" in said
 
 
 def test_a_worker_says_that_an_optional_input_was_not_declared_absent(

@@ -72,4 +72,4 @@ def test_a_broker_that_does_not_answer_is_said(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         it.at(1)
         it.at(1 + PATIENCE_S)
-    assert "cannot be asked for" in caplog.text
+    assert "the broker cannot be asked about them" in caplog.text

@@ -81,7 +81,7 @@ def test_a_topic_that_is_not_there_is_fatal_within_seconds(broker):
 
 def test_an_election_without_end_is_a_retry(broker):
     broker.answers[METADATA] = [broker.metadata(leader=-1)]
-    with pytest.raises(Retry, match=r"gave nothing for 0.6 s while the ends.*p.bars/0 has no leader"):
+    with pytest.raises(Retry, match=r"sent nothing for 0.6 s while the ends.*p.bars/0 has no leader"):
         KafkaSource(Cluster(broker.bootstrap, LAYOUT), SILENT_S).ends(["bars"])
 
 
@@ -116,7 +116,7 @@ def test_a_broker_that_falls_silent_in_a_fetch_is_a_retry(broker):
     broker.answers[FETCH] = [fetched(batch(0)), SILENCE]
     started = time.monotonic()
     with pytest.raises(
-        Retry, match=r"gave nothing for 0.6 s while p.bars/0 was read at offset 3; got .*timed out"
+        Retry, match=r"sent nothing for 0.6 s while p.bars/0 was read at offset 3; got .*timed out"
     ):
         read(broker)
     assert SILENT_S * 0.9 < time.monotonic() - started < SILENT_S * 2
@@ -142,7 +142,7 @@ def test_an_answer_out_of_turn_is_not_taken(broker):
 
 def test_nobody_there_is_a_retry(broker):
     broker.close()
-    with pytest.raises(Retry, match=r"gave nothing for 0.6 s.*refused"):
+    with pytest.raises(Retry, match=r"sent nothing for 0.6 s.*refused"):
         read(broker)
 
 
@@ -201,7 +201,7 @@ def test_a_duplicate_counts_as_written(broker):
 
 def test_a_log_that_forgot_the_writer_is_a_retry_of_the_whole(broker):
     broker.answers[PRODUCE] = [produced(-1, UNKNOWN_PRODUCER)]
-    with pytest.raises(Retry, match=r"p.bars/0 no longer knows this writer.*the whole work again"):
+    with pytest.raises(Retry, match=r"p.bars/0 no longer knows this writer.*repeat the whole operation"):
         written(broker)
 
 

@@ -205,12 +205,12 @@ def test_an_old_message_format_is_refused_with_what_to_do(magic):
 
 
 def test_bytes_that_are_no_batch_are_damage():
-    with pytest.raises(Fatal, match="after offset 1 are no record batch"):
+    with pytest.raises(Fatal, match="after offset 1 are not a record batch"):
         read(batch(simple(2)) + b"\xff" * 100)
 
 
 def test_a_first_batch_that_is_cut_off_is_damage():
-    with pytest.raises(Fatal, match="the bytes are no record batch"):
+    with pytest.raises(Fatal, match="the bytes are not a record batch"):
         read(batch(simple(2))[:-1])
 
 

@@ -19,7 +19,7 @@ SAID = {
     "FATAL:  connection requires a valid client certificate": "asks for a client certificate",
     'FATAL:  certificate authentication failed for user "tape"': "asks for a client certificate",
     "SSL error: tlsv1 alert certificate expired": "does not trust this client's certificate",
-    "received invalid response to SSL negotiation: H": "no Postgres",
+    "received invalid response to SSL negotiation: H": "not Postgres",
     'root certificate file "/ca" does not exist\nEither': 'file "/ca" does not exist',
     'weak sslmode "prefer" may not be used with sslrootcert=system': "weak sslmode",
 }  # fmt: skip

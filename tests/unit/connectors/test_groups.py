@@ -67,7 +67,7 @@ def test_offsets_that_one_partition_did_not_take_are_no_success(
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
     monkeypatch.setattr(groups, "_admin", Admin(code))
-    with pytest.raises(Retry, match="did not tell about a group"):
+    with pytest.raises(Retry, match="did not describe a group"):
         groups.commit("g", {BARS: 7})
     with pytest.raises(Retry):
         groups.committed("g", [BARS])

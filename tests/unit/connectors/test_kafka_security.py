@@ -61,19 +61,19 @@ def test_a_password_in_a_file_goes_on_as_the_file_and_is_read_each_time(tmp_path
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL; got 'TLS'"),
-        ({"KAFKA_SASL_USERNAME": "me"}, "KAFKA_SASL_USERNAME is set, and KAFKA_SECURITY_PROTOCOL says"),
+        ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL; got 'TLS'"),
+        ({"KAFKA_SASL_USERNAME": "me"}, "KAFKA_SASL_USERNAME is set, but KAFKA_SECURITY_PROTOCOL is"),
         (SCRAM | {"KAFKA_SECURITY_PROTOCOL": "SSL"}, "set KAFKA_SECURITY_PROTOCOL to SASL_SSL"),
-        (SCRAM | {"KAFKA_SASL_MECHANISM": ""}, "KAFKA_SASL_MECHANISM is none of PLAIN"),
+        (SCRAM | {"KAFKA_SASL_MECHANISM": ""}, "KAFKA_SASL_MECHANISM is not one of PLAIN"),
         (SCRAM | {"KAFKA_SASL_MECHANISM": "GSSAPI"}, "got 'GSSAPI'"),
         (SCRAM | {"KAFKA_SASL_PASSWORD": ""}, "KAFKA_SASL_PASSWORD is not set"),
         (SCRAM | {"KAFKA_SASL_USERNAME": ""}, "KAFKA_SASL_USERNAME is not set"),
         (SCRAM | {"KAFKA_SASL_PASSWORD_FILE": "p"}, "KAFKA_SASL_PASSWORD_FILE are both set"),
-        (SCRAM | {"KAFKA_SSL_CA_LOCATION": "/ca.pem"}, "says that nothing is encrypted"),
-        ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA_LOCATION": "/no/ca"}, "is not there; got '/no/ca'"),
+        (SCRAM | {"KAFKA_SSL_CA_LOCATION": "/ca.pem"}, "is one without encryption"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA_LOCATION": "/no/ca"}, "not exist; got '/no/ca'"),
         (
             {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
-            "needs a token file or a token endpoint",
+            "needs either a token file or a token endpoint",
         ),
         (
             {
@@ -148,7 +148,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one(tmp_path: Path) -> None:
         (("ssl.keystore.location=me.p12",), "`openssl pkcs12 -in me.p12 -nodes -out client.pem`"),
         (("ssl.keystore.location=me.jks",), "-out client.pem`"),
         (("enable.ssl.certificate.verification=false",), "would trust any server"),
-        (("sasl.jaas.config=me:secret",), "is no login module"),
+        (("sasl.jaas.config=me:secret",), "is not a login module"),
     ],
 )  # fmt: skip
 def test_what_only_java_reads_is_refused_with_the_command_that_converts_it(

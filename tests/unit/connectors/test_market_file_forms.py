@@ -94,7 +94,7 @@ def test_names_of_ones_own_are_mapped(tmp_path: Path) -> None:
     [
         ({"columns": "when"}, r"not a mapping of columns.*'when'"),
         ({"columns": "price=last"}, r"no such column.*'price'.*symbol, ts"),
-        ({"columns": "close=lost"}, r"no column of this name.*'lost'.*it has symbol"),
+        ({"columns": "close=lost"}, r"no column with this name.*'lost'.*it has symbol"),
         ({"zone": "New York"}, r"no such time zone.*'New York'.*did you mean America/New_York\?"),
         ({"symbols": " , "}, "no symbol is named"),
     ],
@@ -106,7 +106,7 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, options: dict[
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     path = put(tmp_path, text([f"{line},1" for line in rows()], f"{HEADER},close"))
-    with pytest.raises(Fatal, match=r"two columns of one name; got \['close', 'close'\]"):
+    with pytest.raises(Fatal, match=r"two columns with the same name; got \['close', 'close'\]"):
         read_tape(path)
 
 
@@ -133,7 +133,7 @@ def test_classic_newlines_blank_lines_and_a_missing_last_newline_are_read(tmp_pa
     [
         ("# made by a tool", r"line 4 is a comment; got '# made by a tool'; delete the line"),
         ("BAC,2026-02-13T20:58:00Z,50", r"line 4 has 3 fields where the first line names 7; got 'BAC,2026"),
-        ("BAC,2026-02-13T20:58:00Z,1,234,50,50,50,1", r"line 4 has 8 fields.*stands in quotes"),
+        ("BAC,2026-02-13T20:58:00Z,1,234,50,50,50,1", r"line 4 has 8 fields.*in quotes"),
         ('BAC,2026-02-13T20:58:00Z,"50,50,50,50,1', r"line 4: a quote opens and is never closed"),
         ("BAC,2026-02-13T20:58:00Z,\xff\xfe,1,1,1,1", r"line 4 is not UTF-8"),
     ],
@@ -205,7 +205,7 @@ def test_a_folder_has_a_file_a_symbol_and_a_pattern_chooses(tmp_path: Path) -> N
     assert read_tape(tmp_path / "*" / "B?C.csv").symbols == ["BAC"]
     with pytest.raises(Fatal, match=r"TRUE\.csv lacks the column symbol.*name the folder or a pattern"):
         read_tape(inside / "TRUE.csv")
-    with pytest.raises(Fatal, match=r"no tape file fits this pattern.*X\*\.csv"):
+    with pytest.raises(Fatal, match=r"no tape file matches this pattern.*X\*\.csv"):
         read_tape(inside / "X*.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Fatal, match=r"the folder .*empty holds no tape file; got 'nothing'"):
@@ -261,7 +261,7 @@ def test_a_description_carries_the_options_to_another_process() -> None:
 
 
 def test_options_of_files_are_refused_for_a_synthetic_tape() -> None:
-    with pytest.raises(Fatal, match="--symbols is for market files"):
+    with pytest.raises(Fatal, match="--symbols applies only to market files"):
         TapeSource(reading=Reading(symbols=("AMD",))).load()
 
 

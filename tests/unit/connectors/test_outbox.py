@@ -100,7 +100,11 @@ DENIED = "does not allow this process to write; got "
     ("code", "first", "later"),
     [
         (KafkaError.CLUSTER_AUTHORIZATION_FAILED, f"{DENIED}'bars/1'", f"{DENIED}'p.bars/1'"),
-        (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "cannot go on: .*start this process again", "cannot go on"),
+        (
+            KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+            "cannot continue: .*restart this process",
+            "cannot continue",
+        ),
     ],
 )
 def test_a_fatal_error_of_the_producer_fails_its_batches_and_the_delivery_goes_on(
@@ -124,5 +128,5 @@ def test_a_record_that_was_purged_is_not_tried_again() -> None:
     batch.expect()
     batch.settle()
     batch.delivered(KafkaError(KafkaError._PURGE_QUEUE), MESSAGE)
-    with pytest.raises(Fatal, match="cannot go on"):
+    with pytest.raises(Fatal, match="cannot continue"):
         batch.done.result(0)

@@ -106,7 +106,7 @@ def test_a_changed_byte_of_the_records_is_refused(tmp_path_factory, data):
 def test_a_manifest_cut_in_half_is_refused(folder):
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text[: len(text) // 2])
-    assert "manifest.json is cut or damaged" in refusal(folder)
+    assert "manifest.json is truncated or damaged" in refusal(folder)
 
 
 @pytest.mark.parametrize("old, new", [('"count": 978', '"count": 979'), ('"rsi": 14', '"rsi": 15')])
@@ -114,7 +114,7 @@ def test_a_changed_value_of_the_manifest_is_refused(folder, old, new):
     text = (folder / MANIFEST).read_text()
     assert old in text
     (folder / MANIFEST).write_text(text.replace(old, new))
-    assert "its seal does not fit" in refusal(folder)
+    assert "its checksum does not match" in refusal(folder)
 
 
 def test_another_format_version_is_refused_by_its_number(folder):

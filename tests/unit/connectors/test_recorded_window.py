@@ -137,7 +137,7 @@ def test_a_window_that_is_not_there_is_refused_with_what_is(start, end, words):
     with pytest.raises(Fatal, match=words) as caught:
         window(start, end)
     if "reach" in words:
-        assert f"kept is {iso_utc(FIRST)} to " in caught.value.remedy
+        assert f"it holds {iso_utc(FIRST)} to " in caught.value.remedy
 
 
 def test_a_window_is_widened_to_whole_minutes():

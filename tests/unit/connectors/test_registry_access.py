@@ -83,7 +83,7 @@ def test_a_registry_that_wants_a_login_says_which_variables_hold_one(monkeypatch
         server.authorization = BASIC
         words = refused(described(server.url))
         assert server.asked == [None], "a login that nobody named was sent"
-    assert "asks for a login" in words and "SCHEMA_REGISTRY_PASSWORD_FILE" in words
+    assert "requires a login" in words and "SCHEMA_REGISTRY_PASSWORD_FILE" in words
 
 
 def test_a_user_without_the_right_is_named_with_the_subject():
@@ -98,7 +98,7 @@ def test_an_address_that_is_no_registrys_is_told_apart_from_a_refused_schema(sta
     with running() as server:
         server.status = status
         words = refused(described(server.url))
-    assert "no schema registry's interface" in words and str(status) in words
+    assert "no schema registry API" in words and str(status) in words
 
 
 def test_a_rotated_secret_file_is_read_again(secret_file):
@@ -120,8 +120,8 @@ BAD = {
     "no port": ({"URL": "http://ana:s3cret@registry:port"}, "SCHEMA_REGISTRY_URL is not the address"),
     "a slash in the password": ({"URL": "http://ana:s3cret/x@registry"}, "percent-encoded"),
     "two addresses": ({"URL": "http://ana:s3cret@a,http://b"}, "address of one registry"),
-    "user alone": ({"USERNAME": "ana"}, "only one is set"),
-    "password alone": ({"PASSWORD": "s3cret"}, "only one is set"),
+    "user alone": ({"USERNAME": "ana"}, "is set"),
+    "password alone": ({"PASSWORD": "s3cret"}, "is set"),
     "no colon": ({"BASIC_AUTH_USER_INFO": "s3cret"}, "USER:PASSWORD"),
     "two logins": ({"BASIC_AUTH_USER_INFO": "ana:s3cret", "BEARER_AUTH_TOKEN": "s3cret"}, "set twice"),
     "secret and file": ({"BEARER_AUTH_TOKEN": "s3cret", "BEARER_AUTH_TOKEN_FILE": "/x"}, "both set"),
@@ -130,7 +130,10 @@ BAD = {
         "BEARER_AUTH_TOKEN cannot be read",
     ),
     "certificates for http": ({"URL": "http://r", "SSL_CA_LOCATION": "/x"}, "https://"),
-    "no authority file": ({"SSL_CA_LOCATION": "/nowhere/ca"}, "SSL_CA_LOCATION names no file.*/nowhere/ca"),
+    "no authority file": (
+        {"SSL_CA_LOCATION": "/nowhere/ca"},
+        "the file that SCHEMA_REGISTRY_SSL_CA_LOCATION names does not exist.*/nowhere/ca",
+    ),
 }
 
 
@@ -200,9 +203,9 @@ def test_a_registry_that_asks_for_a_client_certificate_gets_the_one_that_is_name
 
 def test_files_that_are_no_certificate_or_do_not_belong_together_are_refused(certificates, tmp_path):
     client, other = certificates.client, certificates.stranger
-    with pytest.raises(Fatal, match="no certificate in PEM"):
+    with pytest.raises(Fatal, match="does not hold a PEM certificate"):
         described("https://r", SSL_CA_LOCATION=str(client.key))
-    with pytest.raises(Fatal, match="no certificate with its key: key values mismatch"):
+    with pytest.raises(Fatal, match="not a certificate and its key: key values mismatch"):
         described(
             "https://r", SSL_CERTIFICATE_LOCATION=str(client.certificate), SSL_KEY_LOCATION=str(other.key)
         )
@@ -224,10 +227,10 @@ def test_an_encrypted_key_is_refused_with_the_command_that_opens_it(certificates
 def test_tls_and_its_absence_are_told_apart(certificates):
     with running(certificates.serving(certificates.good)) as server:
         words = refused(described(server.url.replace("https", "http"), USERNAME="ana", PASSWORD=SECRET))
-        assert "speaks TLS" in words and "https://" in words
+        assert "uses TLS" in words and "https://" in words
     with running() as server:
         words = refused(described(server.url.replace("http", "https"), USERNAME="ana", PASSWORD=SECRET))
-        assert "does not speak TLS" in words and "http://" in words
+        assert "does not use TLS" in words and "http://" in words
 
 
 def test_a_registry_that_is_away_is_no_question_of_tls():

@@ -50,7 +50,7 @@ def test_f2_also_in_the_warm_up_and_far_apart(tmp_path: Path) -> None:
 def test_f2_the_last_row_counts_where_somebody_said_so(tmp_path: Path) -> None:
     tape = read_tape(put(tmp_path, text(twice())), reading=Reading(duplicates=Duplicates.LAST))
     same(tape, tmp_path)
-    assert any("the last row counts; 1 rows left out" in note for note in tape.notes)
+    assert any("the last counts; 1 rows left out" in note for note in tape.notes)
 
 
 def test_f2_another_feed_or_revision_of_a_minute_is_no_duplicate(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_f19_a_flat_file_of_massive_plays_as_it_comes(tmp_path: Path) -> None:
 def test_f20_f21_odd_names_play_and_their_missing_chain_is_said(tmp_path: Path, symbol: str) -> None:
     tape = read_tape(put(tmp_path, text(rows(symbol))))
     assert tape.symbols == [symbol]
-    assert f"no option chain for {symbol}: no option symbol can hold this name" in tape.notes
+    assert f"no option chain for {symbol}: an option symbol cannot hold this name" in tape.notes
 
 
 def test_f20_bom_crlf_and_fractional_volume_play(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_f22_only_the_named_symbols_are_read_and_others_are_not_judged(tmp_path:
 def test_f22_the_reading_says_how_far_it_is(tmp_path: Path) -> None:
     said: list[str] = []
     TapeSource(tape=str(put(tmp_path, text()))).load(said.append)
-    assert said == ["bars.csv: 7 rows read", "bars.csv: making the session of 2026-02-17"]
+    assert said == ["bars.csv: 7 rows read", "bars.csv: building the session of 2026-02-17"]
 
 
 @pytest.mark.parametrize("symbol", ["", " ", '" "'])

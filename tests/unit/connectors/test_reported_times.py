@@ -50,11 +50,13 @@ def test_f10_a_right_clock_gets_no_note(tmp_path: Path, first: str, count: int) 
 
 def test_f11_daily_bars_get_a_note(tmp_path: Path) -> None:
     tape = read_tape(put(tmp_path, text(rows(times=[f"2026-02-1{n}T00:00:00Z" for n in range(4)]))))
-    assert any("no bar lies in its hours" in note and "daily bars" in note for note in tape.notes)
+    assert any("no bar is in its hours" in note and "daily bars" in note for note in tape.notes)
 
 
 def test_f11_days_without_a_time_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Fatal, match=r"line 2, column ts: a day, no time.*'2026-02-10'.*one row a minute"):
+    with pytest.raises(
+        Fatal, match=r"line 2, column ts: a day without a time.*'2026-02-10'.*one row a minute"
+    ):
         read_tape(put(tmp_path, text(rows(times=["2026-02-10", "2026-02-11"]))))
 
 

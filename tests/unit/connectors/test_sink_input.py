@@ -44,7 +44,7 @@ def test_a_missing_topic_is_to_be_created() -> None:
 def test_another_partition_count_is_not_to_be_created(count: int, unread: str) -> None:
     with pytest.raises(CatalogueMismatch) as told:
         check(bars=4, orders=count)
-    assert f"topic p.orders has {count} partitions, and the layout says 4{unread}; got {count}" in str(
+    assert f"topic p.orders has {count} partitions, but the layout says 4{unread}; got {count}" in str(
         told.value
     )
     assert f"set TAPE_ACCOUNT_PARTITIONS={count}" in str(told.value)
@@ -56,5 +56,5 @@ def test_topics_that_changed_between_check_and_bounds_are_checked_again(monkeypa
         raise Fatal("topic p.bars is not there")
 
     monkeypatch.setattr(reading, "ends_of", changed)
-    with pytest.raises(Retry, match=r"p.bars is not there.*checked and asked for again"):
+    with pytest.raises(Retry, match=r"p.bars is not there.*requested again"):
         reading.bounds(Cluster("127.0.0.1:9", LAYOUT), ["bars"])

@@ -73,5 +73,5 @@ def test_closed_days_are_passed_over() -> None:
 
 
 def test_a_market_has_no_day_before_its_first() -> None:
-    with pytest.raises(Fatal, match=r"begins after this session; got '2026-02-17'; name a session from"):
+    with pytest.raises(Fatal, match=r"starts after this session; got '2026-02-17'; name a session from"):
         generate(session=TUESDAY, since=FRIDAY)

@@ -183,7 +183,10 @@ def test_without_recorded_quotes_they_are_made_and_labelled(tmp_path: Path) -> N
         (bars(revision=[0.5] * 6), r"column revision must hold whole numbers.*Float64"),
         (bars().with_columns(pl.col("ts").dt.replace_time_zone(None)), r"column ts.*without a time zone"),
         (bars(ts=list(range(6))), r"column ts must hold times.*Int64"),
-        (bars(close=[1.0, 2.0, float("nan"), 1.0, 1.0, 1.0]), r"row 3, column close: no finite value.*nan"),
+        (
+            bars(close=[1.0, 2.0, float("nan"), 1.0, 1.0, 1.0]),
+            r"row 3, column close: not a finite value.*nan",
+        ),
         (bars(high=[1.0, None, None, 1.0, 1.0, 1.0]), r"row 2, column high.*\(2 rows"),
         (bars(low=[1.0, float("inf"), 1.0, 1.0, 1.0, 1.0]), r"row 2, column low"),
     ],
@@ -217,7 +220,7 @@ def test_an_unknown_session_is_refused_with_those_that_the_file_has(tmp_path: Pa
         ("t.txt", b"symbol,ts", "not a tape.*txt.*parquet or .csv"),
         ("t.parquet", b"not parquet at all", "t.parquet cannot be read"),
         ("t.csv", b"", "t.csv cannot be read"),
-        ("absent.csv", None, "no such tape file.*absent.csv"),
+        ("absent.csv", None, "this tape file does not exist.*absent.csv"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(

@@ -61,7 +61,7 @@ def test_a_recorded_tapes_range_has_its_own_sessions() -> None:
 
 
 def test_days_on_which_the_exchange_is_closed_are_no_range() -> None:
-    with pytest.raises(Fatal, match="closed on all these days"):
+    with pytest.raises(Fatal, match="closed on all of these days"):
         TapeSource().over(date(2026, 2, 14), date(2026, 2, 16), xnys())
 
 
@@ -81,7 +81,10 @@ def test_a_range_backwards_is_refused_with_the_one_meant() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--sessions", "2026-02-17..2026-02-18", "--session", "2026-02-17"], "one session or several"),
+        (
+            ["--sessions", "2026-02-17..2026-02-18", "--session", "2026-02-17"],
+            "--session and --sessions exclude each other",
+        ),
         (["--sessions", "soon"], "not a range of sessions"),
     ],
 )

@@ -23,7 +23,7 @@ from tests.support.cases import REPOSITORY
 
 OF_A_STACK = ("`tape up", "`tape down", "`tape logs")
 ROOMS = ("schemas", "topics", "streams", "agents", "connectors")
-SAYS_WHERE = {"then `tape up --servers-only` where the broker is the stack's own"}
+SAYS_WHERE = {"then `tape up --servers-only` if the broker belongs to the stack"}
 
 
 def literals(path: Path) -> Iterator[str]:

@@ -47,7 +47,7 @@ LAST = PIPELINE.count("\n") + 1
 CASES: dict[str, tuple[dict[str, str], str]] = {
     "a topic that exists": (
         {"__init__": DECLARE + 'declare(mine("bars"))\n'},
-        r"__init__.py, line 14: two topics have the same name; got 'bars'; give the topic a name of its own",
+        r"__init__.py, line 14: two topics have the same name; got 'bars'; give the topic another name",
     ),
     "a stage that exists": (
         {"pipeline": made('stage("features", "mine_in", "mine_out")')},
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "two writers": (
         {"pipeline": made('stage("mine", "mine_in", "scores")')},
-        rf"pipeline.py, line {LAST}: topic scores has two writers, scores and mine.*topic of its own",
+        rf"pipeline.py, line {LAST}: topic scores has two writers, scores and mine.*another topic",
     ),
     "partitions that differ": (
         {
@@ -71,7 +71,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
                 'stage("other", "mine_out", "other_out")',
             )
         },
-        rf"pipeline.py, line {LAST}: stages read each other.*'mine -> other -> mine'; take one of these",
+        rf"pipeline.py, line {LAST}: stages read each other.*'mine -> other -> mine'; remove one of these",
     ),
     "an unknown topic": (
         {"pipeline": made('stage("mine", "mine_im", "mine_out")')},
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     "an import of its own that fails": (
         {"pipeline": "import json\nimport no_such_library\n"},
         r"pipeline.py, line 2: the topology that TAPE_TOPOLOGY names cannot be imported: "
-        r"ModuleNotFoundError: No module named 'no_such_library'.*mend that line",
+        r"ModuleNotFoundError: No module named 'no_such_library'.*correct that line",
     ),
     "a name that is not there": (
         {"pipeline": "from tapedeck.streams.protocol import StageSpce\n"},
@@ -95,7 +95,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a fault of syntax": (
         {"pipeline": "from mine import parts\n", "parts": "x = 1\ndef oh(:\n    pass\n"},
-        r"parts.py, line 2: .*cannot be imported: SyntaxError: invalid syntax.*mend that line",
+        r"parts.py, line 2: .*cannot be imported: SyntaxError: invalid syntax.*correct that line",
     ),
     "another error": (
         {"pipeline": GOOD + "1 / 0\n"},
@@ -103,11 +103,11 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "no topology of that name": (
         {"pipeline": GOOD.replace("TOPOLOGY = ", "TOPOLGY = ")},
-        r"pipeline.py: TAPE_TOPOLOGY names no Topology: TOPOLOGY is not there.*there: SHIPPED, TOPOLGY",
+        r"TAPE_TOPOLOGY does not name a Topology: TOPOLOGY does not exist.*there: SHIPPED, TOPOLGY",
     ),
     "something else of that name": (
         {"pipeline": "TOPOLOGY = 'a text'\n"},
-        r"pipeline.py: TAPE_TOPOLOGY names no Topology: TOPOLOGY is of type str.*make a Topology of that",
+        r"TAPE_TOPOLOGY does not name a Topology: TOPOLOGY is of type str.*define a Topology with that",
     ),
     "code of a stage that is not there": (
         {"pipeline": made('stage("mine", "mine_in", "mine_out", folder="mine.rule")')},
@@ -167,8 +167,8 @@ def test_a_faulty_package_is_told_with_its_file_and_the_remedy(
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"id": FIRST_OWN, "name": "bars"}, "a record of the same name; got 'bars'; give it another name"),
-        ({"id": 7, "name": "mine"}, "not a package's own; got 7; use ids from 1000000 to"),
+        ({"id": FIRST_OWN, "name": "bars"}, "a record with the same name; got 'bars'; give it another name"),
+        ({"id": 7, "name": "mine"}, "not in the range for packages; got 7; use ids from 1000000 to"),
         ({"name": "mine"}, "a line of ids.jsonl cannot be read: KeyError"),
     ],
 )
@@ -193,7 +193,7 @@ def test_schemas_at_fault_are_told_with_their_id_log(
         ("[user.mine]\nwindow = 500\n", "user.mine.window: .*less than or equal to 120; got 500; see `tape"),
         ("[user.mine]\nwindw = 5\n", "unknown configuration key user.mine.windw.*valid key is 'window'"),
         ("[user.mind]\n", r"no package declares the parameters \[user.mind\].*declared name is 'mine'"),
-        ("[user.mine\n", "the file is not TOML: .*line 2.*mend that line"),
+        ("[user.mine\n", "the file is not TOML: .*line 2.*correct that line"),
     ],
 )
 def test_a_parameter_at_fault_is_told_with_the_document(

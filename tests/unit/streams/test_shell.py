@@ -322,7 +322,7 @@ def test_a_value_of_a_topic_that_was_made_anew_stops_the_stage_and_names_the_rem
 ) -> None:
     bench = Bench(ids={name: NEW})
     bench.store.put(0, key, pack(0, {(0, 0): 1}, b"41", {rank: OLD}))
-    with pytest.raises(Fatal, match=f"topic {name} was made anew") as caught:
+    with pytest.raises(Fatal, match=f"topic {name} was recreated") as caught:
         bench.apply(record("A", 2))
     assert OLD.hex()[:12] in str(caught.value)
     assert NEW.hex()[:12] in str(caught.value)

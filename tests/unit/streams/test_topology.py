@@ -94,18 +94,18 @@ def test_one_that_went_to_another_process_has_its_changelogs_there() -> None:
 @pytest.mark.parametrize(
     "changed, words",
     [
-        ({"name": "features"}, "the name of a stage is taken.*got 'features'.*a name of its own"),
+        ({"name": "features"}, "the name of a stage is taken.*got 'features'.*another name"),
         ({"name": "sink"}, "the name of a stage is taken.*got 'sink'"),
-        ({"name": "To-y"}, "cannot stand in names of groups.*got 'To-y'.*lower-case"),
+        ({"name": "To-y"}, "is not valid in names of groups.*got 'To-y'.*lower-case"),
         ({"trigger": "tyo_in"}, "no such topic in the catalogue; got 'tyo_in'.*did you mean 'toy_in'"),
         ({"trigger": "toy_raw"}, "a topic of raw bytes; got 'toy_raw'.*give the topic one in the catalogue"),
         ({"joins": (Join("toy_in"),)}, "reads a topic twice; got 'toy_in'"),
         ({"outputs": ("scores",)}, "topic scores has two writers, scores and toy; got 'scores'"),
         ({"outputs": ("bars",)}, "topic bars has two writers, play and toy; got 'bars'"),
         ({"outputs": ("toy_two",)}, "topic toy_two has two writers, two and toy.*name it as owner"),
-        ({"joins": (Join("toy_unmarked"),)}, "an input carries none; got 'toy_unmarked'.*watermarked=True"),
-        ({"joins": (Join("toy_accounts"),)}, "cut differently; got 'toy_accounts'.*as toy_in is"),
-        ({"trigger": "scores"}, "scales by the partitions of scores.*got 'toy_out'"),
+        ({"joins": (Join("toy_unmarked"),)}, "an input has none; got 'toy_unmarked'.*watermarked=True"),
+        ({"joins": (Join("toy_accounts"),)}, "partitioned differently; got 'toy_accounts'.*as toy_in is"),
+        ({"trigger": "scores"}, "scales with scores.*got 'toy_out'"),
     ],
 )
 def test_what_cannot_run_is_refused_with_what_to_change(changed: dict[str, object], words: str) -> None:
@@ -158,7 +158,7 @@ def test_a_fold_that_reads_what_is_not_declared_is_refused(monkeypatch: pytest.M
 def test_code_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Fatal, match=r"code of stage toy cannot be imported: there is no module no"):
         with_toy(folder="no.such.package").check_code()
-    with pytest.raises(Fatal, match="DEFINITION of stage toy is no Definition; got 'str'"):
+    with pytest.raises(Fatal, match="DEFINITION of stage toy is not a Definition; got 'str'"):
         definition_of(code(monkeypatch, "text", "a text"))
 
 
@@ -223,11 +223,14 @@ def test_an_id_of_four_bytes_is_read_by_rows_by_columns_and_behind_a_registry(
     [
         (
             (1_000_000, "other", SCHEMA),
-            "two schemas have one id, toy_record and other.*got 1000000.*id of its own",
+            "two schemas have the same id, toy_record and other.*got 1000000.*another id",
         ),
-        ((1_000_001, "bars", SCHEMA), "a record of the same name; got 'bars'.*another name"),
-        ((7, "mine", SCHEMA), "not a package's own; got 7; use ids from 1000000 to"),
-        ((2**31, "mine", SCHEMA), "not a package's own; got 2147483648; use ids from 1000000 to 2147483647"),
+        ((1_000_001, "bars", SCHEMA), "a record with the same name; got 'bars'.*another name"),
+        ((7, "mine", SCHEMA), "not in the range for packages; got 7; use ids from 1000000 to"),
+        (
+            (2**31, "mine", SCHEMA),
+            "not in the range for packages; got 2147483648; use ids from 1000000 to 2147483647",
+        ),
         (("x", "mine", SCHEMA), "a line of ids.jsonl cannot be read: ValueError"),
         ((1_000_002, "mine", None), "a line of ids.jsonl cannot be read: TypeError"),
     ],

@@ -100,7 +100,7 @@ class Unwritable(Group):
 @pytest.mark.parametrize(
     "name, model, words",
     [
-        ("Relative", Relative, "cannot have this name; got 'Relative'"),
+        ("Relative", Relative, "not a valid name for a group of parameters; got 'Relative'"),
         ("relative", Other, r"two packages declare \[user.relative\].*own_parameters.*another name"),
         ("without", Without, r"defaults of \[user.without\].*got 'window'; give every field of Without"),
         ("unwritable", Unwritable, r"defaults of \[user.unwritable\] cannot be written"),

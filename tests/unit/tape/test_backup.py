@@ -101,16 +101,16 @@ def test_running_stack_is_refused_by_name(stack: Path, tmp_path: Path) -> None:
     assert str(stack) in str(refused.value) and "tape down" in str(refused.value)
     gone = ProcessState(name="supervisor", pid=1, started=1.0, log="")
     state.write(stack, StackState(name="s", phase=Phase.READY, supervisor=gone, processes=(me(),)))
-    with pytest.raises(Fatal, match="processes of the stack still run; got 'kafka'"):
+    with pytest.raises(Fatal, match="processes of the stack are still running; got 'kafka'"):
         backup(stack, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 def test_folder_that_is_there_is_never_written_over(stack: Path, restored: Path, tmp_path: Path) -> None:
     backup(stack, tmp_path / "kept")
-    with pytest.raises(Fatal, match="already there"):
+    with pytest.raises(Fatal, match="already exists"):
         backup(stack, tmp_path / "kept")
-    with pytest.raises(Fatal, match="something lies where the stack would be restored") as refused:
+    with pytest.raises(Fatal, match="the folder to restore into is not empty") as refused:
         restore(tmp_path / "kept", stack)
     assert "--name NAME" in str(refused.value)
 
@@ -147,7 +147,7 @@ def test_backup_of_another_format_or_postgres_is_refused(stack: Path, restored: 
     (tmp_path / "kept" / MANIFEST).write_text(json.dumps(raw | {"format": 9}))
     with pytest.raises(Fatal, match="format 9"):
         restore(tmp_path / "kept", restored)
-    with pytest.raises(Fatal, match="no backup of a stack"):
+    with pytest.raises(Fatal, match="not a backup of a stack"):
         restore(tmp_path, restored)
 
 
@@ -168,7 +168,7 @@ def test_disk_without_room_is_refused_before_anything_is_copied(
     stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda place: 1 << 20)
-    with pytest.raises(Fatal, match="there is no room: 3 MiB are needed, 1 MiB are left"):
+    with pytest.raises(Fatal, match="not enough disk space: 3 MiB needed, 1 MiB free"):
         backup(stack, tmp_path / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["stack"]
 

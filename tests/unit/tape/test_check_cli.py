@@ -151,8 +151,8 @@ def test_the_tidy_tape_is_in_the_order_of_time_with_declared_types(tmp_path: Pat
     ("name", "said"),
     [
         ("x_trades.csv", "ends in .parquet"),
-        ("there.parquet", "is there already"),
-        ("no/x.parquet", "no such folder"),
+        ("there.parquet", "already exists"),
+        ("no/x.parquet", "does not exist"),
     ],
 )
 def test_nothing_is_overwritten(tmp_path: Path, name: str, said: str) -> None:

@@ -103,7 +103,7 @@ def test_command_that_takes_the_default_configuration_says_so_and_which_variable
 ) -> None:
     unnamed = Pipeline(Cluster("127.0.0.1:1"), None)
     assert unnamed.document() == Config()
-    assert "the built-in defaults are taken: TAPE_CONFIG names another" in capsys.readouterr().err
+    assert "the built-in defaults are used: set TAPE_CONFIG to name one" in capsys.readouterr().err
     document = tmp_path / "own.toml"
     document.write_text("")
     unnamed.document(document)

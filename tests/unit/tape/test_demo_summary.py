@@ -137,7 +137,7 @@ def test_two_rows_of_one_minute_are_a_red_alarm_that_names_the_tape() -> None:
     red = summary()
     red.conflicts = conflicts_in(found)
     [failure] = failures(red, orders_due=True)
-    assert failure.startswith("RED ALARM: 1 event_ids of bars came again with another body")
+    assert failure.startswith("RED ALARM: 1 event_ids of bars were written again with a different body")
     assert "two rows of one symbol and minute" in failure and "not deterministic" in failure
 
 
@@ -171,7 +171,7 @@ def test_a_session_without_a_regular_bar_fails_the_demo_and_asks_for_the_zone() 
     red.regular_bars = regular_bars(recording(), day, xnys())
     red.tape = {**red.tape, "session": "2026-02-18", "hours": "14:30 to 21:00"}
     [failure] = failures(red, orders_due=True)
-    assert "no bar of the session 2026-02-18" in failure and "are the file's times UTC" in failure
+    assert "no bar of the session 2026-02-18" in failure and "are the file's times in UTC" in failure
 
 
 def test_orders_are_due_from_a_whole_synthetic_session_only() -> None:

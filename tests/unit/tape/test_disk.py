@@ -26,7 +26,7 @@ def test_usage_counts_each_part_and_the_database_that_lies_elsewhere(tmp_path: P
 
 def test_start_is_refused_with_the_bytes_left_where_no_session_has_room(tmp_path: Path) -> None:
     Room(tmp_path, lambda folder: LEAST_BYTES).demand()
-    with pytest.raises(Fatal, match="255 MiB are left") as refused:
+    with pytest.raises(Fatal, match="255 MiB free") as refused:
         Room(tmp_path, lambda folder: LEAST_BYTES - (1 << 20)).demand()
     assert str(tmp_path) in str(refused.value) and "tape down" in str(refused.value)
 
@@ -38,7 +38,7 @@ def test_disk_of_the_database_counts_as_well(tmp_path: Path) -> None:
     (stack / "postgres" / "elsewhere").write_text(str(elsewhere))
     room = Room(stack, lambda folder: GIB if folder == elsewhere else 9 * GIB)
     assert room.left() == (GIB, elsewhere)
-    assert f"the disk of {elsewhere} is nearly full: 1.0 GiB are left" in (room.warning() or "")
+    assert f"the disk of {elsewhere} is nearly full: 1.0 GiB free" in (room.warning() or "")
 
 
 def test_running_stack_says_it_once_and_again_at_each_half(
@@ -51,4 +51,4 @@ def test_running_stack_says_it_once_and_again_at_each_half(
         room.watch()
         said.append(capsys.readouterr().err)
     assert [bool(words) for words in said] == [False, True, False, True, False, True, False]
-    assert "nearly full" in said[1] and "has room again" in said[5]
+    assert "nearly full" in said[1] and "has space again" in said[5]

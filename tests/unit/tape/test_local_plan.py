@@ -72,12 +72,12 @@ def test_tail_of_a_missing_and_of_an_empty_log_says_so(tmp_path: Path) -> None:
     assert tail(tmp_path / "empty.log") == "(the log is empty)"
 
 
-def test_no_network_and_no_cache_names_the_missing_artefact(
+def test_no_network_and_no_cache_names_the_missing_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(Fatal, match=r"missing artefact: kafka_2\.13-4\.3\.1\.pom") as refused:
+    with pytest.raises(Fatal, match=r"missing artifact: kafka_2\.13-4\.3\.1\.pom") as refused:
         jars.classpath(tmp_path)
     assert "TAPE_CACHE" in str(refused.value) and "KAFKA_BOOTSTRAP_SERVERS" in str(refused.value)
     assert not jars.folder(tmp_path).exists(), "a half download never looks like a whole one"

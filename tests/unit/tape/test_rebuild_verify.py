@@ -216,7 +216,7 @@ def test_a_stage_that_never_ran_is_not_equal_and_says_what_its_input_holds() -> 
     assert [each.task for each in told] == features
     minutes = len({m.headers for m in recorded().messages["bars", 0] if m.key == WATERMARK_KEY})
     assert minutes > PLAYED
-    assert f"no output and no table, while bars holds {minutes} minutes and" in told[0].why
+    assert f"no output and no table, although bars holds {minutes} minutes and" in told[0].why
     assert "tape worker features" in told[0].remedy
 
 

@@ -186,19 +186,19 @@ def test_a_block_of_nothing_but_damage_is_an_empty_frame():
 
 UNASKABLE = {
     "topic": (lambda c: c.tap("featurs"), "did you mean 'features'"),
-    "no text": (lambda c: c.tap(7), "named by a text"),
+    "no text": (lambda c: c.tap(7), "must be a string"),
     "column": (lambda c: c.tap("features", columns=["rsi"]), "did you mean 'rsi14'"),
     "symbol": (lambda c: c.tap("features", symbols="MFST"), "did you mean 'MSFT'"),
     "case": (lambda c: c.tap("features", symbols=["amd"]), "did you mean 'AMD'"),
     "no symbols": (lambda c: c.tap("features", symbols=[]), "must be names"),
-    "symbolless": (lambda c: c.tap("accounts", symbols="AMD"), "no symbol to choose by"),
+    "symbolless": (lambda c: c.tap("accounts", symbols="AMD"), "no symbol to select by"),
     "zone": (lambda c: c.tap("features", zone="Berlin"), "did you mean 'Europe/Berlin'"),
     "bytes": (lambda c: c.tap("dead_letters"), "raw=True"),
     "empty span": (lambda c: c.tap("bars", since="2024-03-08", until="2024-03-08"), "until is exclusive"),
     "raw symbols": (lambda c: c.tap("bars", raw=True, symbols="AMD"), "know no symbols"),
     "raw follow": (lambda c: c.tap("bars", raw=True, follow=True), "know no follow"),
     "follow until": (lambda c: c.tap("bars", follow=True, until="1h"), "has no end"),
-    "late": (lambda c: c.tap("bars", until="1h", late="soon"), "no length of time"),
+    "late": (lambda c: c.tap("bars", until="1h", late="soon"), "not a duration"),
     "asof key": (lambda c: c.asof("bars", "1h", key="simbol"), "did you mean 'symbol'"),
 }
 

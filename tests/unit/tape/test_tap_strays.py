@@ -40,7 +40,7 @@ def test_records_in_another_partition_than_their_keys_are_found_and_named_once(s
     (only,) = told
     assert only.filename == __file__
     words = str(only.message)
-    assert words.startswith("5 records of bars lie in another partition than their key's")
+    assert words.startswith("5 records of bars are in another partition than their key's")
     assert f"key AMD at bars/{(home + 1) % 4}@0 instead of bars/{home}" in words
 
 

@@ -57,7 +57,7 @@ def test_a_disk_is_emptied_where_it_is_no_copy_of_the_changelog(
 
 def test_a_disk_ahead_of_its_changelog_stops_a_stage_whose_group_has_gone_on(tmp_path: Path) -> None:
     kept = {2: disk(tmp_path / "db", 7)}
-    with pytest.raises(Fatal, match=r"features/2 stands at offset 7 .* ends at 3") as caught:
+    with pytest.raises(Fatal, match=r"features/2 is at offset 7 .* ends at 3") as caught:
         other_disks(FEATURES, kept, {}, {2: 3}, progress=True)
     assert "`tape rebuild features --apply`" in caught.value.remedy
 
@@ -73,7 +73,7 @@ def test_values_of_the_topics_that_are_there_or_of_unknown_ones_are_fine() -> No
 def test_what_lies_beyond_the_end_of_its_log_stops_with_the_remedy(cursor: int, committed: int) -> None:
     values = {(0, b"A"): pack(0, {(0, 0): cursor}, b""), (0, WATERMARK_KEY): pack(0, {(0, 0): 9_999}, b"")}
     with pytest.raises(
-        Fatal, match="offset 7 of bars/0, which ends at 6: the topic was made anew or cut"
+        Fatal, match="offset 7 of bars/0, which ends at 6: the topic was recreated or truncated"
     ) as caught:
         refuse_beyond(FEATURES, values, {("bars", 0): committed}, {("bars", 0): (0, 6)})
     assert "`tape topics --recreate features.changelog`" in caught.value.remedy
@@ -112,18 +112,18 @@ def test_a_watch_tells_the_ids_and_is_content_while_nothing_changes(monkeypatch:
     "name, now, what, remedy",
     [
         ("bars", None, "p.bars was deleted", "tape topics --recreate bars`"),
-        ("bars", Described(NEW, 4), "p.bars was made anew", "tape topics --recreate features.changelog`"),
+        ("bars", Described(NEW, 4), "p.bars was recreated", "tape topics --recreate features.changelog`"),
         (
             "bars",
             Described(OLD, 6),
-            "p.bars has another number of partitions",
+            "p.bars does not have the layout's 4 partitions",
             "tape topics --recreate bars`",
         ),
-        ("features", Described(NEW, 4), "p.features was made anew", "tape topics --recreate features`"),
+        ("features", Described(NEW, 4), "p.features was recreated", "tape topics --recreate features`"),
         (
             "features.changelog",
             Described(NEW, 4),
-            "changelog was made anew",
+            "changelog was recreated",
             "tape rebuild features --apply`",
         ),
     ],
@@ -143,7 +143,7 @@ def test_a_broker_that_comes_back_with_a_topic_of_one_partition_is_refused_at_st
 ) -> None:
     broker = Broker(monkeypatch)
     broker.topics["bars"] = Described(NEW, 1)
-    with pytest.raises(Fatal, match="another number of partitions"):
+    with pytest.raises(Fatal, match="does not have the layout's 4 partitions"):
         TopicWatch(Cluster("x:1", LAYOUT), [FEATURES])
 
 
@@ -212,6 +212,6 @@ def test_a_rebuild_says_that_a_topic_was_made_anew_and_not_that_a_worker_died(
     ids: dict[str, bytes], bars: int
 ) -> None:
     value = pack(0, {(0, 0): 1}, b"x", {0: OLD})
-    with pytest.raises(Fatal, match="made anew") as caught:
+    with pytest.raises(Fatal, match="recreated") as caught:
         at_rest(TaskId(TOPOLOGY.stage("features"), 0), source(ids, value, bars), Groups(), "p-features")
     assert "`tape topics --recreate features.changelog`" in caught.value.remedy

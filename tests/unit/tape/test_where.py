@@ -80,7 +80,7 @@ def test_another_broker_than_the_stacks_is_used_without_the_stacks_values_and_it
     found = look()
     assert (found.stack, found.get("TAPE_EXCHANGE_URL"), found.get("DATABASE_URL")) == (None, "", "")
     (note,) = found.notes()
-    assert "KAFKA_BOOTSTRAP_SERVERS says far:9092" in note and "127.0.0.1:20001, is left out" in note
+    assert "KAFKA_BOOTSTRAP_SERVERS is far:9092" in note and "127.0.0.1:20001, is ignored" in note
     assert look({"KAFKA_BOOTSTRAP_SERVERS": "typed:1"}).notes() == [], "what is typed is meant"
 
 
@@ -96,7 +96,7 @@ def test_where_the_named_broker_is_the_stacks_own_its_prefix_configuration_and_e
     assert found.cluster().prefix == "mine"
     assert found.cluster().layout.keep == "forever"
     assert (found.config, found.get("TAPE_EXCHANGE_URL")) == (Path(config), "http://127.0.0.1:1")
-    assert "of it are the prefix, configuration, exchange, too" in found.notes()[0]
+    assert "which also provides the prefix, configuration, exchange" in found.notes()[0]
     told = look({"TAPE_PREFIX": "other", "TAPE_EXCHANGE_URL": "http://x"})
     assert (told.cluster().prefix, told.get("TAPE_EXCHANGE_URL")) == ("other", "http://x")
 
@@ -108,10 +108,10 @@ def test_a_broker_with_the_stacks_cluster_id_is_the_stacks_under_whatever_name(
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9092")
     monkeypatch.setattr(pipeline, "cluster_id_of", lambda cluster: "another")
     assert pipeline.pipeline_of("", None).exchange is None
-    assert "is left out" in capsys.readouterr().err
+    assert "is ignored" in capsys.readouterr().err
     monkeypatch.setattr(pipeline, "cluster_id_of", lambda cluster: "mine")
     assert pipeline.pipeline_of("", None).exchange == "http://127.0.0.1:1"
-    assert "of it are the exchange, too" in capsys.readouterr().err
+    assert "which also provides the exchange" in capsys.readouterr().err
 
 
 def test_another_document_than_the_stack_runs_with_is_said(
@@ -120,7 +120,7 @@ def test_another_document_than_the_stack_runs_with_is_said(
     runs(here / ".tape" / "local", config=document(here / "run.toml"))
     monkeypatch.setenv("TAPE_CONFIG", document(here / "mine.toml"))
     (note,) = look().notes()
-    assert note.startswith("TAPE_CONFIG says another configuration than the local stack")
+    assert note.startswith("TAPE_CONFIG names another configuration than the local stack")
     monkeypatch.setenv("TAPE_CONFIG", "run.toml")
     assert look().notes() == []
 

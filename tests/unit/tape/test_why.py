@@ -268,7 +268,7 @@ def test_a_time_is_new_yorks_on_the_newest_session_or_iso_8601() -> None:
     assert time_of("2026-02-17T14:30:00Z", lambda: session) == 1_771_338_600_000_000
     assert time_of("9:30", lambda: session) == session.open
     for wrong in ("soon", "25:00", "10:4"):
-        with pytest.raises(Fatal, match="this is no time"):
+        with pytest.raises(Fatal, match="this is not a time"):
             time_of(wrong, lambda: session)
     with pytest.raises(Fatal, match=r"has no zone.*2026-02-17T14:30:00"):
         time_of("2026-02-17T14:30:00", lambda: session)

@@ -163,7 +163,7 @@ def test_what_tape_keep_cannot_mean_is_refused_with_its_forms(said):
 def test_tape_keep_names_topics_of_the_audit_alone():
     with pytest.raises(Fatal, match="did you mean 'bars'"):
         Layout.described("", {"TAPE_KEEP": "bar=800"})
-    with pytest.raises(Fatal, match="a topic of state"):
+    with pytest.raises(Fatal, match="a state topic"):
         Layout.described("", {"TAPE_KEEP": "features.changelog=7"})
 
 

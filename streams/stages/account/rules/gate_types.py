@@ -70,7 +70,7 @@ class Ledger(NamedTuple):
     """What the account holds and has committed.
 
     ``filled_entries`` are the client ids of openings of this underlying with a fill this session;
-    ``last_execution`` is the time of the account's newest execution in it, None where there is none.
+    ``last_execution`` is the time of the account's newest execution in it, None if there is none.
     """
 
     holdings: tuple[Holding, ...] = ()

@@ -52,7 +52,7 @@ def first_failure(results: Iterable[GateResult]) -> GateResult | None:
 
 
 def regime_size(inputs: GateInputs, rules: Rules) -> Decimal | None:
-    """The size multiplier of the regime: 1 where the feed is off, None where it is on and unknown."""
+    """The size multiplier of the regime: 1 where the feed is off, None if it is on and unknown."""
     regime = inputs.regime
     if not regime.on:
         return Decimal(1)

@@ -122,7 +122,7 @@ def max_contracts(inputs: GateInputs, rules: Rules) -> Check:
 
 
 def _new_cost(inputs: GateInputs) -> Decimal | None:
-    """What the new order costs at its worst price; 0 where nothing was sized."""
+    """What the new order costs at its worst price; 0 if nothing was sized."""
     if inputs.quantity == 0:
         return ZERO
     return None if inputs.worst_price is None else inputs.quantity * inputs.worst_price * inputs.multiplier

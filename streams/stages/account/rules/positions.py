@@ -177,7 +177,7 @@ class Marked(NamedTuple):
 
 
 def session_pnl(realised: Decimal, fees: Decimal, marked: Iterable[Marked]) -> Decimal | None:
-    """realised - fees + sum of (mark - reference) x qty x multiplier, USD; None where a mark is unknown."""
+    """realised - fees + sum of (mark - reference) x qty x multiplier, USD; None if a mark is unknown."""
     total = realised - fees
     for position in marked:
         if position.mark is None or position.reference is None:

@@ -1,4 +1,4 @@
-"""A toy stage that tells by its state whether it saw every record of its inputs once and in order."""
+"""A toy stage whose state shows whether it saw every record of its inputs once and in order."""
 
 from hashlib import sha256
 
@@ -7,7 +7,10 @@ from tapedeck.streams.protocol import Batch, Out, Row, Step, Values
 
 
 class Chained:
-    """Chains hashes of what it sees per symbol. Each bar goes on as a late one, with the hash as volume."""
+    """Chains hashes of what it sees per symbol.
+
+    Each bar is passed on as a late one, with the hash as volume.
+    """
 
     dead_letter_reasons: frozenset[str] = frozenset()
 

@@ -1,4 +1,4 @@
-"""A stage outside the package: it echoes every decision, but for those that hold."""
+"""A stage outside the package: it echoes every decision except HOLD."""
 
 from collections.abc import Mapping
 from enum import StrEnum
