@@ -13,9 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-from faust.types import EventT
+from typing import Any, TypeVar, assert_never
 
 from tapedeck.agents.app import StageApp
 from tapedeck.agents.arrivals import as_message
@@ -31,14 +29,14 @@ from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inputs import beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.scan import read_topic
-from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.protocol import SECOND_US, Message, Out
+from tapedeck.streams.protocol import Message, Out
 from tapedeck.streams.shell import Effects
 from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import Wire, record_wire
@@ -52,9 +50,12 @@ RENEW_S = 3.0
 TICK_S = 1.0
 SETTLE_S = 0.005
 ARMED_S = 5.0
-IDENTITY_US = 300 * SECOND_US
 Body = dict[str, Any]
 T = TypeVar("T")
+
+
+def _faust_acks(messages: Iterable[Message]) -> None:
+    """Faust acks a control when the next one is taken."""
 
 
 class DispatchApp:
@@ -90,16 +91,23 @@ class DispatchApp:
             settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
         )
         self._newest = NewestView(settings.cluster)
+        self._routine = steps.Routine(
+            account_id,
+            self.dispatcher,
+            self._newest,
+            now=self.clock.now,
+            calendar=settings.calendar,
+            manner=steps.LIVE,
+        )
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
         self._ending = Ending()
         self._outstanding = 0
         self._inbox_end = -1
-        self._identity_at = 0
         app = self.stage_app.app
-        router = SignalRouter(app, settings, topology.signal_topics, self._minute)
-        router.declare()
+        self._router = SignalRouter(app, settings, topology.signal_topics, self._minute)
+        self._router.declare()
         controls = app.topic(
             self._layout.wire_name("controls"), key_type=bytes, value_type=bytes,
             key_serializer="raw", value_serializer="raw",
@@ -126,27 +134,43 @@ class DispatchApp:
         return record_wire(INBOX, topic(INBOX).record_key(body), body, self._layout, headers)
 
     async def _minute(self, minute: Minute) -> None:
-        """A minute of signals is complete: append it in the order of decision, settle, and say so."""
-        self.clock.advance(minute.label)
-        await self._started.wait()
-        await self._bury(minute.dead)
-        signals = minute.signals
-        newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in signals}
-        await self.append(self.dispatcher.collect(signals, newest))
-        if self.dispatcher.working:
-            await self.append(self.dispatcher.ticks())
-        look = self.clock.now() - self._identity_at >= IDENTITY_US
-        if look:
-            self._identity_at = self.clock.now()
-            await self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
-            if not self.dispatcher.tested and self._settings.calendar.session_at(self.clock.now()):
-                await self._test(starting=False)
-        await self._settled()
-        if look:  # last, so that what the minute brought about is no difference
-            await self._call({"kind": "FETCH_BROKER", "request_id": ""})
-            await self._settled()
-        self.stage_app.heartbeat.watermark = minute.label
-        await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
+        """A minute of signals is complete."""
+        await self._follow_steps(self._routine.minute(minute), self._router.ack)
+
+    async def _follow_steps(
+        self, ordered: Iterable[steps.Step], ack: Callable[[Iterable[Message]], None] = _faust_acks
+    ) -> None:
+        for step in ordered:
+            await self._do(step, ack)
+
+    async def _do(self, step: steps.Step, ack: Callable[[Iterable[Message]], None]) -> None:
+        """Perform one step. The tape's clock reaches the end of a minute with its signals."""
+        match step:
+            case steps.Reach(label):
+                self.clock.advance(label)
+            case steps.AwaitStart():
+                await self._started.wait()
+            case steps.SelfTest(starting):
+                await self._test(starting=starting)
+            case steps.Append(bodies):
+                await self.append(bodies)
+            case steps.Snapshot():
+                await self.append(await self._on_broker(self.dispatcher.snapshot))
+            case steps.Open():
+                self._started.set()
+            case steps.Call(request):
+                await self._call(request)
+            case steps.Settle():
+                await self._settled()
+            case steps.Bury(dead):
+                await self._bury(dead)
+            case steps.Report(label):
+                self.stage_app.heartbeat.watermark = label
+                await self.stage_app.heartbeat.beat(list(self.stage_app.runner.tasks.values()))
+            case steps.Ack(messages):
+                ack(messages)
+            case _:
+                assert_never(step)
 
     async def _settled(self) -> None:
         """Until everything appended is folded and everything asked for is answered."""
@@ -164,19 +188,9 @@ class DispatchApp:
         await self._ending.guard()
         async for event in stream.events():
             try:
-                await self._control(event)
+                await self._follow_steps(self._routine.control(as_message(event, self._layout)))
             except Exception as error:  # Faust would take the event for done
                 await self._ending.give_up(self.stage_app.app, error)
-
-    async def _control(self, event: EventT[Any]) -> None:
-        try:
-            body = decode("controls", event.message.value)
-        except DeadLetter as error:
-            await self._bury([(as_message(event, self._layout), error)])
-            return
-        if body["scope"] in (EVERY_ACCOUNT, self._account_id):
-            await self._started.wait()
-            await self.append([self.dispatcher.control(body)])
 
     # what the account asks for ------------------------------------------------------------------------
 
@@ -220,11 +234,7 @@ class DispatchApp:
                 waiting.say("bars has no watermark yet, and its clock follows the watermarks of bars")
             await asyncio.sleep(0.02)
         waiting.over()
-        await self._test(starting=True)
-        await self.append([self.dispatcher.started(self._epoch)])
-        await self.append(await self._on_broker(self.dispatcher.snapshot))
-        self._identity_at = self.clock.now()
-        self._started.set()
+        await self._follow_steps(self._routine.start(self._epoch))
 
     async def _armed(self) -> None:
         """Say that nothing can open while no control was ever written for all accounts: gate 2 fails then."""
@@ -305,7 +315,7 @@ class DispatchApp:
         def on_health(healthy: bool, detail: str) -> None:
             arrived.put_nowait([self.dispatcher.stream(healthy, detail)])
             if healthy and updates.connections > 1:  # what happened meanwhile was not heard
-                self.stage_app.app.add_future(self._call({"kind": "FETCH_BROKER", "request_id": ""}))
+                self.stage_app.app.add_future(self._call(steps.FETCH_BROKER))
 
         async def forward() -> None:
             while True:

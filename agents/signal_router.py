@@ -1,7 +1,7 @@
 """Routes signals to an account minute by minute: held until every partition has ended the minute."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from faust.types import AppT, EventT
@@ -16,7 +16,7 @@ OnMinute = Callable[[Minute], Awaitable[None]]
 
 
 class SignalRouter:
-    """Calls ``on_minute`` for each complete minute of the topics ``names``, then acks it."""
+    """Calls ``on_minute`` for each complete minute of the topics ``names``; it acks what it is done with."""
 
     def __init__(self, app: AppT, settings: Settings, names: Sequence[str], on_minute: OnMinute) -> None:
         self._app, self._layout, self._on_minute = app, settings.layout, on_minute
@@ -33,6 +33,11 @@ class SignalRouter:
             key_serializer="raw", value_serializer="raw",
         )  # fmt: skip
         self._app.agent(channel, name="router", concurrency=1)(self._route)
+
+    def ack(self, messages: Iterable[Message]) -> None:
+        """Acknowledge messages of a minute."""
+        for each in messages:
+            self._events.pop(each).ack()
 
     def _new_router(self) -> MinuteRouter:
         return MinuteRouter({name: self._layout.partitions(name) for name in self._names})
@@ -64,5 +69,3 @@ class SignalRouter:
             self._router.put(message)
             for minute in self._router.minutes():
                 await self._on_minute(minute)
-                for each in minute.messages:
-                    self._events.pop(each).ack()

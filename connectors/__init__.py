@@ -1,0 +1,1 @@
+"""The edges: Kafka, brokers, tapes, Postgres, the schema registry, clocks, files."""

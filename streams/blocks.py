@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tapedeck.schemas import varint
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import Message
 from tapedeck.topics.catalogue import Layout
@@ -25,54 +26,33 @@ ABSENT = -1
 """The length of a null span."""
 
 
-def put_varint(out: bytearray, number: int) -> None:
-    """Append ``number`` as a zigzag varint, as the log encodes it."""
-    left = (number << 1) ^ (number >> 63)
-    while left & ~0x7F:
-        out.append((left & 0x7F) | 0x80)
-        left >>= 7
-    out.append(left)
-
-
-def get_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(number, index of the next byte) of the zigzag varint at ``at``."""
-    shift = result = 0
-    while True:
-        byte = data[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (result >> 1) ^ -(result & 1), at
-        shift += 7
-
-
 def pack_headers(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
     """Headers as a log record encodes them: their count, then names and values with lengths.
 
     A null value has the length ``ABSENT``.
     """
     out = bytearray()
-    put_varint(out, len(headers))
+    varint.put(out, len(headers))
     for name, content in headers:
         encoded = name.encode()
-        put_varint(out, len(encoded))
+        varint.put(out, len(encoded))
         out += encoded
-        put_varint(out, ABSENT if content is None else len(content))
+        varint.put(out, ABSENT if content is None else len(content))
         out += content or b""
     return bytes(out)
 
 
 def unpack_headers(data: bytes, at: int = 0) -> tuple[tuple[str, bytes | None], ...]:
     """Unpack what ``pack_headers`` packed, starting at ``at``."""
-    count, at = get_varint(data, at)
+    count, at = varint.get(data, at)
     found: list[tuple[str, bytes | None]] = []
     for _ in range(count):
         # Nearly all lengths are one positive byte. A call for each would dominate the cost here.
         size = data[at]
-        size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
+        size, at = varint.get(data, at) if size & 0x81 else (size >> 1, at + 1)
         name, at = data[at : at + size], at + size
         size = data[at]
-        size, at = get_varint(data, at) if size & 0x81 else (size >> 1, at + 1)
+        size, at = varint.get(data, at) if size & 0x81 else (size >> 1, at + 1)
         found.append((_name_of(name), None if size < 0 else data[at : at + size]))
         at += max(size, 0)
     return tuple(found)

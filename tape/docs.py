@@ -4,8 +4,9 @@ A generated part is between ``<!-- generated: NAME -->`` and ``<!-- end -->``; t
 written by hand.
 """
 
+import ast
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
-DOCUMENTS = ("README.md", "docs/records.md", "docs/explain.md", "docs/configuration.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/records.md", "docs/explain.md", "docs/configuration.md")
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _SPREADS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one partition"}
@@ -32,6 +35,18 @@ def render(text: str, topology: Topology) -> str:
 
 def _mermaid(topology: Topology) -> str:
     return f"```mermaid\n{topology.as_mermaid()}\n```"
+
+
+def _rooms(topology: Topology) -> str:
+    return _table(("folder", "what is in it"), ((f"`{name}/`", about) for name, about in rooms()))
+
+
+def rooms(below: Path = REPOSITORY) -> Iterator[tuple[str, str]]:
+    """(folder, first line of its docstring) of every package; the docstring is empty where there is none."""
+    for room in ROOMS:
+        for path in sorted((below / room).rglob("__init__.py")):
+            told = ast.get_docstring(ast.parse(path.read_text())) or ""
+            yield path.parent.relative_to(below).as_posix(), told.partition("\n")[0].replace("``", "`")
 
 
 def _topics(topology: Topology) -> str:
@@ -138,6 +153,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 _PARTS: dict[str, Callable[[Topology], str]] = {
+    "rooms": _rooms,
     "topology": _mermaid,
     "topics": _topics,
     "reasons": _reasons,

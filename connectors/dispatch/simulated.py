@@ -8,19 +8,18 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import Any
+from typing import Any, assert_never
 
 from tapedeck.connectors.broker import TradeUpdate
-from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inputs import routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
-from tapedeck.connectors.dispatch.router import Minute, MinuteRouter
+from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker
-from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import SECOND_US, Message
@@ -35,7 +34,6 @@ from tapedeck.topics.catalogue import topic
 INBOX = "account_inbox"
 CONTROLS = "controls"
 CALL_US = 1_000
-IDENTITY_US = 300 * SECOND_US
 _POLL = 1000
 Body = dict[str, Any]
 
@@ -97,7 +95,14 @@ class SimDispatcher:
         self._heard: deque[Body] = deque()
         self._later: list[tuple[int, int, Body]] = []
         self._numbers = count()
-        self._identity_at = 0
+        self._routine = steps.Routine(
+            self.account_id,
+            self._desk,
+            self._newest,
+            now=lambda: self._exchange.now,
+            calendar=self._calendar,
+            manner=steps.SIMULATED,
+        )
 
     def restart(self, *, empty_disk: bool = False, rewind: int = 0) -> None:
         """Come back after a crash, on the same disk or an empty one; ``rewind`` redelivers signals too."""
@@ -129,7 +134,7 @@ class SimDispatcher:
                     self._routed[part] = message.offset + 1
                     self._router.put(message)
         for minute in self._router.minutes():
-            self._minute(minute)
+            self._follow_steps(self._routine.minute(minute))
 
     def _start(self) -> None:
         while True:
@@ -140,38 +145,42 @@ class SimDispatcher:
                 self._pass_time(SECOND_US)
         self.starts += 1
         self._up = True  # from here on the stream is heard
-        self._desk.self_test()
-        self._append([self._desk.started(epoch)])
-        self._append(self._desk.snapshot())
-        self._append([self._desk.stream(True, f"connection {epoch}")])
-        self._identity_at = self._exchange.now
-        self._settle()
+        self._follow_steps(self._routine.start(epoch))
 
-    def _minute(self, minute: Minute) -> None:
-        for message, error in minute.dead:
-            self._log.append(dead_letter(self._log.layout, message, "dispatch", error))
-        newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
-        self._append(self._desk.collect(minute.signals, newest))
-        if self._desk.working:
-            self._append(self._desk.ticks())
-        look = self._exchange.now - self._identity_at >= IDENTITY_US
-        if look:
-            self._identity_at = self._exchange.now
-            self._call({"kind": "FETCH_ACCOUNT", "request_id": ""})
-        self._settle()
-        if look:  # last, so that what the minute brought about is no difference
-            self._call({"kind": "FETCH_BROKER", "request_id": ""}, takes=0)
-            self._settle()
-        self._ack(minute.messages)
+    def _follow_steps(self, ordered: Iterable[steps.Step]) -> None:
+        for step in ordered:
+            self._do(step)
+
+    def _do(self, step: steps.Step) -> None:
+        """Perform one step. The exchange's time is the clock, and whatever is read waits for the start."""
+        match step:
+            case steps.Reach() | steps.AwaitStart() | steps.Report():
+                pass
+            case steps.SelfTest():
+                self._desk.self_test()
+            case steps.Append(bodies):
+                self._append(bodies)
+            case steps.Snapshot():
+                self._append(self._desk.snapshot())
+            case steps.Open(epoch):
+                self._append([self._desk.stream(True, f"connection {epoch}")])
+            case steps.Call(request, takes_time):
+                self._call(request, takes=CALL_US if takes_time else 0)
+            case steps.Settle():
+                self._settle()
+            case steps.Bury(dead):
+                for message, error in dead:
+                    self._log.append(dead_letter(self._log.layout, message, "dispatch", error))
+            case steps.Ack(messages):
+                self._ack(messages)
+            case _:
+                assert_never(step)
 
     def _read_controls(self) -> None:
         for part in self._acked:
             if part[0] == CONTROLS:
                 for message in self._log.read(*part, self._acked[part]):
-                    body = decode(CONTROLS, message.value)
-                    if body["scope"] in (EVERY_ACCOUNT, self.account_id):
-                        self._append([self._desk.control(body)])
-                    self._ack([message])
+                    self._follow_steps(self._routine.control(message))
         self._settle()
 
     def _ack(self, messages: Iterable[Message]) -> None:

@@ -2,7 +2,8 @@
 
 A program is an int64 array (fields, 4): kind, place in the block of its kind, which branch of the union is
 null (-1: no union), number of symbols. It is passed as an argument, and every constant that is compiled in
-is defined in this file, because numba keys its disk cache on this file alone.
+is defined in this file, because numba keys its disk cache on this file alone. The form of a ``varint`` is
+Avro's and does not change.
 
 It reads only bytes that ``schemas.codec.encode`` would write, with strings in ASCII. Any other row is
 rejected and left to ``schemas.codec``. So an accepted row, encoded again, gives the very same bytes.
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+from tapedeck.schemas.columns import varint
 
 # ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
@@ -34,38 +37,12 @@ jit = njit(error_model="numpy")
 
 
 @jit
-def put_varint(out: Any, at: int, number: Any) -> int:
-    """Write an Avro long, a block's count or a string's length; returns the next index."""
-    left = np.uint64((number << 1) ^ (number >> 63))
-    while left >= np.uint64(0x80):
-        out[at] = np.uint8(left & np.uint64(0x7F)) | np.uint8(0x80)
-        left >>= np.uint64(7)
-        at += 1
-    out[at] = left
-    return at + 1
-
-
-@jit
 def put_bytes(out: Any, at: int, data: Any, start: int, size: int) -> int:
     """Copy ``size`` bytes of ``data`` from ``start`` on; returns the next index."""
     to, begin = np.uint64(at), np.uint64(start)
     for k in range(np.uint64(size)):  # unsigned indices need no check for negative ones, so it is vectorised
         out[to + k] = data[begin + k]
     return at + size
-
-
-@jit
-def _get_varint(data: Any, at: int, end: int) -> tuple[Any, int]:
-    """(number, next index) of a zigzag varint; the index is -1 if it is cut off or not the shortest form."""
-    byte: Any = 0x80
-    raw, shift = np.uint64(0), 0
-    while byte >= 0x80 and at < end and shift < 70:
-        byte = np.int64(data[at])
-        raw |= np.uint64(byte & 0x7F) << np.uint64(shift)
-        at += 1
-        shift += 7
-    refused = byte >= 0x80 or (byte == 0 and shift > 7) or (byte > 1 and shift == 70)
-    return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), -1 if refused else at
 
 
 @jit
@@ -82,7 +59,7 @@ def _decimal_size(value: Any) -> int:
 @jit
 def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
     """(unscaled number, next index) of a decimal; the index is -1 if it does not fit in 8 bytes."""
-    size, at = _get_varint(data, at, end)
+    size, at = varint.get_shortest(data, at, end)
     value: Any = 0
     after = -1
     if at >= 0 and 1 <= size <= min(8, end - at):
@@ -97,7 +74,7 @@ def _get_decimal(data: Any, at: int, end: int) -> tuple[Any, int]:
 @jit
 def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
     """(start, size) of a string without a byte above ``highest``; (-1, 0) for anything else."""
-    size, start = _get_varint(data, at, end)
+    size, start = varint.get_shortest(data, at, end)
     if start >= 0 and 0 <= size <= end - start:
         seen = np.uint8(0)
         for k in range(start, start + size):
@@ -110,7 +87,7 @@ def _get_string(data: Any, at: int, end: int, highest: int) -> tuple[Any, int]:
 @jit
 def _skip_strings(data: Any, at: int, end: int, highest: int) -> int:
     """The end of an array of strings that is one block, or empty; -1 for anything else."""
-    count, at = _get_varint(data, at, end)
+    count, at = varint.get_shortest(data, at, end)
     if at < 0 or count < 0:
         return -1
     for _ in range(count):
@@ -160,7 +137,7 @@ def _get_integer(data: Any, at: int, end: int, kind: int, symbols: int) -> tuple
     """(value, next index) of a field kept in the block of integers; (0, -1) if it is rejected."""
     if kind == DECIMAL:
         return _get_decimal(data, at, end)
-    value, at = _get_varint(data, at, end)
+    value, at = varint.get_shortest(data, at, end)
     return value, at if _is_in_range(value, kind, symbols) else -1
 
 
@@ -270,7 +247,7 @@ def _put_span(out: Any, at: int, data: Any, start: int, size: int, kind: int) ->
     after = -1
     if start >= 0 and 0 <= size <= len(data) - start:
         if kind == STRING:
-            after = put_bytes(out, put_varint(out, at, size), data, start, size)
+            after = put_bytes(out, varint.put(out, at, size), data, start, size)
         elif _skip_strings(data, start, start + size, _ANY_BYTE) == start + size:
             after = put_bytes(out, at, data, start, size)
     return after
@@ -287,7 +264,7 @@ def _put_integer(out: Any, at: int, value: Any, kind: int, symbols: int) -> int:
             out[at] = value
             after = at + 1
         else:
-            after = put_varint(out, at, value)
+            after = varint.put(out, at, value)
     return after
 
 

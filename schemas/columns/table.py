@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tapedeck.schemas import varint
 from tapedeck.schemas.codec import Body
 from tapedeck.schemas.columns import kernel
 from tapedeck.schemas.columns.layout import SCALE, Field, Layout, layout_of
@@ -237,10 +238,10 @@ def pack_strings(values: Sequence[str]) -> bytes:
     """The Avro bytes of an array of strings: one block and the final 0."""
     out = bytearray()
     if values:
-        _put_long(out, len(values))
+        varint.put(out, len(values))
         for value in values:
             encoded = value.encode()
-            _put_long(out, len(encoded))
+            varint.put(out, len(encoded))
             out += encoded
     out.append(0)
     return bytes(out)
@@ -248,29 +249,10 @@ def pack_strings(values: Sequence[str]) -> bytes:
 
 def unpack_strings(raw: bytes) -> list[str]:
     """The strings of an array as ``pack_strings`` packed them."""
-    count, at = _get_long(raw, 0)
+    count, at = varint.get(raw, 0)
     found = []
     for _ in range(count):
-        size, at = _get_long(raw, at)
+        size, at = varint.get(raw, at)
         found.append(raw[at : at + size].decode())
         at += size
     return found
-
-
-def _put_long(out: bytearray, number: int) -> None:
-    left = number << 1
-    while left >= 0x80:
-        out.append((left & 0x7F) | 0x80)
-        left >>= 7
-    out.append(left)
-
-
-def _get_long(raw: bytes, at: int) -> tuple[int, int]:
-    shift = result = 0
-    while True:
-        byte = raw[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result >> 1, at
-        shift += 7

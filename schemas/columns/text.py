@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tapedeck.schemas.columns.kernel import jit, put_bytes, put_varint
+from tapedeck.schemas.columns.kernel import jit, put_bytes
 
-__all__ = ["put_bytes", "put_decimal", "put_hex", "put_varint"]
+__all__ = ["put_bytes", "put_decimal", "put_hex"]
 
 
 @jit

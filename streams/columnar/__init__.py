@@ -1,0 +1,1 @@
+"""The columnar driver: rebuilds a stage from whole record batches."""

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tapedeck.schemas.columns import varint
 from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
 from tapedeck.streams.blocks import Block, Bytes, Ints
 from tapedeck.streams.columnar.sha256 import sha256_of
@@ -40,19 +41,6 @@ def moved(spans: Ints, shift: int) -> Ints:
     return spans + np.array([shift, 0], dtype=np.int64)
 
 
-@njit(inline="always")
-def get_varint(data: Any, at: int) -> tuple[int, int]:
-    """(number, next place) of a zigzag varint in the headers of a record."""
-    shift, result = 0, 0
-    while True:
-        byte = int(data[at])
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (result >> 1) ^ -(result & 1), at
-        shift += 7
-
-
 @njit
 def same(data: Any, start: int, length: int, other: Any) -> bool:
     if length != len(other):
@@ -67,13 +55,13 @@ def same(data: Any, start: int, length: int, other: Any) -> bool:
 @njit
 def _label(data: Any, at: int, name: Any, opens: Any) -> int:
     found = UNREADABLE
-    count, at = get_varint(data, at)
+    count, at = varint.get(data, at)
     for _ in range(count):
-        size, at = get_varint(data, at)
+        size, at = varint.get(data, at)
         matches = same(data, at, size, name)
         if same(data, at, size, opens):
             found = OPENING
-        size, at = get_varint(data, at + size)
+        size, at = varint.get(data, at + size)
         if matches:
             sign, k, value = 1, 0, 0
             if size > 1 and data[at] == 45:

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tapedeck.schemas.columns import varint
 from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
 from tapedeck.streams.blocks import Block, Bytes, Ints, pack_headers
-from tapedeck.streams.columnar.arrays import get_varint, moved, readonly, same
+from tapedeck.streams.columnar.arrays import moved, readonly, same
 from tapedeck.streams.columnar.outs import Outs
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.shell import Forward
@@ -34,11 +35,11 @@ def _trace_of(data: Any, at: int, size: int, name: Any) -> Any:
     """Where the trace id in a record's trace context starts, -1 if there is no readable one."""
     if size <= 0:
         return -1
-    count, at = get_varint(data, at)
+    count, at = varint.get(data, at)
     for _ in range(count):
-        length, at = get_varint(data, at)
+        length, at = varint.get(data, at)
         matches = same(data, at, length, name)
-        length, at = get_varint(data, at + length)
+        length, at = varint.get(data, at + length)
         if matches:
             return _trace_in(data, at) if length >= _TRACE_READ else -1
         at += max(length, 0)  # negative means null

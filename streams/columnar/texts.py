@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tapedeck.schemas.columns.text import put_bytes, put_varint
+from tapedeck.schemas.columns import varint
+from tapedeck.schemas.columns.text import put_bytes
 from tapedeck.streams.blocks import Bytes, Ints
 from tapedeck.streams.columnar.arrays import hex_of, moved, readonly
 
@@ -18,10 +19,10 @@ def _arrays(data: Any, ids: Any, out: Any, spans: Any) -> Any:
         for k in range(ids.shape[1]):
             count += ids[row, k, 1] >= 0
         if count:
-            at = put_varint(out, at, count)
+            at = varint.put(out, at, count)
             for k in range(ids.shape[1]):
                 if ids[row, k, 1] >= 0:
-                    at = put_varint(out, at, ids[row, k, 1])
+                    at = varint.put(out, at, ids[row, k, 1])
                     at = put_bytes(out, at, data, ids[row, k, 0], ids[row, k, 1])
         out[at] = 0
         at += 1

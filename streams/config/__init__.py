@@ -1,0 +1,1 @@
+"""The configuration document: parameters with their ranges, accounts, the digest."""

@@ -1,0 +1,1 @@
+"""The simulation driver: stages in memory, with crashes and redelivery by seed."""

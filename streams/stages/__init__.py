@@ -1,0 +1,1 @@
+"""The shipped stages, a folder each, and the topology that connects them."""

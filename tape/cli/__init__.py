@@ -1,0 +1,1 @@
+"""The `tape` commands: options and output, a module for each."""

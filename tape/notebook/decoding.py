@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tapedeck.schemas import varint
 from tapedeck.schemas.codec import decode, foreign_in_words, take_foreign
 from tapedeck.schemas.columns import decode_columns, supports
 from tapedeck.schemas.errors import DeadLetter, Fatal
-from tapedeck.streams.blocks import ABSENT, Block, Source, put_varint
+from tapedeck.streams.blocks import ABSENT, Block, Source
 from tapedeck.streams.merge import Part
 from tapedeck.tape.notebook import frames
 from tapedeck.tape.notebook.query import Query, nearest, spans
@@ -183,7 +184,7 @@ def _mentions(block: Block, texts: Iterable[str]) -> Mask:
     for text in texts:
         content = text.encode()
         length = bytearray()
-        put_varint(length, len(content))  # as in Avro
+        varint.put(length, len(content))  # as in Avro
         needle = bytes(length) + content
         places, at = [], data.find(needle)
         while at >= 0:

@@ -7,6 +7,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
+from tapedeck.schemas.columns import varint
 from tapedeck.streams.blocks import Block
 
 Bytes = NDArray[np.uint8]
@@ -73,21 +74,8 @@ def _counts(data: Any, spans: Any) -> Any:
     found = np.zeros(len(spans), dtype=np.int64)
     for row in range(len(spans)):
         if spans[row, 1] > 0:
-            found[row], _ = _varint(data, spans[row, 0])
+            found[row], _ = varint.get(data, spans[row, 0])
     return found
-
-
-@njit(nogil=True)
-def _varint(data: Any, at: int) -> Any:
-    """(number, position of the next byte) of a zigzag varint."""
-    raw, shift = np.int64(0), 0
-    while True:
-        byte = np.int64(data[at])
-        at += 1
-        raw |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (raw >> 1) ^ -(raw & 1), at
-        shift += 7
 
 
 @njit(cache=True, nogil=True)
@@ -97,9 +85,9 @@ def _items(data: Any, spans: Any, counts: Any, total: int) -> Any:
     for row in range(len(spans)):
         if counts[row] == 0:
             continue
-        _, at = _varint(data, spans[row, 0])
+        _, at = varint.get(data, spans[row, 0])
         for _ in range(counts[row]):
-            size, at = _varint(data, at)
+            size, at = varint.get(data, at)
             found[at_item, 0], found[at_item, 1] = at, size
             at_item += 1
             at += size

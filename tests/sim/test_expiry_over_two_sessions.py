@@ -7,7 +7,8 @@ import pytest
 
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
 from tapedeck.connectors.dispatch.lease import MemoryLeases
-from tapedeck.connectors.dispatch.simulated import IDENTITY_US, SimDispatcher
+from tapedeck.connectors.dispatch.simulated import SimDispatcher
+from tapedeck.connectors.dispatch.steps import IDENTITY_US
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.protocol import MINUTE_US

@@ -164,7 +164,7 @@ class ToyRun:
             yield from watermark_wires("universe", label, range(1))
 
     def _written(self, rng: random.Random, faults: Faults) -> Iterator[Wire]:
-        """``bars`` of a writer that crashes within a minute, and opens the finished minute before resuming."""
+        """``bars`` of a writer that crashes within a minute; it opens the finished minute before resuming."""
         for records, marks, openings in self._minutes:
             if rng.random() < _WRITER_RESTARTS:
                 minute = [*records, *marks, *openings]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapedeck.connectors.kafka.bulk import kernel as K
-from tapedeck.streams.blocks import Bytes, Ints, get_varint
+from tapedeck.schemas import varint
+from tapedeck.streams.blocks import Bytes, Ints
 
 _ABORT = 0
 _MARK = struct.Struct(">hh")
@@ -53,10 +54,10 @@ def _is_abort(data: Bytes, batch: Ints) -> bool:
     record = data[at : min(at + _MARK_BYTES, int(batch[K.AT] + batch[K.SIZE]))].tobytes()
     if not batch[K.COUNT]:
         return False
-    _, at = get_varint(record, 0)
+    _, at = varint.get(record, 0)
     at += 1  # the record's attributes
     for _ in range(3):  # its time, its offset, the length of its key
-        _, at = get_varint(record, at)
+        _, at = varint.get(record, at)
     return bool(_MARK.unpack_from(record, at)[1] == _ABORT)
 
 

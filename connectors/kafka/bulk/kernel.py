@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tapedeck.schemas.columns.text import put_bytes, put_varint
+from tapedeck.schemas.columns import varint
+from tapedeck.schemas.columns.text import put_bytes
 
 # ruff: noqa: PLR0917  (numba does not support keyword-only arguments)
 
@@ -39,7 +40,6 @@ F_AT, F_COUNT, F_FIRST_TIME, F_MAX_TIME = range(4)
 FILLING = 4
 
 _ABSENT = -1
-_TOP = 0x7FFF_FFFF_FFFF_FFFF
 
 _jit = njit(error_model="numpy")
 
@@ -54,23 +54,9 @@ def _number(data: Any, at: int, width: int) -> Any:
 
 
 @_jit
-def _get_varint(data: Any, at: int, stop: int) -> tuple[Any, int]:
-    """(number, next index) of the varint at ``at``; the index is -1 if it does not end before ``stop``."""
-    result, shift = np.int64(0), 0
-    while 0 <= at < stop and shift < 70:
-        byte = np.int64(data[np.uint64(at)])  # an unsigned index needs no check for a negative one
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return ((result >> 1) & _TOP) ^ -(result & 1), at
-        shift += 7
-    return np.int64(0), -1
-
-
-@_jit
 def _get_span(data: Any, at: int, stop: int, spans: Any, row: int) -> Any:
     """Record the span of the bytes at ``at`` that follow their length; returns the next index, or -1."""
-    length, at = _get_varint(data, at, stop)
+    length, at = varint.get_within(data, at, stop)
     if at < 0 or length < _ABSENT or length > stop - at:
         return -1
     spans[row, 0] = at
@@ -135,12 +121,12 @@ def parse(
             continue
         at, stop = batch[AT] + HEADER, batch[AT] + batch[SIZE]
         for _ in range(batch[COUNT]):
-            length, at = _get_varint(data, at, stop)
+            length, at = varint.get_within(data, at, stop)
             if at < 0 or length < 1 or length > stop - at:
                 return -1 - row
             last = at + length
-            time, at = _get_varint(data, at + 1, last)
-            offset, at = _get_varint(data, at, last)
+            time, at = varint.get_within(data, at + 1, last)
+            offset, at = varint.get_within(data, at, last)
             offset += batch[BASE]
             at = _get_span(data, at, last, keys, n)
             at = _get_span(data, at, last, values, n)
@@ -159,15 +145,6 @@ def parse(
     return n
 
 
-@_jit
-def _varint_size(number: int) -> int:
-    left, size = np.uint64((number << 1) ^ (number >> 63)), 1
-    while left > np.uint64(0x7F):
-        left >>= np.uint64(7)
-        size += 1
-    return size
-
-
 @njit(cache=True, error_model="numpy")
 def fill(
     data: Any, times: Any, keys: Any, values: Any, headers: Any, row: int, out: Any, limit: int, filling: Any
@@ -183,17 +160,17 @@ def fill(
             filling[F_MAX_TIME] = times[row]
         time, count = times[row] - filling[F_FIRST_TIME], filling[F_COUNT]
         key, value, header = keys[row, 1], values[row, 1], headers[row, 1]
-        size = 1 + _varint_size(time) + _varint_size(count) + _varint_size(key) + _varint_size(value)
+        size = 1 + varint.size(time) + varint.size(count) + varint.size(key) + varint.size(value)
         size += max(key, 0) + max(value, 0) + (header if header > 0 else 1)
         at = filling[F_AT]
-        if at + _varint_size(size) + size > limit:
+        if at + varint.size(size) + size > limit:
             break
-        at = put_varint(out, at, size)
+        at = varint.put(out, at, size)
         out[at] = 0
-        at = put_varint(out, at + 1, time)
-        at = put_varint(out, at, count)
-        at = put_bytes(out, put_varint(out, at, key), data, keys[row, 0], max(key, 0))
-        at = put_bytes(out, put_varint(out, at, value), data, values[row, 0], max(value, 0))
+        at = varint.put(out, at + 1, time)
+        at = varint.put(out, at, count)
+        at = put_bytes(out, varint.put(out, at, key), data, keys[row, 0], max(key, 0))
+        at = put_bytes(out, varint.put(out, at, value), data, values[row, 0], max(value, 0))
         if header > 0:
             at = put_bytes(out, at, data, headers[row, 0], header)
         else:

@@ -1,0 +1,1 @@
+"""The account stage: what comes of an account's inbox, from signal to position."""

@@ -1,0 +1,1 @@
+"""bars -> features: indicators over a window that takes revisions."""

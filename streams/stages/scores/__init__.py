@@ -1,0 +1,1 @@
+"""features -> scores: the watch score of every symbol at every boundary."""

@@ -1,0 +1,1 @@
+"""The mood of a symbol over the last minutes."""

@@ -1,0 +1,1 @@
+"""features, memberships -> decisions, signals: one decision for each bar."""

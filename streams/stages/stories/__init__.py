@@ -1,0 +1,1 @@
+"""Which items of news tell one story."""

@@ -1,0 +1,1 @@
+"""Whether a symbol is mentioned far more often than usual."""

@@ -1,0 +1,1 @@
+"""scores, universe -> watchlist, memberships: the ranked list with hysteresis."""

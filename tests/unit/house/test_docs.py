@@ -1,6 +1,7 @@
 """The documentation says what the code says."""
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,7 @@ from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import COMMANDS, app
-from tapedeck.tape.docs import DOCUMENTS, render
+from tapedeck.tape.docs import DOCUMENTS, render, rooms
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support.cases import REPOSITORY
@@ -36,6 +37,18 @@ WRITTEN = (
 def test_generated_parts_are_current(name: str) -> None:
     text = (REPOSITORY / name).read_text()
     assert render(text, TOPOLOGY) == text, "run python -m tapedeck.tape.docs"
+
+
+def test_every_package_says_what_is_in_it() -> None:
+    told = dict(rooms())
+    assert len(told) > 40
+    assert [name for name, about in told.items() if not about.endswith(".")] == []
+
+
+def test_a_package_without_a_docstring_is_found(tmp_path: Path) -> None:
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "__init__.py").touch()
+    assert list(rooms(tmp_path)) == [("streams", "")]
 
 
 def test_the_readme_has_the_topology_as_the_command_prints_it() -> None:

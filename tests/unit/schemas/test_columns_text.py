@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tapedeck.schemas.columns import text
+from tapedeck.schemas.columns import text, varint
 from tapedeck.schemas.columns.table import unpack_strings
 
 
@@ -35,8 +35,8 @@ def test_a_part_of_bytes_is_copied():
 
 def test_the_parts_make_an_array_of_event_ids():
     raw, out = np.arange(16, dtype=np.uint8), np.empty(70, dtype=np.uint8)
-    at = text.put_varint(out, 0, 2)
+    at = varint.put(out, 0, 2)
     for _ in range(2):
-        at = text.put_hex(out, text.put_varint(out, at, 32), raw)
-    at = text.put_varint(out, at, 0)
+        at = text.put_hex(out, varint.put(out, at, 32), raw)
+    at = varint.put(out, at, 0)
     assert unpack_strings(out[:at].tobytes()) == [raw.tobytes().hex()] * 2

@@ -1,0 +1,1 @@
+"""The rules of an account: gates, contracts, sizing, prices, orders, positions."""
