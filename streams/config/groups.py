@@ -142,6 +142,21 @@ class Feature(Group):
         return self
 
 
+class Link(Group):
+    min_confidence: Fraction = 0.50
+    """Confidence from which a text is linked to a symbol."""
+    cue_bonus: Fraction = 0.20
+    """What a cue near a bare symbol or a company name adds to its confidence."""
+    shout_penalty: Fraction = 0.30
+    """What a text in capitals takes from the confidence of a bare symbol."""
+    negative_penalty: Fraction = 0.40
+    """What a phrase of another meaning takes from the confidence of a bare symbol or a company name."""
+    window_tokens: Positive = 5
+    """Tokens on either side in which a cue is near."""
+    list_post: Positive = 8
+    """Symbols; a text with more links is a list, and no sentiment comes of it."""
+
+
 class Watchlist(Group):
     period_s: Annotated[int, Field(ge=60, multiple_of=60)] = 300
     """Seconds between two evaluations."""
