@@ -17,7 +17,7 @@ _PERCENT = re.compile(r"\d[\d,.]*+(?:-\d[\d,.]*+)?%")
 
 
 class _Tokens(NamedTuple):
-    """Where each token starts and ends, the numbers of the cues among them, and their words with spaces around."""
+    """Where each token starts and ends, the numbers of the cues among them, and all words in one line."""
 
     starts: list[int]
     ends: list[int]

@@ -63,8 +63,8 @@ class Linked(NamedTuple):
 def link(text: str, *, provider: Sequence[str] | None, assets: frozenset[str], config: LinkConfig) -> Linked:
     """The symbols that ``text`` names.
 
-    ``provider``: the symbols that the source of the text put on it, None where it has no tags. ``assets``: the
-    symbols that there are; no other is linked. Takes time linear in the text, and depends on nothing else.
+    ``provider``: the symbols that the source put on the text, None where it has no tags. ``assets``: the
+    symbols that there are; no other is linked. Takes time linear in the text.
     """
     by_symbol: dict[str, list[Match]] = {}
     for symbol, match in _matches(cleaned(text), assets, config):

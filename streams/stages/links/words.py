@@ -1,26 +1,31 @@
 """The word lists of ticker linking."""
 
-CASHTAG_ONLY = frozenset(
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+CASHTAG_ONLY = _set(
     "A AI AM AN ARE AT ATH BE BTFD BTW BY CEO CFO CPI DD DO EOD EPS ETF EU FDA FED FOMO FOR FYI GDP GO "
     "HODL I IMO IPO IRS ITM IV LOL ME MY NO OF OK ON OPEN OR OTM PE PM SEC SO TLDR TO UK UP US USA WE "
-    "WTF YOLO YOU".split()
+    "WTF YOLO YOU"
 )
 """Words that people write in capitals anyway: only a cashtag makes a symbol of them."""
 
-AMBIGUOUS = frozenset(
-    "ALL ANY BIG CAN CAR CAT COST EAT FAST FUN HAS IT KEY LOVE LOW NEW NOW ONE OUT PLAY REAL SEE TELL TWO".split()
+AMBIGUOUS = _set(
+    "ALL ANY BIG CAN CAR CAT COST EAT FAST FUN HAS IT KEY LOVE LOW NEW NOW ONE OUT PLAY REAL SEE TELL TWO"
 )
 """Words that are a symbol only where a strong cue stands near."""
 
-STRONG_CUES = frozenset(
+STRONG_CUES = _set(
     "calls puts shares stock stocks earnings eps guidance upgrade upgraded downgrade downgraded dividend "
-    "revenue ticker".split()
+    "revenue ticker"
 )
 """Words that stand near a symbol or a company. A strike and a percentage count as well."""
 
-CUES = STRONG_CUES | frozenset(
+CUES = STRONG_CUES | _set(
     "call put share bullish bearish long short buy buying bought sell selling sold strike expiry rally "
-    "position".split()
+    "position"
 )
 """With the words that are too common to help an ambiguous one."""
 
@@ -29,7 +34,7 @@ SHOUT_LETTERS = 20
 SHOUT_TENTHS = 7
 """Tenths of the letters that are capitals in a text that shouts."""
 
-_CARDS = " ".join(f"{series}{tier}" for series in (20, 30, 40, 50) for tier in (50, 60, 70, 80, 90)).split()
+_CARDS = [f"{series}{tier}" for series in (20, 30, 40, 50) for tier in (50, 60, 70, 80, 90)]
 
 NEGATIVE: dict[str, tuple[str, ...]] = {
     "AAPL": ("apple pie", "apple juice", "apple cider", "apple growers", "apple orchard", "big apple"),

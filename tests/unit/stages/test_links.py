@@ -12,10 +12,11 @@ from tapedeck.streams.stages.links.clean import cleaned
 from tapedeck.streams.stages.links.rule import Effect, Linked, link
 from tapedeck.streams.stages.links.words import AMBIGUOUS, CASHTAG_ONLY, CUES, NEGATIVE, STRONG_CUES
 
-ASSETS = frozenset(
-    "AAPL MSFT NVDA AMD META GOOGL TSLA NOW CAT DE HD GS PG ALL IT A F T GE GME PLTR ON GO OPEN AI BRK.B UNH "
-    "LLY XOM ORCL CRM".split()
-)
+_ASSETS = """
+AAPL MSFT NVDA AMD META GOOGL TSLA NOW CAT DE HD GS PG ALL IT A F T GE GME PLTR ON GO OPEN AI BRK.B UNH LLY XOM
+ORCL CRM
+"""
+ASSETS = frozenset(_ASSETS.split())
 
 
 def linked(text: str, provider: list[str] | None = None, **changed: Any) -> Linked:
