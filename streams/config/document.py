@@ -33,6 +33,7 @@ class Config(groups.Group):
     universe: groups.Universe = groups.Universe()
     bars: groups.Bars = groups.Bars()
     feature: groups.Feature = groups.Feature()
+    link: text_groups.Link = text_groups.Link()
     watchlist: groups.Watchlist = groups.Watchlist()
     signal: groups.Signal = groups.Signal()
     gap_fade: groups.GapFade = groups.GapFade()

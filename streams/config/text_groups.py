@@ -9,6 +9,21 @@ from tapedeck.streams.config.groups import Fraction, Group, Positive, PositiveFl
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
+class Link(Group):
+    min_confidence: Fraction = 0.50
+    """Confidence from which a text is linked to a symbol."""
+    cue_bonus: Fraction = 0.20
+    """What a cue near a bare symbol or a company name adds to its confidence."""
+    shout_penalty: Fraction = 0.30
+    """What a text in capitals takes from the confidence of a bare symbol."""
+    negative_penalty: Fraction = 0.40
+    """What a phrase of another meaning takes from the confidence of a bare symbol or a company name."""
+    window_tokens: Positive = 5
+    """Tokens on either side in which a cue is near."""
+    list_post: Positive = 8
+    """Symbols; a text with more links is a list, and no sentiment comes of it."""
+
+
 class Ingest(Group):
     fold_hours: Positive = 6
     """Hours that two items of one story may lie apart."""

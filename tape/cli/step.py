@@ -16,6 +16,7 @@ from tapedeck.streams.config.document import Config
 
 STAGES = {
     "features": "Fold bars into feature records.",
+    "links": "Link texts to symbols.",
     "watchlist": "Compute watch scores with their components.",
     "signals": "Judge bars with the decision rule.",
     "gates": "Evaluate the risk gates on a case.",

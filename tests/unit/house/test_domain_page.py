@@ -10,6 +10,10 @@ from tapedeck.streams.config.accounts import Account, tier_defaults
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Group
 from tapedeck.streams.stages.account.rules.gates import GATES
+from tapedeck.streams.stages.links.aliases import ORDINARY
+from tapedeck.streams.stages.links.matches import BASES
+from tapedeck.streams.stages.links.rule import Effect
+from tapedeck.streams.stages.links.words import AMBIGUOUS, CASHTAG_ONLY, CUES, STRONG_CUES
 from tapedeck.streams.stages.signals.rule import ENTRY_CHECKS
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import definition_of
@@ -143,6 +147,22 @@ def test_the_tiers_have_the_limits_that_the_code_has(tier: str, column: int) -> 
     table = [row for row in rows(sections(TEXT)["Accounts"]) if row[0].startswith("`") and len(row) == 5]
     told = {row[0].split("`")[1]: Decimal(row[column]) for row in table if row[1][0].isdigit()}
     assert told == {name: Decimal(value) for name, value in tier_defaults(tier).items()}
+
+
+def test_the_rules_and_word_lists_of_links_are_those_of_the_code() -> None:
+    part = sections(TEXT)["Ticker links"]
+    told = {row[0].strip("`"): row[2].split(":")[0] for row in rows(part) if row[0].strip("`") in BASES}
+    assert told == {rule: f"{base:.2f}" for rule, base in BASES.items()}
+    assert all(f"| `{effect}` |" in part for effect in Effect)
+    prose = " ".join(part.split())
+    listed = dict(re.findall(r"- ([A-Z][a-z -]+): ([^.]+)\.", prose))
+    assert listed == {
+        "Cashtag-only words": " ".join(sorted(CASHTAG_ONLY)),
+        "Ambiguous words": " ".join(sorted(AMBIGUOUS)),
+        "Strong cues": " ".join(sorted(STRONG_CUES)),
+        "Other cues": " ".join(sorted(CUES - STRONG_CUES)),
+        "Ordinary names": " ".join(sorted(ORDINARY)),
+    }
 
 
 def test_the_checks_fire() -> None:

@@ -246,7 +246,7 @@ def test_file_is_read_like_standard_input(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["reason"] == "OPTION_SWING_TRADE"
 
 
-@pytest.mark.parametrize("stage", ["features", "watchlist", "signals"])
+@pytest.mark.parametrize("stage", ["features", "links", "watchlist", "signals"])
 def test_help_shows_an_example_that_works(stage: str) -> None:
     shown = CliRunner().invoke(app, ["step", stage, "--help"]).stdout
     example = shown.split("Example:")[1].split("gives")[0]

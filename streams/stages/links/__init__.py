@@ -1,0 +1,1 @@
+"""Which symbols a text names."""
