@@ -13,6 +13,7 @@ from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
 from tapedeck.streams.config.groups import Group
+from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
@@ -108,7 +109,15 @@ def _deployment(topology: Topology) -> str:
     return _fields(Deployment)
 
 
-def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
+def _news(topology: Topology) -> str:
+    return _fields(News, without=("feeds",))
+
+
+def _feed(topology: Topology) -> str:
+    return _fields(Feed)
+
+
+def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
     rows = (
         (
             f"`{each.name}`",
@@ -122,6 +131,7 @@ def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
             else "must be given",
         )
         for each in parameters(group)
+        if each.name not in without
     )
     return _table(("key", "meaning", "type", "range", "default"), rows)
 
@@ -146,6 +156,8 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "parameters": _parameters,
     "account": _account,
     "tiers": _tiers,
+    "news": _news,
+    "feed": _feed,
     "deployment": _deployment,
 }
 
