@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp.abc import AbstractResolver
 
 Script = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOST = "127.0.0.1"
@@ -47,6 +50,22 @@ class FeedServer:
         finally:
             self.in_flight -= 1
             writer.close()
+
+
+class Names(AbstractResolver):
+    """Resolves every name to the same addresses, separated by spaces."""
+
+    def __init__(self, addresses: str = HOST) -> None:
+        self.addresses = addresses.split()
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> Any:
+        return [
+            {"hostname": host, "host": each, "port": port, "family": 2, "proto": 0, "flags": 4}
+            for each in self.addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 @asynccontextmanager
