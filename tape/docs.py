@@ -14,6 +14,7 @@ from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
 from tapedeck.streams.config.groups import Group
+from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
@@ -123,7 +124,15 @@ def _deployment(topology: Topology) -> str:
     return _fields(Deployment)
 
 
-def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
+def _news(topology: Topology) -> str:
+    return _fields(News, without=("feeds",))
+
+
+def _feed(topology: Topology) -> str:
+    return _fields(Feed)
+
+
+def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
     rows = (
         (
             f"`{each.name}`",
@@ -137,6 +146,7 @@ def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
             else "must be given",
         )
         for each in parameters(group)
+        if each.name not in without
     )
     return _table(("key", "meaning", "type", "range", "default"), rows)
 
@@ -162,6 +172,8 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "parameters": _parameters,
     "account": _account,
     "tiers": _tiers,
+    "news": _news,
+    "feed": _feed,
     "deployment": _deployment,
 }
 

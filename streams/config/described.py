@@ -20,7 +20,7 @@ _TABLE = re.compile(r"\[+([a-z0-9_.]+)\]+")
 _KEY = re.compile(r"([a-z_0-9]+) = ")
 _KINDS = {bool: "true or false", int: "whole number", float: "number", Decimal: "decimal", str: "text"}
 TABLES = tuple(
-    name for name in Config.model_fields if name not in ("version", "topology", "user", "deployment")
+    name for name in Config.model_fields if name not in ("version", "topology", "user", "news", "deployment")
 )
 """The tables of the document that have the shipped parameters, accounts included."""
 _SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), MultipleOf: ("multiple of", "multiple_of")}
@@ -102,7 +102,9 @@ def group_of(table: str) -> type[Group]:
     first, _, own = table.partition(".")
     if first == USER and own:
         return model_of(own)
-    kind = Config.model_fields[table].annotation
-    found = get_args(kind)[0] if get_origin(kind) is tuple else kind
-    assert isinstance(found, type) and issubclass(found, Group)
+    found: type[Group] = Config
+    for name in table.split("."):
+        kind: Any = found.model_fields[name].annotation
+        found = get_args(kind)[0] if get_origin(kind) is tuple else kind
+        assert isinstance(found, type) and issubclass(found, Group)
     return found

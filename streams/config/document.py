@@ -16,6 +16,7 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.checked import checked
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.founding import FOUNDING
+from tapedeck.streams.config.news import News
 from tapedeck.streams.config.plain import plain
 from tapedeck.streams.config.user import USER, G, User
 
@@ -25,7 +26,7 @@ _ACCOUNTS, _VERSION = "accounts", "version"
 class Config(groups.Group):
     """All tunables. ``digest`` is stamped on every decision.
 
-    ``topology``, the user's own as package.module:NAME, and ``deployment`` are no part of it.
+    ``topology``, the user's own as package.module:NAME, ``news`` and ``deployment`` are no part of it.
     """
 
     version: Literal[1] = 1
@@ -46,6 +47,7 @@ class Config(groups.Group):
     surge: text_groups.Surge = text_groups.Surge()
     accounts: tuple[Account, ...] = Field(default=())
     user: User = Field(default_factory=User)
+    news: News = Field(default=News(), exclude=True)
     deployment: Deployment = Field(default=Deployment(), exclude=True)
 
     @model_validator(mode="after")
@@ -85,9 +87,13 @@ class Config(groups.Group):
 
     def to_toml(self) -> str:
         """The whole document with its defaults, as TOML."""
-        told = {name: value for name, value in self.deployment.model_dump().items() if value}
         named = {"topology": self.topology} if self.topology else {}
-        return tomli_w.dumps(named | self.parameters() | ({"deployment": told} if told else {}))
+        told = {
+            name: content
+            for name, group in (("news", self.news), ("deployment", self.deployment))
+            if (content := plain(group.model_dump(exclude_defaults=True)))
+        }
+        return tomli_w.dumps(named | self.parameters() | told)
 
     def parameters(self) -> dict[str, Any]:
         """The parameters in TOML's own types: what belongs to no place."""

@@ -11,7 +11,8 @@ Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=0, le=366)]
 Money = Annotated[Decimal, Field(ge=0, decimal_places=6)]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
+SYMBOL = r"^[A-Z][A-Z0-9.\-]{0,9}$"
+Symbol = Annotated[str, Field(pattern=SYMBOL)]
 Share = Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)]
 
 Scope = Literal["news", "social", "all"]

@@ -13,6 +13,7 @@ from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import commented, parameters
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.local.where import look
 
@@ -35,6 +36,12 @@ _DEPLOYMENT = """
 # Where it runs. Not part of the digest; the matching environment variable has precedence.
 # [deployment]
 """
+_NEWS = """
+# Which feeds are read. No part of the digest.
+# [news]
+"""
+_MUST = '"..."'
+_FEED = "# [[news.feeds]]\n"
 
 
 @app.command()
@@ -47,9 +54,11 @@ def show() -> None:
     where.topology()
     document = Config(topology=where.get(TOPOLOGY_VARIABLE), accounts=EXAMPLE_ACCOUNTS)
     print(_HEADER + commented(document.to_toml()), end="")
-    print(_DEPLOYMENT, end="")
-    for each in parameters(Deployment):
-        print(f"# {each.name} = {each.default}  # {each.as_comment()}")
+    for heading, group in ((_NEWS, News), (_FEED, Feed), (_DEPLOYMENT, Deployment)):
+        print(heading, end="")
+        for each in parameters(group):
+            if each.kind != "list of value":  # the tables that follow
+                print(f"# {each.name} = {each.default or _MUST}  # {each.as_comment()}")
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""News: feeds and Alpaca's articles as records of the topic ``news``."""
