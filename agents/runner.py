@@ -328,7 +328,7 @@ class StageRunner:
         return self.app.consumer_generation_id == self._generation
 
     async def settle(self) -> None:
-        """Settle the recovered table; an error ends the process, because Faust would go on without it."""
+        """Settle the recovered table; an error ends the process, because Faust would continue without it."""
         settler = Settler(
             self.spec, self._layout, self._single_home, written=self.written, probe=self.probe,
             generation=lambda: self.app.consumer_generation_id,

@@ -96,12 +96,12 @@ def _what_is_foreign(name: str, wire_id: int) -> str:
 def _foreign_remedy() -> str:
     if _wire_ids is None:
         return (
-            f"Was it written with a registry's ids? Set {REGISTRY_VARIABLE}. Or a newer release wrote it:"
-            " upgrade, or check who writes this topic"
+            f"Was it written with a registry's ids? Set {REGISTRY_VARIABLE}. Else a newer release wrote it:"
+            " upgrade, or see who writes this topic"
         )
     return (
         f"Was it written without the registry, or with another's? Set {REGISTRY_VARIABLE} as its writer had"
-        " it. Otherwise a newer release wrote it: upgrade"
+        " it. Else a newer release wrote it: upgrade"
     )
 
 

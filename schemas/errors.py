@@ -2,7 +2,7 @@
 
 TapeError
 ├── Retry         the edge tries again later; nothing is lost meanwhile
-├── DeadLetter    the record goes to ``dead_letters`` with the reason; the stream goes on
+├── DeadLetter    the record goes to ``dead_letters`` with the reason; the stream continues
 ├── HaltAccount   openings of one account stop until a person or a check clears it
 └── Fatal         the process stops (at start-up: refuses to start)
     ├── ConfigInvalid

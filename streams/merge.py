@@ -2,7 +2,7 @@
 
 The trigger's partitions advance together, minute by minute. After watermark(m) on the trigger, every join is
 read up to and including its first watermark with a label at or above m, one join after the other in
-catalogue order. Then the trigger goes on. What may not be read yet is held, unacknowledged.
+catalogue order. Then the trigger continues. What may not be read yet is held, unacknowledged.
 
 An optional join may be absent in minute m: the openings of the trigger say so, see ``streams.watermarks``.
 Where an optional join is behind m, the trigger's partitions are checked first, as far as they have arrived:

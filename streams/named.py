@@ -1,4 +1,4 @@
-"""The topology that a name stands for: ``package.module:NAME``, the shipped one or one of the user's own."""
+"""The topology behind a name: ``package.module:NAME``, the shipped one or one of the user's own."""
 
 import re
 from functools import cache

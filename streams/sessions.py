@@ -34,7 +34,7 @@ class CalendarUnknown(TapeError):
     def __init__(self, day: int, horizon: tuple[int, int]) -> None:
         first, last = (str(iso_date(edge)) for edge in horizon)
         super().__init__(
-            f"the calendar covers only {first} to {last}",
+            f"the calendar covers {first} to {last} only",
             value=str(iso_date(day)),
             remedy="extend the range in streams/sessions.py or check the record's time",
             reason="CALENDAR_UNKNOWN",

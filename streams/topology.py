@@ -47,7 +47,7 @@ class Topology:
         declare(*(changelog_of(spec.name, topic(spec.trigger).spread) for spec in self.stages))
 
     def __reduce__(self) -> tuple[Callable[..., "Topology"], tuple[Any, ...]]:
-        """In another process it is made anew, and declares its topics, schemas and changelogs there."""
+        """Another process creates it again, which declares its topics, schemas and changelogs there."""
         named = {name for spec in self.stages for name in (*spec.inputs, *spec.outputs)}
         topics = tuple(each for each in CATALOGUE if each.name in named)
         return _anew, (topics, ids.declared({each.schema for each in topics}), self.stages)

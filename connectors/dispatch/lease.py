@@ -59,7 +59,7 @@ class LeaseStore(Protocol):
         ...
 
     def extend(self, account_id: str, epoch: int, ttl_s: float) -> bool:
-        """Begin ``ttl_s`` anew for ``epoch``; False where a later epoch exists."""
+        """Restart ``ttl_s`` for ``epoch``; False if a later epoch exists."""
         ...
 
     def drop(self, account_id: str, epoch: int) -> None:
@@ -100,7 +100,7 @@ class Lease:
         return self.epoch
 
     def renew(self) -> None:
-        """Begin the time anew, every few seconds. Raises LeaseLost, or Retry where the store is away."""
+        """Renew the lease, every few seconds. Raises LeaseLost, or Retry if the store does not answer."""
         asked = self._monotonic()
         if not self._store.extend(self._account_id, self.epoch, self._ttl_s):
             self._until = 0.0

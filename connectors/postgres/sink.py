@@ -191,7 +191,7 @@ class Sink:
             "retention deleted %s/%d from offset %d to %d before the sink read it", *place, at, start - 1
         )
         gap = DeadLetter(
-            f"retention deleted offsets {at} to {start - 1} before the sink read them",
+            f"retention took offsets {at} to {start - 1} before the sink read them",
             value=place[0],
             remedy="run the sink within the topic's retention",
             reason="RETENTION",

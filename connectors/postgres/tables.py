@@ -41,7 +41,7 @@ _KINDS: dict[str, TypeEngine[Any]] = {
     "decimal": Numeric(28, 6),
     "enum": Text(),
 }
-"""The column of a field by its Avro type; a field of any other stands in the payload alone."""
+"""The column of a field by its Avro type; a field of any other type is only in the payload."""
 STANDING = (
     "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
     "WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped"

@@ -29,7 +29,7 @@ _declared: dict[str, type[Group]] = {}
 def declare(name: str, model: type[Group]) -> None:
     """Let documents have a table ``[user.NAME]``, which fits ``model``.
 
-    Every parameter needs a default that TOML can hold. Raises Fatal for a name that cannot stand there or is
+    Every parameter needs a default that TOML can hold. Raises Fatal for a name that is not valid there or is
     taken, and for a model whose defaults cannot be written down and read again.
     """
     if not _NAME.fullmatch(name):

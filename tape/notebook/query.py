@@ -241,7 +241,7 @@ def ask(
 
 
 def bounds(source: Source, name: str, since: Any, until: Any) -> tuple[int | None, int | None]:
-    """(since, until) in microseconds. Raises Fatal if nothing lies between them."""
+    """(since, until) in microseconds. Raises Fatal if nothing is between them."""
     low, high = asked_us(source, name, since, "since"), asked_us(source, name, until, "until")
     if low and high is not None and high <= low:
         raise Fatal(

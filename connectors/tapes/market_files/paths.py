@@ -1,4 +1,4 @@
-"""The files that a path stands for: one file, a folder with a file per symbol, or a pattern."""
+"""The files behind a path: one file, a folder with a file per symbol, or a pattern."""
 
 from pathlib import Path
 from typing import NamedTuple

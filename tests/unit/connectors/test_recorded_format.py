@@ -91,7 +91,9 @@ def test_the_tapes_of_this_project_are_small_and_synthetic(each):
 def test_records_cut_in_half_are_refused_with_both_sizes(folder):
     content = (folder / RECORDS).read_bytes()
     (folder / RECORDS).write_bytes(content[: len(content) // 2])
-    assert f"is cut; got '{folder / RECORDS}: {len(content) // 2} of {len(content)} bytes'" in refusal(folder)
+    assert f"is truncated; got '{folder / RECORDS}: {len(content) // 2} of {len(content)} bytes'" in refusal(
+        folder
+    )
 
 
 @given(st.data())

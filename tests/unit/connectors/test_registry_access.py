@@ -195,7 +195,7 @@ def test_a_registry_that_asks_for_a_client_certificate_gets_the_one_that_is_name
         assert register(with_client(**pair), Layout()).to_wire
         assert register(with_client(SSL_CERTIFICATE_LOCATION=str(client.bundle)), Layout()).to_wire
         words = refused(with_client())
-        assert "asks for a client certificate" in words and "SSL_CERTIFICATE_LOCATION" in words
+        assert "requires a client certificate" in words and "SSL_CERTIFICATE_LOCATION" in words
         assert "does not trust this client" in refused(
             with_client(SSL_CERTIFICATE_LOCATION=str(stranger.bundle))
         )

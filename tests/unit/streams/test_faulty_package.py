@@ -51,7 +51,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a stage that exists": (
         {"pipeline": made('stage("features", "mine_in", "mine_out")')},
-        rf"pipeline.py, line {LAST}: the name of a stage is taken.*got 'features'; give the stage a name",
+        rf"pipeline.py, line {LAST}: the name of a stage is taken.*got 'features'; give the stage",
     ),
     "two writers": (
         {"pipeline": made('stage("mine", "mine_in", "scores")')},
@@ -62,7 +62,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
             "__init__": DECLARE + 'declare(mine("mine_accounts", "feed", Spread.ACCOUNT))\n',
             "pipeline": made('stage("mine", "mine_in", "mine_out", joins=(Join("mine_accounts"),))'),
         },
-        rf"pipeline.py, line {LAST}: stage mine scales by.*got 'mine_accounts'; partition them as mine_in is",
+        rf"pipeline.py, line {LAST}: stage mine scales with .*got 'mine_accounts'; partition them as",
     ),
     "a circle": (
         {

@@ -32,7 +32,7 @@ def test_it_says_what_a_file_holds_and_how_it_plays(tmp_path: Path) -> None:
     for words in (
         "text with commas, 15 rows",
         "2 symbols: AMD, BAC",
-        "2 sessions: 2026-02-13 to 2026-02-17; rows come by time within each symbol",
+        "2 sessions: 2026-02-13 to 2026-02-17; rows are sorted by time within each symbol",
         "symbol from ticker",
         "ignored columns: venue",
         "AMD 2026-02-17: opens at 25 after a close of 100, as after a split of 4 for 1",
@@ -64,10 +64,10 @@ def test_each_session_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoiled", "words"),
     [
-        (["BAC,2026-02-17T14:31:00Z,1,1,1,1,1"], "lines 6 and 9: BAC at 2026-02-17T14:31:00Z stands twice"),
+        (["BAC,2026-02-17T14:31:00Z,1,1,1,1,1"], "lines 6 and 9: BAC at 2026-02-17T14:31:00Z has two rows"),
         (
             ["BAC,2026-02-12T15:31:00Z,1,1,1,1,1", "BAC,2026-02-12T15:31:00Z,1,1,1,1,2"],
-            "2026-02-12: minutes twice",
+            "2026-02-12: minutes with two different rows",
         ),
     ],
 )

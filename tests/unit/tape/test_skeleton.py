@@ -71,9 +71,9 @@ def test_what_it_writes_is_clean(here: Path, words: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("features",), "a stage has this name already; got 'features'; choose another"),
+        (("features",), "a stage already has this name; got 'features'; choose another"),
         (("quotes",), "a topic already has this name; got 'quotes'"),
-        (("play",), "a process of the pipeline has this name already; got 'play'"),
+        (("play",), "a process of the pipeline already has this name; got 'play'"),
         (("Moves",), "not a valid name for a stage.*got 'Moves'.*lower-case"),
         (("class",), "not a valid name for a stage.*got 'class'"),
         (("moves", "--package", "tapedeck"), "a package with this name is already installed; got 'tapedeck'"),
