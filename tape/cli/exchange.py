@@ -48,13 +48,13 @@ def exchange(
     ] = None,
     speed: Annotated[str, typer.Option(envvar="TAPE_EXCHANGE_SPEED", help="As in `tape play`.")] = "max",
     run: Annotated[
-        bool, typer.Option("--run", help="Let the clock run by itself at --speed (max: 1x), without a player.")
+        bool, typer.Option("--run", help="Without a player: the clock runs by itself at --speed (max: 1x).")
     ] = False,
     news: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Articles to publish, JSON lines.")
     ] = None,
     scenario: Annotated[
-        list[str] | None, typer.Option(help="Arm a scenario of the data server; may be repeated.")
+        list[str] | None, typer.Option(help="Arm NAME or NAME:seconds=60,count=2; may be repeated.")
     ] = None,
     scenarios: Annotated[bool, typer.Option("--scenarios", help="List the scenarios and exit.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,

@@ -22,6 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from tapedeck.connectors.paper.data.articles import Article, NewsList
 from tapedeck.connectors.paper.data.scenarios import Scenarios
 from tapedeck.connectors.paper.data.service import DataService
+from tapedeck.connectors.paper.server import MovableClock
 from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, quote_body, universe_body
 from tapedeck.streams.sessions import xnys
@@ -70,8 +71,9 @@ def made_tape(*, feed: str = "iex") -> Tape:
 
 
 def article(number: int, at: int, *symbols: str, **changes: Any) -> Article:
-    told = {"headline": f"headline {number}", "summary": "s", "content": f"<p>content {number}</p>"}
-    return Article(id=number, created_at=at, updated_at=at, symbols=symbols, **told | changes)
+    words = {"headline": f"headline {number}", "summary": "s", "content": f"<p>content {number}</p>"}
+    told = {"id": number, "created_at": at, "updated_at": at, "symbols": symbols} | words
+    return Article(**told | changes)
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Served:
     """A running data server. ``to`` moves its clock, by minutes of the tape and seconds."""
 
     url: str
-    clock: StepClock
+    clock: MovableClock
     service: DataService
     streams: list["Ears"] = field(default_factory=list)
 
@@ -89,6 +91,7 @@ class Served:
 
     def to(self, minutes: float, seconds: float = 0) -> None:
         """``minutes`` after the open, and ``seconds``."""
+        assert isinstance(self.clock, StepClock)
         self.clock.time = OPEN + int(minutes * MINUTE + seconds * SECOND)
         self.state()
 

@@ -121,14 +121,18 @@ class Armed:
 
 
 class Scenarios:
-    """Armed scenarios, taken in the order they were armed, and the record of those that fired."""
+    """Armed scenarios, taken in the order they were armed, and the record of those that fired.
+
+    ``names``: those to arm at once, each with settings if need be: ``halt:symbol=NVDA,seconds=60``.
+    """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._armed: list[Armed] = []
         self.counts: Counter[Scenario] = Counter()
         self.fired: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-        for name in names:
-            self.arm(name)
+        for text in names:
+            name, settings = _parsed(text)
+            self.arm(name, **settings)
 
     def arm(self, name: str, **changes: Any) -> Armed:
         """Arm by name; ``count``, ``seconds``, ``symbol``, ``limit``, ``code`` change its plan.
@@ -183,6 +187,18 @@ class Scenarios:
         return {"armed": armed, "fired": list(self.fired), "counts": dict(self.counts)}
 
 
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """A name and its settings. Raises Fatal for a setting without a value."""
+    name, _, settings = text.partition(":")
+    found: dict[str, Any] = {}
+    for each in settings.split(",") if settings else ():
+        key, equals, value = each.partition("=")
+        if not equals or not value:
+            raise Fatal("not a setting", value=each, remedy=f"write {name}:seconds=60")
+        found[key] = int(value) if value.isdigit() else value
+    return name, found
+
+
 def known(name: str) -> Scenario:
     """The scenario of that name. Raises Fatal with the nearest names for an unknown one."""
     try:
@@ -200,10 +216,10 @@ def listed() -> list[str]:
 
 
 def _defaults(plan: Plan) -> str:
-    told = [f"count {plan.times}"] if "`count`" in plan.line else []
-    told += [f"seconds {plan.seconds}"] if "`seconds`" in plan.line else []
+    told = [f"{plan.times} times"] if "`count`" in plan.line else []
+    told += [f"{plan.seconds} s"] if "`seconds`" in plan.line else []
     told += [] if plan.times else ["until disarmed"]
-    return f" ({', '.join(told)})" if told else ""
+    return f" ({', '.join(told).replace('1 times', 'once')})" if told else ""
 
 
 def _fits(name: str, value: Any) -> bool:
