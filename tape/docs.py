@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from tapedeck.connectors.paper.data.scenarios import PLANS
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
@@ -20,7 +21,14 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/records.md", "docs/explain.md", "docs/configuration.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/records.md",
+    "docs/explain.md",
+    "docs/configuration.md",
+    "docs/exchange.md",
+)
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -123,6 +131,20 @@ def _deployment(topology: Topology) -> str:
     return _fields(Deployment)
 
 
+def _scenarios(topology: Topology) -> str:
+    rows = (
+        (
+            f"`{scenario}`",
+            plan.case,
+            plan.line,
+            str(plan.times) if plan.times else "until disarmed",
+            str(plan.seconds or ""),
+        )
+        for scenario, plan in PLANS.items()
+    )
+    return _table(("scenario", "case", "what happens", "times", "seconds"), rows)
+
+
 def _fields(group: type[Group], of_tier: Container[str] = ()) -> str:
     rows = (
         (
@@ -163,6 +185,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "account": _account,
     "tiers": _tiers,
     "deployment": _deployment,
+    "scenarios": _scenarios,
 }
 
 

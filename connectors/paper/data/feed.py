@@ -17,6 +17,7 @@ from tapedeck.connectors.paper.data.rows import DELAY_US, BarRow, Bars, QuoteRow
 from tapedeck.connectors.paper.data.scenarios import Armed, Scenario, Scenarios
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.sessions import iso_utc
 
 NEWS = "news"
 _EVER = 2**62
@@ -75,7 +76,8 @@ class MarketData:
         )
         found: list[Event] = []
         for each in due:
-            found += self._due_later(_seen(each))
+            if self._later:
+                found += self._due_later(_seen(each))
             found += self._published(each)
         found += self._due_later(now)
         return self._let_go(found)
@@ -103,18 +105,22 @@ class MarketData:
             return []
         if row.revision:
             return [self._of_bar(row, "updatedBars")]
-        where = f"{row.symbol} {messages.written({'t': messages.Moment(row.t)})['t']}"
-        if self.scenarios.take(Scenario.NO_TRADE_MINUTES, row.seen, where, row.symbol):
+        if self._taken(Scenario.NO_TRADE_MINUTES, row):
             self._hidden.add(_key(row))
             return []
-        if self.scenarios.take(Scenario.MISSING_MINUTES, row.seen, where, row.symbol):
+        if self._taken(Scenario.MISSING_MINUTES, row):
             return []
         for scenario, channel in _TWICE:
-            if not self._is_revised(row) and (
-                armed := self.scenarios.take(scenario, row.seen, where, row.symbol)
-            ):
+            waits = self.scenarios.waits(scenario, row.symbol) and not self._is_revised(row)
+            if waits and (armed := self._taken(scenario, row)):
                 return [self._twice(row, armed, channel)]
         return [self._of_bar(row, "bars")]
+
+    def _taken(self, scenario: Scenario, row: BarRow) -> Armed | None:
+        armed = self.scenarios.waits(scenario, row.symbol)
+        if armed is not None:
+            self.scenarios.record(armed, row.seen, f"{row.symbol} {iso_utc(row.t)}")
+        return armed
 
     def _is_revised(self, row: BarRow) -> bool:
         return any(r.revision for r in self._bars.between(row.feed, row.symbol, row.t, row.t, _EVER))

@@ -4,12 +4,13 @@ A tape has no trade counts and no volume-weighted prices: ``n`` and ``vw`` are m
 ``tape_origin`` is a field that Alpaca does not have; it keeps synthetic data labeled.
 """
 
-import json
 from collections.abc import Iterable
+from functools import lru_cache
 from math import isnan
 from typing import Any
 
 import msgpack
+import orjson
 
 from tapedeck.connectors.paper.data.articles import Article
 from tapedeck.connectors.paper.data.rows import BarRow, QuoteRow
@@ -56,7 +57,13 @@ def article(each: Article, *, content: bool = True, images: bool = False) -> Jso
 
 def written(message: Json) -> Json:
     """``message`` with its times as ISO 8601 in UTC."""
-    return {name: iso_utc(value) if isinstance(value, Moment) else value for name, value in message.items()}
+    return {name: _iso(value) if isinstance(value, Moment) else value for name, value in message.items()}
+
+
+@lru_cache(maxsize=1024)
+def _iso(t: int) -> str:
+    """The bars of one minute share their time."""
+    return iso_utc(t)
 
 
 class Message:
@@ -87,13 +94,13 @@ def frame(messages: Iterable[Message], packed: bool) -> bytes:
 def read(data: str | bytes, packed: bool) -> Any:
     """What a client sent. Raises ValueError for anything that cannot be read."""
     try:
-        return msgpack.unpackb(data) if packed and isinstance(data, bytes) else json.loads(data)
+        return msgpack.unpackb(data) if packed and isinstance(data, bytes) else orjson.loads(data)
     except (msgpack.UnpackException, msgpack.ExtraData) as error:
         raise ValueError(str(error)) from None
 
 
 def _json(told: Json) -> bytes:
-    return json.dumps(written(told), separators=(",", ":")).encode()
+    return orjson.dumps(written(told))
 
 
 def _packed(told: Json) -> bytes:

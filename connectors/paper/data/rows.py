@@ -19,6 +19,8 @@ DELAY_US = 100_000
 REVISION_US = 30 * SECOND_US
 """Alpaca publishes an updated bar half a minute after the bar that it replaces."""
 
+_AT_ONCE = 10_000
+
 _KEYS = [("key", "i4"), ("t", "i8"), ("seen", "i8")]
 _BAR = np.dtype([*_KEYS, ("revision", "i4"), *((name, "f8") for name in ("o", "h", "l", "c", "v"))])
 _QUOTE = np.dtype([*_KEYS, *((name, "f8") for name in ("bid", "ask", "bid_size", "ask_size"))])
@@ -68,8 +70,8 @@ class _Rows:
 
     def _due(self, after: int, until: int) -> Iterator[tuple[Any, ...]]:
         first, last = np.searchsorted(self._seen, (after, until), side="right")
-        for at in self._order[first:last]:
-            yield self._table[at].item()
+        for at in range(first, last, _AT_ONCE):
+            yield from self._table[self._order[at : min(at + _AT_ONCE, last)]].tolist()
 
     def _of(self, feed: str, symbol: str, start: int, end: int) -> Iterable[tuple[Any, ...]]:
         """The rows of one symbol with ``start`` <= t <= ``end``."""
