@@ -169,7 +169,7 @@ class PaperServer:
         if early is not None:
             return early
         try:
-            struck = self._data.strike(operation) if self._data else None
+            struck = self._data.strike(operation, request) if self._data else None
             answer = struck or await handler(request)
         except Refusal as refusal:
             answer = _refused(refusal)

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +24,10 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.server import MovableClock, PaperServer
+from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
@@ -52,6 +56,9 @@ def exchange(
     ] = False,
     news: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Articles to publish, JSON lines.")
+    ] = None,
+    history_from: Annotated[
+        str | None, typer.Option(help="First session of the history, YYYY-MM-DD; default: the one before.")
     ] = None,
     scenario: Annotated[
         list[str] | None, typer.Option(help="Arm NAME or NAME:seconds=60,count=2; may be repeated.")
@@ -85,6 +92,7 @@ def exchange(
         source = TapeSource.described(_described(market))
     if saved is not None and saved.market:
         source = TapeSource.described(saved.market)
+    source, earlier = _with_history(source, session_date(history_from))
     played = source.load()
     paper = PaperExchange(
         played.market,
@@ -102,6 +110,7 @@ def exchange(
         now=paper.now,
         scenarios=armed,
         news=NewsList.read(news) if news else None,
+        earlier=earlier,
     )
     server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved, data=data)
     typer.echo(f"market {played.name} ({played.market.origin})")
@@ -155,6 +164,18 @@ async def _serve(server: PaperServer, config: Config) -> None:
         await stop.wait()
     finally:
         await server.stop()
+
+
+def _with_history(source: TapeSource, first: date | None) -> tuple[TapeSource, Iterator[Tape]]:
+    """The source of the session to serve, and the tapes of those from ``first`` on before it."""
+    if first is None:
+        return source, iter(())
+    last = source.session or (DEFAULT_SESSION if source.seed is not None else None)
+    if last is None:
+        remedy = "name the session to serve with --session"
+        raise Fatal("a history needs a session that it ends at", value=str(first), remedy=remedy)
+    *before, served = source.over(first, last, xnys())
+    return served, (each.load() for each in before)
 
 
 def _described(market: str) -> dict[str, str]:

@@ -45,16 +45,27 @@ class Halt(NamedTuple):
 class MarketData:
     """See the module. ``now`` is the moment that was advanced to, in UTC microseconds."""
 
-    def __init__(self, tape: Tape, scenarios: Scenarios, *, now: int, news: NewsTape | None = None) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        scenarios: Scenarios,
+        *,
+        now: int,
+        news: NewsTape | None = None,
+        earlier: Iterable[Tape] = (),
+    ) -> None:
         self.scenarios = scenarios
         self.archive = Archive(news or ())
-        self.open(tape, now)
+        self.open(tape, now, earlier)
 
-    def open(self, tape: Tape, now: int) -> None:
-        """Continue with another tape; what was published before ``now`` is only in REST."""
+    def open(self, tape: Tape, now: int, earlier: Iterable[Tape] = ()) -> None:
+        """Continue with another tape; what was published before ``now`` is only in REST.
+
+        ``earlier``: tapes of sessions before, for a longer history.
+        """
         self.now = now
         self.feed, self.origin = tape.feed, tape.origin
-        self._bars, self._quotes = Bars(tape), Quotes(tape)
+        self._bars, self._quotes = Bars(tape, earlier), Quotes(tape)
         self._hidden: set[Key] = set()
         self._preliminary: dict[Key, int] = {}
         self._halts: list[Halt] = []

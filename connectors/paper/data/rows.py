@@ -5,7 +5,6 @@ added after a tape has been opened, so a server's memory does not grow with the 
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,14 +85,17 @@ class _Rows:
 
 
 class Bars(_Rows):
-    """The bars of a tape, its warm-up session included."""
+    """The bars of a tape, its warm-up session included, and of ``earlier`` tapes."""
 
-    def __init__(self, tape: Tape) -> None:
-        live = ((minute.label, body) for minute in tape.minutes for body in minute.bars)
-        arrivals = chain(((body["t"], body) for body in tape.history), live)
+    def __init__(self, tape: Tape, earlier: Iterable[Tape] = ()) -> None:
         numbers: dict[tuple[str, str], int] = {}
-        rows = [_bar(numbers, label, body) for label, body in arrivals]
-        super().__init__(*_sorted(numbers, np.array(rows, dtype=_BAR)))
+        tables = [
+            np.array([_bar(numbers, label, body) for label, body in _arrivals(each)], dtype=_BAR)
+            for each in (tape, *earlier)
+        ]
+        keys, table = _sorted(numbers, np.concatenate(tables))
+        _, kept = np.unique(table[["key", "t", "revision"]], return_index=True)
+        super().__init__(keys, table[kept])
 
     def due(self, after: int, until: int) -> Iterator[BarRow]:
         """What becomes visible after one moment and until another, in order."""
@@ -126,6 +128,12 @@ class Quotes(_Rows):
         """What becomes visible after one moment and until another, in order."""
         for key, *rest in self._due(after, until):
             yield QuoteRow(*self._keys[key], *rest)
+
+
+def _arrivals(tape: Tape) -> Iterator[tuple[int, Body]]:
+    """Each bar with the minute in which it arrives."""
+    yield from ((body["t"], body) for body in tape.history)
+    yield from ((minute.label, body) for minute in tape.minutes for body in minute.bars)
 
 
 def _sorted(

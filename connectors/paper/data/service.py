@@ -1,6 +1,6 @@
 """The data server as the paper exchange holds it: the data, its REST answers and its websockets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ from tapedeck.connectors.paper.data.feed import MarketData
 from tapedeck.connectors.paper.data.messages import Json
 from tapedeck.connectors.paper.data.scenarios import Scenario, Scenarios
 from tapedeck.connectors.paper.data.sockets import AUTH_S, MOST_WAITING, Authenticate, Sockets
-from tapedeck.connectors.paper.orders import NOT_AUTHORISED, TOO_MANY, Refusal
+from tapedeck.connectors.paper.orders import FORBIDDEN, NOT_AUTHORISED, TOO_MANY, Refusal
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.sessions import Calendar
 
@@ -36,11 +36,12 @@ class DataService:
         now: int,
         scenarios: Scenarios | None = None,
         news: NewsTape | None = None,
+        earlier: Iterable[Tape] = (),
         auth_s: float = AUTH_S,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.scenarios = scenarios or Scenarios()
-        self.data = MarketData(tape, self.scenarios, now=now, news=news)
+        self.data = MarketData(tape, self.scenarios, now=now, news=news, earlier=earlier)
         self._answers = Answers(self.data, calendar)
         self._sockets = Sockets(self.data, authenticate, auth_s=auth_s, most_waiting=most_waiting)
         self._operations = {operation for _, _, operation, _ in self._answers.routes()} | {"quote"}
@@ -69,10 +70,13 @@ class DataService:
     async def close(self) -> None:
         await self._sockets.close()
 
-    def strike(self, operation: str) -> web.Response | None:
+    def strike(self, operation: str, request: web.Request) -> web.Response | None:
         """The answer in place of the real one, if a scenario has one. Raises Refusal."""
         if operation not in self._operations:
             return None
+        newest = operation not in ("bars", "news") and request.query.get("feed") == "sip"
+        if newest and self._taken(Scenario.SIP_15MIN_403, operation):
+            raise Refusal(403, FORBIDDEN, "subscription does not permit querying recent SIP data")
         if self._taken(Scenario.REVOKED_KEYS, operation):
             raise Refusal(401, NOT_AUTHORISED, "unauthorized.")
         if self._taken(Scenario.REST_429, operation):

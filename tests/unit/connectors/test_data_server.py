@@ -1,5 +1,6 @@
 """Alpaca's market-data API over a tape: what alpaca-py's own clients get, when, and in which words."""
 
+from collections import Counter
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
@@ -14,7 +15,7 @@ from alpaca.data.timeframe import TimeFrame
 from websockets.exceptions import ConnectionClosed
 
 from tapedeck.connectors.paper.data.rows import Bars
-from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.generator import days, generate
 from tapedeck.connectors.tapes.tape import Tape
 from tests.support.data_server import (
     ABSENT,
@@ -354,6 +355,18 @@ def test_another_tape_is_served_from_its_first_minute_on_and_subscriptions_stay(
         served.service.data.open(made_tape(), OPEN + 3 * MINUTE)
         served.to(4, 1)
         assert [each["t"] for each in ear.next()] == [iso(OPEN + 2 * MINUTE), iso(OPEN + 3 * MINUTE)]
+
+
+def test_sessions_before_the_tapes_own_are_in_rest_once() -> None:
+    thursday, friday, tuesday = days(first=date(2026, 2, 12), last=date(2026, 2, 17), symbols=("AMD",))
+    with data_server(tuesday, earlier=[thursday, friday]) as served:
+        asked = {"start": "2026-02-11", "end": "2026-02-13", "limit": 10_000}
+        found = served.bars(**asked)["AMD"]
+        dates = Counter(raw["t"][:10] for raw in found)
+        assert list(dates) == ["2026-02-11", "2026-02-12", "2026-02-13"]
+        assert len({raw["t"] for raw in found}) == len(found)
+        daily = served.bars(**asked, timeframe="1Day")["AMD"]
+        assert [raw["t"] for raw in daily] == [f"{each}T05:00:00Z" for each in dates]
 
 
 def test_a_client_can_be_made_of_nothing_but_a_socket() -> None:

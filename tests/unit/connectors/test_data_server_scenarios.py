@@ -238,7 +238,10 @@ def test_d16_recent_sip_data_is_refused_with_403_and_older_is_not(served: Served
     assert "recent SIP data" in answer.json()["message"]
     older = {"symbols": "AMD", "timeframe": "1Min", "feed": "sip", "end": iso(OPEN + 14 * MINUTE)}
     assert served.ask("/v2/stocks/bars", **older).status_code == 200
-    assert served.fired("sip-15min-403") == 1
+    for path in ("quotes/latest", "bars/latest", "snapshots"):
+        assert served.ask(f"/v2/stocks/{path}", symbols="AMD", feed="sip").status_code == 403
+        assert served.ask(f"/v2/stocks/{path}", symbols="AMD", feed="iex").status_code == 200
+    assert served.fired("sip-15min-403") == 4
 
 
 def test_d25_trade_update_without_data_is_sent_and_the_next_is_whole(served: Served) -> None:
