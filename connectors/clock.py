@@ -56,6 +56,25 @@ class TapeClock:
         return self._latest
 
 
+class RunningClock:
+    """A clock that runs by itself from ``start`` on, ``speed`` times as fast as the machine's."""
+
+    def __init__(
+        self, start: int, speed: float = 1.0, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._start, self._speed = start, speed
+        self._monotonic = monotonic
+        self._since = monotonic()
+
+    def now(self) -> int:
+        return self._start + int((self._monotonic() - self._since) * self._speed * SECOND_US)
+
+    def advance(self, label: int) -> None:
+        """Go on from the end of the minute ``label``. An earlier one than now changes nothing."""
+        if label + MINUTE_US > self.now():
+            self._start, self._since = label + MINUTE_US, self._monotonic()
+
+
 class ManualClock:
     """A clock that moves only when it is set: for tests and the simulator."""
 

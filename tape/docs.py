@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from tapedeck.connectors.paper.data.scenarios import PLANS
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
@@ -21,7 +22,14 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/records.md", "docs/explain.md", "docs/configuration.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/records.md",
+    "docs/explain.md",
+    "docs/configuration.md",
+    "docs/exchange.md",
+)
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -124,6 +132,20 @@ def _deployment(topology: Topology) -> str:
     return _fields(Deployment)
 
 
+def _scenarios(topology: Topology) -> str:
+    rows = (
+        (
+            f"`{scenario}`",
+            plan.case,
+            plan.line,
+            str(plan.times) if plan.times else "until disarmed",
+            str(plan.seconds or ""),
+        )
+        for scenario, plan in PLANS.items()
+    )
+    return _table(("scenario", "case", "what happens", "times", "seconds"), rows)
+
+
 def _news(topology: Topology) -> str:
     return _fields(News, without=("feeds",))
 
@@ -175,6 +197,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "news": _news,
     "feed": _feed,
     "deployment": _deployment,
+    "scenarios": _scenarios,
 }
 
 

@@ -2,8 +2,8 @@
 
 Besides Alpaca's paths it has four of its own: ``POST /_paper/market`` {"tape", ...} continues with another
 tape's market, ``POST /_paper/advance`` {"label"} moves the tape's clock, ``POST /_paper/faults``
-{"fault", ...} arms a fault, ``GET /_paper/state`` returns the time, the market, the requests by operation
-and the faults that fired.
+{"fault", ...} or {"scenario", ...} arms a fault or a scenario, {"disarm": scenario} disarms one,
+``GET /_paper/state`` returns the time, the market, the requests by operation, and what fired.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ from aiohttp import web
 
 from tapedeck.connectors.alpaca.replies import micros
 from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper.data.service import DataService, is_handshake
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, TOO_MANY, Refusal
+from tapedeck.connectors.paper.pages import PAGE, activity_page, is_dated, page_of
 from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.stream import UpdateHub
 from tapedeck.connectors.tapes.market import ContractQuote
@@ -32,7 +34,6 @@ from tapedeck.streams.sessions import day_number
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _TICK_S = 0.02
-_PAGE = 100
 _NUMBER = web.RequestKey("number", str)
 
 
@@ -48,7 +49,7 @@ class PaperServer:
     """Serves one exchange. Run ``start``, read ``url``, and ``stop`` in the same event loop.
 
     ``market`` is the source of the first market. With ``saved``, every change is on disk before anyone is
-    told of it.
+    told of it. With ``data``, Alpaca's market-data paths are served too.
     """
 
     def __init__(
@@ -59,14 +60,16 @@ class PaperServer:
         port: int = 0,
         market: TapeSource | None = None,
         saved: Saved | None = None,
+        data: DataService | None = None,
     ) -> None:
         self._exchange = exchange
         self._clock = clock
         self._port = port
         self._market = market
         self._saved = saved
+        self._data = data
         self._opening = asyncio.Lock()
-        self._hub = UpdateHub(exchange)
+        self._hub = UpdateHub(exchange, data.altered if data else None)
         self._requests: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -95,14 +98,22 @@ class PaperServer:
         if self._ticker is not None:
             self._ticker.cancel()
         await self._hub.close()
+        if self._data is not None:
+            await self._data.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _tick(self) -> None:
         while True:
-            self._exchange.advance(self._clock.now())
-            self._keep()
+            self._move()
             await asyncio.sleep(_TICK_S)
+
+    def _move(self) -> None:
+        """Bring the exchange and its data to the clock's time."""
+        self._exchange.advance(self._clock.now())
+        self._keep()
+        if self._data is not None:
+            self._data.advance(self._exchange.now)
 
     def _keep(self) -> None:
         if self._saved is not None:
@@ -137,15 +148,16 @@ class PaperServer:
         yield "GET", "/v2/stocks/quotes/latest", "quote", self._stock_quotes
         yield "GET", "/v1beta1/options/quotes/latest", "option_quote", self._option_quotes
         yield "GET", "/v1beta1/options/snapshots/{underlying}", "chain", self._snapshots
+        if self._data is not None:
+            yield from self._data.routes()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Move the clock, check the credentials, apply armed faults, and put refusals into words."""
         operation = request.match_info.route.name or "unknown"
         self._requests[operation] += 1
-        self._exchange.advance(self._clock.now())
-        self._keep()
-        if operation.startswith("_") or operation == "stream":
+        self._move()
+        if operation.startswith("_") or is_handshake(request):
             return await handler(request)
         number = self._exchange.authenticate(
             request.headers.get("APCA-API-KEY-ID", ""), request.headers.get("APCA-API-SECRET-KEY", "")
@@ -157,7 +169,8 @@ class PaperServer:
         if early is not None:
             return early
         try:
-            answer = await handler(request)
+            struck = self._data.strike(operation, request) if self._data else None
+            answer = struck or await handler(request)
         except Refusal as refusal:
             answer = _refused(refusal)
         self._keep()
@@ -191,13 +204,13 @@ class PaperServer:
 
     async def _activities(self, request: web.Request) -> web.Response:
         after = micros(request.query["after"]) + 1 if "after" in request.query else 0
-        return _activity_page(self._exchange.activities(request[_NUMBER], after), request)
+        return activity_page(self._exchange.activities(request[_NUMBER], after), request)
 
     async def _option_activities(self, request: web.Request) -> web.Response:
         after = micros(request.query["after"]) if "after" in request.query else 0
         kinds = request.query.get("activity_types", "").split(",")
         found = self._exchange.option_activities(request[_NUMBER], after)
-        return _activity_page([each for each in found if each["activity_type"] in kinds], request)
+        return activity_page([each for each in found if each["activity_type"] in kinds], request)
 
     async def _market_clock(self, request: web.Request) -> web.Response:
         return web.json_response(self._exchange.clock())
@@ -218,8 +231,8 @@ class PaperServer:
     async def _contracts(self, request: web.Request) -> web.Response:
         wanted = request.query.get("underlying_symbols", "").split(",")
         found = [contract for symbol in wanted for contract in self._chain(symbol, request)]
-        limit = int(request.query.get("limit", _PAGE))
-        page, token = _page(found, limit, request)
+        limit = int(request.query.get("limit", PAGE))
+        page, token = page_of(found, limit, request)
         body = {"option_contracts": [wire.contract(each) for each in page], "next_page_token": token}
         return web.json_response(body)
 
@@ -246,7 +259,10 @@ class PaperServer:
 
     async def _stock_quotes(self, request: web.Request) -> web.Response:
         board, now = self._exchange.board, self._exchange.now
-        wanted = {symbol: board.stock(symbol, now) for symbol in request.query.get("symbols", "").split(",")}
+        named, feed = request.query.get("symbols", "").split(","), request.query.get("feed")
+        if self._data is not None and feed not in (None, self._data.data.feed):
+            named = []  # another feed's quotes are not on the tape
+        wanted = {symbol: board.stock(symbol, now) for symbol in named}
         quotes = {
             symbol: wire.stock_quote(each, board.quote_origin) for symbol, each in wanted.items() if each
         }
@@ -264,7 +280,7 @@ class PaperServer:
 
     async def _snapshots(self, request: web.Request) -> web.Response:
         found = self._chain(request.match_info["underlying"], request)
-        page, token = _page(found, int(request.query.get("limit", _PAGE)), request)
+        page, token = page_of(found, int(request.query.get("limit", PAGE)), request)
         origin, start = self._exchange.board.origin, self._exchange.day_start()
         snapshots = {each.symbol: wire.snapshot(each, origin, start) for each in page}
         return web.json_response({"snapshots": snapshots, "next_page_token": token})
@@ -282,7 +298,7 @@ class PaperServer:
             if query.get("type", each.right.lower()) == each.right.lower()
             and (lowest is None or each.strike >= lowest)
             and (highest is None or each.strike <= highest)
-            and _dated(each, query.get("expiration_date_gte"), query.get("expiration_date_lte"))
+            and is_dated(each, query.get("expiration_date_gte"), query.get("expiration_date_lte"))
         ]
 
     async def _open_market(self, request: web.Request) -> web.Response:
@@ -295,6 +311,8 @@ class PaperServer:
                     tape = await asyncio.to_thread(source.load)
                     self._exchange.open_market(tape.market, tape.first_live)
                     self._market = source
+                    if self._data is not None:
+                        self._data.data.open(tape, self._exchange.now)
                     if self._saved is not None:
                         self._saved.keep(self._exchange)
                         self._saved.keep_time(self._exchange, source.description())
@@ -307,17 +325,22 @@ class PaperServer:
         if not isinstance(label, int):
             raise web.HTTPBadRequest(text="label must be whole UTC microseconds")
         self._clock.advance(label)
-        self._exchange.advance(self._clock.now())
-        self._keep()
+        self._move()
         if self._saved is not None:
             self._saved.keep_time(self._exchange)
         return web.json_response({"now": self._exchange.now})
 
     async def _arm(self, request: web.Request) -> web.Response:
+        """Arm a fault or a scenario, or disarm a scenario."""
         asked = await request.json()
         try:
-            self._exchange.faults.arm(Fault(asked.pop("fault")), **asked)
-        except (KeyError, ValueError, TypeError) as error:
+            if self._data is not None and "scenario" in asked:
+                self._data.scenarios.arm(asked.pop("scenario"), **asked)
+            elif self._data is not None and "disarm" in asked:
+                self._data.scenarios.disarm(asked["disarm"])
+            else:
+                self._exchange.faults.arm(Fault(asked.pop("fault")), **asked)
+        except (KeyError, ValueError, TypeError, Fatal) as error:
             raise web.HTTPBadRequest(text=f"not a fault: {error}") from None
         return web.json_response({})
 
@@ -328,36 +351,9 @@ class PaperServer:
                 "market": self._market.description() if self._market else None,
                 "requests": self._requests,
                 "fired": self._exchange.faults.fired,
+                "data": self._data.told() if self._data else None,
             }
         )
-
-
-def _activity_page(found: list[Json], request: web.Request) -> web.Response:
-    """One page of activities, given oldest first: newest first unless asked otherwise."""
-    query = request.query
-    if query.get("direction", "desc") == "desc":
-        found.reverse()
-    if "page_token" in query:
-        ids = [each["id"] for each in found]
-        found = found[ids.index(query["page_token"]) + 1 :] if query["page_token"] in ids else []
-    return web.json_response(found[: int(query.get("page_size", _PAGE))])
-
-
-def _dated(contract: ContractQuote, first: str | None, last: str | None) -> bool:
-    earliest = contract.expiry if first is None else day_number(date.fromisoformat(first))
-    latest = contract.expiry if last is None else day_number(date.fromisoformat(last))
-    return earliest <= contract.expiry <= latest
-
-
-def _page(
-    found: list[ContractQuote], limit: int, request: web.Request
-) -> tuple[list[ContractQuote], str | None]:
-    """One page and the token of the next: the symbol after which that page starts."""
-    token = request.query.get("page_token")
-    rest = sorted(
-        (each for each in found if token is None or each.symbol > token), key=lambda each: each.symbol
-    )
-    return rest[:limit], (rest[limit - 1].symbol if len(rest) > limit else None)
 
 
 def _refused(refusal: Refusal) -> web.Response:

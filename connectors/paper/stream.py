@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,14 @@ class _Connection:
 
 
 class UpdateHub:
-    """Carries the exchange's trade updates to every connection that listens to their account."""
+    """Carries the exchange's trade updates to every connection that listens to their account.
 
-    def __init__(self, exchange: PaperExchange) -> None:
+    ``altered``: what is sent in place of an update.
+    """
+
+    def __init__(self, exchange: PaperExchange, altered: Callable[[Json], Json] | None = None) -> None:
         self._exchange = exchange
+        self._altered = altered
         self._gates: dict[str, UpdateGate] = {}
         self._connections: list[_Connection] = []
         exchange.listen(self._heard)
@@ -72,6 +77,8 @@ class UpdateHub:
             for connection in ears:
                 _cut(connection)
             return
+        if ears and self._altered is not None:
+            passed = [self._altered(each) for each in passed]
         for connection in ears:
             for each in passed:
                 connection.waiting.put_nowait(each)

@@ -1,9 +1,11 @@
-"""``tape exchange``: the paper exchange over a tape's market, on loopback, until it is stopped."""
+"""``tape exchange``: the paper exchange and a data server over a tape, on loopback, until it is stopped."""
 
 import asyncio
 import json
 import os
 import signal
+from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -12,15 +14,20 @@ from urllib.parse import urlsplit
 import typer
 
 from tapedeck.agents.settings import tell_ready
-from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.clock import RunningClock, TapeClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
+from tapedeck.connectors.paper.data.articles import NewsList
+from tapedeck.connectors.paper.data.scenarios import Scenarios, listed
+from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.connectors.paper.saved import Saved
-from tapedeck.connectors.paper.server import PaperServer
+from tapedeck.connectors.paper.server import MovableClock, PaperServer
+from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date
+from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
@@ -44,6 +51,19 @@ def exchange(
         typer.Option(envvar="TAPE_EXCHANGE_MARKET", help="Another command's description of its tape, JSON."),
     ] = None,
     speed: Annotated[str, typer.Option(envvar="TAPE_EXCHANGE_SPEED", help="As in `tape play`.")] = "max",
+    run: Annotated[
+        bool, typer.Option("--run", help="Without a player: the clock runs by itself at --speed (max: 1x).")
+    ] = False,
+    news: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Articles to publish, JSON lines.")
+    ] = None,
+    history_from: Annotated[
+        str | None, typer.Option(help="First session of the history, YYYY-MM-DD; default: the one before.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Arm NAME or NAME:seconds=60,count=2; may be repeated.")
+    ] = None,
+    scenarios: Annotated[bool, typer.Option("--scenarios", help="List the scenarios and exit.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
     cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
@@ -57,10 +77,14 @@ def exchange(
         ),
     ] = None,
 ) -> None:
-    """Serve the configured accounts over the market of a tape. The player moves its clock.
+    """Serve the configured accounts and Alpaca's market data over a tape. The player moves its clock.
 
     If the folder already has an exchange, it continues with that market, time, accounts and orders.
     """
+    if scenarios:
+        typer.echo("\n".join(listed()))
+        return
+    armed = Scenarios(scenario or ())
     config = _document()
     saved = Saved(folder) if folder else None
     source = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed)
@@ -68,6 +92,7 @@ def exchange(
         source = TapeSource.described(_described(market))
     if saved is not None and saved.market:
         source = TapeSource.described(saved.market)
+    source, earlier = _with_history(source, session_date(history_from))
     played = source.load()
     paper = PaperExchange(
         played.market,
@@ -77,12 +102,17 @@ def exchange(
         seed=seed,
         listed=activities,
     )
-    clock = TapeClock(Pace.parse(speed).speed)
-    if saved is not None:
-        saved.market = source.description()
-        if saved.restore(paper):
-            clock.advance(paper.now - paper.now % MINUTE_US - MINUTE_US)
-    server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved)
+    clock = _clock(paper, Pace.parse(speed), saved, source, runs=run)
+    data = DataService(
+        played,
+        paper.calendar,
+        paper.authenticate,
+        now=paper.now,
+        scenarios=armed,
+        news=NewsList.read(news) if news else None,
+        earlier=earlier,
+    )
+    server = PaperServer(paper, clock, port=_port(port), market=source, saved=saved, data=data)
     typer.echo(f"market {played.name} ({played.market.origin})")
     asyncio.run(_serve(server, config))
 
@@ -102,6 +132,22 @@ def open_accounts(config: Config, cash: dict[str, Decimal]) -> list[PaperAccount
     return opened
 
 
+def _clock(
+    paper: PaperExchange, pace: Pace, saved: Saved | None, source: TapeSource, *, runs: bool
+) -> MovableClock:
+    """The clock to serve by, at the saved time if there is one."""
+    restored = False
+    if saved is not None:
+        saved.market = source.description()
+        restored = saved.restore(paper)
+    if runs:
+        return RunningClock(paper.now, pace.speed or 1.0)
+    clock = TapeClock(pace.speed)
+    if restored:
+        clock.advance(paper.now - paper.now % MINUTE_US - MINUTE_US)
+    return clock
+
+
 async def _serve(server: PaperServer, config: Config) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -118,6 +164,18 @@ async def _serve(server: PaperServer, config: Config) -> None:
         await stop.wait()
     finally:
         await server.stop()
+
+
+def _with_history(source: TapeSource, first: date | None) -> tuple[TapeSource, Iterator[Tape]]:
+    """The source of the session to serve, and the tapes of those from ``first`` on before it."""
+    if first is None:
+        return source, iter(())
+    last = source.session or (DEFAULT_SESSION if source.seed is not None else None)
+    if last is None:
+        remedy = "name the session to serve with --session"
+        raise Fatal("a history needs a session that it ends at", value=str(first), remedy=remedy)
+    *before, served = source.over(first, last, xnys())
+    return served, (each.load() for each in before)
 
 
 def _described(market: str) -> dict[str, str]:

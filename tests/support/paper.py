@@ -12,9 +12,10 @@ import requests
 
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.paper.book import PaperAccount
+from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.fills import Fees
-from tapedeck.connectors.paper.server import PaperServer
+from tapedeck.connectors.paper.server import MovableClock, PaperServer
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
 from tapedeck.streams.sessions import day_number, micros, xnys
 from tapedeck.streams.stages.account.rules import occ
@@ -115,10 +116,10 @@ def order(client_order_id: str = "td1-a", **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(paper: PaperExchange, clock: StepClock) -> Iterator[str]:
+def serving(paper: PaperExchange, clock: MovableClock, data: DataService | None = None) -> Iterator[str]:
     """The exchange on a free loopback port, in its own thread; yields the base URL."""
     loop = asyncio.new_event_loop()
-    server = PaperServer(paper, clock)
+    server = PaperServer(paper, clock, data=data)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)

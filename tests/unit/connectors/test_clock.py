@@ -2,7 +2,7 @@
 
 import pytest
 
-from tapedeck.connectors.clock import ManualClock, SystemClock, TapeClock
+from tapedeck.connectors.clock import ManualClock, RunningClock, SystemClock, TapeClock
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import MINUTE_US
 
@@ -74,3 +74,16 @@ def test_manual_clock_refuses_the_past() -> None:
 
 def test_system_clock_counts_microseconds_of_this_century() -> None:
     assert 1_700_000_000_000_000 < SystemClock().now() < 4_000_000_000_000_000
+
+
+def test_running_clock_runs_by_itself_and_goes_on_from_a_later_minute() -> None:
+    wall = Wall()
+    clock = RunningClock(LABEL, 60.0, monotonic=wall)
+    assert clock.now() == LABEL
+    wall.seconds += 2.0
+    assert clock.now() == LABEL + 2 * MINUTE_US
+    clock.advance(LABEL)
+    assert clock.now() == LABEL + 2 * MINUTE_US
+    clock.advance(LABEL + 9 * MINUTE_US)
+    wall.seconds += 1.0
+    assert clock.now() == LABEL + 11 * MINUTE_US

@@ -22,6 +22,7 @@ WRITTEN = (
     "docs/domain.md",
     "docs/operations.md",
     "docs/records.md",
+    "docs/exchange.md",
     "docs/explain.md",
     "docs/rebuild.md",
     "docs/tap.md",

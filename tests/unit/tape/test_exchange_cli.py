@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.broker import NewOrder
 from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.paper.data.articles import Article, NewsList
+from tapedeck.connectors.paper.data.scenarios import Scenario
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal
@@ -22,6 +25,7 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 from tapedeck.tape.cli.exchange import open_accounts
+from tapedeck.tape.cli.main import app
 
 KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}
 
@@ -53,7 +57,10 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
+    news = tmp_path / "news.jsonl"
+    NewsList([Article(id=7, created_at=10**15, updated_at=10**15, headline="first")]).write(news)
     command = [sys.executable, "-m", "tapedeck", "exchange", "--port", "0"]
+    command += ["--news", str(news), "--scenario", "missing-minutes:count=1"]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -68,6 +75,14 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         assert moved >= label + 60_000_000
         broker = AlpacaBroker(url, Credentials(key="kt", secret="st"))
         assert broker.account().cash == 5_000
+        keys = {"APCA-API-KEY-ID": "kt", "APCA-API-SECRET-KEY": "st"}
+        asked = {"symbols": "NVDA", "timeframe": "1Min", "feed": "iex"}
+        bars = requests.get(f"{url}/v2/stocks/bars", params=asked, headers=keys, timeout=5).json()["bars"]
+        assert 0 < len(bars["NVDA"]) <= 11
+        (article,) = requests.get(f"{url}/v1beta1/news", headers=keys, timeout=5).json()["news"]
+        assert article["id"] == 7
+        data = requests.get(f"{url}/_paper/state", timeout=5).json()["data"]
+        assert data["scenarios"]["counts"] == {"missing-minutes": 1}
         assert broker.quote("NVDA").origin.startswith("synthetic/")
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=10)
@@ -120,3 +135,11 @@ def test_exchange_that_was_killed_goes_on_with_its_accounts_market_and_time(
     (before, *held), (after, *again) = lives
     assert held == again and held[0]
     assert before - 60_000_000 <= after <= before + 60_000_000
+
+
+def test_scenarios_are_listed_and_an_unknown_one_is_refused_with_what_is_near() -> None:
+    listed = CliRunner().invoke(app, ["exchange", "--scenarios"])
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(Scenario)
+    refused = CliRunner().invoke(app, ["exchange", "--scenario", "gost-session"])
+    assert "did you mean ghost-session" in str(refused.exception)
