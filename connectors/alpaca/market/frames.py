@@ -2,8 +2,8 @@
 
 A message of a stream is one of: a ``Bar``, ``Quote`` or ``Status``; a ``Success``, ``Refusal`` or
 ``Acknowledged`` of the protocol; ``NotOurs`` (a known kind that is not used here, such as a trade);
-``Unrecognised`` (a kind that is not known); or ``Unread`` (what cannot be read, with its bytes). So the counts of
-these add up to the messages that came.
+``Unrecognised`` (a kind that is not known); or ``Unread`` (what cannot be read, with its bytes). So the
+counts of these add up to the messages that came.
 
 A bar's ``t`` is the left edge of its minute. Times are UTC microseconds; digits beyond them are cut off.
 """
@@ -145,12 +145,8 @@ def next_page(answer: Any) -> str | None:
 
 def bar(symbol: Any, raw: Json, updated: bool = False) -> Bar:
     """One bar. Raises an error of ``replies.UNREADABLE`` for one that cannot be read."""
-    return Bar(
-        _symbol(symbol),
-        _time(raw["t"]),
-        *(_float(raw[name]) for name in ("o", "h", "l", "c", "v")),
-        updated=updated,
-    )
+    opened, high, low, close, volume = (_float(raw[name]) for name in ("o", "h", "l", "c", "v"))
+    return Bar(_symbol(symbol), _time(raw["t"]), opened, high, low, close, volume, updated)
 
 
 def quote(symbol: Any, raw: Json) -> Quote:
