@@ -14,7 +14,7 @@ _HOSTS = {
 """Alpaca's hosts of historical data, each with its host of streams."""
 FEEDS = ("iex", "sip", "delayed_sip")
 RECENT_S = 16 * 60
-"""A plan without real-time SIP data refuses the last 15 minutes; a minute more is for the difference of clocks."""
+"""A plan without real-time SIP data refuses the last 15 minutes; a minute more is for differing clocks."""
 
 
 def require_data_host(url: str) -> None:
@@ -30,7 +30,7 @@ def require_data_host(url: str) -> None:
 
 
 def require_feed(feed: str) -> None:
-    """Raises Fatal for a feed that has no stream of stock bars: it would be another tape than the one named."""
+    """Raises Fatal for a feed without a stream of stock bars: it would be another tape than the one named."""
     if feed not in FEEDS:
         raise Fatal(
             "Alpaca has no stream of stock bars of this feed",
@@ -40,7 +40,7 @@ def require_feed(feed: str) -> None:
 
 
 def stream_url(base_url: str, feed: str) -> str:
-    """The websocket of ``feed`` that belongs to the address of historical data. The feed is always explicit."""
+    """The websocket of ``feed`` that belongs to the address of historical data."""
     parts = urlsplit(base_url)
     host = _HOSTS.get(parts.netloc, parts.netloc)
     return urlunsplit(("wss" if parts.scheme == "https" else "ws", host, f"/v2/{feed}", "", ""))
