@@ -56,7 +56,7 @@ def subscribe(*, but: tuple[str, ...] = ()) -> Step:
 
 
 def subscriptions(*, most: int = 10_000) -> Step:
-    """Answer every subscription until the client leaves; 405 where it would hold more symbols than ``most``."""
+    """Answer every subscription until the client leaves; 405 above ``most`` symbols."""
 
     async def step(line: Line) -> None:
         held: list[str] = []
@@ -75,50 +75,6 @@ async def _answer(line: Line, held: list[str], but: tuple[str, ...], most: int) 
         return
     held[:] = whole
     await line.say({"T": "subscription", "trades": [], **{n: whole for n in asked if n != "action"}})
-
-
-def say(self, *messages: Any) -> None:
-        await self._connection.send(json.dumps(list(messages)))
-
-    async def hear(self) -> Json:
-        message = json.loads(await self._connection.recv())
-        self._heard.append(message)
-        return message
-
-    async def closed(self) -> None:
-        await self._connection.wait_closed()
-
-    async def close(self, code: int = 1000) -> None:
-        await self._connection.close(code)
-
-
-async def log_in(line: Line) -> None:
-    await line.say({"T": "success", "msg": "connected"})
-    await line.hear()
-    await line.say({"T": "success", "msg": "authenticated"})
-
-
-def subscribe(*, but: tuple[str, ...] = (), most: int = 10_000) -> Step:
-    """Acknowledge subscriptions, without the symbols ``but``; 405 where they would be more than ``most``."""
-
-    async def step(line: Line) -> None:
-        held: dict[str, list[str]] = {}
-        refused = True
-        while refused:
-            asked = await line.hear()
-            refused = len({*held.get("bars", []), *asked["bars"]}) > most
-            if refused:
-                await line.say({"T": "error", "code": 405, "msg": "symbol limit exceeded"})
-                if len(asked["bars"]) > 1:
-                    continue
-                return
-            for name, symbols in asked.items():
-                if name != "action":
-                    held[name] = [*held.get(name, []), *(s for s in symbols if s not in but)]
-            await line.say({"T": "subscription", "trades": [], **held})
-            refused = len(held["bars"]) < most < 10_000
-
-    return step
 
 
 def say(*messages: Any) -> Step:
