@@ -212,14 +212,14 @@ class MarketStream:
         wanted = self._wanted
         if gone := sorted(self._sent.get("bars", frozenset()) - {*wanted, _EVERY}):
             await self._asked(line, "unsubscribe", gone)
-        left, size, limited = [s for s in wanted if s not in self._sent.get("bars", ())], len(wanted), False
-        while left and size:
-            size = min(size, len(left))
+        left = [symbol for symbol in wanted if symbol not in self._sent.get("bars", frozenset())]
+        room, size = len(left), len(left)  # above a limit, halve what may fit until it is known how many do
+        while room:
             if await self._asked(line, "subscribe", left[:size]):
-                left = left[size:]
+                left, room = left[size:], room - size
             else:
-                limited = True
-            size = size // 2 if limited else len(left)
+                room = size - 1
+            size = (room + 1) // 2
         self._asked_for = wanted
         self._compare()
 
