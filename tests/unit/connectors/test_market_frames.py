@@ -22,6 +22,7 @@ from tapedeck.connectors.alpaca.market.frames import (
     Unrecognised,
 )
 from tests.support.cases import shared
+from tests.support.mutations import mutated, reworded
 
 BAR = {"T": "b", "S": "NVDA", "o": 1, "h": 2.5, "l": 0.5, "c": 2, "v": 10, "t": "2026-02-17T14:30:00Z"}
 T = 1_771_338_600_000_000
@@ -156,17 +157,6 @@ def test_every_recorded_bar_and_quote_answer_parses() -> None:
     assert counts["bars"] > 10 and counts["quotes"] > 5 and counts["snapshots"] > 2
 
 
-def _mutated(raw: bytes, rng: random.Random) -> bytes:
-    """One to four changes of bytes: flipped, cut out, doubled, or another JSON word put in."""
-    changed = bytearray(raw)
-    words = [b"null", b"NaN", b"-1", b"1e999", b'"\\ud800"', b"[]", b"{}", b"true", b'"', b",", b"\xff"]
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(changed) + 1)
-        end = min(len(changed), at + rng.randint(1, 8))
-        changed[at:end] = rng.choice([b"", bytes(changed[at:end]) * 2, rng.choice(words), rng.randbytes(2)])
-    return bytes(changed)
-
-
 def test_ten_thousand_mutated_messages_never_raise_and_their_outcomes_add_up() -> None:
     rng = random.Random(13)
     files = [*_recorded("ws_data_*.json"), *_recorded("ws_data_*.json")]
@@ -174,20 +164,11 @@ def test_ten_thousand_mutated_messages_never_raise_and_their_outcomes_add_up() -
     outcomes: Counter[str] = Counter()
     for number in range(10_000):
         whole = json.dumps([rng.choice(values)]).encode()
-        found = frames.read(_mutated(whole, rng) if number % 4 else _reworded(rng.choice(values), rng))
+        found = frames.read(mutated(whole, rng) if number % 4 else reworded(rng.choice(values), rng))
         assert len(found) >= 1 or number % 4, "a message that is there has an outcome"
         outcomes[" ".join(sorted({_outcome(each) for each in found})) or "an empty frame"] += 1
     assert sum(outcomes.values()) == 10_000
     assert {"applied", "not ours", "UNRECOGNISED", "dead letter"} <= set(outcomes), outcomes
-
-
-def _reworded(message: dict[str, Any], rng: random.Random) -> bytes:
-    """Valid JSON with one value of another kind."""
-    name = rng.choice(sorted(message))
-    other = rng.choice(
-        [None, -1, 1e300, "", "x" * 5000, [], {}, [message], {"T": "b"}, True, "2026-13-01T00:00Z"]
-    )
-    return json.dumps([{**message, name: other}]).encode()
 
 
 def _outcome(value: frames.Value) -> str:
