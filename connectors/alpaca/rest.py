@@ -29,9 +29,13 @@ class BoundedAdapter(HTTPAdapter):
     A write gets connect + answer < 3 s, which is the least remaining lease with which it may begin.
     """
 
+    def __init__(self, connect_s: float | None = None, read_s: float | None = None) -> None:
+        super().__init__()
+        self._connect_s, self._read_s = connect_s, read_s
+
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        answer = READ_S if request.method == "GET" else WRITE_S
-        kwargs["timeout"] = (CONNECT_S, answer)
+        answer = (self._read_s or READ_S) if request.method == "GET" else WRITE_S
+        kwargs["timeout"] = (self._connect_s or CONNECT_S, answer)
         return super().send(request, *args, **kwargs)
 
 
