@@ -83,6 +83,7 @@ class TradeUpdates:
         self._monotonic = monotonic
         self.connections = 0
         self.unreadable = 0
+        self.empty = 0
 
     async def run(self) -> None:
         """Connect, listen, pass updates on; reconnect forever. Raises Fatal if credentials are refused."""
@@ -143,6 +144,9 @@ class TradeUpdates:
         try:
             message = json.loads(frame)
             if message.get("stream") != "trade_updates":
+                return None
+            if message.get("data", ...) is None:  # Alpaca has sent these for days: they say nothing
+                self.empty += 1
                 return None
         except (ValueError, AttributeError) as error:
             self.unreadable += 1

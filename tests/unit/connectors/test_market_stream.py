@@ -278,17 +278,6 @@ def test_d05_burst_at_the_open_is_read_whole_while_nobody_works_on_it() -> None:
     assert reader.queue.longest_delay_s() >= 0.05 and reader.queue.longest_delay_s() == 0.0
 
 
-def test_d05_queue_that_is_full_drops_counts_and_leaves_a_gap() -> None:
-    queue = FrameQueue(most_bytes=10)
-    for frame in (b"12345", b"123456", b"1234", b"1234567"):
-        queue.put(frame)
-    assert (queue.dropped, queue.depth) == (2, 3)
-    first, gap, later = (arrival.content for arrival in queue.take(0))
-    assert (first, later) == (b"12345", b"1234") and isinstance(gap, Gap)
-    queue.put(b"1234567890")
-    assert [type(a.content) for a in queue.take(0)] == [Gap, bytes]
-
-
 def test_d06_slow_handler_does_not_stop_the_reader() -> None:
     lines = [step for n in range(20) for step in (say(bar(f"S{n}")), wait(0.05))]
     taken: list[Any] = []
