@@ -1,18 +1,12 @@
 """A Broker over alpaca-py: one call is one request, and every outcome has a name.
 
-alpaca-py repeats a POST blindly on 429 and 504, and has no timeouts. Both are fixed here through private
-names (``_retry``, ``_session``) that a test pins.
+A repeated or endless request is prevented in ``rest``.
 """
 
-import json
-from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import requests
-from alpaca.common.exceptions import APIError
-from alpaca.common.rest import RESTClient
 from alpaca.data.enums import DataFeed, OptionsFeed
 from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
 from alpaca.data.requests import OptionChainRequest, OptionLatestQuoteRequest, StockLatestQuoteRequest
@@ -26,24 +20,21 @@ from alpaca.trading.requests import (
     LimitOrderRequest,
     MarketOrderRequest,
 )
-from requests.adapters import HTTPAdapter
 
 from tapedeck.connectors.alpaca import option_events, replies
+from tapedeck.connectors.alpaca.rest import asked, bounded
 from tapedeck.connectors.broker import (
     AccountReply,
     ActivityReply,
     ChainQuery,
     ChainReply,
     ClockReply,
-    Doubt,
     FillReply,
     NewOrder,
     NotFound,
-    NotUnderstood,
     OrderReply,
     PositionReply,
     QuoteReply,
-    RateLimited,
     Refused,
     Rows,
     SessionReply,
@@ -55,11 +46,6 @@ from tapedeck.streams.sessions import iso_date
 from tapedeck.streams.stages.account.rules import occ
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 
-T = TypeVar("T")
-
-CONNECT_S = 0.9
-WRITE_S = 2.0
-READ_S = 10.0
 _PAGE = 100
 _CONTRACTS_PAGE = 10_000
 _INTENTS = {
@@ -67,18 +53,6 @@ _INTENTS = {
     (Side.SELL, PositionIntent.SELL_TO_CLOSE): AlpacaIntent.SELL_TO_CLOSE,
 }
 """What may be sent. Opening by selling is left out, for stock too."""
-
-
-class BoundedAdapter(HTTPAdapter):
-    """Limits every request in time and repeats none.
-
-    A write gets connect + answer < 3 s, which is the least remaining lease with which it may begin.
-    """
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        answer = READ_S if request.method == "GET" else WRITE_S
-        kwargs["timeout"] = (CONNECT_S, answer)
-        return super().send(request, *args, **kwargs)
 
 
 def require_loopback(url: str) -> None:
@@ -89,13 +63,6 @@ def require_loopback(url: str) -> None:
             value=url,
             remedy="set the account's base_url to the address that `tape exchange` prints",
         )
-
-
-def _bounded(client: RESTClient) -> None:
-    client._retry = 0
-    client._session.trust_env = False  # loopback needs no proxy, and a .netrc would replace the credentials
-    for scheme in ("http://", "https://"):
-        client._session.mount(scheme, BoundedAdapter())
 
 
 def position_intent(order: NewOrder) -> AlpacaIntent:
@@ -143,41 +110,41 @@ class AlpacaBroker:
         self._stocks = StockHistoricalDataClient(url_override=base_url, **keys)
         self._options = OptionHistoricalDataClient(url_override=base_url, **keys)
         for client in (self._trading, self._stocks, self._options):
-            _bounded(client)
+            bounded(client)
 
     def __repr__(self) -> str:
         return f"AlpacaBroker({self.base_url})"
 
     def account(self) -> AccountReply:
-        return _asked(replies.account, self._trading.get_account)
+        return asked(replies.account, self._trading.get_account)
 
     def clock(self) -> ClockReply:
-        return _asked(replies.clock, self._trading.get_clock)
+        return asked(replies.clock, self._trading.get_clock)
 
     def calendar(self, first: int, last: int) -> list[SessionReply]:
         wanted = GetCalendarRequest(start=iso_date(first), end=iso_date(last))
-        return _asked(lambda raw: list(map(replies.session, raw)), self._trading.get_calendar, wanted)
+        return asked(lambda raw: list(map(replies.session, raw)), self._trading.get_calendar, wanted)
 
     def positions(self) -> Rows[PositionReply]:
         read = partial(replies.rows, "positions", replies.position)
-        return _asked(read, self._trading.get_all_positions)
+        return asked(read, self._trading.get_all_positions)
 
     def open_orders(self) -> Rows[OrderReply]:
         wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500)
-        return _asked(replies.open_orders, self._trading.get_orders, wanted)
+        return asked(replies.open_orders, self._trading.get_orders, wanted)
 
     def quote(self, instrument: str) -> QuoteReply:
         if is_option(instrument):
             feed = self._option_feed.value
             option = OptionLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._option_feed)
-            found = _asked(dict, self._options.get_option_latest_quote, option)
+            found = asked(dict, self._options.get_option_latest_quote, option)
         else:
             feed = self._stock_feed.value
             stock = StockLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._stock_feed)
-            found = _asked(dict, self._stocks.get_stock_latest_quote, stock)
+            found = asked(dict, self._stocks.get_stock_latest_quote, stock)
         if instrument not in found:
             raise NotFound("the broker has no quote", value=instrument)
-        return _asked(lambda raw: replies.quote(instrument, raw, feed), found.__getitem__, instrument)
+        return asked(lambda raw: replies.quote(instrument, raw, feed), found.__getitem__, instrument)
 
     def chain(self, query: ChainQuery) -> ChainReply:
         wanted = OptionChainRequest(
@@ -190,8 +157,8 @@ class AlpacaBroker:
             expiration_date_lte=iso_date(query.expiry_to),
         )
         listed, feed = self._listed(query), self._option_feed.value
-        snapshots = _asked(dict, self._options.get_option_chain, wanted)
-        return _asked(lambda raw: replies.chain(query, listed, raw, feed), lambda: snapshots)
+        snapshots = asked(dict, self._options.get_option_chain, wanted)
+        return asked(lambda raw: replies.chain(query, listed, raw, feed), lambda: snapshots)
 
     def submit(self, order: NewOrder) -> OrderReply:
         intent = position_intent(order)
@@ -204,18 +171,18 @@ class AlpacaBroker:
             "position_intent": intent,
         }
         if order.limit_price is None:
-            return _asked(replies.order, self._trading.submit_order, MarketOrderRequest(**fields))
+            return asked(replies.order, self._trading.submit_order, MarketOrderRequest(**fields))
         limited = LimitOrderRequest(limit_price=float(order.limit_price), **fields)
-        return _asked(replies.order, self._trading.submit_order, limited)
+        return asked(replies.order, self._trading.submit_order, limited)
 
     def cancel(self, broker_order_id: str) -> None:
-        _asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
+        asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
 
     def order(self, broker_order_id: str) -> OrderReply:
-        return _asked(replies.order, self._trading.get_order_by_id, broker_order_id)
+        return asked(replies.order, self._trading.get_order_by_id, broker_order_id)
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        return _asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
+        return asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
 
     def activities(self, after: int) -> Rows[FillReply]:
         fills = replies.rows("activities", replies.fill, self._activities("/account/activities/FILL", after))
@@ -228,7 +195,7 @@ class AlpacaBroker:
     def _activities(self, path: str, after: int, **wanted: str) -> list[Any]:
         """Every page of the account's activities, oldest first."""
         # `after` excludes its own moment at Alpaca: ask from a second before, and filter.
-        asked: dict[str, Any] = {
+        query: dict[str, Any] = {
             "after": replies.iso(after - 1_000_000),
             "direction": "asc",
             "page_size": _PAGE,
@@ -236,11 +203,11 @@ class AlpacaBroker:
         }
         found: list[Any] = []
         while True:
-            page = _asked(list, self._trading.get, path, asked)
+            page = asked(list, self._trading.get, path, query)
             found += page
             if len(page) < _PAGE:
                 return found
-            asked["page_token"] = _asked(lambda rows: rows[-1]["id"], lambda page=page: page)
+            query["page_token"] = asked(lambda rows: rows[-1]["id"], lambda page=page: page)
 
     def _listed(self, query: ChainQuery) -> list[replies.Json]:
         """Every page of the contracts that ``query`` asks for."""
@@ -257,7 +224,7 @@ class AlpacaBroker:
                 limit=_CONTRACTS_PAGE,
                 page_token=token,
             )
-            page = _asked(dict, self._trading.get_option_contracts, wanted)
+            page = asked(dict, self._trading.get_option_contracts, wanted)
             found += page.get("option_contracts") or []
             token = page.get("next_page_token")
             if not token:
@@ -273,37 +240,3 @@ def _whole(qty: Decimal) -> float:
     if qty != qty.to_integral_value() or qty <= 0:
         raise Refused(f"quantity {qty} is not a positive whole number", status=422)
     return float(qty)
-
-
-def _asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
-    """Parse the answer of one call with ``parse``. Raises Refused, NotFound, RateLimited or Doubt."""
-    remedy = "ask for the outcome"
-    try:
-        return parse(call(*args))
-    except APIError as error:
-        raise _named(error) from error
-    except requests.RequestException as error:
-        raise Doubt(f"no answer from the broker: {type(error).__name__}", remedy=remedy) from error
-    except replies.UNREADABLE as error:
-        raise NotUnderstood(f"the broker's answer was not understood: {error!r}", remedy=remedy) from error
-
-
-def _named(error: APIError) -> Refused | NotFound | RateLimited | Doubt:
-    status = error.status_code
-    message, code = _words(str(error))
-    if status == requests.codes.not_found:
-        return NotFound(f"the broker does not know it: {message}")
-    if status == requests.codes.too_many_requests:
-        return RateLimited(f"the broker did not take the call: {message}", remedy="wait before the next one")
-    if status is None or status >= requests.codes.server_error or status == requests.codes.request_timeout:
-        return Doubt(f"the broker answered {status}: {message}", remedy="ask for the outcome")
-    return Refused(message, status=status, code=code)
-
-
-def _words(text: str) -> tuple[str, int | None]:
-    """(message, code) of an error body; a body that is not Alpaca's JSON is truncated."""
-    try:
-        body = json.loads(text)
-        return str(body["message"]), body.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return text[:200] or "an empty body", None

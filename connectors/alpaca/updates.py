@@ -28,9 +28,9 @@ _ANSWER_S = 5.0
 _LOOK_S = 1.0
 _PING_S = 10.0
 
-_quiet = logging.getLogger("tapedeck.wire")
-_quiet.setLevel(logging.CRITICAL)  # at DEBUG the library logs frames, and the first contains the secret
-_quiet.propagate = False
+quiet_log = logging.getLogger("tapedeck.wire")
+quiet_log.setLevel(logging.CRITICAL)  # at DEBUG the library logs frames, and the first contains the secret
+quiet_log.propagate = False
 
 
 class StreamLost(Exception):
@@ -43,7 +43,7 @@ def stream_url(base_url: str) -> str:
     return urlunsplit(("wss" if parts.scheme == "https" else "ws", parts.netloc, "/stream", "", ""))
 
 
-async def _heard(line: ClientConnection, within_s: float) -> str | bytes:
+async def heard(line: ClientConnection, within_s: float) -> str | bytes:
     """The next frame. Raises TimeoutError if none comes in time.
 
     Not ``asyncio.wait_for``: in Python 3.11 it loses a cancellation that arrives together with the frame, and
@@ -83,6 +83,7 @@ class TradeUpdates:
         self._monotonic = monotonic
         self.connections = 0
         self.unreadable = 0
+        self.empty = 0
 
     async def run(self) -> None:
         """Connect, listen, pass updates on; reconnect forever. Raises Fatal if credentials are refused."""
@@ -100,25 +101,25 @@ class TradeUpdates:
         options: dict[str, Any] = {
             "ping_interval": _PING_S,
             "ping_timeout": _PING_S,
-            "logger": _quiet,
+            "logger": quiet_log,
             "proxy": None,
         }
         async with connect(self._url, open_timeout=_ANSWER_S, close_timeout=1.0, **options) as line:
             await self._authenticate(line)
             self.connections += 1
             self._on_health(True, f"trade updates connected, connection {self.connections}")
-            heard = self._monotonic()
+            spoke_at = self._monotonic()
             while True:
                 try:
-                    frame = await _heard(line, min(_LOOK_S, self._max_silence_s))
+                    frame = await heard(line, min(_LOOK_S, self._max_silence_s))
                 except TimeoutError:
                     if not self._working():
-                        heard = self._monotonic()
-                    elif self._monotonic() - heard >= self._max_silence_s:
+                        spoke_at = self._monotonic()
+                    elif self._monotonic() - spoke_at >= self._max_silence_s:
                         words = f"silent for {self._max_silence_s:g} s while an order works"
                         raise StreamLost(words) from None
                     continue
-                heard = self._monotonic()
+                spoke_at = self._monotonic()
                 update = self._read(frame)
                 if update is not None:
                     self._on_update(update)
@@ -126,7 +127,7 @@ class TradeUpdates:
     async def _authenticate(self, line: ClientConnection) -> None:
         keys = {"key_id": self._credentials.key, "secret_key": self._credentials.secret}
         await line.send(json.dumps({"action": "authenticate", "data": keys}))
-        answer = json.loads(await _heard(line, _ANSWER_S))
+        answer = json.loads(await heard(line, _ANSWER_S))
         if answer.get("data", {}).get("status") != "authorized":
             raise Fatal(
                 "the broker refused the credentials of the trade-update stream",
@@ -134,7 +135,7 @@ class TradeUpdates:
                 remedy="check the variables that key_ref and secret_ref name",
             )
         await line.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
-        answer = json.loads(await _heard(line, _ANSWER_S))
+        answer = json.loads(await heard(line, _ANSWER_S))
         if "trade_updates" not in answer.get("data", {}).get("streams", []):
             raise StreamLost("the broker did not confirm that it will send trade updates")
 
@@ -143,6 +144,9 @@ class TradeUpdates:
         try:
             message = json.loads(frame)
             if message.get("stream") != "trade_updates":
+                return None
+            if message.get("data", ...) is None:  # Alpaca has sent these for days: they say nothing
+                self.empty += 1
                 return None
         except (ValueError, AttributeError) as error:
             self.unreadable += 1

@@ -10,9 +10,9 @@ import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 
-from tapedeck.connectors.alpaca import trading
+from tapedeck.connectors.alpaca import rest, trading
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
-from tapedeck.connectors.broker import ChainQuery, Doubt, NewOrder, Refused
+from tapedeck.connectors.broker import ChainQuery, Doubt, NewOrder, RateLimited, Refused
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
@@ -53,20 +53,20 @@ def test_every_client_of_the_adapter_repeats_nothing_and_is_bounded(url: str) ->
         assert not client._session.trust_env
         for scheme in ("http://", "https://"):
             adapter = client._session.get_adapter(f"{scheme}127.0.0.1/")
-            assert isinstance(adapter, trading.BoundedAdapter)
+            assert isinstance(adapter, rest.BoundedAdapter)
             assert adapter.max_retries.total == 0
 
 
 def test_write_fits_into_the_shortest_rest_of_a_lease() -> None:
     from tapedeck.connectors.dispatch.lease import LEAST_LEFT_S
 
-    assert trading.CONNECT_S + trading.WRITE_S < LEAST_LEFT_S
+    assert rest.CONNECT_S + rest.WRITE_S < LEAST_LEFT_S
 
 
 @pytest.mark.parametrize("fault", [Fault.GATEWAY_TIMEOUT_AFTER, Fault.RATE_LIMIT, Fault.DROP_AFTER])
 def test_post_is_sent_once_whatever_the_answer(paper: PaperExchange, url: str, fault: Fault) -> None:
     paper.faults.arm(fault, operation="submit", count=5)
-    with pytest.raises((Doubt, trading.RateLimited)):
+    with pytest.raises((Doubt, RateLimited)):
         AlpacaBroker(url, LARGE_KEYS).submit(_buy())
     assert state(url)["requests"]["submit"] == 1
     assert paper.faults.fired[fault] == 1
@@ -84,7 +84,7 @@ def test_plain_alpaca_py_would_have_repeated_the_post(paper: PaperExchange, url:
 def test_slow_answer_is_a_doubt_within_the_bound(
     paper: PaperExchange, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trading, "WRITE_S", 0.2)
+    monkeypatch.setattr(rest, "WRITE_S", 0.2)
     paper.faults.arm(Fault.DELAY, operation="submit", seconds=1.5)
     broker, began = AlpacaBroker(url, LARGE_KEYS), time.monotonic()
     with pytest.raises(Doubt, match="ReadTimeout"):
@@ -161,7 +161,7 @@ def test_secrets_are_in_no_log_no_repr_and_no_error(
     shown = [repr(broker), repr(LARGE_KEYS), str(LARGE_KEYS), repr(broker.__dict__)]
     for fault in (Fault.GATEWAY_TIMEOUT_AFTER, Fault.DROP_AFTER, Fault.RATE_LIMIT):
         paper.faults.arm(fault, operation="account")
-        with pytest.raises((Doubt, trading.RateLimited)) as caught:
+        with pytest.raises((Doubt, RateLimited)) as caught:
             broker.account()
         shown += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
     assert "POST /v2/orders" in caplog.text  # the log did see the calls

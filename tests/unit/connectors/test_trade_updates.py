@@ -207,7 +207,7 @@ def test_a_reader_that_is_cancelled_as_a_frame_comes_ends() -> None:
 
     async def listen(line: Line) -> None:
         while True:
-            await stream._heard(line, 5.0)  # type: ignore[arg-type]
+            await stream.heard(line, 5.0)  # type: ignore[arg-type]
 
     async def main() -> None:
         for turns in range(4):  # one of them is the turn in which a cancellation could be taken for the frame
