@@ -1,4 +1,4 @@
-"""The tunables of news and posts: how items fold into stories, and when mentions surge."""
+"""The tunables of news and posts: how they are linked, how they fold into stories, when mentions surge."""
 
 from typing import Annotated
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.config.groups import DEFAULT_SYMBOLS, Link
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.config.text_groups import Link
 from tapedeck.streams.stages.links.aliases import ALIASES, ORDINARY
 from tapedeck.streams.stages.links.assets import default_assets
 from tapedeck.streams.stages.links.clean import cleaned
@@ -13,8 +14,8 @@ from tapedeck.streams.stages.links.rule import Effect, Linked, link
 from tapedeck.streams.stages.links.words import AMBIGUOUS, CASHTAG_ONLY, CUES, NEGATIVE, STRONG_CUES
 
 _ASSETS = """
-AAPL MSFT NVDA AMD META GOOGL TSLA NOW CAT DE HD GS PG ALL IT A F T GE GME PLTR ON GO OPEN AI BRK.B UNH LLY XOM
-ORCL CRM
+AAPL MSFT NVDA AMD META GOOGL TSLA NOW CAT DE HD GS PG ALL IT A F T GE GME PLTR ON GO OPEN AI BRK.B UNH LLY
+XOM ORCL CRM
 """
 ASSETS = frozenset(_ASSETS.split())
 

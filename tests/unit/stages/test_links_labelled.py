@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tapedeck.streams.config.groups import DEFAULT_SYMBOLS, Link
+from tapedeck.streams.config.groups import DEFAULT_SYMBOLS
+from tapedeck.streams.config.text_groups import Link
 from tapedeck.streams.stages.links.assets import default_assets
 from tapedeck.streams.stages.links.matches import Kind
 from tapedeck.streams.stages.links.rule import link

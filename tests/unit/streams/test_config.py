@@ -174,7 +174,7 @@ REFUSED = [
     ({"bars__rollback_min": 16.5}, "bars.rollback_min", "16.5"),
     ({"bars__rollback_min": True}, "bars.rollback_min", "True"),
     ({"bars__split_low": 1.2}, "bars:", "split_low must be below 1"),
-    ({"universe__symbols": ["NVDA", "NVDA"]}, "universe:", "stand twice: NVDA"),
+    ({"universe__symbols": ["NVDA", "NVDA"]}, "universe:", "listed twice: NVDA"),
     ({"universe__symbols": ["nvda"]}, "universe.symbols.0", "'nvda'"),
     ({"feature__sma_short": 50}, "feature:", "sma_short must be smaller than sma_long"),
     ({"feature__macd_fast": 26}, "feature:", "macd_fast"),

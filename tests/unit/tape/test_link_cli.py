@@ -100,7 +100,7 @@ def test_a_step_without_assets_takes_the_known_ones() -> None:
     [
         ({}, "text is missing"),
         ({"text": None}, "text is missing"),
-        ({"text": "x", "provider": "NVDA"}, 'provider is not a list of symbols; got \'NVDA\'; write it as ["NVDA"'),
+        ({"text": "x", "provider": "NVDA"}, 'got \'NVDA\'; write it as ["NVDA", "AMD"]'),
         ({"text": "x", "assets": [1]}, "assets is not a list of symbols"),
         ({"text": "x", "asset": []}, "the nearest is 'assets'"),
     ],
