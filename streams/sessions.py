@@ -149,6 +149,11 @@ class Calendar:
         self._check(last)
         return self._sessions[bisect_left(self._dates, first) : bisect_right(self._dates, last)]
 
+    @staticmethod
+    def trading_hours(date: int) -> tuple[int, int]:
+        """04:00 and 20:00 in New York on ``date``: PRE begins and POST ends, on a session's date."""
+        return _new_york(date, _PRE_OPENS_HOUR), _new_york(date, _POST_CLOSES_HOUR)
+
     def phase(self, t: int) -> Phase:
         """The phase of ``t`` on its New York date."""
         date = self.session_date(t)

@@ -70,6 +70,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "check": Entry(
             "check:check", "Report what a market file contains and how it plays; or write a clean copy."
         ),
+        "fetch": Entry("fetch:fetch", "Fetch minute bars from Alpaca into a tape file.", bare=True),
         "play": Entry("play:play", "Play a tape, or a synthetic session, into the source topics.", wire=True),
         "watermark": Entry(
             "watermark:watermark", "Write watermarks for bars whose producer writes none.", wire=True
