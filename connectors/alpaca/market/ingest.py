@@ -332,7 +332,12 @@ class Ingest:
                     words = f"{iso_date(session.date)}: {found} of {expected} minutes"
                     steps.append(
                         market_event(
-                            Kind.COVERAGE, symbol, self.feed, event_time=until, detail=words,
+                            Kind.COVERAGE,
+                            symbol,
+                            self.feed,
+                            event_time=now // MINUTE_US * MINUTE_US,
+                            t=session.open,
+                            detail=words,
                             expected=expected, found=found,
                         )
                     )  # fmt: skip
