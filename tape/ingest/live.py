@@ -15,7 +15,7 @@ from tapedeck.connectors.alpaca.market.ingest import Ingest, since
 from tapedeck.connectors.alpaca.market.states import Health, State
 from tapedeck.connectors.alpaca.market.steps import MARKET_EVENTS, Kind
 from tapedeck.connectors.alpaca.market.stream import MarketStream
-from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dispatch.lease import Lease, PostgresLeases, new_holder
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -52,13 +52,14 @@ def run(
     *,
     started: Callable[[], None],
     version: str,
+    clock: Clock | None = None,
 ) -> None:
     """Ingest until ``stop``; ``ending`` closes what was opened. ``started`` is called when it works.
 
     Raises Fatal for missing keys, a feed or an address that is none, missing rights or topics.
     """
-    cluster, clock, calendar, config = settings.cluster, SystemClock(), settings.calendar, settings.config
-    feed, topology = config.bars.feed, topology_in_use()
+    cluster, calendar, config = settings.cluster, settings.calendar, settings.config
+    feed, topology, clock = config.bars.feed, topology_in_use(), clock or SystemClock()
     keys = partial(credentials, *references)
     keys()
     cluster_id_of(cluster)
