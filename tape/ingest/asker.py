@@ -39,6 +39,7 @@ class Asker:
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
         self.failures = 0
+        self.failed: Exception | None = None
 
     @property
     def recent_s(self) -> float:
@@ -82,6 +83,9 @@ class Asker:
             try:
                 self._answers.put(Answer(ask, self._rows(ask)))
             except _Ended:
+                return
+            except Exception as error:
+                self.failed = error
                 return
 
     def _rows(self, ask: Ask) -> list[Row] | None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -57,6 +57,12 @@ class Rest(Protocol):
     def answers(self) -> list[Answer]: ...
 
 
+class Beside(Protocol):
+    """A thread beside this one. ``failed``: what ended it, if it was not asked to end."""
+
+    failed: Exception | None
+
+
 class StreamThread:
     """Runs a stream on a loop of its own. A refusal that trying again cannot mend is a state, not an end."""
 
@@ -64,6 +70,7 @@ class StreamThread:
         self._stream, self._health = stream, health
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
+        self.failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
 
     def start(self) -> None:
@@ -90,6 +97,8 @@ class StreamThread:
             except Fatal as error:
                 log.error("the stream is given up: %s", error)
                 self._health.set(State.REFUSED, error.remedy or error.what)
+            except Exception as error:
+                self.failed = error
 
 
 class BarsIngest:
@@ -125,10 +134,13 @@ class BarsIngest:
         steps = self._core.begin(self._clock.now())
         self._do([step for step in steps if not (level and isinstance(step, Mark))])
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop``."""
+    def run(self, stop: threading.Event, beside: Sequence[Beside] = ()) -> None:
+        """Work until ``stop``. Raises what ended a thread ``beside``: the process starts anew."""
         while not stop.is_set():
             self.turn(_TAKE_S)
+            for each in beside:
+                if each.failed is not None:
+                    raise each.failed
         self._writer.flush()
 
     def turn(self, wait_s: float) -> None:

@@ -113,7 +113,7 @@ def run(
     ending.callback(thread.close)
     started()
     with suppress(_Stopped):
-        process.run(stop)
+        process.run(stop, (asker, thread))
 
 
 def _wanted(cluster: Cluster, configured: list[str]) -> list[str]:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from tapedeck.connectors.alpaca.market.frames import Bar
 from tapedeck.connectors.alpaca.market.history import Row
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
@@ -146,6 +148,22 @@ def test_time_goes_on_without_a_stream() -> None:
     it.health.set(State.REFUSED, "check the key")
     it.at(TEN + 63 * SECOND).at(TEN + 123 * SECOND)
     assert it.log.of("~bars") == [TEN - MINUTE, TEN, TEN + MINUTE]
+
+
+def test_thread_that_fails_ends_the_process_instead_of_going_quiet() -> None:
+    class Broken:
+        recent_s = 0.0
+
+        def __init__(self, sleep: Any) -> None: ...
+
+        def bars(self, *asked: Any) -> list[Row]:
+            raise ZeroDivisionError
+
+    asker = Asker(Broken, ManualClock(STARTED))
+    asker.start()
+    asker.ask(Ask(Why.GAP, WANTED, TEN, TEN))
+    with pytest.raises(ZeroDivisionError):
+        Running().process.run(threading.Event(), (asker,))
 
 
 def test_asker_ends_at_once_while_it_waits_for_a_refused_rate() -> None:
