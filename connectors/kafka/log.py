@@ -68,7 +68,10 @@ class KafkaLogWriter:
 
     def write_messages(self, messages: Iterable[Message]) -> None:
         """Copy records unchanged: same partition, key, value, time and headers."""
-        wires = (Wire(m.topic, m.partition, m.key, m.value, m.timestamp, list(m.headers)) for m in messages)
+        self.write(Wire(m.topic, m.partition, m.key, m.value, m.timestamp, list(m.headers)) for m in messages)
+
+    def write(self, wires: Iterable[Wire]) -> None:
+        """Pass records as they are to the producer."""
         self._open.append(self._outbox.send(wires))
 
     def flush(self) -> None:

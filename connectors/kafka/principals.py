@@ -37,10 +37,10 @@ def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> d
 
 
 def ingest(topology: Topology) -> Rights:
-    """The writer of the source topics: it waits for the stages' watermarks and resumes where it stopped."""
-    sources = tuple(topic.name for topic in CATALOGUE if topic.owner == "play")
-    reads = dict.fromkeys((*sources, *topology.marked, *topology.optional, "heartbeats"))
-    return Rights(reads=tuple(reads), writes=sources)
+    """The writer of the source topics: it waits for the stages' watermarks, and resumes where it stopped."""
+    sources = tuple(topic.name for topic in CATALOGUE if topic.owner in ("play", "ingest"))
+    reads = dict.fromkeys((*sources, *topology.marked, *topology.optional, "heartbeats", "positions"))
+    return Rights(reads=tuple(reads), writes=(*sources, *REPORTS))
 
 
 def worker(spec: StageSpec, layout: Layout) -> Rights:

@@ -91,7 +91,7 @@ def _last_marks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, End]:
 def standing(source: Source, since: int) -> Standing:
     """The part of a warm-up from ``since`` (UTC micros) on that ``source`` already has."""
     newest: dict[tuple[str, str], tuple[int, int]] = {}
-    for body in _bodies(source, "bars", since):
+    for body in bodies(source, "bars", since):
         key, at = (body["feed"], body["symbol"]), (body["t"], body["revision"])
         newest[key] = max(at, newest.get(key, at))
     return Standing(newest, newest_universe(source))
@@ -99,17 +99,18 @@ def standing(source: Source, since: int) -> Standing:
 
 def newest_universe(source: Source) -> Body | None:
     """The highest version in ``source``."""
-    return max(_bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
+    return max(bodies(source, "universe", 0), key=lambda body: int(body["version"]), default=None)
 
 
 def first_session(source: Source, origin: str, calendar: Calendar) -> date | None:
     """The session with which the tapes of ``origin`` began; None if the topics have none of them."""
-    made = (body["created_at"] for body in _bodies(source, "universe", 0) if body["origin"] == origin)
+    made = (body["created_at"] for body in bodies(source, "universe", 0) if body["origin"] == origin)
     first = min(made, default=None)
     return None if first is None else iso_date(calendar.session_date(first))
 
 
-def _bodies(source: Source, name: str, since: int) -> Iterator[Body]:
+def bodies(source: Source, name: str, since: int) -> Iterator[Body]:
+    """The readable records of a topic from ``since`` (UTC micros) on; all of them from 0 on."""
     for part, (low, end) in source.ends([name]).items():
         start = max(low, source.offset_at(part, since)) if since else low
         for block in source.stream(part, start, end):

@@ -72,6 +72,8 @@ class Universe(Group):
 class Bars(Group):
     feed: Annotated[str, Field(min_length=1)] = "iex"
     """The market-data feed whose bars are decided; those of others give HOLD FEED_NOT_SELECTED."""
+    grace_s: Annotated[float, Field(gt=0, le=30)] = 3.0
+    """Seconds after a minute's end in which live bars of it are waited for; then the minute is over."""
     rollback_min: Annotated[int, Field(ge=1, le=16)] = 16
     """Minutes back in which a late or revised bar still changes features; older ones go to bars.late."""
     max_return_gap_min: Positive = 5

@@ -52,6 +52,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "universe": Entry("init:universe", "Write the universe of the configuration.", wire=True),
         "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
         "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
+        "ingest": Entry("ingest:app", "Bring live market data in.", wire=True),
         "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
         "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
         "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),

@@ -105,7 +105,10 @@ async def close(line: Line) -> None:
 
 
 class Server:
-    """What happened: handshakes, what clients sent. ``statuses``: HTTP answers to the first handshakes."""
+    """What happened: handshakes, what clients sent. ``statuses``: HTTP answers to the first handshakes.
+
+    ``rest`` answers requests for historical bars, by their path.
+    """
 
     def __init__(self, scripts: tuple[tuple[Step, ...], ...], statuses: tuple[int, ...]) -> None:
         self._scripts, self._statuses = scripts, list(statuses)
@@ -114,8 +117,12 @@ class Server:
         self.at: list[float] = []
         self.opened = 0
         self.url = ""
+        self.rest: Callable[[str], Json] | None = None
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        if self.rest is not None and "/stocks/" in request.path:
+            content = json.dumps(self.rest(request.path)).encode()
+            return Response(200, "OK", Headers({"Content-Length": str(len(content))}), content)
         self.paths.append(request.path)
         self.at.append(asyncio.get_running_loop().time())
         if not self._statuses:

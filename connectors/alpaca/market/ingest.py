@@ -49,6 +49,7 @@ _COLD_AGAIN_US = 600 * SECOND_US
 _POLL_US = 2 * SECOND_US  # REST has a bar about a second after its minute
 _QUOTE_US = SECOND_US
 _MARKED_ONE_BY_ONE = 60
+_CHECKED_US = 30 * MINUTE_US
 HALTS = frozenset({"H", "P", "2"})
 """Codes of a halt: halted and volatility pause on Nasdaq's tape, halted on the others'."""
 RESUMPTIONS = frozenset({"T", "3"})
@@ -265,6 +266,8 @@ class Ingest:
     def _checks(self, now: int) -> list[Step]:
         """Ask REST once for each minute without a bar, and every minute for what the stream does not send."""
         steps: list[Step] = []
+        # after a pause of this process a backfill covers what lies further back
+        self._check = max(self._check, (now - self._check_us - _CHECKED_US) // MINUTE_US * MINUTE_US)
         while self._check + MINUTE_US + self._check_us <= now:
             t, self._check = self._check, self._check + MINUTE_US
             if self._is_regular(t):
@@ -332,7 +335,12 @@ class Ingest:
                     words = f"{iso_date(session.date)}: {found} of {expected} minutes"
                     steps.append(
                         market_event(
-                            Kind.COVERAGE, symbol, self.feed, event_time=until, detail=words,
+                            Kind.COVERAGE,
+                            symbol,
+                            self.feed,
+                            event_time=now // MINUTE_US * MINUTE_US,
+                            t=session.open,
+                            detail=words,
                             expected=expected, found=found,
                         )
                     )  # fmt: skip

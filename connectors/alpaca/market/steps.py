@@ -117,10 +117,9 @@ def market_event(
     expected: int | None = None,
     found: int | None = None,
 ) -> Write:
-    """A record of ``market_events``. ``t``: the minute it is about, if it is about one."""
-    at = event_time if t is None else t
+    """A record of ``market_events``. ``t``: the minute, or a session's first one, if it is about one."""
     body = {
-        "event_id": event_id(MARKET_EVENTS, (feed, symbol, kind.value, at, expected, found)),
+        "event_id": event_id(MARKET_EVENTS, (feed, symbol, kind.value, t, event_time)),
         "event_time": event_time,
         "symbol": symbol,
         "feed": feed,
@@ -129,6 +128,7 @@ def market_event(
         "detail": detail,
         "expected": expected,
         "found": found,
+        "origin": f"alpaca/{feed}",
     }
     return Write(MARKET_EVENTS, body)
 

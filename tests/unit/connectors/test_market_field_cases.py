@@ -75,6 +75,7 @@ def test_d11_missing_minute_is_asked_for_once_after_90_seconds() -> None:
     (event,) = events(steps)
     assert event | {"event_id": ""} == {
         "event_id": "", "event_time": TEN + 150 * SECOND, "symbol": "AMD", "feed": "iex", "kind": "NO_TRADE",
+        "origin": "alpaca/iex",
         "t": TEN, "detail": "REST has no bar", "expected": None, "found": None,
     }  # fmt: skip
 
@@ -109,7 +110,8 @@ def test_d13_session_that_is_missing_as_a_whole_keeps_a_symbol_cold_until_it_is_
     today = [bar(t=t) for t in range(at("2026-02-17T14:30"), TEN, MINUTE)]
     covered = events(core.on_answer(ask, today, STARTED), Kind.COVERAGE)
     assert [(e["detail"], e["expected"], e["found"], e["t"]) for e in covered] == [
-        ("2026-02-13: 0 of 390 minutes", 390, 0, None), ("2026-02-17: 30 of 30 minutes", 30, 30, None),
+        ("2026-02-13: 0 of 390 minutes", 390, 0, at("2026-02-13T14:30")),
+        ("2026-02-17: 30 of 30 minutes", 30, 30, at("2026-02-17T14:30")),
     ]  # fmt: skip
     assert core.cold == {"NVDA"}
     (again,) = [a for a in asks(core.on_tick(STARTED + 10 * MINUTE)) if a.why is Why.BACKFILL]

@@ -64,7 +64,7 @@ def test_a_pipeline_that_stands_still_is_told_with_a_time_and_not_in_microsecond
         ({"foo": {}}, "there are: accounts, bars"),
         ({"bars": {"rollbak_min": 16}}, "the nearest valid key is 'rollback_min'"),
         ({"acounts": []}, "the nearest valid key is 'accounts'"),
-        ({"bars": {"zzz": 16}}, "there are: feed, max_return_gap_min"),
+        ({"bars": {"zzz": 16}}, "there are: feed, grace_s, max_return_gap_min"),
     ],
 )
 def test_a_key_is_named_as_the_nearest_where_it_is_near_and_else_all_are(

@@ -1,0 +1,48 @@
+"""``tape ingest``: the processes that bring the world in."""
+
+import signal
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tapedeck.agents import journal
+from tapedeck.agents.settings import code_version, from_environment, tell_ready
+from tapedeck.connectors.alpaca.market.endpoints import DATA_URL
+from tapedeck.tape.cli.pipeline import told
+
+if TYPE_CHECKING:
+    from tapedeck.agents.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def ingest() -> None:
+    """Bring the world in: one process a source."""
+
+
+@app.command()
+def bars(
+    *,
+    data_url: Annotated[
+        str, typer.Option(envvar="TAPE_DATA_URL", help="Alpaca's market data, or `tape exchange` here.")
+    ] = DATA_URL,
+    key: Annotated[
+        str, typer.Option(envvar="TAPE_DATA_KEY_REF", help="Where the key is: a variable, or a file's path.")
+    ] = "APCA_API_KEY_ID",
+    secret: Annotated[
+        str, typer.Option(envvar="TAPE_DATA_SECRET_REF", help="Where the secret is, likewise.")
+    ] = "APCA_API_SECRET_KEY",
+) -> None:
+    """Write Alpaca's live bars, quotes and halts of bars.feed into the source topics until SIGTERM."""
+    from tapedeck.tape.ingest.live import run  # noqa: PLC0415 - it loads for long
+
+    settings: Settings = from_environment(told())
+    journal.set_up()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as ending:
+        run(settings, data_url, (key, secret), stop, ending, started=tell_ready, version=code_version())

@@ -1,0 +1,1 @@
+"""The processes that write the source topics from the world outside."""

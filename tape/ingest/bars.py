@@ -1,0 +1,235 @@
+"""``tape ingest bars``: Alpaca's bars, quotes and statuses into the source topics, with their watermarks.
+
+It is the only writer of the sources' watermarks while it runs. Three threads: one reads the socket and puts
+frames into a queue, one asks REST, and this one decides and writes. It goes on without a stream: time must
+not stop for the positions that are held.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from tapedeck.connectors.alpaca.market import frames
+from tapedeck.connectors.alpaca.market.inbox import FrameQueue, Gap
+from tapedeck.connectors.alpaca.market.ingest import Ingest
+from tapedeck.connectors.alpaca.market.states import Health, State
+from tapedeck.connectors.alpaca.market.steps import Ask, Mark, Refuse, Step, Write
+from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.kafka.log import LogWriter
+from tapedeck.connectors.tapes.openings import Openings
+from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.schemas.codec import encode
+from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.streams.protocol import Message
+from tapedeck.streams.wire import Wire
+from tapedeck.tape.ingest.asker import Answer
+from tapedeck.topics.catalogue import Layout, topic
+
+log = logging.getLogger("tapedeck.ingest.bars")
+
+STAGE = "ingest-bars"
+_TAKE_S = 0.2
+_BEAT_S = 1.0
+_LOOK_S = 60.0
+
+
+class Writer(LogWriter, Protocol):
+    """A log writer that also takes records as they are."""
+
+    def write(self, wires: Iterable[Wire]) -> None: ...
+
+
+class Rest(Protocol):
+    """Where questions go; ``Asker`` is one."""
+
+    @property
+    def waiting(self) -> int: ...
+
+    def ask(self, ask: Ask) -> None: ...
+
+    def answers(self) -> list[Answer]: ...
+
+
+class Beside(Protocol):
+    """A thread beside this one. ``failed``: what ended it, if it was not asked to end."""
+
+    failed: Exception | None
+
+
+class StreamThread:
+    """Runs a stream on a loop of its own. A refusal that trying again cannot mend is a state, not an end."""
+
+    def __init__(self, stream: MarketStream, health: Health) -> None:
+        self._stream, self._health = stream, health
+        self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[None] | None = None
+        self.failed: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(3.0)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _run(self) -> None:
+        async def main() -> None:
+            self._task = asyncio.current_task()
+            await self._stream.run()
+
+        with suppress(asyncio.CancelledError):
+            try:
+                self._loop.run_until_complete(main())
+            except Fatal as error:
+                log.error("the stream is given up: %s", error)
+                self._health.set(State.REFUSED, error.remedy or error.what)
+            except Exception as error:
+                self.failed = error
+
+
+class BarsIngest:
+    """Connects queue, core, REST and log. ``wanted`` gives the symbols, looked up once a minute.
+
+    ``about``: what a heartbeat says of this process beside its progress: code version, config digest.
+    """
+
+    def __init__(
+        self,
+        core: Ingest,
+        queue: FrameQueue,
+        rest: Rest,
+        writer: Writer,
+        health: Health,
+        *,
+        layout: Layout,
+        clock: Clock,
+        about: Mapping[str, str],
+        openings: Openings | None = None,
+        wanted: Callable[[], list[str]] | None = None,
+        stream: MarketStream | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._core, self._queue, self._rest, self._writer, self._health = core, queue, rest, writer, health
+        self._layout, self._clock, self._about, self._openings = layout, clock, about, openings
+        self._wanted, self._stream, self._monotonic = wanted, stream, monotonic
+        self._beat_at = self._look_at = monotonic()
+        self.written: Counter[str] = Counter()
+
+    def begin(self, *, level: bool = False) -> None:
+        """The first watermark and the backfill. ``level``: every partition has that watermark already."""
+        steps = self._core.begin(self._clock.now())
+        self._do([step for step in steps if not (level and isinstance(step, Mark))])
+
+    def run(self, stop: threading.Event, beside: Sequence[Beside] = ()) -> None:
+        """Work until ``stop``. Raises what ended a thread ``beside``: the process starts anew."""
+        while not stop.is_set():
+            self.turn(_TAKE_S)
+            for each in beside:
+                if each.failed is not None:
+                    raise each.failed
+        self._writer.flush()
+
+    def turn(self, wait_s: float) -> None:
+        """One look at everything: what has come is written and acknowledged when it returns."""
+        for arrival in self._queue.take(wait_s):
+            now = self._clock.now()
+            if isinstance(arrival.content, Gap):
+                log.info("asks REST for what may be missing: %s", arrival.content.why)
+                self._do(self._core.on_gap(now))
+                continue
+            for value in frames.read(arrival.content):
+                self._do(self._core.on_value(value, now))
+        for answer in self._rest.answers():
+            self._do(self._answered(answer))
+        if self._stream is not None:
+            self._core.lacks(self._stream.missing)
+        self._do(self._core.on_tick(self._clock.now()))
+        self._writer.flush()
+        tick = self._monotonic()
+        if self._wanted is not None and tick - self._look_at >= _LOOK_S:
+            self._look_at = tick
+            self._look(self._wanted())
+        if tick - self._beat_at >= _BEAT_S:
+            self._beat_at = tick
+            self._beat()
+
+    def _look(self, wanted: list[str]) -> None:
+        if self._stream is not None:
+            self._stream.want(wanted)
+        self._do(self._core.want(wanted, self._clock.now()))
+
+    def _answered(self, answer: Answer) -> list[Step]:
+        now = self._clock.now()
+        if answer.rows is None:
+            return self._core.on_failed(answer.ask, now)
+        return self._core.on_answer(answer.ask, answer.rows, now)
+
+    def _do(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            match step:
+                case Write():
+                    self._write(step)
+                case Mark():
+                    self._mark(step.label)
+                case Ask():
+                    self._rest.ask(step)
+                case Refuse():
+                    self._refuse(step.reason, step.error, step.raw)
+
+    def _write(self, step: Write) -> None:
+        try:
+            self._writer.send(step.topic, step.body)
+            self.written[step.topic] += 1
+        except DeadLetter as error:
+            self._refuse(error.reason, str(error), repr(step.body).encode(errors="replace"))
+
+    def _mark(self, label: int) -> None:
+        for name in SOURCES:
+            self._writer.watermark(name, label)
+        if self._openings is not None:
+            self._writer.flush()
+            self._openings.open(label)
+
+    def _refuse(self, reason: str, said: str, raw: bytes) -> None:
+        self.written["dead_letters"] += 1
+        message = Message("bars", 0, -1, self._clock.now() // 1000, None, raw, ())
+        self._writer.write([dead_letter(self._layout, message, STAGE, DeadLetter(said, reason=reason))])
+
+    def _beat(self) -> None:
+        core, now = self._core, self._clock.now()
+        counts: dict[str, int] = {
+            "IN": sum(core.counts[kind] for kind in ("Bar", "Quote", "Status")),
+            **{f"OUT:{name}": count for name, count in self.written.items()},
+            **{name: count for name, count in core.counts.items() if name.isupper() or "." in name},
+            **{f"STATE_{state}": times for state, times in self._health.seen.items()},
+            f"NOW_{self._health.state}": round(self._health.for_s),
+            "DELAY_MS": round(1000 * self._queue.longest_delay_s()),
+            "DROPPED_FRAMES": self._queue.dropped,
+            "COLD_SYMBOLS": len(core.cold),
+        }
+        body: dict[str, Any] = {
+            "stage": STAGE,
+            "partition": 0,
+            "at": now,
+            "last_watermark": core.ended,
+            "lag": self._queue.depth + self._rest.waiting,
+            "records": sum(self.written.values()),
+            "counts": counts,
+            **self._about,
+        }
+        key = topic("heartbeats").record_key(body)
+        self._writer.write([Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])])

@@ -1,0 +1,166 @@
+"""Makes the parts of ``tape ingest bars`` from a process's settings, and runs them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from tapedeck.agents.settings import Settings
+from tapedeck.connectors.alpaca.market.endpoints import connection_name, stream_url
+from tapedeck.connectors.alpaca.market.history import History
+from tapedeck.connectors.alpaca.market.inbox import FrameQueue
+from tapedeck.connectors.alpaca.market.ingest import Ingest, since
+from tapedeck.connectors.alpaca.market.states import Health, State
+from tapedeck.connectors.alpaca.market.steps import MARKET_EVENTS, Kind
+from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.connectors.clock import Clock, SystemClock
+from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.dispatch.lease import Lease, PostgresLeases, new_holder
+from tapedeck.connectors.kafka.acls import demand_rights
+from tapedeck.connectors.kafka.admin import check
+from tapedeck.connectors.kafka.bulk.source import KafkaSource
+from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.principals import ingest
+from tapedeck.connectors.tapes.marks import bodies, last_openings, last_watermarks, newest_universe, reached
+from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
+from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.streams.stages.account.rules.positions import describe
+from tapedeck.tape.begin import symbols_of
+from tapedeck.tape.ingest.asker import Asker
+from tapedeck.tape.ingest.bars import STAGE, BarsIngest, StreamThread
+from tapedeck.tape.topology import topology_in_use
+
+log = logging.getLogger("tapedeck.ingest.bars")
+
+References = tuple[str, str]
+
+
+class _Stopped(Exception):
+    """The process was asked to stop during a wait."""
+
+
+def run(
+    settings: Settings,
+    data_url: str,
+    references: References,
+    stop: threading.Event,
+    ending: ExitStack,
+    *,
+    started: Callable[[], None],
+    version: str,
+    clock: Clock | None = None,
+) -> None:
+    """Ingest until ``stop``; ``ending`` closes what was opened. ``started`` is called when it works.
+
+    Raises Fatal for missing keys, a feed or an address that is none, missing rights or topics.
+    """
+    cluster, calendar, config = settings.cluster, settings.calendar, settings.config
+    feed, topology, clock = config.bars.feed, topology_in_use(), clock or SystemClock()
+    keys = partial(credentials, *references)
+    keys()
+    cluster_id_of(cluster)
+    demand_rights(cluster, ingest(topology))
+    check(cluster)
+    asker = Asker(lambda sleep: History(data_url, feed, keys(), clock=clock, sleep=sleep), clock)
+    health = Health()
+    if unknown := asker.probe():
+        log.error("it is not known what the plan has: %s", unknown)
+    wanted = partial(_wanted, cluster, list(config.universe.symbols))
+    symbols, now, last = wanted(), clock.now(), last_watermarks(cluster, SOURCES)
+    labels = [label for label in last.values() if label is not None]
+    with KafkaSource(cluster) as source:
+        core = Ingest(
+            feed,
+            symbols,
+            calendar,
+            now=now,
+            grace_s=config.bars.grace_s,
+            recent_s=asker.recent_s,
+            last=labels,
+            standing=(body for body in bodies(source, "bars", since(calendar, now)) if body["feed"] == feed),
+            halted=_halted(source, feed, since(calendar, now)),
+        )
+    writer = ending.enter_context(KafkaLogWriter(cluster, settings.origin(STAGE)))
+    openings = None
+    if topology.optional:
+        optional = OptionalInputs(
+            topology.optional,
+            last_label=partial(reached, cluster),
+            last_openings=partial(last_openings, cluster, SOURCES),
+        )
+        openings = Openings(optional, SOURCES, writer, sleep=_pausing(stop), monotonic=time.monotonic)
+        openings.complete(last)
+    queue = FrameQueue()
+    stream = MarketStream(
+        data_url, feed, keys, queue, _teller(health), clock=clock, calendar=calendar,
+        lease=_lease(settings, stream_url(data_url, feed), keys().key), quiet=lambda: core.quiet,
+    )  # fmt: skip
+    stream.want(symbols)
+    about = {"code_version": version, "config_digest": config.digest}
+    process = BarsIngest(
+        core, queue, asker, writer, health, layout=cluster.layout, clock=clock, about=about,
+        openings=openings, wanted=wanted, stream=stream,
+    )  # fmt: skip
+    process.begin(level=len(labels) == len(last) and set(labels) == {core.ended})
+    asker.start()
+    ending.callback(asker.close)
+    thread = StreamThread(stream, health)
+    thread.start()
+    ending.callback(thread.close)
+    started()
+    with suppress(_Stopped):
+        process.run(stop, (asker, thread))
+
+
+def _wanted(cluster: Cluster, configured: list[str]) -> list[str]:
+    """The underlyings of what is held, then the universe in force: the order in which a plan's limit cuts."""
+    held: dict[tuple[str, str], str] = {}
+    with KafkaSource(cluster) as source:
+        for body in bodies(source, "positions", 0):
+            key = (body["account_id"], body["instrument"])
+            held.pop(key, None)
+            if body["qty"]:
+                held[key] = describe(body["instrument"]).underlying
+        universe = newest_universe(source)
+    members = symbols_of(universe) if universe is not None else configured
+    return list(dict.fromkeys((*held.values(), *members)))
+
+
+def _halted(source: KafkaSource, feed: str, begins: int) -> Iterator[str]:
+    """The symbols whose newest trading status is a halt."""
+    newest: dict[str, tuple[int, str]] = {}
+    for body in bodies(source, MARKET_EVENTS, begins):
+        if body["feed"] == feed and body["kind"] in (Kind.HALTED, Kind.RESUMED):
+            at = (body["event_time"], body["kind"])
+            newest[body["symbol"]] = max(at, newest.get(body["symbol"], at))
+    yield from (symbol for symbol, (_, kind) in newest.items() if kind == Kind.HALTED)
+
+
+def _lease(settings: Settings, url: str, key: str) -> Lease | None:
+    """The right to the one connection of this key; it is kept in the audit database."""
+    if not settings.database_url:
+        log.warning("no database is named, so a second process would not wait for this one's connection")
+        return None
+    store = PostgresLeases(settings.database_url, settings.prefix)
+    return Lease(store, connection_name(url, key), new_holder())
+
+
+def _pausing(stop: threading.Event) -> Callable[[float], None]:
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise _Stopped
+
+    return pause
+
+
+def _teller(health: Health) -> Callable[[State, str], None]:
+    def tell(state: State, detail: str) -> None:
+        if state is not health.state:
+            log.info("%s: %s", state, detail)
+        health.set(state, detail)
+
+    return tell
