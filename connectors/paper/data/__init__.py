@@ -1,1 +1,1 @@
-"""Alpaca's market-data API beside the paper exchange: bars, quotes and news of a tape, and scenarios of faults."""
+"""Alpaca's market-data API beside the paper exchange: bars, quotes and news of a tape; scenarios."""
