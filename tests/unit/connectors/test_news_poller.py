@@ -197,6 +197,13 @@ def test_a_page_to_log_in_is_no_success_however_often_it_is_unchanged(tmp_path):
     assert world.standing().status is FeedStatus.STALE and "no feed" in world.standing().words
 
 
+def test_a_wait_that_the_host_of_a_redirect_asks_for_holds_the_feed_back_too(tmp_path):
+    limited = failure("answered 429", Outcome.RATE_LIMITED, host="elsewhere.example", wait_s=7200.0)
+    world = World(tmp_path, limited)
+    assert len(world.round()) == 1 and world.standing().status is FeedStatus.FAILING
+    assert world.round(7000) == [] and len(world.round(300)) == 1
+
+
 def test_too_large_a_document_is_a_cap_that_was_reached(tmp_path):
     world = World(tmp_path, failure("too large", Outcome.TOO_LARGE))
     assert world.round()[0].counts == {IngestReason.CAP_REACHED: 1}
