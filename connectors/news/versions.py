@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.news.items import IngestReason, Item
 
 LIMIT = 200_000
-"""Articles that are remembered, about 60 MB; the one not seen for the longest time goes first."""
+"""Articles that are remembered, about 100 MB; the one not seen for the longest time goes first."""
 
 
 class Known(NamedTuple):
