@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from tapedeck.connectors.news.items import MISSING, BadItem, Item, Raw, Stamp, bounded, item_of, stamp_of
+from tapedeck.streams.config.news import ALPACA
 
-SOURCE = "alpaca"
+ORIGIN = "alpaca/news"
 _NEWS = "n"
 
 
@@ -65,7 +66,8 @@ def _item(article: object, now: int) -> Item:
     tags = article.get("symbols")
     return item_of(
         Raw(
-            source=SOURCE,
+            source=ALPACA,
+            origin=ORIGIN,
             native_id=str(native_id),
             title=_text(article, "headline"),
             summary=_text(article, "summary") or _text(article, "content"),

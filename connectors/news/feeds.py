@@ -35,7 +35,7 @@ _HARMLESS = (CharacterEncodingOverride, NonXMLContentType)
 
 @dataclass(frozen=True, kw_only=True)
 class FeedSource:
-    """Where a document comes from. ``symbol`` is the feed's own symbol, None if it covers several."""
+    """Where a document comes from: the feed's id, and its own symbol, None if it covers several."""
 
     source: str
     symbol: str | None = None
@@ -120,6 +120,7 @@ def _raw(entry: dict[str, Any], source: FeedSource) -> Raw:
         published = created
     return Raw(
         source=source.source,
+        origin=f"rss/{source.source}",
         native_id=_text(entry, "id"),
         title=_text(entry, "title"),
         summary=_text(entry, "summary") or _content(entry),
@@ -157,13 +158,17 @@ def _stamp(entry: dict[str, Any], name: str) -> Stamp:
     exact = stamp_of(text)
     if exact.t is not None:
         return exact
+    parsed = dict.get(entry, f"{name}_parsed")
     try:
-        parsed = dict.get(entry, f"{name}_parsed")
-        # feedparser needs a zone in the format of e-mail; the library of e-mail does not.
-        seconds = mktime_tz(parsedate_tz(text[:_TIME_LIMIT])) if parsed is None else calendar.timegm(parsed)
-        return bounded(seconds * SECOND_US, not _has_zone(text))
+        if parsed is not None:
+            return bounded(calendar.timegm(parsed) * SECOND_US, not _has_zone(text))
+        # feedparser reads no time of e-mail's format without a zone; the library of e-mail does.
+        told = parsedate_tz(text[:_TIME_LIMIT])
+        if told is not None:
+            return bounded(mktime_tz(told) * SECOND_US, not _has_zone(text))
     except (OverflowError, ValueError, TypeError, IndexError):
-        return Stamp(is_bad=True)
+        pass  # as for a time in no known format
+    return Stamp(is_bad=True)
 
 
 def _has_zone(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -108,6 +109,7 @@ class Fetcher:
     resolver: Callable[[], AbstractResolver] | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: random.Random = field(default_factory=random.Random)
+    trust: ssl.SSLContext = field(default_factory=ssl.create_default_context, repr=False)
     timeout_s: float = TIMEOUT_S
     deadline_s: float = DEADLINE_S
     _hosts: defaultdict[str, asyncio.Lock] = field(
@@ -165,6 +167,7 @@ class Fetcher:
                 resolver=self.resolver() if self.resolver else None,
                 use_dns_cache=False,
                 force_close=True,
+                ssl=self.trust,
             )
             try:
                 async with (
@@ -180,8 +183,10 @@ class Fetcher:
                     session.get(url, headers=headers, allow_redirects=False) as answer,
                 ):
                     yield answer
-            except (aiohttp.InvalidURL, ValueError) as error:
-                raise _Stop(Outcome.FAILED, f"it is no address: {url[:200]!r} ({error})") from None
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise _Stop(Outcome.FAILED, f"{host} has no certificate to trust: {error}") from None
+            except (aiohttp.InvalidURL, ValueError) as error:  # ValueError: names that cannot be encoded
+                raise _Stop(Outcome.FAILED, f"{url[:200]!r} is no address ({error})") from None
             except (aiohttp.ClientError, OSError) as error:
                 if gate.refused and not gate.passed:
                     raise _Stop(Outcome.REFUSED, _inside(host, gate.refused[0])) from None
@@ -251,7 +256,9 @@ def _target(url: str, location: str) -> str:
     try:
         target = urljoin(url, location) if location else ""
         parts = urlsplit(target)
-        fits = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.username is None
+        fits = (
+            parts.scheme in _SCHEMES and bool(parts.hostname) and parts.username is None and parts.port != 0
+        )
     except ValueError:
         target, fits = location, False
     if not fits:

@@ -76,6 +76,7 @@ class Item:
 
     ``published`` is what the source says, None if nothing; ``event_time`` is what counts, inferred from the
     ingest if ``time_inferred``. ``provider_symbols``: the source's tags, None if it has no such list.
+    ``origin``: rss/FEED or alpaca/news.
     """
 
     source: str
@@ -89,6 +90,7 @@ class Item:
     summary: str
     url: str | None
     provider_symbols: tuple[str, ...] | None
+    origin: str
 
     @property
     def event_uid(self) -> str:
@@ -97,9 +99,8 @@ class Item:
 
     @property
     def content_digest(self) -> str:
-        """SHA-256 over what makes a version another one: title, summary and tags, not link and times."""
-        tags = "-" if self.provider_symbols is None else ",".join(self.provider_symbols)
-        return sha256("\x1f".join((self.title, self.summary, tags)).encode()).hexdigest()
+        """SHA-256 of title and summary, which a score depends on."""
+        return sha256(f"{self.title}\n{self.summary}".encode()).hexdigest()
 
     @property
     def is_update_inferred(self) -> bool:
@@ -112,6 +113,7 @@ class Raw:
     """An item as a source gives it; text may be HTML. ``native_id`` is empty where the source has none."""
 
     source: str
+    origin: str
     native_id: str = ""
     title: str = ""
     summary: str = ""
@@ -157,6 +159,7 @@ def item_of(raw: Raw, now: int) -> Item:
         summary=summary.text,
         url=url,
         provider_symbols=symbols,
+        origin=raw.origin,
     )
 
 

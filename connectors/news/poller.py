@@ -7,7 +7,7 @@ before their items, the next answer could be a 304, and the items would be lost.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -133,7 +133,7 @@ class Poller:
         """Fetch, read and judge one feed. Changes nothing but what is known of its articles."""
         state = self._states[feed.id]
         conditional = state.validators
-        if not self._versions.has_any(feed.source):
+        if not self._versions.has_any(feed.id):
             # The topic has none of its articles: an answer 304 would leave it so.
             conditional = replace(conditional, etag=None, modified=None)
         answer = await self._fetcher.fetch(feed.url, conditional)
@@ -141,7 +141,7 @@ class Poller:
         counts: Counter[IngestReason] = Counter()
         items: tuple[Item, ...] = ()
         if answer.outcome is Outcome.FETCHED:
-            source = FeedSource(source=feed.source, symbol=feed.symbol or None)
+            source = FeedSource(source=feed.id, symbol=feed.symbol or None)
             document = await asyncio.to_thread(read_document, answer.body, answer.content_type, source, now)
             items = self._judged(document, counts)
             after = _read(state, answer, document, now)
@@ -150,13 +150,15 @@ class Poller:
         else:
             counts[_REASONS[answer.outcome]] += 1
             after = _failed(state, answer)
+        wait_until = now + int(answer.wait_s * SECOND_US)
         return Look(
             feed=feed,
             items=items,
             counts=counts,
-            after=replace(after, next_due=self._next(feed, now)),
+            # The host that wants to be left alone may be that of a redirect.
+            after=replace(after, next_due=max(self._next(feed, now), wait_until)),
             host=answer.host,
-            wait_until=now + int(answer.wait_s * SECOND_US),
+            wait_until=wait_until,
         )
 
     def _judged(self, document: Document, counts: Counter[IngestReason]) -> tuple[Item, ...]:
@@ -181,7 +183,7 @@ class Poller:
             self._waits[look.host] = max(look.wait_until, self._waits.get(look.host, 0))
         save(self._path, Saved(self._states, self._waits))
 
-    async def looks(self) -> AsyncIterator[Look]:
+    async def looks(self) -> AsyncGenerator[Look, None]:
         """Every look as it is done, for ever; one per host at a time. The caller writes and commits each."""
         flying: dict[str, asyncio.Task[Look]] = {}
         try:

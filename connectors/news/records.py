@@ -26,4 +26,5 @@ def body_of(item: Item) -> dict[str, Any]:
         "url": item.url,
         "symbols": None if tags is None else list(tags),
         "content_digest": item.content_digest,
+        "origin": item.origin,
     }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.news.items import IngestReason, Item
 
 LIMIT = 200_000
-"""Articles that are remembered, about 60 MB; the one not seen for the longest time goes first."""
+"""Articles that are remembered, about 100 MB; the one not seen for the longest time goes first."""
 
 
 class Known(NamedTuple):
@@ -16,6 +16,7 @@ class Known(NamedTuple):
 
     updated_at: int
     content_digest: str
+    symbols: tuple[str, ...] | None
     event_time: int
     time_inferred: bool
 
@@ -42,10 +43,7 @@ class Versions:
             key = (str(body["source"]), str(body["native_id"]))
             known = self._known.get(key)
             if known is None or body["updated_at"] > known.updated_at:
-                found = Known(
-                    body["updated_at"], body["content_digest"], body["event_time"], body["time_inferred"]
-                )
-                self._remember(key, found)
+                self._remember(key, _known_of(body))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -55,7 +53,7 @@ class Versions:
         return source in self._sources
 
     def judge(self, item: Item) -> Verdict:
-        """What to do with ``item``. A version with the content of the newest one is no new version.
+        """What to do with ``item``. A version with the text and tags of the newest one is no new version.
 
         A new version keeps the event time of the first one, so that an article counts once.
         """
@@ -65,7 +63,8 @@ class Versions:
             self._remember(key, _known(item))
             return Verdict(IngestReason.ACCEPTED, item)
         self._known.move_to_end(key)
-        if known.content_digest == item.content_digest or known.updated_at == item.updated_at:
+        content = (item.content_digest, item.provider_symbols)
+        if content == (known.content_digest, known.symbols) or item.updated_at == known.updated_at:
             return Verdict(IngestReason.UNCHANGED, None)
         if item.updated_at < known.updated_at:
             return Verdict(IngestReason.OUT_OF_ORDER, None)
@@ -86,4 +85,17 @@ class Versions:
 
 
 def _known(item: Item) -> Known:
-    return Known(item.updated_at, item.content_digest, item.event_time, item.time_inferred)
+    return Known(
+        item.updated_at, item.content_digest, item.provider_symbols, item.event_time, item.time_inferred
+    )
+
+
+def _known_of(body: Mapping[str, Any]) -> Known:
+    tags = body["symbols"]
+    return Known(
+        body["updated_at"],
+        body["content_digest"],
+        None if tags is None else tuple(tags),
+        body["event_time"],
+        body["time_inferred"],
+    )

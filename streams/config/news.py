@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from tapedeck.streams.config.groups import SYMBOL, Group, refuse
 
+ALPACA = "alpaca"
+"""The source of the articles that are not from a feed."""
 MIN_PERIOD_S = 60
 """A feed is not asked more often: its server may shut out who does."""
 FeedId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -20,7 +22,7 @@ class Feed(Group):
     """One RSS or Atom feed."""
 
     id: FeedId
-    """Name of the feed: up to 40 lower-case letters, digits, - and _. Its articles have the source rss/ID."""
+    """Name of the feed: up to 40 lower-case letters, digits, - and _. It is the source of its articles."""
     url: str
     """Its address, http or https, without a login."""
     period_s: Annotated[int, Field(ge=MIN_PERIOD_S, le=86_400)] = 300
@@ -37,11 +39,6 @@ class Feed(Group):
         refuse(not fits, f"write the url of feed {self.id} as https://HOST/PATH, not as {self.url!r}")
         return self
 
-    @property
-    def source(self) -> str:
-        """The source of its articles' records."""
-        return f"rss/{self.id}"
-
 
 class News(Group):
     """The feeds, and which of their servers may lie inside this network."""
@@ -55,4 +52,5 @@ class News(Group):
     def _ids_are_distinct(self) -> "News":
         ids = [feed.id for feed in self.feeds]
         refuse(len(set(ids)) != len(ids), "two feeds share one id")
+        refuse(ALPACA in ids, f"{ALPACA} is the source of Alpaca's news: give the feed another id")
         return self

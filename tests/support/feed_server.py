@@ -1,6 +1,8 @@
 """A feed's server on loopback that answers by a script, to the byte."""
 
 import asyncio
+import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,8 +10,14 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver
 
+from tapedeck.connectors.clock import ManualClock
+from tapedeck.connectors.news.fetch import Answer, Fetcher
+from tapedeck.connectors.news.validators import Validators
+from tapedeck.streams.protocol import SECOND_US
+
 Script = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HOST = "127.0.0.1"
+NOW = 1_790_000_000 * SECOND_US
 
 
 @dataclass
@@ -69,10 +77,10 @@ class Names(AbstractResolver):
 
 
 @asynccontextmanager
-async def serving(*answers: Script) -> AsyncIterator[FeedServer]:
+async def serving(*answers: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[FeedServer]:
     """A server that runs meanwhile."""
     found = FeedServer(list(answers))
-    server = await asyncio.start_server(found.serve, HOST, 0)
+    server = await asyncio.start_server(found.serve, HOST, 0, ssl=tls)
     found.port = server.sockets[0].getsockname()[1]
     try:
         yield found
@@ -97,3 +105,42 @@ def rss(*entries: str, built: str = "") -> bytes:
     return (
         f'<?xml version="1.0"?><rss version="2.0"><channel>{head}{"".join(entries)}</channel></rss>'.encode()
     )
+
+
+ONE = rss(entry("a", "Chips rally"))
+
+
+class Naps:
+    """Stands for sleep; ``taken`` has the seconds."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+
+
+def fetcher(**kwargs: Any) -> Fetcher:
+    """A fetcher that reaches loopback and does not sleep, its clock at ``NOW``."""
+    return Fetcher(
+        **{"clock": ManualClock(NOW), "allow_private": (HOST,), "sleep": Naps(), "chance": random.Random(7)}
+        | kwargs
+    )
+
+
+def fetched(
+    *answers: Script, times: int | None = None, start: Validators | None = None, **kwargs: Any
+) -> tuple[list[Answer], FeedServer]:
+    """Fetch once per answer, each time with the validators of the time before: (answers, server)."""
+
+    async def go() -> tuple[list[Answer], FeedServer]:
+        found: list[Answer] = []
+        known = start or Validators()
+        async with serving(*answers) as server:
+            client = fetcher(**kwargs)
+            for _ in range(times or len(answers)):
+                found.append(await client.fetch(server.url(), known))
+                known = found[-1].validators
+            return found, server
+
+    return asyncio.run(go())

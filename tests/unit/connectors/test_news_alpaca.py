@@ -1,17 +1,20 @@
 """Alpaca's news: the recorded payloads, what may be missing, and mutated ones."""
 
-import copy
 import json
+import random
+from collections import Counter
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.connectors.news.alpaca import Articles, is_news, read_frame, read_page
 from tapedeck.connectors.news.items import Flag, IngestReason
+from tapedeck.connectors.news.records import body_of
 from tapedeck.connectors.news.versions import Versions
+from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.protocol import SECOND_US
 from tests.support.cases import shared
 
@@ -119,21 +122,55 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_mutated_articles_are_read_or_left_out_and_add_up(data):
-    article = copy.deepcopy(ARTICLE) | {"T": "n"}
-    for name in data.draw(st.lists(st.sampled_from([*ARTICLE, "T"]), max_size=4)):
-        if data.draw(st.booleans()):
-            article[name] = data.draw(json_values)
-        else:
-            article.pop(name, None)
-    found = read_page({"news": [article, ARTICLE]}, NOW)
-    assert len(found.items) + len(found.bad) == 2
-    framed = read_frame([article, ARTICLE | {"T": "n"}], NOW)
-    assert len(framed.items) + len(framed.bad) == 1 + is_news(article)
-    for item in found.items:
-        f"{item.title}{item.summary}{item.native_id}{item.url}{item.provider_symbols}".encode()
+ODD = (
+    None,
+    True,
+    -1,
+    2**70,
+    1e400,
+    float("nan"),
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "<b>",
+    "9" * 5000,
+    [],
+    {},
+    [[]],
+    {"T": 1},
+)
+
+
+def mutated(rng):
+    """An article with some fields taken out, made odd, or damaged within their text."""
+    article = ARTICLE | {"T": "n", "id": rng.randrange(2_000)}
+    for name in rng.sample(list(article), rng.randint(1, 4)):
+        match rng.randrange(3):
+            case 0:
+                del article[name]
+            case 1:
+                article[name] = rng.choice([*ODD, [rng.choice(ODD)]])
+            case _:
+                text = list(json.dumps(article[name]))
+                text[rng.randrange(len(text))] = rng.choice(["", "<", "0", "\u202e", "Z", "&#9;"])
+                article[name] = "".join(text)
+    return rng.choice(ODD) if rng.random() < 0.02 else article
+
+
+def test_ten_thousand_mutated_articles_are_read_or_left_out_and_add_up():
+    rng = random.Random(13)
+    articles = [mutated(rng) for _ in range(10_000)]
+    versions, counts = Versions(), Counter()
+    for article in articles:
+        found = read_page({"news": [article]}, NOW)
+        counts.update(["BAD_ITEM"] * len(found.bad))
+        for item in found.items:
+            counts[versions.judge(item).reason] += 1
+            assert decode("news", encode("news", body_of(item)))["event_uid"] == item.event_uid
+        framed = read_frame([article], NOW)
+        assert len(framed.items) + len(framed.bad) == is_news(article)
+    assert counts.total() == 10_000 and len(counts) == 4 and min(counts.values()) > 100, counts
 
 
 @given(json_values)

@@ -17,7 +17,7 @@ from tests.support.cases import shared
 from tests.support.feed_server import entry, rss
 
 NOW = 1_790_000_000 * SECOND_US
-WIRE = FeedSource(source="rss/wire")
+WIRE = FeedSource(source="wire")
 HEADER = re.compile(rb"Header:\s*Content-type:\s*(.*)", re.IGNORECASE)
 NIGHT = "\u043d\u043e\u0447\u044c"
 LEGACY = {
@@ -44,9 +44,7 @@ def test_the_shared_documents_have_a_stated_outcome_each(capsys):
     for path in sorted(folder.rglob("*.xml")):
         content = path.read_bytes()
         told = HEADER.search(content)
-        document = read(
-            content, told[1].decode().strip() if told else None, FeedSource(source=f"rss/{path.stem}")
-        )
+        document = read(content, told[1].decode().strip() if told else None, FeedSource(source=path.stem))
         counts["documents"] += 1
         counts["malformed" if document.malformed else "well formed"] += 1
         counts["entries without title and summary: BAD_ITEM"] += document.bad_items
@@ -181,9 +179,9 @@ def test_a_single_date_is_that_of_publication_too():
 
 def test_ids_links_content_and_the_symbol_of_the_feed():
     text = '<entry><title>T</title><link href="https://Example.com/a/?utm_source=x"/><content>Body</content></entry>'
-    (found,) = read(atom(text), source=FeedSource(source="rss/nvda", symbol="NVDA")).items
+    (found,) = read(atom(text), source=FeedSource(source="nvda", symbol="NVDA")).items
     assert (found.native_id, found.url, found.summary) == ("https://example.com/a",) * 2 + ("Body",)
-    assert found.provider_symbols == ("NVDA",) and found.source == "rss/nvda"
+    assert found.provider_symbols == ("NVDA",) and found.source == "nvda"
 
 
 @given(st.binary(max_size=2_000), st.text(max_size=40) | st.none())

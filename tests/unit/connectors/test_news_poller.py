@@ -10,12 +10,14 @@ import pytest
 
 from tapedeck.connectors.clock import ManualClock, SystemClock
 from tapedeck.connectors.news.fetch import Answer, Fetcher, Outcome
+from tapedeck.connectors.news.ingest import ingest
 from tapedeck.connectors.news.items import IngestReason
 from tapedeck.connectors.news.poller import FeedStatus, Poller
 from tapedeck.connectors.news.records import body_of
 from tapedeck.connectors.news.saved import FeedState, Saved, load, save
 from tapedeck.connectors.news.validators import Mode, Validators
 from tapedeck.connectors.news.versions import Versions
+from tapedeck.schemas.errors import Retry
 from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.protocol import SECOND_US
 from tests.support.feed_server import Names, answer, entry, rss, serving
@@ -197,6 +199,13 @@ def test_a_page_to_log_in_is_no_success_however_often_it_is_unchanged(tmp_path):
     assert world.standing().status is FeedStatus.STALE and "no feed" in world.standing().words
 
 
+def test_a_wait_that_the_host_of_a_redirect_asks_for_holds_the_feed_back_too(tmp_path):
+    limited = failure("answered 429", Outcome.RATE_LIMITED, host="elsewhere.example", wait_s=7200.0)
+    world = World(tmp_path, limited)
+    assert len(world.round()) == 1 and world.standing().status is FeedStatus.FAILING
+    assert world.round(7000) == [] and len(world.round(300)) == 1
+
+
 def test_too_large_a_document_is_a_cap_that_was_reached(tmp_path):
     world = World(tmp_path, failure("too large", Outcome.TOO_LARGE))
     assert world.round()[0].counts == {IngestReason.CAP_REACHED: 1}
@@ -227,6 +236,31 @@ def test_a_feed_taken_out_of_the_document_is_forgotten_and_a_shorter_period_coun
 
 def replace_period(feed, period_s):
     return feed.model_copy(update={"period_s": period_s})
+
+
+class Broken:
+    """A log whose broker does not acknowledge; it says what it was given."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, name, body, headers=None):
+        self.sent.append((name, body["native_id"]))
+
+    def flush(self):
+        raise Retry("the broker did not acknowledge")
+
+
+def test_what_was_not_acknowledged_is_fetched_and_written_again_after_a_restart(tmp_path):
+    world = World(tmp_path, full())
+    world.wait(400)
+    broken = Broken()
+    with pytest.raises(Retry):
+        asyncio.run(ingest(world.poller, broken))
+    assert broken.sent == [("news", "a")] and not world.path.exists()
+    world.versions = Versions()  # the topic has nothing
+    world.restart()
+    assert [item.native_id for item in world.round()[0].items] == ["a"]
 
 
 def test_the_loop_looks_at_every_feed_and_a_slow_host_holds_up_none_of_the_others(tmp_path):

@@ -114,6 +114,47 @@ def test_where_it_runs_is_no_part_of_the_digest_and_survives_its_own_toml():
     assert "deployment.kafak" in refused(tomllib.loads('deployment = { kafak = "x" }'))
 
 
+FEED = {"id": "wire", "url": "https://example.com/feed"}
+
+
+def test_the_feeds_are_no_part_of_the_digest_and_survive_their_own_toml():
+    told = {
+        "allow_private": ["news.lan"],
+        "feeds": [FEED, FEED | {"id": "nvda", "symbol": "NVDA", "period_s": 60}],
+    }
+    config = from_dict({"news": told})
+    assert config.digest == Config().digest
+    assert from_dict(tomllib.loads(config.to_toml())).news == config.news
+    assert "news" not in tomllib.loads(Config().to_toml()) and Config().news.feeds == ()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"id": "Wire"}, "news.feeds.0.id"),
+        ({"id": "alpaca"}, "give the feed another id"),
+        ({"url": "file:///etc/hosts"}, "https://HOST/PATH"),
+        ({"url": "https://"}, "https://HOST/PATH"),
+        ({"url": "https://example.com:0/"}, "https://HOST/PATH"),
+        ({"url": "https://example.com:99999/"}, "news.feeds.0"),
+        ({"period_s": 59}, "news.feeds.0.period_s"),
+        ({"symbol": "nvda"}, "news.feeds.0.symbol"),
+        ({"periods": 60}, "'period_s'"),
+    ],
+)
+def test_a_feed_that_cannot_be_read_refuses_the_document(change, words):
+    assert words in refused({"news": {"feeds": [FEED | change]}})
+
+
+def test_two_feeds_of_one_id_refuse_the_document():
+    assert "share one id" in refused({"news": {"feeds": [FEED, FEED]}})
+
+
+def test_a_login_in_a_feeds_address_is_refused_and_not_shown():
+    said = refused({"news": {"feeds": [FEED | {"url": "https://me:hunter2@example.com/feed"}]}})
+    assert "has a login in it" in said and "hunter2" not in said
+
+
 def test_a_changed_copy_has_a_digest_of_its_own():
     assert DEFAULT.digest != DEFAULT.model_copy(update={"accounts": ()}).digest
     assert DEFAULT.model_copy(update={"accounts": ()}).digest == Config().digest

@@ -39,6 +39,7 @@ def test_help_imports_no_sub_command_and_no_heavy_library():
         "from tapedeck.tape.cli.main import app\n"
         "try:\n    app()\nexcept SystemExit:\n    pass\n"
         "heavy = {'confluent_kafka', 'faust', 'pandas', 'numba', 'polars', 'alpaca', 'sqlalchemy'}\n"
+        "heavy |= {'feedparser', 'aiohttp'}\n"
         "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
