@@ -190,9 +190,9 @@ def test_feeds_are_not_mixed_in_rest() -> None:
     with data_server() as served:
         served.to(MINUTES + 30)
         assert served.bars(feed="sip") == {}
-        quotes = "/v2/stocks/quotes/latest"
-        assert served.ask(quotes, symbols="NVDA", feed="sip").json() == {"quotes": {}}
-        assert "NVDA" in served.ask(quotes, symbols="NVDA", feed="iex").json()["quotes"]
+        latest = "/v2/stocks/bars/latest"
+        assert served.ask(latest, symbols="NVDA", feed="sip").json() == {"bars": {}}
+        assert "NVDA" in served.ask(latest, symbols="NVDA", feed="iex").json()["bars"]
 
 
 def test_d17_without_a_feed_old_data_is_sip_and_new_data_is_iex() -> None:
