@@ -20,6 +20,8 @@ Authenticate = Callable[[str, str], str | None]
 AUTH_S = 10.0
 """Alpaca closes a connection that has not logged in by then."""
 MOST_WAITING = 8 * 1024 * 1024
+MOST_SYMBOLS = 50_000
+"""More than any market has: what a client subscribed to is kept."""
 ERRORS = {
     400: "invalid syntax", 401: "not authenticated", 402: "auth failed", 403: "already authenticated",
     404: "auth timeout", 405: "symbol limit exceeded", 406: "connection limit exceeded", 407: "slow client",
@@ -191,10 +193,13 @@ class Sockets:
 
     def _is_over_limit(self, client: Client, wanted: Mapping[str, list[str]]) -> bool:
         """Whether it is too many symbols: then none is added."""
-        armed = self._data.scenarios.waits(Scenario.SYMBOL_LIMIT)
+        symbols = client.with_added(wanted)
+        if len(symbols) > MOST_SYMBOLS:
+            self._refuse(client, 405)
+            return True
+        armed = self._data.scenarios.waits(Scenario.SYMBOL_LIMIT, endpoint=client.endpoint)
         if armed is None or client.endpoint == NEWS:
             return False
-        symbols = client.with_added(wanted)
         asked = len(self._data.symbols(client.endpoint)) if "*" in symbols else len(symbols)
         if asked <= armed.limit:
             return False
