@@ -259,10 +259,7 @@ class PaperServer:
 
     async def _stock_quotes(self, request: web.Request) -> web.Response:
         board, now = self._exchange.board, self._exchange.now
-        named, feed = request.query.get("symbols", "").split(","), request.query.get("feed")
-        if self._data is not None and feed not in (None, self._data.data.feed):
-            named = []  # another feed's quotes are not on the tape
-        wanted = {symbol: board.stock(symbol, now) for symbol in named}
+        wanted = {symbol: board.stock(symbol, now) for symbol in request.query.get("symbols", "").split(",")}
         quotes = {
             symbol: wire.stock_quote(each, board.quote_origin) for symbol, each in wanted.items() if each
         }

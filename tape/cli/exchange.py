@@ -92,7 +92,7 @@ def exchange(
         source = TapeSource.described(_described(market))
     if saved is not None and saved.market:
         source = TapeSource.described(saved.market)
-    source, earlier = _with_history(source, session_date(history_from))
+    source, earlier = with_history(source, session_date(history_from))
     played = source.load()
     paper = PaperExchange(
         played.market,
@@ -166,15 +166,23 @@ async def _serve(server: PaperServer, config: Config) -> None:
         await server.stop()
 
 
-def _with_history(source: TapeSource, first: date | None) -> tuple[TapeSource, Iterator[Tape]]:
-    """The source of the session to serve, and the tapes of those from ``first`` on before it."""
+def with_history(source: TapeSource, first: date | None) -> tuple[TapeSource, Iterator[Tape]]:
+    """The source of the session to serve, and the tapes of those from ``first`` on before it.
+
+    Raises Fatal where no session is named, or one before ``first``.
+    """
     if first is None:
         return source, iter(())
     last = source.session or (DEFAULT_SESSION if source.seed is not None else None)
     if last is None:
         remedy = "name the session to serve with --session"
         raise Fatal("a history needs a session that it ends at", value=str(first), remedy=remedy)
+    if first > last:
+        remedy = f"name a date before {last}"
+        raise Fatal("the history begins after the session to serve", value=str(first), remedy=remedy)
     *before, served = source.over(first, last, xnys())
+    if served.session != last:
+        return source, iter(())  # loading it says which sessions the tape has
     return served, (each.load() for each in before)
 
 

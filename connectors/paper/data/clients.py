@@ -85,8 +85,10 @@ class Client:
         self.say({"T": "subscription"} | {name: list(found) for name, found in self._wanted.items()})
 
     def say(self, *told: Json) -> None:
-        """A message of the protocol itself, which is never dropped."""
+        """A message of the protocol itself. A client that lets too many of them wait is cut."""
         self._put(frame(map(Message, told), self.packed))
+        if self._waiting_bytes > self._most_waiting:
+            self.cut()
 
     def offer(self, messages: list[Message]) -> bool:
         """Queue data. False, and nothing queued, for a client that is too slow."""

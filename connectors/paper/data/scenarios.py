@@ -15,6 +15,8 @@ from tapedeck.schemas.errors import Fatal
 
 _REMEMBERED = 1_000
 _ALIKE = 0.4
+_WORDS = ("symbol", "endpoint")
+_SETTINGS = {*_WORDS, "limit", "code"}
 
 
 class Scenario(StrEnum):
@@ -112,6 +114,7 @@ class Armed:
     lasting: bool
     seconds: int
     symbol: str | None = None
+    endpoint: str | None = None
     limit: int = 30
     code: int = 500
 
@@ -135,19 +138,19 @@ class Scenarios:
             self.arm(name, **settings)
 
     def arm(self, name: str, **changes: Any) -> Armed:
-        """Arm by name; ``count``, ``seconds``, ``symbol``, ``limit``, ``code`` change its plan.
+        """Arm by name; ``count``, ``seconds``, ``symbol``, ``endpoint``, ``limit``, ``code`` change its plan.
 
         Raises Fatal for an unknown name or change.
         """
         scenario = known(name)
         plan = PLANS[scenario]
         count, seconds = changes.pop("count", plan.times), changes.pop("seconds", plan.seconds)
-        if unknown := sorted(set(changes) - {"symbol", "limit", "code"}):
-            remedy = "it takes count, seconds, symbol, limit and code"
+        if unknown := sorted(set(changes) - _SETTINGS):
+            remedy = f"it takes count, seconds, {', '.join(sorted(_SETTINGS))}"
             raise Fatal(f"{name} has no such setting", value=unknown[0], remedy=remedy)
         wrong = [v for k, v in ({"count": count, "seconds": seconds} | changes).items() if not _fits(k, v)]
         if wrong:
-            remedy = "a symbol is text, the others are whole numbers, 0 or more"
+            remedy = "symbol and endpoint are text, the others are whole numbers, 0 or more"
             raise Fatal(f"not a setting of {name}", value=wrong[0], remedy=remedy)
         armed = Armed(scenario, count, count == 0, seconds, **changes)
         self._armed.append(armed)
@@ -158,16 +161,29 @@ class Scenarios:
         gone = set(Scenario) if name is None else {known(name)}
         self._armed = [each for each in self._armed if each.scenario not in gone]
 
-    def waits(self, scenario: Scenario, symbol: str | None = None) -> Armed | None:
-        """The scenario if it is armed, for this symbol where it names one; it is not taken."""
+    def waits(
+        self, scenario: Scenario, symbol: str | None = None, endpoint: str | None = None
+    ) -> Armed | None:
+        """The scenario if it is armed for this symbol and endpoint, where it names one; it is not taken."""
         for armed in self._armed:
-            if armed.scenario is scenario and armed.symbol in (None, symbol):
+            if (
+                armed.scenario is scenario
+                and armed.symbol in (None, symbol)
+                and armed.endpoint in (None, endpoint)
+            ):
                 return armed
         return None
 
-    def take(self, scenario: Scenario, at: int, detail: str = "", symbol: str | None = None) -> Armed | None:
+    def take(
+        self,
+        scenario: Scenario,
+        at: int,
+        detail: str = "",
+        symbol: str | None = None,
+        endpoint: str | None = None,
+    ) -> Armed | None:
         """The scenario if it happens now, recorded; None if it is not armed."""
-        armed = self.waits(scenario, symbol)
+        armed = self.waits(scenario, symbol, endpoint)
         if armed is not None:
             self.record(armed, at, detail)
         return armed
@@ -223,6 +239,6 @@ def _defaults(plan: Plan) -> str:
 
 
 def _fits(name: str, value: Any) -> bool:
-    if name == "symbol":
+    if name in _WORDS:
         return value is None or isinstance(value, str)
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

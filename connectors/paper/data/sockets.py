@@ -20,6 +20,8 @@ Authenticate = Callable[[str, str], str | None]
 AUTH_S = 10.0
 """Alpaca closes a connection that has not logged in by then."""
 MOST_WAITING = 8 * 1024 * 1024
+MOST_SYMBOLS = 50_000
+"""More than any market has: what a client subscribed to is kept."""
 ERRORS = {
     400: "invalid syntax", 401: "not authenticated", 402: "auth failed", 403: "already authenticated",
     404: "auth timeout", 405: "symbol limit exceeded", 406: "connection limit exceeded", 407: "slow client",
@@ -65,7 +67,7 @@ class Sockets:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One connection, from handshake to close."""
         endpoint = request.path.rpartition("/")[2]
-        if self._taken(Scenario.HANDSHAKE_429, request.path):
+        if self._take(Scenario.HANDSHAKE_429, request.path, endpoint):
             return web.Response(status=429, text="too many requests")
         socket = web.WebSocketResponse(heartbeat=20.0, compress=False)
         await socket.prepare(request)
@@ -108,27 +110,33 @@ class Sockets:
 
     def _struck(self, mail: Mail) -> Mail:
         """The mail that is left after the scenarios that cut, mute or disturb a stream."""
-        first, mine = mail[0]
-        where = f"{first.endpoint} stream"
-        if (armed := self._take(Scenario.GHOST_SESSION, where)) and first.key:
-            self._ghosts[first.endpoint, first.key] = self._data.now + armed.microseconds
-            first.cut()
-        if self._taken(Scenario.STREAM_CUT, where):
-            first.cut()
-        if self._data.scenarios.waits(Scenario.REVOKED_KEYS):
-            for client, _ in mail:
-                self._take(Scenario.REVOKED_KEYS, f"cut the {client.endpoint} stream")
-                client.cut()
-        if armed := self._take(Scenario.MUTE, where):
+        if hit := self._hit(Scenario.GHOST_SESSION, mail):
+            armed, client, _ = hit
+            assert client.key is not None
+            self._ghosts[client.endpoint, client.key] = self._data.now + armed.microseconds
+            client.cut()
+        if hit := self._hit(Scenario.STREAM_CUT, mail):
+            hit[1].cut()
+        while hit := self._hit(Scenario.REVOKED_KEYS, mail):
+            hit[1].cut()
+        if hit := self._hit(Scenario.MUTE, mail):
             for client in self._clients:
-                client.muted_until = self._data.now + armed.microseconds
-        if self._taken(Scenario.SLOW_CLIENT_CUT, where):
-            self._leave(first, 407)
-        if armed := self._take(Scenario.STREAM_ERROR, where):
-            self._refuse(first, armed.code)
-        if self._taken(Scenario.UNKNOWN_FRAME, where):
-            mine.insert(0, Message({"T": "zz", "S": "AAPL", "what": "an unknown type"}))
+                if hit[0].endpoint in (None, client.endpoint):
+                    client.muted_until = self._data.now + hit[0].microseconds
+        if hit := self._hit(Scenario.SLOW_CLIENT_CUT, mail):
+            self._leave(hit[1], 407)
+        if hit := self._hit(Scenario.STREAM_ERROR, mail):
+            self._refuse(hit[1], hit[0].code)
+        if hit := self._hit(Scenario.UNKNOWN_FRAME, mail):
+            hit[2].insert(0, Message({"T": "zz", "S": "AAPL", "what": "an unknown type"}))
         return mail
+
+    def _hit(self, scenario: Scenario, mail: Mail) -> tuple[Armed, Client, list[Message]] | None:
+        """The scenario and the first connected client that it strikes, recorded."""
+        for client, mine in mail:
+            if client.key and (armed := self._take(scenario, f"{client.endpoint} stream", client.endpoint)):
+                return armed, client, mine
+        return None
 
     def _answer(self, client: Client, data: str | bytes) -> None:
         try:
@@ -160,14 +168,14 @@ class Sockets:
     def _no(self, client: Client, key: str, secret: str) -> int | None:
         """The code of a log-in that is refused."""
         for scenario, code in _REFUSED.items():
-            if self._taken(scenario, f"log-in to {client.endpoint}"):
+            if self._take(scenario, f"log-in to {client.endpoint}", client.endpoint):
                 return code
         if self._authenticate(key, secret) is None:
             return 402
         if self._ghosts.get((client.endpoint, key), 0) > self._data.now:
             return 406
         others = [each for each in self._clients if (each.endpoint, each.key) == (client.endpoint, key)]
-        if others and self._taken(Scenario.SECOND_CONNECTION, f"log-in to {client.endpoint}"):
+        if others and self._take(Scenario.SECOND_CONNECTION, f"log-in to {client.endpoint}", client.endpoint):
             for each in others:
                 self._leave(each, 406)
         return 406 if others else None
@@ -185,10 +193,13 @@ class Sockets:
 
     def _is_over_limit(self, client: Client, wanted: Mapping[str, list[str]]) -> bool:
         """Whether it is too many symbols: then none is added."""
-        armed = self._data.scenarios.waits(Scenario.SYMBOL_LIMIT)
+        symbols = client.with_added(wanted)
+        if len(symbols) > MOST_SYMBOLS:
+            self._refuse(client, 405)
+            return True
+        armed = self._data.scenarios.waits(Scenario.SYMBOL_LIMIT, endpoint=client.endpoint)
         if armed is None or client.endpoint == NEWS:
             return False
-        symbols = client.with_added(wanted)
         asked = len(self._data.symbols(client.endpoint)) if "*" in symbols else len(symbols)
         if asked <= armed.limit:
             return False
@@ -210,8 +221,5 @@ class Sockets:
         self._farewells.add(task)
         task.add_done_callback(self._farewells.discard)
 
-    def _take(self, scenario: Scenario, detail: str) -> Armed | None:
-        return self._data.scenarios.take(scenario, self._data.now, detail)
-
-    def _taken(self, scenario: Scenario, detail: str) -> bool:
-        return self._take(scenario, detail) is not None
+    def _take(self, scenario: Scenario, detail: str, endpoint: str) -> Armed | None:
+        return self._data.scenarios.take(scenario, self._data.now, detail, endpoint=endpoint)

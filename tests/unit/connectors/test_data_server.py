@@ -12,7 +12,6 @@ from alpaca.data.enums import DataFeed
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.requests import StockBarsRequest, StockLatestQuoteRequest, StockSnapshotRequest
 from alpaca.data.timeframe import TimeFrame
-from websockets.exceptions import ConnectionClosed
 
 from tapedeck.connectors.paper.data.rows import Bars
 from tapedeck.connectors.tapes.generator import days, generate
@@ -32,7 +31,7 @@ from tests.support.data_server import (
     plain,
     until,
 )
-from tests.support.paper import LARGE, MINUTE, OPEN, SECOND, TINY
+from tests.support.paper import LARGE, MINUTE, OPEN, SECOND
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +189,9 @@ def test_feeds_are_not_mixed_in_rest() -> None:
     with data_server() as served:
         served.to(MINUTES + 30)
         assert served.bars(feed="sip") == {}
-        quotes = "/v2/stocks/quotes/latest"
-        assert served.ask(quotes, symbols="NVDA", feed="sip").json() == {"quotes": {}}
-        assert "NVDA" in served.ask(quotes, symbols="NVDA", feed="iex").json()["quotes"]
+        latest = "/v2/stocks/bars/latest"
+        assert served.ask(latest, symbols="NVDA", feed="sip").json() == {"bars": {}}
+        assert "NVDA" in served.ask(latest, symbols="NVDA", feed="iex").json()["bars"]
 
 
 def test_d17_without_a_feed_old_data_is_sip_and_new_data_is_iex() -> None:
@@ -259,71 +258,6 @@ def test_wrong_credentials_are_refused_by_rest_and_by_the_stream() -> None:
         with plain(f"{served.ws}/v2/iex", log_in=False) as ear:
             assert ear.log_in(secret="wrong") == [{"T": "error", "code": 402, "msg": "auth failed"}]
             assert ear.is_closed()
-
-
-def test_the_protocol_s_errors_have_alpacas_codes() -> None:
-    with data_server() as served, plain(f"{served.ws}/v2/iex", log_in=False) as ear:
-        ear.next()
-
-        def code() -> int:
-            return int(ear.next()[0]["code"])
-
-        ear.send(action="subscribe", bars=["AMD"])
-        assert code() == 401
-        ear.socket.send("{")
-        assert code() == 400
-        ear.send(action="auth", key=LARGE.key, secret=LARGE.secret)
-        assert ear.next()[0]["msg"] == "authenticated"
-        ear.send(action="auth", key=LARGE.key, secret=LARGE.secret)
-        assert code() == 403
-        ear.send(action="dance")
-        assert code() == 400
-        ear.send(action="subscribe", bars=["AMD", 7])
-        assert code() == 400
-        ear.send(action="subscribe", news=["*"])
-        assert code() == 410
-
-
-def test_subscriptions_are_acknowledged_as_they_stand_and_can_be_ended() -> None:
-    with data_server() as served, plain(f"{served.ws}/v2/iex") as ear:
-        assert ear.subscribe(bars=["NVDA"])["bars"] == ["NVDA"]
-        told = ear.subscribe(bars=["AMD", "NVDA"], quotes=["NVDA"], trades=["AMD"])
-        assert (told["bars"], told["quotes"], told["statuses"]) == (["NVDA", "AMD"], ["NVDA"], [])
-        assert told["corrections"] == told["cancelErrors"] == ["AMD"]
-        ear.send(action="unsubscribe", bars=["NVDA"])
-        assert ear.next()[0]["bars"] == ["AMD"]
-        served.to(1, 1)
-        assert [each["S"] for each in ear.next() if each["T"] == "b"] == ["AMD"]
-
-
-def test_one_connection_per_endpoint_and_key() -> None:
-    with data_server() as served, plain(f"{served.ws}/v2/iex"):
-        with plain(f"{served.ws}/v2/iex", log_in=False) as second:
-            assert second.log_in()[0]["code"] == 406
-            assert second.is_closed()
-        with plain(f"{served.ws}/v2/sip"):  # another endpoint
-            pass
-        with plain(f"{served.ws}/v2/iex", log_in=False) as other:
-            assert other.log_in(TINY.key, TINY.secret)[0]["msg"] == "authenticated"
-
-
-def test_who_does_not_log_in_is_closed_with_404() -> None:
-    with data_server(auth_s=0.1) as served, plain(f"{served.ws}/v2/iex", log_in=False) as ear:
-        ear.next()
-        assert ear.next() == [{"T": "error", "code": 404, "msg": "auth timeout"}]
-        assert ear.is_closed()
-
-
-def test_a_client_that_does_not_keep_up_is_cut_with_407_and_nothing_waits_for_it() -> None:
-    with data_server(most_waiting=3_000) as served, plain(f"{served.ws}/v2/iex", bars=["*"]) as ear:
-        served.to(MINUTES + 1)  # more than may wait
-        last: list[dict[str, Any]] = []
-        with pytest.raises(ConnectionClosed):
-            while True:
-                last = ear.next()
-        assert last == [{"T": "error", "code": 407, "msg": "slow client"}]
-        told = served.state()["data"]
-        assert (told["errors"], told["connections"]) == ({"407": 1}, [])
 
 
 def test_a_burst_of_many_symbols_passes_in_frames_of_a_bounded_size(day: Tape) -> None:

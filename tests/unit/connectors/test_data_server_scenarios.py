@@ -15,6 +15,7 @@ from tests.support.data_server import (
     BEFORE,
     MINUTES,
     Served,
+    article,
     data_server,
     iso,
     listen_to_bars,
@@ -269,6 +270,17 @@ def test_stream_is_cut_without_a_close_frame_and_nothing_blocks_the_key(served: 
         assert ear.is_closed()
         assert ear.socket.close_code in (None, 1006)
     assert _code(served) is None
+
+
+def test_a_scenario_of_one_endpoint_leaves_the_others_alone() -> None:
+    with data_server(news=[article(1, OPEN)], scenarios=["stream-cut:endpoint=news"]) as served:
+        with _stream(served) as bars, plain(f"{served.ws}/v1beta1/news", news=["*"]) as news:
+            served.to(1, 1)
+            assert len(bars.next()) == 2
+            assert news.is_closed()
+        served.arm("auth-failed", endpoint="news")
+        assert _code(served) is None
+        assert served.fired("auth-failed") == 0
 
 
 def test_unknown_type_comes_between_the_data(served: Served) -> None:

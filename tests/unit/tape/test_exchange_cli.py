@@ -23,8 +23,9 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.sessions import day_number
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
-from tapedeck.tape.cli.exchange import open_accounts
+from tapedeck.tape.cli.exchange import open_accounts, with_history
 from tapedeck.tape.cli.main import app
 
 KEYS = {"TAPE_LARGE_KEY": "kl", "TAPE_LARGE_SECRET": "sl", "TAPE_TINY_KEY": "kt", "TAPE_TINY_SECRET": "st"}
@@ -143,3 +144,15 @@ def test_scenarios_are_listed_and_an_unknown_one_is_refused_with_what_is_near() 
     assert [line.split()[0] for line in listed.output.splitlines()] == list(Scenario)
     refused = CliRunner().invoke(app, ["exchange", "--scenario", "gost-session"])
     assert "did you mean ghost-session" in str(refused.exception)
+
+
+def test_history_is_the_tapes_of_the_sessions_before_and_needs_a_session_to_end_at() -> None:
+    source = TapeSource(session=date(2026, 2, 17))
+    served, earlier = with_history(source, date(2026, 2, 13))
+    (before,) = earlier
+    assert (served.session, before.session) == (source.session, day_number(date(2026, 2, 13)))
+    assert with_history(source, None)[0] == source
+    with pytest.raises(Fatal, match="begins after the session"):
+        with_history(source, date(2026, 2, 18))
+    with pytest.raises(Fatal, match="--session"):
+        with_history(TapeSource(tape="market.parquet"), date(2026, 2, 13))
