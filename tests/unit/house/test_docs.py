@@ -31,6 +31,7 @@ WRITTEN = (
     "docs/whatif.md",
     "docs/stages.md",
     "docs/your-own-stage.md",
+    "docs/exchange.md",
 )
 
 
