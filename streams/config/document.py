@@ -45,6 +45,7 @@ class Config(groups.Group):
     order: groups.Order = groups.Order()
     ingest: text_groups.Ingest = text_groups.Ingest()
     surge: text_groups.Surge = text_groups.Surge()
+    sentiment: text_groups.Sentiment = text_groups.Sentiment()
     accounts: tuple[Account, ...] = Field(default=())
     user: User = Field(default_factory=User)
     news: News = Field(default=News(), exclude=True)

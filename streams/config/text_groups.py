@@ -1,6 +1,6 @@
-"""The tunables of news and posts: how they are linked, how they fold into stories, when mentions surge."""
+"""The tunables of news and posts: linking, folding into stories, scoring, and when mentions surge."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,6 +31,13 @@ class Ingest(Group):
     """Share of common words in two titles from which they tell one story."""
     fold_min_tokens: Positive = 4
     """Words that a title needs; a shorter one folds only into an equal title."""
+
+
+class Sentiment(Group):
+    engine: Literal["light", "lexicon"] = "light"
+    """What scores texts: the linear model `light`, or the word list `lexicon`."""
+    label_threshold: Fraction = 0.05
+    """|score|, 0 to 1, up to which a text is NEUTRAL."""
 
 
 class Surge(Group):

@@ -109,6 +109,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "link": Entry("link:link_text", "Print the symbols that a text is linked to, and why.", bare=True),
         "new": Entry("new:app", "Write the skeleton of a package with a stage of your own."),
         "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
+        "score": Entry("score:score", "Score the sentiment of a text, or of a file of texts."),
         "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
     },
 }

@@ -1,7 +1,6 @@
 """``tape step STAGE``: one stage over JSON lines, to try a rule on a case."""
 
 import json
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tapedeck.connectors.config_file import load
-from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
+from tapedeck.tape.cli.json_lines import objects
 
 STAGES = {
     "features": "Fold bars into feature records.",
@@ -91,28 +90,8 @@ def _print(output: dict[str, Any], errors: list[str]) -> None:
 
 def _objects(file: str, errors: list[str]) -> Iterator[dict[str, Any]]:
     """Each line's object. Adapters are lazy, so the error of an unreadable line is printed in its place."""
-    for place, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            _print({"error": f"line {place} is not JSON: {error}"}, errors)
-            continue
-        if isinstance(value, dict):
-            yield value
+    for each in objects(file):
+        if isinstance(each, str):
+            _print({"error": each}, errors)
         else:
-            _print({"error": f"line {place} is not an object; got {value!r}"}, errors)
-
-
-def _lines(file: str) -> Iterator[str]:
-    if file == "-":
-        yield from sys.stdin
-        return
-    try:
-        with Path(file).open(encoding="utf-8", errors="replace") as stream:
-            yield from stream
-    except OSError as error:
-        raise Fatal(
-            f"the input cannot be read: {error}", remedy="--in takes a file, or - for stdin"
-        ) from None
+            yield each

@@ -17,6 +17,7 @@ from tests.bench import (
     bench_kernel,
     bench_latency,
     bench_rebuild,
+    bench_sentiment,
     bench_sink,
     bench_tap,
     bench_year,
@@ -35,6 +36,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     tap = bench_tap.SHORT if short else bench_tap.FULL
     yield lambda: bench_kernel.measure(short)
     yield lambda: bench_columns.measure(short)
+    yield lambda: bench_sentiment.measure(short)
     yield lambda: bench_bulk.measure(bootstrap, bulk)
     yield lambda: bench_features.measure(bootstrap, features)
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)

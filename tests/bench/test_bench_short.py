@@ -11,6 +11,7 @@ from tests.conftest import Broker, Database
 ROWS = {
     "feature kernel": 5,
     "records as columns": 8,
+    "sentiment": 2,
     "bulk log": 5,
     "live features worker": 3,
     "features rebuilt": 2,

@@ -1,0 +1,1 @@
+"""How the light engine's model is made: ``python -m tapedeck.connectors.sentiment.training``."""
