@@ -24,6 +24,7 @@ WRITTEN = (
     "docs/records.md",
     "docs/exchange.md",
     "docs/explain.md",
+    "docs/live.md",
     "docs/rebuild.md",
     "docs/tap.md",
     "docs/files.md",

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -15,41 +14,13 @@ from tapedeck.connectors.alpaca.market.states import Health, State
 from tapedeck.connectors.alpaca.market.steps import Ask, Why
 from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.tapes.player import SOURCES
-from tapedeck.schemas.codec import decode, encode
+from tapedeck.schemas.codec import decode
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.asker import Answer, Asker
 from tapedeck.tape.ingest.bars import STAGE, BarsIngest
 from tapedeck.topics.catalogue import Layout
 from tests.support.market_core import MINUTE, SECOND, STARTED, TEN, WANTED, bar
-
-
-class Written:
-    """A writer that keeps what it was given, in order."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[str, Any]] = []
-        self.wires: list[Wire] = []
-        self.flushed = 0
-
-    def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:
-        encode(name, body)
-        self.said.append((name, body))
-
-    def watermark(self, name: str, label: int) -> None:
-        self.said.append((f"~{name}", label))
-
-    def opening(self, name: str, label: int, absent: Iterable[str], partitions: Any = None) -> None:
-        self.said.append((f"~~{name}", label))
-
-    def write(self, wires: Iterable[Wire]) -> None:
-        self.wires += wires
-
-    def flush(self) -> None:
-        self.flushed = len(self.said)
-
-    def of(self, name: str) -> list[Any]:
-        return [said for each, said in self.said if each == name]
+from tests.support.memory_writer import Written
 
 
 class Rest:
