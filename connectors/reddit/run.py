@@ -25,6 +25,8 @@ _FAILURES = 3
 """Failed looks in a row after which a run ends: Reddit is away."""
 _HOUR_US = 60 * MINUTE_US
 _USUAL_WAIT_S = 120.0
+_LONGEST_SILENCE_S = 86_400.0
+"""A longer wait is a mistake of whoever states it."""
 
 
 class Sink(Protocol):
@@ -98,7 +100,7 @@ class Run:
             self._states[subreddit] = (refused.state, str(refused))
         if refused.state is RedditState.RATE_LIMITED:
             wait_s = _USUAL_WAIT_S if refused.wait_s is None else refused.wait_s
-            self._saved.not_before = self._clock.now() + int(wait_s * SECOND_US)
+            self._saved.not_before = self._clock.now() + int(min(wait_s, _LONGEST_SILENCE_S) * SECOND_US)
 
     def _look(self, subreddit: str, what: Callable[[], None]) -> None:
         """Do ``what``. A refusal is the subreddit's alone, or ends the run. Raises _Ended, BudgetSpent."""
