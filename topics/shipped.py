@@ -100,6 +100,17 @@ SHIPPED: tuple[Topic, ...] = (
         watermarked=True,
         keep_days=90,
     ),
+    _1(
+        "posts",
+        "ingest",
+        "versions of posts and comments",
+        "source",
+        "native_id",
+        "updated_at",
+        key=("source", "native_id"),
+        watermarked=True,
+        keep_days=90,
+    ),
     _s(
         "market_events",
         "ingest",

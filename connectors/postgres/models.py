@@ -120,6 +120,19 @@ class News(Audit, Base):
     origin: Mapped[str]
 
 
+class Posts(Audit, Base):
+    __tablename__ = "t_posts"
+    source: Mapped[str]
+    native_id: Mapped[str]
+    kind: Mapped[str] = _enum("posts", "kind")
+    subreddit: Mapped[str]
+    thread_id: Mapped[str]
+    updated_at: Mapped[datetime]
+    engagement: Mapped[float]
+    removed: Mapped[bool]
+    origin: Mapped[str]
+
+
 class MarketEvents(Audit, Base):
     __tablename__ = "t_market_events"
     feed: Mapped[str]

@@ -44,6 +44,7 @@ class Config(groups.Group):
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
     ingest: text_groups.Ingest = text_groups.Ingest()
+    reddit: text_groups.Reddit = text_groups.Reddit()
     surge: text_groups.Surge = text_groups.Surge()
     sentiment: text_groups.Sentiment = text_groups.Sentiment()
     accounts: tuple[Account, ...] = Field(default=())

@@ -1,4 +1,4 @@
-"""The tunables of news and posts: linking, folding into stories, scoring, and when mentions surge."""
+"""The tunables of news and posts: linking, stories, scoring, what is read of Reddit, surges of mentions."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from tapedeck.streams.config.groups import Fraction, Group, Positive, PositiveFloat, refuse
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
+UpTo100 = Annotated[int, Field(ge=1, le=100)]
+Subreddit = Annotated[str, Field(pattern=r"^[a-z0-9_]{2,21}$")]
 
 
 class Link(Group):
@@ -38,6 +40,33 @@ class Sentiment(Group):
     """What scores texts: the linear model `light`, or the word list `lexicon`."""
     label_threshold: Fraction = 0.05
     """|score|, 0 to 1, up to which a text is NEUTRAL."""
+
+
+class Reddit(Group):
+    subreddits: tuple[Subreddit, ...] = ("wallstreetbets",)
+    """Subreddits that are read, in lower case."""
+    period_min: Positive = 15
+    """Minutes between two runs."""
+    revisit_h: Positive = 48
+    """Hours for which a thread is looked at again after it was first seen."""
+    top_posts: UpTo100 = 100
+    """Top posts of the day that are kept."""
+    scan: UpTo100 = 20
+    """Hot posts, and top posts of the day, that are searched for discussion threads."""
+    max_comments_per_thread: Positive = 5000
+    """Comments of a thread that one visit keeps."""
+    max_expansions: Positive = 32
+    """Requests for the collapsed comments of a thread, per visit."""
+    requests_per_min: Annotated[int, Field(ge=1, le=100)] = 60
+    """Requests a minute."""
+    budget_min: Positive = 10
+    """Minutes that a run may take."""
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> "Reddit":
+        refuse(len(set(self.subreddits)) != len(self.subreddits), "each subreddit once")
+        refuse(self.budget_min > self.period_min, "budget_min <= period_min")
+        return self
 
 
 class Surge(Group):

@@ -20,6 +20,7 @@ DOMAIN = [
     ("watchlist", "1", (), COMPACT, 30),
     ("memberships", "S", ("symbol",), COMPACT, 30),
     ("news", "1", ("source", "native_id"), DELETE, 90),
+    ("posts", "1", ("source", "native_id"), DELETE, 90),
     ("market_events", "S", ("symbol",), DELETE, 400),
     ("universe", "1", (), COMPACT, 400),
     ("decisions", "S", ("symbol",), DELETE, 400),

@@ -1,0 +1,1 @@
+"""Reddit: posts and comments as records of the topic ``posts``."""

@@ -1,0 +1,482 @@
+"""The incremental job over a small Reddit: what it reads, keeps, leaves out and survives."""
+
+import json
+import stat
+
+import pytest
+
+from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, MemoryLeases
+from tapedeck.connectors.news.items import IngestReason
+from tapedeck.connectors.reddit.job import NAME
+from tapedeck.connectors.reddit.lease import FileLease
+from tapedeck.connectors.reddit.saved import load
+from tapedeck.connectors.reddit.states import RedditState, Refused
+from tapedeck.connectors.reddit.threads import Cap
+from tapedeck.streams.config.text_groups import Reddit
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
+from tests.support.reddit import (
+    BLOCKED,
+    EXPIRED,
+    NOW,
+    UNAVAILABLE,
+    Crash,
+    Hours,
+    SmallReddit,
+    Written,
+    comment,
+    job,
+    limited,
+    listing,
+    post,
+    private,
+)
+
+TALK = "t3_talk"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "reddit.json"
+
+
+@pytest.fixture
+def hours():
+    return Hours()
+
+
+@pytest.fixture
+def sink():
+    return Written()
+
+
+def reddit_with(comments=3, **options):
+    """A discussion thread with comments, a top post, and a hot post that is neither."""
+    reddit = SmallReddit(**options)
+    reddit.put(post("talk", "Daily Discussion Thread for Friday", num_comments=comments), hot=True)
+    reddit.put(post("rules", "Read the rules"), hot=True)
+    reddit.put(post("best", "The best of the day", selftext="Gains"), top=True)
+    reddit.put(*(comment(f"c{n}", "talk", f"comment {n}") for n in range(comments)))
+    return reddit
+
+
+def test_a_run_writes_the_thread_its_comments_and_the_top_posts_and_nothing_else(path, hours, sink):
+    report = job(reddit_with(), sink, path, hours).run()
+    assert [body["native_id"] for body in sink.bodies] == [TALK, "t3_best", "t1_c0", "t1_c1", "t1_c2"]
+    assert report.state is RedditState.OK and report.counts[IngestReason.ACCEPTED] == 5
+    assert report.subreddits == {"wallstreetbets": (RedditState.OK, "")} and not report.caps
+    assert report.next_due == NOW + 15 * MINUTE_US == job(reddit_with(), sink, path, hours).due_at()
+
+
+@pytest.mark.parametrize("title", ["DAILY  discussion", "Weekend Discussion", "Your Moves Tomorrow?"])
+def test_a_discussion_is_known_by_its_title_in_hot_and_in_top(title, path, hours, sink):
+    reddit = SmallReddit()
+    reddit.put(post("hot", title), hot=True)
+    reddit.put(post("top", title), top=True)
+    job(reddit, sink, path, hours).run()
+    assert {"comments/hot", "comments/top"} <= set(reddit.paths())
+
+
+def test_the_lists_are_as_long_as_the_parameters_say(path, hours, sink):
+    reddit = SmallReddit()
+    reddit.put(*(post(f"h{n}", "Daily discussion") for n in range(30)), hot=True)
+    reddit.put(*(post(f"p{n}", "Daily discussion") for n in range(120)), top=True)
+    job(reddit, sink, path, hours).run()
+    assert {path: params.get("limit") for path, params in reddit.asked[:2]} == {
+        "r/wallstreetbets/hot": 20,
+        "r/wallstreetbets/top": 100,
+    }
+    assert reddit.asked[1][1]["t"] == "day"
+    visited = [path for path in reddit.paths() if path.startswith("comments/")]
+    assert len(visited) == len(set(visited)) == 40
+    assert len({body["native_id"] for body in sink.bodies}) == 120
+
+
+def test_an_unchanged_row_is_no_new_version_and_an_old_one_is_not_left_out(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    hours.pass_minutes(15)
+    # Older than everything seen so far: it is new all the same, for its id is.
+    reddit.put(comment("late", "talk", created_utc=NOW / SECOND_US - 40 * 3600))
+    report = job(reddit, sink, path, hours).run()
+    assert report.counts == {IngestReason.ACCEPTED: 1, IngestReason.UNCHANGED: 6}
+    assert [body["native_id"] for body in sink.bodies[5:]] == ["t1_late"]
+
+
+def test_other_votes_are_a_new_version_with_the_event_time_of_the_first(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    hours.pass_minutes(15)
+    reddit.change("t1_c1", score=99, created_utc=None)
+    job(reddit, sink, path, hours).run()
+    first, second = sink.of("t1_c1")
+    assert second["upvotes"] == 99 and second["updated_at"] > first["updated_at"]
+    assert second["event_time"] == first["event_time"] and second["event_id"] != first["event_id"]
+    assert not second["time_inferred"]
+
+
+def test_versions_rise_when_the_clock_is_set_back(path, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, Hours()).run()
+    reddit.change("t1_c1", score=99)
+    job(reddit, sink, path, Hours(NOW - 3600 * SECOND_US)).run()
+    first, second = sink.of("t1_c1")
+    assert second["updated_at"] == first["updated_at"] + 1
+
+
+@pytest.mark.parametrize("how", ["marked", "gone from the page", "gone from everywhere"])
+def test_a_deletion_erases(how, path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    hours.pass_minutes(15)
+    if how == "marked":
+        reddit.change("t1_c1", body="[deleted]", author=None)
+    elif how == "gone from the page":
+        reddit.change("t1_c1", body="[removed]", author="[deleted]")
+        reddit.comments[TALK].remove("t1_c1")
+    else:
+        reddit.hide("t1_c1")
+    job(reddit, sink, path, hours).run()
+    first, second = sink.of("t1_c1")
+    assert first["text"] == "comment 1" and not first["removed"]
+    assert second["removed"] and second["text"] == "" and second["author_hash"] is None
+    assert second["event_time"] == first["event_time"]
+    assert "comment 1" not in path.read_text()
+    hours.pass_minutes(15)
+    job(reddit, sink, path, hours).run()
+    assert len(sink.of("t1_c1")) == 2, "it is removed once"
+
+
+def test_a_top_post_that_fell_out_of_the_list_is_asked_for_by_name_for_48_hours(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    reddit.top.remove("t3_best")
+    reddit.change("t3_best", removed_by_category="moderator")
+    hours.pass_minutes(15)
+    job(reddit, sink, path, hours).run()
+    assert [body["removed"] for body in sink.of("t3_best")] == [False, True]
+    assert ("api/info", {"id": "t3_best"}) in reddit.asked
+
+
+def test_an_answer_that_knows_none_of_many_names_deletes_nothing(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    hours.pass_minutes(15)
+    reddit.comments[TALK].clear()
+    reddit.always["api/info"] = (200, {}, b'{"kind": "Listing", "data": {"children": []}}')
+    report = job(reddit, sink, path, hours).run()
+    assert report.counts[IngestReason.FETCH_FAILED] == 1 and not any(b["removed"] for b in sink.bodies)
+
+
+def test_a_thread_is_visited_for_48_hours_after_it_left_the_lists(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    reddit.hot.clear()
+    for minutes, visits in ((47 * 60, 2), (2 * 60, 2)):
+        hours.pass_minutes(minutes)
+        job(reddit, sink, path, hours).run()
+        assert reddit.paths().count("comments/talk") == visits
+    assert not load(path).threads
+
+
+def test_what_was_not_seen_for_long_is_forgotten(path, hours, sink):
+    reddit = reddit_with()
+    job(reddit, sink, path, hours).run()
+    for name in (*reddit.hot, *reddit.top):
+        reddit.rows.pop(name)
+    reddit.hot.clear(), reddit.top.clear()
+    hours.pass_minutes(97 * 60)
+    job(reddit, sink, path, hours).run()
+    assert not load(path).known
+
+
+def test_collapsed_comments_are_asked_for_by_hundreds(path, hours, sink):
+    reddit = reddit_with(250, shown=10)
+    report = job(reddit, sink, path, hours).run()
+    assert reddit.paths().count("api/morechildren") == 3 and not report.caps
+    assert len([body for body in sink.bodies if body["kind"] == "COMMENT"]) == 250
+
+
+def test_a_branch_without_ids_is_asked_for_by_its_parent(path, hours, sink):
+    reddit = reddit_with(1)
+    deep = {"kind": "more", "data": {"count": 0, "id": "_", "parent_id": "t1_c0", "children": []}}
+    reddit.change("t1_c0", replies=listing([deep]))
+    inner = comment("deep", "talk", parent_id="t1_c0")
+    answer = [
+        {"kind": "Listing", "data": {"children": []}},
+        {"kind": "Listing", "data": {"children": [inner]}},
+    ]
+    reddit.faults.append(("comments/talk/_/c0", (200, {}, json.dumps(answer).encode())))
+    job(reddit, sink, path, hours).run()
+    assert len(sink.of("t1_deep")) == 1
+
+
+def test_the_cap_of_comments_counts_what_it_leaves_out(path, hours, sink):
+    report = job(reddit_with(30, shown=20), sink, path, hours, Reddit(max_comments_per_thread=12)).run()
+    kept = [body for body in sink.bodies if body["kind"] == "COMMENT"]
+    assert len(kept) == 12 and report.caps == {Cap.COMMENTS: 18}
+    assert report.counts[IngestReason.CAP_REACHED] == 18
+
+
+def test_the_cap_of_expansions_counts_what_it_leaves_out(path, hours, sink):
+    reddit = reddit_with(450, shown=50)
+    report = job(reddit, sink, path, hours, Reddit(max_expansions=2)).run()
+    assert reddit.paths().count("api/morechildren") == 2
+    assert report.caps == {Cap.EXPANSIONS: 200} and report.counts[IngestReason.CAP_REACHED] == 200
+
+
+def test_the_budget_ends_a_run_and_the_thread_that_waits_longest_is_next(path, hours, sink):
+    reddit = SmallReddit()
+    reddit.put(*(post(f"d{n}", "Daily discussion") for n in range(10)), hot=True)
+    config = Reddit(budget_min=1, requests_per_min=6)
+    report = job(reddit, sink, path, hours, config).run()
+    assert report.requests == 6 and report.caps == {Cap.BUDGET: 6}
+    assert hours.now() - NOW < MINUTE_US
+    hours.pass_minutes(15)
+    job(reddit, sink, path, hours, config).run()
+    visited = [path for path in reddit.paths() if path.startswith("comments/")]
+    assert len(set(visited)) == len(visited) == 8
+
+
+def test_a_budget_that_ends_within_a_thread_keeps_what_was_read(path, hours, sink):
+    reddit = reddit_with(300, shown=50)
+    report = job(reddit, sink, path, hours, Reddit(budget_min=1, requests_per_min=4)).run()
+    assert report.requests == 4 and report.caps == {Cap.BUDGET: 150}
+    assert len([body for body in sink.bodies if body["kind"] == "COMMENT"]) == 150
+
+
+def test_requests_come_at_an_even_rate(path, hours, sink):
+    report = job(reddit_with(), sink, path, hours, Reddit(requests_per_min=30)).run()
+    assert report.requests == 3 and hours.slept == [2.0, 2.0]
+
+
+def test_a_used_up_window_of_reddits_is_waited_for(path, hours, sink):
+    left = iter(["0.0", "500.0", "500.0"])
+    reddit = reddit_with(
+        every=lambda: {
+            "x-ratelimit-remaining": next(left),
+            "x-ratelimit-used": "9",
+            "x-ratelimit-reset": "44",
+        }
+    )
+    assert job(reddit, sink, path, hours).run().state is RedditState.OK
+    assert hours.slept == [44.0, 1.0]
+
+
+def test_the_wait_that_reddit_states_is_obeyed(path, hours, sink):
+    reddit = reddit_with(faults=[("hot", limited(Retry_After="17"))])
+    report = job(reddit, sink, path, hours).run()
+    assert hours.slept[0] == 17 and report.state is RedditState.OK
+    assert report.counts[IngestReason.RATE_LIMITED] == 1 and len(sink.bodies) == 5
+
+
+def test_without_a_stated_wait_three_tries_wait_longer_and_the_next_run_waits_too(path, hours, sink):
+    reddit = reddit_with(always={"hot": limited()})
+    report = job(reddit, sink, path, hours).run()
+    assert report.state is RedditState.RATE_LIMITED and reddit.paths() == ["r/wallstreetbets/hot"] * 3
+    first, second = (wait for wait in hours.slept if wait > 1)
+    assert 30 < first < 35 and 60 < second < 65
+    assert (report.next_due - hours.now()) / SECOND_US > 120 or report.next_due >= NOW + 15 * MINUTE_US
+    assert 120 * SECOND_US < load(path).not_before - hours.now() < 125 * SECOND_US
+    asked = len(reddit.asked)
+    assert job(reddit, sink, path, hours).run().state is RedditState.RATE_LIMITED
+    assert len(reddit.asked) == asked, "nothing is asked before that"
+
+
+def test_a_stated_wait_beyond_the_cap_ends_the_run_and_is_obeyed_by_the_next(path, hours, sink):
+    reddit = reddit_with(faults=[("hot", limited(Retry_After="1800"))])
+    report = job(reddit, sink, path, hours).run()
+    assert report.state is RedditState.RATE_LIMITED and not hours.slept
+    assert report.next_due == NOW + 1800 * SECOND_US
+    hours.pass_minutes(31)
+    assert job(reddit, sink, path, hours).run().state is RedditState.OK
+
+
+def test_a_stated_wait_of_a_month_is_taken_for_a_day(path, hours, sink):
+    reddit = reddit_with(faults=[("hot", limited(Retry_After="2592000"))])
+    assert job(reddit, sink, path, hours).run().next_due == NOW + 24 * 60 * MINUTE_US
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [(EXPIRED, "TOKEN_EXPIRED"), (BLOCKED, "NETWORK_BLOCKED")],
+)
+def test_a_state_of_all_ends_the_run_with_words_and_a_remedy(reply, state, path, hours, sink):
+    reddit = reddit_with(always={"": reply})
+    config = Reddit(subreddits=("wallstreetbets", "stocks"))
+    report = job(reddit, sink, path, hours, config).run()
+    assert report.state is RedditState[state] and "; " in report.words and len(reddit.asked) == 1
+    assert {found for found, _ in report.subreddits.values()} == {RedditState[state]}
+    assert not sink.bodies and load(path).states == {"wallstreetbets": state, "stocks": state}
+
+
+def test_a_refused_connection_is_a_report_and_no_crash(path, hours, sink):
+    made = job(reddit_with(), sink, path, hours)
+
+    def refuse(_gate):
+        raise Refused(RedditState.NO_APP, "REDDIT_CLIENT_ID is not set")
+
+    made._connect = refuse
+    report = made.run()
+    assert (
+        report.state is RedditState.NO_APP
+        and report.requests == 0
+        and "reddit.com/prefs/apps" in report.words
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("private", "SUBREDDIT_PRIVATE"), ("quarantined", "QUARANTINED")]
+)
+def test_a_closed_subreddit_does_not_stop_the_others(reason, state, path, hours, sink):
+    reddit = reddit_with(always={"r/closed": private(reason)})
+    report = job(reddit, sink, path, hours, Reddit(subreddits=("closed", "wallstreetbets"))).run()
+    assert report.state is RedditState.OK and len(sink.bodies) == 5
+    assert report.subreddits["closed"][0] is RedditState[state]
+    assert report.subreddits["wallstreetbets"] == (RedditState.OK, "")
+    assert report.counts[IngestReason.FETCH_FAILED] == 1
+
+
+def test_one_failed_thread_is_counted_and_read_by_the_next_run(path, hours, sink):
+    reddit = reddit_with(faults=[("comments/talk", UNAVAILABLE)])
+    report = job(reddit, sink, path, hours).run()
+    assert report.subreddits["wallstreetbets"][0] is RedditState.FAILING
+    assert report.counts[IngestReason.FETCH_FAILED] == 1 and len(sink.bodies) == 2
+    hours.pass_minutes(15)
+    assert job(reddit, sink, path, hours).run().subreddits["wallstreetbets"][0] is RedditState.OK
+    assert len(sink.bodies) == 5
+
+
+def test_a_reddit_that_is_away_ends_the_run_after_three_failures(path, hours, sink):
+    reddit = SmallReddit()
+    reddit.put(*(post(f"d{n}", "Daily discussion") for n in range(10)), hot=True)
+    reddit.always["comments"] = UNAVAILABLE
+    report = job(reddit, sink, path, hours).run()
+    assert report.state is RedditState.FAILING and report.requests == 5
+
+
+def test_a_failure_within_a_thread_keeps_what_was_read(path, hours, sink):
+    reddit = reddit_with(300, shown=50, always={"morechildren": UNAVAILABLE})
+    report = job(reddit, sink, path, hours).run()
+    assert report.counts[IngestReason.FETCH_FAILED] == 1
+    assert len([body for body in sink.bodies if body["kind"] == "COMMENT"]) == 50
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"kind": "Listing"}', b'"hello"', b"null", b"[1, 2]", b"7"])
+def test_an_answer_that_is_no_data_is_a_failure_and_no_crash(body, path, hours, sink):
+    for letters in ("hot", "top", "comments", "info", "morechildren"):
+        reddit = reddit_with(20, shown=5, always={letters: (200, {}, body)})
+        report = job(reddit, sink, path.with_name(letters), hours).run()
+        if letters != "info":  # nothing is asked by name in a first run
+            assert report.counts[IngestReason.FETCH_FAILED] == 1, letters
+
+
+def test_one_bad_row_is_one_dead_letter_and_the_others_are_written(path, hours, sink):
+    reddit = reddit_with()
+    reddit.change("t1_c1", body=17)
+    for _ in range(3):
+        report = job(reddit, sink, path, hours).run()
+        assert report.counts[IngestReason.BAD_ITEM] == 1
+        hours.pass_minutes(15)
+    (letter,) = sink.letters
+    assert letter.name == "t1_c1" and "body is no text" in letter.what
+    assert json.loads(letter.raw)["data"]["body"] == 17 and "somebody" not in letter.raw
+    assert {"t1_c0", "t1_c2"} <= {body["native_id"] for body in sink.bodies}
+
+
+def test_rows_of_any_shape_stop_nothing(path, hours, sink):
+    reddit = reddit_with()
+    junk = [
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"kind": "t1"},
+        {"kind": "t3", "data": 5},
+        {"kind": "t9", "data": {"id": "z"}},
+    ]
+    for n, row in enumerate(junk):
+        reddit.rows[f"junk{n}"] = row
+        reddit.hot.append(f"junk{n}"), reddit.top.append(f"junk{n}")
+        reddit.comments[TALK].append(f"junk{n}")
+    job(reddit, sink, path, hours).run()
+    assert len(sink.bodies) == 5 and {letter.raw for letter in sink.letters} == {
+        json.dumps(row, sort_keys=True) for row in junk
+    }
+
+
+@pytest.mark.parametrize("crash_at", [1, 2])
+def test_a_run_after_a_crash_repeats_the_same_records_and_adds_none(crash_at, path, hours):
+    reddit = reddit_with()
+    crashed = Written(crash_at=crash_at)
+    with pytest.raises(Crash):
+        job(reddit, crashed, path, hours).run()
+    assert crashed.bodies and load(path).bodies
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    hours.pass_minutes(15)
+    after = Written()
+    job(reddit, after, path, hours).run()
+    assert not load(path).bodies
+    by_id = {}
+    for body in (*crashed.bodies, *after.bodies):
+        assert by_id.setdefault(body["event_id"], body) == body
+    assert sorted(body["native_id"] for body in by_id.values()) == sorted(
+        [TALK, "t3_best", "t1_c0", "t1_c1", "t1_c2"]
+    )
+
+
+def test_a_damaged_state_is_put_aside_and_said(path, hours, sink, caplog):
+    path.parent.mkdir()
+    for content in ("{", "[]", '{"version": 9}', '{"version": 1, "next_due": true}'):
+        path.write_text(content)
+        assert not load(path).known and "damaged" in caplog.text
+        assert path.with_suffix(".json.damaged").read_text() == content
+    assert job(reddit_with(), sink, path, hours).run().state is RedditState.OK
+
+
+def test_a_second_run_at_the_same_time_is_refused_by_the_lock_on_the_file(path, hours, sink, tmp_path):
+    one, two = (FileLease(tmp_path / "lock", NAME) for _ in range(2))
+    one.acquire()
+    reddit = reddit_with()
+    with pytest.raises(LeaseHeld, match=r"reddit\.incremental is running"):
+        job(reddit, sink, path, hours, lease=two).run()
+    assert not reddit.asked
+    one.release()
+    assert job(reddit, sink, path, hours, lease=two).run().state is RedditState.OK
+    one.acquire()
+
+
+def test_a_lease_of_the_store_keeps_a_second_machine_out(path, hours, sink):
+    store = MemoryLeases(hours.monotonic)
+    one, two = (Lease(store, NAME, name, ttl_s=720, monotonic=hours.monotonic) for name in "ab")
+    one.acquire()
+    with pytest.raises(LeaseHeld):
+        job(reddit_with(), sink, path, hours, lease=two).run()
+    hours.pass_minutes(13)
+    assert job(reddit_with(), sink, path, hours, lease=two).run().state is RedditState.OK
+
+
+def test_the_daily_status_says_what_came_per_subreddit(path, hours, sink):
+    reddit = reddit_with(30, shown=20, always={"r/closed": private()})
+    config = Reddit(subreddits=("wallstreetbets", "closed"), max_comments_per_thread=12)
+    job(reddit, sink, path, hours, config).run()
+    hours.pass_minutes(15)
+    reddit.change("t1_c1", score=99)
+    reddit.change("t1_c2", body="[removed]")
+    reddit.change("t1_c3", body=17)
+    job(reddit, sink, path, hours, config).run()
+    lines = load(path).status.lines(hours.now())
+    assert lines == [
+        "closed: 0 threads; items: 0 new, 0 updated, 0 removed, 0 bad; left out: none;"
+        " errors: SUBREDDIT_PRIVATE 2; no item",
+        "wallstreetbets: 1 threads; items: 14 new, 1 updated, 1 removed, 1 bad;"
+        " left out: max_comments_per_thread 36; errors: none; newest item 45 min old",
+    ]
+    assert load(path).status.document() == json.loads(path.read_text())["status"]
+
+
+def test_the_status_keeps_a_week_of_new_yorks_days(path, hours, sink):
+    for _ in range(9):
+        job(reddit_with(), sink, path, hours).run()
+        hours.pass_minutes(24 * 60)
+    assert len(load(path).status.document()) == 7
