@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.resources import files
 from ipaddress import ip_address
 from os import environ
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,9 @@ _DEFAULT_AGENT = "python:tapedeck:0.1 (read only)"
 _LOGIN_PATH = "/api/v1/access_token"
 _AGENT = re.compile(r"[\x20-\x7e]{7,200}")
 _TEXT_LIMIT = 8_192
+_ANSWER_LIMIT = 32 * 1024 * 1024
+_ANSWER_S = 60.0
+_PIECE = 65_536
 _WINDOW = ("x-ratelimit-remaining", "x-ratelimit-used", "x-ratelimit-reset")
 
 
@@ -157,7 +161,8 @@ def _requestor_class() -> Any:
         def request(self, method: str, url: str, **kwargs: Any) -> Any:
             self._heard.gate.before()
             self._heard.answer = None
-            response = super().request(method, url, **{**kwargs, "allow_redirects": False})
+            response = super().request(method, url, **{**kwargs, "allow_redirects": False, "stream": True})
+            _take(response)
             answer = _answer(response, url)
             self._heard.answer = answer
             self._heard.gate.after(answer)
@@ -167,6 +172,24 @@ def _requestor_class() -> Any:
             return response
 
     return Told
+
+
+def _take(response: Any) -> None:
+    """Read the body within bounds: a time-out of the connection alone ends no answer that drips.
+
+    Raises OSError, which tells what is wrong with it.
+    """
+    end, body = monotonic() + _ANSWER_S, bytearray()
+    for piece in response.iter_content(_PIECE):
+        body += piece
+        if len(body) > _ANSWER_LIMIT:
+            response.close()
+            raise OSError(f"the answer is longer than {_ANSWER_LIMIT} bytes")
+        if monotonic() > end:
+            response.close()
+            raise OSError(f"the answer takes longer than {_ANSWER_S} s")
+    # What requests itself keeps of a body that it has read.
+    response._content = bytes(body)
 
 
 def _answer(response: Any, url: str) -> Answer:

@@ -89,6 +89,8 @@ class Run:
         except _Ended:
             pass
         except Refused as refused:  # of the connection
+            for subreddit in self._config.subreddits:
+                self._saved.status.of(self._clock.now(), subreddit).errors[refused.state.value] += 1
             self.refuse(refused)
         if calls is not None:
             self._counts[IngestReason.RATE_LIMITED] += calls.limited

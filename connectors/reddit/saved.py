@@ -158,7 +158,7 @@ def save(path: Path, saved: Saved) -> None:
     fresh = path.with_suffix(f"{path.suffix}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        json.dump(document, stream)
+        stream.write(json.dumps(document))  # json.dump is ten times slower
         stream.flush()
         os.fsync(stream.fileno())
     fresh.replace(path)

@@ -1,8 +1,10 @@
 """praw itself against a server on loopback."""
 
+import gzip
 import warnings
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
@@ -39,6 +41,7 @@ from tests.support.reddit import (
 needs_praw = pytest.mark.skipif(
     find_spec("praw") is None, reason="the extra `reddit` (praw) is not installed"
 )
+DATE = format_datetime(datetime.fromtimestamp(NOW // SECOND_US + 9, tz=UTC), usegmt=True)
 SECRET = "the-secret-of-the-tests"
 
 
@@ -107,9 +110,7 @@ def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_pat
     monkeypatch.setenv("praw_site", "evil")
     for name in ("username", "password", "refresh_token", "oauth_url", "check_for_updates"):
         monkeypatch.setenv(f"praw_{name}", "1")
-    import praw.config
-
-    praw.config.Config.CONFIG = None
+    import_module("praw.config").Config.CONFIG = None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reading = client(served)
@@ -117,7 +118,16 @@ def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_pat
     assert reading._reddit.read_only and not reading._reddit.config.check_for_updates
 
 
+@pytest.fixture
+def swift(monkeypatch):
+    """praw's own pauses between repeats take no time."""
+    if find_spec("praw") is not None:
+        strategy = import_module("prawcore.sessions").RetryStrategy
+        monkeypatch.setattr(strategy, "sleep", lambda _self: None)
+
+
 @needs_praw
+@pytest.mark.usefixtures("swift")
 def test_an_expired_token_is_renewed_unseen(served):
     served.reddit.faults.append(("info", EXPIRED))
     assert client(served).get("api/info", {"id": "t3_talk"})["data"]["children"]
@@ -145,6 +155,7 @@ def test_an_expired_token_is_renewed_unseen(served):
         ((200, {}, b"<html>"), "FAILING"),
     ],
 )
+@pytest.mark.usefixtures("swift")
 def test_each_refusal_comes_through_praw_with_its_state(reply, state, served):
     served.reddit.always["hot"] = reply
     with pytest.raises(Refused) as refused:
@@ -176,10 +187,8 @@ def test_each_refused_login_comes_through_praw_with_its_state(login, state, serv
 
 
 @needs_praw
-def test_a_server_that_is_away_is_failing(served, monkeypatch):
-    import prawcore.sessions
-
-    monkeypatch.setattr(prawcore.sessions.time, "sleep", lambda _seconds: None)
+@pytest.mark.usefixtures("swift")
+def test_a_server_that_is_away_is_failing(served):
     with pytest.raises(Refused) as refused:
         client(served, api_url="http://127.0.0.1:9").get("r/wallstreetbets/hot", {"limit": 1})
     assert refused.value.state is RedditState.FAILING and refused.value.is_passing
@@ -187,12 +196,10 @@ def test_a_server_that_is_away_is_failing(served, monkeypatch):
 
 @needs_praw
 def test_praw_does_not_sleep_for_reddits_window_and_the_gate_hears_of_it(served, monkeypatch):
-    import prawcore.rate_limit
-
     def no_sleep(seconds):
         raise AssertionError(f"praw sleeps {seconds} s")
 
-    monkeypatch.setattr(prawcore.rate_limit.time, "sleep", no_sleep)
+    monkeypatch.setattr(import_module("prawcore.rate_limit").time, "sleep", no_sleep)
     served.reddit.every = lambda: {
         "x-ratelimit-remaining": "0", "x-ratelimit-used": "600", "x-ratelimit-reset": "300"
     }  # fmt: skip
@@ -201,6 +208,23 @@ def test_praw_does_not_sleep_for_reddits_window_and_the_gate_hears_of_it(served,
     for _ in range(2):
         reading.get("api/info", {"id": "t3_talk"})
     assert gate.answers[-1].headers["x-ratelimit-reset"] == "300"
+
+
+@needs_praw
+def test_an_answer_that_unpacks_to_too_much_is_left(served, monkeypatch):
+    monkeypatch.setattr(module, "_ANSWER_LIMIT", 1_000_000)
+    packed = gzip.compress(b" " * 50_000_000)
+    served.reddit.always["hot"] = (200, {"Content-Encoding": "gzip"}, packed)
+    with pytest.raises(Refused, match="longer than 1000000 bytes") as refused:
+        client(served).get("r/wallstreetbets/hot", {"limit": 1})
+    assert refused.value.state is RedditState.FAILING and len(packed) < 100_000
+
+
+@needs_praw
+def test_an_answer_that_drips_is_left(served, monkeypatch):
+    monkeypatch.setattr(module, "_ANSWER_S", -1.0)
+    with pytest.raises(Refused, match="takes longer than"):
+        client(served).get("r/wallstreetbets/hot", {"limit": 1})
 
 
 @needs_praw

@@ -5,21 +5,25 @@ import stat
 
 import pytest
 
-from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, MemoryLeases
+from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseShort, MemoryLeases
 from tapedeck.connectors.news.items import IngestReason
+from tapedeck.connectors.reddit import run, saved
 from tapedeck.connectors.reddit.job import NAME
 from tapedeck.connectors.reddit.lease import FileLease
 from tapedeck.connectors.reddit.saved import load
+from tapedeck.connectors.reddit.sink import LogSink
 from tapedeck.connectors.reddit.states import RedditState, Refused
 from tapedeck.connectors.reddit.threads import Cap
 from tapedeck.streams.config.text_groups import Reddit
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
+from tapedeck.topics.catalogue import Layout
 from tests.support.reddit import (
     BLOCKED,
     EXPIRED,
     NOW,
     UNAVAILABLE,
     Crash,
+    Free,
     Hours,
     SmallReddit,
     Written,
@@ -456,6 +460,32 @@ def test_a_lease_of_the_store_keeps_a_second_machine_out(path, hours, sink):
     assert job(reddit_with(), sink, path, hours, lease=two).run().state is RedditState.OK
 
 
+def test_a_lease_that_is_lost_in_the_middle_stops_the_requests(path, hours, sink):
+    reddit = reddit_with()
+    lease = Free()
+
+    def check():
+        if len(reddit.asked) == 2:
+            raise LeaseShort("no time left", remedy="renew it")
+
+    lease.check = check
+    with pytest.raises(LeaseShort):
+        job(reddit, sink, path, hours, lease=lease).run()
+    assert len(reddit.asked) == 2 and len(sink.bodies) == 2 and not lease.held
+
+
+def test_what_is_remembered_is_bounded(path, hours, sink, monkeypatch):
+    monkeypatch.setattr(saved, "KNOWN_LIMIT", 10)
+    monkeypatch.setattr(saved, "BAD_LIMIT", 3)
+    monkeypatch.setattr(run, "THREADS_LIMIT", 2)
+    reddit = reddit_with(20)
+    reddit.put(*(post(f"d{n}", "Daily discussion") for n in range(5)), hot=True)
+    reddit.put(*(comment(f"bad{n}", "talk", body=n) for n in range(9)))
+    job(reddit, sink, path, hours).run()
+    found = load(path)
+    assert (len(found.known), len(found.bad), len(found.threads)) == (10, 3, 2)
+
+
 def test_the_daily_status_says_what_came_per_subreddit(path, hours, sink):
     reddit = reddit_with(30, shown=20, always={"r/closed": private()})
     config = Reddit(subreddits=("wallstreetbets", "closed"), max_comments_per_thread=12)
@@ -480,3 +510,29 @@ def test_the_status_keeps_a_week_of_new_yorks_days(path, hours, sink):
         job(reddit_with(), sink, path, hours).run()
         hours.pass_minutes(24 * 60)
     assert len(load(path).status.document()) == 7
+
+
+def test_the_log_has_the_versions_and_the_dead_letters(path, hours):
+    sent, wires = [], []
+
+    class Log:
+        def send(self, name, body, headers=None):
+            sent.append((name, body["native_id"]))
+
+        def write(self, these):
+            wires.extend(these)
+
+        def flush(self):
+            sent.append("flush")
+
+    reddit = reddit_with()
+    reddit.change("t1_c1", body=17)
+    job(reddit, LogSink(Log(), Layout(), hours), path, hours).run()
+    names = (TALK, "t3_best", "t1_c0", "t1_c2")
+    assert [each for each in sent if each != "flush"] == [("posts", name) for name in names]
+    assert sent.count("flush") == 3, "two batches of versions, one of letters"
+    (wire,) = wires
+    headers = dict(wire.headers)
+    assert (wire.topic, wire.key) == ("dead_letters", b"posts") and b"17" in wire.value
+    assert headers["tape-error-reason"] == b"BAD_ITEM" and headers["tape-error-key"] == b"t1_c1"
+    assert headers["__connect.errors.connector.name"] == b"ingest-reddit"
