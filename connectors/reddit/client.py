@@ -26,6 +26,8 @@ CLIENT_ID, CLIENT_SECRET = "REDDIT_CLIENT_ID", "REDDIT_CLIENT_SECRET"
 USER_AGENT, AUTHOR_SALT = "REDDIT_USER_AGENT", "REDDIT_AUTHOR_SALT"
 API_URL, LOGIN_URL = "https://oauth.reddit.com", "https://www.reddit.com"
 TIMEOUT_S = 15
+PRAW, PRAWCORE = "praw", "prawcore"
+"""Packages of the extra `reddit`, imported when a client is made."""
 _DEFAULT_AGENT = "python:tapedeck:0.1 (read only)"
 _LOGIN_PATH = "/api/v1/access_token"
 _AGENT = re.compile(r"[\x20-\x7e]{7,200}")
@@ -131,7 +133,7 @@ class _Heard:
 
 def _praw() -> Any:
     try:
-        return import_module("praw")
+        return import_module(PRAW)
     except ImportError as error:
         raise Fatal("Reddit needs the package praw", remedy="pip install 'tapedeck[reddit]'") from error
 
@@ -142,7 +144,7 @@ def _ignore_files(praw: Any) -> None:
     It would also read praw.ini in the working directory: a file planted there can send the credentials to
     another host.
     """
-    config = import_module("praw.config").Config
+    config = praw.config.Config
     with config.LOCK:
         defaults = ConfigParser(interpolation=None)
         defaults.read_string(files(praw).joinpath("praw.ini").read_text(encoding="utf-8"))
@@ -151,7 +153,7 @@ def _ignore_files(praw: Any) -> None:
 
 def _requestor_class() -> Any:
     """praw's maker of requests, which asks the gate before each and tells of each answer."""
-    base: Any = import_module("prawcore").Requestor
+    base: Any = import_module(PRAWCORE).Requestor
 
     class Told(base):  # type: ignore[misc]
         def __init__(self, *, heard: _Heard, **kwargs: Any) -> None:

@@ -21,6 +21,7 @@ from tapedeck.streams.config.text_groups import Reddit
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 
 NOW = 1_790_000_000 * SECOND_US
+TALK = "t3_talk"
 SALT = "a salt of the tests, long enough"
 AUTHORS = Authors(SALT)
 Reply = tuple[int, dict[str, str], bytes]
@@ -207,6 +208,16 @@ class SmallReddit:
         if names[self.shown :]:
             shown.append(more([name[3:] for name in names[self.shown :]], thread))
         return _reply([listing([self.rows[f"t3_{thread}"]]), listing(shown)])
+
+
+def reddit_with(comments: int = 3, **options: Any) -> SmallReddit:
+    """A discussion thread with comments, a top post, and a hot post that is neither."""
+    reddit = SmallReddit(**options)
+    reddit.put(post("talk", "Daily Discussion Thread for Friday", num_comments=comments), hot=True)
+    reddit.put(post("rules", "Read the rules"), hot=True)
+    reddit.put(post("best", "The best of the day", selftext="Gains"), top=True)
+    reddit.put(*(comment(f"c{n}", "talk", f"comment {n}") for n in range(comments)))
+    return reddit
 
 
 class PlainClient:

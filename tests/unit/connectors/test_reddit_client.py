@@ -110,7 +110,7 @@ def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_pat
     monkeypatch.setenv("praw_site", "evil")
     for name in ("username", "password", "refresh_token", "oauth_url", "check_for_updates"):
         monkeypatch.setenv(f"praw_{name}", "1")
-    import_module("praw.config").Config.CONFIG = None
+    import_module(module.PRAW).config.Config.CONFIG = None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reading = client(served)
@@ -122,7 +122,7 @@ def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_pat
 def swift(monkeypatch):
     """praw's own pauses between repeats take no time."""
     if find_spec("praw") is not None:
-        strategy = import_module("prawcore.sessions").RetryStrategy
+        strategy = import_module(module.PRAWCORE).sessions.RetryStrategy
         monkeypatch.setattr(strategy, "sleep", lambda _self: None)
 
 
@@ -199,7 +199,7 @@ def test_praw_does_not_sleep_for_reddits_window_and_the_gate_hears_of_it(served,
     def no_sleep(seconds):
         raise AssertionError(f"praw sleeps {seconds} s")
 
-    monkeypatch.setattr(import_module("prawcore.rate_limit").time, "sleep", no_sleep)
+    monkeypatch.setattr(import_module(module.PRAWCORE).rate_limit.time, "sleep", no_sleep)
     served.reddit.every = lambda: {
         "x-ratelimit-remaining": "0", "x-ratelimit-used": "600", "x-ratelimit-reset": "300"
     }  # fmt: skip
