@@ -45,11 +45,14 @@ class Job:
         self._path, self._lease, self._clock = path, lease, clock
         self._monotonic, self._sleep = monotonic, sleep
         self._chance = chance or random.Random()
+        self._due: int | None = None
 
     def due_at(self) -> int:
         """When the next run begins, UTC microseconds; 0 before the first."""
-        saved = load(self._path)
-        return max(saved.next_due, saved.not_before)
+        if self._due is None:
+            saved = load(self._path)
+            self._due = max(saved.next_due, saved.not_before)
+        return self._due
 
     def run(self) -> Report:
         """One run. Raises LeaseHeld while another one has the lease, and what the sink raises."""
@@ -79,4 +82,6 @@ class Job:
             run.read(self._connect, pace, self._chance)
         run.prune()
         save(self._path, saved)
-        return run.report(pace.requests)
+        report = run.report(pace.requests)
+        self._due = report.next_due
+        return report
