@@ -41,6 +41,11 @@ class TapeClock:
         self._since = 0.0
         self._latest = 0
 
+    @property
+    def runs_at(self) -> float:
+        """How many times as fast as the machine's it runs by itself: not at all, a player moves it."""
+        return 0.0
+
     def advance(self, label: int) -> None:
         """The minute ``label`` (its left edge) has ended. An old label changes nothing."""
         if self._label is not None and label <= self._label:
@@ -62,12 +67,12 @@ class RunningClock:
     def __init__(
         self, start: int, speed: float = 1.0, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._start, self._speed = start, speed
+        self._start, self.runs_at = start, speed
         self._monotonic = monotonic
         self._since = monotonic()
 
     def now(self) -> int:
-        return self._start + int((self._monotonic() - self._since) * self._speed * SECOND_US)
+        return self._start + int((self._monotonic() - self._since) * self.runs_at * SECOND_US)
 
     def advance(self, label: int) -> None:
         """Go on from the end of the minute ``label``. An earlier one than now changes nothing."""

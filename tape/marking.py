@@ -5,6 +5,7 @@ from contextlib import closing
 from confluent_kafka import TopicPartition
 from rich.console import Console
 
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -13,6 +14,7 @@ from tapedeck.connectors.kafka.scan import new_consumer, read_parts, to_message
 from tapedeck.connectors.tapes.marking import Marker, copy_with_marks
 from tapedeck.connectors.tapes.marks import last_watermarks
 from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.connectors.tapes.writers import refuse_beside_live
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.merge import Part
@@ -26,6 +28,7 @@ _TELL_EVERY = 500
 
 
 def follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, console: Console) -> None:
+    refuse_beside_live(cluster, SystemClock().now())
     last = last_watermarks(cluster, SOURCES)
     starts = _starts(cluster, last, console)
     consumer = new_consumer(cluster)

@@ -39,6 +39,7 @@ from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.connectors.tapes.writers import refuse_beside_live
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
 from tapedeck.streams.topology import Topology
@@ -103,9 +104,10 @@ def play_tape(
     At pace max each minute of the REGULAR phase, and the last one, waits for every market stage and for the
     heartbeats of ``stages``. Minutes outside it do not wait, because nothing trades in them. ``exchange`` is
     the paper exchange whose clock moves with the tape. ``meanwhile`` is called during waits and may raise.
-    Raises Fatal for an expired tape, a stall, or topics that are past it.
+    Raises Fatal for an expired tape, a stall, topics that are past it, or live data that others write there.
     """
     demand_rights(cluster, ingest(topology))
+    refuse_beside_live(cluster, SystemClock().now())
     refuse_expired(tape, _retention(cluster), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):

@@ -38,7 +38,10 @@ _NUMBER = web.RequestKey("number", str)
 
 
 class MovableClock(Protocol):
-    """A clock that the player moves."""
+    """A clock that the player moves. ``runs_at``: how many times as fast as the machine's it runs without."""
+
+    @property
+    def runs_at(self) -> float: ...
 
     def now(self) -> int: ...
 
@@ -345,6 +348,7 @@ class PaperServer:
         return web.json_response(
             {
                 "now": self._exchange.now,
+                "runs_at": self._clock.runs_at,
                 "market": self._market.description() if self._market else None,
                 "requests": self._requests,
                 "fired": self._exchange.faults.fired,

@@ -43,6 +43,13 @@ def up(
     servers_only: Annotated[
         bool, typer.Option("--servers-only", help="No workers: for `tape rebuild --apply` and the like.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Live market data in place of a tape: Alpaca's, or TAPE_DATA_URL=embedded to try it.",
+        ),
+    ] = False,
     secure: Annotated[
         bool,
         typer.Option(
@@ -52,20 +59,26 @@ def up(
 ) -> None:
     """Start Kafka, Postgres, the topics and all workers; Ctrl-C drains them within ten seconds."""
     folder = stack_folder(name)
+    if live and servers_only:
+        raise Fatal("--servers-only starts no workers, and --live adds one", remedy="leave one of them out")
     if detach:
-        flags = {"--servers-only": servers_only, "--secure": secure}
+        flags = {"--servers-only": servers_only, "--live": live, "--secure": secure}
         _up_detached(folder, config, prefix, [flag for flag, given in flags.items() if given])
     else:
-        _up_here(folder, config, prefix, servers_only=servers_only, secure=secure)
+        _up_here(folder, config, prefix, servers_only=servers_only, live=live, secure=secure)
 
 
-def _up_here(folder: Path, config: Path | None, prefix: str, *, servers_only: bool, secure: bool) -> None:
+def _up_here(
+    folder: Path, config: Path | None, prefix: str, *, servers_only: bool, live: bool, secure: bool
+) -> None:
     from tapedeck.tape.local.stack import LocalStack  # noqa: PLC0415 - the database tools take a second to import
 
     raise_on_stops()
     try:
         plan = _nobody if servers_only else None
-        with LocalStack(folder, config=config, prefix=prefix, workers=plan, secure=secure) as stack:
+        with LocalStack(
+            folder, config=config, prefix=prefix, workers=plan, secure=secure, live=live
+        ) as stack:
             _describe(folder, state.running(folder))
             print("Ctrl-C stops it; `tape status` and `tape logs NAME` show it", flush=True)
             try:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -20,11 +20,12 @@ from tapedeck.connectors.alpaca.market.ingest import Ingest
 from tapedeck.connectors.alpaca.market.states import Health, State
 from tapedeck.connectors.alpaca.market.steps import Ask, Mark, Refuse, Step, Write
 from tapedeck.connectors.alpaca.market.stream import MarketStream
-from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.openings import Openings
 from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.connectors.tapes.writers import LIVE
 from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.protocol import Message
@@ -34,10 +35,11 @@ from tapedeck.topics.catalogue import Layout, topic
 
 log = logging.getLogger("tapedeck.ingest.bars")
 
-STAGE = "ingest-bars"
+STAGE = LIVE
 _TAKE_S = 0.2
 _BEAT_S = 1.0
 _LOOK_S = 60.0
+_FIRST_LOOK_S = 5.0
 
 
 class Writer(LogWriter, Protocol):
@@ -105,6 +107,8 @@ class BarsIngest:
     """Connects queue, core, REST and log. ``wanted`` gives the symbols, looked up once a minute.
 
     ``about``: what a heartbeat says of this process beside its progress: code version, config digest.
+    ``alone`` gets the labels of all watermarks written here, and raises if another process writes some.
+    ``clock`` is the market's time, ``wall`` this machine's: a data server over a tape has a time of its own.
     """
 
     def __init__(
@@ -117,22 +121,28 @@ class BarsIngest:
         *,
         layout: Layout,
         clock: Clock,
+        wall: Clock | None = None,
         about: Mapping[str, str],
         openings: Openings | None = None,
         wanted: Callable[[], list[str]] | None = None,
+        alone: Callable[[Collection[int]], None] | None = None,
         stream: MarketStream | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._core, self._queue, self._rest, self._writer, self._health = core, queue, rest, writer, health
         self._layout, self._clock, self._about, self._openings = layout, clock, about, openings
-        self._wanted, self._stream, self._monotonic = wanted, stream, monotonic
+        self._wall = wall or SystemClock()
+        self._wanted, self._alone, self._stream, self._monotonic = wanted, alone, stream, monotonic
         self._beat_at = self._look_at = monotonic()
+        self._alone_at = self._look_at + _FIRST_LOOK_S - _LOOK_S
+        self._marked: set[int] = set()
         self.written: Counter[str] = Counter()
 
     def begin(self, *, level: bool = False) -> None:
         """The first watermark and the backfill. ``level``: every partition has that watermark already."""
         steps = self._core.begin(self._clock.now())
         self._do([step for step in steps if not (level and isinstance(step, Mark))])
+        self._writer.flush()
 
     def run(self, stop: threading.Event, beside: Sequence[Beside] = ()) -> None:
         """Work until ``stop``. Raises what ended a thread ``beside``: the process starts anew."""
@@ -163,6 +173,9 @@ class BarsIngest:
         if self._wanted is not None and tick - self._look_at >= _LOOK_S:
             self._look_at = tick
             self._look(self._wanted())
+        if self._alone is not None and tick - self._alone_at >= _LOOK_S:
+            self._alone_at = tick
+            self._alone(self._marked)
         if tick - self._beat_at >= _BEAT_S:
             self._beat_at = tick
             self._beat()
@@ -198,6 +211,7 @@ class BarsIngest:
             self._refuse(error.reason, str(error), repr(step.body).encode(errors="replace"))
 
     def _mark(self, label: int) -> None:
+        self._marked.add(label)
         for name in SOURCES:
             self._writer.watermark(name, label)
         if self._openings is not None:
@@ -206,11 +220,11 @@ class BarsIngest:
 
     def _refuse(self, reason: str, said: str, raw: bytes) -> None:
         self.written["dead_letters"] += 1
-        message = Message("bars", 0, -1, self._clock.now() // 1000, None, raw, ())
+        message = Message("bars", 0, -1, self._wall.now() // 1000, None, raw, ())
         self._writer.write([dead_letter(self._layout, message, STAGE, DeadLetter(said, reason=reason))])
 
     def _beat(self) -> None:
-        core, now = self._core, self._clock.now()
+        core, now = self._core, self._wall.now()
         counts: dict[str, int] = {
             "IN": sum(core.counts[kind] for kind in ("Bar", "Quote", "Status")),
             **{f"OUT:{name}": count for name, count in self.written.items()},

@@ -13,7 +13,7 @@ from tapedeck.connectors.alpaca.market.history import History
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.ingest import Ingest, since
 from tapedeck.connectors.alpaca.market.states import Health, State
-from tapedeck.connectors.alpaca.market.steps import MARKET_EVENTS, Kind
+from tapedeck.connectors.alpaca.market.steps import AHEAD_US, MARKET_EVENTS, Kind
 from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.credentials import credentials
@@ -25,11 +25,17 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import ingest
+from tapedeck.connectors.paper.remote_clock import remote_clock
 from tapedeck.connectors.tapes.marks import bodies, last_openings, last_watermarks, newest_universe, reached
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES
+from tapedeck.connectors.tapes.writers import ForeignMarks
+from tapedeck.schemas.errors import Fatal
+from tapedeck.schemas.readable import iso_time
+from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.positions import describe
-from tapedeck.tape.begin import symbols_of
+from tapedeck.tape.begin import symbols_of, universe_of, write_universe
 from tapedeck.tape.ingest.asker import Asker
 from tapedeck.tape.ingest.bars import STAGE, BarsIngest, StreamThread
 from tapedeck.tape.topology import topology_in_use
@@ -59,12 +65,13 @@ def run(
     Raises Fatal for missing keys, a feed or an address that is none, missing rights or topics.
     """
     cluster, calendar, config = settings.cluster, settings.calendar, settings.config
-    feed, topology, clock = config.bars.feed, topology_in_use(), clock or SystemClock()
+    feed, topology = config.bars.feed, topology_in_use()
     keys = partial(credentials, *references)
     keys()
     cluster_id_of(cluster)
     demand_rights(cluster, ingest(topology))
     check(cluster)
+    clock = clock or _clock_of(data_url, stop)
     asker = Asker(lambda sleep: History(data_url, feed, keys(), clock=clock, sleep=sleep), clock)
     health = Health()
     if unknown := asker.probe():
@@ -72,6 +79,7 @@ def run(
     wanted = partial(_wanted, cluster, list(config.universe.symbols))
     symbols, now, last = wanted(), clock.now(), last_watermarks(cluster, SOURCES)
     labels = [label for label in last.values() if label is not None]
+    _refuse_later(max(labels, default=0), now)
     with KafkaSource(cluster) as source:
         core = Ingest(
             feed,
@@ -103,9 +111,11 @@ def run(
     about = {"code_version": version, "config_digest": config.digest}
     process = BarsIngest(
         core, queue, asker, writer, health, layout=cluster.layout, clock=clock, about=about,
-        openings=openings, wanted=wanted, stream=stream,
+        openings=openings, wanted=wanted, alone=ForeignMarks(cluster).refuse, stream=stream,
     )  # fmt: skip
     process.begin(level=len(labels) == len(last) and set(labels) == {core.ended})
+    if universe_of(cluster) is None:
+        write_universe(cluster, config, first=core.ended + MINUTE_US)
     asker.start()
     ending.callback(asker.close)
     thread = StreamThread(stream, health)
@@ -114,6 +124,21 @@ def run(
     started()
     with suppress(_Stopped):
         process.run(stop, (asker, thread))
+
+
+def _clock_of(data_url: str, stop: threading.Event) -> Clock:
+    """The market's time: a data server on this machine has its own."""
+    return (remote_clock(data_url, stop) if is_loopback(data_url) else None) or SystemClock()
+
+
+def _refuse_later(last: int, now: int) -> None:
+    """Raise Fatal where the topics are at a later time than the market: nothing would be written."""
+    if last > now + AHEAD_US:
+        raise Fatal(
+            "the topics already hold a later market: their watermarks cannot go back",
+            value=f"{iso_time(last)}, and the market is at {iso_time(now)}",
+            remedy="use another TAPE_PREFIX or a fresh stack",
+        )
 
 
 def _wanted(cluster: Cluster, configured: list[str]) -> list[str]:

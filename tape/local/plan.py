@@ -12,14 +12,15 @@ _SHARED = "decide"
 _TAPE = (sys.executable, "-m", "tapedeck")
 
 
-def workers(topology: Topology, config: Config) -> tuple[Worker, ...]:
+def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[Worker, ...]:
     """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
 
+    ``runs``: the exchange's time runs by itself, without a player.
     A stage that is triggered by a source has its own process; the others share one.
     """
     first = [spec.name for spec in topology.market if topology.writer(spec.trigger) is None]
     others = [spec.name for spec in topology.market if spec.name not in first]
-    trading = paper_credentials(config)
+    trading, runs_itself = paper_credentials(config), ["--run"] if runs else []
     dispatchers = tuple(
         Worker(
             name=f"dispatch-{account.account_id}",
@@ -30,7 +31,7 @@ def workers(topology: Topology, config: Config) -> tuple[Worker, ...]:
         for account in config.accounts
     )
     return (
-        Worker(name="exchange", argv=(*_TAPE, "exchange"), env=trading, says_ready=True),
+        Worker(name="exchange", argv=(*_TAPE, "exchange", *runs_itself), env=trading, says_ready=True),
         *(_worker(name, name) for name in first),
         *([_worker(_SHARED, *others)] if others else []),
         *dispatchers,

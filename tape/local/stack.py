@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +23,7 @@ from tapedeck.tape.begin import arm, migrate
 from tapedeck.tape.local import aot, plan, state
 from tapedeck.tape.local.disk import Room
 from tapedeck.tape.local.kafka import PLAIN, Doors, EmbeddedKafka
+from tapedeck.tape.local.live import LiveData, live_data
 from tapedeck.tape.local.logins import NOTHING_SAID, SECRETS, Logins
 from tapedeck.tape.local.places import LOOPBACK, cache_dir, free_port, kernels_folder, say
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
@@ -50,6 +50,7 @@ class LocalStack:
     accounts into its folder. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name servers to use instead of
     embedded ones; TAPE_CACHE is where downloads are stored. ``secure``: the embedded Kafka uses TLS and
     logins, and each process has only the rights for its work. A folder that was secured once stays secured.
+    ``live``: a worker writes live market data into the topics, in place of a tape that is played.
 
     Its ``topology`` is the one that TAPE_TOPOLOGY or its document names.
     """
@@ -62,6 +63,7 @@ class LocalStack:
         prefix: str = "",
         workers: WorkerPlan | None = None,
         secure: bool = False,
+        live: bool = False,
     ) -> None:
         self.folder = folder.absolute()
         self.cluster = Cluster("", Layout(prefix))
@@ -71,7 +73,7 @@ class LocalStack:
         self.topology = topology_of(config or (own if own.exists() else None))
         self._secure, self._logins = secure, Logins(self.folder / SECRETS)
         self._config_path = config
-        self._workers = workers or partial(plan.workers, self.topology)
+        self._workers, self._live = workers, live
         self._lock = ExitStack()
         self._phase = Phase.STARTING
         self._kafka: EmbeddedKafka | None = None
@@ -161,6 +163,7 @@ class LocalStack:
     def _start(self) -> None:
         config = load(self.config_path)
         told = {KEEP: ALL_FOREVER} | config.deployment.under(os.environ)
+        live = live_data(config) if self._live else None
         prefix = self.cluster.prefix or told.get("TAPE_PREFIX", "")
         self.cluster = replace(self.cluster, layout=Layout.described(prefix, told))
         self._room.demand()
@@ -173,9 +176,7 @@ class LocalStack:
         migrate(self.database_url, self.cluster.prefix)
         arm(self.cluster, config, person="tape up", reason="first start")
         self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
-        workers = self._workers(config)
-        if self._is_secured:
-            workers = [self._with_login(worker) for worker in plan.apart(workers)]
+        workers = self._planned(config, live)
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
         say(f"starting {len(workers)} workers; their logs are in {self.folder / 'logs'}")
         self._supervisor.start(workers)
@@ -245,11 +246,21 @@ class LocalStack:
         """Settings for another broker, which this environment may have, do not apply to an embedded one."""
         return NOTHING_SAID if self._kafka is not None else {}
 
+    def _planned(self, config: Config, live: LiveData | None) -> list[Worker]:
+        """The workers, each with its login."""
+        runs = live is not None and live.is_embedded
+        found = self._workers(config) if self._workers else plan.workers(self.topology, config, runs=runs)
+        added = [live.worker(self.exchange_url)] if live else []
+        if not self._is_secured:
+            return [*found, *added]
+        return [self._with_login(worker) for worker in (*plan.apart(found), *added)]
+
     def _with_login(self, worker: Worker) -> Worker:
         """With the login of its name; a process that does not use Kafka has none."""
-        if not self._logins.password_file(worker.name).is_file():
+        login = worker.login or worker.name
+        if not self._logins.password_file(login).is_file():
             return worker
-        return replace(worker, env={**worker.env, **dict(self._logins.login(worker.name).given)})
+        return replace(worker, env={**worker.env, **dict(self._logins.login(login).given)})
 
     def _look_at_broker(self) -> None:
         """Report once that the broker is frozen or that another one answers, and once that it is back."""

@@ -25,7 +25,7 @@ _TAIL_LINES = 12
 class Worker:
     """One process to keep running. ``says_ready``: it creates the file TAPE_READY_FILE when it is ready.
 
-    ``stages``: the market stages that it runs.
+    ``stages``: the market stages that it runs. ``login``: its login on a secured stack, if not its name.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Worker:
     env: Mapping[str, str] = field(default_factory=dict)
     says_ready: bool = False
     stages: tuple[str, ...] = ()
+    login: str = ""
 
 
 class _Watched:

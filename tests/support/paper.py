@@ -85,6 +85,8 @@ class TinyMarket:
 class StepClock:
     """A clock that the test or ``/_paper/advance`` moves: a label means the end of its minute."""
 
+    runs_at = 0.0
+
     def __init__(self, now: int) -> None:
         self.time = now
 

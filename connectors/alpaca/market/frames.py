@@ -38,7 +38,10 @@ _LONGEST = 200
 
 
 class Bar(NamedTuple):
-    """One minute bar. ``updated``: it replaces the one that was sent before for the same minute."""
+    """One minute bar. ``updated``: it replaces the one that was sent before for the same minute.
+
+    ``origin``: the label of a market that is not Alpaca's, which a data server over a tape sends.
+    """
 
     symbol: str
     t: int
@@ -48,10 +51,11 @@ class Bar(NamedTuple):
     close: float
     volume: float
     updated: bool = False
+    origin: str = ""
 
 
 class Quote(NamedTuple):
-    """The best bid and ask. A side that is missing, or stated as 0, is None."""
+    """The best bid and ask. A side that is missing, or stated as 0, is None. ``origin``: as a bar's."""
 
     symbol: str
     time: int
@@ -59,6 +63,7 @@ class Quote(NamedTuple):
     ask: Decimal | None
     bid_size: int | None
     ask_size: int | None
+    origin: str = ""
 
 
 class Status(NamedTuple):
@@ -146,7 +151,7 @@ def next_page(answer: Any) -> str | None:
 def bar(symbol: Any, raw: Json, updated: bool = False) -> Bar:
     """One bar. Raises an error of ``replies.UNREADABLE`` for one that cannot be read."""
     opened, high, low, close, volume = (_float(raw[name]) for name in ("o", "h", "l", "c", "v"))
-    return Bar(_symbol(symbol), _time(raw["t"]), opened, high, low, close, volume, updated)
+    return Bar(_symbol(symbol), _time(raw["t"]), opened, high, low, close, volume, updated, _origin(raw))
 
 
 def quote(symbol: Any, raw: Json) -> Quote:
@@ -158,6 +163,7 @@ def quote(symbol: Any, raw: Json) -> Quote:
         _price(raw.get("ap")),
         _size(raw.get("bs")),
         _size(raw.get("as")),
+        _origin(raw),
     )
 
 
@@ -246,6 +252,10 @@ def _bytes(raw: Any) -> bytes:
         return json.dumps(raw, default=str).encode(errors="surrogatepass")
     except _BROKEN:
         return repr(type(raw)).encode()
+
+
+def _origin(raw: Json) -> str:
+    return _text(raw.get("tape_origin"))
 
 
 def _symbol(value: Any) -> str:

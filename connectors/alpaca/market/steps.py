@@ -89,8 +89,9 @@ def bar_record(bar: Bar, revision: int, feed: str) -> Body:
     """A body of ``bars``."""
     prices = (bar.open, bar.high, bar.low, bar.close)
     return bar_body(
-        bar.symbol, bar.t, prices, bar.volume, feed=feed, origin=f"alpaca/{feed}", revision=revision
-    )
+        bar.symbol, bar.t, prices, bar.volume, feed=feed, origin=bar.origin or f"alpaca/{feed}",
+        revision=revision,
+    )  # fmt: skip
 
 
 def quote_record(quote: Quote, feed: str) -> Body:
@@ -103,7 +104,7 @@ def quote_record(quote: Quote, feed: str) -> Body:
         bid_size=quote.bid_size,
         ask_size=quote.ask_size,
     )
-    return quote_body(stock, feed=feed, origin=f"alpaca/{feed}")
+    return quote_body(stock, feed=feed, origin=quote.origin or f"alpaca/{feed}")
 
 
 def market_event(
