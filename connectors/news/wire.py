@@ -132,16 +132,15 @@ class AlpacaNews:
                 await self._frame(arrival.content)
 
     async def _frame(self, frame: str | bytes) -> None:
-        for value in frames.read(frame):
+        raw = frame.encode(errors="replace") if isinstance(frame, str) else frame
+        for value in frames.read(raw):
             if isinstance(value, Unread):
                 await self._log.refuse(value.raw, f"a frame of the stream: {value.error}")
             elif isinstance(value, Unrecognised):
                 await self._log.refuse(value.raw, f"a message of kind {value.kind!r}", "UNRECOGNISED")
-        found = read_frame(_messages(frame), self._clock.now())
+        found = read_frame(_messages(raw), self._clock.now())
         for why in found.bad:
-            await self._log.refuse(
-                frame if isinstance(frame, bytes) else frame.encode(), f"an article: {why}"
-            )
+            await self._log.refuse(raw, f"an article of the stream: {why}")
         await self._log.judge(found.items)
 
 

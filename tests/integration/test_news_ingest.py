@@ -3,25 +3,24 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tapedeck.connectors.clock import RunningClock, SystemClock
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.paper.data.articles import NewsList
-from tapedeck.connectors.paper.data.scenarios import Scenarios
 from tapedeck.connectors.paper.data.service import DataService
+from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.tape.local.status import stages
 from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.conftest import Broker, Database
@@ -29,7 +28,7 @@ from tests.support.data_server import Served, article, made_tape
 from tests.support.feed_server import HOST, FeedServer, answer, entry, rss
 from tests.support.feed_server import serving as serving_feeds
 from tests.support.live import KILLED, Workers, eventually
-from tests.support.paper import LARGE_KEYS, MINUTE, SECOND, exchange, serving
+from tests.support.paper import LARGE_KEYS, MINUTE, SECOND, StepClock, exchange, serving
 
 pytestmark = pytest.mark.integration
 
@@ -55,20 +54,24 @@ def feed(*answers: bytes) -> Iterator[FeedServer]:
 
 
 @contextmanager
-def alpaca() -> Iterator[Served]:
-    """Alpaca's data server at the time of now: two articles of the past, two to come, the first corrected."""
+def alpaca() -> Iterator[tuple[Served, Callable[[int], None]]]:
+    """Alpaca's data server with two articles of the past and two to come, and what moves its clock.
+
+    The clock stands at the time of now; it is moved by seconds after that.
+    """
     now = SystemClock().now()
-    paper, clock = exchange(now=now), RunningClock(now, 1)
+    paper, clock = exchange(now=now), StepClock(now)
     articles = [
         article(1, now - 20 * MINUTE, "NVDA"), article(2, now - 10 * MINUTE),
-        article(3, now + 15 * SECOND, "AMD"), article(4, now + 45 * SECOND),
+        article(3, now + 60 * SECOND, "AMD"), article(4, now + 100 * SECOND),
     ]  # fmt: skip
-    armed = Scenarios(["news-correction:seconds=3"])
-    service = DataService(
-        made_tape(), xnys(), paper.authenticate, now=now, scenarios=armed, news=NewsList(articles)
-    )
+    service = DataService(made_tape(), xnys(), paper.authenticate, now=now, news=NewsList(articles))
     with serving(paper, clock, service) as url:
-        yield Served(url, clock, service)
+        yield Served(url, clock, service), lambda seconds: _to(clock, now + seconds * SECOND)
+
+
+def _to(clock: StepClock, t: int) -> None:
+    clock.time = t
 
 
 def articles(cluster: Cluster) -> list[dict[str, Any]]:
@@ -85,7 +88,7 @@ def test_each_version_is_written_once_though_the_process_is_killed_and_its_twin_
     upgrade(postgres.url, prefix)
     first = rss(entry("a", "One"), entry("b", "Two"))
     later = rss(entry("a", "One"), entry("b", "Two, corrected"), entry("c", "Three"))
-    with feed(answer(body=first), answer(body=later)) as server, alpaca() as served:
+    with feed(answer(body=first), answer(body=later)) as server, alpaca() as (served, to):
         news = News(feeds=(Feed(id="wire", url=server.url(), period_s=60),), allow_private=(HOST,))
         workers = Workers(kafka.bootstrap, prefix, tmp_path, Config(news=news))
         cluster = workers.cluster
@@ -99,12 +102,18 @@ def test_each_version_is_written_once_though_the_process_is_killed_and_its_twin_
             once = [*past, ("wire", "a", "One"), ("wire", "b", "Two")]
             eventually(lambda: told(cluster)[:2] == past, "the news of the past")
             twin = workers.tape("ingest", "news", extra={**extra, "TAPE_HOME": str(tmp_path / "twin")})
+            eventually(lambda: "LIVE" in workers.log_of("ingest", "news"), "the connection")
+            served.arm("news-correction", seconds=3)
+            for second in (61, 64):
+                to(second)
+                served.state()
             eventually(lambda: len([b for b in told(cluster) if b[1] == "3"]) == 2, "the correction")
             eventually(lambda: {*once} <= {*told(cluster)}, "the first look at the feed")
             eventually(lambda: "this one waits" in workers.log_of("ingest", "news"), "the wait of the twin")
             assert len(server.requests) == 1, "the twin did not look"
             (line,) = stages(cluster)
             assert {"OK:wire", "LIVE:alpaca"} <= {*line.reasons} and line.watermark is not None
+            to(101)
             killed.kill()
             assert killed.wait(10) == KILLED
             eventually(lambda: len(told(cluster)) == 9, "what the twin adds")
@@ -115,13 +124,12 @@ def test_each_version_is_written_once_though_the_process_is_killed_and_its_twin_
         assert served.fired("news-correction") == 1
     bodies = articles(cluster)
     assert told(cluster) == sorted([
-        *once, ("alpaca", "3", "headline 3"), *((b["source"], b["native_id"], b["title"]) for b in bodies
-        if b["native_id"] == "3" and b["title"] != "headline 3"),
+        *once, ("alpaca", "3", "headline 3"), ("alpaca", "3", "headline 3 (corrected)"),
         ("alpaca", "4", "headline 4"), ("wire", "b", "Two, corrected"), ("wire", "c", "Three"),
     ])  # fmt: skip
     assert len({body["event_id"] for body in bodies}) == len(bodies) == 9
     two = [body for body in bodies if body["native_id"] == "b"]
     assert two[0]["event_time"] == two[1]["event_time"] and two[0]["updated_at"] < two[1]["updated_at"]
     log = read_topic(cluster, "news")
-    labels = [readable_label(each) for each in log if each.key == WATERMARK_KEY]
+    labels = [label for each in log if (label := readable_label(each)) is not None]
     assert log[0].key == WATERMARK_KEY and labels == sorted({*labels}) and labels[-1] % MINUTE == 0
