@@ -61,6 +61,7 @@ class NewsIngest:
     ) -> None:
         self._log, self._minutes, self._clock, self._about = log, minutes, clock, about
         self._standings, self._alpaca, self._monotonic = standings, alpaca, monotonic
+        self._began = clock.now()
         self._told: dict[str, FeedStatus] = {}
         self._beat_at = monotonic() - BEAT_S
 
@@ -132,8 +133,8 @@ class NewsIngest:
         judged = dict(self._log.counts)
         counts = {"IN": sum(judged.values()), "OUT:news": self._log.written, **judged}
         for each in standings:
-            seen = 0 if each.last_success is None else max(1, (now - each.last_success) // SECOND_US)
-            counts[f"{each.status}:{each.feed}"] = seen
+            seen = self._began if each.last_success is None else each.last_success
+            counts[f"{each.status}:{each.feed}"] = max(1, (now - seen) // SECOND_US)
         if self._alpaca is not None:
             health = self._alpaca.health
             counts[f"{health.state}:alpaca"] = max(1, round(health.for_s))

@@ -148,7 +148,9 @@ class _Term:
         settings, home = self._settings, self._settings.home / FOLDER
         sources: list[Coroutine[Any, Any, None]] = []
         feeds = settings.config.news
-        fetcher = Fetcher(clock=self._clock, allow_private=feeds.allow_private)
+        fetcher = Fetcher(
+            clock=self._clock, allow_private=feeds.allow_private, body_limit=feeds.max_document_bytes
+        )
         poller = Poller(feeds, fetcher, news_log.versions, self._clock, home / "feeds.json")
         alpaca = None
         if self._references is not None:
