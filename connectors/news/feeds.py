@@ -18,6 +18,8 @@ from tapedeck.streams.protocol import SECOND_US
 
 ENTRIES_LIMIT = 2_000
 """Entries of one document that are read."""
+MARKUP_LIMIT = 100_000
+"""Tags and entities of one document: what reading costs grows with these. 2,000 entries have 60,000."""
 _XML = "application/xml"
 _SLOW_CODECS = frozenset({"punycode", "idna"})
 """Their decoders need time in the square of the length, and no document is written in them."""
@@ -59,6 +61,8 @@ def read_document(content: bytes, content_type: str | None, source: FeedSource, 
     charset = _charset(content, content_type)
     if charset in _SLOW_CODECS or _declared(content) in _SLOW_CODECS:
         return Document(malformed="its encoding is none of text")
+    if content.count(b"<") + content.count(b"&") > MARKUP_LIMIT:
+        return Document(malformed=f"it has more than {MARKUP_LIMIT:,} tags and entities", is_capped=True)
     try:
         # Bytes would be tried as the name of a file, and text as an address: a stream is neither.
         found = feedparser.parse(

@@ -20,6 +20,7 @@ from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.news.addresses import Gate
 from tapedeck.connectors.news.inflating import Body, TooLarge, Undecodable
 from tapedeck.connectors.news.validators import ETAG, MODIFIED, Validators
+from tapedeck.streams.config.news import DOCUMENT_BYTES
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import micros
 
@@ -29,8 +30,6 @@ TIMEOUT_S = 10.0
 DEADLINE_S = 30.0
 """For one whole answer, redirects included: a server may send a byte at a time for ever."""
 BACKOFF_S = (1.0, 2.0, 4.0)
-BODY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a document, sent and decompressed."""
 MAX_REDIRECTS = 5
 DEFAULT_WAIT_S = 60.0
 MAX_WAIT_S = 86_400.0
@@ -102,10 +101,12 @@ class Fetcher:
     """Fetches feeds; at most one request per host is in flight, whichever feed or redirect asks for it.
 
     ``allow_private``: hosts that may lie inside this network. ``resolver`` None asks the system.
+    ``body_limit``: bytes of a document, sent and decompressed.
     """
 
     clock: Clock
     allow_private: Collection[str] = ()
+    body_limit: int = DOCUMENT_BYTES
     resolver: Callable[[], AbstractResolver] | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: random.Random = field(default_factory=random.Random)
@@ -221,11 +222,13 @@ class Fetcher:
         return Answer(outcome=Outcome.FETCHED, validators=after, body=body, content_type=kind)
 
     async def _body(self, answer: aiohttp.ClientResponse, host: str) -> bytes:
-        too_large = _Stop(Outcome.TOO_LARGE, f"{host} sent more than {BODY_LIMIT // 2**20} MB")
-        if (answer.content_length or 0) > BODY_LIMIT:
+        too_large = _Stop(
+            Outcome.TOO_LARGE, f"{host} sent more than the {self.body_limit} bytes of news.max_document_bytes"
+        )
+        if (answer.content_length or 0) > self.body_limit:
             raise too_large
         try:
-            body = Body(answer.headers.get("Content-Encoding", ""), BODY_LIMIT)
+            body = Body(answer.headers.get("Content-Encoding", ""), self.body_limit)
             async for chunk in answer.content.iter_any():
                 body.add(chunk)
             return body.end()

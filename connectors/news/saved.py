@@ -73,6 +73,11 @@ def save(path: Path, saved: Saved) -> None:
         "feeds": {name: asdict(state) for name, state in saved.feeds.items()},
         "waits": dict(saved.waits),
     }
+    replace_file(path, document)
+
+
+def replace_file(path: Path, document: Mapping[str, Any]) -> None:
+    """Put JSON into the place of a file, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f"{path.suffix}.new")
     with fresh.open("w", encoding="utf-8") as stream:

@@ -52,6 +52,10 @@ class Versions:
         """Whether an article of ``source`` is known."""
         return source in self._sources
 
+    def newest(self, source: str) -> int | None:
+        """The latest update of an article of ``source`` that is known, UTC micros."""
+        return max((known.updated_at for (of, _), known in self._known.items() if of == source), default=None)
+
     def judge(self, item: Item) -> Verdict:
         """What to do with ``item``. A version with the text and tags of the newest one is no new version.
 

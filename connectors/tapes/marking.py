@@ -91,7 +91,7 @@ class Marker:
             self.older += 1
         if self._newest is None or minute > self._newest:
             if self._newest is not None:
-                self._over += [(each, now) for each in _between(self._newest, minute)]
+                self._over += [(each, now) for each in labels_between(self._newest, minute)]
             self._newest, self._newest_at = minute, now
 
     def mark(self) -> list[int]:
@@ -122,7 +122,8 @@ class Marker:
             )
 
 
-def _between(minute: int, later: int) -> range:
+def labels_between(minute: int, later: int) -> range:
+    """The minutes from ``minute`` until ``later`` to mark; of many, the first and the last alone."""
     count = (later - minute) // MINUTE_US
     return range(minute, later, MINUTE_US if count <= _MARKED_ONE_BY_ONE else later - minute - MINUTE_US)
 
@@ -176,7 +177,7 @@ def copy_with_marks(
             writer.send(message.topic, decode(topic(message.topic).schema or "", message.value))
             done += 1
         later = minutes[number + 1] if number + 1 < len(minutes) else minute + MINUTE_US
-        for label in _between(minute, later):
+        for label in labels_between(minute, later):
             _mark_all(writer, label)
         writer.flush()
         progress(number + 1, len(minutes))

@@ -14,6 +14,8 @@ ALPACA = "alpaca"
 """The source of the articles that are not from a feed."""
 MIN_PERIOD_S = 60
 """A feed is not asked more often: its server may shut out who does."""
+DOCUMENT_BYTES = 1024 * 1024
+"""Feeds with more text are rare, and hostile documents cost time by their size."""
 FeedId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 
@@ -45,6 +47,8 @@ class News(Group):
 
     allow_private: tuple[Host, ...] = ()
     """Hosts of feeds that may lie at private addresses; others that do are refused."""
+    max_document_bytes: Annotated[int, Field(ge=10_000, le=16 * 1024 * 1024)] = DOCUMENT_BYTES
+    """The largest document of a feed that is read, as sent and decompressed, in bytes."""
     feeds: tuple[Feed, ...] = ()
     """The feeds, a table `[[news.feeds]]` each."""
 

@@ -15,6 +15,16 @@ from tapedeck.tape.cli.pipeline import told
 if TYPE_CHECKING:
     from tapedeck.agents.settings import Settings
 
+DataUrl = Annotated[
+    str, typer.Option(envvar="TAPE_DATA_URL", help="Alpaca's market data, or `tape exchange` here.")
+]
+KeyReference = Annotated[
+    str, typer.Option(envvar="TAPE_DATA_KEY_REF", help="Where the key is: a variable, or a file's path.")
+]
+SecretReference = Annotated[
+    str, typer.Option(envvar="TAPE_DATA_SECRET_REF", help="Where the secret is, likewise.")
+]
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -26,23 +36,41 @@ def ingest() -> None:
 @app.command()
 def bars(
     *,
-    data_url: Annotated[
-        str, typer.Option(envvar="TAPE_DATA_URL", help="Alpaca's market data, or `tape exchange` here.")
-    ] = DATA_URL,
-    key: Annotated[
-        str, typer.Option(envvar="TAPE_DATA_KEY_REF", help="Where the key is: a variable, or a file's path.")
-    ] = "APCA_API_KEY_ID",
-    secret: Annotated[
-        str, typer.Option(envvar="TAPE_DATA_SECRET_REF", help="Where the secret is, likewise.")
-    ] = "APCA_API_SECRET_KEY",
+    data_url: DataUrl = DATA_URL,
+    key: KeyReference = "APCA_API_KEY_ID",
+    secret: SecretReference = "APCA_API_SECRET_KEY",
 ) -> None:
     """Write Alpaca's live bars, quotes and halts of bars.feed into the source topics until SIGTERM."""
     from tapedeck.tape.ingest.live import run  # noqa: PLC0415 - it loads for long
 
     settings: Settings = from_environment(told())
     journal.set_up()
+    stop = _stopped_by_signals()
+    with ExitStack() as ending:
+        run(settings, data_url, (key, secret), stop, ending, started=tell_ready, version=code_version())
+
+
+@app.command()
+def news(
+    *,
+    alpaca: Annotated[
+        bool | None, typer.Option(help="Alpaca's news beside the feeds; by default if its keys are set.")
+    ] = None,
+    data_url: DataUrl = DATA_URL,
+    key: KeyReference = "APCA_API_KEY_ID",
+    secret: SecretReference = "APCA_API_SECRET_KEY",
+) -> None:
+    """Write the articles of [[news.feeds]] and of Alpaca into the topic news until SIGTERM."""
+    from tapedeck.tape.ingest.news_live import keys_of, run  # noqa: PLC0415 - it loads for long
+
+    settings: Settings = from_environment(told())
+    journal.set_up()
+    references = keys_of((key, secret), alpaca)
+    run(settings, data_url, references, _stopped_by_signals(), started=tell_ready, version=code_version())
+
+
+def _stopped_by_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with ExitStack() as ending:
-        run(settings, data_url, (key, secret), stop, ending, started=tell_ready, version=code_version())
+    return stop

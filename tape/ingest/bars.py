@@ -5,19 +5,17 @@ frames into a queue, one asks REST, and this one decides and writes. It goes on 
 not stop for the positions that are held.
 """
 
-import asyncio
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from tapedeck.connectors.alpaca.market import frames
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue, Gap
 from tapedeck.connectors.alpaca.market.ingest import Ingest
-from tapedeck.connectors.alpaca.market.states import Health, State
+from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.steps import Ask, Mark, Refuse, Step, Write
 from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.clock import Clock, SystemClock
@@ -27,10 +25,11 @@ from tapedeck.connectors.tapes.openings import Openings
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import LIVE
 from tapedeck.schemas.codec import encode
-from tapedeck.schemas.errors import DeadLetter, Fatal
+from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.asker import Answer
+from tapedeck.tape.ingest.threads import Beside
 from tapedeck.topics.catalogue import Layout, topic
 
 log = logging.getLogger("tapedeck.ingest.bars")
@@ -57,50 +56,6 @@ class Rest(Protocol):
     def ask(self, ask: Ask) -> None: ...
 
     def answers(self) -> list[Answer]: ...
-
-
-class Beside(Protocol):
-    """A thread beside this one. ``failed``: what ended it, if it was not asked to end."""
-
-    failed: Exception | None
-
-
-class StreamThread:
-    """Runs a stream on a loop of its own. A refusal that trying again cannot mend is a state, not an end."""
-
-    def __init__(self, stream: MarketStream, health: Health) -> None:
-        self._stream, self._health = stream, health
-        self._loop = asyncio.new_event_loop()
-        self._task: asyncio.Task[None] | None = None
-        self.failed: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
-
-    def start(self) -> None:
-        """Begin to connect."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the connection."""
-        self._loop.call_soon_threadsafe(self._cancel)
-        self._thread.join(3.0)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _run(self) -> None:
-        async def main() -> None:
-            self._task = asyncio.current_task()
-            await self._stream.run()
-
-        with suppress(asyncio.CancelledError):
-            try:
-                self._loop.run_until_complete(main())
-            except Fatal as error:
-                log.error("the stream is given up: %s", error)
-                self._health.set(State.REFUSED, error.remedy or error.what)
-            except Exception as error:
-                self.failed = error
 
 
 class BarsIngest:

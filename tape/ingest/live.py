@@ -12,7 +12,7 @@ from tapedeck.connectors.alpaca.market.endpoints import connection_name, stream_
 from tapedeck.connectors.alpaca.market.history import History
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.ingest import Ingest, since
-from tapedeck.connectors.alpaca.market.states import Health, State
+from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.steps import AHEAD_US, MARKET_EVENTS, Kind
 from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.clock import Clock, SystemClock
@@ -37,7 +37,8 @@ from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.tape.begin import symbols_of, universe_of, write_universe
 from tapedeck.tape.ingest.asker import Asker
-from tapedeck.tape.ingest.bars import STAGE, BarsIngest, StreamThread
+from tapedeck.tape.ingest.bars import STAGE, BarsIngest
+from tapedeck.tape.ingest.threads import StreamThread, teller
 from tapedeck.tape.topology import topology_in_use
 
 log = logging.getLogger("tapedeck.ingest.bars")
@@ -104,7 +105,7 @@ def run(
         openings.complete(last)
     queue = FrameQueue()
     stream = MarketStream(
-        data_url, feed, keys, queue, _teller(health), clock=clock, calendar=calendar,
+        data_url, feed, keys, queue, teller(health), clock=clock, calendar=calendar,
         lease=_lease(settings, stream_url(data_url, feed), keys().key), quiet=lambda: core.quiet,
     )  # fmt: skip
     stream.want(symbols)
@@ -180,12 +181,3 @@ def _pausing(stop: threading.Event) -> Callable[[float], None]:
             raise _Stopped
 
     return pause
-
-
-def _teller(health: Health) -> Callable[[State, str], None]:
-    def tell(state: State, detail: str) -> None:
-        if state is not health.state:
-            log.info("%s: %s", state, detail)
-        health.set(state, detail)
-
-    return tell

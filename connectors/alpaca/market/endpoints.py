@@ -13,6 +13,9 @@ _HOSTS = {
 }
 """Alpaca's hosts of historical data, each with its host of streams."""
 FEEDS = ("iex", "sip", "delayed_sip")
+NEWS = "news"
+"""The stream of articles: not a feed of bars, but the same protocol."""
+_PATHS = {NEWS: "/v1beta1/news"}
 RECENT_S = 16 * 60
 """A plan without real-time SIP data refuses the last 15 minutes; a minute more is for differing clocks."""
 
@@ -40,10 +43,12 @@ def require_feed(feed: str) -> None:
 
 
 def stream_url(base_url: str, feed: str) -> str:
-    """The websocket of ``feed`` that belongs to the address of historical data."""
+    """The websocket of ``feed``, or of ``NEWS``, that belongs to the address of historical data."""
     parts = urlsplit(base_url)
     host = _HOSTS.get(parts.netloc, parts.netloc)
-    return urlunsplit(("wss" if parts.scheme == "https" else "ws", host, f"/v2/{feed}", "", ""))
+    return urlunsplit(
+        ("wss" if parts.scheme == "https" else "ws", host, _PATHS.get(feed, f"/v2/{feed}"), "", "")
+    )
 
 
 def connection_name(url: str, key: str) -> str:

@@ -31,6 +31,7 @@ NOT_OURS = {
 }
 """Kinds of messages that Alpaca documents and that are not used here, with their channel's name."""
 CHANNELS = ("bars", "updatedBars", "quotes", "statuses")
+NEWS_CHANNELS = ("news",)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./\-]{0,23}")
 _BROKEN = (*UNREADABLE, RecursionError, OverflowError)
 _LARGEST = 2**63
@@ -206,6 +207,7 @@ def _parts(raw: bytes, messages: list[Any]) -> list[bytes]:
 
 def _acknowledged(raw: Json) -> Acknowledged:
     named = {channel: raw.get(channel) or [] for channel in CHANNELS}
+    named |= {channel: raw[channel] for channel in NEWS_CHANNELS if raw.get(channel)}
     return Acknowledged({channel: frozenset(map(str, symbols)) for channel, symbols in named.items()})
 
 

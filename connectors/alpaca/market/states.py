@@ -87,15 +87,16 @@ class Timing:
     ghost_to: float = 15.0
     answer: float = 5.0
     look: float = 1.0
-    stale: Mapping[str, float] = field(default_factory=lambda: {"sip": 60.0, "iex": 120.0})
-    """Silence by feed: in a session even IEX has a quote of 28 large stocks far more often than that."""
+    stale: Mapping[str, float] = field(default_factory=lambda: {"sip": 60.0, "iex": 120.0, "news": 1800.0})
+    """Silence by feed: in a session even IEX has a quote of 28 large stocks far more often than that, and
+    there is an article every few minutes."""
     stale_otherwise: float = 180.0
     lease_pause: float = 2.0
 
 
 REMEDIES = {
     402: "check the key and the secret of market data; then restart this process",
-    409: "this feed is not in the account's plan: set bars.feed to iex, or change the plan",
+    409: "this feed is not in the account's plan: for bars set bars.feed to iex, or change the plan",
 }
 """Codes after which trying again cannot help, with what a person does."""
 SYMBOL_LIMIT, CONNECTION_LIMIT = 405, 406

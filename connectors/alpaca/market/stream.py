@@ -1,4 +1,4 @@
-"""One websocket of Alpaca's stock data: our own reader, because alpaca-py's does not report its health.
+"""One websocket of Alpaca's stock data or news: our own, because alpaca-py's does not report its health.
 
 alpaca-py logs the errors that the server states in the stream, does not compare the acknowledged
 subscription with the wanted one, and waits for a handler before it reads on. This reader acts on every error
@@ -20,8 +20,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tapedeck.connectors.alpaca.market import frames
-from tapedeck.connectors.alpaca.market.endpoints import require_data_host, require_feed, stream_url
-from tapedeck.connectors.alpaca.market.frames import CHANNELS, Acknowledged, Refusal, Success, Unread
+from tapedeck.connectors.alpaca.market.endpoints import NEWS, require_data_host, require_feed, stream_url
+from tapedeck.connectors.alpaca.market.frames import (
+    CHANNELS,
+    NEWS_CHANNELS,
+    Acknowledged,
+    Refusal,
+    Success,
+    Unread,
+)
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.states import SYMBOL_LIMIT, Lost, State, Timing, lost_by
 from tapedeck.connectors.alpaca.updates import heard, quiet_log
@@ -68,10 +75,11 @@ class _Direct(connect):
 
 
 class MarketStream:
-    """Reads one feed until cancelled, and puts its frames into ``queue``.
+    """Reads one feed until cancelled, and puts its frames into ``queue``. ``feed``: of bars, or ``NEWS``.
 
     ``on_state(state, detail)`` reports every change, in the reader's thread. ``quiet`` tells that silence is
-    expected: every symbol is halted. ``missing``: the wanted symbols whose bars the server does not send.
+    expected: every symbol is halted. ``missing``: the wanted symbols whose bars, or
+    articles, the server does not send.
     """
 
     def __init__(
@@ -91,7 +99,9 @@ class MarketStream:
         rng: random.Random | None = None,
     ) -> None:
         require_data_host(base_url)
-        require_feed(feed)
+        if feed != NEWS:
+            require_feed(feed)
+        self._channels = NEWS_CHANNELS if feed == NEWS else CHANNELS
         self.url, self._feed = stream_url(base_url, feed), feed
         self._proxied = not is_loopback(base_url)
         self._credentials, self._queue, self._on_state = credentials, queue, on_state
@@ -210,9 +220,9 @@ class MarketStream:
     async def _subscribe(self, line: ClientConnection) -> None:
         """Ask for what is wanted, and compare it with what the server says that it sends."""
         wanted = self._wanted
-        if gone := sorted(self._sent.get("bars", frozenset()) - {*wanted, _EVERY}):
+        if gone := sorted(self._first_sent - {*wanted, _EVERY}):
             await self._asked(line, "unsubscribe", gone)
-        left = [symbol for symbol in wanted if symbol not in self._sent.get("bars", frozenset())]
+        left = [symbol for symbol in wanted if symbol not in self._first_sent]
         room, size = len(left), len(left)  # above a limit, halve what may fit until it is known how many do
         while room:
             if await self._asked(line, "subscribe", left[:size]):
@@ -223,9 +233,14 @@ class MarketStream:
         self._asked_for = wanted
         self._compare()
 
+    @property
+    def _first_sent(self) -> frozenset[str]:
+        """The symbols of the channel that stands for all: they are subscribed to together."""
+        return self._sent.get(self._channels[0], frozenset())
+
     async def _asked(self, line: ClientConnection, action: str, symbols: Sequence[str]) -> bool:
         """Whether the server acknowledged; False if these are more symbols than the plan allows."""
-        await line.send(json.dumps({"action": action, **{name: list(symbols) for name in CHANNELS}}))
+        await line.send(json.dumps({"action": action, **{name: list(symbols) for name in self._channels}}))
         async with asyncio.timeout(self._timing.answer):
             while True:
                 for value in self._pass_on(await line.recv()):
@@ -240,16 +255,16 @@ class MarketStream:
     def _compare(self) -> None:
         lacking = {
             channel: [s for s in self._asked_for if not {s, _EVERY} & self._sent.get(channel, frozenset())]
-            for channel in CHANNELS
+            for channel in self._channels
         }
-        self.missing = tuple(lacking["bars"])
+        self.missing = tuple(lacking[self._channels[0]])
         words = [f"{name} of {', '.join(symbols)}" for name, symbols in lacking.items() if symbols]
         if words:
             self._say(
                 State.PARTIAL, f"the server does not send {'; '.join(words)}: they are asked for by REST"
             )
         elif not self._was_stale:
-            self._say(State.LIVE, f"{len(self._asked_for)} symbols, connection {self.connections}")
+            self._say(State.LIVE, f"{_counted(self._asked_for)}, connection {self.connections}")
 
     async def _listen(self, line: ClientConnection, keeper: "asyncio.Task[None]") -> None:
         self._heard_at = looked_at = self._monotonic()
@@ -331,3 +346,7 @@ class MarketStream:
     def _say(self, state: State, detail: str) -> None:
         self._state = state
         self._on_state(state, detail)
+
+
+def _counted(symbols: Sequence[str]) -> str:
+    return "every symbol" if _EVERY in symbols else f"{len(symbols)} symbols"

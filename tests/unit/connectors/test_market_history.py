@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tapedeck.connectors.alpaca.market import history
+from tapedeck.connectors.alpaca import patient
 from tapedeck.connectors.alpaca.market.frames import Bar, Unread
 from tapedeck.connectors.alpaca.market.history import History
 from tapedeck.connectors.broker import Doubt, NotUnderstood, RateLimited, Refused
@@ -146,7 +146,7 @@ def test_definite_no_is_not_tried_again(status: int) -> None:
 def test_silent_server_is_a_doubt_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(history, "READ_S", 0.2)
+    monkeypatch.setattr(patient, "READ_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         script = Script(())
         script.url = f"http://127.0.0.1:{mute.getsockname()[1]}"

@@ -213,3 +213,11 @@ def test_encodings_that_take_for_ever_are_refused(name):
     assert read(f'<?xml version="1.0" encoding="{name}"?>'.encode() + body).malformed
     assert read(body, f"text/xml; charset={name}").malformed
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("part", [b"<a>", b"<item/>", b"&amp;", b"<item><description><b>x"])
+def test_a_document_of_nothing_but_markup_is_refused_before_it_costs_time(part):
+    begun = time.monotonic()
+    found = read(b"<rss version='2.0'><channel>" + part * 110_000)
+    assert found.is_capped and "tags and entities" in found.malformed and not found.items
+    assert time.monotonic() - begun < 1

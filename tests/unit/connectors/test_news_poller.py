@@ -10,7 +10,7 @@ import pytest
 
 from tapedeck.connectors.clock import ManualClock, SystemClock
 from tapedeck.connectors.news.fetch import Answer, Fetcher, Outcome
-from tapedeck.connectors.news.ingest import ingest
+from tapedeck.connectors.news.ingest import NewsLog, ingest_feeds
 from tapedeck.connectors.news.items import IngestReason
 from tapedeck.connectors.news.poller import FeedStatus, Poller
 from tapedeck.connectors.news.records import body_of
@@ -20,6 +20,7 @@ from tapedeck.connectors.news.versions import Versions
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.protocol import SECOND_US
+from tapedeck.topics.catalogue import Layout
 from tests.support.feed_server import Names, answer, entry, rss, serving
 
 NOW = 1_790_000_000 * SECOND_US
@@ -256,7 +257,8 @@ def test_what_was_not_acknowledged_is_fetched_and_written_again_after_a_restart(
     world.wait(400)
     broken = Broken()
     with pytest.raises(Retry):
-        asyncio.run(ingest(world.poller, broken))
+        log = NewsLog(broken, world.versions, Layout(), world.clock)
+        asyncio.run(ingest_feeds(world.poller, log))
     assert broken.sent == [("news", "a")] and not world.path.exists()
     world.versions = Versions()  # the topic has nothing
     world.restart()

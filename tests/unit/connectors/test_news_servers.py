@@ -39,22 +39,20 @@ def test_a_refusal_is_not_repeated(status):
     assert found.outcome is Outcome.FAILED and str(status) in found.why and len(server.requests) == 1
 
 
-def test_an_endless_document_is_given_up_at_the_limit(monkeypatch):
-    monkeypatch.setattr(fetch, "BODY_LIMIT", 100_000)
-
+def test_an_endless_document_is_given_up_at_the_limit():
     async def endless(reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<rss>")
         for _ in range(1_000):
             writer.write(b" " * 10_000)
             await writer.drain()
 
-    (found,), server = fetched(endless)
+    (found,), server = fetched(endless, body_limit=100_000)
     assert found.outcome is Outcome.TOO_LARGE and len(server.requests) == 1
 
 
-def test_a_document_that_announces_too_much_is_not_read(monkeypatch):
-    monkeypatch.setattr(fetch, "BODY_LIMIT", 1_000)
-    (found,), _ = fetched(answer(body=b"<rss/>", headers=[("Content-Length", "1000000000")]))
+def test_a_document_that_announces_too_much_is_not_read():
+    told = [("Content-Length", "1000000000")]
+    (found,), _ = fetched(answer(body=b"<rss/>", headers=told), body_limit=1_000)
     assert found.outcome is Outcome.TOO_LARGE
 
 

@@ -25,6 +25,7 @@ WRITTEN = (
     "docs/exchange.md",
     "docs/explain.md",
     "docs/live.md",
+    "docs/news.md",
     "docs/rebuild.md",
     "docs/tap.md",
     "docs/files.md",

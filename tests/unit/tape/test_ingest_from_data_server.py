@@ -17,7 +17,8 @@ from tapedeck.connectors.paper.data.scenarios import Scenarios
 from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.ingest.asker import Asker
-from tapedeck.tape.ingest.bars import BarsIngest, StreamThread
+from tapedeck.tape.ingest.bars import BarsIngest
+from tapedeck.tape.ingest.threads import StreamThread
 from tapedeck.topics.catalogue import Layout
 from tests.support.data_server import BEFORE, MINUTES, SYMBOLS, Served, iso, made_tape
 from tests.support.memory_writer import Written

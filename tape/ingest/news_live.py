@@ -1,0 +1,186 @@
+"""Makes the parts of ``tape ingest news`` from a process's settings, and runs them."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from tapedeck.agents.settings import Settings
+from tapedeck.connectors.alpaca.market.endpoints import NEWS, require_data_host
+from tapedeck.connectors.alpaca.market.inbox import FrameQueue
+from tapedeck.connectors.alpaca.market.states import Health
+from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.connectors.alpaca.news import NewsHistory
+from tapedeck.connectors.clock import Clock, SystemClock
+from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
+from tapedeck.connectors.kafka.acls import demand_rights
+from tapedeck.connectors.kafka.admin import check
+from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.principals import ingest
+from tapedeck.connectors.news.fetch import Fetcher
+from tapedeck.connectors.news.ingest import STAGE, NewsLog, ingest_feeds, known_versions
+from tapedeck.connectors.news.minutes import Minutes
+from tapedeck.connectors.news.poller import Poller
+from tapedeck.connectors.news.records import TOPIC
+from tapedeck.connectors.news.wire import AlpacaNews
+from tapedeck.connectors.tapes.marks import reached
+from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.ingest.news import Alpaca, NewsIngest
+from tapedeck.tape.ingest.threads import Beside, LeaseThread, StreamThread, acquired, teller
+from tapedeck.tape.topology import topology_in_use
+
+log = logging.getLogger("tapedeck.ingest.news")
+
+FOLDER = "ingest-news"
+References = tuple[str, str]
+
+
+class _Ended(Exception):
+    """The process stops during a wait for REST."""
+
+
+def run(
+    settings: Settings,
+    data_url: str,
+    references: References | None,
+    stop: threading.Event,
+    *,
+    started: Callable[[], None],
+    version: str,
+    clock: Clock | None = None,
+) -> None:
+    """Ingest until ``stop``, whenever no other process does. ``started`` is called when it works or waits.
+
+    ``references``: where the keys of Alpaca are; None for feeds alone. Raises Fatal if there is nothing to
+    ingest, for missing keys, rights or topics; Retry if the broker does not answer.
+    """
+    cluster, clock = settings.cluster, clock or SystemClock()
+    if references is None and not settings.config.news.feeds:
+        raise Fatal(
+            "there is no news to bring in: no feed is configured, and there are no keys of Alpaca",
+            value=str(settings.config_path),
+            remedy="add a table [[news.feeds]] with id and url, or set the variables of Alpaca's keys",
+        )
+    if references is not None:
+        require_data_host(data_url)
+        credentials(*references)
+    cluster_id_of(cluster)
+    demand_rights(cluster, ingest(topology_in_use()))
+    check(cluster)
+    lease = _lease(settings)
+    started()
+    while not stop.is_set():
+        if lease is not None and not acquired(lease, stop):
+            return
+        try:
+            with ExitStack() as ending:
+                beside = _kept(lease, ending)
+                _Term(
+                    settings, data_url=data_url, references=references, stop=stop, lease=lease, clock=clock,
+                    version=version,
+                ).work(beside, ending)  # fmt: skip
+        except (LeaseLost, LeaseShort) as error:
+            log.error("another process may have taken over, and this one waits: %s", error)
+
+
+def _kept(lease: Lease | None, ending: ExitStack) -> tuple[Beside, ...]:
+    if lease is None:
+        return ()
+    keeper = LeaseThread(lease)
+    keeper.start()
+    ending.callback(keeper.close)
+    return (keeper,)
+
+
+def keys_of(references: References, wanted: bool | None) -> References | None:
+    """``references`` if Alpaca's news is wanted; where that is not said, if the variables are set."""
+    named = all("/" in each or os.environ.get(each, "").strip() for each in references)
+    return references if (named if wanted is None else wanted) else None
+
+
+def _lease(settings: Settings) -> Lease | None:
+    """The right to write the topic; it is kept in the audit database."""
+    if not settings.database_url:
+        log.warning("no database is named, so a second process would not wait for this one")
+        return None
+    return Lease(PostgresLeases(settings.database_url, settings.prefix), STAGE, new_holder())
+
+
+class _Term:
+    """The time for which this process is the one that ingests."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        data_url: str,
+        references: References | None,
+        stop: threading.Event,
+        lease: Lease | None,
+        clock: Clock,
+        version: str,
+    ) -> None:
+        self._settings, self._url, self._references, self._stop = settings, data_url, references, stop
+        self._lease, self._clock, self._version = lease, clock, version
+        self._ended = threading.Event()
+
+    def work(self, beside: tuple[Beside, ...], ending: ExitStack) -> None:
+        """Ingest until the process is to stop. Raises what ended it, LeaseLost and LeaseShort among that."""
+        settings = self._settings
+        writer = ending.enter_context(KafkaLogWriter(settings.cluster, settings.origin(STAGE)))
+        ending.callback(self._ended.set)
+        still_ours = self._lease.check if self._lease is not None else lambda: None
+        news_log = NewsLog(
+            writer, known_versions(settings.cluster), settings.layout, self._clock, still_ours=still_ours
+        )
+        minutes = Minutes(reached(settings.cluster, TOPIC))
+        asyncio.run(self._main(news_log, minutes, beside, ending))
+
+    async def _main(
+        self, news_log: NewsLog, minutes: Minutes, beside: tuple[Beside, ...], ending: ExitStack
+    ) -> None:
+        settings, home = self._settings, self._settings.home / FOLDER
+        sources: list[Coroutine[Any, Any, None]] = []
+        feeds = settings.config.news
+        fetcher = Fetcher(
+            clock=self._clock, allow_private=feeds.allow_private, body_limit=feeds.max_document_bytes
+        )
+        poller = Poller(feeds, fetcher, news_log.versions, self._clock, home / "feeds.json")
+        alpaca = None
+        if self._references is not None:
+            alpaca, thread = self._alpaca(self._references, news_log)
+            beside = (*beside, thread)
+        process = NewsIngest(
+            news_log, minutes, self._clock, standings=poller.standings, alpaca=alpaca,
+            about={"code_version": self._version, "config_digest": settings.config.digest},
+        )  # fmt: skip
+        await process.begin()
+        if feeds.feeds:
+            sources.append(ingest_feeds(poller, news_log))
+        if alpaca is not None:
+            thread.start()
+            ending.callback(thread.close)
+            sources.append(alpaca.news.run())
+        await process.run(self._stop, sources, beside)
+
+    def _alpaca(self, references: References, news_log: NewsLog) -> tuple[Alpaca, StreamThread]:
+        keys, queue, health = partial(credentials, *references), FrameQueue(), Health()
+        history = NewsHistory(self._url, keys(), clock=self._clock, sleep=self._pause)
+        news = AlpacaNews(
+            history.pages, queue, news_log, self._clock, self._settings.home / FOLDER / "alpaca.json"
+        )
+        stream = MarketStream(
+            self._url, NEWS, keys, queue, teller(health), clock=self._clock, calendar=self._settings.calendar
+        )
+        stream.want(("*",))
+        return Alpaca(news, queue, health), StreamThread(stream, health)
+
+    def _pause(self, seconds: float) -> None:
+        if self._ended.wait(seconds):
+            raise _Ended
