@@ -100,7 +100,7 @@ def session(bootstrap: str, folder: Path, minutes: int, order: Order) -> Iterato
     workers = Workers(bootstrap, f"soak{uuid.uuid4().hex[:8]}", folder, config)
     cluster, unknown = workers.cluster, 0
     try:
-        workers.start("features")
+        features = workers.start("features")
         with market(tape) as (served, clock):
             process = ingest(workers, served)
             eventually(lambda: is_live(cluster), "a live stream", 180)
@@ -111,6 +111,8 @@ def session(bootstrap: str, folder: Path, minutes: int, order: Order) -> Iterato
                 yield strike(cluster, served, trouble)
                 unknown += 3 * (str(trouble) == "unknown-frame")
                 assert process.poll() is None, "the process ended"
+                if features.poll() is not None:  # a frozen worker ends; a stack starts it again
+                    features = workers.start("features")
             until_reached(workers, "bars", last + 4 * MINUTE, 300)
             ended(process)
             outcome = check_log(cluster, served, tape)

@@ -39,7 +39,7 @@ GRACE_S = 30.0
 """Seconds of the market: half a second on the machine at 60x."""
 STANDS = 0.001
 _VALUES_LEFT_OUT = {"event_id", "event_time", "revision", "origin", "cause"}
-_TERM_S = 20.0
+_TERM_S = 60.0
 
 
 class PacedClock(RunningClock):
