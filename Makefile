@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos notebooks bench bench-days bench-year clean
+.PHONY: help install demo up down quick test test-pythons lint chaos notebooks bench bench-days bench-year soak clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
+	@echo "make soak    live bars at 60x for twenty minutes, something going wrong every half minute"
 	@echo "make clean   stop what runs and remove what was made here"
 
 install: $(INSTALLED)
@@ -69,6 +70,9 @@ bench-days: install
 
 bench-year: install
 	@$(BIN)/python -m tests.bench --year
+
+soak: install
+	@$(BIN)/python -m tests.bench.soak_live
 
 clean:
 	@if [ -x $(BIN)/tape ] && [ -d .tape ]; then \

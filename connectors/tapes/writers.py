@@ -37,8 +37,7 @@ def refuse_beside_live(cluster: Cluster, now: int) -> None:
     raise Fatal(
         "live market data is being written into these topics: their watermarks have only one writer",
         value=f"{LIVE}, which reported {ago} s ago",
-        remedy=f"play into another TAPE_PREFIX or another stack; or stop {LIVE} (`tape down`, then `tape up` "
-        f"without --live) and wait {FRESH_S} s",
+        remedy=f"play into another TAPE_PREFIX; or stop the process {LIVE} and wait {FRESH_S} s",
     )
 
 
