@@ -1,7 +1,7 @@
 """What the engines of a BERT classifier share: order of labels, tokens, batches, the probe, the digest.
 
-Weights, tokenizer and labels come from someone else, and a wrong one of the three still gives numbers. So the
-order of the labels is read and never assumed, and five sentences must get their label before any text is scored.
+Weights, tokenizer and labels come from someone else, and a wrong one of the three still gives numbers. So
+the order of the labels is read and never assumed, and five sentences must get their label at load.
 """
 
 import json
@@ -24,7 +24,7 @@ Network = Callable[[Ints, Ints], Any]
 """Token ids and mask, text by token, to one logit per text and class."""
 
 PLACES = 4
-"""Decimals of a probability: float32 sums in another order, or with padding beside them, differ in the sixth."""
+"""Decimals of a probability: float32 sums in another order, or beside padding, differ in the sixth."""
 MAX_TOKENS = 512
 LABELS = ("positive", "negative", "neutral")
 PROBE = (
@@ -67,21 +67,23 @@ def order_of(id2label: Mapping[Any, Any], place: str) -> Order:
 
 
 class Bert:
-    """An engine around a network. ``rows``: the most texts of a batch; 1 where texts of a batch are not
-    independent, as where a network measures its numbers over the batch."""
+    """An engine around a tokenizer and a network.
+
+    ``rows``: the most texts of a batch; 1 if the network measures its numbers over the batch, so that its
+    texts are not independent.
+    """
 
     def __init__(
         self,
         model: Model,
-        tokenizer: Any,
-        network: Network,
+        parts: tuple[Any, Network],
         order: Order,
         threshold: float,
+        *,
         rows: int = _ROWS,
     ) -> None:
         self.model = model
-        self._tokenizer = tokenizer
-        self._network = network
+        self._tokenizer, self._network = parts
         self._order = order
         self._threshold = threshold
         self._rows = rows
@@ -120,7 +122,7 @@ class Bert:
         unknown = sum(_UNKNOWN in each.tokens for each in self._encoded(texts))
         if unknown:
             raise Fatal(
-                f"the tokenizer does not know plain English: {unknown} of {len(PROBE)} sentences have {_UNKNOWN}",
+                f"the tokenizer does not know English: {unknown} of {len(PROBE)} sentences have {_UNKNOWN}",
                 value=self.model.model_id,
                 remedy="put the tokenizer.json that belongs to the model into its folder",
             )

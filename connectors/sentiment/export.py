@@ -1,7 +1,7 @@
 """Export of a FinBERT folder for the onnx engine: the network, its tokenizer, its labels, where it is from.
 
-int8 is kept only after a measurement. Of the variants the one with the fewest changed labels on a sample is taken,
-and refused if it changes too many labels of the whole set, or loses too much macro-F1.
+int8 is kept only after a measurement. The variant with the fewest changed labels on a sample is taken, and
+refused if it changes too many labels of the whole set, or loses too much macro-F1.
 """
 
 import json
@@ -72,7 +72,8 @@ def export(source: str, out: Path, labelled: Labelled, *, int8: bool, say: Say) 
     except bert.ProbeFailed as error:
         is_trained = False
         say(
-            f"the model is not trained: {error.what}. Only distances are measured, and no engine will load it."
+            f"the model is not trained: {error.what}."
+            " Only distances are measured, and no engine will load it."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as made:
@@ -80,7 +81,7 @@ def export(source: str, out: Path, labelled: Labelled, *, int8: bool, say: Say) 
         _write_fp32(model, fp32)
         sample = _sample(labelled)
         _like_torch(model, fp32, sample.texts[:_LIKE_TORCH], say)
-        kept = _best_int8(fp32, Path(made), labelled, sample, is_trained, say) if int8 else fp32
+        kept = _best_int8(fp32, (labelled, sample), say, is_trained=is_trained) if int8 else fp32
         kept.rename(out)
     size = sum(path.stat().st_size for path in out.iterdir())
     say(f"{out}: {size / 1e6:.1f} MB")
@@ -99,7 +100,7 @@ def _write_fp32(model: Finbert, folder: Path) -> None:
             str(folder / onnx.NETWORK),
             input_names=list(onnx.INPUTS),
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")},) * 2,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC},) * 2,
             external_data=False,
             dynamo=True,
             verbose=False,
@@ -156,9 +157,8 @@ def _like_torch(model: Finbert, folder: Path, texts: Sequence[str], say: Say) ->
         )
 
 
-def _best_int8(
-    fp32: Path, made: Path, labelled: Labelled, sample: Labelled, is_trained: bool, say: Say
-) -> Path:
+def _best_int8(fp32: Path, sets: tuple[Labelled, Labelled], say: Say, *, is_trained: bool) -> Path:
+    made, (labelled, sample) = fp32.parent, sets
     reference = onnx.Onnx(str(fp32), probe=False)
     told = _told(is_trained)
     best: tuple[tuple[float, ...], Variant] | None = None
@@ -242,8 +242,9 @@ def judge(found: Measured) -> None:
     loss = found.f1_fp32 - found.f1_int8
     if found.flips > MAX_FLIPS * found.texts or loss > MAX_F1_LOSS:
         raise Fatal(
-            f"int8 flips {found.flips / found.texts:.2%} of the labels and loses {100 * loss:.2f} points of macro-F1",
+            f"int8 flips {found.flips / found.texts:.2%} of the labels and loses {100 * loss:.2f} points of"
+            " macro-F1",
             value=f"{found.flips} of {found.texts}",
-            remedy=f"at most {MAX_FLIPS:.0%} and {100 * MAX_F1_LOSS:.0f} point are allowed: export without --int8;"
-            " nothing was written",
+            remedy=f"at most {MAX_FLIPS:.0%} and {100 * MAX_F1_LOSS:.0f} point are allowed: export without"
+            " --int8; nothing was written",
         )

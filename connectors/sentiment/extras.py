@@ -8,7 +8,7 @@ from tapedeck.schemas.errors import Fatal
 
 
 def module(name: str, extra: str) -> Any:
-    """The module ``name`` of an extra. Raises Fatal, with the command that installs it, if it is not there."""
+    """The module ``name`` of an extra. Raises Fatal, with the command that installs it, if absent."""
     # Both libraries of the hub read these when they are imported.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -19,5 +19,5 @@ def module(name: str, extra: str) -> Any:
         raise Fatal(
             f"the package {package} is not installed, or cannot be imported: {error}",
             value=package,
-            remedy=f"pip install 'tapedeck[{extra}]', or set sentiment.engine = \"light\", which needs nothing",
+            remedy=f"pip install 'tapedeck[{extra}]', or use the engine light, which needs nothing",
         ) from None

@@ -47,7 +47,7 @@ class Finbert(bert.Bert):
                 given = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
                 return self.loaded.network(**given).logits.numpy()
 
-        super().__init__(self.loaded.model, self.loaded.tokenizer, run, self.loaded.order, threshold)
+        super().__init__(self.loaded.model, (self.loaded.tokenizer, run), self.loaded.order, threshold)
         if probe:
             self.check()
 

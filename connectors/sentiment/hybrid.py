@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from threading import Thread
 
-from tapedeck.connectors.sentiment.scorer import FALLBACK, Mattered, Model, Score, Scorer, ScoreFailed
+from tapedeck.connectors.sentiment.scorer import FALLBACK, Mattered, Model, Score, ScoreFailed, Scorer
 
 CALL_S = 30.0
 TEXT_S = 1.0
@@ -49,7 +49,7 @@ class Hybrid:
         return light
 
     def _firsts(self, texts: Sequence[str]) -> list[Score | None]:
-        """The first engine's scores, None where it has none. A text that fails does not take others with it."""
+        """The first engine's scores, None where it has none. One that fails does not take others with it."""
         try:
             return list(self._timed(texts))
         except TimeoutError:
@@ -60,7 +60,7 @@ class Hybrid:
         return [score for text in texts for score in self._firsts([text])]
 
     def _timed(self, texts: Sequence[str]) -> list[Score]:
-        """Raises TimeoutError also while a call that was given up still runs: the model has no room for two."""
+        """Raises TimeoutError also while a call that was given up still runs: there is no room for two."""
         if self._running is not None and self._running.is_alive():
             raise TimeoutError
         found: list[list[Score] | Exception] = []

@@ -55,7 +55,7 @@ class Onnx(bert.Bert):
         found = Model("onnx", f"{card['model_id']} {card['precision']}", digest)
         rows = {} if card["precision"] == "fp32" else {"rows": 1}
         ready = bert.ready(tokenizer, int(card["max_tokens"]))
-        super().__init__(found, ready, run, order, threshold, **rows)
+        super().__init__(found, (ready, run), order, threshold, **rows)
         if probe:
             self.check()
 
