@@ -84,5 +84,5 @@ clean:
 	    [ -d "$$folder" ] && $(BIN)/tape down --purge --name "$$(basename "$$folder")"; \
 	  done; true; \
 	fi
-	rm -rf .venv .venv-3.* .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-3.* .venv-ml .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
