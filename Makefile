@@ -4,7 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+<<<<<<< HEAD
 .PHONY: help install demo up down quick test test-pythons lint chaos notebooks bench bench-days bench-year soak clean
+=======
+.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-year clean
+>>>>>>> e054764413c5e78a04c46e1920a30af1d5afb579
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -16,6 +20,7 @@ help:
 	@echo "make quick   lint, types, import rules, and the unit tests that need neither servers nor time"
 	@echo "make chaos   every fault at every point, 2,000 seeds: what make test shows with fewer cases"
 	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
+	@echo "make test-ml the tests of FinBERT and ONNX in an environment of their own: 6 GB of disk, ten minutes"
 	@echo "make notebooks   run the notebooks on a morning of the demo and keep what they show"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
@@ -59,6 +64,13 @@ chaos: install
 notebooks: install
 	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest tests/integration/test_notebooks.py
 
+test-ml: .venv-ml/.installed
+	.venv-ml/bin/pytest -m ml tests/ml
+
+.venv-ml/.installed: pyproject.toml constraints.txt
+	@echo "torch and its libraries: 3 GB to download, 6 GB of disk, about ten minutes"
+	@$(PYTHON) tests/environments.py install .venv-ml ml test
+
 test-pythons: install
 	@$(BIN)/python tests/environments.py test
 
@@ -80,5 +92,5 @@ clean:
 	    [ -d "$$folder" ] && $(BIN)/tape down --purge --name "$$(basename "$$folder")"; \
 	  done; true; \
 	fi
-	rm -rf .venv .venv-3.* .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-3.* .venv-ml .tape build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -34,6 +34,8 @@ class Deployment(Group):
     """URL of the audit store; no password is needed where the server or a password file has it."""
     exchange: str = ""
     """URL of the paper exchange."""
+    sentiment_model: str = ""
+    """Folder of the sentiment model, or its name on the hub; empty: ProsusAI/finbert."""
 
     def variables(self) -> dict[str, str]:
         """What is said here, as the environment variables that say it."""
@@ -47,6 +49,7 @@ class Deployment(Group):
             "TAPE_REPLICATION": str(self.replication or ""),
             "DATABASE_URL": self.database,
             "TAPE_EXCHANGE_URL": self.exchange,
+            "TAPE_SENTIMENT_MODEL": self.sentiment_model,
         }
         return {name: value for name, value in told.items() if value}
 

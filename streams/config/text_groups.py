@@ -36,8 +36,10 @@ class Ingest(Group):
 
 
 class Sentiment(Group):
-    engine: Literal["light", "lexicon"] = "light"
-    """What scores texts: the linear model `light`, or the word list `lexicon`."""
+    engine: Literal["light", "lexicon", "finbert", "onnx", "hybrid"] = "light"
+    """What scores texts: `light` and `lexicon` need no extra; docs/sentiment.md tells of the others."""
+    hybrid_cut: Fraction = 0.2
+    """|score| of FinBERT, 0 to 1, above which `hybrid` takes it whatever `light` says."""
     label_threshold: Fraction = 0.05
     """|score|, 0 to 1, up to which a text is NEUTRAL."""
 

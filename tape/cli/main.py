@@ -110,6 +110,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "new": Entry("new:app", "Write the skeleton of a package with a stage of your own."),
         "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
         "score": Entry("score:score", "Score the sentiment of a text, or of a file of texts."),
+        "model": Entry("model:app", "Export a sentiment model for ONNX Runtime.", bare=True),
         "sim": Entry("sim:sim", "Run a tape through the whole path in memory and print digests."),
     },
 }

@@ -15,6 +15,7 @@ from tapedeck.connectors.sentiment.engines import ENGINES, scorer_of
 from tapedeck.connectors.sentiment.scorer import Outcome, Score, Scorer, SentimentReason, outcomes
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.config.plain import plain
 from tapedeck.tape.cli.json_lines import objects
 
 _BATCH = 256
@@ -32,6 +33,12 @@ def score(
     engine: Annotated[
         str | None, typer.Option(help=f"{' or '.join(ENGINES)}; default: sentiment.engine.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TAPE_SENTIMENT_MODEL", help="Its model's folder or name, for finbert, onnx and hybrid."
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Another configuration document, as TOML.")
     ] = None,
@@ -45,7 +52,8 @@ def score(
         raise Fatal("give either a text or --in", remedy='tape score "Profit rose", or tape score --in FILE')
     if out is not None and file is None:
         raise Fatal("--out needs --in", value=str(out), remedy="the score of one text is printed")
-    scorer = scorer_of(_chosen(config, engine).sentiment)
+    chosen = _chosen(config, engine)
+    scorer = scorer_of(chosen.sentiment, model or chosen.deployment.sentiment_model)
     if text is not None:
         print(_told(text, scorer))
     elif file is not None and _scored_file(file, out, scorer):
@@ -56,9 +64,9 @@ def _chosen(config: Path | None, engine: str | None) -> Config:
     document = load(config) if config else Config()
     if engine is None:
         return document
-    return from_dict(
-        document.parameters() | {"sentiment": document.parameters()["sentiment"] | {"engine": engine}}
-    )
+    named = document.parameters()["sentiment"] | {"engine": engine}
+    place = plain(document.deployment.model_dump())
+    return from_dict(document.parameters() | {"sentiment": named, "deployment": place})
 
 
 def _told(text: str, scorer: Scorer) -> str:

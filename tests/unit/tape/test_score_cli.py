@@ -70,7 +70,7 @@ def test_the_document_names_engine_and_threshold(tmp_path: Path) -> None:
         (["x", "--out", "f"], Fatal, "--out needs --in"),
         ([""], Fatal, "EMPTY_TEXT"),
         (["--in", "absent.jsonl"], Fatal, "cannot be read"),
-        (["x", "--engine", "finbert"], ConfigInvalid, "sentiment.engine"),
+        (["x", "--engine", "vader"], ConfigInvalid, "sentiment.engine"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_with_what_to_do(
