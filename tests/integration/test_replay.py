@@ -114,7 +114,7 @@ def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
     "words, refusal",
     [
         (("--from", "2026-02-17T03:00-05:00", "--to", TO, "--into", "{free}"),
-         f"does not reach back to --from; got '2026-02-17T08:00:00Z'; kept is {iso_utc(LABELS[0])} to "),
+         f"does not reach back to --from; got '2026-02-17T08:00:00Z'; it holds {iso_utc(LABELS[0])} to "),
         (("--from", FROM, "--to", "2026-02-17T20:00-05:00", "--into", "{free}"), "does not reach to --to"),
         (("--from", FROM, "--to", TO, "--into", "{live}"), "source and target have the same prefix"),
         (("--purge", "--into", "{live}"), "this prefix is not that of a replay"),
