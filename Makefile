@@ -4,11 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-<<<<<<< HEAD
-.PHONY: help install demo up down quick test test-pythons lint chaos notebooks bench bench-days bench-year soak clean
-=======
-.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-year clean
->>>>>>> e054764413c5e78a04c46e1920a30af1d5afb579
+.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-year soak clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
