@@ -105,6 +105,10 @@ def _write_fp32(model: Finbert, folder: Path) -> None:
             dynamo=True,
             verbose=False,
         )
+    # Making the network int8 turns weights around, and fails on the exporter's notes of their shapes.
+    network = module("onnx", EXTRA).load(str(folder / onnx.NETWORK))
+    del network.graph.value_info[:]
+    module("onnx", EXTRA).save(network, str(folder / onnx.NETWORK))
     model.loaded.tokenizer.save(str(folder / onnx.TOKENIZER))
     order = model.loaded.order
     versions = {

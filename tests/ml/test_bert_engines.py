@@ -24,7 +24,13 @@ pytestmark = [
         reason="the packages of the extra ml are not installed: make test-ml",
     ),
 ]
-TEXTS = ["Profit rose", "\ud800", "a " * 1500, "Sales fell for the third quarter in a row", "利润大幅增长"]
+TEXTS = [
+    "Profit rose",
+    "\ud800 rose",
+    "a " * 1500,
+    "Sales fell for the third quarter in a row",
+    "利润大幅增长",
+]
 
 
 @pytest.fixture
