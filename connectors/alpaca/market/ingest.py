@@ -276,7 +276,8 @@ class Ingest:
         while self._polled + MINUTE_US + max(_POLL_US, self._recent_us) <= now:
             t, self._polled = self._polled, self._polled + MINUTE_US
             if self._unsent and not self._is_closed(t):
-                steps.append(Ask(Why.POLL, self._unsent, t - MINUTE_US, t))
+                # a bar may come to REST minutes late, and no stream tells of it
+                steps.append(Ask(Why.POLL, self._unsent, t - _BACK_US, t))
         return steps
 
     def _gap_event(self, symbol: str, t: int) -> Step:
