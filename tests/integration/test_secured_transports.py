@@ -184,7 +184,7 @@ def test_a_server_whose_ca_is_not_known_is_told_with_the_ca_that_was_looked_in(
 
 def test_a_listener_that_wants_a_certificate_says_so(secured: SecuredKafka) -> None:
     cluster = replace(secured.cluster(listener="SSL"), bootstrap=secured.address("MUTUAL"))
-    assert "asks for a client certificate" in refusal(cluster)
+    assert "requires a client certificate" in refusal(cluster)
 
 
 @contextmanager

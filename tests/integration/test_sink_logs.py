@@ -197,7 +197,7 @@ def test_a_log_that_ends_before_what_was_read_is_refused_and_read_again(pipeline
     pipeline.send("bars", [bar(n) for n in range(10)])
     pipeline.drain()
     pipeline.query("UPDATE sink_offsets SET next_offset = 999 WHERE topic = 'bars' RETURNING 1")
-    with pytest.raises(Fatal, match=r"up to 999, the topic ends at .*tape sink --adopt bars"):
+    with pytest.raises(Fatal, match=r"up to 999, but the topic ends at .*tape sink --adopt bars"):
         pipeline.run()
     assert "partition 0, 1 will be read from its start" in _adopt(pipeline, "bars")[0]
     sink = pipeline.drain()
