@@ -125,7 +125,7 @@ def test_tail_of_one_key_finds_what_another_partitioner_put_elsewhere_and_says_s
     done = CliRunner().invoke(app, ["tail", "bars", "--key", "NVDA", "-n", "5"])
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["partition"] for row in found] == [home] * 3 + [(home + 1) % 4] * 2
-    told = f"key NVDA lie in bars/{(home + 1) % 4} instead of bars/{home}"
+    told = f"key NVDA are in bars/{(home + 1) % 4} instead of bars/{home}"
     assert done.exit_code == 0 and done.stderr.count(told) == 1
 
 

@@ -54,11 +54,11 @@ def rows(url: str, prefix: str, statement: str) -> list[tuple[Any, ...]]:
 
 def test_migrate_makes_them_once_and_outside_of_the_revisions(postgres: Any, prefix: str) -> None:
     migrate = ["migrate", "--database", postgres.url, "--prefix", prefix]
-    assert "were made" in CliRunner().invoke(app, migrate).output
+    assert "were created" in CliRunner().invoke(app, migrate).output
     with package("own_moods", **FIRST):
         with connect(postgres.url, prefix) as connection, pytest.raises(Fatal, match=r"'own_moods'.*migrate"):
             require_head(connection)
-        assert "were made" in CliRunner().invoke(app, migrate).output
+        assert "were created" in CliRunner().invoke(app, migrate).output
         assert "nothing was changed" in CliRunner().invoke(app, migrate).output
         put(postgres.url, prefix, "own_moods", 0, **BODY)
         upgrade(postgres.url, prefix)

@@ -120,12 +120,12 @@ def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
     ) as follower:
         writer.watermark("features", label)
         writer.flush()
-        with pytest.raises(Fatal, match="stands still: dispatch-tiny"):
+        with pytest.raises(Fatal, match="is stuck: dispatch-tiny"):
             follower.wait_for(label)
         _beat(writer, "dispatch-tiny", label)
         follower.wait_for(label)
     with Follower(Cluster(kafka.bootstrap, layout), ("features", "signals"), patience_s=1) as follower:
-        with pytest.raises(Fatal, match="stands still: signals/0"):
+        with pytest.raises(Fatal, match="is stuck: signals/0"):
             follower.wait_for(label)
         writer.watermark("signals", label)
         writer.flush()
