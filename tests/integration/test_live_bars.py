@@ -47,6 +47,7 @@ def workers(kafka: Broker, prefix: str, tmp_path: Path) -> Iterator[Workers]:
     started.stop()
 
 
+@pytest.mark.long
 def test_every_final_bar_is_in_the_log_once_though_the_process_is_killed_and_the_stream_is_cut(
     workers: Workers,
 ) -> None:
