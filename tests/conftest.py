@@ -29,9 +29,11 @@ settings.load_profile("tapedeck")
 
 
 SLOW = (
-    "test_block_merge", "test_bulk_records", "test_columns_fuzz", "test_demo_funnel", "test_exchange_cli",
-    "test_feature_window", "test_paper_days", "test_rebuild_apply", "test_rebuild_pool",
-    "test_rebuild_verify", "test_synthetic_day", "test_timed",
+    "test_block_merge", "test_bulk_records", "test_columns_fuzz", "test_data_server_running",
+    "test_demo_funnel", "test_exchange_cli", "test_feature_window", "test_fetch",
+    "test_ingest_from_data_server", "test_links_any_text", "test_paper_days", "test_rebuild_apply",
+    "test_rebuild_pool", "test_rebuild_verify", "test_sentiment_model", "test_synthetic_day",
+    "test_timed",
 )  # fmt: skip
 """Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
 WITH_SERVERS = ("tests/integration/", "tests/chaos/", "tests/bench/")
