@@ -22,7 +22,7 @@ from tests.support.sim_tapes import CONFIG
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 WAITS = {
-    "features": "has not acknowledged for 5 s: waiting for it, nothing is lost",
+    "features": "has not acknowledged for 5 s; waiting for it, nothing is lost",
     "sink": "has not acknowledged since the last heartbeat: the sink waits for it",
 }
 

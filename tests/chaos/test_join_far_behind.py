@@ -17,7 +17,7 @@ def test_features_wait_for_memberships_without_a_record_lost(workers: Workers) -
     run_clean(log)
     workers.write(log, ("features",))
     workers.start("signals", extra={"TAPE_TEST_HOLD": "40"})
-    eventually(lambda: "signals holds features" in workers.log_of("signals"), "the trigger is held back")
+    eventually(lambda: "signals pauses features" in workers.log_of("signals"), "the trigger is held back")
     workers.write(log, ("memberships",))
     until_label(workers, "decisions", last_minute(small_tape(), MINUTES))
     source = KafkaSource(workers.cluster)
