@@ -94,7 +94,7 @@ def test_every_task_sees_a_join_of_one_partition_whole_through_a_kill_and_a_reba
     workers.write(second, BROADCAST.inputs)
     workers.start("features", disk="three", extra=TOY)
     until_label(workers, "features", minute(MINUTES - 1))
-    starts = re.findall(r"reads scores/0 from offset (\d+)", workers.log_of("features"))
+    starts = re.findall(r"reads scores/0 from offset (\d+) on", workers.log_of("features"))
     assert any(map(int, starts)), "every task began at the start of the log: none went on from its table"
     tasks, log = sim(first, second)
     expected = {task.home: of_state(dict(task.disk.items(task.home))) for task in tasks}
