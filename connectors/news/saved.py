@@ -2,13 +2,13 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tapedeck.connectors.news.validators import Mode, Validators
+from tapedeck.connectors.state_file import set_aside, typed, write
 
 log = logging.getLogger("tapedeck.news")
 
@@ -57,8 +57,7 @@ def load(path: Path) -> Saved:
     try:
         return _parsed(json.loads(content))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        aside = path.with_suffix(f"{path.suffix}.damaged")
-        path.replace(aside)
+        aside = set_aside(path)
         log.error(
             "the state of the feeds in %s is damaged (%s): it is kept as %s, and all feeds are read anew",
             path, error, aside.name,
@@ -73,24 +72,13 @@ def save(path: Path, saved: Saved) -> None:
         "feeds": {name: asdict(state) for name, state in saved.feeds.items()},
         "waits": dict(saved.waits),
     }
-    replace_file(path, document)
-
-
-def replace_file(path: Path, document: Mapping[str, Any]) -> None:
-    """Put JSON into the place of a file, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f"{path.suffix}.new")
-    with fresh.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
+    write(path, json.dumps(document, indent=1))
 
 
 def _parsed(document: Any) -> Saved:
     if document["version"] != _VERSION:
         raise ValueError(f"version {document['version']!r}")
-    waits = {str(host): _typed(int, until) for host, until in document["waits"].items()}
+    waits = {str(host): typed(int, until) for host, until in document["waits"].items()}
     return Saved({str(name): _state(row) for name, row in document["feeds"].items()}, waits)
 
 
@@ -103,11 +91,4 @@ def _state(row: Mapping[str, Any]) -> FeedState:
 
 def _checked(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
     """``row`` with every field of the class ``kind``, each of its type."""
-    return {each.name: _typed(each.type, row[each.name]) for each in fields(kind)}
-
-
-def _typed(kind: Any, value: Any) -> Any:
-    # bool is a kind of int in Python, not here.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r} is no {kind}")
-    return value
+    return {each.name: typed(each.type, row[each.name]) for each in fields(kind)}

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from tapedeck.connectors import state_file
 from tapedeck.connectors.alpaca.market import frames
 from tapedeck.connectors.alpaca.market.frames import Unread, Unrecognised
 from tapedeck.connectors.alpaca.market.inbox import Arrival, FrameQueue, Gap
@@ -22,7 +23,6 @@ from tapedeck.connectors.broker import BrokerError
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.news.alpaca import is_news, read_frame, read_page
 from tapedeck.connectors.news.ingest import NewsLog
-from tapedeck.connectors.news.saved import replace_file
 from tapedeck.streams.config.news import ALPACA
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 
@@ -108,7 +108,7 @@ class AlpacaNews:
             return
         if page is None:
             self.why, self._complete = "", self._began
-            replace_file(self._path, {"complete": self._complete})
+            state_file.write(self._path, json.dumps({"complete": self._complete}, indent=1))
             self._end(EVERY_S)
             return
         found = read_page(page, self._clock.now())

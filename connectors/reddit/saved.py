@@ -6,7 +6,6 @@ with one writes it again, record for record: a crash repeats records, and adds n
 
 import json
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from tapedeck.connectors.news.items import IngestReason
 from tapedeck.connectors.reddit.posts import Post
 from tapedeck.connectors.reddit.status import DailyStatus
+from tapedeck.connectors.state_file import set_aside, typed, write
 
 log = logging.getLogger("tapedeck.reddit")
 
@@ -130,8 +130,7 @@ def load(path: Path) -> Saved:
     try:
         return _parsed(json.loads(content))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        aside = path.with_suffix(f"{path.suffix}.damaged")
-        path.replace(aside)
+        aside = set_aside(path)
         log.error(
             "the state of the Reddit job in %s is damaged (%s): it is kept as %s, and what is still shown is"
             " written once more as new versions",
@@ -154,28 +153,21 @@ def save(path: Path, saved: Saved) -> None:
         "states": saved.states,
         "status": saved.status.document(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f"{path.suffix}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(json.dumps(document))  # json.dump is ten times slower
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
+    write(path, json.dumps(document), is_private=True)  # json.dump is ten times slower
 
 
 def _parsed(document: Any) -> Saved:
     if document["version"] != _VERSION:
         raise ValueError(f"version {document['version']!r}")
     return Saved(
-        next_due=_typed(int, document["next_due"]),
-        not_before=_typed(int, document["not_before"]),
+        next_due=typed(int, document["next_due"]),
+        not_before=typed(int, document["not_before"]),
         threads={str(name): _row(Thread, row) for name, row in document["threads"].items()},
         known=OrderedDict((str(name), _row(Known, row)) for name, row in document["known"].items()),
-        bad=OrderedDict((str(name), _typed(int, seen)) for name, seen in document["bad"].items()),
-        bodies=[_typed(dict, body) for body in document["bodies"]],
+        bad=OrderedDict((str(name), typed(int, seen)) for name, seen in document["bad"].items()),
+        bodies=[typed(dict, body) for body in document["bodies"]],
         letters=[_row(Letter, row) for row in document["letters"]],
-        states={str(name): _typed(str, state) for name, state in document["states"].items()},
+        states={str(name): typed(str, state) for name, state in document["states"].items()},
         status=DailyStatus.parsed(document["status"]),
     )
 
@@ -185,11 +177,4 @@ def _row(kind: Any, row: Any) -> Any:
     types: Mapping[str, type] = kind.__annotations__
     if len(row) != len(types):
         raise ValueError(f"a row of {len(row)} values")
-    return kind(*(_typed(each, value) for each, value in zip(types.values(), row, strict=True)))
-
-
-def _typed(kind: type, value: Any) -> Any:
-    # bool is a kind of int in Python, not here.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
+    return kind(*(typed(each, value) for each, value in zip(types.values(), row, strict=True)))
