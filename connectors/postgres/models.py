@@ -133,6 +133,78 @@ class Posts(Audit, Base):
     origin: Mapped[str]
 
 
+class _Links(Audit):
+    source: Mapped[str]
+    native_id: Mapped[str]
+    updated_at: Mapped[datetime]
+    list_post: Mapped[bool]
+    story: Mapped[str | None]
+    folded: Mapped[bool]
+
+
+class Links(_Links, Base):
+    __tablename__ = "t_links"
+
+
+class PostLinks(_Links, Base):
+    __tablename__ = "t_post_links"
+
+
+class Stories(Audit, Base):
+    __tablename__ = "t_stories"
+    source: Mapped[str]
+    native_id: Mapped[str]
+    updated_at: Mapped[datetime]
+    event_uid: Mapped[str]
+    story: Mapped[str]
+    folded: Mapped[bool]
+
+
+class Sentiment(Audit, Base):
+    __tablename__ = "t_sentiment"
+    symbol: Mapped[str]
+    source: Mapped[str]
+    native_id: Mapped[str]
+    updated_at: Mapped[datetime]
+    scope: Mapped[str] = _enum("sentiment", "scope")
+    folded: Mapped[bool]
+    reason: Mapped[str] = _enum("sentiment", "reason")
+    score: Mapped[float | None]
+    confidence: Mapped[float | None]
+    label: Mapped[str | None] = _enum("sentiment", "label")
+    engine: Mapped[str | None]
+    model_digest: Mapped[str]
+
+
+class SentimentWindows(Audit, Base):
+    __tablename__ = "t_sentiment_windows"
+    symbol: Mapped[str]
+    t: Mapped[datetime]
+    n_30: Mapped[int]
+    avg_30: Mapped[float]
+    n_60: Mapped[int]
+    avg_60: Mapped[float]
+
+
+class Mentions(Audit, Base):
+    __tablename__ = "t_mentions"
+    symbol: Mapped[str]
+    hour: Mapped[datetime]
+    scope: Mapped[str] = _enum("mentions", "scope")
+    as_of: Mapped[datetime]
+    mentions: Mapped[int]
+    authors: Mapped[int]
+
+
+class Surges(Audit, Base):
+    __tablename__ = "t_surges"
+    symbol: Mapped[str]
+    hour: Mapped[datetime]
+    mentions: Mapped[int]
+    level: Mapped[str] = _enum("surges", "level")
+    score: Mapped[float | None]
+
+
 class MarketEvents(Audit, Base):
     __tablename__ = "t_market_events"
     feed: Mapped[str]
