@@ -17,6 +17,7 @@ TOPOLOGY = Topology(
         name="scores",
         folder=f"{_HERE}.scores",
         trigger="features",
+        joins=(Join("sentiment_windows", optional=True),),
         outputs=("scores",),
         scale="single",
         period=300,

@@ -21,14 +21,25 @@ def small_tape() -> Tape:
     return generate(7, symbols=("AMD", "BAC", "MSFT", "NVDA", "WMT"))
 
 
-def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | None = None) -> MemoryLog:
-    """A log that holds the tape as the player writes it."""
+def written(
+    tape: Tape,
+    *,
+    minutes: slice = slice(None),
+    history_tail: int | None = None,
+    absent: tuple[str, ...] = TOPOLOGY.optional,
+) -> MemoryLog:
+    """A log that holds the tape as the player writes it; the inputs ``absent`` are so in every minute."""
     log = MemoryLog(Layout())
     writer = log.writer()
     writer.send("universe", tape.universe)
     chosen = tape.minutes[minutes]
-    for name in SOURCES:
-        writer.watermark(name, chosen[0].label - 60_000_000)
+
+    def end(label: int) -> None:
+        for name in SOURCES:
+            writer.watermark(name, label)
+            writer.opening(name, label, absent)
+
+    end(chosen[0].label - 60_000_000)
     for symbol in tape.symbols:
         bars = [bar for bar in tape.history if bar["symbol"] == symbol]
         for bar in bars if history_tail is None else bars[-history_tail:]:
@@ -36,8 +47,7 @@ def written(tape: Tape, *, minutes: slice = slice(None), history_tail: int | Non
     for minute in chosen:
         for bar in minute.bars:
             writer.send("bars", bar)
-        for name in SOURCES:
-            writer.watermark(name, minute.label)
+        end(minute.label)
     return log
 
 

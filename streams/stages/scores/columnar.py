@@ -1,4 +1,7 @@
-"""features -> scores in columns: between two evaluations only a symbol's newest feature is stepped."""
+"""features -> scores in columns: between two evaluations only a symbol's newest feature is stepped.
+
+Sentiment windows are few, and each is stepped.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from tapedeck.streams.frame import Value
 from tapedeck.streams.protocol import MINUTE_US, Out
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.stages.base import Body
-from tapedeck.streams.stages.scores.stage import KEPT, ScoresStage
+from tapedeck.streams.stages.scores.stage import EMPTY, KEPT, WINDOW, WINDOWS, Held, ScoresStage
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 _FIELDS = (*KEPT, "feed")
@@ -23,17 +26,18 @@ Key = tuple[int, bytes]
 
 
 @dataclass
-class _Held:
-    """One key of the table: its newest feature, its cursors by (input rank, partition), its epoch."""
+class _Symbol:
+    """One key of the table: what it holds, its cursors by (input rank, partition), its epoch."""
 
-    newest: Body | None
+    held: Held
     cursors: dict[tuple[int, int], int]
     epoch: int
 
 
-class _NewFeature(NamedTuple):
-    """The newest feature of a key in one stretch, and the offset of the last."""
+class _New(NamedTuple):
+    """A record to be stepped: its input and key, and the offset of the last one that it stands for."""
 
+    topic: str
     partition: int
     key: bytes
     cursor: int
@@ -46,11 +50,12 @@ class ScoresFold:
     def __init__(self, stage: ScoresStage, job: Job) -> None:
         self._stage, self._job = stage, job
         self._counts = job.result.counts
-        self._held = {
-            at: _Held(stage.open(value.body), dict(value.cursors), value.epoch)
+        self._symbols = {
+            at: _Symbol(stage.open(value.body), dict(value.cursors), value.epoch)
             for at, value in job.stored().items()
             if at[1] != WATERMARK_KEY
         }
+        self._ranks = {name: rank for rank, name in enumerate(job.spec.inputs)}
         self._keys, self._feeds = Interner(), Interner([stage.feed.encode()])
 
     def run(self) -> Result:
@@ -68,7 +73,7 @@ class ScoresFold:
             for at, forward in enumerate(forwards)
             if forward.absent is None and self._stage.evaluates(forward.label)
         ]
-        new = self._newest_before(stretch.trigger, [forwards[at].label for at in due])
+        new = self._new_before(stretch, [forwards[at].label for at in due])
         first = 0
         for at, before in zip(due, new, strict=False):
             self._step(before)
@@ -88,14 +93,29 @@ class ScoresFold:
             effects.counts["OUT:scores"] += len(outs)
         self._job.perform(effects)
 
-    def _newest_before(self, pieces: list[Piece], due: list[int]) -> list[list[_NewFeature]]:
-        """The new features before each of the evaluations ``due``, and after the last."""
-        found: list[list[_NewFeature]] = [[] for _ in range(len(due) + 1)]
-        for piece in pieces:
-            self._thin(piece.placed(self._counts), np.array(due, dtype=np.int64), found)
+    def _new_before(self, stretch: Stretch, due: list[int]) -> list[list[_New]]:
+        """The new records before each of the evaluations ``due``, and after the last."""
+        found: list[list[_New]] = [[] for _ in range(len(due) + 1)]
+        labels = np.array(due, dtype=np.int64)
+        for piece in stretch.trigger:
+            self._thin(piece.placed(self._counts), labels, found)
+        for piece in stretch.joins.get(WINDOWS, ()):
+            self._add_windows(piece, labels, found)
         return found
 
-    def _thin(self, piece: Piece, due: Ints, found: list[list[_NewFeature]]) -> None:
+    def _add_windows(self, piece: Piece, due: Ints, found: list[list[_New]]) -> None:
+        """Add each window to what is new: those of an evaluation's own minute come before it."""
+        block = piece.block
+        windows, rows = read_columns(block, piece.rows, self._counts)
+        stretch = np.searchsorted(due, piece.minutes[np.searchsorted(piece.rows, rows)], side="left")
+        names = [self._keys.texts[key] for key in self._keys.ids_of(block.data, block.keys[rows]).tolist()]
+        offsets = block.offsets[rows].tolist()
+        bodies = bodies_of(windows, WINDOW)
+        for at, key, offset, body in zip(stretch.tolist(), names, offsets, bodies, strict=True):
+            found[at].append(_New(WINDOWS, block.partition, key, offset, body))
+        self._counts["IN"] += len(rows)
+
+    def _thin(self, piece: Piece, due: Ints, found: list[list[_New]]) -> None:
         """Add the newest row of each key between two evaluations to what is new."""
         block = piece.block
         features, rows = read_columns(block, piece.rows, self._counts)
@@ -118,7 +138,7 @@ class ScoresFold:
         bodies = bodies_of(features.take(newest), _FIELDS)
         numbers = stretch[newest].tolist(), keys[newest].tolist(), cursors.tolist()
         for at, key, cursor, body in zip(*numbers, bodies, strict=True):
-            found[at].append(_NewFeature(block.partition, self._keys.texts[key], cursor, body))
+            found[at].append(_New(block.topic, block.partition, self._keys.texts[key], cursor, body))
         self._counts["IN"] += len(rows)
 
     def _selected(self, features: Columns) -> Ints:
@@ -126,29 +146,27 @@ class ScoresFold:
         feeds: Ints = self._feeds.ids_of(features.data, features.spans["feed"])
         return -np.minimum(feeds, 1) + 1
 
-    def _step(self, new: list[_NewFeature]) -> None:
-        for partition, key, cursor, body in new:
-            at = partition, key
-            held = self._held.get(at)
-            if held is None:
-                held = self._held[at] = _Held(None, {}, self._job.epoch)
-            if cursor <= held.cursors.get((0, partition), -1):
+    def _step(self, new: list[_New]) -> None:
+        for topic, partition, key, cursor, body in new:
+            at, place = (partition, key), (self._ranks[topic], partition)
+            symbol = self._symbols.get(at)
+            if symbol is None:
+                symbol = self._symbols[at] = _Symbol(EMPTY, {}, self._job.epoch)
+            if cursor <= symbol.cursors.get(place, -1):
                 self._counts["DUPLICATE"] += 1
                 continue
-            held.cursors[0, partition] = cursor
-            reason = self._stage.refuses(body, held.newest)
-            if reason is None:
-                held.newest = {name: body[name] for name in KEPT}
-            else:
+            symbol.cursors[place] = cursor
+            symbol.held, reason = self._stage.hold(symbol.held, topic, body)
+            if reason is not None:
                 self._counts[reason] += 1
 
     def _scores(self, label: int) -> list[Out]:
         """The scores that are due at ``label``, by symbol."""
-        known = sorted((key, held.newest) for (_, key), held in self._held.items() if held.newest)
-        return [self._stage.score(key.decode(), newest, label + MINUTE_US) for key, newest in known]
+        known = {key: each.held for (_, key), each in self._symbols.items() if each.held.feature}
+        return [self._stage.score(key.decode(), known[key], label + MINUTE_US) for key in sorted(known)]
 
     def _table(self) -> dict[Key, Value]:
         return {
-            at: Value(held.epoch, held.cursors, self._stage.close(held.newest))
-            for at, held in self._held.items()
+            at: Value(each.epoch, each.cursors, self._stage.close(each.held))
+            for at, each in self._symbols.items()
         }

@@ -5,13 +5,13 @@ from tapedeck.streams.stages.scores.again import AGAIN
 from tapedeck.streams.stages.scores.columnar import ScoresFold
 from tapedeck.streams.stages.scores.funnel import FUNNEL
 from tapedeck.streams.stages.scores.reasons import UNSTATED_WORDS, WORDS, ScoreReason, Unstated
-from tapedeck.streams.stages.scores.stage import STATE_VERSION, ScoresStage
+from tapedeck.streams.stages.scores.stage import STATE_VERSION, WINDOWS, ScoresStage
 from tapedeck.streams.stages.scores.told import TOLD
 from tapedeck.streams.stages.scores.trail import TRAIL
 
 DEFINITION = Definition(
     make=of_market(ScoresStage),
-    reads=("features",),
+    reads=("features", WINDOWS),
     state_version=STATE_VERSION,
     groups=("watchlist", "bars"),
     again=AGAIN,
@@ -22,5 +22,5 @@ DEFINITION = Definition(
         Reasons(ScoreReason, WORDS, "heartbeats"),
         Reasons(Unstated, UNSTATED_WORDS, NOWHERE),
     ),
-    columnar=columnar(ScoresStage, ScoresFold, "features"),
+    columnar=columnar(ScoresStage, ScoresFold, "features", WINDOWS),
 )

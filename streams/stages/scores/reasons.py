@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class ScoreReason(StrEnum):
-    """Why a feature record did not become the symbol's newest one."""
+    """Why a feature or a sentiment window did not become the symbol's newest one."""
 
     FEED_NOT_SELECTED = "FEED_NOT_SELECTED"
     DUPLICATE = "DUPLICATE"
@@ -14,8 +14,8 @@ class ScoreReason(StrEnum):
 
 WORDS: Mapping[StrEnum, str] = {
     ScoreReason.FEED_NOT_SELECTED: "the feature is of another feed than the configured one",
-    ScoreReason.DUPLICATE: "the same feature was there already",
-    ScoreReason.SUPERSEDED: "a newer feature was there already",
+    ScoreReason.DUPLICATE: "the same feature or window was there already",
+    ScoreReason.SUPERSEDED: "a newer feature or window was there already",
 }
 
 

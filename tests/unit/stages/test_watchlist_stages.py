@@ -1,7 +1,9 @@
 """The scores and the watchlist stage: when they evaluate, on what, and what they write."""
 
 import random
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +88,72 @@ def test_symbol_seen_on_another_feed_only_has_no_score() -> None:
     made = scores()
     made.feed([feature_row(feed="sip")])
     assert made.mark(before(5)) == []
+
+
+def window_row(t: int, n: int, avg: float, newest: int | None) -> Row:
+    """A sentiment window of NVDA that ends at ``t``."""
+    body = {"event_id": f"w-{t}", "event_time": t, "n_60": n, "avg_60": avg, "newest_at_60": newest}
+    return Row("sentiment_windows", b"NVDA", body, t - MINUTE_US, t)
+
+
+def scored_with(*windows: Row, at: int = 65) -> dict[str, Any]:
+    """NVDA's score at the session's minute ``at``, with a feature of the one before."""
+    made = scores()
+    made.feed(
+        [feature_row("NVDA", minute(at - 1), distance_sma20=0.0, vol_ratio=1.5, trend_state=1), *windows]
+    )
+    (body,) = bodies(made.mark(before(at)), "scores")
+    return body | {"reasons": made.reasons()}
+
+
+@pytest.mark.parametrize(
+    "n, avg, age_s, score",
+    [(5, 0.8, 0, 0.965), (5, -0.8, 0, 0.765), (5, 1.0, 0, 1.0)],
+    ids=["W2", "W3", "W11"],
+)
+def test_a_score_takes_the_window_of_its_symbol(n: int, avg: float, age_s: int, score: float) -> None:
+    at = minute(65)
+    body = scored_with(window_row(at, n, avg, at - age_s * 1_000_000))
+    assert body["watch_score"] == score
+    assert (body["sentiment_n"], body["sentiment_avg"], body["sentiment_age_s"]) == (n, avg, age_s)
+    assert body["inputs"] == [f"f-iex-NVDA-{minute(64)}-0", f"w-{at}"]
+
+
+def test_the_age_of_news_is_that_at_the_evaluation_and_the_newest_window_counts() -> None:
+    at = minute(65)
+    earlier = at - 20 * MINUTE_US
+    body = scored_with(
+        window_row(earlier, 3, 0.5, earlier - 5_500_000),
+        window_row(earlier, 3, 0.5, earlier - 5_500_000),
+        window_row(earlier - MINUTE_US, 9, -0.5, earlier - MINUTE_US),
+    )
+    assert (body["sentiment_n"], body["sentiment_age_s"]) == (3, 20 * 60 + 5.5)
+    assert body["reasons"] == ["DUPLICATE", "SUPERSEDED"]
+
+
+@pytest.mark.parametrize("minutes, n", [(59, 4), (60, 0), (61, 0)])
+def test_a_window_that_nothing_followed_for_its_whole_length_counts_no_more(minutes: int, n: int) -> None:
+    ended = minute(65) - minutes * MINUTE_US
+    body = scored_with(window_row(ended, 4, 0.7, ended))
+    assert body["sentiment_n"] == n
+    assert len(body["inputs"]) == (2 if n else 1)
+
+
+def test_a_window_without_a_feature_is_kept_for_it() -> None:
+    made = scores()
+    made.feed([window_row(minute(4), 2, 0.4, minute(4))])
+    assert made.mark(before(5)) == []
+    made.feed([feature_row("NVDA", minute(5))])
+    (body,) = bodies(made.mark(before(10)), "scores")
+    assert body["sentiment_n"] == 2
+
+
+def test_a_state_of_the_release_before_news_is_read() -> None:
+    stage = ScoresStage(CONFIG, xnys())
+    old = stage.step(b"NVDA", None, [feature_row("NVDA", minute(4))]).state
+    assert old.startswith(b"[1,")
+    joined = stage.step(b"NVDA", old, [window_row(minute(4), 2, 0.4, None)]).state
+    assert joined.startswith(b"[2,") and stage.open(joined).feature == stage.open(old).feature
 
 
 def test_list_and_memberships_are_written_at_a_boundary() -> None:

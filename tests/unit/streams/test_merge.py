@@ -1,5 +1,7 @@
 """Holding and joining of partitions by watermark."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from tapedeck.streams.watermarks import LABEL_HEADER, headers_for, opening_heade
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
+FAN_IN = replace(TOPOLOGY.stage("scores"), joins=())
 
 
 class Feeder:
@@ -64,7 +67,7 @@ def signals_merge(labels: dict[tuple[str, int], int] | None = None) -> Feeder:
 
 
 def scores_merge() -> Feeder:
-    return Feeder(Merge(TOPOLOGY.stage("scores"), {"features": (0, 1)}))
+    return Feeder(Merge(FAN_IN, {"features": (0, 1)}))
 
 
 def test_a_join_is_read_to_its_watermark_before_the_trigger_goes_on() -> None:

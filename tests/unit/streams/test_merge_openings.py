@@ -121,7 +121,7 @@ def test_a_partition_that_passes_the_minute_without_an_opening_holds_nobody_for_
 
 
 def test_a_stage_without_optional_joins_passes_openings_on_and_waits_for_none() -> None:
-    feed = Feeder(Merge(TOPOLOGY.stage("scores"), {"features": (0, 1)}))
+    feed = Feeder(Merge(replace(FAN_IN, joins=()), {"features": (0, 1)}))
     feed.mark("features", 0, 9)
     feed.mark("features", 1, 9)
     feed.opening("features", 0, 9, "news")

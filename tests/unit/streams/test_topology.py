@@ -57,10 +57,10 @@ def test_what_tools_ask_of_it_follows_from_the_stages() -> None:
     assert TOPOLOGY.names == ("features", "scores", "watchlist", "signals", "account")
     assert [spec.name for spec in TOPOLOGY.market] == ["features", "scores", "watchlist", "signals"]
     assert TOPOLOGY.account.name == "account"
-    assert TOPOLOGY.sources == ("bars", "universe")
+    assert TOPOLOGY.sources == ("bars", "sentiment_windows", "universe")
     assert TOPOLOGY.writer("memberships") is TOPOLOGY.stage("watchlist")
     assert TOPOLOGY.writer("bars") is None
-    assert TOPOLOGY.optional == ()
+    assert TOPOLOGY.optional == ("sentiment_windows",)
     assert [spec.name for spec in TOPOLOGY.downstream(["scores"])] == ["watchlist", "signals"]
     assert {topic(name).spread for name in TOPOLOGY.changelogs} == set(Spread)
     with pytest.raises(Fatal, match="no such stage; got 'sings'; stages: features, scores"):
@@ -75,7 +75,7 @@ def test_stages_come_after_those_that_they_read_however_they_are_given() -> None
 
 def test_a_stage_more_is_asked_for_like_the_others() -> None:
     wider = with_toy(joins=(Join("features", optional=True),))
-    assert wider.optional == ("features",)
+    assert wider.optional == ("sentiment_windows", "features")
     assert wider.changelogs["toy.changelog"].name == "toy"
     assert topic("toy.changelog").spread is Spread.SYMBOL
     assert "toy_in joined with features if there -> toy_out" in wider.as_text()
