@@ -1,6 +1,8 @@
 """Writes the watermarks of bars, quotes and universe for producers that write none."""
 
+import time
 from contextlib import closing
+from functools import partial
 
 from confluent_kafka import TopicPartition
 from rich.console import Console
@@ -12,13 +14,15 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import new_consumer, read_parts, to_message
 from tapedeck.connectors.tapes.marking import Marker, copy_with_marks
-from tapedeck.connectors.tapes.marks import last_watermarks
+from tapedeck.connectors.tapes.marks import last_openings, last_watermarks, reached
+from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import refuse_beside_live
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
+from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import Origin
 
 _POLL_S = 0.2
@@ -27,7 +31,9 @@ _TELL_EVERY = 500
 """Minutes between two lines of progress."""
 
 
-def follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, console: Console) -> None:
+def follow(
+    topology: Topology, cluster: Cluster, origin: Origin, console: Console, *, opening: int, grace_s: float
+) -> None:
     refuse_beside_live(cluster, SystemClock().now())
     last = last_watermarks(cluster, SOURCES)
     starts = _starts(cluster, last, console)
@@ -38,7 +44,20 @@ def follow(cluster: Cluster, origin: Origin, opening: int, grace_s: float, conso
             writer.write_messages(marks)
             writer.flush()
 
-        marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s)
+        optional = OptionalInputs(
+            topology.optional,
+            last_label=partial(reached, cluster),
+            last_openings=partial(last_openings, cluster, SOURCES),
+        )
+        openings = Openings(optional, SOURCES, writer, sleep=time.sleep, monotonic=time.monotonic)
+        if topology.optional:
+            openings.complete(last)
+
+        def then(label: int) -> None:
+            if topology.optional:
+                openings.open(label)
+
+        marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s, then=then)
         if marker.marked is None:
             marker.open(opening - MINUTE_US)
         console.print(f"following bars after {iso_time(marker.marked or opening)}")
@@ -80,7 +99,9 @@ def _starts(cluster: Cluster, last: dict[Part, int | None], console: Console) ->
     return {part: end for part, (_, end) in bounds.items()}
 
 
-def copy_marked(cluster: Cluster, target: Cluster, origin: Origin, console: Console) -> None:
+def copy_marked(
+    topology: Topology, cluster: Cluster, target: Cluster, origin: Origin, console: Console
+) -> None:
     if target.prefix == cluster.prefix:
         remedy = "name another prefix: a copy next to the originals would be read twice"
         raise Fatal("the records are already under this prefix", value=target.prefix, remedy=remedy)
@@ -102,6 +123,6 @@ def copy_marked(cluster: Cluster, target: Cluster, origin: Origin, console: Cons
 
     messages = (message for chunk in read_parts(cluster, bounds) for message in chunk)
     with KafkaLogWriter(target, origin, linger_ms=5) as writer:
-        copied = copy_with_marks(messages, writer, tell)
+        copied = copy_with_marks(messages, writer, tell, topology.optional)
     left_out = f"; {copied.unreadable:,} that cannot be decoded were left out" if copied.unreadable else ""
     print(f"copied {copied.records:,} records of {copied.minutes:,} minutes into {target.prefix}{left_out}")

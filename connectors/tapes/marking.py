@@ -41,12 +41,16 @@ def minute_of(body: dict[str, Any]) -> int:
     return ((event_time - 1) // MINUTE_US + revision) * MINUTE_US
 
 
+def _nothing(label: int) -> None:
+    pass
+
+
 class Marker:
     """Writes watermark(m) into every partition of the sources once minute m is over.
 
     A minute is over ``grace_s`` after a bar of a later minute was seen anywhere, or if nothing came for a
     minute and ``grace_s``. ``last``: the last watermark of each source partition. No label is written at or
-    below the last one of its partition.
+    below the last one of its partition. ``then`` is called with each label that was written.
     """
 
     def __init__(
@@ -56,8 +60,10 @@ class Marker:
         *,
         grace_s: float = GRACE_S,
         monotonic: Callable[[], float] = time.monotonic,
+        then: Callable[[int], None] = _nothing,
     ) -> None:
         self._last, self._write, self._grace_s, self._monotonic = dict(last), write, grace_s, monotonic
+        self._then = then
         self._ours: set[int] = set()
         self._over: list[tuple[int, float]] = []
         self._newest: int | None = None
@@ -111,6 +117,8 @@ class Marker:
         self._ours.add(label)
         self._write(_mark(name, partition, label) for name, partition in behind)
         self._last.update(dict.fromkeys(behind, label))
+        if behind:
+            self._then(label)
         return bool(behind)
 
     def _refuse_another(self, message: Message, label: int) -> None:
@@ -146,14 +154,17 @@ def _untold(done: int, of: int) -> None:
 
 
 def copy_with_marks(
-    messages: Iterable[Message], writer: LogWriter, progress: Callable[[int, int], None] = _untold
+    messages: Iterable[Message],
+    writer: LogWriter,
+    progress: Callable[[int, int], None] = _untold,
+    absent: tuple[str, ...] = (),
 ) -> Copied:
     """Write the contents of the source topics in the order of event time, a watermark after every minute.
 
     ``messages``: partition by partition, in log order. A record that comes after a later one of its key in
     the log counts as arriving no earlier than that one. Records go to the partition of their key, wherever
     they were; within a minute they keep the order of their log. Watermarks among ``messages`` are left out.
-    Keeps everything in memory.
+    ``absent``: the optional inputs of the pipeline, which the copy has not. Keeps everything in memory.
     """
     by_minute: dict[int, list[Message]] = {}
     newest: dict[tuple[str, bytes], int] = {}
@@ -172,13 +183,13 @@ def copy_with_marks(
     minutes, done = sorted(by_minute), 0
     for number, minute in enumerate(minutes):
         if number == 0:
-            _mark_all(writer, minute - MINUTE_US)
+            _mark_all(writer, minute - MINUTE_US, absent)
         for message in sorted(by_minute[minute], key=_in_order):
             writer.send(message.topic, decode(topic(message.topic).schema or "", message.value))
             done += 1
         later = minutes[number + 1] if number + 1 < len(minutes) else minute + MINUTE_US
         for label in labels_between(minute, later):
-            _mark_all(writer, label)
+            _mark_all(writer, label, absent)
         writer.flush()
         progress(number + 1, len(minutes))
     return Copied(done, len(minutes), unreadable)
@@ -196,6 +207,8 @@ def _in_order(message: Message) -> tuple[int, int, int]:
     return _RANK[message.topic], message.partition, message.offset
 
 
-def _mark_all(writer: LogWriter, label: int) -> None:
+def _mark_all(writer: LogWriter, label: int, absent: tuple[str, ...]) -> None:
     for name in SOURCES:
         writer.watermark(name, label)
+        if absent:
+            writer.opening(name, label, absent)

@@ -15,6 +15,7 @@ from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.marking import copy_marked, follow
 from tapedeck.tape.notebook.times import moment
+from tapedeck.tape.topology import topology_in_use
 
 
 def watermark(
@@ -42,14 +43,15 @@ def watermark(
     key.
     """
     pipeline = pipeline_of(bootstrap, prefix, ADMIN if into else INGEST)
+    topology = topology_in_use()
     console = Console(stderr=True, highlight=False, markup=False)
     origin = Origin("watermark", version("tapedeck"), pipeline.document().digest)
     if into is None:
-        follow(pipeline.cluster, origin, _first(first), grace, console)
+        follow(topology, pipeline.cluster, origin, console, opening=_first(first), grace_s=grace)
     elif first is not None:
         raise Fatal("a copy starts with its first bar", value=first, remedy="leave out --first")
     else:
-        copy_marked(pipeline.cluster, pipeline.cluster.under(into), origin, console)
+        copy_marked(topology, pipeline.cluster, pipeline.cluster.under(into), origin, console)
 
 
 def _first(named: str | None) -> int:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from tapedeck.connectors.tapes.generator import generate
+from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.sessions import xnys
@@ -13,6 +14,8 @@ from tapedeck.topics.catalogue import Layout
 
 SOURCES = ("bars", "quotes", "universe")
 CONFIG: Config = from_dict({})
+NONE_THERE = OptionalInputs(TOPOLOGY.optional, lambda name: None, absent_after_s=0.0)
+"""For a player: no optional input is there, and none is waited for."""
 
 
 @cache

@@ -27,6 +27,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
 from tapedeck.topics.catalogue import Layout
 from tests.support.cases import MARKET_STAGES, few
+from tests.support.sim_tapes import NONE_THERE
 
 SEEDS = few((DEFAULT_SEED, 2, 9), 1)
 EQUITY = {"large": Decimal(100_000), "tiny": Decimal(5_000)}
@@ -46,7 +47,8 @@ class Day:
             for name in MARKET_STAGES
             for task in tasks_of(TOPOLOGY.stage(name), make(TOPOLOGY.stage(name), CONFIG, calendar), self.log)
         ]
-        Player(self.tape, self.log.writer(), Pace(None)).play(lambda: {("bars", 0): None})
+        player = Player(self.tape, self.log.writer(), Pace(None), optional=NONE_THERE)
+        player.play(lambda: {("bars", 0): None})
         drain(tasks)
 
     def records(self, name: str) -> list[dict[str, Any]]:
