@@ -37,7 +37,7 @@ TOPOLOGY = Topology(
         name="signals",
         folder=f"{_HERE}.signals",
         trigger="features",
-        joins=(Join("memberships"),),
+        joins=(Join("memberships"), Join("sentiment_windows", optional=True)),
         outputs=("decisions", "signals", "revision_audit"),
         doc="one decision per bar, HOLD included; a signal where the rules act",
     ),

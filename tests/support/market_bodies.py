@@ -68,6 +68,32 @@ def membership_row(symbol: str = "NVDA", evaluation: int = OPEN, *, listed: bool
     return Row("memberships", symbol.encode(), body, evaluation - MINUTE_US, evaluation)
 
 
+def window_row(symbol: str = "NVDA", t: int = OPEN, *, n: int = 5, avg: float = 0.8) -> Row:
+    """The 30-minute window that ends at ``t``; the 60-minute one is empty."""
+    body = {
+        "event_id": f"w-{symbol}-{t}",
+        "event_time": t,
+        "config_digest": "",
+        "rules_version": "",
+        "inputs": [],
+        "symbol": symbol,
+        "t": t,
+        "n_30": n,
+        "avg_30": avg,
+        "pos_30": n,
+        "neg_30": 0,
+        "neu_30": 0,
+        "newest_at_30": t if n else None,
+        "n_60": 0,
+        "avg_60": 0.0,
+        "pos_60": 0,
+        "neg_60": 0,
+        "neu_60": 0,
+        "newest_at_60": None,
+    }
+    return Row("sentiment_windows", symbol.encode(), body, t - MINUTE_US, t)
+
+
 def score_row(symbol: str, evaluation: int, score: float | None, *, age_s: int = 0) -> Row:
     body = {
         "event_id": f"s-{symbol}-{evaluation}",

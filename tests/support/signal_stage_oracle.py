@@ -1,7 +1,7 @@
 """The signals stage in plain Python, as it was before its fold was compiled: the reference for the stage.
 
-State per symbol: the newest membership, the decided bars with their inputs, the bar time
-of the last signal and the session whose gap fade was taken.
+State per symbol: the newest membership and sentiment window, the decided bars with their inputs, the bar
+time of the last signal and the session whose gap fade was taken. An avg is kept in millionths.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from tapedeck.streams.identity import signal_id
 from tapedeck.streams.protocol import MINUTE_US, Batch, Drop, Out, Row, Step
 from tapedeck.streams.sessions import Calendar, iso_utc
 from tapedeck.streams.stages.base import WithoutPeriod, derived, pack_state, unpack_state
-from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, STATE_VERSION
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, FIRST_VERSION, STATE_VERSION
 from tapedeck.streams.stages.signals.reasons import SignalDrop, SignalReason
 from tapedeck.streams.stages.signals.rule import Case, Decision, GapCase, Strategy
 from tests.support.signal_oracle import decide, hold
@@ -29,6 +29,8 @@ class _Context(NamedTuple):
     on_watchlist: bool
     last_signal_t: int | None
     gap_fade_date: int | None
+    n: int = 0
+    avg: int = 0
 
 
 class _Decided(NamedTuple):
@@ -46,10 +48,11 @@ class _State(NamedTuple):
     decided: dict[str, dict[int, _Decided]]
     last_signal_t: int | None
     gap_fade_date: int | None
+    window: Body | None = None
 
 
 class PlainSignalsStage(WithoutPeriod):
-    """Trigger ``features``, join ``memberships``."""
+    """Trigger ``features``, joins ``memberships`` and ``sentiment_windows``."""
 
     def __init__(self, config: Config, calendar: Calendar) -> None:
         self._config = config
@@ -66,6 +69,8 @@ class PlainSignalsStage(WithoutPeriod):
         for cause, row in enumerate(batch):
             if row.topic == "memberships":
                 current = self._join(current, cause, row.body, drops)
+            elif row.topic == "sentiment_windows":
+                current = self._join_window(current, cause, row.body, drops)
             else:
                 current = self._judge(current, cause, row, outs, drops)
         return Step(_pack(current), outs, drops)
@@ -75,6 +80,16 @@ class PlainSignalsStage(WithoutPeriod):
         if known is None or body["event_time"] > known["event_time"]:
             kept = ("event_id", "event_time", "on_watchlist", "rank", "flag", "universe_version")
             return state._replace(membership={field: body[field] for field in kept})
+        is_repeat = body["event_time"] == known["event_time"]
+        drops.append(Drop(cause, SignalDrop.DUPLICATE if is_repeat else SignalDrop.SUPERSEDED))
+        return state
+
+    def _join_window(self, state: _State, cause: int, body: Body, drops: list[Drop]) -> _State:
+        known = state.window
+        if known is None or body["event_time"] > known["event_time"]:
+            avg = round(body["avg_30"] * 1_000_000)
+            kept = {"event_id": body["event_id"], "event_time": body["event_time"], "n": body["n_30"]}
+            return state._replace(window=kept | {"avg": avg})
         is_repeat = body["event_time"] == known["event_time"]
         drops.append(Drop(cause, SignalDrop.DUPLICATE if is_repeat else SignalDrop.SUPERSEDED))
         return state
@@ -102,13 +117,17 @@ class PlainSignalsStage(WithoutPeriod):
     def _decide_first(self, state: _State, cause: int, row: Row, outs: list[Out]) -> _State:
         feature, membership = row.body, state.membership
         on_watchlist = membership is not None and bool(membership["on_watchlist"])
-        context = _Context(row.now, on_watchlist, state.last_signal_t, state.gap_fade_date)
+        window = state.window
+        if window is not None and row.now - window["event_time"] >= 30 * MINUTE_US:
+            window = None  # every item of it is older than 30 minutes by now
+        n, avg = (window["n"], window["avg"]) if window else (0, 0)
+        context = _Context(row.now, on_watchlist, state.last_signal_t, state.gap_fade_date, n, avg)
         decision = self._evaluate(feature, context)
         decided = state.decided[feature["feed"]]
         decided[feature["t"]] = _Decided(feature["revision"], str(decision.action), context)
         while len(decided) > self._kept_bars:
             del decided[min(decided)]
-        outs.extend(self._records(cause, row, decision, membership))
+        outs.extend(self._records(cause, row, decision, membership, window))
         if decision.action is Action.HOLD:
             return state
         if decision.strategy is Strategy.GAP_FADE:
@@ -162,9 +181,13 @@ class PlainSignalsStage(WithoutPeriod):
             bar_age=context.now - feature["as_of"],
             since_signal=None if last is None else feature["t"] - last,
             gap=gap,
+            sentiment_n=context.n,
+            sentiment_avg=context.avg / 1_000_000,
         )
 
-    def _records(self, cause: int, row: Row, decision: Decision, membership: Body | None) -> list[Out]:
+    def _records(
+        self, cause: int, row: Row, decision: Decision, membership: Body | None, window: Body | None
+    ) -> list[Out]:
         feature = row.body
         is_listed = membership is not None and membership["on_watchlist"]
         body = {
@@ -180,13 +203,13 @@ class PlainSignalsStage(WithoutPeriod):
             "confidence": decision.confidence,
             "direction": None if decision.direction is None else str(decision.direction),
             "factors": decision.factors._asdict(),
-            "sentiment_n": 0,
-            "sentiment_avg": 0.0,
+            "sentiment_n": window["n"] if window else 0,
+            "sentiment_avg": window["avg"] / 1_000_000 if window else 0.0,
             "watchlist_rank": membership["rank"] if membership and is_listed else None,
             "watchlist_flag": membership["flag"] if membership and is_listed else None,
             "universe_version": membership["universe_version"] if membership else None,
         } | {field: feature[field] for field in _SNAPSHOT}
-        inputs = [feature["event_id"]] + ([membership["event_id"]] if membership else [])
+        inputs = [feature["event_id"], *(each["event_id"] for each in (membership, window) if each)]
         digest = self._config.digest
         outs = [derived(cause, "decisions", {**body, "now": row.now}, digest, inputs)]
         if decision.action is not Action.HOLD:
@@ -196,17 +219,23 @@ class PlainSignalsStage(WithoutPeriod):
 
 
 def _pack(state: _State) -> bytes:
+    columns = 4 if state.window is None else 6
     decided = {
-        feed: [[t, each.revision, each.action, list(each.context)] for t, each in sorted(bars.items())]
+        feed: [
+            [t, each.revision, each.action, list(each.context[:columns])] for t, each in sorted(bars.items())
+        ]
         for feed, bars in state.decided.items()
     }
-    return pack_state(STATE_VERSION, state._asdict() | {"decided": decided})
+    fields = state._asdict() | {"decided": decided}
+    if state.window is None:
+        del fields["window"]
+    return pack_state(FIRST_VERSION if state.window is None else STATE_VERSION, fields)
 
 
 def _unpack(data: bytes | None) -> _State:
     if not data:
         return _State(None, {}, None, None)
-    fields = unpack_state(STATE_VERSION, data)
+    fields = unpack_state(STATE_VERSION, data, FIRST_VERSION)
     decided = {
         feed: {t: _Decided(revision, action, _Context(*context)) for t, revision, action, context in bars}
         for feed, bars in fields["decided"].items()

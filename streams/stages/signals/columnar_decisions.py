@@ -1,7 +1,8 @@
 """What a block of features gave: decisions as columns, the rare signals and audits one by one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from tapedeck.streams.stages.signals import fold_kernel as kernel
 from tapedeck.streams.stages.signals.fold import Answers
 from tapedeck.streams.stages.signals.rule import ACTIONS, DIRECTIONS, REASONS, STRATEGIES, Factors, from_codes
 from tapedeck.streams.stages.signals.rule_kernel import NONE
-from tapedeck.streams.stages.signals.stage import MEMBERSHIP, SNAPSHOT, SignalsStage
+from tapedeck.streams.stages.signals.stage import MEMBERSHIP, SNAPSHOT, SignalsStage, mood_of
+
+T = TypeVar("T")
 
 _HOLD = ACTIONS.index(Action.HOLD)
 _ACTION = np.array([symbols("decisions", "action").index(str(each)) for each in ACTIONS])
@@ -28,35 +31,52 @@ _COPIED_INTS = ("bar_revision", "as_of", "trend_state")
 
 
 class Answered:
-    """The rows of one block with the kernel's answers and the membership that each was judged on.
+    """The rows of one block with the kernel's answers and what each was judged on.
 
     ``rows`` int64 (n): indices into ``block``; ``codes`` int64 (n, ANSWER), ``numbers`` float64
-    (n, CONFIDENCES); ``members`` int64 (n): indices into ``memberships``, NONE for none.
+    (n, CONFIDENCES); ``members`` and ``moods`` int64 (n): indices into ``memberships`` and into ``windows``,
+    the event_ids of windows; NONE for none.
     """
 
-    def __init__(self, block: Block, rows: Ints, features: Columns, now: Ints, joined: list[Columns]) -> None:
+    def __init__(
+        self, block: Block, rows: Ints, features: Columns, now: Ints, joined: Iterable[Iterable[Columns]]
+    ) -> None:
         self.block, self.rows, self.features, self.now = block, rows, features, now
         n = len(rows)
         self.codes = np.full((n, kernel.ANSWER), NONE, dtype=np.int64)
         self.numbers = np.full((n, kernel.CONFIDENCES), np.nan)
-        self.members = np.full(n, NONE, dtype=np.int64)
-        self.memberships: list[Body] = []
-        for records in joined:
-            self.memberships += bodies_of(records, MEMBERSHIP)
+        self.members, self.moods = (np.full(n, NONE, dtype=np.int64) for _ in range(2))
+        memberships, windows = joined
+        self.memberships: list[Body] = [b for each in memberships for b in bodies_of(each, MEMBERSHIP)]
+        self.windows: list[str] = [str(id_) for each in windows for id_ in each.strings("event_id")]
 
-    def hold(self, member: Body | None) -> int:
-        """The index of a membership that was current before the block."""
-        if member is None:
-            return NONE
-        self.memberships.append(member)
-        return len(self.memberships) - 1
+    def put(
+        self,
+        mine: Ints,
+        answers: Answers,
+        joined: tuple[Ints, Ints],
+        held: tuple[Body | None, str | None],
+    ) -> None:
+        """Store the answers of the rows ``mine`` of one symbol.
 
-    def member(self, place: int) -> Body:
-        return self.memberships[place]
+        ``joined``: the places of its memberships and windows in this block, by which the answers name them;
+        ``held``: the newest ones before the block.
+        """
+        member, window = _appended(self.memberships, held[0]), _appended(self.windows, held[1])
+        members = np.concatenate([joined[0], [NONE, member]])
+        windows = np.concatenate([joined[1], [NONE, window]])
+        self.codes[mine], self.numbers[mine] = answers.rows, answers.numbers
+        # counted from the end, NONE is what was held and NO_WINDOW is none
+        self.members[mine] = members[answers.rows[:, kernel.O_MEMBER]]
+        self.moods[mine] = windows[answers.rows[:, kernel.O_WINDOW]]
 
-    def put(self, mine: Ints, answers: Answers, members: Ints) -> None:
-        """Store the answers of the rows ``mine``."""
-        self.codes[mine], self.numbers[mine], self.members[mine] = answers.rows, answers.numbers, members
+
+def _appended(to: list[T], each: T | None) -> int:
+    """The index of ``each`` once it is appended; NONE where there is none."""
+    if each is None:
+        return NONE
+    to.append(each)
+    return len(to) - 1
 
 
 @dataclass(frozen=True)
@@ -83,10 +103,11 @@ class Decisions:
                 *answered.numbers[row].tolist(),
             )
         )
-        place = int(answered.members[row])
-        membership = None if place == NONE else answered.member(place)
+        member, window = int(answered.members[row]), int(answered.moods[row])
+        membership = None if member == NONE else answered.memberships[member]
+        mood = mood_of(answered.codes[row].tolist(), None if window == NONE else answered.windows[window])
         cause = int(answered.rows[row])
-        _, signal = self.stage.records(cause, _row(answered, row), decision, membership)
+        _, signal = self.stage.records(cause, _row(answered, row), decision, membership, mood)
         return signal
 
     def _audit(self, answered: Answered, row: int) -> Out:
@@ -97,10 +118,10 @@ class Decisions:
         features = answered.features.take(decided)
         codes, numbers = answered.codes[decided], answered.numbers[decided]
         texts = Texts(features.data)
-        members = _Memberships(answered.memberships, texts)
+        members, windows = _Memberships(answered.memberships, texts), _ids(answered.windows, texts)
         at = answered.members[decided]
         names, feeds, feature_ids = (features.spans[name] for name in ("symbol", "feed", "event_id"))
-        inputs = np.stack([feature_ids, members.ids[at]], axis=1)
+        inputs = np.stack([feature_ids, members.ids[at], windows[answered.moods[decided]]], axis=1)
         t, data = features.ints["t"], texts.whole()
         digest = self.stage.config_digest
         ids = event_ids(
@@ -123,13 +144,14 @@ class Decisions:
             "now": answered.now[decided],
             "action": _ACTION[codes[:, kernel.O_ACTION]],
             "direction": _DIRECTION[codes[:, kernel.O_DIRECTION]],
-            "sentiment_n": 0,
+            "sentiment_n": codes[:, kernel.O_N],
             "watchlist_rank": members.ranks[at],
             "universe_version": members.versions[at],
         }
         ints |= {name: features.ints[name] for name in _COPIED_INTS}
         floats = {name: features.floats[name] for name in SNAPSHOT if name in features.floats}
-        floats |= {"confidence": numbers[:, kernel.O_CONFIDENCE], "sentiment_avg": np.zeros(len(t))}
+        floats["confidence"] = numbers[:, kernel.O_CONFIDENCE]
+        floats["sentiment_avg"] = codes[:, kernel.O_AVG] / kernel.MILLIONTHS
         for place, name in enumerate(Factors._fields):
             floats[f"factors.{name}"] = numbers[:, kernel.O_FACTORS + place]
         made = Columns.empty("decisions", len(t), texts.whole())
@@ -144,20 +166,26 @@ class _Memberships:
 
     def __init__(self, bodies: list[Body], texts: Texts) -> None:
         n = len(bodies)
-        self.ids = np.full((n + 1, 2), (0, -1), dtype=np.int64)
+        self.ids = _ids([body["event_id"] for body in bodies], texts)
         self.flags = np.full((n + 1, 2), (0, -1), dtype=np.int64)
         self.ranks = np.full(n + 1, NULL, dtype=np.int64)
         self.versions = np.full(n + 1, NULL, dtype=np.int64)
-        ids = "".join(body["event_id"] for body in bodies)
-        lengths = np.array([len(body["event_id"]) for body in bodies], dtype=np.int64)
-        base = texts.add(np.frombuffer(ids.encode(), dtype=np.uint8))
-        self.ids[:n, 0], self.ids[:n, 1] = base + np.cumsum(lengths) - lengths, lengths
         flags = {flag: texts.constant(flag) for flag in sorted({b["flag"] for b in bodies if b["flag"]})}
         for place, body in enumerate(bodies):
             self.versions[place] = body["universe_version"]
             if body["on_watchlist"]:
                 self.ranks[place] = NULL if body["rank"] is None else body["rank"]
                 self.flags[place] = flags[body["flag"]] if body["flag"] else (0, -1)
+
+
+def _ids(ids: list[str], texts: Texts) -> Ints:
+    """The spans of event_ids by index, int64 (n + 1, 2); the last index means none."""
+    encoded_ids = [each.encode() for each in ids]
+    lengths = np.array([len(each) for each in encoded_ids], dtype=np.int64)
+    base = texts.add(np.frombuffer(b"".join(encoded_ids), dtype=np.uint8))
+    spans = np.full((len(ids) + 1, 2), (0, -1), dtype=np.int64)
+    spans[:-1, 0], spans[:-1, 1] = base + np.cumsum(lengths) - lengths, lengths
+    return spans
 
 
 def _row(answered: Answered, row: int) -> Row:

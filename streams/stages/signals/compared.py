@@ -2,7 +2,7 @@
 
 from tapedeck.streams.compared import Body, Decides
 from tapedeck.streams.stages.base import pack_state
-from tapedeck.streams.stages.signals.fold import STATE_VERSION
+from tapedeck.streams.stages.signals.fold import FIRST_VERSION
 from tapedeck.streams.stages.signals.rule import Strategy
 from tapedeck.streams.stages.signals.stage import MEMBERSHIP, NUMBERS, SNAPSHOT
 
@@ -29,7 +29,7 @@ def _place(at: int, on_watchlist: bool) -> Body:
 def _state_on(last_signal_t: int | None, gap_fade_date: int | None) -> bytes:
     """The state of a symbol of which only the last signal and its gap fade's date are known."""
     return pack_state(
-        STATE_VERSION,
+        FIRST_VERSION,
         {
             "membership": None,
             "decided": {},

@@ -18,9 +18,11 @@ from tapedeck.streams.stages.signals.stage import SignalsStage
 from tapedeck.streams.stages.signals.told import TOLD
 from tapedeck.streams.stages.signals.trail import TRAIL
 
+_READS = ("features", "memberships", "sentiment_windows")
+
 DEFINITION = Definition(
     make=of_market(SignalsStage),
-    reads=("features", "memberships"),
+    reads=_READS,
     state_version=STATE_VERSION,
     groups=("signal", "gap_fade", "bars"),
     again=AGAIN,
@@ -33,5 +35,5 @@ DEFINITION = Definition(
         Reasons(SignalDrop, DROP_WORDS, "heartbeats"),
         Reasons(Unstated, UNSTATED_WORDS, NOWHERE),
     ),
-    columnar=columnar(SignalsStage, SignalsBulk, "features", "memberships"),
+    columnar=columnar(SignalsStage, SignalsBulk, *_READS),
 )

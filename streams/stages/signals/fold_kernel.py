@@ -1,4 +1,4 @@
-"""The signals stage's kernel: feature and membership rows of one symbol to answers and state.
+"""The signals stage's kernel: feature, membership and window rows of one symbol to answers and state.
 
 Live calls it with one row, rebuild with many; ``streams.stages.signals.fold`` passes the arrays. A row is
 an index into matrices of int64 and float64 whose columns are named below. An unknown integer is ``NULL``,
@@ -24,10 +24,11 @@ numba keys its disk cache on this file alone: a change elsewhere must touch it, 
 
 # columns of a feature row: integers
 (
-    I_T, I_REVISION, I_AS_OF, I_NOW, I_FEED, I_SESSION_DATE, I_READY, I_SPLIT, I_TREND, I_JOINS,
-) = range(10)  # fmt: skip
-INTS = 10
-"""``I_FEED``: ``SignalsState.place_of`` the feed. ``I_JOINS``: how many membership rows come before it."""
+    I_T, I_REVISION, I_AS_OF, I_NOW, I_FEED, I_SESSION_DATE, I_READY, I_SPLIT, I_TREND, I_MEMBERS, I_WINDOWS,
+) = range(11)  # fmt: skip
+INTS = 11
+"""``I_FEED``: ``SignalsState.place_of`` the feed. ``I_MEMBERS`` and ``I_WINDOWS``: how many membership rows
+and how many window rows come before it."""
 BROKEN = -1
 """``I_READY`` of a row that the rule cannot read: RULE_ERROR."""
 # columns of a feature row: floats
@@ -36,29 +37,36 @@ FLOATS = 8
 # columns of a membership row
 M_TIME, M_LISTED = range(2)
 MEMBER = 2
-# what a membership row did
+# columns of a window row: T, items and their mean in millionths; it counts up to T + ``L_WINDOW``
+W_TIME, W_N, W_AVG = range(3)
+WINDOW = 3
+MILLIONTHS = 1_000_000
+# what a membership or window row did
 JOINED, REPEATED, SUPERSEDED = range(3)
 
 # what a feature row gave
 DECIDED, AUDITED, SAME_ACTION, DUPLICATE, TOO_OLD = range(5)
 # columns of its answer: NONE from O_ACTION on where the row was not judged
 (
-    O_GAVE, O_MEMBER, O_ACTION, O_STRATEGY, O_REASON, O_DIRECTION, O_OLD_ACTION, O_LISTED, O_LAST_SIGNAL,
-    O_FADE_DATE,
-) = range(10)  # fmt: skip
-ANSWER = 10
+    O_GAVE, O_MEMBER, O_WINDOW, O_ACTION, O_STRATEGY, O_REASON, O_DIRECTION, O_OLD_ACTION, O_LISTED,
+    O_LAST_SIGNAL, O_FADE_DATE, O_N, O_AVG,
+) = range(13)  # fmt: skip
+ANSWER = 13
+"""``O_MEMBER``, ``O_WINDOW``: the row that holds, NONE for the one from before, NO_WINDOW if none does."""
+NO_WINDOW = -2
 O_CONFIDENCE, O_FACTORS = 0, 1
 CONFIDENCES = 6
 
 # the state's head
-H_LAST_SIGNAL, H_FADE_DATE, H_MEMBER_TIME, H_LISTED, H_SELECTED = range(5)
-HEAD = 5
+H_LAST_SIGNAL, H_FADE_DATE, H_SELECTED, H_MEMBER, H_LISTED, H_WINDOW, H_N, H_AVG = range(8)
+HEAD = 8
+"""From ``H_MEMBER`` on the newest membership row, from ``H_WINDOW`` on the newest window row: times first."""
 # columns of a decided bar; from D_NOW on, what the decision was based on
-D_T, D_REVISION, D_ACTION, D_NOW, D_LISTED, D_LAST_SIGNAL, D_FADE_DATE = range(7)
-DECIDED_BAR = 7
+D_T, D_REVISION, D_ACTION, D_NOW, D_LISTED, D_LAST_SIGNAL, D_FADE_DATE, D_N, D_AVG = range(9)
+DECIDED_BAR = 9
 
-# limits: decided bars kept of a feed; the calendar knows [from, to)
-L_KEPT, L_KNOWN_FROM, L_KNOWN_TO = range(3)
+# limits: decided bars kept of a feed; the calendar knows [from, to); how long a window counts
+L_KEPT, L_KNOWN_FROM, L_KNOWN_TO, L_WINDOW = range(4)
 
 _jit = njit(error_model="numpy")
 
@@ -73,13 +81,30 @@ def _less(a: int, b: int) -> int:
 
 
 @_jit
-def _join(head: Any, members: Any, k: int) -> int:
-    time = members[k, M_TIME]
-    if head[H_MEMBER_TIME] == NULL or time > head[H_MEMBER_TIME]:
-        head[H_MEMBER_TIME] = time
-        head[H_LISTED] = members[k, M_LISTED]
-        return JOINED
-    return REPEATED if time == head[H_MEMBER_TIME] else SUPERSEDED
+def _join(head: Any, at: int, rows: Any, k: int) -> int:
+    """Put the row into the head from ``at`` on, unless one of its time or a later one is there."""
+    time = rows[k, 0]
+    if head[at] != NULL and time <= head[at]:
+        return REPEATED if time == head[at] else SUPERSEDED
+    for column in range(rows.shape[1]):
+        head[at + column] = rows[k, column]
+    return JOINED
+
+
+@_jit
+def _join_to(head: Any, at: int, rows: Any, joined: Any, seen: int, upto: int, newest: int) -> int:
+    """Join the rows from ``seen`` to before ``upto``; returns the newest one joined so far."""
+    for k in range(seen, upto):
+        joined[k] = _join(head, at, rows, k)
+        if joined[k] == JOINED:
+            newest = k
+    return newest
+
+
+@_jit
+def _is_in_force(head: Any, now: int, lasts: int) -> bool:
+    """Whether the newest window holds at ``now``: later, each of its items has left the window."""
+    return head[H_WINDOW] != NULL and _less(now, head[H_WINDOW]) < lasts
 
 
 @_jit
@@ -131,8 +156,8 @@ def _judge(
         values[row, F_VOLUME_RATIO],
         _less(context[D_NOW], bars[row, I_AS_OF]),
         NULL if last == NULL else _less(bars[row, I_T], last),
-        0,
-        0.0,
+        context[D_N],
+        context[D_AVG] / MILLIONTHS,
         _less(bars[row, I_AS_OF], opened) / MINUTE_US if inside else np.nan,
         values[row, F_GAP],
         values[row, F_PREV_MOVE],
@@ -166,7 +191,9 @@ def _remember(rings: Any, feed: int, count: int, kept: int, place: int, bar: Any
 
 
 @_jit
-def _reopen(head: Any, rings: Any, count: int, kept: int, bars: Any, row: int, context: Any) -> int:
+def _reopen(
+    head: Any, rings: Any, count: int, kept: int, bars: Any, row: int, has_window: bool, context: Any
+) -> int:
     """Fill ``context`` with what the row's bar is judged on, and say which answer it is on its way to."""
     feed = bars[row, I_FEED]
     place = _place_of(rings, feed, count, bars[row, I_T])
@@ -185,6 +212,8 @@ def _reopen(head: Any, rings: Any, count: int, kept: int, bars: Any, row: int, c
     context[D_LISTED] = head[H_LISTED]
     context[D_LAST_SIGNAL] = head[H_LAST_SIGNAL]
     context[D_FADE_DATE] = head[H_FADE_DATE]
+    context[D_N] = head[H_N] if has_window else 0
+    context[D_AVG] = head[H_AVG] if has_window else 0
     return DECIDED
 
 
@@ -197,6 +226,8 @@ def _put(answers: Any, confidences: Any, row: int, context: Any, made: Any) -> N
     answers[row, O_LISTED] = context[D_LISTED]
     answers[row, O_LAST_SIGNAL] = context[D_LAST_SIGNAL]
     answers[row, O_FADE_DATE] = context[D_FADE_DATE]
+    answers[row, O_N] = context[D_N]
+    answers[row, O_AVG] = context[D_AVG]
     answers[row, O_OLD_ACTION] = NONE
     numbers = made[4:]
     for k in range(CONFIDENCES):
@@ -225,21 +256,25 @@ def fold(
     bars: Any,
     values: Any,
     members: Any,
+    windows: Any,
     joined: Any,
+    windowed: Any,
     answers: Any,
     confidences: Any,
 ) -> None:
-    """Fold feature rows and membership rows in log order: ``SignalsFold.fold``."""
-    seen, member, session = 0, NONE, NONE
+    """Fold feature, membership and window rows in log order: ``SignalsFold.fold``."""
+    seen, member, known, window, session = 0, NONE, 0, NONE, NONE
     context = np.empty(DECIDED_BAR, dtype=np.int64)
     for row in range(len(bars)):
-        while seen < bars[row, I_JOINS]:
-            joined[seen] = _join(head, members, seen)
-            member = seen if joined[seen] == JOINED else member
-            seen += 1
+        upto, known_to = max(seen, bars[row, I_MEMBERS]), max(known, bars[row, I_WINDOWS])
+        member = _join_to(head, H_MEMBER, members, joined, seen, upto, member)
+        window = _join_to(head, H_WINDOW, windows, windowed, known, known_to, window)
+        seen, known = upto, known_to
+        has_window = _is_in_force(head, bars[row, I_NOW], limits[L_WINDOW])
         answers[row, O_MEMBER] = member
+        answers[row, O_WINDOW] = window if has_window else NO_WINDOW
         feed, t = bars[row, I_FEED], bars[row, I_T]
-        gives = _reopen(head, rings, counts[feed], limits[L_KEPT], bars, row, context)
+        gives = _reopen(head, rings, counts[feed], limits[L_KEPT], bars, row, has_window, context)
         answers[row, O_GAVE] = gives
         if gives in (DUPLICATE, TOO_OLD):
             _put_nothing(answers, confidences, row)
@@ -265,5 +300,5 @@ def fold(
             if made[1] == rule.S_GAP_FADE:
                 head[H_FADE_DATE] = bars[row, I_SESSION_DATE]
             head[H_LAST_SIGNAL] = max(0, head[H_LAST_SIGNAL], t)
-    for k in range(seen, len(members)):
-        joined[k] = _join(head, members, k)
+    _join_to(head, H_MEMBER, members, joined, seen, len(members), member)
+    _join_to(head, H_WINDOW, windows, windowed, known, len(windows), window)

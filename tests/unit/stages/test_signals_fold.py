@@ -15,9 +15,9 @@ from tapedeck.streams.protocol import MINUTE_US, Row
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.signals import fold_kernel as kernel
 from tapedeck.streams.stages.signals import rule_kernel as signal_kernel
-from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, SignalsFold
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS, SignalsFold, window_rows
 from tapedeck.streams.stages.signals.stage import SignalsStage
-from tests.support.market_bodies import OPEN, SESSION, feature_row, membership_row, minute
+from tests.support.market_bodies import OPEN, SESSION, feature_row, membership_row, minute, window_row
 from tests.support.signal_stage_oracle import PlainSignalsStage
 
 ROOT = Path(__file__).parents[3]
@@ -25,15 +25,19 @@ FADE = Config(gap_fade=GapFade(enabled=True))
 SHORT = Config(
     bars=Bars(rollback_min=1),
     gap_fade=GapFade(enabled=True, from_min=1, to_min=390),
-    signal=Signal(cooldown_min=1),
+    signal=Signal(cooldown_min=2),
 )
 KEPT = FADE.bars.rollback_min + ALLOWED_LATENESS_BARS
 COMPILED_IN = ("streams/stages/signals/rule_kernel.py", "streams/stages/rounding.py")
 
 
 def chance_row(random: Random, at: int) -> Row:
-    """A row about minute ``at``: mostly in order, at times late, revised, of another feed or a membership."""
+    """A row about minute ``at``: mostly in order, at times late, revised, of another feed or joined."""
     pick = random.choice
+    if random.random() < 0.05:
+        ended = minute(at - pick([0, 0, 1, 5, 29, 30, 40]))
+        avg = pick([0.8, -0.8, -0.0, 1.0, round(random.uniform(-1, 1), 6)])
+        return window_row(t=ended, n=pick([0, 1, 5, 9]), avg=avg)
     if random.random() < 0.1:
         return membership_row(evaluation=minute(at - pick([0, 0, 1, 5])), listed=random.random() < 0.8)
     back = pick([0, 0, 0, 1, 2, 16, 33, 60])
@@ -118,12 +122,20 @@ def test_answers_say_which_membership_and_context_each_row_was_judged_on() -> No
     bars[:, kernel.I_AS_OF] = bars[:, kernel.I_NOW] = bars[:, kernel.I_T] + MINUTE_US
     bars[:, kernel.I_FEED] = state.place_of("iex")
     bars[:, kernel.I_READY] = bars[:, kernel.I_TREND] = 1
-    bars[:, kernel.I_JOINS] = [0, 1, 3, 3]
+    bars[:, kernel.I_MEMBERS] = [0, 1, 3, 3]
+    bars[:, kernel.I_WINDOWS] = [0, 0, 2, 2]
+    windows = window_rows(
+        [OPEN, OPEN, OPEN - MINUTE_US, OPEN + MINUTE_US], [5, 5, 1, 0], [0.1, 1.0, 0.2, 0.0]
+    )
     values = np.tile([100.0, 99.7, 99.0, 0.003, 1.0, 2.0, np.nan, np.nan], (4, 1))
     members = np.array([[OPEN, 1], [OPEN, 0], [OPEN + 1, 0], [OPEN + 2, 1]])
-    made = fold.fold(state, bars, values, members)
+    made = fold.fold(state, bars, values, members, windows)
     assert made.joined.tolist() == [kernel.JOINED, kernel.REPEATED, kernel.JOINED, kernel.JOINED]
     assert made.rows[:, kernel.O_MEMBER].tolist() == [kernel.NONE, 0, 2, 2]
+    assert made.windowed.tolist() == [kernel.JOINED, kernel.REPEATED, kernel.SUPERSEDED, kernel.JOINED]
+    assert made.rows[:, kernel.O_WINDOW].tolist() == [kernel.NO_WINDOW, kernel.NO_WINDOW, 0, 0]
+    assert made.rows[:, kernel.O_N].tolist() == [0, 0, 5, kernel.NONE]
+    assert made.rows[:, kernel.O_AVG].tolist() == [0, 0, 100_000, kernel.NONE]
     assert made.rows[:, kernel.O_LISTED].tolist() == [0, 1, 0, kernel.NONE]
     assert made.rows[:, kernel.O_GAVE].tolist() == [kernel.DECIDED] * 3 + [kernel.DUPLICATE]
     assert made.rows[:, kernel.O_LAST_SIGNAL].tolist() == [kernel.NULL, kernel.NULL, minute(1), kernel.NONE]
@@ -131,6 +143,7 @@ def test_answers_say_which_membership_and_context_each_row_was_judged_on() -> No
     assert made.numbers[1].tolist()[:2] == [0.553437, 0.9625]
     assert np.isnan(made.numbers[3]).all()
     assert state.head[kernel.H_LISTED] == 1
+    assert state.head[kernel.H_WINDOW :].tolist() == [OPEN + MINUTE_US, 0, 0]
 
 
 def test_a_change_in_compiled_sources_does_not_leave_an_old_kernel_in_the_cache() -> None:
