@@ -27,8 +27,12 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 from tests.support.paths import CONFIG
 from tests.support.sim_tapes import run_clean, small_tape, written
 
-SIGNALS = replace(TOPOLOGY.stage("signals"), joins=(Join("memberships", optional=True),))
-STAGES = (TOPOLOGY.stage("features"), TOPOLOGY.stage("scores"), SIGNALS)
+WINDOWS = "sentiment_windows"
+SIGNALS = replace(
+    TOPOLOGY.stage("signals"), joins=(Join("memberships", optional=True), Join(WINDOWS, optional=True))
+)
+SCORES = TOPOLOGY.stage("scores")
+STAGES = (TOPOLOGY.stage("features"), SCORES, SIGNALS)
 MINUTES = slice(0, 60)
 Absent = Callable[[int], bool]
 ALWAYS: Absent = lambda minute: True  # noqa: E731 - a table of three
@@ -45,7 +49,10 @@ def clean() -> MemoryLog:
 
 
 def with_openings(spec: StageSpec, absent: Absent) -> MemoryLog:
-    """The inputs of ``spec``; each minute is opened, and names the memberships where they are ``absent``."""
+    """The inputs of ``spec``; each minute is opened, and names the memberships where they are ``absent``.
+
+    Windows are absent all day, and so is an input that no stage has.
+    """
     first = small_tape().minutes[MINUTES][0].label
     log = MemoryLog(clean().layout)
     for name in spec.inputs:
@@ -53,7 +60,8 @@ def with_openings(spec: StageSpec, absent: Absent) -> MemoryLog:
             log.append(wire_of(message, message.headers))
             label = label_of(message.key, message.value, message.headers)
             if label is not None and name == spec.trigger:
-                names = [NAME, "news"] if absent((label - first) // 60_000_000) else ["news"]
+                names = [WINDOWS, "elsewhere"]
+                names += [NAME] if absent((label - first) // 60_000_000) else []
                 # one partition's word is enough
                 names = names if message.partition == 1 or spec.scale == "partition" else []
                 log.append(wire_of(message, tuple(opening_headers(label, names))))
@@ -126,7 +134,10 @@ def test_three_ways_leave_the_same(spec: StageSpec, absent: Absent) -> None:
                 assert [m.value for m in blocks[part]] == [m.value for m in theirs], (part, way)
         stored = unpack(live.disk.values[home, WATERMARK_KEY]).cursors
         assert (OPENED, 0 if spec.scale == "single" else home) in stored
-        assert ((OPENED + 1, 0) in stored) == (spec is SIGNALS and absent is not NEVER)
+        absences = {name: (OPENED + spec.inputs.index(name), 0) in stored for name in spec.inputs[1:]}
+        assert absences == {SIGNALS: {NAME: absent is not NEVER, WINDOWS: True}, SCORES: {WINDOWS: True}}.get(
+            spec, {}
+        )
 
 
 def test_what_is_absent_is_not_joined() -> None:
