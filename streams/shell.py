@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal, TapeError
-from tapedeck.streams.frame import OPENED, Value, logs_of, of_inputs, pack, unpack
+from tapedeck.streams.frame import OPENED, Value, body_of, logs_of, of_inputs, pack
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, read_value
 from tapedeck.streams.merge import Aside, Item, JoinMark, Mark, Opened, Record, Resume, Skip, Unreadable
 from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Message, Out, Row, Stage, StageSpec
@@ -102,10 +102,10 @@ class _Values:
         if (self._home, key) in self._fresh:
             return self._fresh[self._home, key].body
         stored = self._store.get(self._home, key)
-        return unpack(stored).body if stored is not None else None
+        return body_of(stored) if stored is not None else None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        bodies = {key: unpack(data).body for key, data in self._store.items() if key != WATERMARK_KEY}
+        bodies = {key: body_of(data) for key, data in self._store.items() if key != WATERMARK_KEY}
         bodies.update((key, value.body) for (_, key), value in self._fresh.items())
         yield from sorted((key, body) for key, body in bodies.items() if body)
 

@@ -48,11 +48,13 @@ class Told(NamedTuple):
     """How a topic's records are described: one line, and more lines below it.
 
     ``because``: the topic in which the same step gave the reason for a record, from the same inputs.
+    ``made_of``: for a source whose records name inputs, the topics that hold those.
     """
 
     headline: Callable[[Body], str]
     details: Callable[[Body], list[str]] | None = None
     because: str = ""
+    made_of: tuple[str, ...] = ()
     names: tuple[Named, ...] = ()
 
 

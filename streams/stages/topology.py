@@ -14,6 +14,14 @@ TOPOLOGY = Topology(
         doc="feature vector per bar over a revision-aware window",
     ),
     StageSpec(
+        name="sentiment_windows",
+        folder=f"{_HERE}.sentiment_windows",
+        trigger="sentiment",
+        outputs=("sentiment_windows",),
+        period=60,
+        doc="a symbol's mood of the last 30 and 60 minutes, whenever it changes",
+    ),
+    StageSpec(
         name="scores",
         folder=f"{_HERE}.scores",
         trigger="features",

@@ -16,6 +16,7 @@ from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.protocol import Out, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.topology import Topology, definition_of, make
+from tapedeck.tape.explain.describe import told
 from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.recorded import Recorded, Rows
 from tapedeck.topics.catalogue import topic
@@ -64,10 +65,13 @@ class Reevaluator:
         """What the state held for a record, by event_id, such as the bars of a feature's window."""
 
     def check(self, found: Found) -> Check | None:
-        """The check of one record; None for a fact, which no stage computed."""
-        if "config_digest" not in found.body:
-            return None
+        """The check of one record; None for a fact, which no stage computed.
+
+        What a source's writer made of other records is a fact too: a score is stored, not computed again.
+        """
         spec = self._topology.writer(found.topic)
+        if "config_digest" not in found.body or (spec is None and self._is_fact(found.topic)):
+            return None
         why = self._refusal(found) if spec else f"no stage of this topology writes {found.topic}"
         again = definition_of(spec).again if spec and not why else None
         if spec and not why and again is None:
@@ -83,6 +87,10 @@ class Reevaluator:
                 found, Verdict.NOT_EVALUATED, why=f"inputs of a {found.topic} record are not kept"
             )
         return self._compare(found, outs)
+
+    def _is_fact(self, name: str) -> bool:
+        words = told(self._topology, name)
+        return words is not None and bool(words.made_of)
 
     def _refusal(self, found: Found) -> str:
         digest, rules = found.body["config_digest"], found.body["rules_version"]

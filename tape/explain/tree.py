@@ -75,10 +75,15 @@ def payload(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def candidates(topology: Topology, name: str) -> tuple[str, ...]:
-    """The topics that can hold the inputs of a record of ``name``: what its stage reads, then writes."""
+    """The topics that can hold the inputs of a record of ``name``: what its stage reads, then writes.
+
+    For a source, what it is made of.
+    """
     spec = topology.writer(name)
     if spec is not None:
         return (*spec.inputs, *spec.outputs)
+    if (words := told(topology, name)) is not None and words.made_of:
+        return words.made_of
     return tuple(each.name for each in CATALOGUE.audited if each.schema)
 
 

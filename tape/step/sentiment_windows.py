@@ -9,13 +9,12 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import iso_utc, micros
 from tapedeck.streams.stages.sentiment_windows.rule import (
-    SIGNALS_MINUTES,
-    WATCHLIST_MINUTES,
     Item,
     Label,
     Scope,
     Window,
-    window,
+    of_signals,
+    of_watchlist,
 )
 from tapedeck.tape.step.common import Line, judged
 from tapedeck.tape.step.shaped import shaped
@@ -68,16 +67,8 @@ def _judge(line: Line, config: Config) -> dict[str, Any]:
         Item(micros(each.event_time), each.score, each.confidence, each.label, each.scope)
         for each in case.items
     ]
-    signal, watchlist = config.signal, config.watchlist
-    of_signals = window(
-        items,
-        t,
-        SIGNALS_MINUTES,
-        scope=Scope(signal.sentiment_scope),
-        over_confidence=signal.min_item_confidence,
-    )
-    of_watchlist = window(items, t, WATCHLIST_MINUTES, scope=Scope(watchlist.sentiment_scope))
-    return {"t": iso_utc(t), "window_30": _shown(of_signals, t), "window_60": _shown(of_watchlist, t)}
+    windows = {"window_30": of_signals(config), "window_60": of_watchlist(config)}
+    return {"t": iso_utc(t)} | {name: _shown(each.at(items, t), t) for name, each in windows.items()}
 
 
 def _shown(found: Window, t: int) -> dict[str, Any]:

@@ -4,10 +4,11 @@ Times are UTC microseconds. An item counts in a window of ``minutes`` that ends 
 T - minutes < event time <= T.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import MINUTE_US
 
 _DECIMALS = 6
@@ -52,21 +53,47 @@ class Window(NamedTuple):
 EMPTY = Window(0, 0.0, 0, 0, 0, None)
 
 
-def window(
-    items: Iterable[Item], t: int, minutes: int, *, scope: Scope, over_confidence: float | None = None
-) -> Window:
-    """The window of ``minutes`` that ends at ``t``, of items in ``scope``.
+class Counted(NamedTuple):
+    """Which items a window of ``minutes`` counts: those in ``scope``.
 
-    With ``over_confidence`` only items of a higher confidence count. A neutral item contributes 0, and so
-    lowers the mean.
+    With ``over_confidence`` only items of a higher confidence.
     """
-    found = [
-        item
-        for item in items
-        if t - minutes * MINUTE_US < item.event_time <= t
-        and (scope is Scope.ALL or item.scope is scope)
-        and (over_confidence is None or item.confidence > over_confidence)
-    ]
+
+    minutes: int
+    scope: Scope
+    over_confidence: float | None = None
+
+    def has(self, scope: Scope) -> bool:
+        """Whether items of ``scope`` count."""
+        return self.scope is Scope.ALL or scope is self.scope
+
+    def may_hold(self, scope: Scope, confidence: float) -> bool:
+        """Whether an item of this scope and confidence counts at any time."""
+        return self.has(scope) and (self.over_confidence is None or confidence > self.over_confidence)
+
+    def holds(self, item: Item, t: int) -> bool:
+        """Whether the item counts in the window that ends at ``t``."""
+        in_time = t - self.minutes * MINUTE_US < item.event_time <= t
+        return in_time and self.may_hold(item.scope, item.confidence)
+
+    def at(self, items: Iterable[Item], t: int) -> Window:
+        """The window that ends at ``t``."""
+        return window_of([item for item in items if self.holds(item, t)])
+
+
+def of_signals(config: Config) -> Counted:
+    """What the window of signals counts."""
+    rules = config.signal
+    return Counted(SIGNALS_MINUTES, Scope(rules.sentiment_scope), rules.min_item_confidence)
+
+
+def of_watchlist(config: Config) -> Counted:
+    """What the window of the watchlist counts."""
+    return Counted(WATCHLIST_MINUTES, Scope(config.watchlist.sentiment_scope))
+
+
+def window_of(found: Collection[Item]) -> Window:
+    """The window that counts ``found``. A neutral item contributes 0, and so lowers the mean."""
     if not found:
         return EMPTY
     labels = [item.label for item in found]

@@ -4,10 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.protocol import MINUTE_US
-from tapedeck.streams.stages.sentiment_windows.rule import EMPTY, Item, Label, Scope, window
+from tapedeck.streams.stages.sentiment_windows.rule import EMPTY, Counted, Item, Label, Scope, Window
 
 T = 1_769_698_800_000_000
 NEWS, SOCIAL, ALL = Scope
+
+
+def window(
+    items: list[Item], t: int, minutes: int, *, scope: Scope, over_confidence: float | None = None
+) -> Window:
+    return Counted(minutes, scope, over_confidence).at(items, t)
 
 
 def item(minutes_ago: float, score: float = 0.8, confidence: float = 0.9, scope: Scope = NEWS) -> Item:

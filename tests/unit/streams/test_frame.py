@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.digests import of_state
-from tapedeck.streams.frame import OWN, VERSION, Value, logs_of, pack, precedence, unpack, without_logs
+from tapedeck.streams.frame import (
+    OWN,
+    VERSION,
+    Value,
+    body_of,
+    logs_of,
+    pack,
+    precedence,
+    unpack,
+    without_logs,
+)
 
 CURSORS = st.dictionaries(
     st.tuples(st.integers(0, 255), st.integers(0, 65_535)), st.integers(-(2**63), 2**63 - 1), max_size=20
@@ -104,3 +114,20 @@ def test_the_higher_epoch_wins_and_then_the_further_cursors() -> None:
     rebuilt = pack(2, {(0, 0): 3}, b"")
     assert precedence(old) < precedence(further) < precedence(rebuilt)
     assert precedence(pack(1, {(0, 0): 900}, b"other body")) == precedence(old)
+
+
+@given(CURSORS, st.binary(max_size=40), LOGS)
+def test_the_body_alone_is_what_a_whole_value_gives(
+    cursors: dict[tuple[int, int], int], body: bytes, logs: dict[int, bytes]
+) -> None:
+    framed = pack(1, cursors, body, logs)
+    assert body_of(framed) == body == body_of(without_logs(framed))
+    for cut in range(len(framed) - len(body)):
+        with pytest.raises(Fatal, match="not in this version's format"):
+            body_of(framed[:cut])
+
+
+@pytest.mark.parametrize("odd", [b"", b"XX" + FORMAT_1[2:], FORMAT_1[:2] + b"\x03" + FORMAT_1[3:]])
+def test_the_body_of_what_is_no_value_is_refused(odd: bytes) -> None:
+    with pytest.raises(Fatal, match="not in this version's format"):
+        body_of(odd)
