@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tapedeck.connectors.sentiment import words
-from tapedeck.connectors.sentiment.scorer import LABEL_THRESHOLD, MAX_CHARS, Mattered, Model, Score, scored
+from tapedeck.connectors.sentiment.scorer import LABEL_THRESHOLD, Mattered, Model, Score, scored
+from tapedeck.streams.stages.links.text import MAX_CHARS
 
 NEGATIONS = frozenset({"not", "no", "never", "without"})
 REACH = 3

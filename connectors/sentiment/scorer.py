@@ -5,10 +5,9 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from tapedeck.schemas.errors import Retry
+from tapedeck.streams.stages.links.text import MAX_CHARS
 from tapedeck.streams.stages.sentiment_windows.rule import Label
 
-MAX_CHARS = 2000
-"""Characters of a text that are scored; the rest is not looked at."""
 LABEL_THRESHOLD = 0.05
 PLACES = 6
 """Decimals of a probability. Sums of float64 differ between machines in the sixteenth place at most, so that
@@ -78,12 +77,6 @@ class Scorer(Protocol):
 
     def mattered(self, text: str, count: int) -> list[Mattered]:
         """The ``count`` parts of ``text`` that moved its score most; none where the engine cannot tell."""
-
-
-def text_of(title: str | None, summary: str | None) -> str:
-    """The text that is scored: title, ". " and summary, cut at MAX_CHARS; a comment has a body alone."""
-    parts = [part for part in ((title or "").strip(), (summary or "").strip()) if part]
-    return ". ".join(parts)[:MAX_CHARS]
 
 
 def scored(p_pos: float, p_neg: float, model: Model, threshold: float, places: int = PLACES) -> Score:

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from tapedeck.connectors.sentiment.scorer import MAX_CHARS
+from tapedeck.streams.stages.links.text import MAX_CHARS
 
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u2013": "-", "\u2014": "-", "#": " ", "\0": " "})
 _LINK = re.compile(r"(?:https?://|www\.)\S+|\b(?:pic\.twitter\.com|t\.co)/\S+")

@@ -7,6 +7,22 @@ _HERE = "tapedeck.streams.stages"
 
 TOPOLOGY = Topology(
     StageSpec(
+        name="stories",
+        folder=f"{_HERE}.stories",
+        trigger="news",
+        outputs=("links", "stories"),
+        scale="single",
+        doc="the symbols that each version of an article names, and the story that it tells",
+    ),
+    StageSpec(
+        name="post_links",
+        folder=f"{_HERE}.post_links",
+        trigger="posts",
+        outputs=("post_links",),
+        scale="single",
+        doc="the symbols that each version of a post or comment names",
+    ),
+    StageSpec(
         name="features",
         folder=f"{_HERE}.features",
         trigger="bars",

@@ -1,1 +1,1 @@
-"""Which symbols a text names."""
+"""Which symbols a text names: the rule, and what the stages that link have in common."""

@@ -1,7 +1,10 @@
 """A text without what is no prose: markup, addresses, handles. Positions stay those of the original."""
 
+import html
 import re
+from collections.abc import Sequence
 from re import Match, Pattern
+from typing import NamedTuple
 
 # Quantifiers are possessive and each run is entered at its beginning only, so that no text takes more than
 # linear time.
@@ -11,6 +14,7 @@ _URL = re.compile(r'(?:(?i:https?://|ftp://)|(?<![A-Za-z0-9.-])(?:[A-Za-z0-9-]++
 _WWW = re.compile(r'(?<!\w)(?i:www)\.[^\s<>"]++')
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)++")
 _HANDLE = re.compile(r"(?<![\w@])@\w++")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 _REMOVED: tuple[tuple[str, Pattern[str]], ...] = (
     ("<", _TAG),
@@ -20,6 +24,41 @@ _REMOVED: tuple[tuple[str, Pattern[str]], ...] = (
     ("@", _HANDLE),
 )
 """What must be in a text for the pattern to be worth a search."""
+
+
+class Decoded(NamedTuple):
+    """A text without HTML entities, and where each of its characters and its end stood in the original.
+
+    ``places`` is None where the original has no entity: all stand where they stood.
+    """
+
+    text: str
+    places: Sequence[int] | None
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Where ``[start, end)`` of this text stands in the original."""
+        return (start, end) if self.places is None else (self.places[start], self.places[end])
+
+
+def decoded(text: str) -> Decoded:
+    """``text`` with its HTML entities as characters: a source may have encoded them once more than needed.
+
+    A tag that stands between them is blanked before, one that comes out of them is left to ``cleaned``.
+    """
+    if "&" not in text or _ENTITY.search(text) is None:
+        return Decoded(text, None)
+    found = _TAG.sub(_blank, text)
+    parts, places, at = list[str](), list[int](), 0
+    for match in _ENTITY.finditer(found):
+        sign = html.unescape(match[0])
+        if sign.endswith(";") and len(sign) > 1:  # no entity, or one that needs no ";" and more behind it
+            continue
+        parts += (found[at : match.start()], sign)
+        places += (*range(at, match.start()), *[match.start()] * len(sign))
+        at = match.end()
+    parts.append(found[at:])
+    places += range(at, len(found) + 1)
+    return Decoded("".join(parts), places)
 
 
 def cleaned(text: str) -> str:

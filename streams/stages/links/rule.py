@@ -1,11 +1,11 @@
 """Which symbols a text is about, and how sure that is. The rule is docs/domain.md#ticker-links."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from tapedeck.streams.config.text_groups import Link as LinkConfig
-from tapedeck.streams.stages.links.clean import cleaned
+from tapedeck.streams.stages.links.clean import cleaned, decoded
 from tapedeck.streams.stages.links.context import Context
 from tapedeck.streams.stages.links.matches import BASES, Found, Kind, LinkRule, bare, cashtags, names
 
@@ -14,6 +14,8 @@ FURTHER_KIND = 0.05
 HIGHEST = 0.99
 PLACES = 2
 
+_Span = Callable[[int, int], tuple[int, int]]
+"""Where a span of the text that is read stands in the text as it was given."""
 _WEAK = (LinkRule.AMBIGUOUS_WORD, LinkRule.ORDINARY_NAME)
 
 
@@ -67,7 +69,8 @@ def link(text: str, *, provider: Sequence[str] | None, assets: frozenset[str], c
     symbols that there are; no other is linked. Takes time linear in the text.
     """
     by_symbol: dict[str, list[Match]] = {}
-    for symbol, match in _matches(cleaned(text), assets, config):
+    plain = decoded(text)
+    for symbol, match in _matches(cleaned(plain.text), assets, config, plain.span):
         by_symbol.setdefault(symbol, []).append(match)
     tag = Match(None, None, Kind.PROVIDER, LinkRule.PROVIDER_TAG, (), BASES[LinkRule.PROVIDER_TAG])
     for symbol in dict.fromkeys(each.strip().upper() for each in provider or ()):
@@ -81,14 +84,16 @@ def link(text: str, *, provider: Sequence[str] | None, assets: frozenset[str], c
     return Linked(links, tuple(found[len(links) :]), len(links) > config.list_post)
 
 
-def _matches(text: str, assets: frozenset[str], config: LinkConfig) -> Iterator[tuple[str, Match]]:
+def _matches(
+    text: str, assets: frozenset[str], config: LinkConfig, span: _Span
+) -> Iterator[tuple[str, Match]]:
     context = Context(text, config.window_tokens)
     marked = [*cashtags(text, assets), *bare(text, assets)]
     for found in sorted([*marked, *names(text, assets, marked)], key=lambda each: each.start):
-        yield found.symbol, _judged(found, context, config)
+        yield found.symbol, _judged(found, context, config, span)
 
 
-def _judged(found: Found, context: Context, config: LinkConfig) -> Match:
+def _judged(found: Found, context: Context, config: LinkConfig, span: _Span) -> Match:
     """The match with what its context adds and takes. A cashtag has none."""
     effects = list[Effect]()
     confidence = BASES[found.rule]
@@ -102,7 +107,8 @@ def _judged(found: Found, context: Context, config: LinkConfig) -> Match:
         if context.has_negative(found.symbol):
             effects.append(Effect.NEGATIVE_PHRASE)
             confidence -= config.negative_penalty
-    return Match(found.start, found.end, found.kind, found.rule, tuple(effects), _limited(confidence))
+    start, end = span(found.start, found.end)
+    return Match(start, end, found.kind, found.rule, tuple(effects), _limited(confidence))
 
 
 def _link(symbol: str, matches: list[Match]) -> Link:

@@ -1,1 +1,1 @@
-"""Which items of news tell one story."""
+"""news -> links, stories: the symbols that each version of an article names, and the story that it tells."""

@@ -61,23 +61,28 @@ def story_of(item: Item, earlier: Iterable[Item], config: Ingest) -> Item | None
     best: tuple[float, int, str] | None = None
     found = None
     for story in earlier:
-        likeness = _likeness(item, story, config)
-        if likeness is None:
+        alike = likeness(item, story, config)
+        if alike is None:
             continue
-        rank = (-likeness, story.event_time, story.uid)
+        rank = (-alike, story.event_time, story.uid)
         if best is None or rank < best:
             best, found = rank, story
     return found
 
 
-def _likeness(item: Item, story: Item, config: Ingest) -> float | None:
+def is_near(item: Item, story_time: int, story_symbols: Collection[str], config: Ingest) -> bool:
+    """Whether an item and a story may be told together by their times and symbols, whatever their titles."""
+    if abs(item.event_time - story_time) > config.fold_hours * HOUR_US:
+        return False
+    return not item.symbols.isdisjoint(story_symbols) or not (item.symbols or story_symbols)
+
+
+def likeness(item: Item, story: Item, config: Ingest) -> float | None:
     """The Jaccard index of two titles that may tell one story; None where they do not."""
-    if abs(item.event_time - story.event_time) > config.fold_hours * HOUR_US:
-        return None
-    if not item.symbols & story.symbols and (item.symbols or story.symbols):
+    if not is_near(item, story.event_time, story.symbols, config):
         return None
     ours, theirs = item.title, story.title
     if min(len(ours.tokens), len(theirs.tokens)) < config.fold_min_tokens:
         return 1.0 if ours.words and ours.words == theirs.words else None
-    likeness = jaccard(ours.tokens, theirs.tokens)
-    return likeness if likeness >= config.fold_jaccard else None
+    alike = jaccard(ours.tokens, theirs.tokens)
+    return alike if alike >= config.fold_jaccard else None

@@ -25,7 +25,6 @@ from tapedeck.connectors.sentiment.scorer import (
     label_of,
     outcomes,
     scored,
-    text_of,
 )
 from tapedeck.connectors.sentiment.text import tokens_of
 from tapedeck.schemas.errors import Fatal
@@ -81,14 +80,6 @@ def test_the_label_is_neutral_up_to_the_threshold_on_both_sides() -> None:
     assert found == [Label.POSITIVE, *neutral, Label.NEGATIVE]
     assert scorer_of(Sentiment(label_threshold=0.6)).score(["Profit surged to a record"])[0].label in Label
     assert Lexicon(0.5).score(["profit rose"])[0].label is Label.NEUTRAL
-
-
-def test_a_text_is_title_and_summary_cut_at_two_thousand_characters() -> None:
-    assert text_of("Title", "Summary") == "Title. Summary"
-    assert text_of(None, "a comment") == "a comment"
-    assert text_of("Title", " ") == "Title"
-    assert text_of("", None) == ""
-    assert len(text_of("t" * 1500, "s" * 1500)) == 2000
 
 
 def test_an_engine_is_made_by_its_name_and_says_its_model() -> None:

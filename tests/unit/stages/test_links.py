@@ -11,6 +11,7 @@ from tapedeck.streams.stages.links.aliases import ALIASES, ORDINARY
 from tapedeck.streams.stages.links.assets import default_assets
 from tapedeck.streams.stages.links.clean import cleaned
 from tapedeck.streams.stages.links.rule import Effect, Linked, link
+from tapedeck.streams.stages.links.text import text_of
 from tapedeck.streams.stages.links.words import AMBIGUOUS, CASHTAG_ONLY, CUES, NEGATIVE, STRONG_CUES
 
 _ASSETS = """
@@ -276,3 +277,36 @@ def test_the_word_lists_are_in_the_case_they_are_compared_in() -> None:
 def test_the_parameters_of_linking_are_no_part_of_the_digest_at_their_defaults() -> None:
     assert Config().digest == Config(link=Link(min_confidence=0.5)).digest
     assert Config().digest != Config(link=Link(min_confidence=0.6)).digest
+
+
+def test_a_text_is_title_and_summary_cut_at_two_thousand_characters() -> None:
+    assert text_of("Title", "Summary") == "Title. Summary"
+    assert text_of(None, "a comment") == "a comment"
+    assert text_of("Title", " ") == "Title"
+    assert text_of("", None) == ""
+    assert len(text_of("t" * 1500, "s" * 1500)) == 2000
+
+
+@pytest.mark.parametrize(
+    "text, expected, place",
+    [
+        ("AT&amp;T shares rise", "T", "AT&amp;T"),
+        ("&quot;NVDA&quot; beats", "NVDA", "NVDA"),
+        ("buy &#36;AMD", "AMD", "&#36;AMD"),
+        ("&lt;b&gt;NVDA&lt;/b&gt; beats", "NVDA", "NVDA"),
+        ('<a title="a &gt; AMD">NVDA</a> S&amp;P', "NVDA", "NVDA"),
+        ("AAPL&#x2019;s margin", "AAPL", "AAPL"),
+        ("$GE&unknown; &; &#; &notit;", "GE", "$GE"),
+        ("S&P; and $CAT", "CAT", "$CAT"),
+    ],
+)
+def test_entities_are_read_as_what_they_stand_for_and_places_are_those_of_the_text(
+    text: str, expected: str, place: str
+) -> None:
+    (found,) = linked(text, assets=frozenset({"T", "NVDA", "AMD", "AAPL", "GE", "CAT"})).links
+    assert found.symbol == expected
+    assert [text[match.start : match.end] for match in found.matches] == [place]
+
+
+def test_a_name_of_an_entity_is_no_symbol() -> None:
+    assert linked("a &AMP; b", assets=frozenset({"AMP"})).links == ()
