@@ -185,7 +185,8 @@ class Follower:
     def wait_for(self, label: int, *, without: Collection[str] = ()) -> None:
         """Return once every followed partition and stage has reached watermark(label).
 
-        Topics in ``without`` are not waited for. Raises Fatal if one makes no progress for ``patience_s``, naming the first.
+        Topics in ``without`` are not waited for. Raises Fatal if one makes no progress for ``patience_s``,
+        naming the first.
         """
         patient_until = self._monotonic() + self._patience_s
         while (behind := self._behind(label, without)) is not None:

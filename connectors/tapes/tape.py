@@ -161,3 +161,20 @@ def arrange(
         )
         for label in range(first, last + MINUTE_US, MINUTE_US)
     )
+
+
+def with_texts(minutes: tuple[Minute, ...], texts: Iterable[tuple[int, str, Body]]) -> tuple[Minute, ...]:
+    """``minutes`` with news and posts, from (label, topic, body) in arrival order.
+
+    What came before the first minute arrives in it; what comes after the last one is left out.
+    """
+    found: dict[tuple[int, str], list[Body]] = {}
+    for label, name, body in texts:
+        found.setdefault((max(label, minutes[0].label), name), []).append(body)
+    return tuple(
+        minute._replace(
+            news=(*minute.news, *found.get((minute.label, "news"), ())),
+            posts=(*minute.posts, *found.get((minute.label, "posts"), ())),
+        )
+        for minute in minutes
+    )
