@@ -1,7 +1,7 @@
 """Writes the watermarks of bars, quotes and universe for producers that write none."""
 
-import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import partial
 
 from confluent_kafka import TopicPartition
@@ -14,7 +14,7 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import new_consumer, read_parts, to_message
 from tapedeck.connectors.tapes.marking import Marker, copy_with_marks
-from tapedeck.connectors.tapes.marks import last_openings, last_watermarks, reached
+from tapedeck.connectors.tapes.marks import Follower, last_openings, last_watermarks
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import refuse_beside_live
@@ -31,6 +31,10 @@ _TELL_EVERY = 500
 """Minutes between two lines of progress."""
 
 
+def _nothing(label: int) -> None:
+    pass
+
+
 def follow(
     topology: Topology, cluster: Cluster, origin: Origin, console: Console, *, opening: int, grace_s: float
 ) -> None:
@@ -38,24 +42,24 @@ def follow(
     last = last_watermarks(cluster, SOURCES)
     starts = _starts(cluster, last, console)
     consumer = new_consumer(cluster)
-    with KafkaLogWriter(cluster, origin) as writer, closing(consumer):
+    with KafkaLogWriter(cluster, origin) as writer, closing(consumer), ExitStack() as while_marking:
 
         def write(marks: list[Message]) -> None:
             writer.write_messages(marks)
             writer.flush()
 
-        optional = OptionalInputs(
-            topology.optional,
-            last_label=partial(reached, cluster),
-            last_openings=partial(last_openings, cluster, SOURCES),
-        )
-        openings = Openings(optional, SOURCES, writer, sleep=time.sleep, monotonic=time.monotonic)
+        then: Callable[[int], None] = _nothing
         if topology.optional:
+            inputs = while_marking.enter_context(Follower(cluster, topology.optional))
+            optional = OptionalInputs(
+                topology.optional,
+                last_label=inputs.reached,
+                last_openings=partial(last_openings, cluster, SOURCES),
+                pause=inputs.pause,
+            )
+            openings = Openings(optional, SOURCES, writer)
             openings.complete(last)
-
-        def then(label: int) -> None:
-            if topology.optional:
-                openings.open(label)
+            then = openings.open
 
         marker = Marker(last, lambda marks: write(list(marks)), grace_s=grace_s, then=then)
         if marker.marked is None:

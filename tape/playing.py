@@ -32,14 +32,22 @@ from tapedeck.connectors.tapes.marks import (
     first_session,
     last_openings,
     last_watermarks,
-    reached,
     standing,
 )
-from tapedeck.connectors.tapes.openings import OptionalInputs
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Played, Player, Standing, refuse_expired
+from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S, OptionalInputs
+from tapedeck.connectors.tapes.player import (
+    PLAYED,
+    SOURCES,
+    Pace,
+    Played,
+    Player,
+    Standing,
+    is_over,
+    refuse_expired,
+)
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
-from tapedeck.connectors.tapes.writers import refuse_beside_live
+from tapedeck.connectors.tapes.writers import LIVE_WRITERS, refuse_beside_live
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import NEW_YORK, Phase, iso_date, xnys
 from tapedeck.streams.topology import Topology
@@ -79,13 +87,13 @@ def _begun(cluster: Cluster, origin: str) -> date | None:
 
 
 def unless_played(source: TapeSource, cluster: Cluster) -> Tape | None:
-    """The tape; None if every source partition has already ended its last minute."""
-    labels = last_watermarks(cluster, SOURCES).values()
-    ended = min((label or 0 for label in labels), default=0)
+    """The tape; None if the topics have all of it."""
+    last = last_watermarks(cluster, PLAYED)
+    ended = min(label or 0 for (name, _), label in last.items() if name in SOURCES)
     if source.session and iso_date(xnys().session_date(ended)) > source.session:
         return None
     tape = source.load(progress())
-    return None if ended >= tape.minutes[-1].label else tape
+    return None if is_over(tape, last) else tape
 
 
 def play_tape(
@@ -98,16 +106,19 @@ def play_tape(
     exchange: str | None = None,
     stages: tuple[str, ...] = (),
     meanwhile: Callable[[], None] = _nothing,
+    absent_after_s: float = ABSENT_AFTER_S,
 ) -> Played:
     """Play ``tape`` with a progress bar.
 
     At pace max each minute of the REGULAR phase, and the last one, waits for every market stage and for the
     heartbeats of ``stages``. Minutes outside it do not wait, because nothing trades in them. ``exchange`` is
     the paper exchange whose clock moves with the tape. ``meanwhile`` is called during waits and may raise.
+    An optional input is absent once it has been silent for ``absent_after_s``; then only what needs none is
+    waited for.
     Raises Fatal for an expired tape, a stall, topics that are past it, or live data that others write there.
     """
     demand_rights(cluster, ingest(topology))
-    refuse_beside_live(cluster, SystemClock().now())
+    refuse_beside_live(cluster, SystemClock().now(), LIVE_WRITERS)
     refuse_expired(tape, _retention(cluster), SystemClock().now())
     console = Console(stderr=True)
     for line in (tape.name, *tape.notes):
@@ -115,8 +126,20 @@ def play_tape(
     with KafkaLogWriter(cluster, origin) as writer, ExitStack() as while_playing:
         wait_for: Callable[[int], None] = _no_wait
         if pace.speed is None:
-            follower = Follower(cluster, topology.marked, stages=stages, meanwhile=meanwhile)
-            wait_for = _in_session(tape, while_playing.enter_context(follower).wait_for)
+            stages_at = Follower(cluster, topology.marked, stages=stages, meanwhile=meanwhile)
+            wait_for = _in_session(
+                tape, _following(topology, while_playing.enter_context(stages_at), lambda: player.absent)
+            )
+        optional = None
+        if topology.optional:
+            inputs = while_playing.enter_context(Follower(cluster, topology.optional, meanwhile=meanwhile))
+            optional = OptionalInputs(
+                topology.optional,
+                last_label=inputs.reached,
+                last_openings=partial(last_openings, cluster, SOURCES),
+                absent_after_s=absent_after_s,
+                pause=inputs.pause,
+            )
         bar = while_playing.enter_context(_bar(console))
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
 
@@ -128,17 +151,25 @@ def play_tape(
             bar.update(minutes, minute=_clock_face(label), completed=tape.number(label))
             tell(f"{_clock_face(label)} New York, {tape.number(label)} of {len(tape.minutes)} minutes")
 
-        optional = OptionalInputs(
-            topology.optional,
-            last_label=partial(reached, cluster),
-            last_openings=partial(last_openings, cluster, SOURCES),
-        )
         player = Player(tape, writer, pace, before_minute=before, wait_for=wait_for, optional=optional)
-        played = player.play(lambda: last_watermarks(cluster, SOURCES), lambda t: _standing(cluster, t))
+        played = player.play(lambda: last_watermarks(cluster, PLAYED), lambda t: _standing(cluster, t))
         bar.update(minutes, completed=len(tape.minutes))
     resumed = f", resumed after {_clock_face(played.resumed_after)}" if played.resumed_after else ""
-    print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{resumed}")
+    texts = f", {played.news} articles, {played.posts} posts" if played.news or played.posts else ""
+    print(f"played {played.minutes} minutes, {played.bars} bars, {played.quotes} quotes{texts}{resumed}")
     return played
+
+
+def _following(
+    topology: Topology, follower: Follower, absent: Callable[[], tuple[str, ...]]
+) -> Callable[[int], None]:
+    """Wait for what the stages write; where an input is absent, only for what needs no such input."""
+    reached = set(SOURCES)
+    for spec in topology.market:
+        if reached.issuperset((spec.trigger, *(join.topic for join in spec.joins if not join.optional))):
+            reached.update(spec.outputs)
+    beside = frozenset(topology.marked) - reached
+    return lambda label: follower.wait_for(label, without=beside if absent() else ())
 
 
 def _standing(cluster: Cluster, since: int) -> Standing:

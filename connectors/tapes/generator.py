@@ -5,7 +5,7 @@ was played: prices from the last close, and the bars of the day before as its wa
 day, session, symbols) gives the same tape, byte for byte. All records are labeled ``synthetic/seed-N``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,7 +17,18 @@ from tapedeck.connectors.tapes.chain import SyntheticChain, Underlying
 from tapedeck.connectors.tapes.market import StockQuote, TapeMarket, quote_time
 from tapedeck.connectors.tapes.plants import Floats, Plant, plan, shape_returns, shape_volume
 from tapedeck.connectors.tapes.profiles import PROFILES, Profile, profile
-from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, money, quote_body, universe_body
+from tapedeck.connectors.tapes.tape import (
+    Body,
+    Tape,
+    arrange,
+    bar_body,
+    money,
+    quote_body,
+    universe_body,
+    with_texts,
+)
+from tapedeck.connectors.tapes.texts.day import texts
+from tapedeck.connectors.tapes.texts.drafts import Day as TextDay
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, Session, day_number, iso_date, xnys
@@ -106,6 +117,9 @@ def generate(
         history = tuple(body for stock in sorted(stocks) for body in _history(stock, before, label))
     else:
         history = _played(*yesterday, label).bars()
+    minutes = arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last)
+    plants = _plants(seed, today, is_first=yesterday is None)
+    written = _texts(seed, symbols, TextDay(today, played.first, tuple(PROFILES), plants, label.origin))
     return Tape(
         name=f"synthetic session of {session}, seed {seed}",
         origin=label.origin,
@@ -118,13 +132,21 @@ def generate(
             origin=label.origin,
         ),
         history=history,
-        minutes=arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last),
+        minutes=with_texts(minutes, written),
         market=TapeMarket(played.quotes, _chain(stocks, today, calendar), origin=label.origin, restated=True),
         notes=(
-            f"every bar, quote and option contract is synthetic ({label.origin})",
+            f"every bar, quote, option contract, article and post is synthetic ({label.origin})",
             "the universe is the generator's own list; its asset checks were skipped",
         ),
     )
+
+
+def _texts(seed: int, symbols: Iterable[str], day: TextDay) -> Iterator[tuple[int, str, Body]]:
+    """The day's articles and posts about ``symbols``, and those about none."""
+    wanted = {*symbols, None}
+    for text in texts(seed, day):
+        if text.symbol in wanted:
+            yield text.label, text.topic, text.body
 
 
 def origin_of(seed: int) -> str:
@@ -161,7 +183,7 @@ def _first_day(
     """The stocks of a market's first day, and the session before it."""
     before = calendar.previous(today.date)
     assert before is not None
-    plants = _plants(np.random.default_rng([seed, 1]), today)
+    plants = _plants(seed, today, is_first=True)
     common = [
         _common(np.random.default_rng([seed, 2 + n]), _minutes(each))
         for n, each in enumerate((before, today))
@@ -171,7 +193,7 @@ def _first_day(
 
 def _next_day(seed: int, stocks: list[_Stock], today: Session) -> list[_Stock]:
     """The stocks one session later: each opens from its last close."""
-    plants = _plants(np.random.default_rng([seed, 1, today.date]), today)
+    plants = _plants(seed, today, is_first=False)
     common = _common(np.random.default_rng([seed, 2, today.date]), _minutes(today))
     found = []
     for symbol, made_of, _, before, _, _ in stocks:
@@ -182,7 +204,9 @@ def _next_day(seed: int, stocks: list[_Stock], today: Session) -> list[_Stock]:
     return found
 
 
-def _plants(rng: np.random.Generator, session: Session) -> dict[str, Plant]:
+def _plants(seed: int, session: Session, *, is_first: bool) -> dict[str, Plant]:
+    """The planted moves of a market's session, whether or not it has their stocks."""
+    rng = np.random.default_rng([seed, 1] if is_first else [seed, 1, session.date])
     found = plan(rng) if _minutes(session) >= _ROOM_FOR_PLANTS else ()
     return {plant.symbol: plant for plant in found}
 

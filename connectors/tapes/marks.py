@@ -1,7 +1,7 @@
 """Watermarks on a cluster: how far the source topics are, and waiting for the pipeline to catch up."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from types import TracebackType
@@ -27,6 +27,7 @@ PATIENCE_S = 60.0
 _LOOK_BACK = 500
 _WIDER = 8
 _POLL_S = 0.2
+_AT_ONCE = 500
 _HEARTBEATS = "heartbeats"
 
 
@@ -52,9 +53,14 @@ def last_openings(cluster: Cluster, names: tuple[str, ...]) -> LastOpenings:
 
 def reached(cluster: Cluster, name: str) -> int | None:
     """The label that every partition of a topic has reached; None if one has no watermark."""
-    labels = list(last_watermarks(cluster, (name,)).values())
-    known = [label for label in labels if label is not None]
-    return min(known) if known and len(known) == len(labels) else None
+    return _lowest(last_watermarks(cluster, (name,)).values())
+
+
+def _lowest(labels: Iterable[int | None]) -> int | None:
+    """The lowest label; None if there is none, or a partition has none."""
+    found = list(labels)
+    known = [label for label in found if label is not None]
+    return min(known) if known and len(known) == len(found) else None
 
 
 class End(NamedTuple):
@@ -163,18 +169,30 @@ class Follower:
     ) -> None:
         self._consumer.close()
 
-    def wait_for(self, label: int) -> None:
+    def reached(self, name: str) -> int | None:
+        """The label that every partition of a followed topic has reached, as far as is known; it is cheap."""
+        self._look(0)
+        return _lowest(label for (topic, _), label in self._marks.items() if topic == name)
+
+    def pause(self, seconds: float) -> None:
+        """Return when something has advanced, or after ``seconds``."""
+        until = self._monotonic() + seconds
+        while (left := until - self._monotonic()) > 0:
+            self._meanwhile()
+            if self._look(min(left, _POLL_S)):
+                return
+
+    def wait_for(self, label: int, *, without: Collection[str] = ()) -> None:
         """Return once every followed partition and stage has reached watermark(label).
 
-        Raises Fatal if one makes no progress for ``patience_s``, naming the first.
+        Topics in ``without`` are not waited for. Raises Fatal if one makes no progress for ``patience_s``,
+        naming the first.
         """
         patient_until = self._monotonic() + self._patience_s
-        while (behind := self._behind(label)) is not None:
+        while (behind := self._behind(label, without)) is not None:
             self._meanwhile()
-            first = self._consumer.poll(_POLL_S)  # consume() would wait until it is full
-            for record in [] if first is None else [first, *self._consumer.consume(500, timeout=0)]:
-                if record.error() is None and self._see(to_message(record, self._layout)):
-                    patient_until = self._monotonic() + self._patience_s
+            if self._look(_POLL_S):
+                patient_until = self._monotonic() + self._patience_s
             if self._monotonic() > patient_until:
                 raise Fatal(
                     f"the pipeline is stuck: {behind} has no watermark for this minute",
@@ -182,9 +200,16 @@ class Follower:
                     remedy="see `tape status` and the log of the process that writes it",
                 )
 
-    def _behind(self, label: int) -> str | None:
-        reached: Mapping[str, int | None] = {f"{n}/{p}": mark for (n, p), mark in self._marks.items()}
-        for name, mark in (*reached.items(), *self._beats.items()):
+    def _look(self, wait_s: float) -> bool:
+        """Take what has come, waiting for the first so long; True if something advanced."""
+        first = self._consumer.poll(wait_s)  # consume() would wait until it is full
+        records = [] if first is None else [first, *self._consumer.consume(_AT_ONCE, timeout=0)]
+        seen = [self._see(to_message(each, self._layout)) for each in records if each.error() is None]
+        return any(seen)
+
+    def _behind(self, label: int, without: Collection[str]) -> str | None:
+        marks = {f"{n}/{p}": mark for (n, p), mark in self._marks.items() if n not in without}
+        for name, mark in (*marks.items(), *self._beats.items()):
             if mark is None or mark < label:
                 return name
         return None

@@ -5,6 +5,7 @@ watermark has not moved for ``absent_after_s``. Then it is declared absent, at o
 until its watermark moves again.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.streams.merge import Part
 
 ABSENT_AFTER_S = 30.0
-_LOOK_S = 0.5
+_PAUSE_S = 0.25
+"""The longest pause between two looks at what is missing."""
 
 LastOpenings = Mapping[Part, tuple[str, ...] | None]
 """(topic, partition) to the names in the opening of its last watermark; None if that has none."""
@@ -26,14 +28,16 @@ def _never_opened() -> LastOpenings:
 class OptionalInputs(NamedTuple):
     """The topics that a stage joins optionally.
 
-    ``last_label``: the label that every partition of a topic has reached, None before the first;
-    ``last_openings``: the last openings of the sources' partitions. ``absent_after_s`` in seconds.
+    ``last_label``: the label that every partition of a topic has reached, None before the first; it is asked
+    often. ``last_openings``: the last openings of the sources' partitions. ``absent_after_s`` in seconds.
+    ``pause`` returns when one of them may have moved, and after so many seconds at the latest.
     """
 
     names: tuple[str, ...]
     last_label: Callable[[str], int | None]
     last_openings: Callable[[], LastOpenings] = _never_opened
     absent_after_s: float = ABSENT_AFTER_S
+    pause: Callable[[float], None] = time.sleep
 
 
 @dataclass
@@ -57,13 +61,17 @@ class Openings:
         sources: tuple[str, ...],
         writer: LogWriter,
         *,
-        sleep: Callable[[float], None],
-        monotonic: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inputs, self._sources, self._writer = inputs, sources, writer
-        self._sleep, self._monotonic = sleep, monotonic
+        self._monotonic = monotonic
         self._seen = {name: _Seen(None, monotonic()) for name in inputs.names}
         self._told: dict[int, tuple[str, ...]] = {}
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The inputs that the last opening names."""
+        return self._told[max(self._told)] if self._told else ()
 
     def open(self, label: int) -> None:
         """Write opening(label) into every partition and wait until it is acknowledged."""
@@ -92,7 +100,7 @@ class Openings:
         """The absent inputs; a decision made for a minute stays."""
         if label not in self._told:
             while any(not self._seen[name].silent for name in self._behind(label)):
-                self._sleep(_LOOK_S)
+                self._inputs.pause(_PAUSE_S)
             self._told = {label: tuple(sorted(self._behind(label)))}
         return self._told[label]
 

@@ -13,6 +13,10 @@ from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import MINUTE_US
 
 SOURCES = ("bars", "quotes", "universe")
+"""The market's topics: they have one writer, and one log minute at a time."""
+TEXTS = ("news", "posts")
+PLAYED = (*TEXTS, *SOURCES)
+"""What a tape is played into, in the order in which a minute is written."""
 LastWatermarks = Mapping[tuple[str, int], int | None]
 """Label of the last watermark by (topic, partition), None if it has none; covers every source partition."""
 
@@ -44,6 +48,8 @@ class Played:
     minutes: int
     bars: int
     quotes: int
+    news: int
+    posts: int
     resumed_after: int | None
 
 
@@ -67,12 +73,13 @@ def _nothing_stands(since: int) -> Standing:
 
 
 class Player:
-    """Writes a tape minute by minute: bars, quotes, then watermark(m) in every partition of the sources.
+    """Writes a tape minute by minute: news and posts, their watermark(m), then bars, quotes and theirs.
 
+    Every partition gets its watermark in every minute, also where the tape has no news at all.
     ``before_minute(m)`` is called just before the records of m are written. At pace max, ``wait_for(m)`` is
     called after its watermark and returns once the pipeline has caught up (lock-step). If the pipeline has
-    ``optional`` inputs, each watermark is followed by an opening that says which are absent; otherwise no
-    openings are written.
+    ``optional`` inputs, each watermark of ``SOURCES`` is followed by an opening that says which are absent;
+    otherwise no openings are written.
     """
 
     def __init__(
@@ -97,6 +104,11 @@ class Player:
         self._sleep = sleep
         self._monotonic = monotonic
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The optional inputs that are absent in the minute being played."""
+        return self._openings.absent if self._openings is not None else ()
+
     def play(
         self,
         last_watermarks: Callable[[], LastWatermarks],
@@ -110,12 +122,13 @@ class Player:
         topics are already past this tape's end.
         """
         last = last_watermarks()
-        after = self._resume_point(last)
+        after = resume_point(self._tape, last)
         if self._optional is not None:
-            self._openings = Openings(
-                self._optional, SOURCES, self._writer, sleep=self._sleep, monotonic=self._monotonic
-            )
-            self._openings.complete(last)
+            self._openings = Openings(self._optional, SOURCES, self._writer, monotonic=self._monotonic)
+            self._openings.complete({part: label for part, label in last.items() if part[0] in SOURCES})
+        if after is not None:
+            for name in _without_marks(self._tape, last):
+                self._writer.watermark(name, after)
         warm_up = 0
         if after is None or after < self._tape.first_live:
             first = min((body["t"] for body in self._tape.history), default=self._tape.first_live)
@@ -129,29 +142,17 @@ class Player:
             minutes=len(left),
             bars=sum(len(minute.bars) for minute in left) + warm_up,
             quotes=sum(len(minute.quotes) for minute in left),
+            news=sum(len(minute.news) for minute in left),
+            posts=sum(len(minute.posts) for minute in left),
             resumed_after=after,
         )
-
-    def _resume_point(self, last: LastWatermarks) -> int | None:
-        """The lowest last watermark; None if a partition has none, or only ones of an earlier tape."""
-        labels = list(last.values())
-        known = [label for label in labels if label is not None]
-        end = self._tape.minutes[-1].label
-        if known and max(known) > end:
-            raise Fatal(
-                "the topics already hold a later tape: their watermarks cannot go back",
-                value=self._tape.name,
-                remedy="play into another TAPE_PREFIX or a fresh stack",
-            )
-        if len(known) < len(labels) or not known or min(known) < self._tape.first_live - MINUTE_US:
-            return None
-        return min(known)
 
     def _play_history(self, standing: Standing) -> int:
         """Write the universe and the session before, within one log minute before the first live bar.
 
         Returns the number of bars.
         """
+        self._mark_texts(self._tape.first_live - MINUTE_US)
         self._mark(self._tape.first_live - MINUTE_US)
         if (universe := _to_send(self._tape.universe, standing.universe)) is not None:
             self._writer.send("universe", universe)
@@ -168,14 +169,21 @@ class Player:
 
     def _play_minute(self, minute: Minute) -> None:
         self._before_minute(minute.label)
-        for body in minute.bars:
-            self._writer.send("bars", body)
-        for body in minute.quotes:
-            self._writer.send("quotes", body)
+        for name, bodies in (("news", minute.news), ("posts", minute.posts)):
+            for body in bodies:
+                self._writer.send(name, body)
+        self._mark_texts(minute.label)
+        for name, bodies in (("bars", minute.bars), ("quotes", minute.quotes)):
+            for body in bodies:
+                self._writer.send(name, body)
         self._mark(minute.label)
         self._writer.flush()
         if self._pace.speed is None:
             self._wait_for(minute.label)
+
+    def _mark_texts(self, label: int) -> None:
+        for name in TEXTS:
+            self._writer.watermark(name, label)
 
     def _mark(self, label: int) -> None:
         for name in SOURCES:
@@ -190,6 +198,44 @@ class Player:
             return
         due = started + number * 60.0 / self._pace.speed
         self._sleep(max(0.0, due - self._monotonic()))
+
+
+def resume_point(tape: Tape, last: LastWatermarks) -> int | None:
+    """The lowest last watermark; None if a partition has none, or only ones of an earlier tape.
+
+    Topics of news that have none of this tape's do not count: what stands was written without them. Raises
+    Fatal if the topics are already past this tape's end.
+    """
+    known = [label for label in last.values() if label is not None]
+    if known and max(known) > tape.minutes[-1].label:
+        raise Fatal(
+            "the topics already hold a later tape: their watermarks cannot go back",
+            value=tape.name,
+            remedy="play into another TAPE_PREFIX or a fresh stack",
+        )
+    without = _without_marks(tape, last)
+    labels = [label for (name, _), label in last.items() if name not in without]
+    known = [label for label in labels if label is not None]
+    if len(known) < len(labels) or not known or min(known) < tape.first_live - MINUTE_US:
+        return None
+    return min(known)
+
+
+def is_over(tape: Tape, last: LastWatermarks) -> bool:
+    """Whether nothing of ``tape`` is left to play."""
+    ended = [label or 0 for (name, _), label in last.items() if name in SOURCES]
+    end = tape.minutes[-1].label
+    return min(ended, default=0) > end or resume_point(tape, last) == end
+
+
+def _without_marks(tape: Tape, last: LastWatermarks) -> tuple[str, ...]:
+    """The topics of news with a partition that has no watermark of this tape."""
+    begins = tape.first_live - MINUTE_US
+    return tuple(
+        name
+        for name in TEXTS
+        if any(label is None or label < begins for (topic, _), label in last.items() if topic == name)
+    )
 
 
 def _to_send(universe: Body, standing: Body | None) -> Body | None:
@@ -209,7 +255,7 @@ def refuse_expired(tape: Tape, retention_ms: Callable[[str], int], now: int) -> 
     ``retention_ms`` returns a topic's time retention on the cluster, -1 forever; ``now`` UTC microseconds.
     """
     oldest = min((body["t"] for body in tape.history), default=tape.first_live)
-    for name in SOURCES:
+    for name in PLAYED:
         keeps = retention_ms(name)
         if 0 <= keeps < (now - oldest) // 1000:
             raise Fatal(

@@ -18,11 +18,13 @@ Body = dict[str, Any]
 
 
 class Minute(NamedTuple):
-    """What arrives in the minute that starts at ``label``: bars in arrival order, quotes as of its end."""
+    """What arrives in the minute that starts at ``label``, in arrival order; quotes as of its end."""
 
     label: int
     bars: tuple[Body, ...]
     quotes: tuple[Body, ...]
+    news: tuple[Body, ...] = ()
+    posts: tuple[Body, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,16 @@ class Tape:
         return [member["symbol"] for member in self.universe["members"]]
 
     def digest(self) -> str:
-        """SHA-256 over every body in playing order: equal tapes, equal digest."""
+        """SHA-256 over every body, topic by topic in playing order: equal tapes, equal digest."""
         total = sha256(encode_body("universe", self.universe))
         for body in chain(self.history, *(minute.bars for minute in self.minutes)):
             total.update(encode_body("bars", body))
         for body in chain.from_iterable(minute.quotes for minute in self.minutes):
             total.update(encode_body("quotes", body))
+        for body in chain.from_iterable(minute.news for minute in self.minutes):
+            total.update(encode_body("news", body))
+        for body in chain.from_iterable(minute.posts for minute in self.minutes):
+            total.update(encode_body("posts", body))
         return total.hexdigest()
 
 
@@ -154,4 +160,21 @@ def arrange(
             tuple(sorted(quoted.get(label, ()), key=lambda body: body["instrument"])),
         )
         for label in range(first, last + MINUTE_US, MINUTE_US)
+    )
+
+
+def with_texts(minutes: tuple[Minute, ...], texts: Iterable[tuple[int, str, Body]]) -> tuple[Minute, ...]:
+    """``minutes`` with news and posts, from (label, topic, body) in arrival order.
+
+    What came before the first minute arrives in it; what comes after the last one is left out.
+    """
+    found: dict[tuple[int, str], list[Body]] = {}
+    for label, name, body in texts:
+        found.setdefault((max(label, minutes[0].label), name), []).append(body)
+    return tuple(
+        minute._replace(
+            news=(*minute.news, *found.get((minute.label, "news"), ())),
+            posts=(*minute.posts, *found.get((minute.label, "posts"), ())),
+        )
+        for minute in minutes
     )

@@ -15,6 +15,9 @@ from tapedeck.streams.watermarks import readable_label
 
 LIVE = "ingest-bars"
 """The name under which `tape ingest bars` reports, and of its process in a local stack."""
+LIVE_NEWS = "ingest-news"
+LIVE_WRITERS = (LIVE, LIVE_NEWS)
+"""All that write watermarks of what a tape is played into."""
 FRESH_S = 15
 """A live writer reports every second; one that has not for this long is gone."""
 _BACK = 5_000
@@ -28,17 +31,17 @@ class Foreign(NamedTuple):
     label: int
 
 
-def refuse_beside_live(cluster: Cluster, now: int) -> None:
-    """Raise Fatal if `tape ingest bars` writes these topics. ``now``: this machine's time, UTC micros."""
-    last = _last_beat(cluster)
-    if last is None or now - last > FRESH_S * SECOND_US:
-        return
-    ago = max(0, now - last) // SECOND_US
-    raise Fatal(
-        "live market data is being written into these topics: their watermarks have only one writer",
-        value=f"{LIVE}, which reported {ago} s ago",
-        remedy=f"play into another TAPE_PREFIX; or stop the process {LIVE} and wait {FRESH_S} s",
-    )
+def refuse_beside_live(cluster: Cluster, now: int, stages: Collection[str] = (LIVE,)) -> None:
+    """Raise Fatal if one of the live ``stages`` writes these topics. ``now``: this machine's, UTC micros."""
+    for stage, last in sorted(_last_beats(cluster, stages).items()):
+        if now - last > FRESH_S * SECOND_US:
+            continue
+        ago = max(0, now - last) // SECOND_US
+        raise Fatal(
+            "live data is being written into these topics: their watermarks have only one writer",
+            value=f"{stage}, which reported {ago} s ago",
+            remedy=f"play into another TAPE_PREFIX; or stop the process {stage} and wait {FRESH_S} s",
+        )
 
 
 class ForeignMarks:
@@ -73,18 +76,18 @@ class ForeignMarks:
             )
 
 
-def _last_beat(cluster: Cluster) -> int | None:
-    """When the live writer reported last, UTC micros."""
+def _last_beats(cluster: Cluster, stages: Collection[str]) -> dict[str, int]:
+    """When each of ``stages`` reported last, UTC micros."""
     window = {
         part: (max(low, end - _BACK), end) for part, (low, end) in ends_of(cluster, ("heartbeats",)).items()
     }
-    last: int | None = None
+    found: dict[str, int] = {}
     for chunk in read_parts(cluster, window):
         for message in chunk:
             try:
                 beat = decode("heartbeats", message.value)
             except DeadLetter:
                 continue
-            if beat["stage"] == LIVE:
-                last = max(last or 0, int(beat["at"]))
-    return last
+            if (stage := beat["stage"]) in stages:
+                found[stage] = max(found.get(stage, 0), int(beat["at"]))
+    return found

@@ -11,6 +11,7 @@ import typer
 from tapedeck.connectors.kafka.acls import INGEST
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.market_files.options import Duplicates
+from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date, session_range
 from tapedeck.schemas.errors import Fatal
@@ -65,10 +66,13 @@ def play(
     wait_for: Annotated[
         list[str] | None, typer.Option(help="At max, wait for this stage's heartbeat too; may be repeated.")
     ] = None,
+    absent_after: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Silence after which an input is absent.")
+    ] = ABSENT_AFTER_S,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
-    """Play FILE, or a synthetic market, into the bars, quotes and universe topics."""
+    """Play FILE, or a synthetic market, into the topics of bars, quotes, universe, news and posts."""
     pace = Pace.parse(speed)
     named = TapeSource(
         tape=_named(file, synthetic, seed),
@@ -96,6 +100,7 @@ def play(
             Origin("play", version("tapedeck"), config.digest),
             exchange=moved,
             stages=tuple(wait_for or dispatchers),
+            absent_after_s=absent_after,
         )
 
 

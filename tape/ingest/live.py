@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -26,7 +25,7 @@ from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import ingest
 from tapedeck.connectors.paper.remote_clock import remote_clock
-from tapedeck.connectors.tapes.marks import bodies, last_openings, last_watermarks, newest_universe, reached
+from tapedeck.connectors.tapes.marks import Follower, bodies, last_openings, last_watermarks, newest_universe
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import ForeignMarks
@@ -96,12 +95,15 @@ def run(
     writer = ending.enter_context(KafkaLogWriter(cluster, settings.origin(STAGE)))
     openings = None
     if topology.optional:
+        inputs = Follower(cluster, topology.optional, meanwhile=partial(_unless_stopped, stop))
+        ending.push(inputs)
         optional = OptionalInputs(
             topology.optional,
-            last_label=partial(reached, cluster),
+            last_label=inputs.reached,
             last_openings=partial(last_openings, cluster, SOURCES),
+            pause=inputs.pause,
         )
-        openings = Openings(optional, SOURCES, writer, sleep=_pausing(stop), monotonic=time.monotonic)
+        openings = Openings(optional, SOURCES, writer)
         openings.complete(last)
     queue = FrameQueue()
     stream = MarketStream(
@@ -175,9 +177,6 @@ def _lease(settings: Settings, url: str, key: str) -> Lease | None:
     return Lease(store, connection_name(url, key), new_holder())
 
 
-def _pausing(stop: threading.Event) -> Callable[[float], None]:
-    def pause(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise _Stopped
-
-    return pause
+def _unless_stopped(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _Stopped

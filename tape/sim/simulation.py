@@ -134,8 +134,9 @@ class Simulation:
             Pace(None),
             before_minute=self._until_end_of,
             wait_for=self._follow,
-            optional=OptionalInputs(self.topology.optional, self._reached),
-            sleep=lambda seconds: self._run_stages(),
+            optional=OptionalInputs(
+                self.topology.optional, self._reached, pause=lambda seconds: self._run_stages()
+            ),
             monotonic=lambda: next(waited),
         )
         player.play(dict, self._standing)

@@ -1,5 +1,6 @@
 """Playing onto a real broker: watermarks read back, resuming, lock-step, a named stall, the command."""
 
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -16,7 +17,7 @@ from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.tapes.generator import days, generate
 from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Player
+from tapedeck.connectors.tapes.player import PLAYED, Pace, Player
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
@@ -49,7 +50,7 @@ def play(kafka: Broker, layout: Layout, tape: Tape) -> int:
     writer = KafkaLogWriter(Cluster(kafka.bootstrap, layout), ORIGIN)
     try:
         player = Player(tape, writer, Pace(1e6))
-        return player.play(lambda: last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES)).minutes
+        return player.play(lambda: last_watermarks(Cluster(kafka.bootstrap, layout), PLAYED)).minutes
     finally:
         writer.close()
 
@@ -58,11 +59,11 @@ def test_watermarks_are_read_back_and_a_second_play_goes_on_where_the_first_ende
     kafka: Broker, layout: Layout
 ) -> None:
     tape = short_tape(TOPOLOGY)
-    assert set(last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES).values()) == {None}
+    assert set(last_watermarks(Cluster(kafka.bootstrap, layout), PLAYED).values()) == {None}
     first_part = replace(tape, minutes=tape.minutes[:4])
     assert play(kafka, layout, first_part) == 4
-    found = last_watermarks(Cluster(kafka.bootstrap, layout), SOURCES)
-    assert set(found) == {(name, p) for name in SOURCES for p in range(layout.partitions(name))}
+    found = last_watermarks(Cluster(kafka.bootstrap, layout), PLAYED)
+    assert set(found) == {(name, p) for name in PLAYED for p in range(layout.partitions(name))}
     assert set(found.values()) == {first_part.minutes[-1].label}
     assert play(kafka, layout, tape) == 2
     assert play(kafka, layout, tape) == 0
@@ -82,7 +83,7 @@ def test_a_second_session_goes_on_behind_the_first_and_nothing_is_written_twice(
         writer = KafkaLogWriter(cluster, ORIGIN)
         with KafkaSource(cluster) as source, closing(writer):
             player = Player(tape, writer, Pace(1e6))
-            player.play(lambda: last_watermarks(cluster, SOURCES), partial(standing, source))
+            player.play(lambda: last_watermarks(cluster, PLAYED), partial(standing, source))
     bars = [decode("bars", m.value) for m in read_topic(cluster, "bars") if m.value]
     played = [
         *first.history,
@@ -118,8 +119,14 @@ def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
     with Follower(
         Cluster(kafka.bootstrap, layout), ("features",), stages=("dispatch-tiny",), patience_s=1
     ) as follower:
+        assert follower.reached("features") == label - MINUTE_US
         writer.watermark("features", label)
         writer.flush()
+        began = time.monotonic()
+        follower.pause(30)
+        assert time.monotonic() - began < 20
+        while follower.reached("features") != label:
+            follower.pause(30)
         with pytest.raises(Fatal, match="is stuck: dispatch-tiny"):
             follower.wait_for(label)
         _beat(writer, "dispatch-tiny", label)
@@ -127,6 +134,7 @@ def test_lock_step_goes_on_when_the_last_partition_and_stage_have_the_label(
     with Follower(Cluster(kafka.bootstrap, layout), ("features", "signals"), patience_s=1) as follower:
         with pytest.raises(Fatal, match="is stuck: signals/0"):
             follower.wait_for(label)
+        follower.wait_for(label, without={"signals"})
         writer.watermark("signals", label)
         writer.flush()
         follower.wait_for(label)

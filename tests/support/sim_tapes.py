@@ -13,6 +13,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.topics.catalogue import Layout
 
 SOURCES = ("bars", "quotes", "universe")
+TEXTS = ("news", "posts")
 CONFIG: Config = from_dict({})
 NONE_THERE = OptionalInputs(TOPOLOGY.optional, lambda name: None, absent_after_s=0.0)
 """For a player: no optional input is there, and none is waited for."""
@@ -42,12 +43,18 @@ def written(
             writer.watermark(name, label)
             writer.opening(name, label, absent)
 
+    for name in TEXTS:
+        writer.watermark(name, chosen[0].label - 60_000_000)
     end(chosen[0].label - 60_000_000)
     for symbol in tape.symbols:
         bars = [bar for bar in tape.history if bar["symbol"] == symbol]
         for bar in bars if history_tail is None else bars[-history_tail:]:
             writer.send("bars", bar)
     for minute in chosen:
+        for name in TEXTS:
+            for body in getattr(minute, name):
+                writer.send(name, body)
+            writer.watermark(name, minute.label)
         for bar in minute.bars:
             writer.send("bars", bar)
         end(minute.label)

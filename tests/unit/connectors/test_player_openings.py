@@ -60,13 +60,13 @@ def play(log: MemoryLog, last_label: Callable[[str], int | None], clock: Clock, 
         how.pop("names", ("news", "mood")),
         last_label,
         lambda: {part: end.absent for part, end in ends(log).items()},
+        pause=clock.sleep,
     )
     Player(
         tape(),
         FusedWriter(log, how.pop("fuse", None)),
         Pace(None),
         optional=optional,
-        sleep=clock.sleep,
         monotonic=lambda: clock.now,
         **how,
     ).play(lambda: {part: end.label for part, end in ends(log).items()})
@@ -154,8 +154,8 @@ def test_a_watermark_that_only_some_partitions_have_is_opened_before_the_minute_
     log = MemoryLog(LAYOUT)
     writer, clock = FusedWriter(log), Clock()
     writer.watermark("bars", FIRST)
-    inputs = OptionalInputs(("news",), lambda name: None)
-    openings = Openings(inputs, SOURCES, writer, sleep=clock.sleep, monotonic=lambda: clock.now)
+    inputs = OptionalInputs(("news",), lambda name: None, pause=clock.sleep)
+    openings = Openings(inputs, SOURCES, writer, monotonic=lambda: clock.now)
     openings.complete({part: end.label for part, end in ends(log).items()})
     assert {part: end.absent for part, end in ends(log).items()} == {
         part: ("news",) if part[0] == "bars" else None for part in PARTS

@@ -1,6 +1,7 @@
 """The synthetic market: the same seed the same bytes, valid bars, and everything that a tape must contain."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from functools import cache
 
@@ -19,7 +20,8 @@ from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import day_number, xnys
 
 SESSION = xnys().session_on(day_number(date(2026, 2, 17)))
-DEFAULT_DIGEST = "683d2250fc3e9b7be060509a323ba571fa4507120e2aa9594000f1984b312b4a"
+MARKET_DIGEST = "683d2250fc3e9b7be060509a323ba571fa4507120e2aa9594000f1984b312b4a"
+DEFAULT_DIGEST = "7f77d471613e9fae1ab41dcc2f2e8cec79ee35278007c0ba8dedfc572e13664c"
 
 
 @cache
@@ -33,6 +35,8 @@ def live_bars(found: Tape) -> list[tuple[int, Body]]:
 
 def test_the_default_tape_never_changes_by_itself() -> None:
     assert tape().digest() == DEFAULT_DIGEST
+    market = replace(tape(), minutes=tuple(each._replace(news=(), posts=()) for each in tape()))
+    assert market.digest() == MARKET_DIGEST
 
 
 def test_equal_seeds_give_equal_tapes_and_other_seeds_others() -> None:
@@ -54,7 +58,8 @@ def test_the_default_symbols_are_the_configurations() -> None:
 
 def test_every_record_says_that_it_is_synthetic() -> None:
     origin = f"synthetic/seed-{DEFAULT_SEED}"
-    bodies = [*tape().history, *(b for m in tape() for b in (*m.bars, *m.quotes)), tape().universe]
+    arrived = (b for m in tape() for b in (*m.bars, *m.quotes, *m.news, *m.posts))
+    bodies = [*tape().history, *arrived, tape().universe]
     assert {body["origin"] for body in bodies} == {origin}
     assert tape().market.origin == origin
     assert any(origin in note for note in tape().notes)

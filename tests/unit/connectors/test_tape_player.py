@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapedeck.connectors.news.items import Raw, Stamp, item_of
+from tapedeck.connectors.news.records import body_of as article_body
+from tapedeck.connectors.reddit.posts import Authors, post_of
+from tapedeck.connectors.reddit.posts import body_of as post_body
 from tapedeck.connectors.tapes.chain import SyntheticChain
 from tapedeck.connectors.tapes.market import StockQuote, TapeMarket
-from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing, refuse_expired
+from tapedeck.connectors.tapes.player import PLAYED, TEXTS, Pace, Player, Standing, is_over, refuse_expired
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.identity import event_id
@@ -38,11 +42,14 @@ class ListWriter:
         self.log = log
         self.fuse = fuse
         self.flushed = 0
+        self.order: list[str] = []
 
     def send(self, name: str, body: Body, headers: dict[str, bytes] | None = None) -> None:
+        self.order.append(name)
         self._append(name, LAYOUT.partition(name, body), ("event", body["event_id"]))
 
     def watermark(self, name: str, label: int) -> None:
+        self.order.append(f"~{name}")
         for partition in range(LAYOUT.partitions(name)):
             self._append(name, partition, ("watermark", label))
 
@@ -61,7 +68,7 @@ class ListWriter:
 
 
 def empty_log() -> Log:
-    return {(name, part): [] for name in SOURCES for part in range(LAYOUT.partitions(name))}
+    return {(name, part): [] for name in PLAYED for part in range(LAYOUT.partitions(name))}
 
 
 def last_marks(log: Log) -> dict[tuple[str, int], int | None]:
@@ -88,9 +95,21 @@ def deduplicated(log: Log) -> Log:
     return kept
 
 
+def article(minute: int) -> Body:
+    given = Stamp(t=FIRST + minute * MINUTE_US)
+    raw = Raw(source="alpaca", origin="test", native_id="1", title="News", published=given, updated=given)
+    return article_body(item_of(raw, FIRST + 10 * MINUTE_US))
+
+
+def post(minute: int) -> Body:
+    at = FIRST + minute * MINUTE_US
+    data = {"id": f"p{minute}", "subreddit": "stocks", "created_utc": at // 10**6, "title": "AMD"}
+    return post_body(post_of({"kind": "t3", "data": data}, at, Authors("salt of this test")))
+
+
 @cache
 def tape(minutes: int = 4) -> Tape:
-    """Five symbols, a warm-up bar each, and a minute without anything."""
+    """Five symbols, a warm-up bar each, news in two minutes, and a minute without anything."""
 
     def bar(symbol: str, t: int) -> Body:
         return bar_body(symbol, t, (1.0, 1.0, 1.0, 1.0), 1.0, feed="iex", origin="test")
@@ -114,9 +133,15 @@ def tape(minutes: int = 4) -> Tape:
         history=tuple(bar(symbol, FIRST - 86_400_000_000) for symbol in SYMBOLS),
         minutes=tuple(
             Minute(label, (), ())
-            if label == labels[1]
-            else Minute(label, tuple(bar(s, label) for s in SYMBOLS), tuple(quote(s, label) for s in SYMBOLS))
-            for label in labels
+            if number == 1
+            else Minute(
+                label,
+                tuple(bar(s, label) for s in SYMBOLS),
+                tuple(quote(s, label) for s in SYMBOLS),
+                (article(0), article(1)) if number == 0 else (),
+                (post(number),) if number in (0, 2) else (),
+            )
+            for number, label in enumerate(labels)
         ),
         market=market,
     )
@@ -147,15 +172,74 @@ def test_every_partition_of_every_source_is_marked_every_minute_empty_ones_too()
     log = empty_log()
     play(log)
     expected = [FIRST + i * MINUTE_US for i in range(-1, 4)]
-    assert set(log) == {(name, p) for name in SOURCES for p in range(LAYOUT.partitions(name))}
+    assert set(log) == {(name, p) for name in PLAYED for p in range(LAYOUT.partitions(name))}
     for entries in log.values():
         assert [value for kind, value in entries if kind == "watermark"] == expected
 
 
-def test_every_source_is_a_watermarked_topic_that_play_owns() -> None:
-    for name in SOURCES:
+def test_news_and_posts_are_written_with_their_watermark_before_the_bars_of_their_minute() -> None:
+    writer = ListWriter(empty_log())
+    played = Player(tape(), writer, Pace(None)).play(dict)
+    marks = ["~news", "~posts"]
+    assert writer.order[:5] == [*marks, "~bars", "~quotes", "~universe"]
+    minutes = " ".join(writer.order[11:]).split(" ~bars ~quotes ~universe")
+    shares = ["bars"] * 5 + ["quotes"] * 5
+    assert [each.split() for each in minutes] == [
+        ["news", "news", "posts", *marks, *shares], marks, ["posts", *marks, *shares], [*marks, *shares], []
+    ]  # fmt: skip
+    assert (played.news, played.posts) == (2, 2)
+
+
+def test_a_tape_without_news_has_another_digest_and_marks_the_topics_all_the_same() -> None:
+    bare = replace(tape(), minutes=tuple(each._replace(news=(), posts=()) for each in tape()))
+    assert bare.digest() != tape().digest()
+    log = empty_log()
+    play(log, found=bare)
+    for name in TEXTS:
+        assert log[name, 0] == [("watermark", FIRST + i * MINUTE_US) for i in range(-1, 4)]
+
+
+def played_without_news(minutes: int) -> Log:
+    """What an earlier release left of the tape: topics of news that have no watermark."""
+    log = empty_log()
+    play(log, found=replace(tape(), minutes=tape().minutes[:minutes]))
+    return log | {(name, 0): [] for name in TEXTS}
+
+
+def test_a_stack_whose_news_has_no_watermarks_goes_on_where_its_bars_ended() -> None:
+    log = played_without_news(2)
+    before = len(log["bars", 0])
+    played = play(log)
+    assert (played.minutes, played.resumed_after, played.news, played.posts) == (2, FIRST + MINUTE_US, 0, 1)
+    assert log["news", 0] == [("watermark", FIRST + i * MINUTE_US) for i in (1, 2, 3)]
+    assert [value for kind, value in log["bars", 0][before:] if kind == "watermark"] == [
+        FIRST + i * MINUTE_US for i in (2, 3)
+    ]
+    assert is_over(tape(), last_marks(played_without_news(4)))
+
+
+def test_news_of_an_earlier_day_does_not_begin_the_tape_anew() -> None:
+    log = played_without_news(2)
+    log["news", 0] = [("watermark", FIRST - 1_000 * MINUTE_US)]
+    assert play(log).resumed_after == FIRST + MINUTE_US
+    assert log["news", 0][1] == ("watermark", FIRST + MINUTE_US)
+
+
+def test_a_minute_whose_news_alone_was_left_out_is_played_again() -> None:
+    log = empty_log()
+    play(log)
+    whole = [list(entries) for entries in log.values()]
+    assert is_over(tape(), last_marks(log))
+    del log["news", 0][-1]
+    assert not is_over(tape(), last_marks(log))
+    assert play(log).minutes == 1
+    assert list(deduplicated(log).values()) == whole
+
+
+def test_every_source_is_a_watermarked_topic_that_play_may_write() -> None:
+    for name in PLAYED:
         assert topic(name).watermarked
-        assert topic(name).owner == "play"
+        assert topic(name).owner in ("play", "ingest")
 
 
 def test_lock_step_waits_after_each_watermark_and_nothing_is_left_unflushed() -> None:
@@ -191,7 +275,7 @@ def test_a_paced_tape_ends_each_minute_on_time_and_waits_for_nobody() -> None:
     assert slept == [1.0, 0.9, 0.9, 0.9]
 
 
-TOTAL = 9 * 5 + 1 + 5 + 3 * 10  # marks, universe, history, bars and quotes
+TOTAL = 11 * 5 + 1 + 5 + 3 * 10 + 4  # marks, universe, history, bars and quotes, news and posts
 
 
 def test_the_whole_log_has_the_expected_length() -> None:
@@ -218,7 +302,7 @@ def test_crashes_anywhere_leave_the_same_log_once_repeats_are_dropped(fuses: lis
 
 def test_a_crash_between_two_partitions_watermarks_rewrites_that_minute() -> None:
     log = empty_log()
-    first_minute = 9 + 1 + 5 + 10 + 3  # ends after three of the bars partitions' watermarks
+    first_minute = 11 + 1 + 5 + 3 + 2 + 10 + 3  # ends after three of the bars partitions' watermarks
     with pytest.raises(Crash):
         play(log, fuse=first_minute)
     assert {last_marks(log)["bars", p] for p in range(4)} == {FIRST, FIRST - MINUTE_US}
