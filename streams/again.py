@@ -81,7 +81,7 @@ class _Table:
         return self.held.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from sorted(self.held.items())
+        yield from sorted((key, body) for key, body in self.held.items() if body)
 
 
 class Given(NamedTuple):

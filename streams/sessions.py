@@ -94,6 +94,21 @@ def _new_york(day: int, hour: int) -> int:
     return micros(datetime(local.year, local.month, local.day, hour, tzinfo=NEW_YORK))
 
 
+def new_york_hour(t: int) -> tuple[int, int]:
+    """The New York date and hour of day of an instant."""
+    hour = t // _HOUR_US
+    return _date_of_hour(hour), datetime.fromtimestamp(hour * 3600, tz=NEW_YORK).hour
+
+
+def hour_in_new_york(day: int, hour: int) -> int | None:
+    """The instant at which an hour of day begins on a New York date; None on a day that skips the hour.
+
+    Of an hour that a day has twice it is the first.
+    """
+    t = _new_york(day, hour)
+    return t if new_york_hour(t) == (day, hour) else None
+
+
 @lru_cache(maxsize=4096)
 def _date_of_hour(hour: int) -> int:
     moment = datetime.fromtimestamp(hour * 3600, tz=NEW_YORK)

@@ -66,6 +66,22 @@ TOPOLOGY = Topology(
         doc="one decision per bar, HOLD included; a signal where the rules act",
     ),
     StageSpec(
+        name="mentions",
+        folder=f"{_HERE}.mentions",
+        trigger="sentiment",
+        outputs=("mentions",),
+        period=60,
+        doc="mentions per symbol, hour and scope, written when they change",
+    ),
+    StageSpec(
+        name="surges",
+        folder=f"{_HERE}.surges",
+        trigger="mentions",
+        outputs=("surges",),
+        period=3600,
+        doc="each completed hour of a symbol against the same hour of the days before",
+    ),
+    StageSpec(
         name="account",
         folder=f"{_HERE}.account",
         trigger="account_inbox",

@@ -150,7 +150,7 @@ class Table:
         return self.values.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from sorted(self.values.items())
+        yield from sorted((key, body) for key, body in self.values.items() if body)
 
     def reasons(self) -> list[str]:
         return [str(drop.reason) for drop in self.drops]

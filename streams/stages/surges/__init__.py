@@ -1,1 +1,1 @@
-"""Whether a symbol is mentioned far more often than usual."""
+"""mentions -> surges: whether a symbol is mentioned far more often than usual."""

@@ -1,0 +1,1 @@
+"""sentiment -> mentions: who speaks of a symbol in an hour, and how."""
