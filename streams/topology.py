@@ -105,6 +105,11 @@ class Topology:
         """The stage that writes topic ``name``; None for a source, whose writer is outside."""
         return self._writers.get(name)
 
+    def root(self, spec: StageSpec) -> str:
+        """The source that ``spec`` goes back to by triggers."""
+        writer = self.writer(spec.trigger)
+        return spec.trigger if writer is None else self.root(writer)
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The topics that market stages read and none writes, in the order they are read."""

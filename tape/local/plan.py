@@ -8,7 +8,9 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.local.supervisor import Worker
 
+_BARS = "bars"
 _SHARED = "decide"
+_ASIDE = "news"
 _TAPE = (sys.executable, "-m", "tapedeck")
 
 
@@ -16,10 +18,13 @@ def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[
     """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
 
     ``runs``: the exchange's time runs by itself, without a player.
-    A stage that is triggered by a source has its own process; the others share one.
+    Of the stages that follow from bars, those that read them have a process each, and the others share one.
+    All that follow from other sources, such as news, share one more.
     """
-    first = [spec.name for spec in topology.market if topology.writer(spec.trigger) is None]
-    others = [spec.name for spec in topology.market if spec.name not in first]
+    of_bars = [spec for spec in topology.market if topology.root(spec) == _BARS]
+    first = [spec.name for spec in of_bars if spec.trigger == _BARS]
+    others = [spec.name for spec in of_bars if spec.name not in first]
+    aside = [spec.name for spec in topology.market if spec not in of_bars]
     trading, runs_itself = paper_credentials(config), ["--run"] if runs else []
     dispatchers = tuple(
         Worker(
@@ -34,6 +39,7 @@ def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[
         Worker(name="exchange", argv=(*_TAPE, "exchange", *runs_itself), env=trading, says_ready=True),
         *(_worker(name, name) for name in first),
         *([_worker(_SHARED, *others)] if others else []),
+        *([_worker(_ASIDE, *aside)] if aside else []),
         *dispatchers,
         Worker(name="sink", argv=(*_TAPE, "sink", "--no-migrate"), says_ready=True),
     )

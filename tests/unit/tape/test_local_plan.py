@@ -18,7 +18,7 @@ from tapedeck.tape.local.process import tail
 def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     plan = workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS))
     names = [worker.name for worker in plan]
-    assert names == ["exchange", "features", "decide", "dispatch-large", "dispatch-tiny", "sink"]
+    assert names == ["exchange", "features", "decide", "news", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
     assert stages == ["features", "scores", "watchlist", "signals"]
     assert all(worker.says_ready for worker in plan)
