@@ -118,6 +118,11 @@ class ScoringLoop:
         """The label of the last watermark that was written."""
         return self._order.marked
 
+    @property
+    def waiting(self) -> int:
+        """Messages that were read and are not done yet."""
+        return self._order.waiting
+
     def step(self, now: float, timeout_s: float) -> bool:
         """Read what is there and do what is due; whether there was anything. ``now``: seconds of any clock.
 

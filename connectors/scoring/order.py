@@ -112,6 +112,11 @@ class Order:
             if len(each.waiting) < MOST_WAITING or self._is_unsaid(each)
         ]
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for their turn."""
+        return sum(len(each.waiting) for each in self._inputs.values())
+
     def positions(self) -> dict[str, Position]:
         """How far each input is done when the turns that were given are."""
         return {name: Position(each.offset, each.label, self.marked) for name, each in self._inputs.items()}
