@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout
+
+if TYPE_CHECKING:
+    from tapedeck.streams.sessions import Calendar
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Settings:
         return load(self.config_path)
 
     @cached_property
-    def calendar(self) -> Calendar:
+    def calendar(self) -> "Calendar":
+        from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - it loads for long, and not all need it
+
         return xnys()
 
     def origin(self, source: str) -> Origin:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tapedeck.streams.sessions import Calendar
 
 STAGE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-TAKEN = frozenset({"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "sink"})
+TAKEN = frozenset(
+    {"dispatcher", "exchange", "ingest", "operator", "operators", "admin", "play", "scorer", "sink"}
+)
 """Names of other processes: a stage of that name would share their log, login or group."""
 _ENTRY, _ATTRIBUTE = "definition", "DEFINITION"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tapedeck.schemas.codec import encode
-from tapedeck.streams.protocol import StageSpec
+from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
@@ -98,24 +98,22 @@ class Wires:
             ingest,
             ("ce_id", out.event_id.encode()),
             ("ce_type", f"tapedeck.{out.topic}".encode()),
-            (TRACE, _trace(produced)),
+            *caused_by(out.event_id, produced.cause),
         ]
-        if produced.cause is not None:
-            cause = produced.cause
-            headers.append(("tape-cause", f"{cause.topic}/{cause.partition}@{cause.offset}".encode()))
         return record_wire(out.topic, out.record_key, out.body, self._layout, headers)
 
 
-def _trace(produced: Produced) -> bytes:
-    """W3C trace context: the trace id is the first event's id, the span id is this event's.
+def caused_by(event_id: str, cause: Message | None) -> Headers:
+    """The headers that say what an event came of: W3C trace context, and the message if there is one.
 
-    A cause may come from anyone: a header that is not a trace context counts as missing, and of several the
-    first one counts.
+    The trace id is the first event's id, the span id is this event's. A cause may come from anyone: a header
+    that is not a trace context counts as missing, and of several the first one counts.
     """
-    trace_id = produced.out.event_id
-    if produced.cause is not None:
-        content = next((content for name, content in produced.cause.headers if name == TRACE), None)
+    trace_id, headers = event_id, Headers()
+    if cause is not None:
+        content = next((content for name, content in cause.headers if name == TRACE), None)
         found = _TRACE_ID.match(content or b"")
         if found is not None:
             trace_id = found[1].decode()
-    return f"00-{trace_id}-{produced.out.event_id[:16]}-01".encode()
+        headers.append(("tape-cause", f"{cause.topic}/{cause.partition}@{cause.offset}".encode()))
+    return [(TRACE, f"00-{trace_id}-{event_id[:16]}-01".encode()), *headers]

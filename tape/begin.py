@@ -12,7 +12,8 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import read_topic
-from tapedeck.connectors.postgres.database import connect, require_head, upgrade
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import require_head, upgrade
 from tapedeck.connectors.tapes.marks import last_watermarks, newest_universe
 from tapedeck.connectors.tapes.tape import universe_body
 from tapedeck.schemas.codec import Body

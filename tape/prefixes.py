@@ -16,7 +16,7 @@ from psycopg import sql
 from tapedeck.connectors.kafka.admin import TIMEOUT_S, admin_of
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups, occupied
-from tapedeck.connectors.postgres.database import open_database
+from tapedeck.connectors.postgres.connection import open_database
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE

@@ -14,7 +14,7 @@ from typing import Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
-from tapedeck.connectors.postgres.database import connect, schema_name
+from tapedeck.connectors.postgres.connection import connect, schema_name
 from tapedeck.schemas.errors import Fatal, Retry
 
 TTL_S = 10.0

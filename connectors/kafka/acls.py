@@ -28,9 +28,9 @@ from tapedeck.connectors.kafka.scan import GROUP as READER
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 
-INGEST, SINK, OPERATOR, ADMIN = "ingest", "sink", "operator", "admin"
+INGEST, SCORER, SINK, OPERATOR, ADMIN = "ingest", "scorer", "sink", "operator", "admin"
 """The kinds of process besides the stages and the dispatchers: the one that writes the source topics, the
-one that copies into Postgres, a person who looks, and one who creates topics."""
+one that scores texts, the one that copies into Postgres, a person who looks, and one who creates topics."""
 
 ANSWER_S = 10.0
 _PATIENCE_S = 30.0

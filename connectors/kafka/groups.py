@@ -43,7 +43,7 @@ class KafkaGroups:
             return cast(ConsumerGroupDescription, answer[group].result())
 
         try:
-            found = _patiently(ask)
+            found = patiently(ask)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return []
@@ -61,7 +61,7 @@ class KafkaGroups:
             return _each(answer[group].result())
 
         try:
-            found = _patiently(ask)
+            found = patiently(ask)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return dict.fromkeys(parts)
@@ -80,7 +80,7 @@ class KafkaGroups:
             return _each(answer[group].result())
 
         try:
-            _patiently(ask)
+            patiently(ask)
         except KafkaException as error:
             if error.args[0].code() in _OCCUPIED:
                 raise occupied(group, self.members(group)) from error
@@ -95,8 +95,8 @@ class KafkaGroups:
         )
 
 
-def _patiently(ask: Callable[[], T]) -> T:
-    """The answer to ``ask``, repeated while the broker is not ready."""
+def patiently(ask: Callable[[], T]) -> T:
+    """The answer to ``ask``, repeated while the broker is not ready. Raises KafkaException."""
     until = time.monotonic() + _PATIENCE_S
     while True:
         try:

@@ -12,10 +12,12 @@ from tapedeck.connectors.kafka.acls import (
     OPERATOR,
     READ,
     REPORTS,
+    SCORER,
     SINK,
     Rights,
     copying,
 )
+from tapedeck.connectors.scoring.order import INPUTS
 from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology
 from tapedeck.topics.catalogue import CATALOGUE, Layout
@@ -28,6 +30,7 @@ def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> d
         INGEST: ingest(topology),
         **{spec.name: worker(spec, layout) for spec in topology.market},
         **{f"dispatch-{account}": dispatcher(topology, account, layout) for account in accounts},
+        SCORER: scorer(layout),
         SINK: copying(tuple(topic.name for topic in CATALOGUE.audited)),
         OPERATOR: Rights(reads=everything, writes=("controls",), on_groups=(DESCRIBE,)),
         ADMIN: Rights(
@@ -41,6 +44,12 @@ def ingest(topology: Topology) -> Rights:
     sources = tuple(topic.name for topic in CATALOGUE if topic.owner in ("play", "ingest"))
     reads = dict.fromkeys((*sources, *topology.marked, *topology.optional, "heartbeats", "positions"))
     return Rights(reads=tuple(reads), writes=(*sources, *REPORTS))
+
+
+def scorer(layout: Layout) -> Rights:
+    """The scorer: it looks at its own output to know what it has scored."""
+    own = tuple(topic.name for topic in CATALOGUE if topic.owner == SCORER)
+    return Rights(reads=(*INPUTS, *own), writes=(*own, *REPORTS), groups=(layout.group(SCORER),))
 
 
 def worker(spec: StageSpec, layout: Layout) -> Rights:

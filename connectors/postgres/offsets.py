@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import UNKNOWN_ID
-from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.sink_input import bounds, check_topics, open_consumer, topic_ids
 from tapedeck.connectors.postgres.store import Connection
 from tapedeck.schemas.errors import Fatal, Retry

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres.database import connect, require_head
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import require_head
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
 from tapedeck.connectors.postgres.sink_input import bounds, check_topics, open_consumer, topic_ids
 from tapedeck.connectors.postgres.store import Connection

@@ -32,7 +32,8 @@ from tapedeck.connectors.kafka.identity import refuse_other
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.connectors.kafka.scan import to_message
 from tapedeck.connectors.kafka.transactions import open_transactions
-from tapedeck.connectors.postgres.database import connect, require_head
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import require_head
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP, Offsets
 from tapedeck.connectors.postgres.resuming import claim, made_anew, resume

@@ -17,12 +17,16 @@ FALLBACK = "LIGHT_FALLBACK"
 
 
 class SentimentReason(StrEnum):
-    """What the scoring of a text came to."""
+    """What the scoring of a text came to; the last four, of an item whose text is not scored."""
 
     SCORED = "SCORED"
     LIGHT_FALLBACK = "LIGHT_FALLBACK"
     SCORE_FAILED = "SCORE_FAILED"
     EMPTY_TEXT = "EMPTY_TEXT"
+    RETRACTED = "RETRACTED"
+    LIST_POST = "LIST_POST"
+    NO_SYMBOL = "NO_SYMBOL"
+    REPEATED = "REPEATED"
 
 
 class ScoreFailed(Retry):

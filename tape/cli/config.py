@@ -92,7 +92,7 @@ def where() -> None:
 def _shown(name: str, text: str) -> str:
     """A value made safe to show: passwords are hidden."""
     if name == "DATABASE_URL":
-        from tapedeck.connectors.postgres.database import without_password  # noqa: PLC0415 - it loads for long
+        from tapedeck.connectors.postgres.connection import without_password  # noqa: PLC0415 - it loads for long
 
         return without_password(text)
     return "***" if "PASSWORD" in name and not name.endswith("_FILE") else text

@@ -53,6 +53,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "worker": Entry("worker:worker", "Run the agents of some stages in this process.", wire=True),
         "dispatch": Entry("dispatch:dispatch", "Run the dispatcher of one account.", wire=True),
         "ingest": Entry("ingest:app", "Bring live market data in.", wire=True),
+        "scorer": Entry("scorer:scorer", "Score the texts that name symbols.", wire=True),
         "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
         "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
         "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),

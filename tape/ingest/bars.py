@@ -29,7 +29,7 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.asker import Answer
-from tapedeck.tape.ingest.threads import Beside
+from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import Layout, topic
 
 log = logging.getLogger("tapedeck.ingest.bars")

@@ -22,7 +22,7 @@ from tapedeck.connectors.news.wire import AlpacaNews
 from tapedeck.schemas.codec import encode
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.threads import Beside
+from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.ingest.news")

@@ -17,7 +17,7 @@ from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.alpaca.news import NewsHistory
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.credentials import credentials
-from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
+from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.acls import demand_rights
 from tapedeck.connectors.kafka.admin import check
 from tapedeck.connectors.kafka.identity import cluster_id_of
@@ -31,8 +31,9 @@ from tapedeck.connectors.news.records import TOPIC
 from tapedeck.connectors.news.wire import AlpacaNews
 from tapedeck.connectors.tapes.marks import reached
 from tapedeck.schemas.errors import Fatal
+from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 from tapedeck.tape.ingest.news import Alpaca, NewsIngest
-from tapedeck.tape.ingest.threads import Beside, LeaseThread, StreamThread, acquired, teller
+from tapedeck.tape.ingest.threads import StreamThread, teller
 from tapedeck.tape.topology import topology_in_use
 
 log = logging.getLogger("tapedeck.ingest.news")
@@ -73,14 +74,14 @@ def run(
     cluster_id_of(cluster)
     demand_rights(cluster, ingest(topology_in_use()))
     check(cluster)
-    lease = _lease(settings)
+    lease = lease_of(settings, STAGE)
     started()
     while not stop.is_set():
         if lease is not None and not acquired(lease, stop):
             return
         try:
             with ExitStack() as ending:
-                beside = _kept(lease, ending)
+                beside = kept(lease, ending)
                 _Term(
                     settings, data_url=data_url, references=references, stop=stop, lease=lease, clock=clock,
                     version=version,
@@ -89,27 +90,10 @@ def run(
             log.error("another process may have taken over, and this one waits: %s", error)
 
 
-def _kept(lease: Lease | None, ending: ExitStack) -> tuple[Beside, ...]:
-    if lease is None:
-        return ()
-    keeper = LeaseThread(lease)
-    keeper.start()
-    ending.callback(keeper.close)
-    return (keeper,)
-
-
 def keys_of(references: References, wanted: bool | None) -> References | None:
     """``references`` if Alpaca's news is wanted; where that is not said, if the variables are set."""
     named = all("/" in each or os.environ.get(each, "").strip() for each in references)
     return references if (named if wanted is None else wanted) else None
-
-
-def _lease(settings: Settings) -> Lease | None:
-    """The right to write the topic; it is kept in the audit database."""
-    if not settings.database_url:
-        log.warning("no database is named, so a second process would not wait for this one")
-        return None
-    return Lease(PostgresLeases(settings.database_url, settings.prefix), STAGE, new_holder())
 
 
 class _Term:

@@ -1,26 +1,16 @@
-"""Threads beside the one that decides and writes: the reader of a stream, the keeper of a lease."""
+"""The thread beside the one that decides and writes: the reader of a stream."""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 from tapedeck.connectors.alpaca.market.states import Health, State
-from tapedeck.connectors.alpaca.market.stream import ConnectionLease, MarketStream
-from tapedeck.connectors.dispatch.lease import LeaseHeld
-from tapedeck.schemas.errors import Fatal, Retry
+from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.schemas.errors import Fatal
 
 log = logging.getLogger("tapedeck.ingest")
-
-RENEW_S = 2.0
-
-
-class Beside(Protocol):
-    """A thread beside this one. ``failed``: what ended it, if it was not asked to end."""
-
-    failed: Exception | None
 
 
 class StreamThread:
@@ -59,55 +49,6 @@ class StreamThread:
                 self._health.set(State.REFUSED, error.remedy or error.what)
             except Exception as error:
                 self.failed = error
-
-
-class LeaseThread:
-    """Renews a lease that is held. ``failed``: another process has taken it over."""
-
-    def __init__(self, lease: ConnectionLease, *, every_s: float = RENEW_S) -> None:
-        self._lease, self._every_s = lease, every_s
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
-        self.failed: Exception | None = None
-
-    def start(self) -> None:
-        """Begin to renew."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Let the next process in."""
-        self._ended.set()
-        self._thread.join(RENEW_S)
-        with suppress(Retry):
-            self._lease.release()
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._every_s):
-            try:
-                self._lease.renew()
-            except Retry as error:
-                log.warning("the lease was not renewed: %s", error)
-            except Exception as error:
-                self.failed = error
-                return
-
-
-def acquired(lease: ConnectionLease, stop: threading.Event, *, every_s: float = RENEW_S) -> bool:
-    """Wait for the lease; False if ``stop`` came first."""
-    said = ""
-    while not stop.is_set():
-        try:
-            lease.acquire()
-            return True
-        except LeaseHeld as error:
-            words = f"another process does this work, and this one waits: {error.what}"
-        except Retry as error:
-            words = f"it is not known whether another process does this work: {error.what}"
-        if words != said:
-            log.info("%s", words)
-        said = words
-        stop.wait(every_s)
-    return False
 
 
 def teller(health: Health) -> Callable[[State, str], None]:

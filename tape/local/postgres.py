@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psycopg
 
 from tapedeck.connectors.kafka.cluster import accepts
-from tapedeck.connectors.postgres.database import open_database, without_password
+from tapedeck.connectors.postgres.connection import open_database, without_password
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.tape.local.places import LOOPBACK, free_port, need_free
 from tapedeck.tape.local.process import STOP_S, Child, Launch

@@ -8,7 +8,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from tapedeck.connectors.postgres.database import connect
+from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal

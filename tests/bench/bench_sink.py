@@ -22,7 +22,8 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.connectors.postgres.database import connect, downgrade, sqlalchemy_connection, upgrade
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap, maps
 from tapedeck.connectors.postgres.models import COMMON_COLUMNS
 from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings

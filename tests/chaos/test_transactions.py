@@ -6,7 +6,8 @@ from tapedeck.connectors import dead_letters
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.groups import KafkaGroups
 from tapedeck.connectors.kafka.scan import read_topic
-from tapedeck.connectors.postgres.database import connect, upgrade
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.offsets import wait_until_caught_up
 from tapedeck.schemas.codec import decode
 from tapedeck.tape.notebook.connection import Connection

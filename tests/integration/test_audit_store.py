@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import ENUM
 
 from tapedeck.connectors.postgres.bookkeeping import METADATA, MUTABLE
-from tapedeck.connectors.postgres.database import (
-    READ_ROLE,
-    connect,
-    downgrade,
-    sqlalchemy_connection,
-    upgrade,
-)
+from tapedeck.connectors.postgres.connection import READ_ROLE, connect
+from tapedeck.connectors.postgres.database import downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.store import Store, Written

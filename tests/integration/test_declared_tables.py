@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tapedeck.connectors.postgres.database import READ_ROLE, connect, require_head, upgrade
+from tapedeck.connectors.postgres.connection import READ_ROLE, connect
+from tapedeck.connectors.postgres.database import require_head, upgrade
 from tapedeck.connectors.postgres.mapping import maps
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas import ids

@@ -14,14 +14,8 @@ from sqlalchemy import text
 from tapedeck.connectors.dispatch.lease import PostgresLeases
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres.database import (
-    connect,
-    downgrade,
-    open_database,
-    require_head,
-    sqlalchemy_connection,
-    upgrade,
-)
+from tapedeck.connectors.postgres.connection import connect, open_database
+from tapedeck.connectors.postgres.database import downgrade, require_head, sqlalchemy_connection, upgrade
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.topics.catalogue import Layout
 from tests.support import tls_proxy

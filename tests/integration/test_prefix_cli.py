@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids
-from tapedeck.connectors.postgres.database import connect, upgrade
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app

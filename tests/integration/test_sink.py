@@ -16,8 +16,9 @@ from confluent_kafka.admin import AdminClient
 
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
-from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
+from tapedeck.connectors.postgres.database import downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import Offsets, lag
 from tapedeck.connectors.postgres.sink_input import read_events
 from tapedeck.schemas.codec import decode, encode

@@ -13,8 +13,9 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import describe_ids
 from tapedeck.connectors.postgres import sink as sink_module
+from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
-from tapedeck.connectors.postgres.database import connect, downgrade, upgrade
+from tapedeck.connectors.postgres.database import downgrade, upgrade
 from tapedeck.connectors.postgres.offsets import lag
 from tapedeck.connectors.postgres.resuming import adopt, claim
 from tapedeck.connectors.postgres.sink_input import read_events

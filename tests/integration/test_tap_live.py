@@ -15,7 +15,8 @@ from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.postgres.database import connect, upgrade
+from tapedeck.connectors.postgres.connection import connect
+from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.schemas.errors import Fatal

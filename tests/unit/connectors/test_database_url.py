@@ -8,7 +8,8 @@ import pytest
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.lease import PostgresLeases
 from tapedeck.connectors.kafka.cluster import Cluster
-from tapedeck.connectors.postgres.database import open_database, upgrade, without_password
+from tapedeck.connectors.postgres.connection import open_database, without_password
+from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.postgres.sink import SinkSettings
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.local.postgres import check_database

@@ -22,9 +22,9 @@ from tapedeck.connectors.news.wire import AGAIN_S, EVERY_S, FIRST_US, MARGIN_US,
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
+from tapedeck.tape.ingest.leases import LeaseThread, acquired
 from tapedeck.tape.ingest.news import Alpaca, NewsIngest
 from tapedeck.tape.ingest.news_live import keys_of
-from tapedeck.tape.ingest.threads import LeaseThread, acquired
 from tapedeck.topics.catalogue import Layout
 from tests.support.data_server import iso
 from tests.support.memory_writer import Written
