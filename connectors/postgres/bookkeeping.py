@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tapedeck.connectors.postgres.models import Base, Long
+from tapedeck.connectors.postgres.base import Base, Long
 
 
 class SinkOffsets(Base):

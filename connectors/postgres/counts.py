@@ -6,10 +6,10 @@ from typing import NamedTuple
 from psycopg import sql
 
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.database import require_head
 from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.sink_input import read_events, topic_ids
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.topics.catalogue import CATALOGUE

@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.connection import connect, open_database, schema_name
-from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.tables import (
     STANDING,
     changes,

@@ -15,7 +15,7 @@ from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS, table_name
+from tapedeck.connectors.postgres.base import COMMON_COLUMNS, table_name
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import PREFIX, Body, decode
 from tapedeck.schemas.errors import Fatal

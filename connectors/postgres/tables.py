@@ -22,7 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import registry
 from sqlalchemy.types import TypeEngine
 
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS, Bars, Base, table_name
+from tapedeck.connectors.postgres.base import COMMON_COLUMNS, Base, table_name
+from tapedeck.connectors.postgres.models import Bars
 from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.topics.catalogue import CATALOGUE

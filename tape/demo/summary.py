@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tapedeck.connectors.dead_letters import BODY_CONFLICT, CONFLICT_CAUSES
-from tapedeck.connectors.postgres.models import table_name
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.funnel import FunnelLine, told
 from tapedeck.streams.sessions import Calendar

@@ -8,8 +8,8 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.connection import connect
-from tapedeck.connectors.postgres.models import table_name
 from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.guard import is_record_union

@@ -22,10 +22,10 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.postgres.base import COMMON_COLUMNS
 from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.database import downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import TopicMap, maps
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS
 from tapedeck.connectors.postgres.sink import BATCH_RECORDS, Sink, SinkSettings
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.connectors.postgres.tables import table_of

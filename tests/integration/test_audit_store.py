@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import ENUM
 
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.bookkeeping import METADATA, MUTABLE
 from tapedeck.connectors.postgres.connection import READ_ROLE, connect
 from tapedeck.connectors.postgres.database import downgrade, sqlalchemy_connection, upgrade
 from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema

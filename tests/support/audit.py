@@ -13,8 +13,8 @@ from psycopg import sql
 from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.connection import connect
-from tapedeck.connectors.postgres.models import table_name
 from tapedeck.connectors.postgres.offsets import wait_until_caught_up
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
 from tapedeck.schemas.codec import encode

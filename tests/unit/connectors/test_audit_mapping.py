@@ -13,8 +13,8 @@ from sqlalchemy import types
 from sqlalchemy.dialects.postgresql import ENUM
 
 from tapedeck.connectors.dead_letters import dead_letter
+from tapedeck.connectors.postgres.base import COMMON_COLUMNS, Base, avro_enum
 from tapedeck.connectors.postgres.mapping import PG_EPOCH_US, TopicMap, maps
-from tapedeck.connectors.postgres.models import COMMON_COLUMNS, Base, avro_enum
 from tapedeck.connectors.postgres.sink_input import is_punctuation
 from tapedeck.connectors.postgres.tables import table_of
 from tapedeck.schemas.codec import encode, load_schema

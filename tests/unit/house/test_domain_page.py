@@ -24,6 +24,11 @@ from tests.support.cases import REPOSITORY
 PAGE = "docs/domain.md"
 TEXT = (REPOSITORY / PAGE).read_text()
 SECTIONS = {
+    "stories": ("Ticker links", "Stories"),
+    "post_links": ("Ticker links",),
+    "sentiment_windows": ("Sentiment windows",),
+    "mentions": ("Mentions",),
+    "surges": ("Surges",),
     "features": ("Bars",),
     "scores": ("Watch score",),
     "watchlist": ("Watchlist",),

@@ -20,7 +20,10 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     names = [worker.name for worker in plan]
     assert names == ["exchange", "features", "decide", "news", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
-    assert stages == ["features", "scores", "watchlist", "signals"]
+    assert sorted(stages) == sorted(spec.name for spec in TOPOLOGY.market)
+    shared = {worker.name: worker.stages for worker in plan if worker.stages}
+    assert shared["features"] == ("features",) and shared["decide"] == ("scores", "watchlist", "signals")
+    assert {"stories", "sentiment_windows", "surges"} <= set(shared["news"])
     assert all(worker.says_ready for worker in plan)
 
 
@@ -28,9 +31,10 @@ def test_stages_with_logins_of_their_own_run_apart() -> None:
     plan = apart(workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS)))
     names = [worker.name for worker in plan]
     assert names == [
-        "exchange", "features", "scores", "watchlist", "signals", "dispatch-large", "dispatch-tiny", "sink",
+        "exchange", "features", "scores", "watchlist", "signals", "stories", "post_links", "sentiment_windows",
+        "mentions", "surges", "dispatch-large", "dispatch-tiny", "sink",
     ]  # fmt: skip
-    assert [worker.argv[3:] for worker in plan[1:5]] == [("worker", each) for each in names[1:5]]
+    assert [worker.argv[3:] for worker in plan[1:10]] == [("worker", each) for each in names[1:10]]
 
 
 def test_accounts_get_paper_credentials_and_named_ones_are_kept(
