@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.misses import Judged, Miss, over
+from tapedeck.streams.misses import Judged, Miss, number, over
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.signals.reasons import SignalReason
+from tapedeck.streams.stages.signals.told import news
 
+_TOO_LOW = (SignalReason.OPTIONS_CONFIDENCE_TOO_LOW, SignalReason.STOCK_CONFIDENCE_TOO_LOW)
 _INPUTS = ("close", "sma20", "sma50", "distance_sma20", "trend_state", "vol_ratio")
 
 
@@ -17,12 +19,14 @@ def miss(reason: str, at: Judged, config: Config) -> Miss | None:
 
 
 def detail(reason: str, at: Judged, config: Config) -> str:
-    """Details of a reason that is not a distance: which features are unknown, which feed it is."""
+    """Details that no distance tells: which features are unknown, which feed it is, what the news did."""
     feature = at.beside.get("features")
     if reason == SignalReason.NO_FEATURES and feature is not None:
         return "unknown: " + ", ".join(name for name in _INPUTS if feature[name] is None)
     if reason == SignalReason.FEED_NOT_SELECTED:
         return f"the feed is {at.record['feed']}, configured is {config.bars.feed}"
+    if reason in _TOO_LOW and (mood := news(at.record)):
+        return f"{mood} changed the confidence by the factor {number(at.record['factors']['sentiment'])}"
     if reason == SignalReason.NO_SETUP:
         above = (at.record["distance_sma20"] or 0.0) > 0
         trend = {1: "up", 0: "flat", -1: "down"}.get(at.record["trend_state"], "unknown")

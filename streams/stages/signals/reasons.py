@@ -63,8 +63,8 @@ WORDS: Mapping[StrEnum, str] = {
 
 
 DROP_WORDS: Mapping[StrEnum, str] = {
-    SignalDrop.DUPLICATE: "the bar was decided already",
-    SignalDrop.SUPERSEDED: "a newer membership was there already",
+    SignalDrop.DUPLICATE: "the bar was decided already, or the membership or window was there already",
+    SignalDrop.SUPERSEDED: "a newer membership or window was there already",
     SignalDrop.SAME_ACTION: "the bar was decided before it was revised, and would be decided alike",
     SignalDrop.TOO_OLD: "the bar is older than the decided bars that are remembered",
 }

@@ -13,12 +13,19 @@ def _decision(body: Body) -> str:
     return f"{body['symbol']} {body['action']}{strategy}: {body['reason']}, confidence {confidence}"
 
 
+def news(body: Body) -> str:
+    """The sentiment that a decision was based on, empty without any."""
+    n, avg = body["sentiment_n"], body["sentiment_avg"]
+    return f"news {avg:+.2f} of {n} {'item' if n == 1 else 'items'}" if n else ""
+
+
 def _decision_details(body: Body) -> list[str]:
     known = {name: number(value) for name, value in body["factors"].items() if value is not None}
     factors = ", ".join(f"{name} {value}" for name, value in known.items())
     figures = ", ".join(f"{name} {number(body[name])}" for name in SNAPSHOT)
     listed = "not on the watchlist" if body["watchlist_rank"] is None else f"rank {body['watchlist_rank']}"
-    return [f"figures  {figures}; {listed}", *([f"factors  {factors}"] if factors else [])]
+    told = "; ".join(filter(None, (figures, listed, news(body))))
+    return [f"figures  {told}", *([f"factors  {factors}"] if factors else [])]
 
 
 def _signal_id(body: Body) -> str:
