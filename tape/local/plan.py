@@ -16,9 +16,9 @@ def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[
     """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
 
     ``runs``: the exchange's time runs by itself, without a player.
-    A stage that is triggered by a source has its own process; the others share one.
+    A stage that the first source triggers, which are the bars, has its own process; the others share one.
     """
-    first = [spec.name for spec in topology.market if topology.writer(spec.trigger) is None]
+    first = [spec.name for spec in topology.market if spec.trigger == topology.sources[0]]
     others = [spec.name for spec in topology.market if spec.name not in first]
     trading, runs_itself = paper_credentials(config), ["--run"] if runs else []
     dispatchers = tuple(

@@ -25,6 +25,7 @@ PAGE = "docs/domain.md"
 TEXT = (REPOSITORY / PAGE).read_text()
 SECTIONS = {
     "features": ("Bars",),
+    "sentiment_windows": ("Sentiment windows",),
     "scores": ("Watch score",),
     "watchlist": ("Watchlist",),
     "signals": ("Signals", "Gap fade"),

@@ -54,16 +54,20 @@ def with_toy(**changed: object) -> Topology:
 
 
 def test_what_tools_ask_of_it_follows_from_the_stages() -> None:
-    assert TOPOLOGY.names == ("features", "scores", "watchlist", "signals", "account")
-    assert [spec.name for spec in TOPOLOGY.market] == ["features", "scores", "watchlist", "signals"]
+    assert TOPOLOGY.names == (
+        "features", "sentiment_windows", "scores", "watchlist", "signals", "account",
+    )  # fmt: skip
+    assert TOPOLOGY.market == TOPOLOGY.stages[:-1]
     assert TOPOLOGY.account.name == "account"
-    assert TOPOLOGY.sources == ("bars", "sentiment_windows", "universe")
+    assert TOPOLOGY.sources == ("bars", "sentiment", "universe")
     assert TOPOLOGY.writer("memberships") is TOPOLOGY.stage("watchlist")
     assert TOPOLOGY.writer("bars") is None
     assert TOPOLOGY.optional == ("sentiment_windows",)
     assert [spec.name for spec in TOPOLOGY.downstream(["scores"])] == ["watchlist", "signals"]
     assert {topic(name).spread for name in TOPOLOGY.changelogs} == set(Spread)
-    with pytest.raises(Fatal, match="no such stage; got 'sings'; stages: features, scores"):
+    with pytest.raises(
+        Fatal, match="no such stage; got 'sings'; stages: features, sentiment_windows, scores"
+    ):
         TOPOLOGY.stage("sings")
 
 

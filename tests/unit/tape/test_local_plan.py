@@ -20,7 +20,7 @@ def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     names = [worker.name for worker in plan]
     assert names == ["exchange", "features", "decide", "dispatch-large", "dispatch-tiny", "sink"]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
-    assert stages == ["features", "scores", "watchlist", "signals"]
+    assert stages == ["features", "sentiment_windows", "scores", "watchlist", "signals"]
     assert all(worker.says_ready for worker in plan)
 
 
@@ -28,9 +28,10 @@ def test_stages_with_logins_of_their_own_run_apart() -> None:
     plan = apart(workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS)))
     names = [worker.name for worker in plan]
     assert names == [
-        "exchange", "features", "scores", "watchlist", "signals", "dispatch-large", "dispatch-tiny", "sink",
+        "exchange", "features", "sentiment_windows", "scores", "watchlist", "signals", "dispatch-large",
+        "dispatch-tiny", "sink",
     ]  # fmt: skip
-    assert [worker.argv[3:] for worker in plan[1:5]] == [("worker", each) for each in names[1:5]]
+    assert [worker.argv[3:] for worker in plan[1:6]] == [("worker", each) for each in names[1:6]]
 
 
 def test_accounts_get_paper_credentials_and_named_ones_are_kept(
