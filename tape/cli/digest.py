@@ -43,10 +43,10 @@ def digest(
     if as_json:
         print(json.dumps([vars(line) | {"agrees": line.agrees} for line in lines], indent=1))
     else:
-        print(f"{'stage':<16}{'of':<16}{'count':>8}  " + ("live              rebuilt" if rebuild else "live"))
+        print(f"{'stage':<18}{'of':<18}{'count':>8}  " + ("live              rebuilt" if rebuild else "live"))
         for line in lines:
             shown = f"{line.live[:_SHOWN]}  {(line.rebuilt or '')[:_SHOWN]}" if rebuild else line.live
-            print(f"{line.stage:<16}{line.what:<16}{line.records:>8}  {shown}")
+            print(f"{line.stage:<18}{line.what:<18}{line.records:>8}  {shown}")
     different = [line for line in lines if not line.agrees]
     for line in different:
         why = f"first at {line.differs_at}" if line.differs_at else f"{line.conflicts} ids with two bodies"

@@ -121,9 +121,9 @@ def _print(reports: "Sequence[Report]", digest: str, *, as_json: bool, compared:
         }
         print(json.dumps(document, indent=1))
         return verdict
-    print(f"{'stage':<16}{'of':<16}{'count':>10}  digest")
+    print(f"{'stage':<18}{'of':<18}{'count':>10}  digest")
     for line in lines:
-        print(f"{line.stage:<16}{line.what:<16}{line.records:>10}  {line.digest}")
+        print(f"{line.stage:<18}{line.what:<18}{line.records:>10}  {line.digest}")
     if compared:
         _verdict(reports, found, blank)
     return verdict

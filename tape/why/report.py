@@ -57,7 +57,7 @@ class Why:
         lines = list(self.notes)
         if self.at is not None:
             lines.append(f"{self.symbol}, the bar of {clock(self.at)} New York on {date}")
-            lines += [f"  {each.stage:<11}{each.text}" for each in self.passed]
+            lines += [f"  {each.stage:<10} {each.text}" for each in self.passed]
             for each in self.outcomes:
                 where = each.stage if each.account is None else f"{each.stage} {each.account}"
                 lines.append(f"ended at {where}: {each.text}")

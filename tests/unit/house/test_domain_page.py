@@ -30,6 +30,7 @@ SECTIONS = {
     "mentions": ("Mentions",),
     "surges": ("Surges",),
     "features": ("Bars",),
+    "sentiment_windows": ("Sentiment windows",),
     "scores": ("Watch score",),
     "watchlist": ("Watchlist",),
     "signals": ("Signals", "Gap fade"),

@@ -1,4 +1,4 @@
-"""The sentiment_windows stage: which scores count, when a symbol's windows are written, what is known again."""
+"""The sentiment_windows stage: which scores count, when windows are written, what is known again."""
 
 from collections.abc import Iterable
 from time import process_time
@@ -290,7 +290,8 @@ def counting(body: Body) -> bool:
 
 
 KINDS: tuple[Body, ...] = (
-    {}, {"score": -0.4}, {"confidence": 0.5}, {"score": None}, {"folded": True}, {"score": None, "reason": "EMPTY_TEXT"},
+    {}, {"score": -0.4}, {"confidence": 0.5}, {"score": None}, {"folded": True},
+    {"score": None, "reason": "EMPTY_TEXT"},
 )  # fmt: skip
 TOLD_ITEMS = st.lists(
     st.tuples(
