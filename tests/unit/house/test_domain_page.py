@@ -24,6 +24,8 @@ from tests.support.cases import REPOSITORY
 PAGE = "docs/domain.md"
 TEXT = (REPOSITORY / PAGE).read_text()
 SECTIONS = {
+    "stories": ("Versions of items",),
+    "post_links": ("Versions of items",),
     "features": ("Bars",),
     "scores": ("Watch score",),
     "watchlist": ("Watchlist",),
