@@ -54,11 +54,14 @@ def with_toy(**changed: object) -> Topology:
 
 
 def test_what_tools_ask_of_it_follows_from_the_stages() -> None:
-    names = ("stories", "post_links", "features", "scores", "watchlist", "signals", "account")
+    names = (
+        *("stories", "post_links", "features", "sentiment_windows", "scores", "watchlist", "signals"),
+        *("mentions", "surges", "account"),
+    )
     assert TOPOLOGY.names == names
     assert tuple(spec.name for spec in TOPOLOGY.market) == names[:-1]
     assert TOPOLOGY.account.name == "account"
-    assert TOPOLOGY.sources == ("news", "posts", "bars", "sentiment_windows", "universe")
+    assert TOPOLOGY.sources == ("news", "posts", "bars", "sentiment", "universe")
     assert TOPOLOGY.writer("memberships") is TOPOLOGY.stage("watchlist")
     assert TOPOLOGY.writer("bars") is None
     assert TOPOLOGY.optional == ("sentiment_windows",)
@@ -169,6 +172,10 @@ def test_the_code_of_every_shipped_stage_reads_what_its_entry_says() -> None:
     TOPOLOGY.check_code()
 
 
+NO_MINUTES = {"stories", "post_links", "sentiment_windows", "mentions", "surges"}
+"""Stages that news and posts pass, and no minute of a symbol."""
+
+
 def test_what_shipped_stages_tell_is_of_their_own_topics_and_of_the_sources_that_they_read() -> None:
     for spec in TOPOLOGY:
         definition = definition_of(spec)
@@ -178,7 +185,7 @@ def test_what_shipped_stages_tell_is_of_their_own_topics_and_of_the_sources_that
         assert {words.because for words in told.values()} <= {*own, ""}
         assert {name for words in told.values() for each in words.names for name in each.beside} <= own
         if trail is None:
-            assert spec.name in {"stories", "post_links"}, f"minutes of a symbol pass {spec.name}"
+            assert spec.name in NO_MINUTES, f"no minute of a symbol can end in {spec.name}"
             continue
         assert {trail.topic, *trail.places} <= own, spec.name
         says = {type(trail.nothing), *(each.enum for each in definition.reasons)}
