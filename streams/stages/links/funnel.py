@@ -7,7 +7,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.funnel import Funnel, FunnelLine, Recorded, lost_on_arrival, refused_by, told
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.links.items import Body, name_of
-from tapedeck.streams.stages.links.reasons import LinkDrop, LinkOutcome
+from tapedeck.streams.stages.links.reasons import LinkReason
 
 
 def funnel_of(stage: str, source: str, output: str) -> Funnel:
@@ -37,10 +37,10 @@ def _version(body: Body) -> tuple[str, int]:
 def _outcome(links: Body, gone: set[tuple[str, int]]) -> str | None:
     """Why a linked version counts for no symbol; None if it does."""
     if not links["links"]:
-        return LinkOutcome.REMOVED if _version(links) in gone else LinkOutcome.NO_SYMBOL
+        return LinkReason.REMOVED if _version(links) in gone else LinkReason.NO_SYMBOL
     if links["list_post"]:
-        return LinkOutcome.LIST_POST
-    return LinkOutcome.FOLDED if links["folded"] else None
+        return LinkReason.LIST_POST
+    return LinkReason.FOLDED if links["folded"] else None
 
 
 def _dropped(recording: Recorded, stage: str, source: str, output: str) -> dict[str, str]:
@@ -52,6 +52,6 @@ def _dropped(recording: Recorded, stage: str, source: str, output: str) -> dict[
         name, updated_at = _version(body)
         if name in newest and updated_at <= newest[name] and (name, updated_at) not in linked:
             is_repeat = updated_at == newest[name]
-            reasons.setdefault(event_id, LinkDrop.DUPLICATE if is_repeat else LinkDrop.SUPERSEDED)
+            reasons.setdefault(event_id, LinkReason.DUPLICATE if is_repeat else LinkReason.SUPERSEDED)
         newest[name] = max(updated_at, newest.get(name, updated_at))
     return reasons

@@ -6,7 +6,7 @@ The memory is bounded by age, by count and by size, and it depends on the order 
 from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from tapedeck.streams.stages.links.reasons import LinkDrop
+from tapedeck.streams.stages.links.reasons import LinkReason
 
 _FIXED, _SYMBOL = 64, 8
 """Characters that an entry takes beside its texts, and for each symbol, about."""
@@ -56,12 +56,12 @@ class Memory(Generic[E]):
             if kept is not entry:
                 self._replace(name, kept)
 
-    def refuses(self, name: str, updated_at: int) -> LinkDrop | None:
+    def refuses(self, name: str, updated_at: int) -> LinkReason | None:
         """Why a version changes nothing; None if it is newer than what is known."""
         known = self.entries.get(name)
         if known is None or updated_at > known.updated_at:
             return None
-        return LinkDrop.DUPLICATE if updated_at == known.updated_at else LinkDrop.SUPERSEDED
+        return LinkReason.DUPLICATE if updated_at == known.updated_at else LinkReason.SUPERSEDED
 
     def put(self, name: str, entry: E) -> int:
         """Remember a version at the log minute of the last ``advance``; returns how many were forgotten."""

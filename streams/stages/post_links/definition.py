@@ -1,9 +1,9 @@
 """The post_links stage, for the topology."""
 
-from tapedeck.streams.definition import NOWHERE, Definition, Reasons, of_market
-from tapedeck.streams.stages.links.reasons import DROP_WORDS, WORDS, LinkDrop, LinkOutcome
+from tapedeck.streams.definition import Definition, Reasons, of_market
 from tapedeck.streams.stages.post_links.again import AGAIN
 from tapedeck.streams.stages.post_links.funnel import FUNNEL
+from tapedeck.streams.stages.post_links.reasons import DROP_WORDS, WORDS, PostDrop, PostOutcome
 from tapedeck.streams.stages.post_links.stage import PostLinksStage
 from tapedeck.streams.stages.post_links.state import STATE_VERSION
 from tapedeck.streams.stages.post_links.told import TOLD
@@ -17,7 +17,7 @@ DEFINITION = Definition(
     told=TOLD,
     funnel=FUNNEL,
     reasons=(
-        Reasons(LinkDrop, DROP_WORDS, "heartbeats"),
-        Reasons(LinkOutcome, WORDS, NOWHERE),
+        Reasons(PostDrop, DROP_WORDS, "heartbeats"),
+        Reasons(PostOutcome, WORDS, "the funnel"),
     ),
 )

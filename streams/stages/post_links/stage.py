@@ -9,7 +9,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import Body, WithoutPeriod, derived
 from tapedeck.streams.stages.links.items import Linker, counted, fact_of, links_body, name_of
 from tapedeck.streams.stages.links.memory import Memory
-from tapedeck.streams.stages.links.reasons import LinkDrop
+from tapedeck.streams.stages.links.reasons import LinkReason
 from tapedeck.streams.stages.links.rule import Linked
 from tapedeck.streams.stages.links.text import text_of
 from tapedeck.streams.stages.post_links.state import Post, bucket_of, opened, packed
@@ -38,7 +38,7 @@ class PostLinksStage(WithoutPeriod):
                 continue
             out, post = self._version(cause, row, memory)
             outs.append(out)
-            drops += [Drop(cause, LinkDrop.MEMORY_FULL)] * memory.put(name_of(row.body), post)
+            drops += [Drop(cause, LinkReason.MEMORY_FULL)] * memory.put(name_of(row.body), post)
         return Step(packed(memory.entries), outs, drops)
 
     def linked(self, body: Body) -> tuple[str, Linked]:

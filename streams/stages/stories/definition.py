@@ -1,9 +1,9 @@
 """The stories stage, for the topology."""
 
-from tapedeck.streams.definition import NOWHERE, Definition, Reasons, of_market
-from tapedeck.streams.stages.links.reasons import DROP_WORDS, WORDS, LinkDrop, LinkOutcome
+from tapedeck.streams.definition import Definition, Reasons, of_market
 from tapedeck.streams.stages.stories.again import AGAIN
 from tapedeck.streams.stages.stories.funnel import FUNNEL
+from tapedeck.streams.stages.stories.reasons import DROP_WORDS, WORDS, StoryDrop, StoryOutcome
 from tapedeck.streams.stages.stories.stage import StoriesStage
 from tapedeck.streams.stages.stories.state import STATE_VERSION
 from tapedeck.streams.stages.stories.told import TOLD
@@ -17,7 +17,7 @@ DEFINITION = Definition(
     told=TOLD,
     funnel=FUNNEL,
     reasons=(
-        Reasons(LinkDrop, DROP_WORDS, "heartbeats"),
-        Reasons(LinkOutcome, WORDS, NOWHERE),
+        Reasons(StoryDrop, DROP_WORDS, "heartbeats"),
+        Reasons(StoryOutcome, WORDS, "the funnel"),
     ),
 )

@@ -11,7 +11,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.base import Body, WithoutPeriod, derived
 from tapedeck.streams.stages.links.items import VERSION_FIELDS, Linker, fact_of, links_body, name_of, uid_of
 from tapedeck.streams.stages.links.memory import Memory
-from tapedeck.streams.stages.links.reasons import LinkDrop
+from tapedeck.streams.stages.links.reasons import LinkReason
 from tapedeck.streams.stages.links.rule import Linked
 from tapedeck.streams.stages.links.text import text_of
 from tapedeck.streams.stages.stories.rule import Item, is_near, likeness, normalized, story_of
@@ -54,7 +54,7 @@ class StoriesStage(WithoutPeriod):
                 continue
             found, article = self._version(cause, row, memory)
             outs += found
-            drops += [Drop(cause, LinkDrop.MEMORY_FULL)] * memory.put(name_of(row.body), article)
+            drops += [Drop(cause, LinkReason.MEMORY_FULL)] * memory.put(name_of(row.body), article)
         return Step(packed(memory.entries), outs, drops)
 
     def linked(self, body: Body) -> tuple[str, Linked]:

@@ -1,7 +1,7 @@
 """What the stories stage remembers of articles, and as which bytes."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tapedeck.streams.config.text_groups import Ingest
 from tapedeck.streams.stages.base import pack_state, unpack_state
@@ -45,7 +45,7 @@ class Article(NamedTuple):
 def opened(state: bytes | None, config: Ingest) -> Memory[Article]:
     """The memory in a state value."""
     fields = unpack_state(STATE_VERSION, state) if state else {}
-    articles = {name: _article(*stored) for name, stored in fields.items()}
+    articles = {name: _article(stored) for name, stored in fields.items()}
     until = config.fold_hours * HOUR_US + LATE_US
 
     def settle(article: Article, age: int) -> Article | None:
@@ -63,15 +63,14 @@ def packed(articles: Mapping[str, Article]) -> bytes:
     return pack_state(STATE_VERSION, {name: _stored(article) for name, article in articles.items()})
 
 
-def _stored(article: Article) -> list[object]:
+def _stored(article: Article) -> list[Any]:
     """The fields with versions as microseconds after the event time, which is shorter."""
     time, version, symbols, list_post, story, title = article
     began = story - time if isinstance(story, int) else story
     return [time, version - time, symbols, int(list_post), began, title]
 
 
-def _article(
-    time: int, version: int, symbols: list[str], list_post: int, story: int | str, title: str | None
-) -> Article:
+def _article(stored: list[Any]) -> Article:
+    time, version, symbols, list_post, story, title = stored
     began = story + time if isinstance(story, int) else story
     return Article(time, version + time, tuple(symbols), bool(list_post), began, title)

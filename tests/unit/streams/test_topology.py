@@ -171,6 +171,10 @@ def test_the_code_of_every_shipped_stage_reads_what_its_entry_says() -> None:
     TOPOLOGY.check_code()
 
 
+NO_MINUTES = {"stories", "post_links", "sentiment_windows", "mentions", "surges"}
+"""Stages that news and posts pass, and no minute of a symbol."""
+
+
 def test_what_shipped_stages_tell_is_of_their_own_topics_and_of_the_sources_that_they_read() -> None:
     for spec in TOPOLOGY:
         definition = definition_of(spec)
