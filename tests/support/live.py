@@ -52,6 +52,10 @@ class Workers:
         ``file_bytes``; ``extra`` is for the probe."""
         return self._launch(stages, ("tests.chaos.worker", *stages), disk, extra, file_bytes)
 
+    def scorer(self, name: str, *, extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Run the scorer of ``tests.chaos.scorer``."""
+        return self._launch((name,), ("tests.chaos.scorer", "scorer"), "disk", extra, None)
+
     def tape(
         self, *words: str, extra: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes]:
