@@ -12,6 +12,7 @@ from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, g
 from tapedeck.connectors.tapes.market_files.options import Reading
 from tapedeck.connectors.tapes.market_files.tables import Tell, quiet
 from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.connectors.tapes.texts.file import with_news_of
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import Calendar, day_number, iso_date, xnys
 
@@ -23,6 +24,7 @@ class TapeSource:
     """``tape`` is a file, a folder or pattern of files, the folder of a recorded tape, ``synthetic`` or
     ``synthetic:SEED``. ``reading`` says how to read files.
 
+    ``news``: a file of articles for market files, which have none.
     ``session`` None takes the newest session of a file, and the only one of a recorded tape. ``since`` is the
     first day of a synthetic market, None for one that begins with ``session``.
     """
@@ -31,6 +33,7 @@ class TapeSource:
     session: date | None = None
     since: date | None = None
     quotes: Path | None = None
+    news: Path | None = None
     feed: str = DEFAULT_FEED
     reading: Reading = field(default_factory=Reading)
 
@@ -70,17 +73,19 @@ class TapeSource:
         told |= {"session": str(session)} if session else {}
         told |= {"since": str(self.since)} if self.since and self.since != session else {}
         told |= {"quotes": str(self.quotes.absolute())} if self.quotes else {}
+        told |= {"news": str(self.news.absolute())} if self.news else {}
         return told | {"feed": self.feed} | self.reading.described()
 
     @classmethod
     def described(cls, told: Mapping[str, str]) -> "TapeSource":
         """The source that a description describes. Raises Fatal for an invalid one."""
-        quotes = told.get("quotes")
+        quotes, news = told.get("quotes"), told.get("news")
         return cls(
             tape=str(told["tape"]),
             session=session_date(told.get("session")),
             since=session_date(told.get("since")),
             quotes=Path(quotes) if quotes else None,
+            news=Path(news) if news else None,
             feed=str(told.get("feed", DEFAULT_FEED)),
             reading=Reading.of(told),
         )
@@ -94,6 +99,8 @@ class TapeSource:
         if self.reading != Reading() and (self.seed is not None or is_recorded(path)):
             named = ", ".join(f"--{name}" for name in self.reading.described())
             raise Fatal(f"{named} applies only to market files", value=self.tape, remedy="leave it out")
+        if self.news is not None and (self.seed is not None or is_recorded(path)):
+            raise Fatal("this tape has its own news", value=self.tape, remedy="leave out --news")
         if self.seed is not None:
             session = self.session or DEFAULT_SESSION
             return generate(self.seed, session=session, since=self.since, feed=self.feed)
@@ -103,9 +110,10 @@ class TapeSource:
                     "a recorded tape has its own quotes", value=self.tape, remedy="leave out --quotes"
                 )
             return playable(load(path), xnys(), self.session)
-        return read_tape(
+        tape = read_tape(
             path, quotes=self.quotes, session=self.session, feed=self.feed, reading=self.reading, tell=tell
         )
+        return tape if self.news is None else with_news_of(tape, self.news, xnys())
 
     @property
     def seed(self) -> int | None:

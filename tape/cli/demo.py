@@ -8,7 +8,7 @@ import typer
 from tapedeck.connectors.tapes.market_files.options import Duplicates
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal
-from tapedeck.tape.cli.file_options import Columns, Repeated, Scale, Symbols, Zone, reading_of
+from tapedeck.tape.cli.file_options import Columns, News, Repeated, Scale, Symbols, Zone, reading_of
 from tapedeck.tape.interrupts import raise_on_stops
 from tapedeck.tape.local.places import say, stack_folder
 
@@ -27,6 +27,7 @@ def demo(
     quotes: Annotated[
         Path | None, typer.Option(help="Default: TAPE with quotes for trades in its name.")
     ] = None,
+    news: News = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,
@@ -51,6 +52,7 @@ def demo(
         tape=_tape_name(tape, seed),
         session=session_date(session),
         quotes=quotes,
+        news=news,
         reading=reading_of(zone, columns, symbols, scale, duplicates),
     )
     raise_on_stops()

@@ -11,6 +11,12 @@ from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
 from tapedeck.connectors.tapes.market_files.tables import Tell
 
 Quotes = Annotated[Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")]
+News = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="Articles beside FILE, JSON lines, as `tape exchange` reads."
+    ),
+]
 Zone = Annotated[str | None, typer.Option(help="The zone of times that have none: America/New_York.")]
 Columns = Annotated[
     str | None,

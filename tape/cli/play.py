@@ -18,6 +18,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.file_options import (
     Columns,
+    News,
     Quotes,
     Repeated,
     Scale,
@@ -51,6 +52,7 @@ def play(
         typer.Option(metavar="FIRST..LAST", help="Several sessions, one after the other, between two dates."),
     ] = None,
     quotes: Quotes = None,
+    news: News = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,
@@ -78,6 +80,7 @@ def play(
         tape=_named(file, synthetic, seed),
         session=session_date(session),
         quotes=quotes,
+        news=news,
         reading=reading_of(zone, columns, symbols, scale, duplicates),
     )
     days = _range(sessions, named)

@@ -1,5 +1,6 @@
 """Naming tapes: descriptions that other processes read, and ranges of sessions."""
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -51,6 +52,37 @@ def test_a_files_range_has_its_own_sessions(tmp_path: Path) -> None:
     assert [str(each.load().session) for each in found] == ["20501", "20503"]
     with pytest.raises(Fatal, match=r"no session to play.*'2026-02-18..2026-02-18'.*2026-02-17, 2026-02-19"):
         TapeSource(tape=str(path)).over(date(2026, 2, 18), date(2026, 2, 18), xnys())
+
+
+def article(number: int, at: str, headline: str) -> str:
+    told = {"id": number, "created_at": at, "updated_at": at, "headline": headline, "symbols": ["BAC"]}
+    return json.dumps(told) + "\n"
+
+
+def test_a_market_file_plays_with_the_news_of_its_session_from_a_file(tmp_path: Path) -> None:
+    path, news = bars_on(tmp_path, "2026-02-17"), tmp_path / "news.jsonl"
+    said = [
+        (1, "2026-02-16T20:00:00+00:00", "Yesterday"),
+        (2, "2026-02-17T13:00:00+00:00", "Before the open"),
+        (3, "2026-02-17T14:30:10+00:00", "<b>Bank of America</b> raises guidance"),
+        (3, "2026-02-17T14:31:10+00:00", "Bank of America corrects guidance"),
+        (4, "2026-02-17T23:00:00+00:00", "In the evening"),
+    ]
+    news.write_text("".join(article(*each) for each in said))
+    source = TapeSource(tape=str(path), news=news)
+    assert TapeSource.described(source.description()) == source
+    tape = source.load()
+    found = [(tape.number(minute.label), body["title"]) for minute in tape for body in minute.news]
+    assert found == [
+        (0, "Before the open"),
+        (0, "Bank of America raises guidance"),
+        (1, "Bank of America corrects guidance"),
+    ]
+    assert {body["origin"] for minute in tape for body in minute.news} == {"file/news.jsonl"}
+    assert any("3 of 5 articles of news.jsonl are of this session" in note for note in tape.notes)
+    assert TapeSource(tape=str(path)).load().digest() != tape.digest()
+    with pytest.raises(Fatal, match=r"has its own news.*leave out --news"):
+        TapeSource(news=news).load()
 
 
 def test_a_recorded_tapes_range_has_its_own_sessions() -> None:
