@@ -11,7 +11,6 @@ from tapedeck.streams.stages.mentions.items import HOUR_US
 from tapedeck.streams.stages.mentions.rule import MICRO, Adds, Counts, Kind, Lean, counted, kind_of, lean
 
 Body = Mapping[str, Any]
-_WHOLE = ("mentions", "authors", "pos", "neg", "neu")
 
 
 class Bucket(NamedTuple):
@@ -48,7 +47,7 @@ def _summed(found: list[Body]) -> Counts:
         return sum(body[name] for body in found)
 
     score_sum = round(math.fsum(body["score_sum"] for body in found), 6) + 0.0
-    return Counts(*map(total, _WHOLE), score_sum=score_sum)
+    return Counts(total("mentions"), total("authors"), total("pos"), total("neg"), total("neu"), score_sum)
 
 
 def by_author(sentiment: Iterable[Body], first: int, until: int, *, hours: int = 1) -> list[Bucket]:
