@@ -131,6 +131,11 @@ class _Heard:
         self.answer: Answer | None = None
 
 
+def require_praw() -> None:
+    """Raises Fatal where the extra `reddit` is not installed."""
+    _praw()
+
+
 def _praw() -> Any:
     try:
         return import_module(PRAW)

@@ -13,8 +13,8 @@ from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
 
-STAGE = "ingest-reddit"
-"""Who refused a row, in its dead letter."""
+STAGE = "ingest-posts"
+"""The name under which `tape ingest posts` reports, and who refused a row, in its dead letter."""
 
 
 class Writer(LogWriter, Protocol):

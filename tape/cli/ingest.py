@@ -69,6 +69,16 @@ def news(
     run(settings, data_url, references, _stopped_by_signals(), started=tell_ready, version=code_version())
 
 
+@app.command()
+def posts() -> None:
+    """Write posts and comments of reddit.subreddits into the topic posts until SIGTERM (extra reddit)."""
+    from tapedeck.tape.ingest.posts_live import run  # noqa: PLC0415 - it loads for long
+
+    settings: Settings = from_environment(told())
+    journal.set_up()
+    run(settings, _stopped_by_signals(), started=tell_ready, version=code_version())
+
+
 def _stopped_by_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,12 +21,17 @@ from tapedeck.tape.local import state, status
 from tapedeck.tape.local.disk import Room, usage, usage_in_words
 from tapedeck.tape.local.places import in_words, stack_folder
 from tapedeck.tape.local.process import tail
+from tapedeck.tape.local.standings import EdgeLine, Severity, edges, without_standings
 from tapedeck.tape.local.status import LagLine, ProcessLine, StageLine
 from tapedeck.tape.local.where import PREFIX, look
+from tapedeck.tape.topology import topology_in_use
 
 _POLL_S = 0.3
 _SHOWN_REASONS = 3
 _MICROS = 1_000_000
+_SILENT_S = 15
+"""A process reports every second, or every five where nothing moves: this long it must not be silent."""
+_COLORS = {Severity.GREEN: "", Severity.AMBER: "yellow", Severity.RED: "red"}
 
 
 def show(
@@ -60,6 +65,7 @@ def show(
             "processes": [asdict(line) for line in processes],
             "lag": [asdict(line) for line in lags],
             "stages": [asdict(line) for line in stages],
+            "edges": [asdict(line) for line in edges(stages, topology_in_use())],
         }
         print(json.dumps(document, indent=1))
     else:
@@ -83,6 +89,7 @@ def _show_pipeline(cluster: Cluster, as_json: bool) -> None:
             "cluster_id": cluster_id,
             "lag": [asdict(line) for line in lags],
             "stages": [asdict(line) for line in stages],
+            "edges": [asdict(line) for line in edges(stages, topology_in_use())],
         }
         print(json.dumps(document, indent=1))
         return
@@ -93,8 +100,12 @@ def _show_pipeline(cluster: Cluster, as_json: bool) -> None:
 
 
 def _tables(console: Console, lags: list[LagLine], stages: list[StageLine]) -> None:
+    now, outside = SystemClock().now(), edges(stages, topology_in_use())
+    apart = {line.name for line in outside}
     console.print(_lags(lags))
-    console.print(_stages(stages, SystemClock().now()))
+    console.print(_stages([line for line in stages if line.stage not in apart], now))
+    if outside:
+        console.print(_edges(outside, now))
     console.print(_funnel(stages))
 
 
@@ -124,13 +135,38 @@ def _stages(lines: list[StageLine], now: int) -> Table:
     return table
 
 
+def _edges(lines: list[EdgeLine], now: int) -> Table:
+    """The processes around the stages, each with the worst state of its sources."""
+    table = Table(
+        "process", "state", "last watermark", "heartbeat", "lag", "records", title="Around the stages"
+    )
+    for line in lines:
+        mark = "-" if line.watermark is None else _instant(line.watermark)
+        lag = "-" if line.lag is None else str(line.lag)
+        age = f"{_age(now - line.at)} ago"
+        if now - line.at > _SILENT_S * _MICROS:
+            age = f"[red]{age}[/red]"
+        table.add_row(line.name, _worst(line), mark, age, lag, str(line.records))
+    return table
+
+
+def _worst(line: EdgeLine) -> str:
+    if line.worst is None:
+        return "-"
+    source = f" {line.worst.source}" if line.worst.source else ""
+    words = f"{line.worst.state}{source} for {_age(line.worst.for_s * _MICROS)}"
+    color = _COLORS[line.worst.severity]
+    return f"[{color}]{words}[/{color}]" if color else words
+
+
 def _funnel(lines: list[StageLine]) -> Table:
     """In, out and the most frequent reasons; all reasons if nothing came out."""
     table = Table("stage", "in", "out", "reasons", title="Funnel since each process started")
     for line in lines:
         out = ", ".join(f"{topic} {count}" for topic, count in line.given.items()) or "[red]0[/red]"
-        shown = list(line.reasons.items())[: _SHOWN_REASONS if line.given else None]
-        more = len(line.reasons) - len(shown)
+        found = without_standings(line.reasons)
+        shown = list(found.items())[: _SHOWN_REASONS if line.given else None]
+        more = len(found) - len(shown)
         reasons = ", ".join(f"{reason} {count}" for reason, count in shown) or "-"
         table.add_row(line.stage, str(line.taken), out, reasons + (f", {more} more" if more else ""))
     return table

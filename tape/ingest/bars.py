@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from tapedeck.connectors.alpaca.market import frames
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue, Gap
@@ -24,19 +24,18 @@ from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.openings import Openings
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import LIVE
-from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.asker import Answer
+from tapedeck.tape.ingest.beats import BEAT_S, NOW, beat
 from tapedeck.tape.ingest.leases import Beside
-from tapedeck.topics.catalogue import Layout, topic
+from tapedeck.topics.catalogue import Layout
 
 log = logging.getLogger("tapedeck.ingest.bars")
 
 STAGE = LIVE
 _TAKE_S = 0.2
-_BEAT_S = 1.0
 _LOOK_S = 60.0
 _FIRST_LOOK_S = 5.0
 
@@ -131,7 +130,7 @@ class BarsIngest:
         if self._alone is not None and tick - self._alone_at >= _LOOK_S:
             self._alone_at = tick
             self._alone(self._marked)
-        if tick - self._beat_at >= _BEAT_S:
+        if tick - self._beat_at >= BEAT_S:
             self._beat_at = tick
             self._beat()
 
@@ -185,20 +184,13 @@ class BarsIngest:
             **{f"OUT:{name}": count for name, count in self.written.items()},
             **{name: count for name, count in core.counts.items() if name.isupper() or "." in name},
             **{f"STATE_{state}": times for state, times in self._health.seen.items()},
-            f"NOW_{self._health.state}": round(self._health.for_s),
+            f"{NOW}{self._health.state}": max(1, round(self._health.for_s)),
             "DELAY_MS": round(1000 * self._queue.longest_delay_s()),
             "DROPPED_FRAMES": self._queue.dropped,
             "COLD_SYMBOLS": len(core.cold),
         }
-        body: dict[str, Any] = {
-            "stage": STAGE,
-            "partition": 0,
-            "at": now,
-            "last_watermark": core.ended,
-            "lag": self._queue.depth + self._rest.waiting,
-            "records": sum(self.written.values()),
-            "counts": counts,
-            **self._about,
-        }
-        key = topic("heartbeats").record_key(body)
-        self._writer.write([Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])])
+        lag = self._queue.depth + self._rest.waiting
+        records = sum(self.written.values())
+        self._writer.write(
+            [beat(STAGE, now, marked=core.ended, lag=lag, records=records, counts=counts, about=self._about)]
+        )

@@ -19,17 +19,15 @@ from tapedeck.connectors.news.ingest import STAGE, NewsLog
 from tapedeck.connectors.news.minutes import Minutes
 from tapedeck.connectors.news.poller import FeedStatus, Standing
 from tapedeck.connectors.news.wire import AlpacaNews
-from tapedeck.schemas.codec import encode
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.wire import Wire
+from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
-from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.ingest.news")
 
 Source = Coroutine[Any, Any, None]
 
-BEAT_S = 1.0
 _TICK_S = 0.2
 
 
@@ -115,18 +113,15 @@ class NewsIngest:
 
     def _beat(self, standings: Sequence[Standing]) -> Wire:
         now = self._clock.now()
-        body: dict[str, Any] = {
-            "stage": STAGE,
-            "partition": 0,
-            "at": now,
-            "last_watermark": self._minutes.last,
-            "lag": self._alpaca.queue.depth if self._alpaca is not None else 0,
-            "records": self._log.written,
-            "counts": self._counts(standings, now),
-            **self._about,
-        }
-        key = topic("heartbeats").record_key(body)
-        return Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])
+        return beat(
+            STAGE,
+            now,
+            marked=self._minutes.last,
+            lag=self._alpaca.queue.depth if self._alpaca is not None else 0,
+            records=self._log.written,
+            counts=self._counts(standings, now),
+            about=self._about,
+        )
 
     def _counts(self, standings: Sequence[Standing], now: int) -> dict[str, int]:
         """Items by outcome; the standing of each source with the seconds since it last brought anything."""

@@ -1,4 +1,4 @@
-"""Mentions and surges over two days: the sim with crashes and the rebuild agree, and records explain themselves."""
+"""Mentions and surges over a day: sim with crashes and rebuild agree, and records explain themselves."""
 
 import random
 from functools import cache
@@ -35,7 +35,7 @@ SEEDS = range(3)
 
 
 def log_of() -> MemoryLog:
-    """Items of a day and more, each with newer versions, some folded, retracted or late; the writer repeats."""
+    """Items with newer versions, some of them folded, retracted or late; the writer repeats."""
     rng, log = random.Random(5), MemoryLog(Layout())
     writer = log.writer()
     writer.watermark("sentiment", T0 - MINUTE_US)

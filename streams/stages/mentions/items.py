@@ -129,7 +129,7 @@ def _head(state: bytes) -> tuple[int, int, int]:
         raise Fatal(
             "a state value of the mentions has another format version",
             value=version,
-            remedy=f"this code reads version {STATE_VERSION}: run the release that wrote it, or a fresh stack",
+            remedy=f"this code reads version {STATE_VERSION}: run the release that wrote it, or rebuild it",
         )
     return version, floor, changed
 
@@ -152,7 +152,7 @@ def _bytes_of(item: Item) -> bytes:
 
 
 def _item(body: dict[str, Any], name: bytes, hour: int, known: Item | None) -> Item:
-    """The version in ``body``. It keeps the hour of the first one: a new version changes its own hour only."""
+    """The version in ``body``. It keeps the hour of the first one, and so changes no other."""
     score, author = body["score"], body["author_hash"]
     adds = Adds(
         kind_of(body), 0 if score is None else round(score * MICRO), _short(author) if author else b""

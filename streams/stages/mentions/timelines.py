@@ -3,6 +3,7 @@
 Hours without a mention are zeros. Times are UTC microseconds.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,6 @@ from tapedeck.streams.stages.mentions.items import HOUR_US
 from tapedeck.streams.stages.mentions.rule import MICRO, Adds, Counts, Kind, Lean, counted, kind_of, lean
 
 Body = Mapping[str, Any]
-_FIELDS = ("mentions", "authors", "pos", "neg", "neu", "score_sum")
 
 
 class Bucket(NamedTuple):
@@ -34,14 +34,20 @@ def by_item(mentions: Iterable[Body], first: int, until: int, *, hours: int = 1)
         place = body["hour"], body["scope"]
         if place not in newest or body["as_of"] >= newest[place]["as_of"]:
             newest[place] = body
-    buckets = {start: [0, 0, 0, 0, 0, 0.0] for start in _starts(first, until, hours)}
+    buckets: dict[int, list[Body]] = {start: [] for start in _starts(first, until, hours)}
     for (hour, _), body in newest.items():
         start = _start(hour, first, hours)
         if start in buckets:
-            buckets[start] = [
-                sum(pair) for pair in zip(buckets[start], (body[name] for name in _FIELDS), strict=True)
-            ]
-    return [Bucket(start, Counts(*row[:-1], round(row[-1], 6) + 0.0)) for start, row in buckets.items()]
+            buckets[start].append(body)
+    return [Bucket(start, _summed(found)) for start, found in buckets.items()]
+
+
+def _summed(found: list[Body]) -> Counts:
+    def total(name: str) -> int:
+        return sum(body[name] for body in found)
+
+    score_sum = round(math.fsum(body["score_sum"] for body in found), 6) + 0.0
+    return Counts(total("mentions"), total("authors"), total("pos"), total("neg"), total("neu"), score_sum)
 
 
 def by_author(sentiment: Iterable[Body], first: int, until: int, *, hours: int = 1) -> list[Bucket]:

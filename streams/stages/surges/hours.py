@@ -84,6 +84,6 @@ def newest_hour(state: bytes) -> int:
         raise Fatal(
             "a state value of the surges has another format version",
             value=version,
-            remedy=f"this code reads version {STATE_VERSION}: run the release that wrote it, or a fresh stack",
+            remedy=f"this code reads version {STATE_VERSION}: run the release that wrote it, or rebuild it",
         )
     return int(newest)

@@ -9,7 +9,9 @@ def _surge(body: Body) -> str:
     hour = f"{body['symbol']} {body['level']} in the hour of {clock(body['hour'])}: {found}"
     if body["baseline"] is None:
         return f"{hour}; only {body['days']} days to compare with"
-    return f"{hour}; {number(body['baseline'])} expected of {body['days']} days, score {number(body['score'])}"
+    return (
+        f"{hour}; {number(body['baseline'])} expected of {body['days']} days, score {number(body['score'])}"
+    )
 
 
 TOLD: Telling = {"surges": Told(_surge)}

@@ -360,4 +360,4 @@ def test_the_log_has_the_versions_and_the_dead_letters(path, hours):
     headers = dict(wire.headers)
     assert (wire.topic, wire.key) == ("dead_letters", b"posts") and b"17" in wire.value
     assert headers["tape-error-reason"] == b"BAD_ITEM" and headers["tape-error-key"] == b"t1_c1"
-    assert headers["__connect.errors.connector.name"] == b"ingest-reddit"
+    assert headers["__connect.errors.connector.name"] == b"ingest-posts"

@@ -1,4 +1,4 @@
-"""Mentions: what counts in an hour, newer versions, retractions, folded stories, bounds, lean and timelines."""
+"""Mentions: what counts in an hour, versions, retractions, folded stories, bounds, lean, timelines."""
 
 from collections import defaultdict
 from typing import Any
@@ -233,7 +233,10 @@ def test_a_timeline_fills_hours_without_a_mention_and_takes_the_newest_record_of
         (HOUR_US, 0, 0, 0, 0, 0, 0.0),
     ]
     assert found[1].lean == Lean(0.333333, 1.0, Leaning.POSITIVE)
-    assert [b.counts.mentions for b in by_item(rows, T0 - 24 * HOUR_US, T0 + 24 * HOUR_US, hours=24)] == [0, 3]
+    assert [b.counts.mentions for b in by_item(rows, T0 - 24 * HOUR_US, T0 + 24 * HOUR_US, hours=24)] == [
+        0,
+        3,
+    ]
 
 
 def test_a_timeline_by_author_counts_each_author_once_with_the_newest_score() -> None:
