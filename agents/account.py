@@ -1,4 +1,4 @@
-"""signals, controls, broker -> account_inbox -> account -> proposals, orders, executions, positions.
+"""signals, controls, halts, broker -> account_inbox -> account -> proposals, orders, executions, positions.
 
 One process per account: it joins nothing before it holds the account's lease, so a second one takes no
 partition from the first. What reaches the account is appended to its inbox first; the account stage folds
@@ -31,7 +31,7 @@ from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
-from tapedeck.connectors.dispatch.inputs import beside
+from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.scan import read_topic
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 def _faust_acks(messages: Iterable[Message]) -> None:
-    """Faust acks a control when the next one is taken."""
+    """Faust acks such a record when the next one is taken."""
 
 
 class DispatchApp:
@@ -108,11 +108,8 @@ class DispatchApp:
         app = self.stage_app.app
         self._router = SignalRouter(app, settings, topology.signal_topics, self._minute)
         self._router.declare()
-        controls = app.topic(
-            self._layout.wire_name("controls"), key_type=bytes, value_type=bytes,
-            key_serializer="raw", value_serializer="raw",
-        )  # fmt: skip
-        app.agent(controls, name="controls", concurrency=1)(self._controls)
+        self._read(CONTROLS, self._routine.control)
+        self._read(MARKET_EVENTS, self._routine.market_event)
         app.while_recovering.append(self._renew)
         for service in (self._start, self._armed, self._tick, self._updates):
             app.task(service)
@@ -184,13 +181,22 @@ class DispatchApp:
         if wires:
             await self.stage_app.runner.written(wires)
 
-    async def _controls(self, stream: Any) -> None:
-        await self._ending.guard()
-        async for event in stream.events():
-            try:
-                await self._follow_steps(self._routine.control(as_message(event, self._layout)))
-            except Exception as error:  # Faust would take the event for done
-                await self._ending.give_up(self.stage_app.app, error)
+    def _read(self, name: str, ordered: Callable[[Message], Iterable[steps.Step]]) -> None:
+        """Make the agent that takes the steps of each record of topic ``name``."""
+
+        async def follow(stream: Any) -> None:
+            await self._ending.guard()
+            async for event in stream.events():
+                try:
+                    await self._follow_steps(ordered(as_message(event, self._layout)))
+                except Exception as error:  # Faust would take the event for done
+                    await self._ending.give_up(self.stage_app.app, error)
+
+        channel = self.stage_app.app.topic(
+            self._layout.wire_name(name), key_type=bytes, value_type=bytes,
+            key_serializer="raw", value_serializer="raw",
+        )  # fmt: skip
+        self.stage_app.app.agent(channel, name=name, concurrency=1)(follow)
 
     # what the account asks for ------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from tapedeck.connectors.broker import (
     UnreadRow,
 )
 from tapedeck.connectors.clock import Clock
-from tapedeck.connectors.dispatch.inbox import Body, Inbox, Newest
+from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, Newest
 from tapedeck.connectors.dispatch.lease import Lease
 from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.schemas.errors import Fatal
@@ -62,6 +62,7 @@ class Dispatcher:
         self._clock = clock
         self._lease = lease
         self._calendar = calendar
+        self._feed = config.bars.feed
         self._probe = config.universe.symbols[0]
         self._inbox = Inbox(account.account_id)
         self._identified = False
@@ -108,6 +109,12 @@ class Dispatcher:
 
     def control(self, control: Body) -> Body:
         return self._inbox.control(control, self._clock.now())
+
+    def market_event(self, event: Body) -> list[Body]:
+        """A halt or a resumption on the configured feed; other market events do not reach an account."""
+        if event["feed"] != self._feed or event["kind"] not in (HALTED, RESUMED):
+            return []
+        return [self._inbox.halt(event, self._clock.now())]
 
     def stream(self, healthy: bool, detail: str) -> Body:
         return self._inbox.stream(healthy, detail, self._clock.now())

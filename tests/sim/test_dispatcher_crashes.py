@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tapedeck.connectors.alpaca.market.steps import Kind, market_event
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
@@ -108,6 +109,49 @@ def test_crashes_anywhere_never_send_twice_and_end_as_the_broker_does(seed: int)
     assert all(dispatcher.starts > 1 for dispatcher in run.dispatchers)
     check(run)
     check_replay(run)
+
+
+class Halted(Replayed):
+    """A run in which trading of ``symbol`` is halted in the minute ``label``."""
+
+    def __init__(self, symbol: str, label: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._halt = market_event(Kind.HALTED, symbol, CONFIG.bars.feed, event_time=label + MINUTE_US // 2)
+        self._label = label
+
+    def _follow(self, label: int) -> None:
+        if label == self._label:
+            self.log.writer().send(*self._halt)
+        super()._follow(label)
+
+
+def test_d14_a_halt_on_the_log_refuses_the_opening_of_that_minute_whatever_crashes() -> None:
+    for seed in (None, 1, 2):
+        chaos = None if seed is None else Chaos(seed)
+        clean = Replayed(chaos=chaos).play().rest(3)
+        first = min(
+            (each for each in bodies(clean.log, "proposals") if each["verdict"] == "APPROVED"),
+            key=lambda each: each["bar_t"],
+        )
+        chaos = None if seed is None else Chaos(seed)
+        run = Halted(first["symbol"], first["bar_t"], chaos=chaos).play().rest(3)
+        same = [
+            each
+            for each in bodies(run.log, "proposals")
+            if (each["symbol"], each["bar_t"]) == (first["symbol"], first["bar_t"])
+        ]
+        assert {each["primary_reason"] for each in same} == {"HALTED"}
+        assert {account_of(each) for each in bodies(run.log, INBOX) if is_halt(each)} == set(ACCOUNTS)
+        check(run)
+        check_replay(run)
+
+
+def is_halt(body: dict[str, Any]) -> bool:
+    return str(body["payload"][0]).endswith("InboxHalt")
+
+
+def account_of(body: dict[str, Any]) -> str:
+    return str(body["account_id"])
 
 
 @pytest.mark.parametrize("fault", BROKEN)

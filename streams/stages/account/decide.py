@@ -195,6 +195,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
     if snapshot is not None and known_equity is not None:
         power = snapshot.buying_power if plan.kind is Kind.STOCK else snapshot.options_buying_power
     contract = candidate.contract if candidate else None
+    halt = state.halts.get(signal.symbol)
     return GateInputs(
         now=turn.now,
         action=signal.action,
@@ -206,6 +207,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
         identity_at=snapshot.at if snapshot else None,
         kill_state=turn.kill_state(),
         hours=turn.hours(),
+        halted_since=halt.since if halt is not None and halt.halted else None,
         expires_today=contract is not None and contract.expiry == turn.session,
         confidence=signal.confidence,
         signal_bar_t=signal.bar_t,
@@ -265,6 +267,9 @@ def _propose(
     snapshot, inputs = turn.state.snapshot, list(evaluation.inputs)
     if snapshot is not None and snapshot.event_id not in inputs:
         inputs.append(snapshot.event_id)
+    halt = turn.state.halts.get(signal.symbol)
+    if halt is not None and halt.halted:
+        inputs.append(halt.event_id)
     fields = {
         "signal_id": signal.signal_id,
         "symbol": signal.symbol,

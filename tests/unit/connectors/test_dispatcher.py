@@ -139,6 +139,19 @@ def test_start_control_and_stream_are_written_as_they_are(desk: Desk) -> None:
     assert payload(desk.desk.stream(True, "connection 1"), "InboxStream")["healthy"] is True
 
 
+def test_d14_halts_and_resumptions_of_the_configured_feed_reach_the_inbox_and_nothing_else(desk: Desk) -> None:
+    event = {"event_id": "m1", "symbol": "NVDA", "feed": Config().bars.feed, "event_time": TEN - SECOND}
+    (halt,) = desk.desk.market_event(event | {"kind": "HALTED"})
+    assert payload(halt, "InboxHalt") == {
+        "market_event_id": "m1", "symbol": "NVDA", "halted": True, "since": TEN - SECOND,
+    }  # fmt: skip
+    (resumed,) = desk.desk.market_event(event | {"kind": "RESUMED"})
+    assert payload(resumed, "InboxHalt")["halted"] is False
+    assert resumed["event_id"] != halt["event_id"]
+    for other in ({"kind": "NO_TRADE"}, {"kind": "COVERAGE"}, {"kind": "HALTED", "feed": "another"}):
+        assert desk.desk.market_event(event | other) == []
+
+
 def test_account_is_answered_with_its_address(desk: Desk) -> None:
     (record,) = desk.perform(FetchAccount(request_id="r1"))
     content = payload(record, "InboxAccount")
