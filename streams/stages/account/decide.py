@@ -124,6 +124,12 @@ def _size(turn: Turn, evaluation: Evaluation, worst: Decimal | None, multiplier:
     )
 
 
+def _whole(long_qty: Decimal) -> Size:
+    """All whole shares of a long; less than one cannot be sold by a limit."""
+    quantity = int(long_qty)
+    return Size(quantity, SizeReason.SIZE_OK if quantity else SizeReason.SIZE_BELOW_ONE_UNIT)
+
+
 def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     signal = evaluation.signal
     kind = KINDS.get(signal.action, Kind.STOCK)
@@ -133,7 +139,7 @@ def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     side = Side.SELL if signal.action is Action.SELL_STOCK else Side.BUY
     ladder = _ladder(turn, quote, side, stock=kind is Kind.STOCK)
     if closing:
-        size = Size(int(long_qty), SizeReason.SIZE_OK) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
+        size = _whole(long_qty) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
         intent = PositionIntent.SELL_TO_CLOSE
     else:
         size = _size(turn, evaluation, ladder[-1] if ladder else None, multiplier)
