@@ -16,13 +16,14 @@ from tapedeck.connectors.news.items import IngestReason, Item
 from tapedeck.connectors.news.poller import Look
 from tapedeck.connectors.news.records import TOPIC, body_of
 from tapedeck.connectors.news.versions import Versions
+from tapedeck.connectors.tapes.writers import LIVE_NEWS
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
 
-STAGE = "ingest-news"
+STAGE = LIVE_NEWS
 
 
 def known_versions(cluster: Cluster) -> Versions:

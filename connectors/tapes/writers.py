@@ -15,6 +15,8 @@ from tapedeck.streams.watermarks import readable_label
 
 LIVE = "ingest-bars"
 """The name under which `tape ingest bars` reports, and of its process in a local stack."""
+LIVE_NEWS = "ingest-news"
+"""The name of `tape ingest news`, likewise."""
 FRESH_S = 15
 """A live writer reports every second; one that has not for this long is gone."""
 _BACK = 5_000
@@ -68,8 +70,7 @@ class ForeignMarks:
             raise Fatal(
                 "another process writes watermarks into this topic, but a topic has only one such writer",
                 value=f"{name}/{partition}@{offset}: {iso_time(label)}",
-                remedy="stop `tape play`, `tape watermark` or the other `tape ingest bars`, or do not start "
-                "this one",
+                remedy="stop `tape play`, `tape watermark` or the other `tape ingest`, or do not start this",
             )
 
 
