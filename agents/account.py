@@ -1,4 +1,4 @@
-"""signals, controls, broker -> account_inbox -> account -> proposals, orders, executions, positions.
+"""signals, controls, halts, broker -> account_inbox -> account -> proposals, orders, executions, positions.
 
 One process per account: it joins nothing before it holds the account's lease, so a second one takes no
 partition from the first. What reaches the account is appended to its inbox first; the account stage folds
@@ -24,14 +24,14 @@ from tapedeck.agents.signal_router import SignalRouter
 from tapedeck.agents.waiting import Waiting
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.alpaca.updates import TradeUpdates
-from tapedeck.connectors.broker import TradeUpdate, UnreadRow
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
-from tapedeck.connectors.dispatch.inputs import beside
+from tapedeck.connectors.dispatch.hearing import Hearing, Requests
+from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.scan import read_topic
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 def _faust_acks(messages: Iterable[Message]) -> None:
-    """Faust acks a control when the next one is taken."""
+    """Faust acks such a record when the next one is taken."""
 
 
 class DispatchApp:
@@ -99,6 +99,8 @@ class DispatchApp:
             calendar=settings.calendar,
             manner=steps.LIVE,
         )
+        self._arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
+        self._hearing = Hearing(self.dispatcher, self._arrived.put_nowait, self._later)
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
@@ -108,11 +110,8 @@ class DispatchApp:
         app = self.stage_app.app
         self._router = SignalRouter(app, settings, topology.signal_topics, self._minute)
         self._router.declare()
-        controls = app.topic(
-            self._layout.wire_name("controls"), key_type=bytes, value_type=bytes,
-            key_serializer="raw", value_serializer="raw",
-        )  # fmt: skip
-        app.agent(controls, name="controls", concurrency=1)(self._controls)
+        self._read(CONTROLS, self._routine.control)
+        self._read(MARKET_EVENTS, self._routine.market_event)
         app.while_recovering.append(self._renew)
         for service in (self._start, self._armed, self._tick, self._updates):
             app.task(service)
@@ -184,13 +183,22 @@ class DispatchApp:
         if wires:
             await self.stage_app.runner.written(wires)
 
-    async def _controls(self, stream: Any) -> None:
-        await self._ending.guard()
-        async for event in stream.events():
-            try:
-                await self._follow_steps(self._routine.control(as_message(event, self._layout)))
-            except Exception as error:  # Faust would take the event for done
-                await self._ending.give_up(self.stage_app.app, error)
+    def _read(self, name: str, ordered: Callable[[Message], Iterable[steps.Step]]) -> None:
+        """Make the agent that takes the steps of each record of topic ``name``."""
+
+        async def follow(stream: Any) -> None:
+            await self._ending.guard()
+            async for event in stream.events():
+                try:
+                    await self._follow_steps(ordered(as_message(event, self._layout)))
+                except Exception as error:  # Faust would take the event for done
+                    await self._ending.give_up(self.stage_app.app, error)
+
+        channel = self.stage_app.app.topic(
+            self._layout.wire_name(name), key_type=bytes, value_type=bytes,
+            key_serializer="raw", value_serializer="raw",
+        )  # fmt: skip
+        self.stage_app.app.agent(channel, name=name, concurrency=1)(follow)
 
     # what the account asks for ------------------------------------------------------------------------
 
@@ -210,6 +218,8 @@ class DispatchApp:
     async def _call(self, request: Body) -> None:
         """Perform one request and append the answers."""
         await self.append(await self._on_broker(lambda: self.dispatcher.perform(request)))
+        if request["kind"] == "SUBMIT":
+            self._hearing.sent(request["client_order_id"])
 
     async def _on_broker(self, call: Callable[[], T]) -> T:
         """``call`` on the broker's thread, again for as long as the lease is too short for it."""
@@ -307,25 +317,25 @@ class DispatchApp:
 
     async def _updates(self) -> None:
         await self._started.wait()
-        arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
-
-        def on_update(update: TradeUpdate | UnreadRow) -> None:
-            arrived.put_nowait(self.dispatcher.on_trade_update(update))
-
-        def on_health(healthy: bool, detail: str) -> None:
-            arrived.put_nowait([self.dispatcher.stream(healthy, detail)])
-            if healthy and updates.connections > 1:  # what happened meanwhile was not heard
-                self.stage_app.app.add_future(self._call(steps.FETCH_BROKER))
 
         async def forward() -> None:
             while True:
-                await self.append(await arrived.get())
+                await self.append(await self._arrived.get())
 
         self.stage_app.app.add_future(forward())
         updates = TradeUpdates(
-            self._base_url, self._keys, on_update, on_health, working=lambda: self.dispatcher.working
-        )
+            self._base_url, self._keys, self._hearing.on_update, self._hearing.on_health,
+            on_empty=self._hearing.on_empty, working=lambda: self.dispatcher.working,
+        )  # fmt: skip
         await updates.run()
+
+    def _later(self, delay_s: float, requests: Requests) -> None:
+        async def perform() -> None:
+            await asyncio.sleep(delay_s)
+            for request in requests():
+                await self._call(request)
+
+        self.stage_app.app.add_future(perform())
 
 
 def agent(settings: Settings, topology: Topology, account_id: str) -> DispatchApp:

@@ -57,7 +57,8 @@ class TradeUpdates:
     """Reads one account's updates until cancelled.
 
     ``on_update`` gets each update, in order. One that cannot be read arrives as an ``UnreadRow``, so that it
-    does not cost the connection. What it raises ends ``run``. ``on_health(healthy, detail)`` reports every
+    does not cost the connection. What it raises ends ``run``. ``on_empty``: an update without content came;
+    it is silence. ``on_health(healthy, detail)`` reports every
     change. ``working`` tells whether an order works: only then is silence a fault, after ``max_silence_s``.
     Callbacks run in the event loop.
     """
@@ -69,6 +70,7 @@ class TradeUpdates:
         on_update: Callable[[TradeUpdate | UnreadRow], None],
         on_health: Callable[[bool, str], None],
         *,
+        on_empty: Callable[[], None] = lambda: None,
         working: Callable[[], bool] = lambda: False,
         max_silence_s: float = 60.0,
         monotonic: Callable[[], float] = time.monotonic,
@@ -77,7 +79,7 @@ class TradeUpdates:
         self._url = stream_url(base_url)
         self._credentials = credentials
         self._on_update = on_update
-        self._on_health = on_health
+        self._on_health, self._on_empty = on_health, on_empty
         self._working = working
         self._max_silence_s = max_silence_s
         self._monotonic = monotonic
@@ -110,19 +112,24 @@ class TradeUpdates:
             self._on_health(True, f"trade updates connected, connection {self.connections}")
             spoke_at = self._monotonic()
             while True:
-                try:
-                    frame = await heard(line, min(_LOOK_S, self._max_silence_s))
-                except TimeoutError:
-                    if not self._working():
-                        spoke_at = self._monotonic()
-                    elif self._monotonic() - spoke_at >= self._max_silence_s:
-                        words = f"silent for {self._max_silence_s:g} s while an order works"
-                        raise StreamLost(words) from None
-                    continue
-                spoke_at = self._monotonic()
-                update = self._read(frame)
-                if update is not None:
-                    self._on_update(update)
+                if await self._speaks(line) or not self._working():
+                    spoke_at = self._monotonic()
+                elif self._monotonic() - spoke_at >= self._max_silence_s:
+                    raise StreamLost(f"silent for {self._max_silence_s:g} s while an order works")
+
+    async def _speaks(self, line: ClientConnection) -> bool:
+        """Pass the next frame on. False if none came for a moment, or one that says nothing."""
+        try:
+            frame = await heard(line, min(_LOOK_S, self._max_silence_s))
+        except TimeoutError:
+            return False
+        empty = self.empty
+        update = self._read(frame)
+        if update is not None:
+            self._on_update(update)
+        if self.empty > empty:
+            self._on_empty()
+        return self.empty == empty
 
     async def _authenticate(self, line: ClientConnection) -> None:
         keys = {"key_id": self._credentials.key, "secret_key": self._credentials.secret}

@@ -26,7 +26,7 @@ from tapedeck.connectors.broker import (
     UnreadRow,
 )
 from tapedeck.connectors.clock import Clock
-from tapedeck.connectors.dispatch.inbox import Body, Inbox, Newest
+from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, Newest
 from tapedeck.connectors.dispatch.lease import Lease
 from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.schemas.errors import Fatal
@@ -62,6 +62,7 @@ class Dispatcher:
         self._clock = clock
         self._lease = lease
         self._calendar = calendar
+        self._feed = config.bars.feed
         self._probe = config.universe.symbols[0]
         self._inbox = Inbox(account.account_id)
         self._identified = False
@@ -70,6 +71,7 @@ class Dispatcher:
         self._lock = Lock()
         self._working: set[str] = set()
         self._ended: set[str] = set()
+        self._quiet: set[str] = set()
         self._executions: set[str] = set()
         self._events: set[tuple[str, str]] = set()
         self._client_ids: dict[str, str] = {}
@@ -79,6 +81,7 @@ class Dispatcher:
             "FETCH_QUOTE": self._fetch_quote,
             "FETCH_CHAIN": self._fetch_chain,
             "FETCH_ORDER": self._fetch_order,
+            "LOOK_UP": self._looked_up,
             "SUBMIT": self._submit,
             "CANCEL": self._cancel,
         }
@@ -109,6 +112,12 @@ class Dispatcher:
     def control(self, control: Body) -> Body:
         return self._inbox.control(control, self._clock.now())
 
+    def market_event(self, event: Body) -> list[Body]:
+        """A halt or a resumption on the configured feed; other market events do not reach an account."""
+        if event["feed"] != self._feed or event["kind"] not in (HALTED, RESUMED):
+            return []
+        return [self._inbox.halt(event, self._clock.now())]
+
     def stream(self, healthy: bool, detail: str) -> Body:
         return self._inbox.stream(healthy, detail, self._clock.now())
 
@@ -137,6 +146,20 @@ class Dispatcher:
         """Whether the last self-test passed."""
         return self._tested
 
+    def look_ups(self, why: str) -> list[Body]:
+        """The requests that look up every order that may work, because of ``why``."""
+        return [self._look_up(client_id, why) for client_id in sorted(self._working.copy())]
+
+    def unheard(self, client_order_id: str) -> list[Body]:
+        """The request that looks up an order, if it works and the stream has not spoken of it."""
+        quiet = client_order_id in self._quiet and client_order_id in self._working
+        return [self._look_up(client_order_id, "NO_UPDATE")] if quiet else []
+
+    def _look_up(self, client_order_id: str, why: str) -> Body:
+        """Its answer is one of this time: a later one that finds the same is another."""
+        asked = f"{why}|{self._clock.now()}"
+        return {"kind": "LOOK_UP", "client_order_id": client_order_id, "after_s": asked}
+
     def delay_s(self, request: Body) -> int:
         """How long the shell waits before it performs ``request``."""
         return int(request.get("after_s", 0))
@@ -158,6 +181,7 @@ class Dispatcher:
         if isinstance(update, UnreadRow):
             return [self._inbox.unread(update, "", now)]
         self._note(update.order)
+        self._quiet.discard(update.order.client_order_id)
         execution = self._inbox.execution(update, now)
         if execution is not None and update.execution_id is not None:
             self._executions.add(update.execution_id)
@@ -224,9 +248,11 @@ class Dispatcher:
         if barred:
             return [self._no_order("SUBMIT", client_id, OrderState.NOT_SENT, barred)]
         self._working.add(client_id)
+        self._quiet.add(client_id)
         try:
             return [self._seen("SUBMIT", self._broker.submit(order))]
         except Doubt as error:
+            self._quiet.discard(client_id)  # the stage asks
             return [self._no_order("SUBMIT", client_id, OrderState.UNKNOWN, str(error))]
         except Refused as error:
             if error.not_unique:
@@ -263,6 +289,11 @@ class Dispatcher:
         except BrokerError as error:
             return [self._no_order(asked_by, client_id, OrderState.UNKNOWN, str(error))]
         return [*missed, self._seen(asked_by, reply)]
+
+    def _looked_up(self, request: Body) -> list[Body]:
+        """An order that the account did not ask for: a call that fails casts no doubt on it."""
+        answers = self._fetch_order(request)
+        return [] if answers[-1]["payload"][1]["doubt"] else answers
 
     def _missed(self, since: int, asked_by: str) -> list[Body]:
         """Executions at the broker that this process has not appended yet, oldest first; then unread rows."""

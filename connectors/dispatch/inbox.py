@@ -25,6 +25,7 @@ from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.orders import OrderState
 
 Body = dict[str, Any]
+HALTED, RESUMED = "HALTED", "RESUMED"
 _SCALE = Decimal("0.000001")
 
 
@@ -82,6 +83,16 @@ class Inbox:
     def control(self, control: Body, now: int) -> Body:
         content = {name: str(control[name]) for name in ("scope", "state", "person", "reason")}
         return self._body("InboxControl", "", {"control_event_id": control["event_id"], **content}, now)
+
+    def halt(self, event: Body, now: int) -> Body:
+        """A HALTED or RESUMED of ``market_events``."""
+        content = {
+            "market_event_id": event["event_id"],
+            "symbol": event["symbol"],
+            "halted": event["kind"] == HALTED,
+            "since": event["event_time"],
+        }
+        return self._body("InboxHalt", "", content, now)
 
     def stream(self, healthy: bool, detail: str, now: int) -> Body:
         """``detail`` numbers the connection, so that each change is an event of its own."""

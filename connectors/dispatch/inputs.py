@@ -3,10 +3,12 @@
 from tapedeck.connectors.dispatch.freshness import NAMES
 from tapedeck.streams.topology import Topology
 
+CONTROLS, MARKET_EVENTS = "controls", "market_events"
+
 
 def routed(topology: Topology) -> tuple[str, ...]:
-    """What it appends to the inbox, record by record: every topic of signals, and the controls."""
-    return (*topology.signal_topics, "controls")
+    """What it appends to the inbox, record by record: every topic of signals, the controls and the halts."""
+    return (*topology.signal_topics, CONTROLS, MARKET_EVENTS)
 
 
 def beside(topology: Topology) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
-from tapedeck.connectors.dispatch.inputs import routed
+from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
 from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
@@ -32,7 +32,6 @@ from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import topic
 
 INBOX = "account_inbox"
-CONTROLS = "controls"
 CALL_US = 1_000
 _POLL = 1000
 Body = dict[str, Any]
@@ -126,7 +125,7 @@ class SimDispatcher:
         if not self._up:
             self._start()
         self._settle()
-        self._read_controls()
+        self._read_beside()
         self._follow()
         for part in self._routed:
             if part[0] in self._signals:
@@ -176,11 +175,12 @@ class SimDispatcher:
             case _:
                 assert_never(step)
 
-    def _read_controls(self) -> None:
+    def _read_beside(self) -> None:
+        handlers = {CONTROLS: self._routine.control, MARKET_EVENTS: self._routine.market_event}
         for part in self._acked:
-            if part[0] == CONTROLS:
+            if part[0] in handlers:
                 for message in self._log.read(*part, self._acked[part]):
-                    self._follow_steps(self._routine.control(message))
+                    self._follow_steps(handlers[part[0]](message))
         self._settle()
 
     def _ack(self, messages: Iterable[Message]) -> None:

@@ -1,4 +1,4 @@
-"""What a dispatcher does, step by step: at its start, in a minute of signals, at a control.
+"""What a dispatcher does, step by step: at its start, in a minute of signals, at a control or a halt.
 
 The live dispatcher and the simulated one take their steps from here, and each performs them in its own way:
 one awaits a log and a broker, the other burns a fuse and lets the exchange's time pass. A step is made when
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inbox import Body, Newest
+from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
@@ -187,14 +188,26 @@ class Routine:
 
     def control(self, message: Message) -> Iterator[Step]:
         """A control, of this account, of every account or of another one."""
+        return self._routed(CONTROLS, message, self._controlled)
+
+    def market_event(self, message: Message) -> Iterator[Step]:
+        """A market event: a halt and a resumption reach every account, whatever it holds."""
+        return self._routed(MARKET_EVENTS, message, self._desk.market_event)
+
+    def _controlled(self, body: Body) -> list[Body]:
+        return [self._desk.control(body)] if body["scope"] in (EVERY_ACCOUNT, self._account_id) else []
+
+    def _routed(
+        self, name: str, message: Message, bodies: Callable[[Body], Sequence[Body]]
+    ) -> Iterator[Step]:
+        """Append what becomes of one record, behind the start: its time is that of the append."""
         try:
-            body = decode("controls", message.value)
+            body = decode(name, message.value)
         except DeadLetter as error:
             yield Bury([(message, error)])
         else:
-            if body["scope"] in (EVERY_ACCOUNT, self._account_id):
-                yield AwaitStart()
-                yield Append([self._desk.control(body)])
+            yield AwaitStart()
+            yield Append(bodies(body))
         yield Ack([message])
 
     def _should_test_again(self) -> bool:

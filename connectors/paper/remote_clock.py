@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import requests
 
+from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import SECOND_US
 
 _PATIENCE_S = 60.0
@@ -84,3 +86,8 @@ def remote_clock(url: str, stop: threading.Event) -> RemoteClock | None:
         stop.wait(_AGAIN_S)
     threading.Thread(target=clock.follow, args=(stop,), name="clock", daemon=True).start()
     return clock
+
+
+def market_clock(url: str, stop: threading.Event) -> Clock:
+    """The market's time at ``url``: a data server on this machine has its own. Raises Fatal as that does."""
+    return (remote_clock(url, stop) if is_loopback(url) else None) or SystemClock()

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-import tapedeck.connectors.postgres.models_text  # noqa: F401 - its tables belong to the same metadata
+from tapedeck.connectors.postgres import models_text  # noqa: F401 - its tables belong to the same metadata
 from tapedeck.connectors.postgres.base import Audit, Base, Long, enum_column
 
 

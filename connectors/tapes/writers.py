@@ -16,6 +16,7 @@ from tapedeck.streams.watermarks import readable_label
 LIVE = "ingest-bars"
 """The name under which `tape ingest bars` reports, and of its process in a local stack."""
 LIVE_NEWS = "ingest-news"
+"""The name of `tape ingest news`, likewise."""
 LIVE_WRITERS = (LIVE, LIVE_NEWS)
 """All that write watermarks of what a tape is played into."""
 FRESH_S = 15
@@ -71,8 +72,7 @@ class ForeignMarks:
             raise Fatal(
                 "another process writes watermarks into this topic, but a topic has only one such writer",
                 value=f"{name}/{partition}@{offset}: {iso_time(label)}",
-                remedy="stop `tape play`, `tape watermark` or the other `tape ingest bars`, or do not start "
-                "this one",
+                remedy="stop `tape play`, `tape watermark` or the other `tape ingest`, or do not start this",
             )
 
 

@@ -36,8 +36,8 @@ log = logging.getLogger("tapedeck.ingest.bars")
 
 STAGE = LIVE
 _TAKE_S = 0.2
-_LOOK_S = 60.0
-_FIRST_LOOK_S = 5.0
+LOOK_S = 60.0
+FIRST_LOOK_S = 5.0
 
 
 class Writer(LogWriter, Protocol):
@@ -88,7 +88,7 @@ class BarsIngest:
         self._wall = wall or SystemClock()
         self._wanted, self._alone, self._stream, self._monotonic = wanted, alone, stream, monotonic
         self._beat_at = self._look_at = monotonic()
-        self._alone_at = self._look_at + _FIRST_LOOK_S - _LOOK_S
+        self._alone_at = self._look_at + FIRST_LOOK_S - LOOK_S
         self._marked: set[int] = set()
         self.written: Counter[str] = Counter()
 
@@ -124,10 +124,10 @@ class BarsIngest:
         self._do(self._core.on_tick(self._clock.now()))
         self._writer.flush()
         tick = self._monotonic()
-        if self._wanted is not None and tick - self._look_at >= _LOOK_S:
+        if self._wanted is not None and tick - self._look_at >= LOOK_S:
             self._look_at = tick
             self._look(self._wanted())
-        if self._alone is not None and tick - self._alone_at >= _LOOK_S:
+        if self._alone is not None and tick - self._alone_at >= LOOK_S:
             self._alone_at = tick
             self._alone(self._marked)
         if tick - self._beat_at >= BEAT_S:

@@ -14,7 +14,7 @@ from tapedeck.connectors.alpaca.market.ingest import Ingest, since
 from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.steps import AHEAD_US, MARKET_EVENTS, Kind
 from tapedeck.connectors.alpaca.market.stream import MarketStream
-from tapedeck.connectors.clock import Clock, SystemClock
+from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dispatch.lease import Lease, PostgresLeases, new_holder
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -24,14 +24,13 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import ingest
-from tapedeck.connectors.paper.remote_clock import remote_clock
+from tapedeck.connectors.paper.remote_clock import market_clock
 from tapedeck.connectors.tapes.marks import Follower, bodies, last_openings, last_watermarks, newest_universe
 from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import ForeignMarks
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
-from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.tape.begin import symbols_of, universe_of, write_universe
@@ -71,7 +70,7 @@ def run(
     cluster_id_of(cluster)
     demand_rights(cluster, ingest(topology))
     check(cluster)
-    clock = clock or _clock_of(data_url, stop)
+    clock = clock or market_clock(data_url, stop)
     asker = Asker(lambda sleep: History(data_url, feed, keys(), clock=clock, sleep=sleep), clock)
     health = Health()
     if unknown := asker.probe():
@@ -127,11 +126,6 @@ def run(
     started()
     with suppress(_Stopped):
         process.run(stop, (asker, thread))
-
-
-def _clock_of(data_url: str, stop: threading.Event) -> Clock:
-    """The market's time: a data server on this machine has its own."""
-    return (remote_clock(data_url, stop) if is_loopback(data_url) else None) or SystemClock()
 
 
 def _refuse_later(last: int, now: int) -> None:

@@ -9,18 +9,19 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.states import Health
-from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.news.ingest import STAGE, NewsLog
 from tapedeck.connectors.news.minutes import Minutes
 from tapedeck.connectors.news.poller import FeedStatus, Standing
 from tapedeck.connectors.news.wire import AlpacaNews
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.wire import Wire
+from tapedeck.tape.ingest.bars import FIRST_LOOK_S, LOOK_S
 from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 
@@ -42,6 +43,8 @@ class Alpaca(NamedTuple):
 class NewsIngest:
     """Ends the minutes of ``log`` and tells how its sources fare.
 
+    ``clock`` is the market's time, by which minutes end, ``wall`` this machine's, by which feeds are asked.
+    ``alone`` gets the labels of all watermarks written here, and raises if another process writes some.
     ``standings`` gives those of the feeds. ``about``: what a heartbeat says of this process beside its
     progress: code version, config digest.
     """
@@ -53,15 +56,20 @@ class NewsIngest:
         clock: Clock,
         *,
         about: Mapping[str, str],
+        wall: Clock | None = None,
+        alone: Callable[[Collection[int]], None] | None = None,
         standings: Callable[[], Sequence[Standing]] = list,
         alpaca: Alpaca | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._minutes, self._clock, self._about = log, minutes, clock, about
         self._standings, self._alpaca, self._monotonic = standings, alpaca, monotonic
-        self._began = clock.now()
+        self._wall, self._alone = wall or SystemClock(), alone
+        self._began = self._wall.now()
         self._told: dict[str, FeedStatus] = {}
-        self._beat_at = monotonic() - BEAT_S
+        began = monotonic()
+        self._beat_at, self._alone_at = began - BEAT_S, began + FIRST_LOOK_S - LOOK_S
+        self._marked: set[int] = set()
 
     async def begin(self) -> None:
         """The watermarks that are due, before the first article: a new topic begins with one."""
@@ -95,9 +103,13 @@ class NewsIngest:
             standings = self._standings()
             self._tell(standings)
             await self._log.wires([self._beat(standings)])
+        if self._alone is not None and now - self._alone_at >= LOOK_S:
+            self._alone_at = now
+            await asyncio.to_thread(self._alone, frozenset(self._marked))
 
     async def _end_minutes(self) -> None:
         for label in self._minutes.due(self._clock.now()):
+            self._marked.add(label)
             await self._log.watermark(label)
 
     def _tell(self, standings: Sequence[Standing]) -> None:
@@ -112,7 +124,7 @@ class NewsIngest:
                 )
 
     def _beat(self, standings: Sequence[Standing]) -> Wire:
-        now = self._clock.now()
+        now = self._wall.now()
         return beat(
             STAGE,
             now,

@@ -29,7 +29,9 @@ from tapedeck.connectors.news.minutes import Minutes
 from tapedeck.connectors.news.poller import Poller
 from tapedeck.connectors.news.records import TOPIC
 from tapedeck.connectors.news.wire import AlpacaNews
+from tapedeck.connectors.paper.remote_clock import market_clock
 from tapedeck.connectors.tapes.marks import reached
+from tapedeck.connectors.tapes.writers import ForeignMarks
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 from tapedeck.tape.ingest.news import Alpaca, NewsIngest
@@ -61,7 +63,7 @@ def run(
     ``references``: where the keys of Alpaca are; None for feeds alone. Raises Fatal if there is nothing to
     ingest, for missing keys, rights or topics; Retry if the broker does not answer.
     """
-    cluster, clock = settings.cluster, clock or SystemClock()
+    cluster = settings.cluster
     if references is None and not settings.config.news.feeds:
         raise Fatal(
             "there is no news to bring in: no feed is configured, and there are no keys of Alpaca",
@@ -74,6 +76,7 @@ def run(
     cluster_id_of(cluster)
     demand_rights(cluster, ingest(topology_in_use()))
     check(cluster)
+    clock = clock or market_clock(data_url, stop)
     lease = lease_of(settings, STAGE)
     started()
     while not stop.is_set():
@@ -124,6 +127,7 @@ class _Term:
             writer, known_versions(settings.cluster), settings.layout, self._clock, still_ours=still_ours
         )
         minutes = Minutes(reached(settings.cluster, TOPIC))
+        self._alone = ForeignMarks(settings.cluster, (TOPIC,)).refuse
         asyncio.run(self._main(news_log, minutes, beside, ending))
 
     async def _main(
@@ -132,16 +136,16 @@ class _Term:
         settings, home = self._settings, self._settings.home / FOLDER
         sources: list[Coroutine[Any, Any, None]] = []
         feeds = settings.config.news
-        fetcher = Fetcher(
-            clock=self._clock, allow_private=feeds.allow_private, body_limit=feeds.max_document_bytes
-        )
-        poller = Poller(feeds, fetcher, news_log.versions, self._clock, home / "feeds.json")
+        wall = SystemClock()  # a host is asked as seldom as it likes, however fast a data server's time runs
+        fetcher = Fetcher(clock=wall, allow_private=feeds.allow_private, body_limit=feeds.max_document_bytes)
+        poller = Poller(feeds, fetcher, news_log.versions, wall, home / "feeds.json")
         alpaca = None
         if self._references is not None:
             alpaca, thread = self._alpaca(self._references, news_log)
             beside = (*beside, thread)
         process = NewsIngest(
             news_log, minutes, self._clock, standings=poller.standings, alpaca=alpaca,
+            alone=self._alone,
             about={"code_version": self._version, "config_digest": settings.config.digest},
         )  # fmt: skip
         await process.begin()

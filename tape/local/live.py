@@ -1,4 +1,4 @@
-"""What a local stack with live market data needs: where the data is, its keys, and one more worker."""
+"""What a local stack with live market data needs: where the data is, its keys, and two more workers."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tapedeck.connectors.alpaca.market.endpoints import DATA_URL, require_data_host, require_feed
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.kafka.acls import INGEST
-from tapedeck.connectors.tapes.writers import LIVE
+from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.config.document import Config
@@ -30,11 +30,19 @@ class LiveData(NamedTuple):
         """Whether the stack's own exchange serves a tape whose time runs by itself."""
         return self.url == EMBEDDED
 
-    def worker(self, exchange_url: str) -> Worker:
-        """The process that writes it into the topics."""
+    def workers(self, exchange_url: str) -> tuple[Worker, ...]:
+        """The processes that write it into the topics: bars, and the articles of feeds and of Alpaca."""
         env = {URL: exchange_url if self.is_embedded else self.url, **self.env}
-        argv = (sys.executable, "-m", "tapedeck", "ingest", "bars")
-        return Worker(name=LIVE, argv=argv, env=env, says_ready=True, login=INGEST)
+        return tuple(
+            Worker(
+                name=name,
+                argv=(sys.executable, "-m", "tapedeck", "ingest", source),
+                env=env,
+                says_ready=True,
+                login=INGEST,
+            )
+            for name, source in ((LIVE, "bars"), (LIVE_NEWS, "news"))
+        )
 
 
 def live_data(config: Config, environment: Mapping[str, str] = os.environ) -> LiveData:

@@ -250,7 +250,7 @@ class LocalStack:
         """The workers, each with its login."""
         runs = live is not None and live.is_embedded
         found = self._workers(config) if self._workers else plan.workers(self.topology, config, runs=runs)
-        added = [live.worker(self.exchange_url)] if live else []
+        added = live.workers(self.exchange_url) if live else ()
         if not self._is_secured:
             return [*found, *added]
         return [self._with_login(worker) for worker in (*plan.apart(found), *added)]

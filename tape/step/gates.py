@@ -40,6 +40,7 @@ A line is an object. A gate none of whose keys is given is not tested; null is u
   expiry        of the contract; quantity, worst_price, multiplier of the new order
   regime        {"on", "value", "age_s"}; quote {"bid", "ask", "time"}
   signal_bar_t, newest_bar_t, newest_feature_t   left edges of bars
+  halted_since  time of a halt in the symbol; later bars show that it has ended
   filled_entries a number; last_execution a time; unshown, equity beside buying_power
 
 holdings: {"symbol", "kind" CALL|PUT|STOCK, "qty", "multiplier", "entry_price"}
@@ -58,6 +59,7 @@ HELP = _CASE + "\n".join(f"  {gate.name:<22}{', '.join(gate.needs)}" for gate in
 
 _TIMED = {
     "account_identity",
+    "trading_hours",
     "signal_freshness",
     "bar_freshness",
     "feature_freshness",
@@ -116,6 +118,7 @@ class _Case(_Part):
     identity: Identity | None = None
     identity_at: AwareDatetime | None = None
     kill_state: KillState | None = None
+    halted_since: AwareDatetime | None = None
     expiry: date | None = None
     confidence: float | None = None
     regime: _Regime | None = None
@@ -242,6 +245,7 @@ def _inputs(case: _Case) -> GateInputs:
         identity=case.identity or Identity.ACCOUNT_UNVERIFIED,
         identity_at=_instant(case.identity_at),
         hours=_hours(now),
+        halted_since=_instant(case.halted_since),
         expires_today=expires_today,
         regime=Regime(regime.on, regime.value, regime.age_s) if regime else Regime(),
         signal_bar_t=_instant(case.signal_bar_t),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tapedeck.connectors.alpaca.market.steps import Kind, market_event
 from tapedeck.connectors.clock import TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -76,6 +77,18 @@ class Floor:
         requests.post(f"{self._url}/_paper/advance", json={"label": label}, timeout=10).raise_for_status()
         for minutes in self._records.values():
             self._outbox.write(minutes[label])
+
+    def halt(self, symbol: str) -> None:
+        """Trading of ``symbol`` is halted, in a feed with another event that is not an account's business."""
+        writer = KafkaLogWriter(self.workers.cluster, Origin("test", "test", ""))
+        for kind in (Kind.NO_TRADE, Kind.HALTED):
+            event = market_event(kind, symbol, CONFIG.bars.feed, event_time=self.labels[0])
+            writer.send(event.topic, event.body)
+        writer.close()
+
+    def payloads(self, kind: str) -> list[dict[str, object]]:
+        found = (record["payload"] for record in self.of(INBOX))
+        return [fields for name, fields in found if name == f"tapedeck.{kind}"]  # type: ignore[misc]
 
     def settled(self, label: int) -> None:
         stage = f"dispatch-{ACCOUNT}"
@@ -162,6 +175,7 @@ def floor(kafka: Broker, postgres: Database, prefix: str, tmp_path: Path) -> Ite
 
 def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floor: Floor) -> None:
     floor.write(floor.labels[0])
+    floor.halt("XOM")
     floor.start()
     floor.settled(floor.labels[0])
     floor.play(floor.labels[1:])
@@ -170,6 +184,9 @@ def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floo
     assert {proposal["verdict"] for proposal in floor.of("proposals")} == {"APPROVED"}
     floor.agree()
     assert list(read_topic(floor.workers.cluster, "dead_letters")) == []
+    assert floor.payloads("InboxHalt")[0]["symbol"] == "XOM"
+    # one comparison of the start, one of the account's own, one of the first connection
+    assert len(floor.payloads("InboxBroker")) == 3
 
 
 def test_a_dispatcher_killed_at_its_order_comes_back_on_an_empty_disk_and_sends_nothing_twice(

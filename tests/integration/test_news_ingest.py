@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.clock import RunningClock, SystemClock
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.paper.data.articles import NewsList
@@ -28,7 +28,8 @@ from tests.support.data_server import Served, article, made_tape
 from tests.support.feed_server import HOST, FeedServer, answer, entry, rss
 from tests.support.feed_server import serving as serving_feeds
 from tests.support.live import KILLED, Workers, eventually
-from tests.support.paper import LARGE_KEYS, MINUTE, SECOND, StepClock, exchange, serving
+from tests.support.live_bars import STANDS
+from tests.support.paper import LARGE_KEYS, MINUTE, SECOND, exchange, serving
 
 pytestmark = pytest.mark.integration
 
@@ -57,21 +58,17 @@ def feed(*answers: bytes) -> Iterator[FeedServer]:
 def alpaca() -> Iterator[tuple[Served, Callable[[int], None]]]:
     """Alpaca's data server with two articles of the past and two to come, and what moves its clock.
 
-    The clock stands at the time of now; it is moved by seconds after that.
+    The clock hardly runs from the time of now on; it is moved by seconds after that.
     """
     now = SystemClock().now()
-    paper, clock = exchange(now=now), StepClock(now)
+    paper, clock = exchange(now=now), RunningClock(now, STANDS)
     articles = [
         article(1, now - 20 * MINUTE, "NVDA"), article(2, now - 10 * MINUTE),
         article(3, now + 60 * SECOND, "AMD"), article(4, now + 100 * SECOND),
     ]  # fmt: skip
     service = DataService(made_tape(), xnys(), paper.authenticate, now=now, news=NewsList(articles))
     with serving(paper, clock, service) as url:
-        yield Served(url, clock, service), lambda seconds: _to(clock, now + seconds * SECOND)
-
-
-def _to(clock: StepClock, t: int) -> None:
-    clock.time = t
+        yield Served(url, clock, service), lambda seconds: clock.advance(now + seconds * SECOND - MINUTE)
 
 
 def articles(cluster: Cluster) -> list[dict[str, Any]]:

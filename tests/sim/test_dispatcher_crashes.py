@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tapedeck.connectors.alpaca.market.steps import Kind, market_event
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
@@ -108,6 +109,35 @@ def test_crashes_anywhere_never_send_twice_and_end_as_the_broker_does(seed: int)
     assert all(dispatcher.starts > 1 for dispatcher in run.dispatchers)
     check(run)
     check_replay(run)
+
+
+class Halted(Replayed):
+    """A run in which trading of ``symbol`` is halted in the minute ``label``."""
+
+    def __init__(self, symbol: str, label: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._halt = market_event(Kind.HALTED, symbol, CONFIG.bars.feed, event_time=label + MINUTE_US // 2)
+        self._label = label
+
+    def _follow(self, label: int) -> None:
+        if label == self._label:
+            self.log.writer().send(*self._halt)
+        super()._follow(label)
+
+
+def test_d14_a_halt_on_the_log_refuses_the_opening_of_that_minute_whatever_crashes() -> None:
+    clean = bodies(Replayed().play().rest(3).log, "proposals")
+    approved = (each for each in clean if each["verdict"] == "APPROVED")
+    first = min(approved, key=lambda each: each["bar_t"])
+    place = first["symbol"], first["bar_t"]
+    for chaos in (None, Chaos(1)):
+        run = Halted(*place, chaos=chaos).play().rest(3)
+        there = [p for p in bodies(run.log, "proposals") if (p["symbol"], p["bar_t"]) == place]
+        assert {each["primary_reason"] for each in there} == {"HALTED"}
+        told = [each for each in bodies(run.log, INBOX) if each["payload"][0].endswith("InboxHalt")]
+        assert {each["account_id"] for each in told} == set(ACCOUNTS)
+        check(run)
+        check_replay(run)
 
 
 @pytest.mark.parametrize("fault", BROKEN)

@@ -184,6 +184,15 @@ class Inbox:
             reason="x",
         )
 
+    def halt(self, symbol: str, halted: bool = True, since: int | None = None) -> list[Out]:
+        return self.put(
+            "InboxHalt",
+            market_event_id=f"m{len(self.rows)}",
+            symbol=symbol,
+            halted=halted,
+            since=self.now if since is None else since,
+        )
+
     def signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> list[Out]:
         bar_t = self.now // MINUTE_US * MINUTE_US - MINUTE_US
         fields = {

@@ -17,7 +17,7 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
-from tapedeck.streams.watermarks import label_of
+from tapedeck.streams.watermarks import punctuation_of
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import Layout
@@ -81,15 +81,15 @@ def account_task(log: MemoryLog, account: str, config: Config = CONFIG) -> SimTa
 
 
 def by_minute(log: MemoryLog, name: str) -> dict[int, list[Wire]]:
-    """The records of a topic by the label of the watermark that ends their minute, that one included."""
+    """The records of a topic by the label of the watermark that ends their minute: both, and the opening."""
     found: dict[int, list[Wire]] = defaultdict(list)
     for partition in range(log.layout.partitions(name)):
         waiting: list[Wire] = []
         for message in log.read(name, partition, 0):
             waiting.append(wire(message))
-            label = label_of(message.key, message.value, message.headers)
-            if label is not None:
-                found[label] += waiting
+            ended = punctuation_of(message.key, message.value, message.headers)
+            if ended is not None:
+                found[ended.label] += waiting
                 waiting = []
     return found
 

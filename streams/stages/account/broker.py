@@ -8,7 +8,7 @@ from tapedeck.streams.stages.account import fills, orders
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker
-from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Snapshot, Unread
+from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Halt, Snapshot, Unread
 from tapedeck.streams.stages.account.turn import Turn
 
 EVERY_SYMBOL = "*"
@@ -51,6 +51,16 @@ def on_control(turn: Turn, payload: dict[str, Any]) -> None:
     if scope == own and state is KillState.ACTIVE:
         turn.state.alarm = None
     turn.publish_account()
+
+
+def on_halt(turn: Turn, payload: dict[str, Any]) -> None:
+    """Keep whether a symbol is halted, by its newest record; of two of one time the resumption counts."""
+    symbol, known = payload["symbol"], turn.state.halts.get(payload["symbol"])
+    halt = Halt(event_id=turn.event, halted=payload["halted"], since=payload["since"])
+    if known is not None and (halt.since, not halt.halted) <= (known.since, not known.halted):
+        return turn.drop(AccountDrop.OLD_HALT)
+    turn.state.halts[symbol] = halt
+    return None
 
 
 def on_stream(turn: Turn, payload: dict[str, Any]) -> None:

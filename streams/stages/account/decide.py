@@ -124,6 +124,12 @@ def _size(turn: Turn, evaluation: Evaluation, worst: Decimal | None, multiplier:
     )
 
 
+def _whole(long_qty: Decimal) -> Size:
+    """All whole shares of a long; less than one cannot be sold by a limit."""
+    quantity = int(long_qty)
+    return Size(quantity, SizeReason.SIZE_OK if quantity else SizeReason.SIZE_BELOW_ONE_UNIT)
+
+
 def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     signal = evaluation.signal
     kind = KINDS.get(signal.action, Kind.STOCK)
@@ -133,7 +139,7 @@ def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     side = Side.SELL if signal.action is Action.SELL_STOCK else Side.BUY
     ladder = _ladder(turn, quote, side, stock=kind is Kind.STOCK)
     if closing:
-        size = Size(int(long_qty), SizeReason.SIZE_OK) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
+        size = _whole(long_qty) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
         intent = PositionIntent.SELL_TO_CLOSE
     else:
         size = _size(turn, evaluation, ladder[-1] if ladder else None, multiplier)
@@ -195,6 +201,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
     if snapshot is not None and known_equity is not None:
         power = snapshot.buying_power if plan.kind is Kind.STOCK else snapshot.options_buying_power
     contract = candidate.contract if candidate else None
+    halt = state.halts.get(signal.symbol)
     return GateInputs(
         now=turn.now,
         action=signal.action,
@@ -206,6 +213,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
         identity_at=snapshot.at if snapshot else None,
         kill_state=turn.kill_state(),
         hours=turn.hours(),
+        halted_since=halt.since if halt is not None and halt.halted else None,
         expires_today=contract is not None and contract.expiry == turn.session,
         confidence=signal.confidence,
         signal_bar_t=signal.bar_t,
@@ -265,6 +273,9 @@ def _propose(
     snapshot, inputs = turn.state.snapshot, list(evaluation.inputs)
     if snapshot is not None and snapshot.event_id not in inputs:
         inputs.append(snapshot.event_id)
+    halt = turn.state.halts.get(signal.symbol)
+    if halt is not None and halt.halted:
+        inputs.append(halt.event_id)
     fields = {
         "signal_id": signal.signal_id,
         "symbol": signal.symbol,

@@ -251,5 +251,6 @@ def turn_session(turn: Turn) -> None:
         state.orders = {i: o for i, o in state.orders.items() if o.reserved or today - o.session <= SEEN_DAYS}
         state.seen = {i: day for i, day in state.seen.items() if today - day <= SEEN_DAYS}
         state.executions = {i: d for i, d in state.executions.items() if today - d <= EXECUTION_IDS_DAYS}
+        state.halts = {symbol: halt for symbol, halt in state.halts.items() if halt.halted}
         state.last_execution = {s: t for s, t in state.last_execution.items() if turn.now - t <= DAY_US}
     state.session = max(today, state.session or today)

@@ -143,6 +143,8 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
     more = filled > order.reported
     if more:
         order.reported, order.average_price = filled, payload["filled_avg_price"]
+    if more and new is OrderState.PARTIAL and order.state is OrderState.CANCEL_PENDING:
+        new = order.state  # a part was filled before the cancel: it is still pending
     if not may_move(order.state, new) and not (more and new is order.state):
         return turn.drop(AccountDrop.STALE_REPLY)
     order.broker_order_id = payload["broker_order_id"] or order.broker_order_id

@@ -36,6 +36,7 @@ HANDLERS: dict[str, Handler] = {
     "InboxBrokerRow": broker.on_row,
     "InboxStream": broker.on_stream,
     "InboxControl": broker.on_control,
+    "InboxHalt": broker.on_halt,
     "InboxOrder": orders.on_order,
     "InboxExecution": fills.on_execution,
     "InboxActivity": expiry.on_activity,

@@ -25,7 +25,7 @@ from tapedeck.streams.stages.base import pack_state, unpack_state
 STATE_VERSION = 2
 """For a value that holds what version 1 has no place for; any other is written as version 1."""
 FIRST_VERSION = 1
-_ADDED = ("unread", "external")
+_ADDED = ("unread", "external", "halts")
 BALANCES = ("broker_account_id", "status", "equity", "cash", "buying_power", "options_buying_power")
 
 
@@ -39,6 +39,7 @@ class AccountDrop(StrEnum):
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     UNASKED_ANSWER = "UNASKED_ANSWER"
     UNRECOGNISED_ROW = "UNRECOGNISED_ROW"
+    OLD_HALT = "OLD_HALT"
 
 
 @dataclass(kw_only=True)
@@ -201,6 +202,15 @@ class Unread:
 
 
 @dataclass(kw_only=True)
+class Halt:
+    """The newest halt or resumption of a symbol, by the inbox record that brought it."""
+
+    event_id: str
+    halted: bool
+    since: int
+
+
+@dataclass(kw_only=True)
 class AccountState:
     """Everything one account's decisions depend on. Dates in days since the epoch, times in UTC micros."""
 
@@ -223,6 +233,7 @@ class AccountState:
     spent: list[Spent] = field(default_factory=list)
     unread: Annotated[dict[str, Unread], Field(exclude_if=not_)] = field(default_factory=dict)
     external: Annotated[dict[str, str], Field(exclude_if=not_)] = field(default_factory=dict)
+    halts: Annotated[dict[str, Halt], Field(exclude_if=not_)] = field(default_factory=dict)
 
     @property
     def reserved(self) -> list[Order]:

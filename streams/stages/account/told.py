@@ -53,6 +53,8 @@ def _inbox(body: Body) -> str:
     kind, content = body["payload"]
     if kind.endswith("InboxSignal"):
         return f"signal: {content['symbol']} {content['action']}, confidence {number(content['confidence'])}"
+    if kind.endswith("InboxHalt"):
+        return f"halt: {content['symbol']} {'is halted' if content['halted'] else 'trades again'}"
     name = kind.rpartition(".")[2].removeprefix("Inbox").lower()
     told = {each: _plain(value) for each, value in content.items() if not each.endswith(_UNTOLD)}
     return short(f"{name}: {pairs(told)}" if told else name)

@@ -76,6 +76,7 @@ DROPS: Mapping[StrEnum, str] = {
     AccountDrop.UNKNOWN_ORDER: "the order is not the account's",
     AccountDrop.UNASKED_ANSWER: "nobody had asked",
     AccountDrop.UNRECOGNISED_ROW: "the broker lists a row that is not understood; its symbol waits",
+    AccountDrop.OLD_HALT: "the account knows a newer halt or resumption of the symbol",
 }
 
 UNSTATED: Mapping[StrEnum, str] = {

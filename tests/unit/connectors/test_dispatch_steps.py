@@ -44,6 +44,9 @@ class Desk:
     def control(self, body: dict[str, Any]) -> dict[str, Any]:
         return self._make(f"control {body['scope']}")
 
+    def market_event(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return [self._make(f"{body['kind']} {body['symbol']}")]
+
 
 class Seen:
     def of(self, symbol: str, known_t: int, /) -> Newest:
@@ -157,7 +160,7 @@ def test_a_step_is_made_only_when_the_one_before_it_has_been_performed(work: Wor
     [
         ("large", ["AwaitStart", "control large", "Ack"]),
         (EVERY_ACCOUNT, ["AwaitStart", f"control {EVERY_ACCOUNT}", "Ack"]),
-        ("tiny", ["Ack"]),
+        ("tiny", ["AwaitStart", "nothing", "Ack"]),
     ],
 )
 def test_a_control_is_appended_where_it_is_for_this_account_or_for_all(
@@ -166,6 +169,17 @@ def test_a_control_is_appended_where_it_is_for_this_account_or_for_all(
     body: dict[str, Any] = samples_of(load_schema("controls"))[0] | {"scope": scope}
     message = Message("controls", 0, 0, 0, scope.encode(), encode("controls", body), ())
     assert words(work.routine.control(message)) == expected
+
+
+def market_event(kind: str = "HALTED") -> Message:
+    body = samples_of(load_schema("market_events"))[0] | {"kind": kind, "symbol": "NVDA"}
+    return Message("market_events", 0, 0, 0, b"NVDA", encode("market_events", body), ())
+
+
+def test_d14_a_market_event_is_handed_to_the_desk_behind_the_start(work: Work) -> None:
+    assert words(work.routine.market_event(market_event())) == ["AwaitStart", "HALTED NVDA", "Ack"]
+    bad = market_event()._replace(value=b"?")
+    assert words(work.routine.market_event(bad)) == ["Bury", "Ack"]
 
 
 def test_a_control_that_cannot_be_read_is_buried(work: Work) -> None:

@@ -7,17 +7,12 @@ from typing import Any
 import pytest
 
 from tapedeck.connectors.broker import ChainQuery, ChainReply
-from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inbox import Newest
-from tapedeck.connectors.dispatch.lease import Lease, LeaseShort, MemoryLeases
-from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.dispatch.lease import LeaseShort
 from tapedeck.connectors.paper.faults import Fault
-from tapedeck.connectors.paper.inprocess import InProcessBroker
-from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
@@ -27,68 +22,15 @@ from tapedeck.streams.stages.account.rules.requests import (
     FetchChain,
     FetchOrder,
     FetchQuote,
-    Submit,
     body,
 )
-from tests.support.paper import CALL, DAY, LARGE, MINUTE, SECOND, TEN, TINY, at, exchange, order
-
-URL = "http://127.0.0.1:8765"
-ACCOUNT = example_account("large", "large", URL)
-
-
-class Uptime:
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-class Desk:
-    """A dispatcher over the exchange in process, with its clock, its lease and what the stream said."""
-
-    def __init__(self, number: str = LARGE.number, base_url: str = URL) -> None:
-        self.paper: PaperExchange = exchange()
-        self.clock = ManualClock(TEN)
-        self.uptime = Uptime()
-        self.lease = Lease(MemoryLeases(self.uptime), "large", "test", monotonic=self.uptime)
-        self.lease.acquire()
-        self.broker = InProcessBroker(self.paper, number, base_url)
-        self.desk = Dispatcher(Config(), ACCOUNT, self.broker, self.clock, lease=self.lease, calendar=xnys())
-        self.heard: list[dict[str, Any]] = []
-        self.broker.updates(lambda update: self.heard.extend(self.desk.on_trade_update(update)))
-
-    def perform(self, request: Any) -> list[dict[str, Any]]:
-        return self.desk.perform(request if isinstance(request, dict) else body(request))
-
-    def move(self, seconds: int) -> None:
-        self.clock.set(self.clock.now() + seconds * SECOND)
-        self.paper.advance(self.clock.now())
+from tests.support.desk import ACCOUNT, URL, Desk, payload, submit
+from tests.support.paper import CALL, DAY, LARGE, MINUTE, SECOND, TEN, TINY, at, order
 
 
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
-
-
-def submit(client_order_id: str = "td1-a", **changes: Any) -> Submit:
-    fields: dict[str, Any] = {
-        "client_order_id": client_order_id,
-        "instrument": CALL,
-        "underlying": "NVDA",
-        "side": Side.BUY,
-        "intent": PositionIntent.BUY_TO_OPEN,
-        "qty": D(2),
-        "limit_price": D("2.10"),
-    }
-    return Submit(**(fields | changes))
-
-
-def payload(record: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The content of an inbox record, after a round through the codec."""
-    read = decode("account_inbox", encode("account_inbox", record))
-    assert read["payload"][0] == f"tapedeck.{kind}"
-    content: dict[str, Any] = read["payload"][1]
-    return content
 
 
 def signal(symbol: str, confidence: float, event_id: str = "e") -> dict[str, Any]:
@@ -137,6 +79,21 @@ def test_start_control_and_stream_are_written_as_they_are(desk: Desk) -> None:
         "control_event_id": "c1", "scope": "*", "state": "ACTIVE", "person": "ops", "reason": "up",
     }  # fmt: skip
     assert payload(desk.desk.stream(True, "connection 1"), "InboxStream")["healthy"] is True
+
+
+def test_d14_halts_and_resumptions_of_the_feed_reach_the_inbox_and_nothing_else(
+    desk: Desk,
+) -> None:
+    event = {"event_id": "m1", "symbol": "NVDA", "feed": Config().bars.feed, "event_time": TEN - SECOND}
+    (halt,) = desk.desk.market_event(event | {"kind": "HALTED"})
+    assert payload(halt, "InboxHalt") == {
+        "market_event_id": "m1", "symbol": "NVDA", "halted": True, "since": TEN - SECOND,
+    }  # fmt: skip
+    (resumed,) = desk.desk.market_event(event | {"kind": "RESUMED"})
+    assert payload(resumed, "InboxHalt")["halted"] is False
+    assert resumed["event_id"] != halt["event_id"]
+    for other in ({"kind": "NO_TRADE"}, {"kind": "COVERAGE"}, {"kind": "HALTED", "feed": "another"}):
+        assert desk.desk.market_event(event | other) == []
 
 
 def test_account_is_answered_with_its_address(desk: Desk) -> None:

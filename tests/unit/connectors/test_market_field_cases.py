@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -241,33 +241,52 @@ def test_d05_queue_that_is_full_drops_counts_and_leaves_a_gap() -> None:
     assert [type(a.content) for a in queue.take(0)] == [Gap, bytes]
 
 
-def test_d25_trade_updates_without_data_are_counted_and_cost_nothing() -> None:
-    frame = json.dumps({"stream": "trade_updates", "data": None})
+async def heard_of_nulls(
+    frames: int, every_s: float, until: Callable[[TradeUpdates], bool], **options: Any
+) -> tuple[TradeUpdates, list[tuple[bool, str]]]:
+    """A reader of a stream whose every connection brings so many updates without data, and nothing else."""
+    heard: list[Any] = []
+    health: list[tuple[bool, str]] = []
 
     async def serve_nulls(line: ServerConnection) -> None:
         await line.recv()
         await line.send(json.dumps({"stream": "authorization", "data": {"status": "authorized"}}))
         await line.recv()
         await line.send(json.dumps({"stream": "listening", "data": {"streams": ["trade_updates"]}}))
-        for _ in range(100):
-            await line.send(frame)
+        for _ in range(frames):
+            await line.send(json.dumps({"stream": "trade_updates", "data": None}))
+            await asyncio.sleep(every_s)
         await line.wait_closed()
 
-    async def main() -> TradeUpdates:
-        heard: list[Any] = []
-        async with serve(serve_nulls, "127.0.0.1", 0) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            url = f"http://127.0.0.1:{port}"
-            reader = TradeUpdates(url, KEYS, heard.append, lambda *told: None)
-            task = asyncio.create_task(reader.run())
-            async with asyncio.timeout(10):
-                while reader.empty < 100:
-                    await asyncio.sleep(0.01)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        assert heard == []
-        return reader
+    async with serve(serve_nulls, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        reader = TradeUpdates(url, KEYS, heard.append, lambda *told: health.append(told), **options)
+        task = asyncio.create_task(reader.run())
+        async with asyncio.timeout(20):
+            while not until(reader):
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert heard == []
+    return reader, health
 
-    reader = asyncio.run(main())
-    assert (reader.connections, reader.unreadable) == (1, 0)
+
+def test_d25_trade_updates_without_data_are_counted_and_told_and_cost_nothing() -> None:
+    told: list[None] = []
+    reader, health = asyncio.run(
+        heard_of_nulls(100, 0, lambda each: each.empty == 100, on_empty=lambda: told.append(None))
+    )
+    assert (reader.connections, reader.unreadable, len(told)) == (1, 0, 100)
+    assert [healthy for healthy, _ in health] == [True]
+
+
+def test_d25_a_stream_that_sends_only_updates_without_data_is_silent_while_an_order_works() -> None:
+    reader, health = asyncio.run(
+        heard_of_nulls(
+            1000, 0.05, lambda each: each.connections == 2, working=lambda: True, max_silence_s=0.4
+        )
+    )
+    assert reader.empty > 1, "it never stopped sending"
+    assert health[1] == (False, "trade updates lost: silent for 0.4 s while an order works")

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from tapedeck.connectors.clock import RunningClock
-from tapedeck.connectors.paper.remote_clock import RemoteClock, remote_clock
+from tapedeck.connectors.clock import RunningClock, SystemClock
+from tapedeck.connectors.paper.remote_clock import RemoteClock, market_clock, remote_clock
 from tapedeck.connectors.paper.server import MovableClock
 from tapedeck.schemas.errors import Fatal
 from tests.support.paper import MINUTE, OPEN, StepClock, exchange, serving
@@ -47,3 +47,11 @@ def test_server_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tapedeck.connectors.paper.remote_clock._AGAIN_S", 0.01)
     with pytest.raises(Fatal, match="does not answer"):
         remote_clock("http://127.0.0.1:9", threading.Event())
+
+
+def test_the_markets_time_is_that_of_a_data_server_here_and_this_machines_for_any_other() -> None:
+    stop = threading.Event()
+    with serving(exchange(now=OPEN), RunningClock(OPEN, 0.001)) as url:
+        assert OPEN <= market_clock(url, stop).now() < OPEN + MINUTE
+        stop.set()
+    assert isinstance(market_clock("https://data.alpaca.markets", stop), SystemClock)

@@ -24,9 +24,8 @@ from tests.support.cases import REPOSITORY
 PAGE = "docs/domain.md"
 TEXT = (REPOSITORY / PAGE).read_text()
 SECTIONS = {
-    "stories": ("Ticker links", "Stories"),
-    "post_links": ("Ticker links",),
-    "sentiment_windows": ("Sentiment windows",),
+    "stories": ("Versions of items",),
+    "post_links": ("Versions of items",),
     "mentions": ("Mentions",),
     "surges": ("Surges",),
     "features": ("Bars",),

@@ -301,6 +301,27 @@ def test_a_sell_signal_sells_the_whole_long_in_any_kill_state() -> None:
     assert (inbox.of("positions")[-1]["state"], inbox.of("positions")[-1]["qty"]) == ("CLOSED", 0)
 
 
+def test_a_long_of_less_than_one_share_is_not_sold_and_the_proposal_says_why() -> None:
+    inbox = Inbox().start()
+    external = {"client_order_id": "theirs", "instrument": "NVDA", "side": "BUY"}
+    inbox.execute(external, "x1", "0.5", "100")
+    inbox.pass_time(3600).signal(action="SELL_STOCK")
+    assert verdicts(inbox) == [("NOT_SIZED", "SIZE_BELOW_ONE_UNIT")]
+    assert inbox.of("proposals")[0]["quantity"] == 0 and not inbox.of("orders")
+
+
+def test_a_part_that_is_filled_while_the_cancel_is_pending_is_published() -> None:
+    inbox = Inbox().start()
+    inbox.signal()
+    order = inbox.of("orders")[0]
+    inbox.reply(order["client_order_id"], "CANCEL_PENDING")
+    inbox.reply(order["client_order_id"], "PARTIAL", filled_qty=D(1), filled_avg_price=D("2.01"))
+    assert states(inbox)[-1] == "CANCEL_PENDING" and inbox.of("orders")[-1]["filled_qty"] == 1
+    assert not inbox.drops
+    inbox.reply(order["client_order_id"], "PARTIAL", filled_qty=D(1), filled_avg_price=D("2.01"))
+    assert [drop.reason for drop in inbox.drops] == ["STALE_REPLY"], "nothing new is in it"
+
+
 def test_a_second_sell_while_the_first_works_sells_nothing() -> None:
     inbox = Inbox().start()
     inbox.signal(action="BUY_STOCK")

@@ -153,6 +153,21 @@ def test_events_survive_the_codec() -> None:
         assert decode("features", encode("features", out.body)) == out.body
 
 
+def test_d13_a_whole_day_missing_in_history_leaves_a_symbol_cold_until_today_has_enough_bars() -> None:
+    before, _, today = (
+        xnys().session_on(day_number(date(2026, 11, day))) for day in (24, 25, 27)
+    )  # the 26th is a holiday
+    assert before is not None and today is not None
+    flat = [Bar(before.open + n * MINUTE_US, 100.0, 101.0, 99.0, 100.0, 1e3) for n in range(390)]
+    old = step(*flat)
+    assert old.outs[-1].body["ready"] is True
+    fresh = [bar._replace(t=today.open + n * MINUTE_US) for n, bar in enumerate(flat[:60])]
+    bodies = [out.body for out in step(*fresh, state=old.state).outs]
+    assert [body["ready"] for body in bodies] == [False] * 49 + [True] * 11
+    assert {body["gap_pct"] for body in bodies} == {None}, "the session before is not there"
+    assert all(body["sma50"] is None for body in bodies[:49])
+
+
 def test_a_calendar_without_sessions_before_gives_a_first_session() -> None:
     calendar = Calendar([SESSION], (SESSION.date, SESSION.date))
     body = step(GOOD, stage=FeaturesStage(CONFIG, calendar)).outs[0].body

@@ -55,8 +55,8 @@ def with_toy(**changed: object) -> Topology:
 
 def test_what_tools_ask_of_it_follows_from_the_stages() -> None:
     assert TOPOLOGY.names == (
-        "stories", "post_links", "features", "sentiment_windows", "scores", "watchlist", "signals", "mentions",
-        "surges", "account",
+        "stories", "post_links", "features", "sentiment_windows", "scores", "watchlist", "signals",
+        "mentions", "surges", "account",
     )  # fmt: skip
     assert tuple(spec.name for spec in TOPOLOGY.market) == TOPOLOGY.names[:-1]
     assert TOPOLOGY.account.name == "account"

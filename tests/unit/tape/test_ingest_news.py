@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def test_heartbeat_tells_the_standing_of_each_source(
         Standing(feed="old", status=FeedStatus.GONE, words="410", last_success=None, next_due=NOW),
     ]
     process = NewsIngest(
-        world.log, Minutes(NOW - 2 * MINUTE_US), world.clock, about=ABOUT,
+        world.log, Minutes(NOW - 2 * MINUTE_US), world.clock, wall=world.clock, about=ABOUT,
         standings=lambda: fares, alpaca=Alpaca(world.news, world.queue, health), monotonic=lambda: 0.0,
     )  # fmt: skip
     world.clock.set(NOW + 3 * SECOND_US)
@@ -210,6 +210,41 @@ def test_heartbeat_tells_the_standing_of_each_source(
     assert counts["OUT:news"] == counts["ACCEPTED"] == counts["IN"] == 1
     assert world.written.of("~news") == [NOW - MINUTE_US]
     assert "feed old is GONE: 410" in caplog.text and "wire" not in caplog.text
+
+
+def test_minutes_end_by_the_markets_time_and_reports_carry_this_machines(tmp_path: Path) -> None:
+    world, wall = World(tmp_path, []), ManualClock(NOW + 500 * MINUTE_US)
+    process = NewsIngest(
+        world.log, Minutes(NOW - 2 * MINUTE_US), world.clock, wall=wall, about=ABOUT, monotonic=lambda: 0.0
+    )
+    world.clock.set(NOW + 3 * SECOND_US)
+    asyncio.run(process.tick())
+    (beat,) = (decode("heartbeats", w.value) for w in world.written.wires if w.topic == "heartbeats")
+    assert (beat["last_watermark"], beat["at"]) == (NOW - MINUTE_US, NOW + 500 * MINUTE_US)
+
+
+def test_process_ends_where_another_one_writes_watermarks_of_its_topic(tmp_path: Path) -> None:
+    world, passed = World(tmp_path, []), iter((0.0, 1.0, 5.0, 66.0))
+    ours: list[set[int]] = []
+
+    def alone(labels: Collection[int]) -> None:
+        ours.append({*labels})
+        if len(ours) == 2:
+            raise Fatal("another process writes watermarks into this topic", remedy="stop it")
+
+    process = NewsIngest(
+        world.log, Minutes(NOW - 2 * MINUTE_US), world.clock, wall=world.clock, about=ABOUT, alone=alone,
+        monotonic=lambda: next(passed),
+    )  # fmt: skip
+    world.clock.set(NOW + 3 * SECOND_US)
+
+    async def main() -> None:
+        for _ in range(3):
+            await process.tick()
+
+    with pytest.raises(Fatal, match="another process writes watermarks"):
+        asyncio.run(main())
+    assert ours == [{NOW - MINUTE_US}] * 2, "looked soon after the start, and a minute later"
 
 
 def test_process_ends_with_what_ended_a_source_and_drains_when_told(tmp_path: Path) -> None:

@@ -18,14 +18,16 @@ KEYS = {"APCA_API_KEY_ID": "k", "APCA_API_SECRET_KEY": "s"}
 
 
 def test_keys_of_alpaca_are_named_by_their_variables_and_never_copied() -> None:
-    worker = live_data(CONFIG, KEYS).worker("http://127.0.0.1:1")
-    assert worker.name == "ingest-bars" and worker.login == "ingest" and worker.says_ready
-    assert worker.argv[3:] == ("ingest", "bars")
-    assert worker.env == {
-        "TAPE_DATA_URL": "https://data.alpaca.markets",
-        "TAPE_DATA_KEY_REF": "APCA_API_KEY_ID",
-        "TAPE_DATA_SECRET_REF": "APCA_API_SECRET_KEY",
-    }
+    bars, news = live_data(CONFIG, KEYS).workers("http://127.0.0.1:1")
+    assert (bars.name, *bars.argv[3:]) == ("ingest-bars", "ingest", "bars")
+    assert (news.name, *news.argv[3:]) == ("ingest-news", "ingest", "news")
+    for worker in (bars, news):
+        assert worker.login == "ingest" and worker.says_ready
+        assert worker.env == {
+            "TAPE_DATA_URL": "https://data.alpaca.markets",
+            "TAPE_DATA_KEY_REF": "APCA_API_KEY_ID",
+            "TAPE_DATA_SECRET_REF": "APCA_API_SECRET_KEY",
+        }
 
 
 def test_missing_key_stops_the_start_before_there_is_a_server(
@@ -50,7 +52,8 @@ def test_keys_may_be_files_and_a_missing_one_is_named(tmp_path: Path) -> None:
 
 def test_embedded_data_comes_from_the_exchange_of_the_stack_whose_time_runs() -> None:
     live = live_data(CONFIG, {"TAPE_DATA_URL": "embedded"})
-    worker = live.worker("http://127.0.0.1:7")
+    worker, news = live.workers("http://127.0.0.1:7")
+    assert worker.env == news.env, "news has the same server, and so the same time"
     assert worker.env["TAPE_DATA_URL"] == "http://127.0.0.1:7"
     assert worker.env[worker.env["TAPE_DATA_KEY_REF"]] == f"paper-{EXAMPLE_ACCOUNTS[0].account_id}"
     plain, running = (workers(TOPOLOGY, CONFIG, runs=runs)[0] for runs in (False, live.is_embedded))

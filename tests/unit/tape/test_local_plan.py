@@ -31,8 +31,8 @@ def test_stages_with_logins_of_their_own_run_apart() -> None:
     plan = apart(workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS)))
     names = [worker.name for worker in plan]
     assert names == [
-        "exchange", "features", "scores", "watchlist", "signals", "stories", "post_links", "sentiment_windows",
-        "mentions", "surges", "dispatch-large", "dispatch-tiny", "sink",
+        "exchange", "features", "scores", "watchlist", "signals", "stories", "post_links",
+        "sentiment_windows", "mentions", "surges", "dispatch-large", "dispatch-tiny", "sink",
     ]  # fmt: skip
     assert [worker.argv[3:] for worker in plan[1:10]] == [("worker", each) for each in names[1:10]]
 

@@ -23,6 +23,7 @@ class GateReason(StrEnum):
     KILL_SWITCH_HALTED = "KILL_SWITCH_HALTED", "the kill switch is on"
     KILL_SWITCH_UNKNOWN = "KILL_SWITCH_UNKNOWN", "nobody has said whether the kill switch is off"
     SESSION_CLOSED = "SESSION_CLOSED", "the market is closed"
+    HALTED = "HALTED", "trading of the symbol is halted"
     OPENING_BLACKOUT = "OPENING_BLACKOUT", "the session opened too short a time ago"
     AFTER_LAST_ENTRY = "AFTER_LAST_ENTRY", "the close is too near for a new entry"
     EXPIRY_DAY_CUTOFF = "EXPIRY_DAY_CUTOFF", "the contract expires today and the close is too near"

@@ -104,6 +104,7 @@ FEED_OFF = Regime()
 class GateInputs:
     """Everything the 24 gates read. Times UTC microseconds; bars by their left edge; money USD.
 
+    ``halted_since`` is when trading of the symbol was halted, null = it trades.
     ``long_qty`` is what a SELL_STOCK could sell, null = unknown. ``quantity`` 0 means not sized.
     ``contract_reason`` says why no contract was chosen; ``buying_power`` is the broker's, with nothing
     subtracted. ``unshown`` is what reservations and fills have used up that its snapshot does not show yet.
@@ -119,6 +120,7 @@ class GateInputs:
     identity_at: int | None = None
     kill_state: KillState | None = None
     hours: Hours | None = None
+    halted_since: int | None = None
     expires_today: bool = False
     confidence: float | None = None
     regime: Regime = FEED_OFF

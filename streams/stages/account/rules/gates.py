@@ -16,7 +16,7 @@ _LEDGER, _ORDERS = ("holdings", "reservations"), ("orders_in_doubt", "needs_reco
 GATES: tuple[Gate, ...] = (
     Gate("account_identity", True, account.account_identity, ("identity", "identity_at")),
     Gate("kill_switch", False, account.kill_switch, ("kill_state",)),
-    Gate("trading_hours", True, account.trading_hours, ("now",)),
+    Gate("trading_hours", True, account.trading_hours, ("now", "halted_since")),
     Gate("action_allowed", True, account.action_allowed, ("action",)),
     Gate("confidence", True, signal.confidence, ("confidence",)),
     Gate("signal_freshness", True, signal.signal_freshness, ("signal_bar_t",)),

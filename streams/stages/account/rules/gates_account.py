@@ -45,6 +45,9 @@ def trading_hours(inputs: GateInputs, rules: Rules) -> Check:
     since_open, to_close = now - hours.open, hours.close - now
     if inputs.purpose is Purpose.CLOSE:
         return Check(R.OK, f"{to_close / MINUTE_US:g}", "0", "min to close")
+    since, bar_t = inputs.halted_since, inputs.newest_bar_t
+    if since is not None and (bar_t is None or bar_t <= since):  # a later bar: the resumption was missed
+        return Check(R.HALTED, f"{(now - since) / MINUTE_US:g}", None, "min since the halt")
     blackout = rules.config.gate.opening_blackout_min
     if since_open < blackout * MINUTE_US:
         return Check(R.OPENING_BLACKOUT, f"{since_open / MINUTE_US:g}", str(blackout), "min since open")
