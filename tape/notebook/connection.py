@@ -325,4 +325,4 @@ class Default:
         return self.connection
 
 
-default = Default()
+default: Default = Default()
