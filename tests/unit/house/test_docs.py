@@ -11,7 +11,6 @@ from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import COMMANDS, app
 from tapedeck.tape.docs import DOCUMENTS, render, rooms
-from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support.cases import REPOSITORY
 
