@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from tapedeck.connectors.kafka.acls import SCORER
+from tapedeck.connectors.scoring.order import INPUTS
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.local.supervisor import Worker
@@ -15,11 +17,11 @@ _TAPE = (sys.executable, "-m", "tapedeck")
 
 
 def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[Worker, ...]:
-    """The processes for ``config``: exchange, stages, a dispatcher per account, sink.
+    """The processes for ``config``: exchange, stages, scorer, a dispatcher per account, sink.
 
     ``runs``: the exchange's time runs by itself, without a player.
     Of the stages that follow from bars, those that read them have a process each, and the others share one.
-    All that follow from other sources, such as news, share one more.
+    All that follow from other sources, such as news, share one more. What links texts needs a scorer.
     """
     of_bars = [spec for spec in topology.market if topology.root(spec) == _BARS]
     first = [spec.name for spec in of_bars if spec.trigger == _BARS]
@@ -40,6 +42,7 @@ def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[
         *(_worker(name, name) for name in first),
         *([_worker(_SHARED, *others)] if others else []),
         *([_worker(_ASIDE, *aside)] if aside else []),
+        *([_scorer()] if any(topology.writer(name) for name in INPUTS) else []),
         *dispatchers,
         Worker(name="sink", argv=(*_TAPE, "sink", "--no-migrate"), says_ready=True),
     )
@@ -52,6 +55,10 @@ def apart(found: Iterable[Worker]) -> tuple[Worker, ...]:
         for worker in found
         for each in ([_worker(stage, stage) for stage in worker.stages] if worker.stages else [worker])
     )
+
+
+def _scorer() -> Worker:
+    return Worker(name=SCORER, argv=(*_TAPE, "scorer"), says_ready=True)
 
 
 def _worker(name: str, *stages: str) -> Worker:

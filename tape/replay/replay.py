@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.kafka.acls import SCORER
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.groups import KafkaGroups
@@ -149,8 +150,11 @@ class Replay:
             upgrade(wanted.database_url, wanted.into.prefix)
 
     def _workers(self) -> list[Worker]:
-        """The local stack's plan without its sink; without accounts also without an exchange."""
-        left_out = {"sink"} if self.exchange else {"sink", "exchange"}
+        """The local stack's plan without its sink, and without its scorer: scores are replayed.
+
+        Without accounts also without an exchange.
+        """
+        left_out = {"sink", SCORER} if self.exchange else {"sink", SCORER, "exchange"}
         return [each for each in plan.workers(self.wanted.topology, self.config) if each.name not in left_out]
 
     def _warm_up(self, slices: Iterator[Slice]) -> Slice:

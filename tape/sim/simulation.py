@@ -1,4 +1,4 @@
-"""The whole path in memory: a tape through the market stages to the dispatchers and the paper exchange.
+"""The whole path in memory: a tape through scorer and market stages to dispatchers and paper exchange.
 
 No broker, no threads, no wall clock, no sleeping. The same tape, configuration and seed give the same run,
 byte for byte. The log at the end holds every topic. ``chaos`` adds crashes, redelivery and a random order of
@@ -17,6 +17,7 @@ from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
+from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.connectors.tapes.marks import standing
 from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.player import SOURCES, Pace, Player, Standing
@@ -44,19 +45,21 @@ _WAIT_S = 1.0
 
 @dataclass
 class Chaos:
-    """Crashes of a run. ``faults`` counts those of the market stages, ``dispatch`` those of dispatchers."""
+    """Crashes of a run. ``faults`` counts those of the market stages, ``dispatch`` those of dispatchers,
+    ``scoring`` those of the scorer."""
 
     seed: int
     faults: Faults = field(default_factory=Faults)
     dispatch: Faults = field(default_factory=Faults)
+    scoring: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
 
-    def arm(self, dispatcher: SimDispatcher) -> None:
-        """Perhaps schedule a crash of ``dispatcher`` some effects from now, unless one is scheduled."""
-        if dispatcher.fuse.left is None and self.rng.random() < _CRASH_SHARE:
-            dispatcher.fuse = Fuse(self.rng.randint(0, _MAX_FUSE))
+    def arm(self, process: SimDispatcher | SimScorer) -> None:
+        """Perhaps schedule a crash of ``process`` some effects from now, unless one is scheduled."""
+        if process.fuse.left is None and self.rng.random() < _CRASH_SHARE:
+            process.fuse = Fuse(self.rng.randint(0, _MAX_FUSE))
 
     def restart(self, dispatcher: SimDispatcher) -> None:
         """Restart a dead dispatcher, on its disk or an empty one, with some signals redelivered."""
@@ -99,6 +102,7 @@ class Simulation:
         self.exchange = PaperExchange(
             tape.market, calendar, opened, now=tape.first_live, seed=seed, faults=faults
         )
+        self.scorer = SimScorer(self.log, config)
         leases = MemoryLeases(lambda: self.exchange.now / 1e6)
         self.stages = market_tasks(topology, self.log, config, calendar)
         self.dispatchers = [
@@ -159,8 +163,8 @@ class Simulation:
     def rest(self, minutes: int) -> "Simulation":
         """After the tape: let ``minutes`` pass without crashes, so that pending work ends."""
         self.chaos = None
-        for dispatcher in self.dispatchers:
-            dispatcher.fuse = Fuse()
+        for process in (self.scorer, *self.dispatchers):
+            process.fuse = Fuse()
         self._until_end_of(self.exchange.now + (minutes - 1) * MINUTE_US)
         return self
 
@@ -198,6 +202,23 @@ class Simulation:
             self._work(dispatcher)
 
     def _run_stages(self) -> None:
+        self._drain()
+        while self._score():
+            self._drain()
+
+    def _score(self) -> bool:
+        """Whether there was anything for the scorer."""
+        if self.chaos is not None:
+            self.chaos.arm(self.scorer)
+        try:
+            return self.scorer.work()
+        except Crash:
+            assert self.chaos is not None
+            self.chaos.scoring += Faults(1)
+            self.scorer.restart()
+            return True
+
+    def _drain(self) -> None:
         if self.chaos is None:
             drain(self.stages)
         else:

@@ -1,4 +1,4 @@
-"""docs/deploy.md, word for word: six processes on servers that `tape` did not start."""
+"""docs/deploy.md, word for word: its processes on servers that `tape` did not start."""
 
 import os
 import re

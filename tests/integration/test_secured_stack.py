@@ -16,24 +16,19 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import ask_cluster_id
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local import state
 from tapedeck.tape.local.backup import backup, restore
+from tapedeck.tape.local.plan import apart, workers
 from tapedeck.tape.local.purge import purge
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support.cases import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
-WORKERS = [
-    "exchange",
-    "features",
-    "scores",
-    "watchlist",
-    "signals",
-    "dispatch-large",
-    "dispatch-tiny",
-    "sink",
-]
+WORKERS = [each.name for each in apart(workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS)))]
 
 
 @pytest.fixture

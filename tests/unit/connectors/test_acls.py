@@ -16,6 +16,7 @@ from tapedeck.connectors.kafka.acls import (
     INGEST,
     OPERATOR,
     READ,
+    SCORER,
     SINK,
     WRITE,
     Grant,
@@ -48,7 +49,7 @@ def writers(name: str) -> set[str]:
 
 def test_there_is_one_principal_for_each_kind_of_process() -> None:
     assert list(TABLE) == [
-        INGEST, *MARKET_STAGES, "dispatch-large", "dispatch-tiny", SINK, OPERATOR, ADMIN,
+        INGEST, *MARKET_STAGES, "dispatch-large", "dispatch-tiny", SCORER, SINK, OPERATOR, ADMIN,
     ]  # fmt: skip
 
 
@@ -61,6 +62,11 @@ def test_a_topic_is_written_by_its_owner_alone() -> None:
     assert {name for name in ("bars", "quotes", "universe") if writers(name) == {INGEST}} == {
         "bars", "quotes", "universe",
     }  # fmt: skip
+    assert writers("sentiment") == {SCORER} and set(TABLE[SCORER].reads) == {
+        "links",
+        "post_links",
+        "sentiment",
+    }
     assert writers("account_inbox") == dispatchers
     assert writers("controls") == {OPERATOR}
 

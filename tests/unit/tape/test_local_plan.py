@@ -18,7 +18,16 @@ from tapedeck.tape.local.process import tail
 def test_plan_has_one_dispatcher_per_account_and_each_stage_once() -> None:
     plan = workers(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS))
     names = [worker.name for worker in plan]
-    assert names == ["exchange", "features", "decide", "news", "dispatch-large", "dispatch-tiny", "sink"]
+    assert names == [
+        "exchange",
+        "features",
+        "decide",
+        "news",
+        "scorer",
+        "dispatch-large",
+        "dispatch-tiny",
+        "sink",
+    ]
     stages = [stage for worker in plan if "worker" in worker.argv for stage in worker.argv[4:]]
     assert sorted(stages) == sorted(spec.name for spec in TOPOLOGY.market)
     shared = {worker.name: worker.stages for worker in plan if worker.stages}
@@ -32,7 +41,7 @@ def test_stages_with_logins_of_their_own_run_apart() -> None:
     names = [worker.name for worker in plan]
     assert names == [
         "exchange", "features", "scores", "watchlist", "signals", "stories", "post_links",
-        "sentiment_windows", "mentions", "surges", "dispatch-large", "dispatch-tiny", "sink",
+        "sentiment_windows", "mentions", "surges", "scorer", "dispatch-large", "dispatch-tiny", "sink",
     ]  # fmt: skip
     assert [worker.argv[3:] for worker in plan[1:10]] == [("worker", each) for each in names[1:10]]
 
