@@ -7,7 +7,7 @@ from tapedeck.connectors.recorded.format import RecordedTape
 from tapedeck.connectors.recorded.window import SOURCES, slices
 from tapedeck.connectors.tapes.made import QUOTES_MADE, chain_notes, made_quotes, market_over
 from tapedeck.connectors.tapes.market import StockQuote
-from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape, universe_body, with_texts
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.protocol import MINUTE_US, Message
@@ -41,9 +41,12 @@ def playable(tape: RecordedTape, calendar: Calendar, session: date | None = None
         universe=gathered.universe
         or universe_body(tape.manifest.symbols, source="MANUAL", created_at=start - MINUTE_US, origin=origin),
         history=tuple(gathered.history),
-        minutes=tuple(
-            Minute(label, tuple(gathered.bars.get(label, ())), tuple(gathered.quotes.get(label, ())))
-            for label in range(start, end, MINUTE_US)
+        minutes=with_texts(
+            tuple(
+                Minute(label, tuple(gathered.bars.get(label, ())), tuple(gathered.quotes.get(label, ())))
+                for label in range(start, end, MINUTE_US)
+            ),
+            (text for text in gathered.texts if text[0] >= start),
         ),
         market=market_over(quotes, bars, day, calendar, quote_origin),
         notes=(*notes, *chain_notes(bars), *(f"made of {each}" for each in tape.manifest.origins)),
@@ -56,14 +59,17 @@ class _Gathered:
     def __init__(self, tape: RecordedTape, start: int, end: int, day: int, calendar: Calendar) -> None:
         self.bars: dict[int, list[Body]] = {}
         self.quotes: dict[int, list[Body]] = {}
+        self.texts: list[tuple[int, str, Body]] = []
         self.history: list[Body] = []
         self.universe: Body | None = None
         self.quote_origin = ""
         self.unreadable = 0
-        for each in slices(tape.source(), ("bars", "quotes", "universe"), 0, end):
+        for each in slices(tape.source(), ("news", "posts", *SOURCES), 0, end):
             for message, body in self._decoded(each.messages):
                 if message.topic == "universe":
                     self.universe = body if each.label <= start or self.universe is None else self.universe
+                elif message.topic in ("news", "posts"):
+                    self.texts.append((each.label, message.topic, body))
                 elif message.topic == "quotes":
                     self.quotes.setdefault(each.label, []).append(body)
                     self.quote_origin = body["origin"]

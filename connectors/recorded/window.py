@@ -21,8 +21,11 @@ from tapedeck.streams.wire import watermark_wires
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 SOURCES = ("bars", "quotes", "universe")
+TEXTS = ("news", "posts", "sentiment")
+"""What the pipeline reads of news. Scores are not made again, so they are sources too."""
 INBOX = "account_inbox"
 _QUOTES, _UNIVERSE = "quotes", "universe"
+_OF_ALL = frozenset({"universe", "news", "posts"})
 _LOOK_BACK = 500
 _WIDER = 8
 
@@ -68,6 +71,18 @@ def kept(source: Source, names: tuple[str, ...] = SOURCES) -> Kept:
         first.append(opening + MINUTE_US)
         last.append(_last_label(source, part, low, end))
     return Kept(max(first), min(last))
+
+
+def marked(source: Source) -> tuple[str, ...]:
+    """The topics of a window: ``SOURCES``, and of ``TEXTS`` those that have watermarks."""
+    return (*(name for name in TEXTS if _is_marked(source, name)), *SOURCES)
+
+
+def _is_marked(source: Source, name: str) -> bool:
+    return all(
+        next(_labels(source, part, low, end), None) is not None
+        for part, (low, end) in source.ends((name,)).items()
+    )
 
 
 def window_of(source: Source, start: int, end: int, *, sessions_before: int, calendar: Calendar) -> Window:
@@ -123,10 +138,11 @@ def stretch(source: Source, window: Window, symbols: frozenset[str] | None = Non
     """Everything that plays ``window``: its opening, the history, its minutes.
 
     The opening is how the writer of a new topic begins: a watermark in every partition, and the universe that
-    applied then. Quotes start with the window; ``symbols`` limits bars and quotes to those.
+    applied then. Quotes start with the window; ``symbols`` limits bars, quotes and scores to those.
     """
-    yield _opening(source, window)
-    for each in slices(source, SOURCES, window.history, window.end):
+    names = marked(source)
+    yield _opening(source, names, window)
+    for each in slices(source, names, window.history, window.end):
         wanted = (m for m in each.messages if _is_wanted(m, each.label >= window.start, symbols))
         yield Slice(each.label, tuple(wanted))
 
@@ -142,11 +158,11 @@ def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
                 yield message
 
 
-def _opening(source: Source, window: Window) -> Slice:
+def _opening(source: Source, names: tuple[str, ...], window: Window) -> Slice:
     label = window.history - MINUTE_US
     found = [
         Message(wire.topic, wire.partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
-        for name in SOURCES
+        for name in names
         for wire in watermark_wires(name, label, range(source.layout.partitions(name)))
     ]
     part = (_UNIVERSE, 0)
@@ -163,7 +179,7 @@ def _is_wanted(message: Message, in_window: bool, symbols: frozenset[str] | None
         return True
     if message.topic == _QUOTES and not in_window:
         return False
-    if symbols is None or message.topic == _UNIVERSE:
+    if symbols is None or message.topic in _OF_ALL:
         return True
     key = (message.key or b"").decode(errors="replace")
     return key in symbols or (message.topic == _QUOTES and _underlying(message) in symbols)

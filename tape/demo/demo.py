@@ -25,6 +25,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import iso_date, iso_utc, xnys
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.file_options import progress
+from tapedeck.tape.demo.news import news_told
 from tapedeck.tape.demo.summary import (
     Summary,
     account_told,
@@ -132,6 +133,7 @@ class Demo:
             conflicts=conflicts_in(recording),
             letters=letters_in(recording),
             look_at=look_at(recording),
+            news=news_told(recording),
         )
         summary.failures = failures(summary, orders_due=self.wanted.orders_due)
         self.write(summary)

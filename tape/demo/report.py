@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tapedeck.streams.funnel import FunnelLine
 from tapedeck.tape.demo.demo import SUMMARY
+from tapedeck.tape.demo.news import NewsTold
 from tapedeck.tape.demo.summary import AccountTold, Summary, is_synthetic
 from tapedeck.tape.local.places import in_words, size_of
 
@@ -31,6 +32,9 @@ def report(summary: Summary, folder: Path, *, kept: bool) -> None:
     console.print(_funnel(summary.funnel))
     for words in filter(None, map(why_none, summary.funnel)):
         console.print(f"  {words}")
+    if summary.news is not None:
+        console.print("\n", _news(summary.news), sep="")
+        console.print(f"  {_changed(summary.news)}")
     console.print("\n", _tiers(summary.accounts), "\n", sep="")
     if any(account.orders for account in summary.accounts):
         console.print(_orders(summary.accounts), "\n", sep="")
@@ -60,6 +64,8 @@ def commands(summary: Summary) -> list[str]:
     """The ``tape`` commands to try next on the session that was played."""
     topic, symbol = summary.look_at
     why = [f"why {shlex.quote(symbol)}"] if symbol else []
+    if summary.news is not None and summary.news.signals:
+        why.append(f"explain {summary.news.signals[0].signal_id}")
     return ["status", f"tail {topic}", *why, "digest --rebuild", "rebuild --verify", "logs features"]
 
 
@@ -83,6 +89,34 @@ def _funnel(lines: Sequence[FunnelLine]) -> Table:
         given = str(line.given) if line.given else "[yellow]0[/yellow]"
         table.add_row(line.name, str(line.taken), given, reasons)
     return table
+
+
+def _news(news: NewsTold) -> Table:
+    """What came of articles and posts, step by step."""
+    table = _table("News: what came of it", "step", "count", "")
+    rows: list[tuple[str, int, str]] = [
+        ("items", news.articles + news.posts, f"{news.articles} articles, {news.posts} posts"),
+        ("linked", news.linked, f"name a symbol; {news.folded} items tell a story that was told before"),
+        ("scored", news.scored, f"an item for a symbol; {news.retracted} symbols were withdrawn later"),
+        ("windows", news.windows, "moods of a symbol that changed"),
+        ("watch scores", news.watch_scores, "count news"),
+        ("decisions", news.decisions, "count news"),
+        ("signals", len(news.signals), "have another confidence because of news"),
+    ]
+    for step, count, words in rows:
+        table.add_row(step, str(count), words)
+    return table
+
+
+def _changed(news: NewsTold) -> str:
+    """The signal that news changed most, in words."""
+    if not news.signals:
+        return "no signal's confidence was changed by news"
+    first = news.signals[0]
+    return (
+        f"{first.symbol} {first.action}: confidence {first.confidence:.2f}, of which news is a factor of"
+        f" {first.factor:.2f} ({first.items} items, mean {first.mean:+.2f}): tape explain {first.signal_id}"
+    )
 
 
 def _tiers(accounts: Sequence[AccountTold]) -> Table:

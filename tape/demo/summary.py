@@ -15,6 +15,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.funnel import AccountBook
 from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.stages.account.rules.positions import Kind, describe
+from tapedeck.tape.demo.news import NewsTold
 from tapedeck.tape.digests import DigestLine
 from tapedeck.tape.recording import Recording
 
@@ -77,7 +78,8 @@ class Summary:
     """One demo. ``rows``: rows of the audit tables by topic; ``failures`` is empty if all is well.
 
     ``regular_bars``: bars of the session in its regular hours; ``conflicts``: event_ids by topic that have
-    two bodies; ``letters``: dead letters by topic, stage and reason; ``look_at``: what to look at next.
+    two bodies; ``letters``: dead letters by topic, stage and reason; ``look_at``: what to look at next;
+    ``news``: what came of articles and posts, None if there were none.
     """
 
     tape: Mapping[str, Any]
@@ -93,6 +95,7 @@ class Summary:
     conflicts: Mapping[str, int]
     letters: Mapping[Letter, int]
     look_at: LookAt
+    news: NewsTold | None = None
     timings: dict[str, float] = field(default_factory=dict)
     bytes_on_disk: int = 0
     failures: list[str] = field(default_factory=list)
@@ -112,6 +115,7 @@ class Summary:
             "regular_bars": self.regular_bars,
             "dead_letters": [each._asdict() | {"count": n} for each, n in self.letters.items()],
             "accounts": [_account_json(account) for account in self.accounts],
+            "news": None if self.news is None else self.news.to_json(),
             "digests": [vars(line) | {"agrees": line.agrees} for line in self.digests],
         }
 
@@ -178,8 +182,9 @@ def _plain(number: Any) -> str:
 def synthetic_records(recording: Recording) -> dict[str, dict[str, int]]:
     """For each topic with an origin field, the number of records by origin."""
     found: dict[str, Counter[str]] = {}
-    for name in ("bars", "quotes", "universe"):
-        found[name] = Counter(body["origin"] for body in recording.bodies(name))
+    for name in ("bars", "quotes", "universe", "news", "posts"):
+        if name in recording.topics:
+            found[name] = Counter(body["origin"] for body in recording.bodies(name))
     answers = [body["payload"] for body in recording.bodies("account_inbox")]
     for kind in ("InboxQuote", "InboxChain"):
         origins = Counter(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from tapedeck.connectors.recorded.format import RecordedTape, save
-from tapedeck.connectors.recorded.window import kept, window_of
+from tapedeck.connectors.recorded.format import RecordedTape, renumbered, save
+from tapedeck.connectors.recorded.window import TEXTS, kept, window_of
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape
 from tapedeck.streams.blocks import MemorySource
@@ -19,6 +19,7 @@ from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.watermarks import Opening, readable_punctuation
 from tapedeck.tape.record.making import record
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import CATALOGUE
@@ -81,9 +82,14 @@ def _recorded(tape: Tape, name: str) -> RecordedTape:
 
 
 def _of(run: Simulation, name: str, config: Config, accounts: tuple[str, ...] = ()) -> RecordedTape:
-    """Everything that was played, the warm-up before it."""
-    messages = (message for each in CATALOGUE for message in run.log.messages(each.name))
-    source = MemorySource(run.log.layout, messages)
+    """The market as it was played, the warm-up before it: these tapes are of a pipeline without news."""
+    messages = (
+        message
+        for each in CATALOGUE
+        for message in run.log.messages(each.name)
+        if each.name not in TEXTS and not isinstance(readable_punctuation(message), Opening)
+    )
+    source = MemorySource(run.log.layout, renumbered(messages))
     there = kept(source)
     window = window_of(source, there.first, there.last + MINUTE_US, sessions_before=1, calendar=xnys())
     note = (TAPES[name].__doc__ or "").strip()
