@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tapedeck.connectors.clock import Clock
@@ -22,6 +22,7 @@ from tapedeck.connectors.reddit.states import RED, RedditState
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.wire import Wire
+from tapedeck.tape.ingest.bars import FIRST_LOOK_S, LOOK_S
 from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import Layout
@@ -166,6 +167,7 @@ class JobThread:
 class PostsIngest:
     """Ends the minutes of ``log`` and tells how the job fares.
 
+    ``alone`` gets the labels of all watermarks written here, and raises if another process writes some.
     ``about``: what a heartbeat says of this process beside its progress: code version, config digest.
     """
 
@@ -177,11 +179,14 @@ class PostsIngest:
         job: JobThread,
         *,
         about: Mapping[str, str],
+        alone: Callable[[Collection[int]], None] = lambda marked: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._minutes, self._clock, self._job = log, minutes, clock, job
-        self._about, self._monotonic = about, monotonic
-        self._beat_at = monotonic() - BEAT_S
+        self._about, self._alone, self._monotonic = about, alone, monotonic
+        began = monotonic()
+        self._beat_at, self._alone_at = began - BEAT_S, began + FIRST_LOOK_S - LOOK_S
+        self._marked: set[int] = set()
         self._states: dict[str, tuple[RedditState, float]] = {}
 
     def begin(self) -> None:
@@ -205,9 +210,13 @@ class PostsIngest:
             self._beat_at = now
             self._look(now)
             self._log.wires([self._beat(now)])
+        if now - self._alone_at >= LOOK_S:
+            self._alone_at = now
+            self._alone(self._marked)
 
     def _end_minutes(self) -> None:
         for label in self._minutes.due(self._clock.now()):
+            self._marked.add(label)
             self._log.watermark(label)
 
     def _look(self, now: float) -> None:

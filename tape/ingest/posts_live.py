@@ -22,6 +22,7 @@ from tapedeck.connectors.reddit.pace import Gate
 from tapedeck.connectors.reddit.posts import TOPIC, Authors
 from tapedeck.connectors.reddit.sink import STAGE
 from tapedeck.connectors.tapes.marks import reached
+from tapedeck.connectors.tapes.writers import ForeignMarks
 from tapedeck.schemas.errors import Fatal
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 from tapedeck.tape.ingest.posts import Ended, JobThread, PostsIngest, PostsLog
@@ -115,7 +116,9 @@ class _Term:
             sleep=ended.pause,
         )
         thread = JobThread(job, clock, ended)
-        process = PostsIngest(posts, Minutes(reached(settings.cluster, TOPIC)), clock, thread, about=about)
+        minutes = Minutes(reached(settings.cluster, TOPIC))
+        alone = ForeignMarks(settings.cluster, (TOPIC,)).refuse
+        process = PostsIngest(posts, minutes, clock, thread, about=about, alone=alone)
         process.begin()
         thread.start()
         ending.callback(thread.close)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
 
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.clock import Clock, SystemClock
@@ -19,15 +18,13 @@ from tapedeck.connectors.scoring.live import KafkaScoringLog
 from tapedeck.connectors.scoring.loop import STAGE, ScoringLoop
 from tapedeck.connectors.sentiment.engines import scorer_of
 from tapedeck.connectors.sentiment.scorer import Scorer
-from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.wire import Wire
+from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
-from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.scorer")
 
-BEAT_S = 1.0
 CHECK_TOPICS_S = 30.0
 _POLL_S = 0.1
 _PAUSE_S = 2.0
@@ -126,15 +123,12 @@ class _Term:
     def _beat(self) -> Wire:
         now = self._clock.now()
         counts = dict(self._loop.counts) | {f"BY:{name}": n for name, n in self._loop.by_model.items()}
-        body: dict[str, Any] = {
-            "stage": STAGE,
-            "partition": 0,
-            "at": now,
-            "last_watermark": self._loop.marked,
-            "lag": self._log.lag + self._loop.waiting,
-            "records": counts.get("IN", 0),
-            "counts": counts,
-            **self._about,
-        }
-        key = topic("heartbeats").record_key(body)
-        return Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])
+        return beat(
+            STAGE,
+            now,
+            marked=self._loop.marked,
+            lag=self._log.lag + self._loop.waiting,
+            records=counts.get("IN", 0),
+            counts=counts,
+            about=self._about,
+        )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,19 @@ class World:
     def __init__(self, folder: Path, reddit: SmallReddit | None = None, **options: Any) -> None:
         self.hours, self.written = Hours(), Written()
         self.reddit = reddit or reddit_with()
+        self.looked: set[int] = set()
         self.log = PostsLog(self.written, Layout(), self.hours, **options)
         self.ended = Ended()
         made = job(self.reddit, self.log, folder / "reddit.json", self.hours)  # type: ignore[arg-type]
         self.thread = JobThread(made, self.hours, self.ended)
         self.process = PostsIngest(
             self.log, Minutes(None), self.hours, self.thread,
-            about={"code_version": "1", "config_digest": "d"}, monotonic=self.hours.monotonic,
+            about={"code_version": "1", "config_digest": "d"}, alone=self.alone,
+            monotonic=self.hours.monotonic,
         )  # fmt: skip
+
+    def alone(self, marked: Collection[int]) -> None:
+        self.looked = set(marked)
 
     def beat(self) -> dict[str, Any]:
         """The next heartbeat."""
@@ -56,6 +61,7 @@ def test_a_new_topic_begins_with_a_watermark_and_each_minute_ends_while_the_job_
         world.process.tick()
     assert world.written.of("~posts") == [LABEL + n * MINUTE_US for n in range(4)]
     assert world.written.flushed == len(world.written.said)
+    assert world.looked == set(world.written.of("~posts")), "another writer of them would be noticed"
 
 
 def test_the_job_runs_when_it_is_due_and_no_sooner(tmp_path) -> None:
