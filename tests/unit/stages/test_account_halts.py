@@ -1,8 +1,11 @@
 """D14: a halt of a symbol reaches the account through its inbox; nothing opens in it, and closing goes on."""
 
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
+from tapedeck.streams.stages.account.rules.orders import Purpose
 from tapedeck.streams.stages.account.state import AccountState, unpack
 from tests.support.account import SECOND, Inbox, gates_of
+from tests.unit.stages.test_gates import BAR, case, run
 
 DAY_US = 86_400 * SECOND
 
@@ -53,6 +56,14 @@ def test_d14_a_halt_whose_end_was_missed_ends_with_a_later_bar() -> None:
     assert verdict(inbox) == ("REFUSED", "HALTED"), "that minute began before the halt"
     inbox.pass_time(180).signal()
     assert verdict(inbox) == ("APPROVED", "OK")
+
+
+def test_d14_a_halt_lets_a_close_pass_and_ends_with_a_bar_that_began_after_it() -> None:
+    halted = {"halted_since": BAR + 30 * SECOND}
+    assert run("trading_hours", case(**halted)).reason is GateReason.HALTED
+    assert run("trading_hours", case(**halted, newest_bar_t=None)).reason is GateReason.HALTED
+    assert run("trading_hours", case(**halted, purpose=Purpose.CLOSE)).reason is GateReason.OK
+    assert run("trading_hours", case(**halted, newest_bar_t=BAR + MINUTE_US)).reason is GateReason.OK
 
 
 def test_a_halt_that_comes_again_behind_its_resumption_changes_nothing() -> None:
