@@ -141,19 +141,19 @@ class Lookup:
 
     def last_label(self, part: Part, before: int | None = None) -> int | None:
         """The label of the last watermark of ``part`` (before offset ``before``); None if it has none."""
-        found = self._back(part, before)
+        found = self.back(part, before)
         return next((each.label for each in found if isinstance(each, Watermark)), None)
 
     def opening(self, part: Part, before: int) -> Opening | None:
         """The opening of the minute that offset ``before`` of ``part`` lies in; None if it has none there."""
         found: Opening | None = None
-        for each in self._back(part, before):
+        for each in self.back(part, before):
             if isinstance(each, Watermark):
                 return found if found is not None and found.label == each.label else None
             found = each
         return None
 
-    def _back(self, part: Part, before: int | None) -> Iterator[Watermark | Opening]:
+    def back(self, part: Part, before: int | None) -> Iterator[Watermark | Opening]:
         """The watermarks and openings of ``part`` before an offset or the end, the last one first."""
         first, end = self.ends(part)
         end = end if before is None else min(before, end)

@@ -113,9 +113,9 @@ Minutes = st.lists(
 )
 
 
-def log_of(minutes: list[tuple[object, ...]]) -> MemoryLog:
+def log_of(minutes: list[tuple[object, ...]], start: int = 0) -> MemoryLog:
     """Each minute: its joined rows, the watermarks before it, whether windows are absent, its features."""
-    log, at = MemoryLog(Layout()), 0
+    log, at = MemoryLog(Layout()), start
     writer = log.writer()
     log.append(record("memberships", membership_row(evaluation=minute(0)).body, -1))
     for turn, (features, windows, members, is_absent, step) in enumerate(minutes):
@@ -179,3 +179,23 @@ def test_such_logs_meet_news_that_counts_and_news_that_is_over() -> None:
                 body = decode("decisions", message.value)
                 met[min(body["sentiment_n"], 1), len(body["inputs"]) == 3] += 1
     assert set(met) == {(0, False), (0, True), (1, True)} and min(met.values()) > 5
+
+
+def test_a_decision_is_computed_again_on_what_the_earlier_ones_of_its_session_knew() -> None:
+    """News from before the open held the first bar: so the second one is in no cooldown."""
+    bar = [(0, {"volume_ratio": 2.0})]
+    log = log_of(
+        [
+            ([], [(0, 5, -800_000)], [], False, 5),
+            (bar, [], [], False, 5),
+            (bar, [(0, 5, 800_000)], [], False, 1),
+        ],
+        start=-5,
+    )
+    sim(SIGNALS, log)
+    first, second = (opened(message) for message in decisions(log))
+    assert first is not None and second is not None
+    assert first.body["reason"] == "OPTIONS_CONFIDENCE_TOO_LOW"
+    assert second.body["reason"] == "OPTION_DAY_TRADE"
+    check = Reevaluator(TOPOLOGY, Lookup(source_of(log)), CONFIG, xnys()).check(second)
+    assert check is not None and check.verdict is Verdict.SAME, check
