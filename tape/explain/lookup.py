@@ -18,7 +18,7 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, Source, last_record
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import Opening, Watermark, readable_punctuation
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 
 Body = dict[str, Any]
@@ -141,16 +141,29 @@ class Lookup:
 
     def last_label(self, part: Part, before: int | None = None) -> int | None:
         """The label of the last watermark of ``part`` (before offset ``before``); None if it has none."""
+        found = self.back(part, before)
+        return next((each.label for each in found if isinstance(each, Watermark)), None)
+
+    def opening(self, part: Part, before: int) -> Opening | None:
+        """The opening of the minute that offset ``before`` of ``part`` lies in; None if it has none there."""
+        found: Opening | None = None
+        for each in self.back(part, before):
+            if isinstance(each, Watermark):
+                return found if found is not None and found.label == each.label else None
+            found = each
+        return None
+
+    def back(self, part: Part, before: int | None) -> Iterator[Watermark | Opening]:
+        """The watermarks and openings of ``part`` before an offset or the end, the last one first."""
         first, end = self.ends(part)
         end = end if before is None else min(before, end)
         while end > first:
             start = max(first, (end - 1) // _PAGE * _PAGE)
             for message in reversed(list(self.messages(part, start, end, WATERMARK_KEY))):
-                label = readable_label(message)
-                if label is not None:
-                    return label
+                found = readable_punctuation(message)
+                if found is not None:
+                    yield found
             end = start
-        return None
 
     def search(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
         """The events with offsets in [start, end) whose bytes contain one of ``needles``, in log order."""

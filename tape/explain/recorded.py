@@ -61,7 +61,12 @@ class Recorded:
             for part, start in starts.items()
             if topic(part[0]).watermarked and (label := self._lookup.last_label(part, start)) is not None
         }
-        merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, Resume(labels))
+        began = self._lookup.opening(parts[0], starts[parts[0]])
+        resume = Resume(labels)
+        if began is not None:  # what its opening declared absent is so for the rest of the minute
+            absent = dict.fromkeys(began.absent, began.label)
+            resume = Resume(labels, {parts[0]: began.label}, absent)
+        merge = Merge(self._spec, {name: (partition,) for name, partition in parts}, resume)
         reached = max(self._found.time_us, self._lookup.last_label(parts[0], upto) or 0)
         for part in parts:
             # a join is read up to the trigger's watermarks: a warm-up is decided days after its bars

@@ -22,10 +22,15 @@ from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
 
 
 class Variant:
-    """Single decisions with only some parameters changed, on the recorded state."""
+    """Single decisions with only some parameters changed, on the recorded state.
 
-    def __init__(self, config: Config, calendar: Calendar, features: Features, places: Places) -> None:
-        self.config, self.features, self.places = config, features, places
+    ``lookup`` reads what they join beside the list.
+    """
+
+    def __init__(
+        self, config: Config, calendar: Calendar, features: Features, places: Places, lookup: Lookup
+    ) -> None:
+        self.config, self.features, self.places, self.lookup = config, features, places, lookup
         self._calendar = calendar
         self._stages: dict[str, Stage] = {}
 
@@ -89,7 +94,7 @@ class Market:
             return None
         stage, again = variant.stage(self._decider), definition_of(self._decider).again
         assert again is not None
-        joined = Joined(self.decides, self._lookup, places)
+        joined = Joined(self._decider, self.decides, variant.lookup, places)
         laid = Laid(self._decider, self.decides, key, feature, context, joined=joined)
         case = again.case(stage, variant.config, self._calendar, laid.decision, laid)
         outs = () if case is None else run(stage, case).outs
@@ -106,13 +111,13 @@ class Market:
         changes = [change for name in units for change in self._between.units[name]]
         touched = touched_by(self._topology, changes)
         if self._list not in touched:
-            return Variant(config, self._calendar, self._features, self.recorded_places)
+            return Variant(config, self._calendar, self._features, self.recorded_places, self._lookup)
         made = Chained(self._source)
         run_stages([spec for spec in touched if self._feeds_list(spec)], config, self._calendar, made)
         run_pinned_list(self._list, config, self._calendar, made, self._lists[0])
         is_new = any(self._decider.trigger in spec.outputs for spec in touched)
         features = self._features_of(made) if is_new else self._features
-        return Variant(config, self._calendar, features, self._places(made))
+        return Variant(config, self._calendar, features, self._places(made), Lookup(made))
 
     def _decisions(self, source: Source) -> Decisions:
         return Decisions(self.decides, self._names, source, self._calendar)
