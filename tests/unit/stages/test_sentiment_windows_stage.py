@@ -19,7 +19,8 @@ from tapedeck.streams.stages.sentiment_windows.items import CAP
 from tapedeck.streams.stages.sentiment_windows.stage import SentimentWindowsStage
 from tapedeck.streams.stages.sentiment_windows.told import TOLD
 from tests.support.market_bodies import Table
-from tests.support.sentiment import T0, minute, row, score
+from tests.support.sentiment import T0, minute, score
+from tests.support.sentiments import sentiment_row as row
 
 CONFIG = Config()
 Body = dict[str, Any]
@@ -227,7 +228,7 @@ def test_ten_thousand_symbols_without_current_items_cost_a_watermark_little() ->
 
 def test_records_are_told_with_symbol_score_engine_model_and_item() -> None:
     made = Minutes()
-    told = score(at=minute(0), score=0.8123)
+    told = score(at=minute(0), score=0.8123, model_id="light-1", model_digest="0123456789abcdef")
     made.hear(told)
     (body,) = made.windows(T0)
     windows, source = TOLD["sentiment_windows"], TOLD["sentiment"]
@@ -238,15 +239,15 @@ def test_records_are_told_with_symbol_score_engine_model_and_item() -> None:
     assert windows.details(body) == [
         f"{minutes} min: 1 positive, 0 negative, 0 neutral; the newest of 15:00:00Z" for minutes in (30, 60)
     ]
-    assert source.headline(told) == "NVDA POSITIVE 0.8123: feed a"
+    assert source.headline(told) == "NVDA POSITIVE 0.8123: wire a"
     assert source.details(told) == [
-        "version of 15:00:00Z, about NVDA with confidence 0.95",
-        "scored once by light, model light-1 0123456789ab, confidence 0.9",
+        "version of 15:00:00Z, about NVDA with confidence 0.9",
+        "scored once by light, model light-1 0123456789ab, confidence 0.8",
     ]
     away = score(score=None, link_confidence=None)
-    assert source.headline(away) == "NVDA RETRACTED: feed a"
+    assert source.headline(away) == "NVDA RETRACTED: wire a"
     assert source.details(away) == ["version of 15:00:00Z"]
-    assert source.headline(score(folded=True)).endswith("feed a, told before")
+    assert source.headline(score(folded=True)).endswith("wire a, told before")
 
 
 # What a window counts, from all scores so far and no state: the newest version of each item that came.
