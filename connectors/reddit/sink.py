@@ -8,12 +8,13 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.reddit.posts import TOPIC
 from tapedeck.connectors.reddit.saved import Body, Letter
+from tapedeck.connectors.tapes.writers import LIVE_POSTS
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
 
-STAGE = "ingest-posts"
+STAGE = LIVE_POSTS
 """The name under which `tape ingest posts` reports, and who refused a row, in its dead letter."""
 
 

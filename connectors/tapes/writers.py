@@ -17,7 +17,8 @@ LIVE = "ingest-bars"
 """The name under which `tape ingest bars` reports, and of its process in a local stack."""
 LIVE_NEWS = "ingest-news"
 """The name of `tape ingest news`, likewise."""
-LIVE_WRITERS = (LIVE, LIVE_NEWS)
+LIVE_POSTS = "ingest-posts"
+LIVE_WRITERS = (LIVE, LIVE_NEWS, LIVE_POSTS)
 """All that write watermarks of what a tape is played into."""
 FRESH_S = 15
 """A live writer reports every second; one that has not for this long is gone."""
