@@ -16,7 +16,7 @@ from tapedeck.topics.catalogue import topic
 
 
 class Joined:
-    """The joined inputs of a symbol's decision by ``spec``: places from one run, other topics of ``lookup``."""
+    """The joined inputs of a symbol's decision by ``spec``: places of one run, other topics of ``lookup``."""
 
     def __init__(self, spec: StageSpec, decides: Decides, lookup: Lookup, places: Places) -> None:
         self._trigger, self._decides, self._lookup, self._places = spec.trigger, decides, lookup, places

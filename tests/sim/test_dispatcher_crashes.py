@@ -161,10 +161,11 @@ class OneCrash(Chaos):
         self._account, self._effect = account, effect
         self.armed = False
 
-    def arm(self, dispatcher: SimDispatcher) -> None:
-        ends = small_tape().minutes[ORDERED_AT].label + MINUTE_US
-        if not self.armed and dispatcher.account_id == self._account and dispatcher.now >= ends:
-            dispatcher.fuse, self.armed = Fuse(self._effect), True
+    def arm(self, process: SimDispatcher | SimScorer) -> None:
+        if self.armed or not isinstance(process, SimDispatcher) or process.account_id != self._account:
+            return
+        if process.now >= small_tape().minutes[ORDERED_AT].label + MINUTE_US:
+            process.fuse, self.armed = Fuse(self._effect), True
 
 
 @pytest.mark.parametrize("account", few(ACCOUNTS, 1))
