@@ -9,6 +9,7 @@ from tapedeck.connectors.alpaca.market.steps import Kind, market_event
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
+from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sim.crash import Fuse
