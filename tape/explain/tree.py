@@ -17,6 +17,8 @@ from tapedeck.topics.catalogue import CATALOGUE, topic
 
 FEW = 8
 """Records with at most this many inputs show all of them."""
+MOST = 16
+"""Of more inputs of one topic than this, the newest are shown."""
 ALL_DEPTH = 10
 """How deep ``--all`` goes: each list names the list before it, back to the first."""
 _SUFFIX = "_event_id"
@@ -153,7 +155,9 @@ class Walker:
                 return False
             return len(named) <= FEW or there.body.get("symbol") == symbol
 
-        shown = [event_id for event_id in named if is_shown(event_id)]
+        chosen = [event_id for event_id in named if is_shown(event_id)]
+        crowd = _crowd([inputs[event_id] for event_id in chosen if event_id in inputs])
+        shown = [event_id for event_id in chosen if event_id not in crowd]
         return shown, [event_id for event_id in named if event_id not in shown]
 
     def _resolve(self, found: Found, named: dict[str, tuple[str, ...]]) -> dict[str, Found]:
@@ -179,6 +183,14 @@ class Walker:
         )
         parts = parts_of(self._lookup, name, found.body)
         return self._lookup.find([wanted], parts, found.time_us).get(wanted)
+
+
+def _crowd(inputs: Sequence[Found]) -> set[str]:
+    """Those beyond the newest MOST of their topic."""
+    by_topic: dict[str, list[Found]] = {}
+    for found in sorted(inputs, key=lambda each: -each.time_us):
+        by_topic.setdefault(found.topic, []).append(found)
+    return {found.event_id for mine in by_topic.values() for found in mine[MOST:]}
 
 
 def _fold(folds: list[Fold], name: str, event_id: str) -> None:

@@ -20,6 +20,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.explain.explanation import explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
+from tapedeck.tape.explain.tree import MOST
 from tapedeck.tape.funnel import funnel
 from tapedeck.tape.rebuild.whole import rebuild_stage
 from tapedeck.tape.recording import of_messages as recording_of
@@ -109,6 +110,25 @@ def test_every_record_is_computed_again_from_the_scores_that_it_names() -> None:
         assert found.verdict is Verdict.SAME, found.text()
         assert {node.found.topic for node in found if node.found} <= {NAME, "sentiment"}
         assert "no stage of this topology writes" not in found.text()
+
+
+def test_of_many_scores_the_newest_are_shown_and_the_others_on_demand() -> None:
+    log = MemoryLog(Layout())
+    writer = log.writer()
+    writer.watermark("sentiment", T0 - MINUTE_US)
+    for n in range(MOST + 4):
+        writer.send("sentiment", score(item=f"{n}", at=T0 - n * MINUTE_US))
+    writer.watermark("sentiment", T0)
+    drain(market_tasks(STAGE, log, CONFIG, xnys()))
+    (body,) = (decode(NAME, m.value) for m in log.messages(NAME) if m.value is not None)
+    source = MemorySource(Layout(), recorded(log))
+    found = explain_from(STAGE, source, CONFIG, body["event_id"])
+    (root,) = found.roots
+    shown = [node.found.body["event_time"] for node in root.inputs if node.found]
+    assert sorted(shown) == [T0 - n * MINUTE_US for n in reversed(range(MOST))]
+    assert "4 more of sentiment" in found.text() and found.verdict is Verdict.SAME
+    whole = explain_from(STAGE, source, CONFIG, body["event_id"], everything=True)
+    assert len(whole.roots[0].inputs) == MOST + 4
 
 
 def test_a_changed_score_makes_its_windows_different() -> None:

@@ -7,7 +7,6 @@ from tapedeck.streams.stages.sentiment_windows.items import STATE_VERSION
 from tapedeck.streams.stages.sentiment_windows.reasons import UNSTATED_WORDS, WORDS, SentimentDrop, Unstated
 from tapedeck.streams.stages.sentiment_windows.stage import SentimentWindowsStage
 from tapedeck.streams.stages.sentiment_windows.told import TOLD
-from tapedeck.streams.stages.sentiment_windows.trail import TRAIL
 
 DEFINITION = Definition(
     make=of_market(SentimentWindowsStage),
@@ -17,7 +16,6 @@ DEFINITION = Definition(
     again=AGAIN,
     told=TOLD,
     funnel=FUNNEL,
-    trail=TRAIL,
     reasons=(
         Reasons(SentimentDrop, WORDS, "heartbeats"),
         Reasons(Unstated, UNSTATED_WORDS, NOWHERE),

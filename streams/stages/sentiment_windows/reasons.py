@@ -34,11 +34,9 @@ WORDS: Mapping[StrEnum, str] = {
 class Unstated(StrEnum):
     """Outcomes that no record states: what may still come."""
 
-    NO_WINDOW = "NO_WINDOW"
     NOT_YET = "NOT_YET"
 
 
 UNSTATED_WORDS: Mapping[StrEnum, str] = {
-    Unstated.NO_WINDOW: "no item about the symbol has counted yet",
     Unstated.NOT_YET: "the minute in which the item counts has not ended yet",
 }
