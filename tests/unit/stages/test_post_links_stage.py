@@ -1,6 +1,7 @@
 """Versions of posts become links: edits and removals drop what the version before named."""
 
 from collections.abc import Sequence
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.protocol import MINUTE_US, Out, Row, Step
 from tapedeck.streams.sessions import xnys
-from tapedeck.streams.stages.links.items import name_of
 from tapedeck.streams.stages.post_links.stage import PostLinksStage
 from tapedeck.streams.stages.post_links.state import BOUNDS, BUCKETS, bucket_of
 from tests.support.items import T0, post, row
@@ -96,12 +96,10 @@ def test_posts_are_spread_over_a_fixed_number_of_keys() -> None:
 
 
 def test_a_full_bucket_forgets_its_oldest_post_and_stays_small() -> None:
-    bodies, n = list[dict[str, Any]](), 0
-    while len(bodies) <= BOUNDS.entries:
-        body = post(f"t1_{n}", "$NVDA and $AMD", at=T0 + n)
-        n += 1
-        if bucket_of(name_of(body)) == b"00":
-            bodies.append(body)
+    names = (f"t1_{n}" for n in count() if bucket_of(f"reddit|t1_{n}") == b"00")
+    bodies = [
+        post(name, "$NVDA and $AMD", at=T0 + n) for n, name in enumerate(islice(names, BOUNDS.entries + 1))
+    ]
     step = stepped(bodies, minute=T0)
     assert [str(drop.reason) for drop in step.drops] == ["MEMORY_FULL"]
     assert len(step.outs) == len(bodies) and len(step.state) < 150_000

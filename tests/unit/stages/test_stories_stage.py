@@ -11,6 +11,7 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.protocol import MINUTE_US, Row, Step
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.links.assets import default_assets
 from tapedeck.streams.stages.stories.stage import KEY, StoriesStage
 from tapedeck.streams.stages.stories.state import BOUNDS
 from tests.support.items import HOUR_US, T0, article, row
@@ -227,7 +228,7 @@ def test_a_day_old_version_is_forgotten_and_an_article_of_that_age_is_not_rememb
 
 def random_news(n: int, *, long: bool) -> list[dict[str, Any]]:
     """``n`` articles of one hour, each a story of its own."""
-    tags = sorted(STAGE._linker._assets)[:100] if long else ["NVDA"]
+    tags = sorted(default_assets(CONFIG.universe.symbols))[:100] if long else ["NVDA"]
     words = "word" * 240 if long else "rises on strong demand for chips"
     return [
         article(f"{number:08}" + "x" * (500 * long), f"{number} {words}", symbols=tags, at=T0 + number)
@@ -249,11 +250,15 @@ def test_a_full_memory_forgets_the_oldest_and_stays_below_the_record_limit(n: in
 
 def test_a_full_day_of_news_takes_less_than_two_hundred_kilobytes() -> None:
     words = "some words of a headline of news"
-    day = [(f"{42_000_000 + n}", ["NVDA", "AMD"], n // 10 * 10 * 24 * HOUR_US // 1000) for n in range(1000)]
-    burst = [(f"{43_000_000 + n}", ["BAC"], 22 * HOUR_US + n // 10 * MINUTE_US) for n in range(500)]
+    known = sorted(default_assets(CONFIG.universe.symbols))
+    times = [n // 10 * 10 * 24 * HOUR_US // 1000 for n in range(1000)]
+    times += [22 * HOUR_US + n // 10 * MINUTE_US for n in range(500)]
+    tagged = [(known[n % len(known)], known[n * 7 % len(known)]) for n in range(len(times))]
     bodies = [
-        article(name, f"{name} {words} and {words}", symbols=tags, at=T0 + at, source="alpaca")
-        for name, tags, at in sorted([*day, *burst], key=lambda each: each[2])
+        article(
+            str(42_000_000 + n), f"{n} {words} and {words}", symbols=tagged[n], at=T0 + at, source="alpaca"
+        )
+        for n, at in enumerate(sorted(times))
     ]
     step = stepped(bodies)
     assert not step.drops
