@@ -163,8 +163,9 @@ class Simulation:
     def rest(self, minutes: int) -> "Simulation":
         """After the tape: let ``minutes`` pass without crashes, so that pending work ends."""
         self.chaos = None
-        for process in (self.scorer, *self.dispatchers):
-            process.fuse = Fuse()
+        self.scorer.fuse = Fuse()
+        for dispatcher in self.dispatchers:
+            dispatcher.fuse = Fuse()
         self._until_end_of(self.exchange.now + (minutes - 1) * MINUTE_US)
         return self
 

@@ -9,6 +9,7 @@ from tapedeck.connectors.alpaca.market.steps import Kind, market_event
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.faults import Faults as PaperFaults
+from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sim.crash import Fuse
@@ -161,10 +162,12 @@ class OneCrash(Chaos):
         self._account, self._effect = account, effect
         self.armed = False
 
-    def arm(self, dispatcher: SimDispatcher) -> None:
+    def arm(self, process: SimDispatcher | SimScorer) -> None:
         ends = small_tape().minutes[ORDERED_AT].label + MINUTE_US
-        if not self.armed and dispatcher.account_id == self._account and dispatcher.now >= ends:
-            dispatcher.fuse, self.armed = Fuse(self._effect), True
+        if self.armed or not isinstance(process, SimDispatcher):
+            return
+        if process.account_id == self._account and process.now >= ends:
+            process.fuse, self.armed = Fuse(self._effect), True
 
 
 @pytest.mark.parametrize("account", few(ACCOUNTS, 1))
