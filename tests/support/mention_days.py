@@ -20,17 +20,15 @@ T0 = 1_770_202_800_000_000
 HOURS = 30
 EVERY_MIN = 9
 SYMBOLS = ("AMD", "BAC", "NVDA", "WMT")
-LAST = T0 + (HOURS * HOUR_US - MINUTE_US) // (EVERY_MIN * MINUTE_US) * (EVERY_MIN * MINUTE_US)
-"""The label of the last watermark."""
 
 
-def log_of() -> MemoryLog:
+def log_of(hours: int = HOURS) -> MemoryLog:
     """Items with newer versions, some of them folded, retracted or late; the writer repeats."""
     rng, log = random.Random(5), MemoryLog(Layout())
     writer = log.writer()
     writer.watermark("sentiment", T0 - MINUTE_US)
     items: list[tuple[str, str, int, str]] = []
-    for label in range(T0, T0 + HOURS * HOUR_US, EVERY_MIN * MINUTE_US):
+    for label in range(T0, T0 + hours * HOUR_US, EVERY_MIN * MINUTE_US):
         minute = []
         for n in range(rng.randint(0, 3)):
             late = rng.choice((0, 0, 20, 90)) * MINUTE_US
@@ -63,9 +61,9 @@ def digests(log: MemoryLog, tasks: list[SimTask]) -> dict[str, str]:
 
 
 @cache
-def clean() -> tuple[MemoryLog, dict[str, str]]:
+def clean(hours: int = HOURS) -> tuple[MemoryLog, dict[str, str]]:
     """The log with all outputs, and the digests."""
-    log = log_of()
+    log = log_of(hours)
     tasks = market_tasks(STAGES, log, CONFIG, xnys())
     drain(tasks)
     return log, digests(log, tasks)
