@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapedeck.streams.merge import Item, JoinMark, Mark, Merge, Opened, Record, Resume, Unreadable
-from tapedeck.streams.protocol import Message
+from tapedeck.streams.protocol import Join, Message
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import LABEL_HEADER, headers_for, opening_headers
 from tapedeck.topics.catalogue import WATERMARK_KEY
 
 MINUTE = 60_000_000
 FAN_IN = replace(TOPOLOGY.stage("scores"), joins=())
+SIGNALS = replace(TOPOLOGY.stage("signals"), joins=(Join("memberships"),))
 
 
 class Feeder:
@@ -63,7 +64,7 @@ def shown(items: list[Item]) -> list[str]:
 
 def signals_merge(labels: dict[tuple[str, int], int] | None = None) -> Feeder:
     parts = {"features": (0,), "memberships": (0,)}
-    return Feeder(Merge(TOPOLOGY.stage("signals"), parts, Resume(labels or {})))
+    return Feeder(Merge(SIGNALS, parts, Resume(labels or {})))
 
 
 def scores_merge() -> Feeder:
