@@ -1,10 +1,11 @@
 """A window of the recorded source topics, minute by minute, after the history that warms it up.
 
-A record belongs to the minute that ends with the next watermark of its partition. Everything is as it was in
-the log, partition by partition: revisions, late and repeated bars, unreadable records.
+A record belongs to the minute that ends with the next watermark of its partition, and so does the opening
+that follows. Everything is as it was in the log, partition by partition: revisions, late and repeated bars,
+unreadable records.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -16,13 +17,20 @@ from tapedeck.streams.blocks import Source
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import NEW_YORK, Calendar, iso_date, iso_utc, micros
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import (
+    Opening,
+    Watermark,
+    opening_headers,
+    readable_label,
+    readable_punctuation,
+)
 from tapedeck.streams.wire import watermark_wires
-from tapedeck.topics.catalogue import WATERMARK_KEY
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 SOURCES = ("bars", "quotes", "universe")
 TEXTS = ("news", "posts", "sentiment")
 """What the pipeline reads of news. Scores are not made again, so they are sources too."""
+RECORDED = (*TEXTS, *SOURCES)
 INBOX = "account_inbox"
 _QUOTES, _UNIVERSE = "quotes", "universe"
 _OF_ALL = frozenset({"universe", "news", "posts"})
@@ -31,8 +39,8 @@ _WIDER = 8
 
 
 class Slice(NamedTuple):
-    """What the log gained in the minute that starts at ``label``: each partition's records in log order, its
-    watermark last. A partition that skips the minute has no watermark."""
+    """What the log gained in the minute that starts at ``label``: each partition's records in log order, then
+    its watermark, and the next minute's opening. A partition that skips the minute has no watermark."""
 
     label: int
     messages: tuple[Message, ...]
@@ -61,7 +69,7 @@ def kept(source: Source, names: tuple[str, ...] = SOURCES) -> Kept:
     """Which minutes of the watermarked ``names`` are kept. Raises Fatal if a partition has none."""
     first, last = [], []
     for part, (low, end) in source.ends(names).items():
-        opening = next(_labels(source, part, low, end), None)
+        opening = _first_label(source, part, low, end)
         if opening is None:
             raise Fatal(
                 "nothing is recorded: the partition has no watermark",
@@ -79,10 +87,7 @@ def marked(source: Source) -> tuple[str, ...]:
 
 
 def _is_marked(source: Source, name: str) -> bool:
-    return all(
-        next(_labels(source, part, low, end), None) is not None
-        for part, (low, end) in source.ends((name,)).items()
-    )
+    return all(_first_label(source, part, *ends) is not None for part, ends in source.ends((name,)).items())
 
 
 def window_of(source: Source, start: int, end: int, *, sessions_before: int, calendar: Calendar) -> Window:
@@ -134,17 +139,61 @@ def slices(source: Source, names: tuple[str, ...], start: int, end: int) -> Iter
             yield Slice(label, tuple(messages))
 
 
-def stretch(source: Source, window: Window, symbols: frozenset[str] | None = None) -> Iterator[Slice]:
+def stretch(
+    source: Source, window: Window, symbols: frozenset[str] | None = None, *, opened: bool = False
+) -> Iterator[Slice]:
     """Everything that plays ``window``: its opening, the history, its minutes.
 
     The opening is how the writer of a new topic begins: a watermark in every partition, and the universe that
-    applied then. Quotes start with the window; ``symbols`` limits bars, quotes and scores to those.
+    applied then. Quotes start with the window; ``symbols`` limits bars, quotes and scores to those. If
+    ``opened``, a pipeline with optional inputs reads it: a minute before the first of a source of ``TEXTS``
+    gets its watermark, and one without an opening gets one that names nothing, so that nothing waits.
     """
-    names = marked(source)
+    names = RECORDED if opened else marked(source)
     yield _opening(source, names, window)
+    begins = {part: _first_label(source, part, *ends) for part, ends in source.ends(TEXTS).items()}
     for each in slices(source, names, window.history, window.end):
-        wanted = (m for m in each.messages if _is_wanted(m, each.label >= window.start, symbols))
-        yield Slice(each.label, tuple(wanted))
+        found = [m for m in each.messages if _is_wanted(m, each.label >= window.start, symbols)]
+        if opened:
+            before = (part for part, first in begins.items() if first is None or each.label < first)
+            found = [*found, *(_mark(*part, each.label) for part in before), *_unopened(each)]
+        yield Slice(each.label, tuple(found))
+
+
+def with_texts(messages: Sequence[Message], layout: Layout) -> list[Message]:
+    """A tape's ``messages``, and for each source of ``TEXTS`` that it has not, a watermark a minute.
+
+    A tape that was recorded without them says that there were none. Its last minute is followed by an
+    opening, as each minute is that a pipeline with optional inputs reads.
+    """
+    without = [name for name in TEXTS if not any(m.topic == name for m in messages)]
+    labels = sorted({label for label in map(readable_label, messages) if label is not None})
+    return [
+        *messages,
+        *(
+            _mark(name, partition, label)._replace(offset=offset)
+            for name in without
+            for partition in range(layout.partitions(name))
+            for offset, label in enumerate(labels)
+        ),
+        *(_closing(messages) if without else ()),
+    ]
+
+
+def _closing(messages: Sequence[Message]) -> Iterator[Message]:
+    """An opening behind the last watermark of each partition that ends with one."""
+    last = {(message.topic, message.partition): message for message in messages if message.topic in SOURCES}
+    for part, message in last.items():
+        if (label := readable_label(message)) is not None:
+            yield _open(*part, label)._replace(offset=message.offset + 1)
+
+
+def _unopened(each: Slice) -> Iterator[Message]:
+    """Openings where a partition of the market's sources has none after its watermark."""
+    found = {(m.topic, m.partition): readable_punctuation(m) for m in each.messages if m.topic in SOURCES}
+    for part, last in found.items():
+        if isinstance(last, Watermark):
+            yield _open(*part, last.label)
 
 
 def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
@@ -160,11 +209,8 @@ def inbox(source: Source, account_id: str, end: int) -> Iterator[Message]:
 
 def _opening(source: Source, names: tuple[str, ...], window: Window) -> Slice:
     label = window.history - MINUTE_US
-    found = [
-        Message(wire.topic, wire.partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
-        for name in names
-        for wire in watermark_wires(name, label, range(source.layout.partitions(name)))
-    ]
+    layout = source.layout
+    found = [_mark(name, part, label) for name in names for part in range(layout.partitions(name))]
     part = (_UNIVERSE, 0)
     in_force: dict[bytes | None, Message] = {}
     for ended, messages in _groups(source, part, source.ends([_UNIVERSE])[part]):
@@ -172,6 +218,19 @@ def _opening(source: Source, names: tuple[str, ...], window: Window) -> Slice:
             break
         in_force |= {m.key: m for m in messages if m.key != WATERMARK_KEY}
     return Slice(label, (*found, *in_force.values()))
+
+
+def _mark(name: str, partition: int, label: int) -> Message:
+    (wire,) = watermark_wires(name, label, (partition,))
+    return Message(name, partition, 0, wire.timestamp, wire.key, wire.value, tuple(wire.headers))
+
+
+def _open(name: str, partition: int, label: int) -> Message:
+    return _mark(name, partition, label)._replace(headers=tuple(opening_headers(label, ())))
+
+
+def _first_label(source: Source, part: Part, low: int, end: int) -> int | None:
+    return next(_labels(source, part, low, end), None)
 
 
 def _is_wanted(message: Message, in_window: bool, symbols: frozenset[str] | None) -> bool:
@@ -193,16 +252,24 @@ def _underlying(message: Message) -> str:
 
 
 def _groups(source: Source, part: Part, offsets: tuple[int, int]) -> Iterator[tuple[int, list[Message]]]:
-    """(label, records up to that watermark) of one partition; records after the last one are left out."""
+    """(label, records up to that watermark and its opening) of one partition; what follows the last is left
+    out."""
     messages = chain.from_iterable(block.messages() for block in source.stream(part, *offsets))
     waiting: list[Message] = []
-    last: int | None = None
+    last: tuple[int, list[Message]] | None = None
+    is_open = True
     for message in messages:
         waiting.append(message)
-        label = readable_label(message)
-        if label is not None and (last is None or label > last):
-            yield label, waiting
-            last, waiting = label, []
+        found = readable_punctuation(message)
+        if isinstance(found, Watermark) and (last is None or found.label > last[0]):
+            if last is not None:
+                yield last
+            last, waiting, is_open = (found.label, waiting), [], False
+        elif isinstance(found, Opening) and last is not None and found.label == last[0] and not is_open:
+            last[1].extend(waiting)
+            waiting, is_open = [], True
+    if last is not None:
+        yield last
 
 
 def _labels(source: Source, part: Part, start: int, end: int) -> Iterator[int]:

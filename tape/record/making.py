@@ -38,7 +38,10 @@ def record(
     Raises Fatal for a symbol without a bar or an account with an empty inbox, ConfigInvalid for an account
     that is not configured.
     """
-    found = cut(source, window, config, name=name, note=note, symbols=symbols, accounts=accounts)
+    opened = bool(topology.optional)
+    found = cut(
+        source, window, config, name=name, note=note, symbols=symbols, accounts=accounts, opened=opened
+    )
     return with_digests(topology, found, calendar)
 
 
@@ -51,10 +54,11 @@ def cut(
     note: str = "",
     symbols: Sequence[str] = (),
     accounts: Sequence[str] = (),
+    opened: bool = False,
 ) -> RecordedTape:
-    """The tape of ``record`` without digests."""
+    """The tape of ``record`` without digests. ``opened`` as for ``stretch``."""
     wanted = frozenset(symbols) or None
-    messages = [_bare(m) for each in stretch(source, window, wanted) for m in each.messages]
+    messages = [_bare(m) for each in stretch(source, window, wanted, opened=opened) for m in each.messages]
     found = {(m.key or b"").decode(errors="replace") for m in _records(messages) if m.topic == "bars"}
     if wanted is not None and (absent := sorted(wanted - found)):
         there = ", ".join(sorted({(m.key or b"").decode() for m in _bars(source, window)})) or "none"

@@ -128,7 +128,7 @@ class Replay:
         """
         wanted = self.wanted
         with timed(wanted.live, say) as source:
-            slices = stretch(source, wanted.window)
+            slices = stretch(source, wanted.window, opened=bool(wanted.topology.optional))
             say("writing the history at full speed")
             first = self._warm_up(slices)
             if self.exchange:

@@ -13,7 +13,7 @@ from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import iso_utc, xnys
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.watermarks import Opening, readable_label, readable_punctuation
 from tapedeck.tape.notebook.times import moment
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout
 from tests.support.paths import bodies, inbox_of, morning
@@ -59,7 +59,7 @@ def test_what_is_kept_is_told_by_its_first_and_last_minute():
     assert found == (FIRST + 10 * MINUTE_US, FIRST + 19 * MINUTE_US)
 
 
-def test_each_minute_holds_the_records_before_its_watermark_in_log_order():
+def test_each_minute_holds_the_records_before_its_watermark_and_its_opening_in_log_order():
     labels = []
     for each in slices(source(), SOURCES, START, END):
         labels.append(each.label)
@@ -67,7 +67,9 @@ def test_each_minute_holds_the_records_before_its_watermark_in_log_order():
             for partition in range(Layout().partitions(name)):
                 mine = [m for m in each.messages if (m.topic, m.partition) == (name, partition)]
                 assert [m.offset for m in mine] == sorted(m.offset for m in mine)
-                assert [readable_label(m) for m in mine] == [None] * (len(mine) - 1) + [each.label]
+                assert [readable_label(m) for m in mine[:-1]] == [None] * (len(mine) - 2) + [each.label]
+                last = readable_punctuation(mine[-1])
+                assert isinstance(last, Opening) and last.label == each.label
     assert labels == list(range(START, END, MINUTE_US))
 
 
@@ -93,7 +95,7 @@ def test_a_time_index_spares_what_lies_before():
 def test_the_stretch_opens_with_a_watermark_everywhere_and_brings_the_session_before():
     first, *rest = stretch(source(), window())
     assert {readable_label(m) for m in first.messages} == {window().history - MINUTE_US}
-    assert len(first.messages) == 9
+    assert len(first.messages) == 15  # bars, quotes and scores by symbol, the universe, news and posts
     history = [m for each in rest if each.label < START for m in each.messages]
     bars = [decode("bars", m.value) for m in history if m.topic == "bars" and m.value is not None]
     assert sum(bar["t"] < FIRST for bar in bars) == len(small_tape().history)
