@@ -6,18 +6,21 @@ from typing import Any
 
 from tapedeck.tape.recording import Body, Recording
 
+_OTHERS = ("base", "volume", "move", "momentum")
+_SAME = 1e-4
+"""Factors are rounded, so their product is near the confidence of a signal without news."""
 _ITEMS, _LINKS, _SCORED = ("news", "posts"), ("links", "post_links"), "sentiment"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewsSignal:
-    """A signal whose confidence news changed. ``factor``: by how much, above 1 where news agrees."""
+    """A signal whose confidence news changed: ``without`` is what it would be without news."""
 
     signal_id: str
     symbol: str
     action: str
     confidence: float
-    factor: float
+    without: float
     items: int
     mean: float
 
@@ -76,20 +79,30 @@ def _bodies(recording: Recording, name: str) -> Iterator[Body]:
 
 def _signals(recording: Recording) -> Iterator[NewsSignal]:
     for body in _bodies(recording, "signals"):
-        factors: Mapping[str, float | None] = body["factors"]
-        factor = factors["sentiment"]
-        if body["sentiment_n"] and factor is not None and factor != 1.0:
+        without = _without_news(body["factors"])
+        if body["sentiment_n"] and without is not None and abs(body["confidence"] - without) > _SAME:
             yield NewsSignal(
                 signal_id=body["signal_id"],
                 symbol=body["symbol"],
                 action=body["action"],
                 confidence=body["confidence"],
-                factor=factor,
+                without=without,
                 items=body["sentiment_n"],
                 mean=body["sentiment_avg"],
             )
 
 
+def _without_news(factors: Mapping[str, float | None]) -> float | None:
+    """The confidence of the other factors, 1 at most; None for a signal that has no factors."""
+    product = 1.0
+    for name in _OTHERS:
+        factor = factors[name]
+        if factor is None:
+            return None
+        product *= factor
+    return min(1.0, product)
+
+
 def _by_effect(signal: NewsSignal) -> tuple[float, str]:
     """The largest effect first."""
-    return -abs(signal.factor - 1.0), signal.signal_id
+    return -abs(signal.confidence - signal.without), signal.signal_id

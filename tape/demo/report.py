@@ -114,8 +114,8 @@ def _changed(news: NewsTold) -> str:
         return "no signal's confidence was changed by news"
     first = news.signals[0]
     return (
-        f"{first.symbol} {first.action}: confidence {first.confidence:.2f}, of which news is a factor of"
-        f" {first.factor:.2f} ({first.items} items, mean {first.mean:+.2f}): tape explain {first.signal_id}"
+        f"{first.symbol} {first.action}: confidence {first.confidence:.2f}, {first.without:.2f} without its"
+        f" {first.items} articles (mean {first.mean:+.2f}): tape explain {first.signal_id}"
     )
 
 

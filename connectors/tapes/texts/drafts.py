@@ -12,6 +12,8 @@ from tapedeck.streams.sessions import Session
 
 _TONES = (Tone.POSITIVE, Tone.NEGATIVE, Tone.NEUTRAL)
 _SHARES = (0.36, 0.30, 0.34)
+_AGAINST = frozenset({"WMT"})
+"""Moves against their news: a confidence at its limit can only fall, and this one is just above it."""
 _SECONDS = 55
 """A text of a minute is published in the first of its seconds, so that it can arrive in the same one."""
 
@@ -44,7 +46,7 @@ class Draft(NamedTuple):
 
 
 def drafts(rng: np.random.Generator, day: Day, count: int) -> Iterator[Draft]:
-    """``count`` of them over the whole session. Around a planted move, none says the contrary."""
+    """``count`` of them over the whole session. Around a planted move, all are of one tone."""
     for _ in range(count):
         symbol = day.symbols[int(rng.integers(len(day.symbols)))]
         minute, second = int(rng.integers(day.minutes)), int(rng.integers(_SECONDS))
@@ -57,4 +59,5 @@ def drafts(rng: np.random.Generator, day: Day, count: int) -> Iterator[Draft]:
 
 def tone_of(plant: Plant) -> Tone:
     """The tone of what is written before a planted move."""
-    return Tone.POSITIVE if plant.direction > 0 else Tone.NEGATIVE
+    rises = (plant.direction > 0) is not (plant.symbol in _AGAINST)
+    return Tone.POSITIVE if rises else Tone.NEGATIVE

@@ -21,7 +21,7 @@ from tapedeck.streams.sessions import day_number, xnys
 
 SESSION = xnys().session_on(day_number(date(2026, 2, 17)))
 MARKET_DIGEST = "683d2250fc3e9b7be060509a323ba571fa4507120e2aa9594000f1984b312b4a"
-DEFAULT_DIGEST = "7f77d471613e9fae1ab41dcc2f2e8cec79ee35278007c0ba8dedfc572e13664c"
+DEFAULT_DIGEST = "9694b0ff2d3f13bf7d9bc3f6d89fa3f358162129537f180121d145d1babdfc87"
 
 
 @cache

@@ -12,7 +12,7 @@ from tapedeck.connectors.tapes.plants import Plant, plan
 from tapedeck.connectors.tapes.profiles import PROFILES
 from tapedeck.connectors.tapes.tape import Body, Tape
 from tapedeck.connectors.tapes.texts.day import Text, texts
-from tapedeck.connectors.tapes.texts.drafts import Day
+from tapedeck.connectors.tapes.texts.drafts import Day, tone_of
 from tapedeck.connectors.tapes.texts.templates import Tone
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.protocol import MINUTE_US
@@ -114,6 +114,14 @@ def test_the_light_engine_agrees_with_nearly_all_tones_of_articles() -> None:
     assert len(wrong) <= 0.05 * len(told), wrong
 
 
+def test_one_planned_move_goes_against_its_news_and_the_others_with_it() -> None:
+    assert {plant.symbol: tone_of(plant) for plant in plants()} == {
+        "AMD": Tone.POSITIVE,
+        "WMT": Tone.NEGATIVE,
+        "ORCL": Tone.NEGATIVE,
+    }
+
+
 def test_before_each_planned_move_five_articles_say_the_same_and_count_for_signals() -> None:
     session = xnys().session_on(tape().session)
     assert session is not None
@@ -125,7 +133,7 @@ def test_before_each_planned_move_five_articles_say_the_same_and_count_for_signa
             if text.topic == "news" and text.symbol == plant.symbol and text.body["event_time"] <= end
             and end - text.body["event_time"] < 30 * MINUTE_US
         ]  # fmt: skip
-        tone = Tone.POSITIVE if plant.direction > 0 else Tone.NEGATIVE
+        tone = tone_of(plant)
         assert len(near) >= 5
         assert {text.tone for text in near} == {tone}
         scores = Light().score([f"{text.body['title']}\n{text.body['summary']}" for text in near])

@@ -14,10 +14,11 @@ from tests.unit.tape.test_demo_summary import summary
 FACTORS = {"base": 0.6, "sentiment": 1.0, "volume": 1.0, "move": 1.0, "momentum": 1.0}
 
 
-def signal(number: int, n: int, mean: float, factor: float) -> dict[str, Any]:
+def signal(number: int, n: int, mean: float, factor: float, volume: float = 1.0) -> dict[str, Any]:
     return {
-        "signal_id": f"s{number}", "symbol": "AMD", "action": "BUY_CALL", "confidence": 0.7,
-        "factors": FACTORS | {"sentiment": factor}, "sentiment_n": n, "sentiment_avg": mean,
+        "signal_id": f"s{number}", "symbol": "AMD", "action": "BUY_CALL",
+        "confidence": min(1.0, 0.6 * factor * volume),
+        "factors": FACTORS | {"sentiment": factor, "volume": volume}, "sentiment_n": n, "sentiment_avg": mean,
     }  # fmt: skip
 
 
@@ -30,7 +31,12 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "sentiment_windows": [{}],
     "scores": [{"sentiment_n": 0}, {"sentiment_n": 2}],
     "decisions": [{"sentiment_n": 1}, {"sentiment_n": 0}],
-    "signals": [signal(1, 1, 0.1, 1.005), signal(2, 5, 0.9, 1.225), signal(3, 0, 0.0, 1.0)],
+    "signals": [
+        signal(1, 1, 0.1, 1.005),
+        signal(2, 5, 0.9, 1.225),
+        signal(3, 0, 0.0, 1.0),
+        signal(4, 5, 0.9, 1.2, 2.0),
+    ],
 }
 
 
@@ -63,7 +69,7 @@ def test_the_report_shows_the_steps_and_the_signal_to_explain(tmp_path, capsys) 
     report(found, tmp_path, kept=False)
     said = capsys.readouterr().out
     assert "News: what came of it" in said
-    assert "AMD BUY_CALL: confidence 0.70, of which news is a factor of 1.23" in said
+    assert "AMD BUY_CALL: confidence 0.73, 0.60 without its 5 articles" in said
     assert "tape explain s2" in said
     assert found.to_json()["news"]["signals"][0]["signal_id"] == "s2"
 
