@@ -33,7 +33,7 @@ def log_of(scenario: str) -> MemoryLog:
     labels = [first_label(), *(minute.label for minute in minutes)]
     writer.send("universe", tape.universe)
     for number, label in enumerate(labels):
-        absent = ("toy_moods",) if number in away else ()
+        absent = ("sentiment_windows", *(("toy_moods",) if number in away else ()))
         for name in SOURCES:
             for bar in minutes[number - 1].bars if number and name == "bars" else ():
                 writer.send("bars", bar)

@@ -19,7 +19,10 @@ from tapedeck.tape.recording import Recording, everything, of_messages
 from tapedeck.topics.catalogue import Layout, topic
 from tests.support.paths import CONFIG, morning, wire
 
-MARKET = ["bars", "features", "scores", "watchlist", "decisions", "signals"]
+MARKET = [
+    "news", "posts", "bars", "sentiment", "stories", "post_links", "features", "sentiment_windows", "scores",
+    "watchlist", "decisions", "signals", "mentions", "surges",
+]  # fmt: skip
 PER_ACCOUNT = ["proposals", "orders", "executions"]
 
 
@@ -62,6 +65,8 @@ def test_a_clean_run_adds_up_at_every_stage_and_reaches_executions() -> None:
     assert all(line.given for line in found.values() if line.stage != "proposals")
     assert found["features"].taken == found["bars"].given
     assert found["signals"].taken == found["decisions"].given
+    assert found["stories"].taken == found["news"].given > 0
+    assert found["sentiment_windows"].taken == found["mentions"].taken == found["sentiment"].given > 0
     assert found["proposals large"].taken == found["signals"].given > 0
     assert found["orders large"].taken == found["proposals large"].given > 0
 
