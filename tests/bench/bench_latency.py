@@ -28,7 +28,8 @@ from tapedeck.connectors.kafka.scan import ends_of, new_consumer
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks
-from tapedeck.connectors.tapes.player import SOURCES, LastWatermarks, Pace, Player
+from tapedeck.connectors.tapes.openings import OptionalInputs
+from tapedeck.connectors.tapes.player import PLAYED, LastWatermarks, Pace, Player
 from tapedeck.connectors.tapes.tape import Minute, Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, from_dict
@@ -202,18 +203,21 @@ def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
         sent[label] = time.perf_counter()
 
     def marks() -> LastWatermarks:
-        return last_watermarks(local.cluster, SOURCES)
+        return last_watermarks(local.cluster, PLAYED)
 
     stages = (f"dispatch-{ACCOUNT}",)
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
         Follower(local.cluster, TOPOLOGY.marked, stages=stages) as follower,
+        Follower(local.cluster, TOPOLOGY.optional) as inputs,
         Watch(local.cluster) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs
         warm_up = replace(tape, minutes=tape.minutes[:WARM_UP])
-        Player(warm_up, writer, Pace(None), before_minute=move, wait_for=follower.wait_for).play(marks)
-        Player(tape, writer, Pace(60 / burst_s), before_minute=start).play(marks)
+        news = OptionalInputs(TOPOLOGY.optional, inputs.reached, pause=inputs.pause)
+        step = follower.wait_for
+        Player(warm_up, writer, Pace(None), before_minute=move, wait_for=step, optional=news).play(marks)
+        Player(tape, writer, Pace(60 / burst_s), before_minute=start, optional=news).play(marks)
         follower.wait_for(tape.minutes[-1].label)
         time.sleep(burst_s)
     gc.unfreeze()
