@@ -27,6 +27,8 @@ from tapedeck.streams.wire import Origin
 
 _POLL_S = 0.2
 _AT_ONCE = 1000
+_NEWS_AGE_US = 2 * MINUTE_US
+"""An optional input whose watermark is this far behind at the start is not waited for."""
 _TELL_EVERY = 500
 """Minutes between two lines of progress."""
 
@@ -57,7 +59,8 @@ def follow(
                 last_openings=partial(last_openings, cluster, SOURCES),
                 pause=inputs.pause,
             )
-            openings = Openings(optional, SOURCES, writer)
+            begins = max((label for label in last.values() if label is not None), default=opening)
+            openings = Openings(optional, SOURCES, writer, since=begins - _NEWS_AGE_US)
             openings.complete(last)
             then = openings.open
 

@@ -52,7 +52,8 @@ class _Seen:
 class Openings:
     """Writes opening(m) into the partitions of ``sources``, once their watermark(m) is acknowledged.
 
-    Silence counts from the creation of this object.
+    Silence counts from the creation of this object; an input that is behind ``since`` then counts as silent
+    until it moves.
     """
 
     def __init__(
@@ -62,11 +63,18 @@ class Openings:
         writer: LogWriter,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        since: int | None = None,
     ) -> None:
         self._inputs, self._sources, self._writer = inputs, sources, writer
         self._monotonic = monotonic
-        self._seen = {name: _Seen(None, monotonic()) for name in inputs.names}
+        self._seen = {name: self._first(name, since) for name in inputs.names}
         self._told: dict[int, tuple[str, ...]] = {}
+
+    def _first(self, name: str, since: int | None) -> _Seen:
+        """What is known of an input at the start: one that is behind ``since`` is not waited for."""
+        label = None if since is None else self._inputs.last_label(name)
+        is_silent = since is not None and (label is None or label < since)
+        return _Seen(label if is_silent else None, self._monotonic(), is_silent)
 
     @property
     def absent(self) -> tuple[str, ...]:

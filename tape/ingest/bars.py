@@ -124,14 +124,18 @@ class BarsIngest:
         self._do(self._core.on_tick(self._clock.now()))
         self._writer.flush()
         tick = self._monotonic()
+        self.beat_if_due()
         if self._wanted is not None and tick - self._look_at >= LOOK_S:
             self._look_at = tick
             self._look(self._wanted())
         if self._alone is not None and tick - self._alone_at >= LOOK_S:
             self._alone_at = tick
             self._alone(self._marked)
-        if tick - self._beat_at >= BEAT_S:
-            self._beat_at = tick
+
+    def beat_if_due(self) -> None:
+        """Write a heartbeat, unless the last was less than a second ago. A wait may call this."""
+        if self._monotonic() - self._beat_at >= BEAT_S:
+            self._beat_at = self._monotonic()
             self._beat()
 
     def _look(self, wanted: list[str]) -> None:

@@ -42,6 +42,8 @@ from tapedeck.tape.topology import topology_in_use
 log = logging.getLogger("tapedeck.ingest.bars")
 
 References = tuple[str, str]
+NEWS_AGE_US = 2 * MINUTE_US
+"""An optional input whose watermark is this far behind when the process starts is not waited for."""
 
 
 class _Stopped(Exception):
@@ -92,17 +94,24 @@ def run(
             halted=_halted(source, feed, since(calendar, now)),
         )
     writer = ending.enter_context(KafkaLogWriter(cluster, settings.origin(STAGE)))
-    openings = None
+    openings: Openings | None = None
+    process: BarsIngest | None = None
     if topology.optional:
+
+        def pause(seconds: float) -> None:
+            inputs.pause(seconds)
+            if process is not None:
+                process.beat_if_due()
+
         inputs = Follower(cluster, topology.optional, meanwhile=partial(_unless_stopped, stop))
         ending.push(inputs)
         optional = OptionalInputs(
             topology.optional,
             last_label=inputs.reached,
             last_openings=partial(last_openings, cluster, SOURCES),
-            pause=inputs.pause,
+            pause=pause,
         )
-        openings = Openings(optional, SOURCES, writer)
+        openings = Openings(optional, SOURCES, writer, since=now - NEWS_AGE_US)
         openings.complete(last)
     queue = FrameQueue()
     stream = MarketStream(

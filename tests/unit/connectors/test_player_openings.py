@@ -160,3 +160,27 @@ def test_a_watermark_that_only_some_partitions_have_is_opened_before_the_minute_
     assert {part: end.absent for part, end in ends(log).items()} == {
         part: ("news",) if part[0] == "bars" else None for part in PARTS
     }
+
+
+@pytest.mark.parametrize(
+    ("at_start", "waited"), [(None, 0.0), (FIRST - 3 * MINUTE_US, 0.0), (FIRST - MINUTE_US, 30.0)]
+)
+def test_an_input_far_behind_at_the_start_is_not_waited_for_until_it_moves(
+    at_start: int | None, waited: float
+) -> None:
+    clock, log = Clock(), MemoryLog(LAYOUT)
+    labels = {"news": at_start}
+    inputs = OptionalInputs(("news",), labels.__getitem__, pause=clock.sleep)
+    since = FIRST - 2 * MINUTE_US
+    openings = Openings(inputs, SOURCES, log.writer(), monotonic=lambda: clock.now, since=since)
+    began = clock.now
+    openings.open(FIRST)
+    assert clock.now - began == pytest.approx(waited, abs=1.0)
+    labels["news"] = FIRST
+    openings.open(FIRST)
+    labels["news"] = FIRST + MINUTE_US
+    openings.open(FIRST + MINUTE_US)
+    assert openings.absent == ()
+    began = clock.now
+    openings.open(FIRST + 2 * MINUTE_US)
+    assert clock.now - began == pytest.approx(30.0, abs=1.0), "it moved, so it is waited for again"
