@@ -106,7 +106,7 @@ def bars(cluster: Cluster) -> list[tuple[str, int, int, int | None]]:
     found, label = [], dict[int, int | None]()
     for each in read_topic(cluster, "bars"):
         if each.key == WATERMARK_KEY:
-            label[each.partition] = readable_label(each)
+            label[each.partition] = readable_label(each) or label.get(each.partition)
         else:
             body = decode("bars", each.value)
             found.append((body["symbol"], body["t"], body["revision"], label.get(each.partition)))
