@@ -1,18 +1,22 @@
 """One decision on given inputs: the stage computes it as for ``explain``, but on other inputs."""
 
-from itertools import takewhile
+from bisect import bisect_left
+from collections.abc import Iterator
 
 from tapedeck.streams.again import Begun, Body
+from tapedeck.streams.columnar.block_columns import NEVER
 from tapedeck.streams.compared import Decides
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message, Row, StageSpec
-from tapedeck.streams.watermarks import Opening, readable_label
+from tapedeck.streams.watermarks import Opening, readable_label, readable_punctuation
 from tapedeck.tape.explain.lookup import DAY_US, Lookup, opened
 from tapedeck.tape.explain.tree import parts_of
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
 from tapedeck.tape.whatif.places import Places
 from tapedeck.tape.whatif.tables import Context, Key
-from tapedeck.topics.catalogue import topic
+from tapedeck.topics.catalogue import WATERMARK_KEY, topic
+
+_SPARE_US = 10 * MINUTE_US
 
 
 class Joined:
@@ -20,6 +24,8 @@ class Joined:
 
     def __init__(self, spec: StageSpec, decides: Decides, lookup: Lookup, places: Places) -> None:
         self._trigger, self._decides, self._lookup, self._places = spec.trigger, decides, lookup, places
+        self._by_key: dict[tuple[Part, int], dict[bytes, list[tuple[int, Message]]]] = {}
+        self._minutes: dict[tuple[str, Part, int], list[int]] = {}
 
     def rows(self, name: str, symbol: str, now: int) -> list[Row]:
         """The rows of topic ``name`` that a decision at ``now`` has seen, the newest one or days of them."""
@@ -41,28 +47,41 @@ class Joined:
         """The messages of a joined partition that its trigger's partition met before ``now``."""
         if not topic(part[0]).watermarked:
             return list(self._lookup.between(part, now - DAY_US, now, key))
-        last = self._joined_to(part[0], trigger, now)
-        start, end = self._lookup.offset_at(part, now - DAY_US), self._lookup.ends(part)[1]
+        day = now // DAY_US
+        joined, held = self._joined(part[0], trigger, day), self._held(part, day)
+        before = bisect_left(joined, now)
+        last = joined[before - 1] if before and joined[before - 1] >= now - DAY_US else now - DAY_US
+        return [message for label, message in held.get(key, ()) if label < last]
 
-        def is_before(message: Message) -> bool:
-            label = readable_label(message)
-            return label is None or label < last
+    def _held(self, part: Part, day: int) -> dict[bytes, list[tuple[int, Message]]]:
+        """The messages of a day and the one before by key, each with the last watermark before it."""
+        found = self._by_key.get((part, day))
+        if found is None:
+            found, label = self._by_key.setdefault((part, day), {}), NEVER
+            for message in self._of_day(part, day):
+                label = max(label, readable_label(message) or NEVER)
+                if message.key != WATERMARK_KEY:
+                    found.setdefault(message.key or b"", []).append((label, message))
+        return found
 
-        return list(takewhile(is_before, self._lookup.messages(part, start, end, key)))
+    def _joined(self, name: str, trigger: Part, day: int) -> list[int]:
+        """The minutes, of a day and the one before, in which topic ``name`` was not declared absent."""
+        found = self._minutes.get((name, trigger, day))
+        if found is None:
+            labels, absent = set[int](), set[int]()
+            for message in self._of_day(trigger, day, WATERMARK_KEY):
+                told = readable_punctuation(message)
+                if isinstance(told, Opening):
+                    absent |= {told.label} if name in told.absent else set()
+                elif told is not None:
+                    labels.add(told.label)
+            found = self._minutes[name, trigger, day] = sorted(labels - absent)
+        return found
 
-    def _joined_to(self, name: str, trigger: Part, now: int) -> int:
-        """The last minute before ``now`` in which the topic was joined: no opening declared it absent."""
-        absent: int | None = None
-        for each in self._lookup.back(trigger, self._lookup.offset_at(trigger, now + MINUTE_US)):
-            if each.label < now - DAY_US:
-                break
-            if each.label >= now or each.label == absent:
-                continue
-            if isinstance(each, Opening) and name in each.absent:
-                absent = each.label
-            else:
-                return each.label
-        return now - DAY_US
+    def _of_day(self, part: Part, day: int, key: bytes | None = None) -> Iterator[Message]:
+        """The messages of a day and the one before, with some to spare: not all are in the order of time."""
+        since, until = (day - 1) * DAY_US - _SPARE_US, (day + 1) * DAY_US + _SPARE_US
+        return self._lookup.between(part, since, until, key)
 
 
 class Laid:
