@@ -19,7 +19,7 @@ from tests.tapes import HERE
 from tests.unit.connectors.test_recorded_window import END, START, source, window
 
 pytestmark = pytest.mark.integration
-TAPE = HERE / "session_edge_with_a_gap"
+TAPE = HERE / "revisions_and_inserted_bars"
 Tape = Callable[..., str]
 
 
