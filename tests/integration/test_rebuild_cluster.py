@@ -21,14 +21,14 @@ from tapedeck.tape.cli.main import USER_ERROR, app
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.conftest import Broker
-from tests.support.cases import MARKET_STAGES
+from tests.support.cases import BAR_STAGES
 from tests.support.live import Workers, last_minute, until_label
 from tests.support.registry import Registry, running
 from tests.support.sim_tapes import CONFIG, small_tape, written
 
 pytestmark = pytest.mark.integration
 MINUTES = slice(60, 110)
-OUTPUTS = [name for spec in TOPOLOGY.market for name in spec.outputs]
+OUTPUTS = [name for stage in BAR_STAGES for name in TOPOLOGY.stage(stage).outputs]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def tape(workers: Workers, *words: str, registry: str = "") -> tuple[int, str]:
 def digests(workers: Workers, layout_prefix: str) -> dict[str, object]:
     with KafkaSource(workers.cluster.under(layout_prefix)) as source:
         found: dict[str, object] = {name: live_outputs(name, source).hexdigest() for name in OUTPUTS}
-        for stage in MARKET_STAGES:  # the ids of topics are another prefix's
+        for stage in BAR_STAGES:  # the ids of topics are another prefix's
             values = live_state(TOPOLOGY.stage(stage), source).items()
             found[f"{stage} state"] = {key: unpack(value)._replace(logs={}) for key, value in values}
         return found
@@ -64,9 +64,9 @@ def digests(workers: Workers, layout_prefix: str) -> dict[str, object]:
 def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: Workers, prefix: str) -> None:
     log = written(small_tape(), minutes=MINUTES, history_tail=150)
     workers.write(log)
-    worker = workers.start(*MARKET_STAGES)
+    worker = workers.start(*BAR_STAGES)
     until_label(workers, "decisions", last_minute(small_tape(), MINUTES))
-    words = ("rebuild", *MARKET_STAGES, "--verify", "--workers", "2", "--json")
+    words = ("rebuild", *BAR_STAGES, "--verify", "--workers", "2", "--json")
     assert workers.tape(*words).wait(120) == 0, workers.log_of(*words)
     told = workers.log_of(*words)
     lines = json.loads(told[told.index("{\n") :])["lines"]
@@ -83,7 +83,7 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
         "snapshot",
         "save",
         "noon",
-        *MARKET_STAGES,
+        *BAR_STAGES,
         "--verify",
         "--workers",
         "1",
@@ -95,7 +95,7 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
     assert digests(workers, prefix) != live, "the epoch is raised"
 
     beside = f"{prefix}-b"
-    code, told = tape(workers, "rebuild", *MARKET_STAGES, "--into", beside, "--workers", "1")
+    code, told = tape(workers, "rebuild", *BAR_STAGES, "--into", beside, "--workers", "1")
     assert code == 0, told
     again = digests(workers, beside)
     assert {name: again[name] for name in OUTPUTS} == {name: live[name] for name in OUTPUTS}
@@ -103,10 +103,10 @@ def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: 
     assert code == 2 and "is not empty" in told, told
 
     started = time.monotonic()
-    goes_on = workers.start(*MARKET_STAGES, disk="beside", extra={"TAPE_PREFIX": beside})
+    goes_on = workers.start(*BAR_STAGES, disk="beside", extra={"TAPE_PREFIX": beside})
     verified = (
         "rebuild",
-        *MARKET_STAGES,
+        *BAR_STAGES,
         "--verify",
         "--prefix",
         beside,

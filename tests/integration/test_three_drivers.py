@@ -26,7 +26,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import label_of, readable_label
 from tapedeck.tape.rebuild.whole import live_outputs, live_state, rebuild_stage
 from tests.conftest import Broker
-from tests.support.cases import MARKET_STAGES, shared
+from tests.support.cases import BAR_STAGES, MARKET_STAGES, shared
 from tests.support.live import Workers, eventually, last_minute
 from tests.support.paths import wire
 from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
@@ -34,9 +34,7 @@ from tests.tapes import HERE
 
 pytestmark = pytest.mark.integration
 OUTPUTS = {name: spec.name for spec in TOPOLOGY.market for name in spec.outputs}
-OF_BARS = tuple(spec.name for spec in TOPOLOGY.market if TOPOLOGY.root(spec) == "bars")
-"""The stages that work without news; the regression tapes have the others."""
-THEIRS = tuple(name for name, stage in OUTPUTS.items() if stage in OF_BARS)
+THEIRS = tuple(name for name, stage in OUTPUTS.items() if stage in BAR_STAGES)
 MARKED = TOPOLOGY.marked
 PATIENCE_S = 120.0
 TERM_S = 20.0
@@ -54,7 +52,7 @@ def sim_digests(log: MemoryLog) -> dict[str, str]:
     """The sim driver over the sources in ``log``."""
     tasks = run_clean(log)
     found = {name: of_messages(name, log.messages(name)).hexdigest() for name in THEIRS}
-    for stage in OF_BARS:
+    for stage in BAR_STAGES:
         values = {key: value for task in tasks if task.spec.name == stage for key, value in task.disk.items()}
         found[f"{stage} state"] = of_state(values)
     return found
@@ -63,7 +61,7 @@ def sim_digests(log: MemoryLog) -> dict[str, str]:
 def rebuilt_digests(source: KafkaSource) -> dict[str, str]:
     """The rebuild driver, each stage over what live has written of its inputs."""
     found = {}
-    for stage in OF_BARS:
+    for stage in BAR_STAGES:
         digests = rebuild_stage(TOPOLOGY.stage(stage), source, CONFIG, xnys()).digests()
         found |= {f"{stage} state" if name == "state" else name: value for name, value in digests.items()}
     return found
@@ -73,7 +71,7 @@ def live_digests(source: KafkaSource) -> dict[str, str]:
     """What the live driver's topics and changelogs hold."""
     found = {name: live_outputs(name, source).hexdigest() for name in THEIRS}
     return found | {
-        f"{stage} state": of_state(live_state(TOPOLOGY.stage(stage), source)) for stage in OF_BARS
+        f"{stage} state": of_state(live_state(TOPOLOGY.stage(stage), source)) for stage in BAR_STAGES
     }
 
 
@@ -90,7 +88,7 @@ def check(workers: Workers, log: MemoryLog, label: int) -> None:
     eventually(
         lambda: all(
             of_state(live_state(TOPOLOGY.stage(stage), source)) == expected[f"{stage} state"]
-            for stage in OF_BARS
+            for stage in BAR_STAGES
         ),
         "the state that the sim driver has",
         30,
@@ -137,7 +135,7 @@ def agrees_with_its_manifest(tape: RecordedTape, live: Workers) -> None:
     follow(live, max(filter(None, map(readable_label, tape.messages))))
     due = tape.manifest
     tables = {stage: due.tables[stage].sha256 for stage in MARKET_STAGES if stage in due.tables}
-    assert tables.keys() >= set(OF_BARS)
+    assert tables.keys() >= set(BAR_STAGES)
     with KafkaSource(live.cluster) as source:
         for name in OUTPUTS:
             found = live_outputs(name, source)

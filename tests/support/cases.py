@@ -11,6 +11,8 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MARKET_STAGES = tuple(spec.name for spec in TOPOLOGY.market)
+BAR_STAGES = tuple(spec.name for spec in TOPOLOGY.market if TOPOLOGY.root(spec) == "bars")
+"""Those that a log without news makes work."""
 SHARED_DATA = Path(os.environ.get("TAPE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
