@@ -152,7 +152,17 @@ def texts(data: Bytes, spans: Ints) -> pl.Expr:
 
 
 def lists(data: Bytes, spans: Ints) -> pl.Expr:
-    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings. Like ``texts``."""
+    """List of String; ``spans`` int64 (n, 2) of the raw Avro bytes of arrays of strings, length -1 for null.
+
+    Like ``texts``.
+    """
+    there = spans[:, 1] >= 0
+    made = _lists(data, spans)
+    return made if there.all() else pl.when(pl.lit(pl.Series(there))).then(made)
+
+
+def _lists(data: Bytes, spans: Ints) -> pl.Expr:
+    """``lists``, null as an empty list."""
     counts = _counts(data, spans)
     n, total = len(spans), int(counts.sum())
     if not total:

@@ -70,7 +70,7 @@ def refused_by_columns(name, wire):
 
 def test_the_hot_schemas_have_columns_and_those_with_maps_or_arrays_of_records_have_none():
     assert set(NAMES) >= HOT
-    without = {"account_inbox", "heartbeats", "proposals", "universe", "watchlist"}
+    without = {"account_inbox", "heartbeats", "links", "proposals", "universe", "watchlist"}
     assert {name for name in ids.names() if not supports(name)} == without
     with pytest.raises(Fatal, match=r"use schemas\.codec"):
         decode_columns("heartbeats", *joined([]))
