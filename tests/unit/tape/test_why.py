@@ -204,7 +204,10 @@ def test_a_bar_behind_all_that_are_remembered_was_too_old() -> None:
 
 def test_a_traded_minute_shows_every_stage_and_both_accounts() -> None:
     found = told(recorded(), at=at())
-    assert [each.stage for each in found.passed] == ["bars", "features", "scores", "watchlist", "decisions"]
+    assert [each.stage for each in found.passed] == [
+        "bars", "sentiment", "features", "sentiment_windows", "scores", "watchlist", "decisions", "mentions",
+        "surges",
+    ]  # fmt: skip
     assert [(each.account, each.reason) for each in found.outcomes] == [
         ("large", "TRADED"),
         ("tiny", "TRADED"),
