@@ -21,16 +21,16 @@ from tapedeck.streams.watermarks import label_of
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, topic
 from tests.support.cases import MARKET_STAGES
 from tests.support.paths import CONFIG, morning
-from tests.support.sim_tapes import run_clean, small_tape, written
+from tests.support.sim_tapes import run_with_news, small_tape, written
 
 MINUTES = slice(0, 200)
 
 
 @cache
 def clean() -> tuple[MemoryLog, list[SimTask]]:
-    log = written(small_tape(), minutes=MINUTES)
+    log = written(small_tape(), minutes=MINUTES, absent=())
     log.ids |= {each.name: sha256(each.name.encode()).digest()[:16] for each in CATALOGUE}
-    return log, run_clean(log, CONFIG)
+    return log, run_with_news(log, CONFIG)
 
 
 def source_of(log: MemoryLog, size: int = 300) -> MemorySource:

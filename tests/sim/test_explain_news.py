@@ -5,18 +5,15 @@ from typing import Any
 
 import pytest
 
-from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.sim.task import drain, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.explain.explanation import Explanation, explain_from
 from tapedeck.tape.explain.reevaluate import Verdict
 from tapedeck.tape.explain.tree import Node
 from tapedeck.topics.catalogue import Layout
 from tests.support.paths import CONFIG, bodies
-from tests.support.sim_tapes import small_tape, written
+from tests.support.sim_tapes import run_with_news, small_tape, written
 from tests.support.whatifs import recorded
 
 MINUTES = slice(60, 105)
@@ -26,10 +23,8 @@ MINUTES = slice(60, 105)
 def log() -> MemoryLog:
     """Three quarters of an hour with synthetic news."""
     made = written(small_tape(), minutes=MINUTES, history_tail=150, absent=())
-    tasks, scorer = market_tasks(TOPOLOGY, made, CONFIG, xnys()), SimScorer(made, CONFIG)
-    drain(tasks)
-    assert scorer.work()
-    drain(tasks)
+    run_with_news(made, CONFIG)
+    assert bodies(made, "sentiment")
     return made
 
 

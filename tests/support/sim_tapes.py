@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.openings import OptionalInputs
 from tapedeck.connectors.tapes.tape import Tape
@@ -65,4 +66,13 @@ def run_clean(log: MemoryLog, config: Config = CONFIG) -> list[SimTask]:
     """Run the market stages without faults."""
     tasks = market_tasks(TOPOLOGY, log, config, xnys())
     drain(tasks)
+    return tasks
+
+
+def run_with_news(log: MemoryLog, config: Config = CONFIG) -> list[SimTask]:
+    """Run the market stages and the scorer without faults, over a log in which no input is absent."""
+    tasks, scorer = market_tasks(TOPOLOGY, log, config, xnys()), SimScorer(log, config)
+    drain(tasks)
+    while scorer.work():
+        drain(tasks)
     return tasks

@@ -160,14 +160,16 @@ def test_recreating_what_a_stage_writes_has_it_written_again() -> None:
     plan = plan_of(TOPOLOGY, "features", LAYOUT, [])
     assert plan.topics == ("features", "features.changelog", "scores.changelog", "signals.changelog")
     assert plan.groups == {
-        "p-features": ("bars",), "p-scores": ("features",), "p-signals": ("features", "memberships"),
+        "p-features": ("bars",), "p-scores": ("features", "sentiment_windows"),
+        "p-signals": ("features", "memberships", "sentiment_windows"),
     }  # fmt: skip
 
 
 def test_recreating_a_join_or_a_changelog_starts_its_stage_over_from_all_its_inputs() -> None:
     assert plan_of(TOPOLOGY, "universe", LAYOUT, []).groups == {"p-watchlist": ("scores", "universe")}
     plan = plan_of(TOPOLOGY, "signals.changelog", LAYOUT, ["a1"])
-    assert (plan.topics, plan.groups) == (("signals.changelog",), {"p-signals": ("features", "memberships")})
+    inputs = ("features", "memberships", "sentiment_windows")
+    assert (plan.topics, plan.groups) == (("signals.changelog",), {"p-signals": inputs})
 
 
 def test_an_account_starts_over_with_its_inbox_only_and_routes_what_is_new() -> None:
