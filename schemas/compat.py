@@ -27,6 +27,7 @@ FULL = frozenset(
         "heartbeats",
         "memberships",
         "proposals",
+        "sentiment_windows",
         "universe",
         "watchlist",
     }

@@ -2,27 +2,35 @@
 
 Four symbols: the last minutes of one session and the first of the next, with boundaries of the watchlist, a
 signal, a revision, a late bar, one too late, an impossible bar, an unreadable record, a symbol that leaves
-the universe. Also the inbox of two accounts over the minutes around an order.
+the universe. An article and a post a minute, with their scores, which are absent for a while. Also the inbox
+of two accounts over the minutes around an order.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
+from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.tape import Body, Tape
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sim.log import MemoryLog
+from tapedeck.streams.sim.task import drain, market_tasks
 from tapedeck.streams.topology import Topology
-from tapedeck.streams.wire import Wire, record_wire, watermark_wires
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import Wire, opening_wires, record_wire, watermark_wires
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import Layout, topic
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"
 SOURCES = ("bars", "universe")
+TEXTS = ("news", "posts")
+SENTIMENT = "sentiment"
 _SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA")
 _SEED = 7
 LAYOUT = Layout(symbol_partitions=3)
@@ -35,6 +43,8 @@ _WARM = 390
 _AROUND_AN_ORDER = slice(90, 113)
 _REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11, 14
 """Minutes of the session at which something happens."""
+_ABSENT = range(6, 9)
+"""Minutes of the session in which every optional input is absent."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +65,69 @@ def short_tape(topology: Topology) -> ShortTape:
     """The tape; the same for every call and on every machine."""
     tape = generate(_SEED, symbols=_SYMBOLS)
     first = max(bar["t"] for bar in tape.history) - (_BEFORE - 1) * MINUTE_US
-    warm = [_record("universe", tape.universe), *_marks(first - MINUTE_US)]
+    session = [minute.label for minute in tape.minutes[:_UNTIL]]
+    labels = [*range(first - MINUTE_US, first + _BEFORE * MINUTE_US, MINUTE_US), *session]
+    away = {session[number] for number in _ABSENT}
+    texts = _texts(topology, tape, labels)
+
+    def end(label: int) -> Iterator[Wire]:
+        yield from _marks(label)
+        if topology.optional:
+            absent = topology.optional if label in away else ()
+            for name in SOURCES:
+                yield from opening_wires(name, label, absent, range(LAYOUT.partitions(name)))
+
+    before = first - MINUTE_US
+    warm = [*texts[before], _record("universe", tape.universe), *end(before)]
     for symbol in tape.symbols:
         bars = [bar for bar in tape.history if bar["symbol"] == symbol and bar["t"] < first]
         warm += [_record("bars", bar) for bar in bars[-_WARM:]]
-    minutes = (*_session_before(tape, first), *_session(tape))
+    minutes = tuple(
+        (*texts[label], *wires, *end(label))
+        for label, wires in zip(labels[1:], (*_session_before(tape, first), *_session(tape)), strict=True)
+    )
     return ShortTape(tuple(warm), minutes, tuple(_inbox(topology, tape)))
+
+
+def _texts(topology: Topology, tape: Tape, labels: list[int]) -> dict[int, list[Wire]]:
+    """By minute, articles and posts of the tape's day, their scores, and the watermarks of these topics."""
+    log = MemoryLog(LAYOUT)
+    writer = log.writer()
+    left = {
+        "news": [body for minute in tape.minutes for body in minute.news],
+        "posts": [body for minute in tape.minutes for body in minute.posts],
+    }
+    for number, label in enumerate(labels):
+        for name in TEXTS:
+            for body in left[name][number - 1 : number] if number else ():
+                writer.send(name, body | {"event_time": label + MINUTE_US // 2})
+            writer.watermark(name, label)
+    tasks = [
+        task
+        for task in market_tasks(topology, log, CONFIG, xnys())
+        if topology.root(task.spec) in TEXTS and task.spec.trigger in TEXTS
+    ]
+    drain(tasks)
+    scorer = SimScorer(log, CONFIG)
+    while scorer.work():
+        drain(tasks)
+    found: dict[int, list[Wire]] = {label: [] for label in labels}
+    for name in (*TEXTS, SENTIMENT):
+        for partition in range(LAYOUT.partitions(name)):
+            waiting: list[Wire] = []
+            for m in log.read(name, partition, 0):
+                waiting.append(Wire(name, partition, m.key, m.value, m.timestamp, list(m.headers)))
+                label_there = readable_label(m)
+                if label_there in found:
+                    found[label_there] += waiting
+                    waiting = []
+    return found
 
 
 def _session_before(tape: Tape, first: int) -> Iterator[tuple[Wire, ...]]:
     for label in range(first, first + _BEFORE * MINUTE_US, MINUTE_US):
         bars = [bar for bar in tape.history if bar["t"] == label]
-        yield (*(_record("bars", bar) for bar in bars), *_marks(label))
+        yield tuple(_record("bars", bar) for bar in bars)
 
 
 def _session(tape: Tape) -> Iterator[tuple[Wire, ...]]:
@@ -89,7 +150,7 @@ def _session(tape: Tape) -> Iterator[tuple[Wire, ...]]:
             extra.append(_record("universe", _without(tape.universe, "BAC", minute.label)))
         if number == _TOO_LATE:
             bars.append(_revised(tape.history[-30]))
-        yield (*(_record("bars", bar) for bar in bars), *extra, *_marks(minute.label))
+        yield (*(_record("bars", bar) for bar in bars), *extra)
 
 
 def _revised(bar: Body) -> Body:

@@ -16,6 +16,7 @@ from tapedeck.streams.sim.task import SimTask, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.sim.schedules import DEAD_LETTERS, Schedules, run_seeds
 from tapedeck.tape.sim.short_tape import LAYOUT
+from tapedeck.topics.catalogue import topic
 from tests.support.broken import BROKEN
 from tests.support.cases import MARKET_STAGES, REPOSITORY, few
 from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
@@ -58,7 +59,7 @@ def test_the_short_tape_has_everything_that_a_stage_must_survive() -> None:
 
     def bodies(name: str) -> list[dict[str, object]]:
         parts = [clean[f"{name}/{partition}"] for partition in range(LAYOUT.partitions(name))]
-        return [decode(name.removesuffix(".late"), value) for rows in parts for _, value in rows]
+        return [decode(topic(name).schema or "", value) for rows in parts for _, value in rows]
 
     assert len(clean[DEAD_LETTERS]) == 2
     assert len(bodies("bars.late")) == 1
@@ -69,6 +70,8 @@ def test_the_short_tape_has_everything_that_a_stage_must_survive() -> None:
     assert {order["state"] for order in bodies("orders")} >= {"INTENT", "FILLED"}
     assert bodies("executions")
     assert bodies("positions")
+    assert any(body["sentiment_n"] for body in bodies("decisions")), "decisions know the news"
+    assert bodies("sentiment_windows") and bodies("mentions") and bodies("stories") and bodies("post_links")
 
 
 def digests(log: MemoryLog, tasks: list[SimTask]) -> dict[str, str]:

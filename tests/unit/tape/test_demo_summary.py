@@ -192,7 +192,7 @@ def test_orders_are_read_from_the_topics_by_kind() -> None:
 def test_everything_from_the_synthetic_market_is_labelled() -> None:
     found = synthetic_records(recording())
     assert set(found) == {
-        "bars", "quotes", "universe", "account_inbox InboxQuote", "account_inbox InboxChain"
+        "bars", "quotes", "universe", "news", "posts", "account_inbox InboxQuote", "account_inbox InboxChain"
     }  # fmt: skip
     for name, origins in found.items():
         assert set(origins) == {"synthetic/seed-7"}, name
@@ -300,7 +300,7 @@ def test_stages_without_input_output_and_table_have_nothing_to_compare() -> None
     assert told.keys() == {line.stage for line in lines}
     assert told["features"] == "bars has no record that can be read"
     assert told["account large"] == "account_inbox has no record of it"
-    assert nothing_to_compare(TOPOLOGY, digests(), recording()).keys() == {"sentiment_windows"}, "no news"
+    assert nothing_to_compare(TOPOLOGY, digests(), recording()) == {}
 
 
 def test_a_stage_that_gave_nothing_from_its_input_was_compared() -> None:

@@ -25,6 +25,7 @@ from tapedeck.tape.rebuild.snapshot import (
 )
 from tapedeck.tape.rebuild.tables import label_of
 from tapedeck.tape.rebuild.verify import state_differences, verify_task
+from tests.support.cases import BAR_STAGES
 from tests.support.rebuilds import LAYOUT, TASKS, recorded
 from tests.support.sim_tapes import CONFIG
 
@@ -68,6 +69,9 @@ def test_a_rebuild_begins_at_a_snapshot_and_gives_the_same_table(tmp_path: Path)
     save(tmp_path, "half", halves, FITS, "0.1.0")
     for table in load(tmp_path, "half").tables(TOPOLOGY, LAYOUT):
         live = read_changelog(basis.source, table.task).values()
+        if table.task.stage not in BAR_STAGES:
+            assert not live, "this log has no news"
+            continue
         assert state_differences(table.task, live, table.values), "the snapshot is as far as live"
         committed = recorded().committed[table.task]
         assert verify_task(table.task, basis, committed=committed, begin=table.begin).differences == []
