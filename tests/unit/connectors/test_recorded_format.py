@@ -16,7 +16,7 @@ from tapedeck.streams.protocol import Message
 from tests.tapes import FOLDERS, HERE
 
 TAPE = HERE / "revisions_and_inserted_bars"
-MOST_BYTES = 210_000
+MOST_BYTES = 240_000
 
 _bytes = st.none() | st.binary(max_size=20)
 _messages = st.lists(
@@ -58,7 +58,7 @@ def test_a_tape_holds_the_id_logs_ids_whatever_registry_its_cluster_had(folder):
         theirs = load(folder)
         values = [m.value for m in theirs.messages if m.value is not None]
         assert {int.from_bytes(value[1:5]) for value in values} == {
-            stamped[current_id(name)] for name in ("bars", "quotes", "universe")
+            stamped[current_id(name)] for name in {m.topic for m in ours.messages if m.value is not None}
         }
         assert codec.decode("bars", next(m.value for m in theirs.messages if m.topic == "bars" and m.value))
         assert to_avro(theirs.messages) == (folder / RECORDS).read_bytes()
