@@ -46,7 +46,7 @@ def compared_in(source: Source, topology: Topology, found: Verdict) -> Compared:
         return Compared(len(keys), outputs)
     if not found.live:
         why, remedy = _never_ran(topology, found, _held(source, task))
-        return Compared(why=why, remedy=remedy)
+        return Compared(why=why, remedy=remedy, idle=_is_without_source(source, topology, found))
     held = _held(source, task)
     name = task.spec.trigger
     if not marked:
@@ -58,15 +58,23 @@ def compared_in(source: Source, topology: Topology, found: Verdict) -> Compared:
 
 
 def uncompared(found: Iterable[tuple[TaskId, Compared]]) -> list[Uncompared]:
-    """The tasks without anything compared, in order. A task that had nothing to do counts only if
-    every task of its stage had nothing to do."""
+    """The tasks without anything compared, in order. A task that had nothing to do, as those of news where
+    there was none, counts only if no task had anything compared."""
     tasks = list(found)
-    busy = {task.stage for task, compared in tasks if not compared.idle}
+    busy = any(not compared.why for _, compared in tasks)
     return [
         Uncompared(task, compared.why, compared.remedy)
         for task, compared in tasks
-        if compared.why and not (compared.idle and task.stage in busy)
+        if compared.why and not (compared.idle and busy)
     ]
+
+
+def _is_without_source(source: Source, topology: Topology, found: Verdict) -> bool:
+    """Whether nothing has ever been written into the source that a market stage goes back to."""
+    spec = found.task.spec
+    if spec.per_account or any(len(live) for live, _ in found.outputs.values()):
+        return False
+    return all(end <= low for low, end in source.ends([topology.root(spec)]).values())
 
 
 def _held(source: Source, task: TaskId) -> _Held:

@@ -71,7 +71,7 @@ class Begin(NamedTuple):
 class Compared(NamedTuple):
     """How much of a task was compared: keys of its table and distinct outputs.
 
-    ``why``: the reason if that was nothing; ``idle``: its inputs held only watermarks.
+    ``why``: the reason if that was nothing; ``idle``: its inputs held only watermarks, or nothing.
     """
 
     values: int = 0

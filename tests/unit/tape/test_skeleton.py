@@ -47,7 +47,7 @@ def test_what_it_writes_passes_its_own_test_and_is_a_stage_of_the_pipeline(here:
     document.write_text('topology = "mine.pipeline:TOPOLOGY"\n[user.price_move]\nwindow = 7\n')
     told = {"TAPE_CONFIG": str(document)}
     printed = " ".join(run(folder, "tapedeck", "topology", **told).split())
-        assert "price_move bars -> price_move (partition)" in printed
+    assert "price_move bars -> price_move (partition)" in printed
     shown = run(folder, "tapedeck", "config", "show", **told)
     comment = "# Bars over which the change is taken (whole number, ≥ 1, ≤ 120)"
     assert f"[user.price_move]\n{comment}\nwindow = 5\n" in shown
