@@ -81,7 +81,7 @@ def test_what_was_held_overnight_stays_quoted_and_no_mark_is_missing() -> None:
 
 def test_stages_and_accounts_computed_again_are_those_that_ran_day_by_day() -> None:
     run = three_days()
-    again = copied(run.log, "bars", "quotes", "universe")
+    again = copied(run.log, "news", "posts", "sentiment", "bars", "quotes", "universe")
     run_clean(again, CONFIG)
     for name in (name for spec in TOPOLOGY.market for name in spec.outputs):
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name

@@ -13,6 +13,7 @@ import pytest
 from tapedeck.agents import account
 from tapedeck.agents.account import DispatchApp
 from tapedeck.agents.app import new_app
+from tapedeck.connectors.dispatch.hearing import Hearing
 from tapedeck.connectors.dispatch.lease import LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Retry
@@ -106,18 +107,19 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
     dispatch: DispatchApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Updates:
-        def __init__(self, url: str, keys: Any, on_update: Any, on_health: Any, *, working: Any) -> None:
-            self.connections, self._on_health = 0, on_health
+        def __init__(
+            self, url: str, keys: Any, on_update: Any, on_health: Any, *, on_empty: Any, working: Any
+        ) -> None:
+            self._on_health = on_health
 
         async def run(self) -> None:
             for healthy in (True, False, True):
-                self.connections += healthy
                 self._on_health(healthy, "")
-                await asyncio.sleep(0)
-                healths.append((healthy, list(asked)))
+                await asyncio.sleep(0.01)
+                compared.append(len(asked))
 
     asked: list[str] = []
-    healths: list[tuple[bool, list[str]]] = []
+    compared: list[int] = []
     written: list[bool] = []
 
     async def call(request: dict[str, Any]) -> None:
@@ -134,6 +136,8 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
             Any,
             type("StageApp", (), {"app": type("App", (), {"add_future": staticmethod(loop.create_task)})}),
         )
+        dispatch._arrived = asyncio.Queue()
+        dispatch._hearing = Hearing(dispatch.dispatcher, dispatch._arrived.put_nowait, dispatch._later)
         await dispatch._updates()
         await asyncio.sleep(0.01)
 
@@ -145,5 +149,5 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
     monkeypatch.setattr(dispatch, "_call", call)
     monkeypatch.setattr(dispatch, "append", append)
     asyncio.run(updates())
-    assert [(healthy, len(before)) for healthy, before in healths] == [(True, 0), (False, 0), (True, 1)]
-    assert (asked, written) == (["FETCH_BROKER"], [True, False, True])
+    assert compared == [1, 1, 2], "each connection compares, the first one too"
+    assert (asked, written) == (["FETCH_BROKER"] * 2, [True, False, True])

@@ -75,8 +75,10 @@ def test_a_stage_that_is_held_up_by_a_join_names_it_with_its_last_minute(
 ) -> None:
     look, merge, clock = looking("signals", monkeypatch)
     spec = TOPOLOGY.stage("signals")
-    ((join, _),) = spec.joins
+    join, *others = (each.topic for each in spec.joins)
     merge.put(mark(join, 0, 0, M))
+    for other in others:
+        merge.put(mark(other, 0, 0, M + MINUTE_US))
     for offset, label in enumerate((M, M + MINUTE_US)):
         merge.put(mark(spec.trigger, 0, offset, label))
     merge.take(10)
