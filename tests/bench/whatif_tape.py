@@ -17,9 +17,11 @@ def recorded_year(sessions: int, config: Config) -> Chained:
     layout = Layout()
     recorded = Chained(MemorySource(layout, []))
     written: Counter[tuple[str, int]] = Counter()
-    for name in ("bars", "universe"):
+    for name in ("bars", "universe", "sentiment"):
         recorded.replace(name)
     for block in year_blocks(layout, sessions):
+        if block.topic == "sentiment_windows":
+            continue  # its stage writes it
         recorded.take(block.placed_at(written[block.part]))
         written[block.part] += len(block)
     run_stages(TOPOLOGY.market, config, xnys(), recorded)

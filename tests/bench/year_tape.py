@@ -150,6 +150,9 @@ def _block(session: _Session, partition: int, symbols: list[int]) -> Block:
     )
 
 
+_WITHOUT_NEWS = ("sentiment", "sentiment_windows")
+
+
 def _mark_message(name: str, partition: int, label: int) -> Message:
     stamp = (label + MINUTE_US) // 1000
     return Message(name, partition, 0, stamp, WATERMARK_KEY, None, tuple(headers_for(label)))
@@ -165,7 +168,10 @@ def write_year(cluster: Cluster, sessions: int = YEAR) -> Size:
 
 
 def year_blocks(layout: Layout, sessions: int) -> Iterator[Block]:
-    """The records of bars and universe of the last ``sessions`` sessions; each block's offsets begin at 0."""
+    """The records of bars and universe of the last ``sessions`` sessions; each block's offsets begin at 0.
+
+    A first watermark at the end says that there was no news until then.
+    """
     parts: dict[int, list[int]] = {part: [] for part in range(layout.partitions("bars"))}
     for number, symbol in enumerate(SYMBOLS):
         parts[layout.partition("bars", {"symbol": symbol})].append(number)
@@ -175,6 +181,9 @@ def year_blocks(layout: Layout, sessions: int) -> Iterator[Block]:
         yield Block.of([_mark_message("universe", 0, label) for label in session.minutes.tolist()])
         for part, symbols in parts.items():
             yield _block(session, part, symbols)
+    for name in _WITHOUT_NEWS:
+        for part in range(layout.partitions(name)):
+            yield Block.of([_mark_message(name, part, int(session.minutes[-1]))])
 
 
 def _beginning(layout: Layout, label: int) -> Iterator[Block]:
