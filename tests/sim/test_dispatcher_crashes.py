@@ -55,6 +55,9 @@ class Replayed(Simulation):
         super().__init__(TOPOLOGY, cut(small_tape(), *(windows or AROUND)), CONFIG, **options)
         self._recorded = {name: by_minute(morning().log, name) for name in ("features", "signals")}
 
+    def _run_stages(self) -> None:
+        """What they gave is recorded."""
+
     def _follow(self, label: int) -> None:
         for minutes in self._recorded.values():
             for record in minutes[label]:
