@@ -106,13 +106,14 @@ class Absent(NamedTuple):
         )
 
 
+NONE_ABSENT = Absent((), range(0))
 ABSENT = (
-    Absent((), range(0)),
-    Absent((0, 1), range(-1, 100)),
-    Absent((0, 1), range(6, 12)),
-    Absent((0,), range(3, 100, 2)),
+    NONE_ABSENT,
+    Absent((0, 1, 2), range(-1, 100)),
+    Absent((0, 1, 2), range(6, 12)),
+    Absent((0, 1), range(3, 100, 2)),
 )
-"""None, all of them all day, all of them for a while, or one in every other minute."""
+"""None, all of them all day, all of them for a while, or some in every other minute."""
 
 
 class Bed:
@@ -201,7 +202,8 @@ class Schedules:
 
     def __init__(self, topology: Topology, task_type: type[SimTask] = SimTask) -> None:
         self._task_type = task_type
-        self._bed, optional = bed_of(topology), all_optional(topology)
+        self._bed = bed_of(topology, NONE_ABSENT if topology.optional else None)
+        optional = all_optional(topology)
         self._optional = [bed_of(optional, absent) for absent in ABSENT] if optional.optional else []
 
     @property

@@ -2,8 +2,8 @@
 
 Four symbols: the last minutes of one session and the first of the next, with boundaries of the watchlist, a
 signal, a revision, a late bar, one too late, an impossible bar, an unreadable record, a symbol that leaves
-the universe. An article and a post a minute, with their scores, which are absent for a while. Also the inbox
-of two accounts over the minutes around an order.
+the universe. An article and a post a minute, with their scores. Also the inbox of two accounts over the
+minutes around an order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain, market_tasks
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.streams.wire import Wire, opening_wires, record_wire, watermark_wires
+from tapedeck.streams.wire import Wire, record_wire, watermark_wires
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import Layout, topic
 
@@ -43,8 +43,7 @@ _WARM = 390
 _AROUND_AN_ORDER = slice(90, 113)
 _REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11, 14
 """Minutes of the session at which something happens."""
-_ABSENT = range(6, 9)
-"""Minutes of the session in which every optional input is absent."""
+
 
 
 @dataclass(frozen=True)
@@ -67,23 +66,14 @@ def short_tape(topology: Topology) -> ShortTape:
     first = max(bar["t"] for bar in tape.history) - (_BEFORE - 1) * MINUTE_US
     session = [minute.label for minute in tape.minutes[:_UNTIL]]
     labels = [*range(first - MINUTE_US, first + _BEFORE * MINUTE_US, MINUTE_US), *session]
-    away = {session[number] for number in _ABSENT}
     texts = _texts(topology, tape, labels)
-
-    def end(label: int) -> Iterator[Wire]:
-        yield from _marks(label)
-        if topology.optional:
-            absent = topology.optional if label in away else ()
-            for name in SOURCES:
-                yield from opening_wires(name, label, absent, range(LAYOUT.partitions(name)))
-
     before = first - MINUTE_US
-    warm = [*texts[before], _record("universe", tape.universe), *end(before)]
+    warm = [*texts[before], _record("universe", tape.universe), *_marks(before)]
     for symbol in tape.symbols:
         bars = [bar for bar in tape.history if bar["symbol"] == symbol and bar["t"] < first]
         warm += [_record("bars", bar) for bar in bars[-_WARM:]]
     minutes = tuple(
-        (*texts[label], *wires, *end(label))
+        (*texts[label], *wires, *_marks(label))
         for label, wires in zip(labels[1:], (*_session_before(tape, first), *_session(tape)), strict=True)
     )
     return ShortTape(tuple(warm), minutes, tuple(_inbox(topology, tape)))

@@ -14,7 +14,6 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.schedule import run_schedule
 from tapedeck.streams.sim.task import SimTask, market_tasks
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.topology import Topology
 from tapedeck.tape.sim.schedules import DEAD_LETTERS, Schedules, run_seeds
 from tapedeck.tape.sim.short_tape import LAYOUT
 from tapedeck.topics.catalogue import topic
@@ -25,14 +24,12 @@ from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
 SEEDS = (300, 2000)
 FOUND_WITHIN = 100
 WINDOW = slice(60, 130)
-WITHOUT_MENTIONS = Topology(*(spec for spec in TOPOLOGY if spec.name not in ("mentions", "surges")))
-"""A fault of the stage mentions is known and open: `tape sim short --seed 46` shows it."""
 OUTPUTS = tuple(name for spec in TOPOLOGY.market for name in spec.outputs)
 
 
 @pytest.mark.parametrize("seeds", few(SEEDS, 1))
 def test_schedules_of_the_short_tape_leave_what_a_clean_run_leaves(seeds: int) -> None:
-    outcome = run_seeds(WITHOUT_MENTIONS, range(seeds), workers=2)
+    outcome = run_seeds(TOPOLOGY, range(seeds), workers=2)
     assert not outcome.failed, "\n" + outcome.as_text()
     never = [name for name, count in outcome.counts().items() if count == 0]
     assert not never, f"faults that no schedule had: {never}"

@@ -77,7 +77,7 @@ class Items:
         now = (log_minute + MINUTE_US) // HOUR_US
         hour = body["event_time"] // HOUR_US if known is None else known.hour
         floor = max(self._floor, now - self._kept_hours)
-        reason = self._refusal(known, body["updated_at"], hour, floor, now)
+        reason = self._refusal(known, body["updated_at"], hour, floor)
         if reason is not None:
             return reason
         fresh = _item(body, name, hour, known)
@@ -90,13 +90,10 @@ class Items:
             return None
         return MentionReason.FOLDED if fresh.adds.kind is Kind.FOLDED else MentionReason.UNCHANGED
 
-    def _refusal(
-        self, known: Item | None, version: int, hour: int, floor: int, now: int
-    ) -> MentionReason | None:
+    def _refusal(self, known: Item | None, version: int, hour: int, floor: int) -> MentionReason | None:
+        """Why a version is not taken. Nothing that is refused once may be taken when it is repeated later."""
         if hour < floor:
             return MentionReason.TOO_OLD
-        if hour > now + 1:
-            return MentionReason.AHEAD
         if known is not None:
             if version > known.updated_at:
                 return None

@@ -12,7 +12,6 @@ class MentionReason(StrEnum):
     UNCHANGED = "UNCHANGED"
     FOLDED = "FOLDED"
     TOO_OLD = "TOO_OLD"
-    AHEAD = "AHEAD"
     FULL = "FULL"
 
 
@@ -22,6 +21,5 @@ WORDS: Mapping[StrEnum, str] = {
     MentionReason.UNCHANGED: "the new version of the item counts as the one before it",
     MentionReason.FOLDED: "the item tells a story that an earlier one began",
     MentionReason.TOO_OLD: "its hour is closed: items are counted for `reddit.revisit_h` + 2 hours",
-    MentionReason.AHEAD: "its time is more than an hour ahead of the log",
     MentionReason.FULL: "the symbol has as many items in this hour as are remembered",
 }

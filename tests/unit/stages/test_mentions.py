@@ -106,11 +106,13 @@ def test_an_hour_closes_after_fifty_hours_by_the_log() -> None:
     assert len(table.values[b"NVDA"]) == size, "the state forgets what is closed"
 
 
-def test_a_time_far_ahead_of_the_log_is_refused() -> None:
+def test_the_first_items_after_a_night_count_and_their_repeats_in_the_next_minute_do_not() -> None:
+    """Their minute is not known before its watermark: until then the log stands at the evening before."""
     table = mentions()
-    assert minute(table, 0, sentiment(t=T0 + 2 * HOUR_US)) == []
-    assert len(minute(table, 1, sentiment(t=T0 + 2 * HOUR_US - 1))) == 1
-    assert table.reasons() == ["AHEAD"]
+    morning = sentiment(t=T0 + 17 * HOUR_US)
+    assert [found[1] for found in minute(table, 0, morning)] == [17]
+    assert minute(table, 17 * 60, morning) == []
+    assert table.reasons() == ["DUPLICATE"]
 
 
 def test_a_full_symbol_lets_its_oldest_hour_go_and_refuses_where_there_is_none(
