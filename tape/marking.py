@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
 
 from confluent_kafka import TopicPartition
 from rich.console import Console
@@ -14,8 +13,8 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import new_consumer, read_parts, to_message
 from tapedeck.connectors.tapes.marking import Marker, copy_with_marks
-from tapedeck.connectors.tapes.marks import Follower, last_openings, last_watermarks
-from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
+from tapedeck.connectors.tapes.marks import last_watermarks, optional_inputs
+from tapedeck.connectors.tapes.openings import BEHIND_US, Openings
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import refuse_beside_live
 from tapedeck.schemas.errors import Fatal
@@ -27,8 +26,6 @@ from tapedeck.streams.wire import Origin
 
 _POLL_S = 0.2
 _AT_ONCE = 1000
-_NEWS_AGE_US = 2 * MINUTE_US
-"""An optional input whose watermark is this far behind at the start is not waited for."""
 _TELL_EVERY = 500
 """Minutes between two lines of progress."""
 
@@ -52,15 +49,9 @@ def follow(
 
         then: Callable[[int], None] = _nothing
         if topology.optional:
-            inputs = while_marking.enter_context(Follower(cluster, topology.optional))
-            optional = OptionalInputs(
-                topology.optional,
-                last_label=inputs.reached,
-                last_openings=partial(last_openings, cluster, SOURCES),
-                pause=inputs.pause,
-            )
+            optional = while_marking.enter_context(optional_inputs(cluster, topology.optional))
             begins = max((label for label in last.values() if label is not None), default=opening)
-            openings = Openings(optional, SOURCES, writer, since=begins - _NEWS_AGE_US)
+            openings = Openings(optional, SOURCES, writer, since=begins - BEHIND_US)
             openings.complete(last)
             then = openings.open
 

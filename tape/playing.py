@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -30,11 +29,11 @@ from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.marks import (
     Follower,
     first_session,
-    last_openings,
     last_watermarks,
+    optional_inputs,
     standing,
 )
-from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S, OptionalInputs
+from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S
 from tapedeck.connectors.tapes.player import (
     PLAYED,
     SOURCES,
@@ -132,14 +131,10 @@ def play_tape(
             )
         optional = None
         if topology.optional:
-            inputs = while_playing.enter_context(Follower(cluster, topology.optional, meanwhile=meanwhile))
-            optional = OptionalInputs(
-                topology.optional,
-                last_label=inputs.reached,
-                last_openings=partial(last_openings, cluster, SOURCES),
-                absent_after_s=absent_after_s,
-                pause=inputs.pause,
+            inputs = optional_inputs(
+                cluster, topology.optional, meanwhile=meanwhile, absent_after_s=absent_after_s
             )
+            optional = while_playing.enter_context(inputs)
         bar = while_playing.enter_context(_bar(console))
         minutes = bar.add_task("play", total=len(tape.minutes), minute="")
 

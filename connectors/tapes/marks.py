@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer, read_parts, to_message
-from tapedeck.connectors.tapes.openings import LastOpenings
-from tapedeck.connectors.tapes.player import Standing
+from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S, LastOpenings, OptionalInputs
+from tapedeck.connectors.tapes.player import SOURCES, Standing
 from tapedeck.schemas.codec import Body, decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.schemas.readable import iso_time
@@ -228,3 +229,22 @@ class Follower:
             return False
         self._marks[part] = label
         return True
+
+
+@contextmanager
+def optional_inputs(
+    cluster: Cluster,
+    names: tuple[str, ...],
+    *,
+    meanwhile: Callable[[], None] = _nothing,
+    absent_after_s: float = ABSENT_AFTER_S,
+) -> Iterator[OptionalInputs]:
+    """The optional inputs ``names``, followed on the cluster. ``meanwhile`` as for ``Follower``."""
+    with Follower(cluster, names, meanwhile=meanwhile) as follower:
+        yield OptionalInputs(
+            names,
+            last_label=follower.reached,
+            last_openings=partial(last_openings, cluster, SOURCES),
+            absent_after_s=absent_after_s,
+            pause=follower.pause,
+        )

@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.streams.merge import Part
+from tapedeck.streams.protocol import MINUTE_US
 
 ABSENT_AFTER_S = 30.0
+BEHIND_US = 2 * MINUTE_US
+"""How far behind the sources an input is at the start that a process does not wait for: see ``since``."""
 _PAUSE_S = 0.25
 """The longest pause between two looks at what is missing."""
 

@@ -20,6 +20,10 @@ LIVE_NEWS = "ingest-news"
 LIVE_POSTS = "ingest-posts"
 LIVE_WRITERS = (LIVE, LIVE_NEWS, LIVE_POSTS)
 """All that write watermarks of what a tape is played into."""
+LOOK_S = 60.0
+"""How often a live writer looks for watermarks of others."""
+FIRST_LOOK_S = 5.0
+"""How soon after its start it looks first."""
 FRESH_S = 15
 """A live writer reports every second; one that has not for this long is gone."""
 _BACK = 5_000

@@ -23,7 +23,7 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.log import LogWriter
 from tapedeck.connectors.tapes.openings import Openings
 from tapedeck.connectors.tapes.player import SOURCES
-from tapedeck.connectors.tapes.writers import LIVE
+from tapedeck.connectors.tapes.writers import FIRST_LOOK_S, LIVE, LOOK_S
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
@@ -36,8 +36,6 @@ log = logging.getLogger("tapedeck.ingest.bars")
 
 STAGE = LIVE
 _TAKE_S = 0.2
-LOOK_S = 60.0
-FIRST_LOOK_S = 5.0
 
 
 class Writer(LogWriter, Protocol):

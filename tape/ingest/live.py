@@ -16,7 +16,6 @@ from tapedeck.connectors.alpaca.market.steps import AHEAD_US, MARKET_EVENTS, Kin
 from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.credentials import credentials
-from tapedeck.connectors.dispatch.lease import Lease, PostgresLeases, new_holder
 from tapedeck.connectors.kafka.acls import demand_rights
 from tapedeck.connectors.kafka.admin import check
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -25,8 +24,8 @@ from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.principals import ingest
 from tapedeck.connectors.paper.remote_clock import market_clock
-from tapedeck.connectors.tapes.marks import Follower, bodies, last_openings, last_watermarks, newest_universe
-from tapedeck.connectors.tapes.openings import Openings, OptionalInputs
+from tapedeck.connectors.tapes.marks import bodies, last_watermarks, newest_universe, optional_inputs
+from tapedeck.connectors.tapes.openings import BEHIND_US, Openings
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import ForeignMarks
 from tapedeck.schemas.errors import Fatal
@@ -36,14 +35,13 @@ from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.tape.begin import symbols_of, universe_of, write_universe
 from tapedeck.tape.ingest.asker import Asker
 from tapedeck.tape.ingest.bars import STAGE, BarsIngest
+from tapedeck.tape.ingest.leases import lease_of
 from tapedeck.tape.ingest.threads import StreamThread, teller
 from tapedeck.tape.topology import topology_in_use
 
 log = logging.getLogger("tapedeck.ingest.bars")
 
 References = tuple[str, str]
-NEWS_AGE_US = 2 * MINUTE_US
-"""An optional input whose watermark is this far behind when the process starts is not waited for."""
 
 
 class _Stopped(Exception):
@@ -98,25 +96,20 @@ def run(
     process: BarsIngest | None = None
     if topology.optional:
 
-        def pause(seconds: float) -> None:
-            inputs.pause(seconds)
+        def meanwhile() -> None:
+            if stop.is_set():
+                raise _Stopped
             if process is not None:
                 process.beat_if_due()
 
-        inputs = Follower(cluster, topology.optional, meanwhile=partial(_unless_stopped, stop))
-        ending.push(inputs)
-        optional = OptionalInputs(
-            topology.optional,
-            last_label=inputs.reached,
-            last_openings=partial(last_openings, cluster, SOURCES),
-            pause=pause,
-        )
-        openings = Openings(optional, SOURCES, writer, since=now - NEWS_AGE_US)
+        inputs = optional_inputs(cluster, topology.optional, meanwhile=meanwhile)
+        openings = Openings(ending.enter_context(inputs), SOURCES, writer, since=now - BEHIND_US)
         openings.complete(last)
     queue = FrameQueue()
+    lease = lease_of(settings, connection_name(stream_url(data_url, feed), keys().key))
     stream = MarketStream(
         data_url, feed, keys, queue, teller(health), clock=clock, calendar=calendar,
-        lease=_lease(settings, stream_url(data_url, feed), keys().key), quiet=lambda: core.quiet,
+        lease=lease, quiet=lambda: core.quiet,
     )  # fmt: skip
     stream.want(symbols)
     about = {"code_version": version, "config_digest": config.digest}
@@ -169,17 +162,3 @@ def _halted(source: KafkaSource, feed: str, begins: int) -> Iterator[str]:
             at = (body["event_time"], body["kind"])
             newest[body["symbol"]] = max(at, newest.get(body["symbol"], at))
     yield from (symbol for symbol, (_, kind) in newest.items() if kind == Kind.HALTED)
-
-
-def _lease(settings: Settings, url: str, key: str) -> Lease | None:
-    """The right to the one connection of this key; it is kept in the audit database."""
-    if not settings.database_url:
-        log.warning("no database is named, so a second process would not wait for this one's connection")
-        return None
-    store = PostgresLeases(settings.database_url, settings.prefix)
-    return Lease(store, connection_name(url, key), new_holder())
-
-
-def _unless_stopped(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise _Stopped

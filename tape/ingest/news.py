@@ -19,9 +19,9 @@ from tapedeck.connectors.news.ingest import STAGE, NewsLog
 from tapedeck.connectors.news.minutes import Minutes
 from tapedeck.connectors.news.poller import FeedStatus, Standing
 from tapedeck.connectors.news.wire import AlpacaNews
+from tapedeck.connectors.tapes.writers import FIRST_LOOK_S, LOOK_S
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.bars import FIRST_LOOK_S, LOOK_S
 from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 

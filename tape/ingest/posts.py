@@ -19,10 +19,10 @@ from tapedeck.connectors.reddit.run import Report
 from tapedeck.connectors.reddit.saved import Body, Letter
 from tapedeck.connectors.reddit.sink import STAGE, LogSink, Writer
 from tapedeck.connectors.reddit.states import RED, RedditState
+from tapedeck.connectors.tapes.writers import FIRST_LOOK_S, LOOK_S
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.bars import FIRST_LOOK_S, LOOK_S
 from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import Layout

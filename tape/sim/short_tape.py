@@ -45,7 +45,6 @@ _REVISED, _HELD_BACK, _SPOILT, _UNREADABLE, _LEFT, _TOO_LATE = 9, 11, 12, 13, 11
 """Minutes of the session at which something happens."""
 
 
-
 @dataclass(frozen=True)
 class ShortTape:
     """Records as their writers write them.

@@ -27,8 +27,7 @@ from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
-from tapedeck.connectors.tapes.marks import Follower, last_watermarks
-from tapedeck.connectors.tapes.openings import OptionalInputs
+from tapedeck.connectors.tapes.marks import Follower, last_watermarks, optional_inputs
 from tapedeck.connectors.tapes.player import PLAYED, LastWatermarks, Pace, Player
 from tapedeck.connectors.tapes.tape import Minute, Tape
 from tapedeck.schemas.codec import decode
@@ -209,12 +208,11 @@ def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
         Follower(local.cluster, TOPOLOGY.marked, stages=stages) as follower,
-        Follower(local.cluster, TOPOLOGY.optional) as inputs,
+        optional_inputs(local.cluster, TOPOLOGY.optional) as news,
         Watch(local.cluster) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs
         warm_up = replace(tape, minutes=tape.minutes[:WARM_UP])
-        news = OptionalInputs(TOPOLOGY.optional, inputs.reached, pause=inputs.pause)
         step = follower.wait_for
         Player(warm_up, writer, Pace(None), before_minute=move, wait_for=step, optional=news).play(marks)
         Player(tape, writer, Pace(60 / burst_s), before_minute=start, optional=news).play(marks)
