@@ -22,16 +22,25 @@ class Recorded:
 
     def __init__(self, lookup: Lookup, spec: StageSpec, found: Found, kept: Rows) -> None:
         self._lookup, self._spec, self._found, self._kept = lookup, spec, found, kept
+        self._looked_up: dict[tuple[str, tuple[str, ...]], dict[str, Found]] = {}
 
     def named(self, topic: str, body: Body) -> list[Body]:
         """The events of ``topic`` that ``body`` names as its inputs, as far as they are kept."""
-        inputs = [str(each) for each in body["inputs"]]
-        found = self._find(inputs, topic, body)
-        return [found[each].body for each in inputs if each in found]
+        return [each.body for each in self._find(topic, body)]
 
-    def _find(self, event_ids: Sequence[str], name: str, body: Body) -> dict[str, Found]:
-        parts = parts_of(self._lookup, name, body)
-        return self._lookup.find(event_ids, parts, body["event_time"], self._found.header("tape-cause"))
+    def _find(self, name: str, body: Body) -> list[Found]:
+        """The inputs of ``body`` that are in topic ``name``.
+
+        All are looked up together: an id is searched for far and wide where it is not.
+        """
+        names = self._spec.inputs if name in self._spec.inputs else (name, *self._spec.inputs)
+        key = str(body["event_id"]), names
+        if key not in self._looked_up:
+            parts = [part for each in names for part in parts_of(self._lookup, each, body)]
+            cause = self._found.header("tape-cause")
+            self._looked_up[key] = self._lookup.find(body["inputs"], parts, body["event_time"], cause)
+        found = self._looked_up[key]
+        return [found[each] for each in body["inputs"] if each in found and found[each].topic == name]
 
     def rows(self, record_key: bytes, since: int | None) -> Begun:
         """The stage's input rows with ``record_key`` up to the one that caused the record."""
@@ -39,8 +48,7 @@ class Recorded:
         trigger, *joins = (parts_of(self._lookup, name, body)[0] for name in spec.inputs)
         for name, _ in joins:
             if since is not None:
-                older = self._find([str(each) for each in body["inputs"]], name, body)
-                since = min([since, *(each.time_us - MINUTE_US for each in older.values())])
+                since = min([since, *(each.time_us - MINUTE_US for each in self._find(name, body))])
         upto = self._upto(trigger)
         known = self._kept.get((spec.name, record_key, since))
         if known is None or known[0] < upto:

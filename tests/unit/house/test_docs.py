@@ -11,6 +11,7 @@ from tapedeck.streams.stages.signals.reasons import SignalReason
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import COMMANDS, app
 from tapedeck.tape.docs import DOCUMENTS, render, rooms
+from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support.cases import REPOSITORY
 
@@ -65,6 +66,8 @@ def test_every_topic_and_every_reason_is_documented() -> None:
         assert f"`{topic.name}`" in text
     for reason in (*SignalReason, *GateReason):
         assert f"`{reason}`" in text
+    enums = [each.enum for _, each in reasons_of(TOPOLOGY)]
+    assert len(set(enums)) == len(enums)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
