@@ -18,6 +18,7 @@ from tapedeck.tape.record.making import cut as record
 from tapedeck.tape.sim.simulation import Simulation
 from tests.support.paths import ACCOUNTS, INBOX, OUTPUTS, account_task, at_broker, bodies, copied, cut, held
 from tests.support.sim_tapes import run_clean
+from tests.support.whatifs import SOURCES
 from tests.support.wide import wide_config
 
 CONFIG = wide_config()
@@ -81,7 +82,7 @@ def test_what_was_held_overnight_stays_quoted_and_no_mark_is_missing() -> None:
 
 def test_stages_and_accounts_computed_again_are_those_that_ran_day_by_day() -> None:
     run = three_days()
-    again = copied(run.log, "news", "posts", "sentiment", "bars", "quotes", "universe")
+    again = copied(run.log, *SOURCES)
     run_clean(again, CONFIG)
     for name in (name for spec in TOPOLOGY.market for name in spec.outputs):
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name

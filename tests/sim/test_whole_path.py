@@ -30,6 +30,7 @@ from tests.support.paths import (
     whole_day,
 )
 from tests.support.sim_tapes import run_clean, small_tape
+from tests.support.whatifs import SOURCES
 
 
 def account_digests(simulation: Simulation) -> dict[str, str]:
@@ -70,7 +71,7 @@ def test_no_topic_holds_one_event_id_with_two_bodies_and_nothing_is_a_dead_lette
 
 def test_the_minute_by_minute_run_gives_what_one_run_over_the_whole_log_gives() -> None:
     run = morning()
-    again = copied(run.log, "news", "posts", "sentiment", "bars", "quotes", "universe")
+    again = copied(run.log, *SOURCES)
     run_clean(again, CONFIG)
     for name in (name for spec in TOPOLOGY.market for name in spec.outputs):
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name

@@ -13,7 +13,8 @@ from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.support.paths import CONFIG, morning, whole_day
 
-SOURCES = ("bars", "quotes", "universe")
+SOURCES = ("news", "posts", "sentiment", "bars", "quotes", "universe")
+"""What a run is fed: everything that no stage writes."""
 
 
 def recorded(log: MemoryLog) -> list[Message]:
