@@ -24,7 +24,7 @@ from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.protocol import Message
 from tapedeck.tape.local.postgres import check_database
-from tapedeck.topics.catalogue import CATALOGUE
+from tapedeck.topics.catalogue import CATALOGUE, topic
 from tests.support.avro import bodies
 
 pytestmark = pytest.mark.integration
@@ -34,10 +34,17 @@ VIEWS = {
     "universe_ledger", "control_ledger", "revision_audit", "v_watchlist", "v_funnel", "v_gate_refusals",
     "v_stale",
 }  # fmt: skip
-RECORD_TOPICS = [topic.name for topic in CATALOGUE.audited if topic.schema is not None]
+RECORD_TOPICS = [each.name for each in CATALOGUE.audited if each.schema is not None]
 # 2023-11-14 22:14 UTC: the evening of a New York session.
 T = 1_700_000_040_000_000
 SECOND = 1_000_000
+
+
+def schema_of(name: str) -> str:
+    """The record that a topic holds."""
+    schema = topic(name).schema
+    assert schema is not None
+    return schema
 
 
 class Schema:
@@ -55,7 +62,7 @@ class Schema:
 
     def _message(self, name: str, body: dict[str, Any]) -> Message:
         self.offset += 1
-        return Message(name, 0, self.offset, 0, b"k", encode(name.removesuffix(".late"), body), ())
+        return Message(name, 0, self.offset, 0, b"k", encode(schema_of(name), body), ())
 
     def read(self, statement: str) -> list[tuple[Any, ...]]:
         with connect(self.url, self.prefix, role=READ_ROLE) as connection:
@@ -159,7 +166,7 @@ def test_two_prefixes_do_not_see_each_other(fresh: Schema, store: Schema) -> Non
 # -- privileges
 
 
-@pytest.mark.parametrize("table", [table_name(topic.name) for topic in CATALOGUE.audited])
+@pytest.mark.parametrize("table", [table_name(each.name) for each in CATALOGUE.audited])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET event_id = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
 def test_the_sink_role_may_not_change_a_stored_event(store: Schema, table: str, statement: str) -> None:
     with connect(store.url, store.prefix) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -218,8 +225,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_to_make_
 def test_any_record_is_stored_whole_or_refused_by_itself(
     store: Schema, name: str, data: st.DataObject
 ) -> None:
-    schema = name.removesuffix(".late")
-    rows = data.draw(st.lists(bodies(load_schema(schema)), min_size=1, max_size=4))
+    rows = data.draw(st.lists(bodies(load_schema(schema_of(name))), min_size=1, max_size=4))
     for body in rows:
         body["event_id"] = f"{store.offset}-{rows.index(body)}-{body['event_id']}"
     written = store.put(name, *rows)
