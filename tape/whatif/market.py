@@ -24,13 +24,13 @@ from tapedeck.tape.whatif.tables import Decisions, Features, Key, Names
 class Variant:
     """Single decisions with only some parameters changed, on the recorded state.
 
-    ``lookup`` reads what they join beside the list.
+    ``joined`` reads what they join beside the list.
     """
 
     def __init__(
-        self, config: Config, calendar: Calendar, features: Features, places: Places, lookup: Lookup
+        self, config: Config, calendar: Calendar, features: Features, places: Places, joined: Joined
     ) -> None:
-        self.config, self.features, self.places, self.lookup = config, features, places, lookup
+        self.config, self.features, self.places, self.joined = config, features, places, joined
         self._calendar = calendar
         self._stages: dict[str, Stage] = {}
 
@@ -48,7 +48,7 @@ class Market:
         self._decider, self.decides = decider_of(topology)
         self._list = _writer(topology, self.decides.listed)
         self._source, self._between, self._calendar = source, between, calendar
-        self._names, self._lookup = Names(self.decides.once_a_day), Lookup(source)
+        self._names, self._joined = Names(self.decides.once_a_day), self._joined_of(source)
         self._variants: dict[frozenset[str], Variant] = {}
         self.recorded = self._decisions(source)
         self.recorded_places = self._places(source)
@@ -94,8 +94,7 @@ class Market:
             return None
         stage, again = variant.stage(self._decider), definition_of(self._decider).again
         assert again is not None
-        joined = Joined(self._decider, self.decides, variant.lookup, places)
-        laid = Laid(self._decider, self.decides, key, feature, context, joined=joined)
+        laid = Laid(self._decider, self.decides, key, feature, context, joined=variant.joined, places=places)
         case = again.case(stage, variant.config, self._calendar, laid.decision, laid)
         outs = () if case is None else run(stage, case).outs
         return next((outcome_of(out.body) for out in outs if out.topic == self.decides.topic), None)
@@ -111,13 +110,16 @@ class Market:
         changes = [change for name in units for change in self._between.units[name]]
         touched = touched_by(self._topology, changes)
         if self._list not in touched:
-            return Variant(config, self._calendar, self._features, self.recorded_places, self._lookup)
+            return Variant(config, self._calendar, self._features, self.recorded_places, self._joined)
         made = Chained(self._source)
         run_stages([spec for spec in touched if self._feeds_list(spec)], config, self._calendar, made)
         run_pinned_list(self._list, config, self._calendar, made, self._lists[0])
         is_new = any(self._decider.trigger in spec.outputs for spec in touched)
         features = self._features_of(made) if is_new else self._features
-        return Variant(config, self._calendar, features, self._places(made), Lookup(made))
+        return Variant(config, self._calendar, features, self._places(made), self._joined_of(made))
+
+    def _joined_of(self, source: Source) -> Joined:
+        return Joined(self._decider, self.decides, Lookup(source))
 
     def _decisions(self, source: Source) -> Decisions:
         return Decisions(self.decides, self._names, source, self._calendar)

@@ -2,17 +2,20 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 
 from tapedeck.streams.blocks import MemorySource
-from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import Opening, opening_headers, readable_punctuation
 from tapedeck.streams.wire import Wire
+from tapedeck.tape.explain.lookup import Lookup
 from tapedeck.tape.whatif.changes import Between
 from tapedeck.tape.whatif.diff import Part
 from tapedeck.tape.whatif.market import Market
@@ -69,6 +72,23 @@ def test_the_recording_has_decisions_with_news_and_signals_that_it_changed() -> 
 def test_unchanged_configuration_finds_no_difference() -> None:
     found = diff_of(source(), CONFIG)
     assert found.differences == () and found.compared[Part.DECISION] > 200
+
+
+def test_a_day_of_joined_windows_is_read_once_however_many_bars_are_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, between = Counter[tuple[Any, ...]](), Lookup.between
+
+    def counted(self: Lookup, *where: Any) -> Iterator[Message]:
+        read[id(self), *where] += 1
+        return between(self, *where)
+
+    monkeypatch.setattr(Lookup, "between", counted)
+    market = Market(TOPOLOGY, source(), Between(CONFIG, CONFIG), xnys())
+    rows = bodies(recording(), "decisions")
+    for body in rows:
+        market.decide_alone(Key(body["feed"], body["symbol"], body["bar_t"]), frozenset())
+    assert set(read.values()) == {1} and 0 < len(read) < len(rows) / 10
 
 
 def test_each_bar_decided_alone_is_what_was_recorded() -> None:
