@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-year soak clean
+.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-ml bench-year soak clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-ml the tests of FinBERT and ONNX in an environment of their own: 6 GB of disk, ten minutes"
 	@echo "make notebooks   run the notebooks on a morning of the demo and keep what they show"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
+	@echo "make bench-ml   a FinBERT-size model in each engine, in the environment of make test-ml"
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
 	@echo "make soak    live bars at 60x for twenty minutes, something going wrong every half minute"
@@ -75,6 +76,9 @@ bench: install
 
 bench-days: install
 	@$(BIN)/python -m tests.bench.bench_days
+
+bench-ml: .venv-ml/.installed
+	@.venv-ml/bin/python -m tests.bench.bench_bert
 
 bench-year: install
 	@$(BIN)/python -m tests.bench --year

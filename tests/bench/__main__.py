@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from tests.bench import (
     bench_bulk,
+    bench_burst,
     bench_columns,
     bench_features,
     bench_kernel,
@@ -29,6 +30,7 @@ from tests.bench.servers import kafka, postgres
 def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], Table]]:
     """What to run, in order. The latency bench starts its stack on the same servers."""
     bulk = bench_bulk.SHORT if short else bench_bulk.FULL
+    burst = bench_burst.SHORT if short else bench_burst.FULL
     features = bench_features.SHORT if short else bench_features.FULL
     latency = bench_latency.SHORT if short else bench_latency.FULL
     rebuild = bench_rebuild.SHORT if short else bench_rebuild.FULL
@@ -41,6 +43,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     yield lambda: bench_features.measure(bootstrap, features)
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)
     yield lambda: bench_latency.measure(latency)
+    yield lambda: bench_burst.measure(burst)
     yield lambda: bench_sink.measure(bootstrap, url, sink)
     yield lambda: bench_tap.measure(bootstrap, tap)
     if not short:

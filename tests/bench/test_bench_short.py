@@ -16,6 +16,7 @@ ROWS = {
     "live features worker": 3,
     "features rebuilt": 2,
     "latency": 6,
+    "a minute of 200 symbols": 2,
     "sink": 8,
     "tap": 5,
 }

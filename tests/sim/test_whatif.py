@@ -71,8 +71,12 @@ def test_an_added_signal_starts_a_cooldown_and_what_that_holds_back_is_its_conse
     lost = [each for each in after if each.kind is Kind.REMOVED]
     assert lost, "a recorded signal fell into the cooldown of an added one"
     proposals = found.of(Part.PROPOSAL)
-    assert {each.follows for each in proposals} == set(lost), "its proposals go with it"
-    assert {each.now for each in proposals} == {None}
+    gone = [each for each in proposals if each.follows is not None and each.follows.part is Part.DECISION]
+    assert {each.follows for each in gone} == set(lost), "its proposals go with it"
+    assert {each.now for each in gone} == {None}
+    others = [each for each in proposals if each not in gone]
+    assert {each.follows for each in others} < set(gone), "the account has room for what it refused"
+    assert {each.now is None for each in others} == {False}
 
 
 def test_a_longer_cooldown_beside_a_lower_threshold_is_named_where_it_is_needed() -> None:
@@ -84,7 +88,15 @@ def test_a_longer_cooldown_beside_a_lower_threshold_is_named_where_it_is_needed(
         assert ("signal.cooldown_min" in each.parameters) == needed
         later.append(needed)
     assert any(later) and not all(later)
-    assert {each.causes for each in found.of(Part.DECISION, Standing.DIRECT)} == {("signal.swing_min",)}
+    causes = set()
+    for each in found.of(Part.DECISION, Standing.DIRECT):
+        assert isinstance(each.now, DecisionOutcome)
+        causes.add((each.now.reason == "COOLDOWN", each.causes))
+    assert causes == {
+        (False, ("signal.swing_min",)),
+        (True, ("signal.swing_min",)),
+        (True, ("signal.swing_min + signal.cooldown_min",)),
+    }, "a bar that the threshold lets in and only the longer cooldown holds back takes both"
 
 
 def test_a_difference_that_takes_two_parameters_names_both_and_one_that_takes_either_names_each() -> None:

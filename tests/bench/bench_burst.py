@@ -1,0 +1,159 @@
+"""The bars of 10,000 symbols in one minute, to its last feature and to its last decision.
+
+    python -m tests.bench.bench_burst
+
+Two worker processes, as `tape up` starts them: features; scores, watchlist and signals. The features of each
+symbol are ready from bars before, and there is no news. The clock of a minute starts before its first bar is
+encoded and stops when a consumer of this process has the last record in hand.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
+from tapedeck.connectors.tapes.marks import last_watermarks, optional_inputs
+from tapedeck.connectors.tapes.player import PLAYED, Pace, Player
+from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, universe_body
+from tapedeck.schemas.codec import decode
+from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.local import plan
+from tapedeck.tape.local.stack import LocalStack
+from tapedeck.tape.local.supervisor import Worker
+from tests.bench.bench_latency import Watch
+from tests.bench.report import Row, Table
+
+AIM_S = 5.0
+PREFIX = "burst"
+WORKERS = ("features", "decide")
+_READY = 20  # bars
+_WARM_UP = 2
+_PATIENCE_S = 300.0
+
+
+class Size(NamedTuple):
+    """How many symbols have a bar in each minute, and how many minutes are measured."""
+
+    symbols: int
+    minutes: int
+
+
+FULL = Size(10_000, 5)
+SHORT = Size(200, 1)
+
+
+def walks(size: Size) -> Tape:
+    """Random walks of all symbols: their last bars of the session before, then the minutes of this one."""
+    whole, rng = generate(DEFAULT_SEED), np.random.default_rng(5)
+    names = [f"S{number:05d}" for number in range(size.symbols)]
+    steps = _READY + _WARM_UP + size.minutes
+    prices = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, (size.symbols, steps + 1)), axis=1))
+    before = sorted({bar["t"] for bar in whole.history})[-_READY:]
+    labels = [minute.label for minute in whole.minutes if minute.bars][10 : 10 + _WARM_UP + size.minutes]
+
+    def bar(symbol: int, step: int, t: int) -> Body:
+        opened, close = prices[symbol, step : step + 2].tolist()
+        ohlc = (opened, max(opened, close), min(opened, close), close)
+        return bar_body(names[symbol], t, ohlc, 1000.0 + symbol % 7, feed=whole.feed, origin=whole.origin)
+
+    def of_all(step: int, t: int) -> Iterator[Body]:
+        return (bar(symbol, step, t) for symbol in range(size.symbols))
+
+    created = before[0] - MINUTE_US
+    return replace(
+        whole,
+        universe=universe_body(names, source="MANUAL", created_at=created, origin=whole.origin),
+        history=tuple(bar(s, step, t) for s in range(size.symbols) for step, t in enumerate(before)),
+        minutes=tuple(Minute(t, tuple(of_all(_READY + n, t)), ()) for n, t in enumerate(labels)),
+    )
+
+
+def config() -> Config:
+    """Few bars make features ready: the windows do the same work as with more."""
+    return from_dict({"feature": {"ready_bars": _READY}})
+
+
+def workers(settled: Config) -> tuple[Worker, ...]:
+    """Two processes: what follows from bars."""
+    return tuple(each for each in plan.workers(TOPOLOGY, settled) if each.name in WORKERS)
+
+
+class Took(NamedTuple):
+    """Seconds to a minute's last feature and to its last decision."""
+
+    feature: float
+    decision: float
+
+
+def play(local: LocalStack, size: Size) -> list[Took]:
+    """One minute after the other, each when the one before is decided. Raises TimeoutError."""
+    tape, found = walks(size), []
+    with (
+        KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
+        optional_inputs(local.cluster, TOPOLOGY.optional) as news,
+        Watch(local.cluster) as watch,
+    ):
+        for count, minute in enumerate(tape.minutes, start=1):
+            watch.seen.clear()
+            part, began = replace(tape, minutes=tape.minutes[:count]), time.perf_counter()
+            Player(part, writer, Pace(None), optional=news).play(
+                lambda: last_watermarks(local.cluster, PLAYED)
+            )
+            took = _until_decided(watch, minute.label, size.symbols, began)
+            if count > _WARM_UP:
+                found.append(took)
+    return found
+
+
+def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> Took:
+    until, looked = time.monotonic() + _PATIENCE_S, 0
+    arrived: dict[str, list[float]] = {"features": [], "decisions": []}
+    while any(len(times) < symbols for times in arrived.values()):
+        if time.monotonic() > until:
+            raise TimeoutError(f"{ {name: len(times) for name, times in arrived.items()} } of {symbols}")
+        time.sleep(0.1)
+        for each in watch.seen[looked : (looked := len(watch.seen))]:
+            if decode(each.topic, each.value)["t" if each.topic == "features" else "bar_t"] == label:
+                arrived[each.topic].append(each.at)
+    return Took(*(max(times) - began for times in arrived.values()))
+
+
+def measure(size: Size = FULL) -> Table:
+    """Start a stack, play, stop it. Raises Fatal, quoting the log, for a worker that ended."""
+    with tempfile.TemporaryDirectory(prefix="bench-burst-") as name:
+        document = Path(name) / "tape.toml"
+        document.write_text(config().to_toml())
+        with LocalStack(Path(name) / "stack", config=document, prefix=PREFIX, workers=workers) as local:
+            found = play(local, size)
+            local.watch()
+    rows = []
+    for what, times in (
+        ("last feature", [each.feature for each in found]),
+        ("last decision", [each.decision for each in found]),
+    ):
+        middle = median(times)
+        row = Row(
+            what, middle, "s", f"{AIM_S:g}", middle <= AIM_S, f"worst of {len(times)}: {max(times):.2f} s"
+        )
+        rows.append(row)
+    note = "two worker processes; the bars are encoded and sent within the time"
+    return Table(f"a minute of {size.symbols:,} symbols through the running stack", tuple(rows), (note,))
+
+
+def main() -> None:
+    """Measure and print."""
+    print(measure())
+
+
+if __name__ == "__main__":
+    main()
