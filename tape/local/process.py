@@ -185,7 +185,7 @@ class Child:
             if self.exit_code is not None:
                 raise self.failure(f"{self.name} ended with {in_words(self.exit_code)} while it was starting")
             if time.monotonic() > until:
-                raise self.failure(f"{self.name} was not ready within {timeout_s:g} s")
+                raise self.failure(f"{self.name} was not ready within {timeout_s:.0f} s")
             time.sleep(0.05)
 
     def failure(self, what: str) -> Fatal:

@@ -58,7 +58,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(120, 0.5)
-SHORT = Size(15, 0.4)
+SHORT = Size(15, 1.0)
 
 
 def config() -> Config:

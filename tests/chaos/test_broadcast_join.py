@@ -108,4 +108,4 @@ def test_every_task_sees_a_join_of_one_partition_whole_through_a_kill_and_a_reba
             assert values and committed["scores", 0] is None, "no group says where a task stands there"
     assert not outputs.conflicts
     assert outputs.hexdigest() == of_messages("bars.late", log.messages("bars.late")).hexdigest()
-    eventually(lambda: bodies(workers.cluster, "heartbeats")[-1]["lag"] == 0, "a heartbeat without lag", 15)
+    eventually(lambda: bodies(workers.cluster, "heartbeats")[-1]["lag"] == 0, "a heartbeat without lag", 60)
