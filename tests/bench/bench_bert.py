@@ -31,6 +31,7 @@ from tests.support.cases import shared
 FP32_AIM, INT8_AIM = 3.0, 6.0
 _TEXTS, _ROUNDS = 128, 3
 _PADDED = 128
+_PLAIN = f"plain pipeline, padded to {_PADDED}"
 _BASE = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -85,7 +86,7 @@ def measure() -> Table:
         for int8 in (False, True):
             export(str(folder), Path(name) / ("int8" if int8 else "fp32"), labelled, int8=int8, say=print)
         runs = {
-            "plain pipeline, padded to 128": plain(folder),
+            _PLAIN: plain(folder),
             "finbert, torch": scoring(Finbert(str(folder), probe=False)),
             "onnx, fp32": scoring(Onnx(str(Path(name) / "fp32"), probe=False)),
             "onnx, int8": scoring(Onnx(str(Path(name) / "int8"), probe=False)),
@@ -96,7 +97,7 @@ def measure() -> Table:
         for _ in range(_ROUNDS):
             for label, run in runs.items():
                 found[label].append(rate(run, given))
-    base = found["plain pipeline, padded to 128"]
+    base = found[_PLAIN]
     rows = []
     for label, rates in found.items():
         times = statistics.median(mine / theirs for mine, theirs in zip(rates, base, strict=True))

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from tapedeck.connectors.tapes.player import PLAYED
 from tapedeck.streams.blocks import MemorySource
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import Message
@@ -13,7 +14,7 @@ from tapedeck.tape.whatif.whatif import whatif_from
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.support.paths import CONFIG, morning, whole_day
 
-SOURCES = ("news", "posts", "sentiment", "bars", "quotes", "universe")
+SOURCES = (*PLAYED, "sentiment")
 """What a run is fed: everything that no stage writes."""
 
 
