@@ -36,7 +36,10 @@ SLOW = (
     "test_timed",
 )  # fmt: skip
 """Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
-WITH_SERVERS = ("tests/integration/", "tests/chaos/", "tests/bench/")
+LANES = {"tests/integration/": "integration", "tests/chaos/": "chaos", "tests/bench/": "chaos"}
+"""Folders whose tests need servers, and in which of two processes they run."""
+ORDER = (*LANES, "tests/sim/")
+"""What takes long begins first, so that both processes end at about the same time."""
 
 
 class Broker(NamedTuple):
@@ -58,12 +61,22 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.slow)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by ``ORDER``; within a folder the order stays."""
+    ranks = {name: rank for rank, name in enumerate(ORDER)}
+    items.sort(key=lambda item: ranks.get(_folder(item.nodeid), len(ranks)))
+
+
+def _folder(nodeid: str) -> str:
+    return "".join(f"{part}/" for part in nodeid.split("/")[:2])
+
+
 class ByServers(LoadScopeScheduling):
-    """Tests that need servers run in one process, one after the other; no file is divided."""
+    """Tests that need servers run in two processes, one after the other in each; no file is divided."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
-        return "servers" if path.startswith(WITH_SERVERS) else path
+        return LANES.get(_folder(nodeid), path)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:

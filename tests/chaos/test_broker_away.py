@@ -17,6 +17,7 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Database
+from tests.support.cases import few
 from tests.support.live import Workers, end_of, eventually
 from tests.support.sim_tapes import CONFIG
 
@@ -42,7 +43,7 @@ def come_back(broker: EmbeddedKafka) -> EmbeddedKafka:
     return again
 
 
-@pytest.mark.parametrize("fault", ["stopped", "frozen"])
+@pytest.mark.parametrize("fault", few(["frozen", "stopped"], 1))
 def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     broker: EmbeddedKafka, workers: Workers, postgres: Database, fault: str
 ) -> None:

@@ -47,7 +47,7 @@ MARKET = {
 }
 
 
-@pytest.mark.parametrize("case", few(MARKET, 4))
+@pytest.mark.parametrize("case", few(MARKET, 2))
 def test_one_market_parameter_gives_only_differences_that_name_it_and_their_consequences(case: str) -> None:
     config = changed(**MARKET[case])
     (parameter,) = (change.path for change in changes_between(CONFIG, config))
@@ -139,7 +139,7 @@ POOL: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", few(range(8), 3))
+@pytest.mark.parametrize("seed", few(range(8), 1))
 def test_the_recorded_decisions_and_the_diff_are_what_a_run_under_the_change_decides(seed: int) -> None:
     """The oracle is the sim driver over the same bars: it knows nothing of what was recorded."""
     rng = random.Random(seed)

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.blocks import Block, MemorySource
@@ -32,6 +33,7 @@ def peak_of(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_a_third_session_takes_hardly_more_memory_and_all_of_them_are_compared() -> None:
     """Two days are held at once: their peak is that of any longer recording."""
     base = Config()

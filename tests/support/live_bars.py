@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ from tapedeck.connectors.clock import RunningClock
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import read_topic
+from tapedeck.connectors.paper.data.articles import Article, NewsList
 from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.marks import reached
@@ -70,10 +71,10 @@ def live_config(symbols: tuple[str, ...]) -> Config:
 
 
 @contextmanager
-def market(tape: Tape) -> Iterator[tuple[Served, PacedClock]]:
+def market(tape: Tape, news: Iterable[Article] = ()) -> Iterator[tuple[Served, PacedClock]]:
     """A data server over ``tape``. Its time nearly stands at the tape's first minute."""
     paper, clock = exchange(now=tape.first_live), PacedClock(tape.first_live, STANDS)
-    service = DataService(tape, xnys(), paper.authenticate, now=tape.first_live)
+    service = DataService(tape, xnys(), paper.authenticate, now=tape.first_live, news=NewsList(news))
     with serving(paper, clock, service) as url:
         yield Served(url, clock, service), clock
 

@@ -1,18 +1,19 @@
-"""`make test` in several processes: what needs servers is in one of them, and a file is in one."""
+"""`make test` in several processes: a folder that needs servers is in one of them, and so is a file."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import WITH_SERVERS, ByServers
+from tests.conftest import LANES, ByServers
 from tests.support.cases import REPOSITORY
 
 
 @pytest.mark.parametrize(
     "nodeid, scope",
     [
-        ("tests/chaos/test_broker_away.py::test_it[frozen]", "servers"),
-        ("tests/integration/test_sink.py::test_it", "servers"),
+        ("tests/chaos/test_broker_away.py::test_it[frozen]", "chaos"),
+        ("tests/integration/test_sink.py::test_it", "integration"),
+        ("tests/bench/test_bench_short.py::test_it", "chaos"),
         ("tests/unit/connectors/test_clock.py::test_it[a::b]", "tests/unit/connectors/test_clock.py"),
     ],
 )
@@ -27,4 +28,4 @@ def test_every_file_that_needs_servers_is_where_the_scheduler_looks() -> None:
         if "pytest.mark." + "integration" in path.read_text()
     ]
     assert len(marked) > 20
-    assert [name for name in marked if not name.startswith(WITH_SERVERS)] == []
+    assert [name for name in marked if not name.startswith(tuple(LANES))] == []
