@@ -74,7 +74,13 @@ class Board:
     def quote(self, symbol: str, now: int) -> StockQuote | ContractQuote | None:
         """The newest quote of a stock or a contract."""
         underlying = underlying_of(symbol)
-        return self.stock(symbol, now) if underlying == symbol else self.chain(underlying, now).get(symbol)
+        if underlying == symbol:
+            return self.stock(symbol, now)
+        stated, known = self._chains.get(underlying, (now, {}))
+        if symbol in known and stated != now - now % RESTATE_US:
+            # What was listed stays listed for the session: one contract is priced, and not thousands.
+            return self.market.contract(symbol, underlying, now - now % RESTATE_US)
+        return self.chain(underlying, now).get(symbol)
 
     def listing(self, symbol: str, now: int) -> Listing | None:
         """The listing of ``symbol``; None if this market does not have it."""

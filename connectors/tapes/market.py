@@ -68,7 +68,10 @@ class Market(Protocol):
         ...
 
     def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
-        """A contract that was listed on an earlier day; None past its expiry or without a quote yet."""
+        """A contract listed today or on an earlier day, priced alone as in its chain.
+
+        None past its expiry or without a quote yet.
+        """
         ...
 
 

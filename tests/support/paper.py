@@ -70,7 +70,7 @@ class TinyMarket:
         return [self._contract(name, now) for name in names]
 
     def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
-        return None
+        return self._contract(symbol, now) if symbol in self.prices else None
 
     def _contract(self, name: str, now: int) -> ContractQuote:
         parsed = occ.parse(name)

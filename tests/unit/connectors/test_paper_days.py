@@ -48,6 +48,18 @@ def an_expiry_on(paper: PaperExchange, day: date, *, lowest: bool = False) -> st
     return min(listed, key=lambda each: each.strike if lowest else abs((each.delta or 0) - 0.5)).symbol
 
 
+def test_a_contract_quoted_alone_is_quoted_as_in_its_chain() -> None:
+    tape = week()[0]
+    paper, other = over(tape), over(tape)
+    names = [*paper.board.chain("AMD", tape.first_live + HOUR)][::97]
+    assert len(names) > 2
+    for minutes in (60, 61, 200, 380):
+        now = tape.first_live + minutes * MINUTE
+        whole = other.board.chain("AMD", now)
+        assert [paper.board.quote(name, now) for name in names] == [whole[name] for name in names]
+    assert paper.board.quote("AMD260220C99999000", now) is None
+
+
 def test_a_held_contract_stays_quoted_to_its_expiry_wherever_the_market_goes() -> None:
     tapes = week()
     paper = over(tapes[0])
