@@ -1,6 +1,7 @@
 """A Faust app for one stage: consumer group, table, agent, heartbeat."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,7 @@ from tapedeck.agents.credentials import credentials
 from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
+from tapedeck.agents.membership import Membership
 from tapedeck.agents.recovery import Tables
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
@@ -23,12 +25,14 @@ from tapedeck.agents.topic_watch import TopicWatch, end_process
 from tapedeck.agents.waiting import Unmarked
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.connectors.kafka.leaving import leave
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import Scale, Stage, StageSpec
 from tapedeck.streams.topology import make
 
-SESSION_TIMEOUT_S = 6.0
+log = logging.getLogger("tapedeck.worker")
+
 HEARTBEAT_S = 1.0
 COMMIT_S = 1.0
 BUFFER = 8192
@@ -41,6 +45,7 @@ class TapeApp(faust.App):
     """
 
     cluster: Cluster
+    membership: Membership
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,6 +56,13 @@ class TapeApp(faust.App):
         await super().on_start()
         for task in self.while_recovering:
             self.add_future(task())
+
+    async def on_shutdown(self) -> None:
+        """The consumer is closed by now. A static member leaves only where it is told to."""
+        await super().on_shutdown()
+        if self.membership.leaves and not self.crashed:
+            await asyncio.to_thread(leave, self.cluster, self.conf.id, self.membership.instance)
+            log.info("%s has left the group %s", self.membership.instance, self.conf.id)
 
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
@@ -76,7 +88,8 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
         web_enabled=False,
         reply_create_topic=False,
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_session_timeout=settings.membership.session_timeout_s,
+        consumer_group_instance_id=settings.membership.instance or None,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=COMMIT_S,
         stream_buffer_maxsize=BUFFER,
@@ -88,7 +101,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
         TableManager=Tables,
         PartitionAssignor=SoleOwner if scale == "single" else PartitionAssignor,
     )
-    made.cluster = settings.cluster
+    made.cluster, made.membership = settings.cluster, settings.membership
     return made
 
 

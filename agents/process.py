@@ -16,7 +16,7 @@ from typing import Any
 from faust.worker import Worker
 
 from tapedeck.agents import journal
-from tapedeck.agents.app import SESSION_TIMEOUT_S, StageApp
+from tapedeck.agents.app import StageApp
 from tapedeck.agents.settings import Settings, tell_ready
 from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.acls import Rights, demand_rights
@@ -94,7 +94,7 @@ def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
     for stage in stages:
         stage.begin(watch)
     first, *others = (stage.app for stage in stages)
-    first.task(Watchdog(SESSION_TIMEOUT_S).run)
+    first.task(Watchdog(settings.membership.session_timeout_s).run)
     first.task(watch.run)
 
     async def ready() -> None:

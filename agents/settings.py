@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tapedeck.agents.membership import DYNAMIC, Membership, membership
 from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.schemas.errors import Fatal
@@ -29,6 +30,7 @@ class Settings:
     home: Path
     database_url: str = field(default="", repr=False)
     exchange_url: str = ""
+    membership: Membership = DYNAMIC
 
     @property
     def layout(self) -> Layout:
@@ -92,6 +94,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         home=Path(told.get("TAPE_HOME", ".tape")),
         database_url=told.get("DATABASE_URL", ""),
         exchange_url=told.get("TAPE_EXCHANGE_URL", ""),
+        membership=membership(told),
     )
 
 

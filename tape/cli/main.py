@@ -60,6 +60,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
         "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
         "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
+        "leave": Entry("leave:leave", "Take static members that are gone for good out of their group."),
         "topics": Entry("topics:topics", "List the catalogue next to the cluster's topics."),
         "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
         "backup": Entry("backup:backup", "Copy a stopped stack, with checksums, to a new folder.", bare=True),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.agents.membership import DYNAMIC
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.streams.columnar.job import TaskId
@@ -129,8 +129,11 @@ def test_an_applied_rebuild_repairs_a_table_and_an_emptied_worker_comes_back_wit
     started = time.monotonic()
     workers.start("features", disk="three")
     workers.put(halves()[1])
-    until_label(workers, "features", last_minute(small_tape(), MINUTES), SESSION_TIMEOUT_S + BACK_S)
-    print(f"back after {time.monotonic() - started:.1f} s, session time-out {SESSION_TIMEOUT_S:g} s included")
+    until_label(workers, "features", last_minute(small_tape(), MINUTES), DYNAMIC.session_timeout_s + BACK_S)
+    print(
+        f"back after {time.monotonic() - started:.1f} s, of which the session time-out is "
+        f"{DYNAMIC.session_timeout_s:g} s"
+    )
     check_clean(workers)
     assert "values of an applied rebuild are active" in workers.log_of("features")
 

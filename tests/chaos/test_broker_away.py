@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.agents.membership import DYNAMIC
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.postgres.counts import Rows, distinct_events, rows_per_table
 from tapedeck.connectors.postgres.database import downgrade
@@ -60,7 +60,7 @@ def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
         cluster_id_of(broker.cluster, 1.0)
     for name, line in WAITS.items():
         eventually(lambda name=name, line=line: line in workers.log_of(name), f"{name} says that it waits")
-    time.sleep(max(0.0, began + SESSION_TIMEOUT_S + 1 - time.monotonic()))
+    time.sleep(max(0.0, began + DYNAMIC.session_timeout_s + 1 - time.monotonic()))
     if fault == "stopped":
         broker = come_back(broker)
     else:

@@ -7,7 +7,7 @@ from itertools import cycle
 
 import pytest
 
-from tapedeck.agents.app import SESSION_TIMEOUT_S
+from tapedeck.agents.membership import DYNAMIC
 from tapedeck.agents.process import STALLED_EXIT
 from tests.chaos.clean import MINUTES, a_log, check_clean
 from tests.support.cases import few
@@ -58,7 +58,7 @@ def test_a_worker_frozen_longer_than_its_session_exits_and_the_next_one_agrees(
     frozen = time.monotonic()
     second = workers.start("features", disk="two")
     until_label(workers, "features", last_minute(small_tape(), MINUTES))
-    time.sleep(max(0.0, frozen + SESSION_TIMEOUT_S + 1 - time.monotonic()))
+    time.sleep(max(0.0, frozen + DYNAMIC.session_timeout_s + 1 - time.monotonic()))
     first.send_signal(signal.SIGCONT)
     assert first.wait(30) == STALLED_EXIT, workers.log_of("features")
     assert second.poll() is None
