@@ -22,7 +22,7 @@ help:
 	@echo "make bench-ml   a FinBERT-size model in each engine, in the environment of make test-ml"
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
-	@echo "make soak    live bars at 60x for twenty minutes, something going wrong every half minute"
+	@echo "make soak    live bars and news at 60x for twenty minutes, something going wrong every half minute"
 	@echo "make clean   stop what runs and remove what was made here"
 
 install: $(INSTALLED)

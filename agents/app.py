@@ -34,6 +34,7 @@ from tapedeck.streams.topology import make
 log = logging.getLogger("tapedeck.worker")
 
 HEARTBEAT_S = 1.0
+REQUEST_S = 90.0
 COMMIT_S = 1.0
 BUFFER = 8192
 
@@ -89,6 +90,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
         reply_create_topic=False,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.membership.session_timeout_s,
+        broker_request_timeout=max(REQUEST_S, settings.membership.session_timeout_s),  # Faust demands it
         consumer_group_instance_id=settings.membership.instance or None,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=COMMIT_S,

@@ -39,7 +39,7 @@ FEATURES = TOPOLOGY.stage("features")
 GRACE_S = 30.0
 """Seconds of the market: half a second on the machine at 60x."""
 STANDS = 0.001
-_VALUES_LEFT_OUT = {"event_id", "event_time", "revision", "origin", "cause"}
+_VALUES_LEFT_OUT = {"event_id", "event_time", "revision", "origin", "cause", "inputs"}
 _TERM_S = 60.0
 
 
@@ -172,8 +172,8 @@ def check_watermarks(cluster: Cluster, last: int) -> None:
 def check_features(cluster: Cluster, config: Config, tape: Tape) -> tuple[str, int]:
     """Live features equal those computed from the log, and end like the plain tape's; their digest and count.
 
-    The plain tape has no late bar and no outage: how often the newest features were given again differs, what
-    they say at the end does not.
+    The plain tape has no late bar and no outage: how often the newest features were given again differs, and
+    which bar made the stage give them last. What they say at the end does not.
     """
     source = KafkaSource(cluster)
     rebuilt = rebuild_stage(FEATURES, source, config, xnys())
