@@ -1,4 +1,4 @@
-"""What a local stack with live market data needs: where the data is, its keys, and two to three more workers."""
+"""What a local stack with live market data needs: where the data is, its keys, and what is started for it."""
 
 import os
 import sys
