@@ -1,9 +1,10 @@
 """A scorer whose engine fails for a text with "fails" in it; with ``TAPE_TEST_KILL=commit`` it dies between
-the acknowledgement of its first records and the commit."""
+the acknowledgement of its first records and the commit, with ``TAPE_TEST_SCORE_S`` a text takes so long."""
 
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from tapedeck.connectors.scoring.live import KafkaScoringLog
@@ -32,6 +33,7 @@ def deadly_commit(self: KafkaScoringLog, positions: Mapping[str, Position]) -> N
 def failing_score(self: Light, texts: Sequence[str]) -> list[Score]:
     if any("fails" in text for text in texts):
         raise ScoreFailed("told to fail for this text")
+    time.sleep(len(texts) * float(os.environ.get("TAPE_TEST_SCORE_S", "0")))
     return score(self, texts)
 
 

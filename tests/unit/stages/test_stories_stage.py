@@ -304,11 +304,12 @@ def test_a_stage_that_goes_on_and_one_that_parses_each_state_write_the_same_byte
 
 def test_a_state_that_was_packed_last_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, parsed = StoriesStage(CONFIG, xnys()), list[bytes]()
-    monkeypatch.setattr(
-        stories_state,
-        "unpack_state",
-        lambda version, data: parsed.append(data) or unpack_state(version, data),
-    )
+
+    def noting(version: int, data: bytes) -> dict[str, Any]:
+        parsed.append(data)
+        return unpack_state(version, data)
+
+    monkeypatch.setattr(stories_state, "unpack_state", noting)
     first = stage.step(KEY, None, [row("news", article("a", BEATS))])
     second = stage.step(KEY, first.state, [row("news", article("b", "Another headline of the day"))])
     assert parsed == []
