@@ -1,5 +1,6 @@
 """A broker that is frozen or stopped while the scorer scores: it waits, and each score is there once."""
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.status import lags
+from tests.chaos.scorer_words import WROTE
 from tests.chaos.test_broker_away import come_back
 from tests.support.cases import few
 from tests.support.linked import at, linked, mark_of, wire_of
@@ -20,7 +22,7 @@ from tests.support.live import Workers, bodies, eventually, last_label
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-WAITS = "has not acknowledged for"
+AWAY_S = 6.0
 MINUTES, ITEMS = 4, 60
 
 
@@ -36,20 +38,22 @@ def test_a_scorer_waits_for_a_broker_that_is_away_and_scores_each_item_once(
             for n in range(MINUTES * ITEMS)
         ]
         put(workers, items)
-        eventually(lambda: bool(bodies(workers.cluster, "sentiment")), "the first scores")
+        eventually(lambda: WROTE in workers.log_of("scorer"), "the first scores")
         if fault == "stopped":
             broker.stop()
         else:
             broker.freeze()
         with pytest.raises(Fatal, match=fault):
             cluster_id_of(broker.cluster, 1.0)
-        eventually(lambda: WAITS in workers.log_of("scorer"), "it waits for what it wrote")
-        assert scorer.poll() is None
+        time.sleep(AWAY_S)
+        assert scorer.poll() is None, "it waits"
+        written = workers.log_of("scorer").count(WROTE)
         if fault == "stopped":
             broker = come_back(broker)
         else:
             broker.thaw()
         eventually(lambda: last_label(workers.cluster, "sentiment") == at(MINUTES - 1), "all minutes", 90)
+        assert workers.log_of("scorer").count(WROTE) > written, "it was away in the middle of the work"
         found = bodies(workers.cluster, "sentiment")
         scored = Counter((str(body["inputs"][0]), str(body["symbol"])) for body in found)  # type: ignore[index]
         wanted = {(str(item["event_id"]), link["symbol"]) for item in items for link in item["links"]}

@@ -176,9 +176,7 @@ def test_the_command_plays_a_file_and_says_what_it_did(kafka: Broker, layout: La
     told = ["play", str(path), "--speed", "6000x", "--absent-after", "0.5", *cluster]
     result = CliRunner().invoke(app, told)
     assert result.exit_code == 0, result.output
-    assert time.monotonic() - began < ABSENT_AFTER_S, (
-        "nobody writes that input"
-    )
+    assert time.monotonic() - began < ABSENT_AFTER_S, "nobody writes that input"
     minutes = last_openings(Cluster(kafka.bootstrap, layout), ("bars",))
     assert set(minutes.values()) == {TOPOLOGY.optional}, "each partition names what is absent"
     assert "played 3 minutes, 6 bars, 3 quotes" in result.output
