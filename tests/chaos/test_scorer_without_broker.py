@@ -23,7 +23,8 @@ from tests.support.live import Workers, bodies, eventually, last_label
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 AWAY_S = 6.0
-MINUTES, ITEMS = 4, 60
+MINUTES, ITEMS = 4, 300
+"""More than a call of the engine takes, so that there are several writes."""
 
 
 @pytest.mark.parametrize("fault", few(["frozen", "stopped"], 1))
@@ -32,7 +33,7 @@ def test_a_scorer_waits_for_a_broker_that_is_away_and_scores_each_item_once(
 ) -> None:
     workers = Workers(broker.bootstrap, "away", tmp_path, Config())
     try:
-        scorer = workers.scorer("scorer", extra={"TAPE_TEST_SCORE_S": "0.06", "DATABASE_URL": ""})
+        scorer = workers.scorer("scorer", extra={"TAPE_TEST_SCORE_S": "0.01", "DATABASE_URL": ""})
         items = [
             linked(n, "AMD", *("NVDA",) * (n % 2), text=f"Profit rose {n}", minute=n // ITEMS)
             for n in range(MINUTES * ITEMS)
