@@ -6,7 +6,6 @@ waited for as the server says.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any, TypeVar
 
@@ -17,9 +16,9 @@ from alpaca.common.rest import RESTClient
 from tapedeck.connectors.alpaca.rest import BoundedAdapter, asked, bounded
 from tapedeck.connectors.broker import Doubt, NotUnderstood, RateLimited
 from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.waits import asked_wait_s, equal_jitter_s, seconds_in
 from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.sessions import micros
 
 T = TypeVar("T")
 
@@ -70,8 +69,7 @@ class Patient:
         raise AssertionError("the last attempt raises")
 
     def _wait(self, error: Exception, attempt: int) -> None:
-        half = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (attempt - 1)) / 2
-        pause = half + self._rng.uniform(0.0, half)
+        pause = equal_jitter_s(attempt, _FIRST_PAUSE_S, _LONGEST_PAUSE_S, self._rng)
         if isinstance(error, RateLimited):
             self.waited += 1
             pause = max(pause, min(self._said(error.__cause__), _LONGEST_WAIT_S))
@@ -82,14 +80,12 @@ class Patient:
         response = cause.response if isinstance(cause, APIError) else None
         if response is None:
             return 0.0
-        now = self._clock.now() / SECOND_US
-        after, reset = (response.headers.get(name, "") for name in ("Retry-After", "X-RateLimit-Reset"))
-        if after.isdecimal():
-            return float(after)
-        try:
-            return micros(parsedate_to_datetime(after)) / SECOND_US - now
-        except (ValueError, TypeError):
-            return float(reset) - now if reset.isdecimal() else 0.0
+        now = self._clock.now()
+        after = asked_wait_s(response.headers.get("Retry-After"), now)
+        if after is not None:
+            return after
+        reset = seconds_in(response.headers.get("X-RateLimit-Reset"))
+        return 0.0 if reset is None else reset - now / SECOND_US
 
 
 def object_of(answer: Any) -> Any:

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from hashlib import sha256
 from urllib.parse import urljoin, urlsplit
@@ -20,9 +18,8 @@ from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.news.addresses import Gate
 from tapedeck.connectors.news.inflating import Body, TooLarge, Undecodable
 from tapedeck.connectors.news.validators import ETAG, MODIFIED, Validators
+from tapedeck.connectors.waits import asked_wait_s
 from tapedeck.streams.config.news import DOCUMENT_BYTES
-from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.sessions import micros
 
 ATTEMPTS = 3
 TIMEOUT_S = 10.0
@@ -239,19 +236,9 @@ class Fetcher:
 
     def _wait_s(self, told: str | None) -> float:
         """Seconds to leave a server alone: up to a tenth more than it asks, so that not all come at once."""
-        wait = DEFAULT_WAIT_S if told is None else _seconds(told.strip(), self.clock.now())
+        asked = asked_wait_s(told, self.clock.now())
+        wait = DEFAULT_WAIT_S if asked is None else asked
         return min(max(wait, 1.0), MAX_WAIT_S) * self.chance.uniform(1.0, 1.1)
-
-
-def _seconds(told: str, now: int) -> float:
-    """Retry-After: seconds or a date."""
-    if told.isascii() and told.isdigit():
-        return float(told[:9])
-    try:
-        until = parsedate_to_datetime(told)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return DEFAULT_WAIT_S
-    return (micros(until if until.tzinfo else until.replace(tzinfo=UTC)) - now) / SECOND_US
 
 
 def _target(url: str, location: str) -> str:

@@ -1,15 +1,12 @@
 """What Reddit's answers mean: a named state with words and a remedy, and how long it asks to wait."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from tapedeck.connectors.waits import asked_wait_s, seconds_in
 from tapedeck.schemas.errors import Retry
-from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.sessions import micros
 
 _SHOWN = 200
 _SERVER_ERROR = 500
@@ -130,16 +127,14 @@ def no_app(missing: str) -> Refused:
 
 def wait_of(answer: Answer, now: int) -> float | None:
     """Seconds that an answer asks to wait; None where it names no time that can be read."""
-    given = answer.headers.get("retry-after", "").strip()
-    waits = [_seconds(given), _until(given, now)]
-    waits.append(_seconds(answer.headers.get("x-ratelimit-reset", "")))
-    return next((wait for wait in waits if wait is not None), None)
+    asked = asked_wait_s(answer.headers.get("retry-after"), now)
+    return asked if asked is not None else seconds_in(answer.headers.get("x-ratelimit-reset"))
 
 
 def used_up(answer: Answer) -> float | None:
     """Seconds until Reddit's own window begins anew if it has no request left; None if it has some."""
-    left = _seconds(answer.headers.get("x-ratelimit-remaining", ""))
-    reset = _seconds(answer.headers.get("x-ratelimit-reset", ""))
+    left = seconds_in(answer.headers.get("x-ratelimit-remaining"))
+    reset = seconds_in(answer.headers.get("x-ratelimit-reset"))
     return reset if left is not None and left < 1 else None
 
 
@@ -178,22 +173,6 @@ def _said(answer: Answer) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _until(text: str, now: int) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return max(0.0, (micros(moment) - now) / SECOND_US)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None  # no date, or one without a zone
 
 
 def _quoted(said: object) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 from tapedeck.schemas.errors import Fatal
 
+_SHOWN = 80
+"""Characters of a value that an error shows."""
+
 
 def objects(file: str) -> Iterator[dict[str, Any] | str]:
     """Each line's object, or the error of a line that is none; empty lines are passed over.
@@ -22,12 +25,19 @@ def objects(file: str) -> Iterator[dict[str, Any] | str]:
         except (ValueError, RecursionError) as error:
             yield f"line {place} is not JSON: {error}"
             continue
-        yield value if isinstance(value, dict) else f"line {place} is not an object; got {value!r}"
+        yield value if isinstance(value, dict) else f"line {place} is not an object; got {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value of a line as JSON, for an error: cut, because a line may be a megabyte."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _lines(file: str) -> Iterator[str]:
     if file == "-":
-        yield from sys.stdin
+        for raw in sys.stdin.buffer:
+            yield raw.decode("utf-8", errors="replace")
         return
     try:
         with Path(file).open(encoding="utf-8", errors="replace") as stream:

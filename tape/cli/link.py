@@ -50,7 +50,7 @@ def link_text(
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.read()
+        return sys.stdin.buffer.read().decode("utf-8", errors="replace")
     except UnicodeDecodeError as error:
         raise Fatal(f"standard input is no text: {error}", remedy="give it as UTF-8") from None
 

@@ -16,7 +16,7 @@ from tapedeck.connectors.sentiment.scorer import Outcome, Score, Scorer, Sentime
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.config.plain import plain
-from tapedeck.tape.cli.json_lines import objects
+from tapedeck.tape.cli.json_lines import objects, shown
 
 _BATCH = 256
 _TOLD = 8
@@ -102,7 +102,7 @@ def _texts(file: str) -> Iterator[str | dict[str, Any]]:
         elif isinstance(text := line.get("text"), str):
             yield text
         else:
-            yield {"error": f"text is missing or not a text; got {text!r}"}
+            yield {"error": f"text is missing or not a text; got {shown(text)}"}
 
 
 def _judged(lines: Iterable[str | dict[str, Any]], scorer: Scorer) -> Iterator[dict[str, Any]]:

@@ -177,6 +177,8 @@ class LocalStack:
         arm(self.cluster, config, person="tape up", reason="first start")
         self.exchange_url = f"http://{LOOPBACK}:{free_port()}"
         workers = self._planned(config, live)
+        if live is not None and live.no_posts:
+            say(f"Reddit is not read: {live.no_posts}")
         self._supervisor = Supervisor(self.folder, self.environment, self._write)
         say(f"starting {len(workers)} workers; their logs are in {self.folder / 'logs'}")
         self._supervisor.start(workers)

@@ -22,4 +22,8 @@ def shaped(model: type[Model], line: Line) -> Model:
             raise BadLine(f"unknown key {path}", remedy="`tape step STAGE --help` lists the keys") from None
         if first["type"] == "missing":
             raise BadLine(f"{path} is missing", remedy="write null if it is unknown") from None
+        if first["input"] is None:
+            raise BadLine(f"{path} is null", remedy="this stage needs it") from None
+        if first["type"] == "model_type":
+            raise BadLine(f"{path} is not an object", value=first["input"]) from None
         raise BadLine(f"{path}: {first['msg']}", value=first["input"]) from None

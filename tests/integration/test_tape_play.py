@@ -10,15 +10,24 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.tapes.generator import days, generate
-from tapedeck.connectors.tapes.marks import Follower, first_session, last_watermarks, standing
+from tapedeck.connectors.tapes.marks import (
+    Follower,
+    first_session,
+    last_openings,
+    last_watermarks,
+    standing,
+)
+from tapedeck.connectors.tapes.openings import ABSENT_AFTER_S
 from tapedeck.connectors.tapes.player import PLAYED, Pace, Player
 from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.connectors.tapes.writers import LIVE_NEWS, LIVE_POSTS
 from tapedeck.schemas.codec import decode, encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import MINUTE_US
@@ -26,6 +35,7 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.cli.main import app
+from tapedeck.tape.ingest.beats import beat
 from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
 
@@ -162,8 +172,13 @@ def test_the_command_plays_a_file_and_says_what_it_did(kafka: Broker, layout: La
     rows = [f"BAC,2026-02-{day}T14:3{i}:00Z,50,50.2,49.9,50.1,1000" for day in (13, 17) for i in range(3)]
     path.write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
     cluster = ["--bootstrap", kafka.bootstrap, "--prefix", layout.prefix]
-    result = CliRunner().invoke(app, ["play", str(path), "--speed", "6000x", *cluster])
+    began = time.monotonic()
+    told = ["play", str(path), "--speed", "6000x", "--absent-after", "0.5", *cluster]
+    result = CliRunner().invoke(app, told)
     assert result.exit_code == 0, result.output
+    assert time.monotonic() - began < ABSENT_AFTER_S, "nobody writes that input"
+    minutes = last_openings(Cluster(kafka.bootstrap, layout), ("bars",))
+    assert set(minutes.values()) == {TOPOLOGY.optional}, "each partition names what is absent"
     assert "played 3 minutes, 6 bars, 3 quotes" in result.output
     assert "validation was skipped" in result.output
     again = CliRunner().invoke(app, ["play", str(path), "--speed", "6000x", *cluster])
@@ -186,6 +201,23 @@ def test_the_command_refuses_a_tape_that_the_topics_would_delete(kafka: Broker, 
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, Fatal)
     assert "quotes, retention 2 days" in str(result.exception)
+
+
+@pytest.mark.parametrize("stage", [LIVE_NEWS, LIVE_POSTS])
+def test_the_command_is_refused_while_news_or_posts_come_in(
+    kafka: Broker, layout: Layout, stage: str
+) -> None:
+    cluster = Cluster(kafka.bootstrap, layout)
+    about = {"code_version": "test", "config_digest": ""}
+    now = SystemClock().now()
+    with KafkaLogWriter(cluster, ORIGIN) as writer:
+        writer.write([beat(stage, now, marked=None, lag=0, records=0, counts={}, about=about)])
+        writer.flush()
+    arguments = ["play", "--synthetic", "--bootstrap", kafka.bootstrap, "--prefix", layout.prefix]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Fatal)
+    assert f"{stage}, which reported" in str(result.exception)
+    assert set(last_watermarks(cluster, PLAYED).values()) == {None}, "nothing was played"
 
 
 def _shorten(bootstrap: str, name: str) -> None:

@@ -129,7 +129,7 @@ class Halted(Replayed):
         super()._follow(label)
 
 
-def test_d14_a_halt_on_the_log_refuses_the_opening_of_that_minute_whatever_crashes() -> None:
+def test_FLD_D14_a_halt_on_the_log_refuses_the_opening_of_that_minute_whatever_crashes() -> None:
     clean = bodies(Replayed().play().rest(3).log, "proposals")
     approved = (each for each in clean if each["verdict"] == "APPROVED")
     first = min(approved, key=lambda each: each["bar_t"])

@@ -35,6 +35,7 @@ from tapedeck.connectors.alpaca.updates import heard, quiet_log
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.dispatch.lease import LEAST_LEFT_S, LeaseHeld, LeaseLost
+from tapedeck.connectors.waits import asked_wait_s, equal_jitter_s
 from tapedeck.schemas.errors import Fatal, Retry
 from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import SECOND_US
@@ -152,12 +153,12 @@ class MarketStream:
                 keeper.result()
 
     def _pause(self, lost: Lost) -> float:
-        """Equal jitter, so that many clients do not come back at once. Only data makes it short again."""
+        """Equal jitter, or as long as the server asks. Only data makes it short again."""
         if lost.state is State.HELD_BY_GHOST:
             return self._rng.uniform(self._timing.ghost_from, self._timing.ghost_to)
         longest = self._timing.longest_pause
-        half = min(longest, self._timing.first_pause * 2.0 ** min(self._failures - 1, 16)) / 2
-        return max(half + self._rng.uniform(0.0, half), min(lost.pause_s or 0.0, 2 * longest))
+        pause = equal_jitter_s(self._failures, self._timing.first_pause, longest, self._rng)
+        return max(pause, min(lost.pause_s or 0.0, 2 * longest))
 
     async def _connection(self, keeper: "asyncio.Task[None]") -> Lost:
         """One connection, until it is lost."""
@@ -193,8 +194,7 @@ class MarketStream:
     def _turned_away(self, error: InvalidStatus) -> Lost:
         status = error.response.status_code
         if status == _TOO_MANY:
-            after = error.response.headers.get("Retry-After", "")
-            pause = float(after) if after.isdecimal() else None
+            pause = asked_wait_s(error.response.headers.get("Retry-After"), self._clock.now())
             return Lost(State.RATE_LIMITED, "the server answers 429 to the handshake", pause)
         if status in _UNAUTHORIZED:
             return lost_by(Refusal(402, f"status {status} at the handshake"))

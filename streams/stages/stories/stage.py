@@ -15,7 +15,7 @@ from tapedeck.streams.stages.links.reasons import LinkReason
 from tapedeck.streams.stages.links.rule import Linked
 from tapedeck.streams.stages.links.text import text_of
 from tapedeck.streams.stages.stories.rule import Item, is_near, likeness, normalized, story_of
-from tapedeck.streams.stages.stories.state import Article, opened, packed
+from tapedeck.streams.stages.stories.state import Article, States
 
 KEY = b"~articles"
 SCOPE = "NEWS"
@@ -39,12 +39,13 @@ class StoriesStage(WithoutPeriod):
     def __init__(self, config: Config, calendar: Calendar) -> None:
         self._config = config
         self._linker = Linker(config)
+        self._states = States()
 
     def key(self, row: Row) -> bytes:
         return KEY
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
-        memory = opened(state, self._config.ingest)
+        memory = self._states.opened(state, self._config.ingest)
         outs, drops = list[Out](), list[Drop]()
         for cause, row in enumerate(batch):
             memory.advance(row.log_minute)
@@ -55,7 +56,7 @@ class StoriesStage(WithoutPeriod):
             found, article = self._version(cause, row, memory)
             outs += found
             drops += [Drop(cause, LinkReason.MEMORY_FULL)] * memory.put(name_of(row.body), article)
-        return Step(packed(memory.entries), outs, drops)
+        return Step(self._states.packed(memory), outs, drops)
 
     def linked(self, body: Body) -> tuple[str, Linked]:
         """The text of an article, and what it is linked to."""

@@ -42,10 +42,35 @@ class Article(NamedTuple):
         return Title(words, frozenset(words))
 
 
-def opened(state: bytes | None, config: Ingest) -> Memory[Article]:
-    """The memory in a state value."""
+class States:
+    """Opens and packs the state values of one stage, and does not parse again what it packed last.
+
+    The articles follow from the bytes alone: what is kept is found by the whole value, so another value, or a
+    new instance, gives the same memory and only takes longer.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, dict[str, Article]] = (b"", {})
+
+    def opened(self, state: bytes | None, config: Ingest) -> Memory[Article]:
+        """The memory in a state value."""
+        value, articles = self._last
+        return _memory(articles if state and state == value else _unpacked(state), config)
+
+    def packed(self, memory: Memory[Article]) -> bytes:
+        """The state value of a memory."""
+        value = packed(memory.entries)
+        # In the order in which they are unpacked: nothing may follow from how a memory came to be.
+        self._last = value, dict(sorted(memory.entries.items()))
+        return value
+
+
+def _unpacked(state: bytes | None) -> dict[str, Article]:
     fields = unpack_state(STATE_VERSION, state) if state else {}
-    articles = {name: _article(stored) for name, stored in fields.items()}
+    return {name: _article(stored) for name, stored in fields.items()}
+
+
+def _memory(articles: Mapping[str, Article], config: Ingest) -> Memory[Article]:
     until = config.fold_hours * HOUR_US + LATE_US
 
     def settle(article: Article, age: int) -> Article | None:

@@ -194,7 +194,7 @@ def test_feeds_are_not_mixed_in_rest() -> None:
         assert "NVDA" in served.ask(latest, symbols="NVDA", feed="iex").json()["bars"]
 
 
-def test_d17_without_a_feed_old_data_is_sip_and_new_data_is_iex() -> None:
+def test_FLD_D17_without_a_feed_old_data_is_sip_and_new_data_is_iex() -> None:
     with data_server(made_tape(feed="sip")) as served:
         served.to(MINUTES + 30)
         asked = {"symbols": "AMD", "timeframe": "1Min", "start": iso(OPEN)}
@@ -203,7 +203,7 @@ def test_d17_without_a_feed_old_data_is_sip_and_new_data_is_iex() -> None:
         assert (len(old["AMD"]), new) == (11, {})
 
 
-def test_d22_a_daily_bar_is_labeled_with_new_yorks_midnight_and_grows_until_the_close() -> None:
+def test_FLD_D22_a_daily_bar_is_labeled_with_new_yorks_midnight_and_grows_until_the_close() -> None:
     with data_server() as served:
         served.to(3, 1)
         asked = {"timeframe": "1Day", "start": "2026-02-13", "symbols": "AMD"}
@@ -214,7 +214,7 @@ def test_d22_a_daily_bar_is_labeled_with_new_yorks_midnight_and_grows_until_the_
         assert served.bars(**asked)["AMD"][1]["v"] == 4_000
 
 
-def test_d19_d21_bars_are_utc_and_a_date_is_new_yorks() -> None:
+def test_FLD_D19_D21_bars_are_utc_and_a_date_is_new_yorks() -> None:
     with data_server() as served:
         served.to(MINUTES + 1)
         found = served.bars(start="2026-02-13", end="2026-02-13")

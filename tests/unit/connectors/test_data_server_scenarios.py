@@ -44,7 +44,7 @@ def _code(served: Served, **how: str) -> int | None:
         return refused
 
 
-def test_d1_ghost_session_cuts_and_blocks_the_key_until_it_is_forgotten(served: Served) -> None:
+def test_FLD_D1_ghost_session_cuts_and_blocks_the_key_until_it_is_forgotten(served: Served) -> None:
     served.arm("ghost-session")
     with _stream(served) as ear:
         served.to(1, 1)
@@ -58,7 +58,7 @@ def test_d1_ghost_session_cuts_and_blocks_the_key_until_it_is_forgotten(served: 
     assert len(served.bars()["AMD"]) == 2  # REST has what was missed
 
 
-def test_d1_alpaca_pys_stream_comes_back_after_a_ghost(served: Served) -> None:
+def test_FLD_D1_alpaca_pys_stream_comes_back_after_a_ghost(served: Served) -> None:
     ears = listen_to_bars(served)
     served.arm("ghost-session", seconds=60)
     served.to(1, 1)
@@ -69,7 +69,7 @@ def test_d1_alpaca_pys_stream_comes_back_after_a_ghost(served: Served) -> None:
     until(lambda: len(ears.heard) >= 2)
 
 
-def test_d2_second_connection_is_refused_and_drops_the_first(served: Served) -> None:
+def test_FLD_D2_second_connection_is_refused_and_drops_the_first(served: Served) -> None:
     served.arm("second-connection")
     with _stream(served) as first:
         assert _code(served) == 406
@@ -79,7 +79,7 @@ def test_d2_second_connection_is_refused_and_drops_the_first(served: Served) -> 
     assert _code(served) is None
 
 
-def test_d3_handshakes_are_answered_429(served: Served) -> None:
+def test_FLD_D3_handshakes_are_answered_429(served: Served) -> None:
     served.arm("handshake-429", count=2)
     for path in ("/v2/iex", "/v1beta1/news"):
         with pytest.raises(InvalidStatus, match="429"), plain(served.ws + path):
@@ -88,7 +88,7 @@ def test_d3_handshakes_are_answered_429(served: Served) -> None:
     assert _code(served) is None
 
 
-def test_d4_mute_connection_stays_open_without_data_and_a_new_one_hears(served: Served) -> None:
+def test_FLD_D4_mute_connection_stays_open_without_data_and_a_new_one_hears(served: Served) -> None:
     served.arm("mute", seconds=120)
     with _stream(served) as ear:
         served.to(1, 1)
@@ -107,7 +107,7 @@ def test_d4_mute_connection_stays_open_without_data_and_a_new_one_hears(served: 
         assert ear.next()
 
 
-def test_d5_burst_holds_everything_back_and_sends_it_at_once(served: Served) -> None:
+def test_FLD_D5_burst_holds_everything_back_and_sends_it_at_once(served: Served) -> None:
     served.arm("burst", seconds=240)
     with _stream(served) as ear:
         for n in range(1, 5):
@@ -120,7 +120,7 @@ def test_d5_burst_holds_everything_back_and_sends_it_at_once(served: Served) -> 
     assert "15 messages at once" in str(served.state()["data"]["scenarios"]["fired"])
 
 
-def test_d6_slow_client_is_told_407_and_cut(served: Served) -> None:
+def test_FLD_D6_slow_client_is_told_407_and_cut(served: Served) -> None:
     served.arm("slow-client-cut")
     with _stream(served) as ear:
         served.to(1, 1)
@@ -129,7 +129,7 @@ def test_d6_slow_client_is_told_407_and_cut(served: Served) -> None:
     assert served.fired("slow-client-cut") == 1
 
 
-def test_d7_subscription_over_the_symbol_limit_changes_nothing(served: Served) -> None:
+def test_FLD_D7_subscription_over_the_symbol_limit_changes_nothing(served: Served) -> None:
     served.arm("symbol-limit", limit=1)
     with _stream(served, bars=["AMD"]) as ear:
         for more in (["NVDA"], ["*"]):
@@ -149,14 +149,14 @@ def test_d7_subscription_over_the_symbol_limit_changes_nothing(served: Served) -
         ("connection-limit", 406),
     ],
 )
-def test_d8_log_in_is_refused_with_its_code(served: Served, name: str, code: int) -> None:
+def test_FLD_D8_log_in_is_refused_with_its_code(served: Served, name: str, code: int) -> None:
     served.arm(name)
     assert _code(served) == code
     assert served.fired(name) == 1
     assert _code(served) is None
 
 
-def test_d8_error_between_the_data_leaves_the_stream_open(served: Served) -> None:
+def test_FLD_D8_error_between_the_data_leaves_the_stream_open(served: Served) -> None:
     served.arm("stream-error", code=409)
     with _stream(served) as ear:
         served.to(1, 1)
@@ -165,7 +165,9 @@ def test_d8_error_between_the_data_leaves_the_stream_open(served: Served) -> Non
 
 
 @pytest.mark.parametrize(("name", "kind"), [("late-revision", "u"), ("double-bar", "b")])
-def test_d9_d10_preliminary_bar_is_followed_by_the_tapes_own(served: Served, name: str, kind: str) -> None:
+def test_FLD_D9_D10_preliminary_bar_is_followed_by_the_tapes_own(
+    served: Served, name: str, kind: str
+) -> None:
     served.arm(name, symbol="NVDA")
     with _stream(served) as ear:
         served.to(1, 1)
@@ -179,7 +181,7 @@ def test_d9_d10_preliminary_bar_is_followed_by_the_tapes_own(served: Served, nam
     assert served.fired(name) == 1
 
 
-def test_d9_in_one_jump_of_the_clock_the_order_is_the_same(served: Served) -> None:
+def test_FLD_D9_in_one_jump_of_the_clock_the_order_is_the_same(served: Served) -> None:
     served.arm("late-revision", count=4)
     with _stream(served) as ear:
         served.to(MINUTES + 2)
@@ -188,7 +190,7 @@ def test_d9_in_one_jump_of_the_clock_the_order_is_the_same(served: Served) -> No
         assert kinds == [("b", first), ("u", first), ("b", second), ("u", second)]
 
 
-def test_d11_missing_minutes_are_in_rest_and_minutes_without_trade_are_not(served: Served) -> None:
+def test_FLD_D11_missing_minutes_are_in_rest_and_minutes_without_trade_are_not(served: Served) -> None:
     served.arm("missing-minutes", count=1, symbol="AMD")
     served.arm("no-trade-minutes", count=1, symbol="NVDA")
     with _stream(served) as ear:
@@ -200,7 +202,7 @@ def test_d11_missing_minutes_are_in_rest_and_minutes_without_trade_are_not(serve
     assert served.fired("missing-minutes") == served.fired("no-trade-minutes") == 1
 
 
-def test_d12_rest_is_late_by_the_seconds_that_are_told(served: Served) -> None:
+def test_FLD_D12_rest_is_late_by_the_seconds_that_are_told(served: Served) -> None:
     served.arm("late-rest", count=1)
     served.to(2, 1)
     assert [len(rows) for rows in served.bars().values()] == [1, 1]
@@ -208,14 +210,14 @@ def test_d12_rest_is_late_by_the_seconds_that_are_told(served: Served) -> None:
     assert served.fired("late-rest") == 1
 
 
-def test_d13_a_whole_day_is_missing_then_back(served: Served) -> None:
+def test_FLD_D13_a_whole_day_is_missing_then_back(served: Served) -> None:
     served.arm("missing-day", count=2)
     served.to(2, 1)
     counts = [len(served.bars(start=iso(BEFORE))["AMD"]) for _ in range(3)]
     assert counts == [2, 2, 12]
 
 
-def test_d14_halt_is_in_statuses_and_bars_and_quotes_stop_until_it_ends(served: Served) -> None:
+def test_FLD_D14_halt_is_in_statuses_and_bars_and_quotes_stop_until_it_ends(served: Served) -> None:
     served.arm("halt", symbol="NVDA", seconds=150)
     with _stream(served, statuses=["*"], bars=["NVDA"], quotes=["NVDA"]) as ear:
         served.to(1)  # the quote of the first minute begins the halt
@@ -231,7 +233,7 @@ def test_d14_halt_is_in_statuses_and_bars_and_quotes_stop_until_it_ends(served: 
     assert served.fired("halt") == 1
 
 
-def test_d16_recent_sip_data_is_refused_with_403_and_older_is_not(served: Served) -> None:
+def test_FLD_D16_recent_sip_data_is_refused_with_403_and_older_is_not(served: Served) -> None:
     served.arm("sip-15min-403")
     served.to(30)
     answer = served.ask("/v2/stocks/bars", symbols="AMD", timeframe="1Min", feed="sip")
@@ -245,7 +247,7 @@ def test_d16_recent_sip_data_is_refused_with_403_and_older_is_not(served: Served
     assert served.fired("sip-15min-403") == 4
 
 
-def test_d25_trade_update_without_data_is_sent_and_the_next_is_whole(served: Served) -> None:
+def test_FLD_D25_trade_update_without_data_is_sent_and_the_next_is_whole(served: Served) -> None:
     served.arm("null-updates")
     with connect(f"{served.ws}/stream") as ear:
         data = {"key_id": LARGE.key, "secret_key": LARGE.secret}

@@ -176,7 +176,7 @@ def market_event(kind: str = "HALTED") -> Message:
     return Message("market_events", 0, 0, 0, b"NVDA", encode("market_events", body), ())
 
 
-def test_d14_a_market_event_is_handed_to_the_desk_behind_the_start(work: Work) -> None:
+def test_FLD_D14_a_market_event_is_handed_to_the_desk_behind_the_start(work: Work) -> None:
     assert words(work.routine.market_event(market_event())) == ["AwaitStart", "HALTED NVDA", "Ack"]
     bad = market_event()._replace(value=b"?")
     assert words(work.routine.market_event(bad)) == ["Bury", "Ack"]

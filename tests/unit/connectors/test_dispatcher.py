@@ -81,7 +81,7 @@ def test_start_control_and_stream_are_written_as_they_are(desk: Desk) -> None:
     assert payload(desk.desk.stream(True, "connection 1"), "InboxStream")["healthy"] is True
 
 
-def test_d14_halts_and_resumptions_of_the_feed_reach_the_inbox_and_nothing_else(
+def test_FLD_D14_halts_and_resumptions_of_the_feed_reach_the_inbox_and_nothing_else(
     desk: Desk,
 ) -> None:
     event = {"event_id": "m1", "symbol": "NVDA", "feed": Config().bars.feed, "event_time": TEN - SECOND}

@@ -69,7 +69,7 @@ def test_a_connection_that_is_lost_asks_nothing(ear: Ear) -> None:
     assert (kinds(ear.appended), ear.plans) == (["InboxStream"], [])
 
 
-def test_d25_an_order_that_the_stream_says_nothing_of_is_looked_up_by_its_client_id(ear: Ear) -> None:
+def test_FLD_D25_an_order_that_the_stream_says_nothing_of_is_looked_up_by_its_client_id(ear: Ear) -> None:
     ear.loses_the_updates()
     assert [delay for delay, _ in ear.plans] == [SILENT_S]
     execution, found = ear.due()
@@ -78,7 +78,7 @@ def test_d25_an_order_that_the_stream_says_nothing_of_is_looked_up_by_its_client
     assert ear.due() == ear.due() == [], "it has ended"
 
 
-def test_d25_while_the_stream_stays_silent_the_order_is_looked_up_after_growing_pauses(ear: Ear) -> None:
+def test_FLD_D25_while_the_stream_stays_silent_the_order_is_looked_up_after_growing_pauses(ear: Ear) -> None:
     ear.loses_the_updates(count=1)
     delays, events = [], set()
     for _ in range(7):
@@ -95,7 +95,7 @@ def test_an_order_of_which_the_stream_has_spoken_is_not_looked_up(ear: Ear) -> N
     assert ear.due() == [] and ear.plans == []
 
 
-def test_d25_updates_without_content_have_the_working_orders_looked_up_once(ear: Ear) -> None:
+def test_FLD_D25_updates_without_content_have_the_working_orders_looked_up_once(ear: Ear) -> None:
     ear.works()
     ear.plans.clear()
     for _ in range(100):

@@ -39,7 +39,7 @@ from tests.support.market_core import (
 from tests.support.market_script import KEYS
 
 
-def test_d09_updated_bar_is_the_next_revision_of_its_minute() -> None:
+def test_FLD_D9_updated_bar_is_the_next_revision_of_its_minute() -> None:
     core = started()
     core.on_bar(bar(), TEN + 61 * SECOND)
     core.on_bar(bar("AMD"), TEN + 61 * SECOND)
@@ -52,7 +52,7 @@ def test_d09_updated_bar_is_the_next_revision_of_its_minute() -> None:
     assert first != second
 
 
-def test_d10_several_differing_bars_of_one_minute_are_counted_revisions() -> None:
+def test_FLD_D10_several_differing_bars_of_one_minute_are_counted_revisions() -> None:
     core = started()
     found = [
         step
@@ -63,7 +63,7 @@ def test_d10_several_differing_bars_of_one_minute_are_counted_revisions() -> Non
     assert core.counts["DUPLICATE_BAR"] == 1
 
 
-def test_d11_missing_minute_is_asked_for_once_after_90_seconds() -> None:
+def test_FLD_D11_missing_minute_is_asked_for_once_after_90_seconds() -> None:
     core = started()
     core.on_bar(bar(), TEN + 61 * SECOND)
     assert asks(core.on_tick(TEN + 149 * SECOND)) == []
@@ -80,7 +80,7 @@ def test_d11_missing_minute_is_asked_for_once_after_90_seconds() -> None:
     }  # fmt: skip
 
 
-def test_d11_bar_that_rest_has_fills_the_gap() -> None:
+def test_FLD_D11_bar_that_rest_has_fills_the_gap() -> None:
     core = started()
     (ask,) = asks(core.on_tick(TEN + 150 * SECOND))
     steps = core.on_answer(ask, [bar("AMD")], TEN + 152 * SECOND)
@@ -88,7 +88,7 @@ def test_d11_bar_that_rest_has_fills_the_gap() -> None:
     assert [(e["symbol"], e["kind"]) for e in events(steps)] == [("AMD", "GAP_FILLED"), ("NVDA", "NO_TRADE")]
 
 
-def test_d11_bar_that_came_before_the_answer_is_no_gap() -> None:
+def test_FLD_D11_bar_that_came_before_the_answer_is_no_gap() -> None:
     core = started()
     (ask,) = asks(core.on_tick(TEN + 150 * SECOND))
     core.on_bar(bar(), TEN + 151 * SECOND)
@@ -96,7 +96,7 @@ def test_d11_bar_that_came_before_the_answer_is_no_gap() -> None:
     assert core.on_answer(ask, [bar("AMD")], TEN + 152 * SECOND) == []
 
 
-def test_d12_minute_is_ended_by_data_and_never_asked_for_on_the_full_minute() -> None:
+def test_FLD_D12_minute_is_ended_by_data_and_never_asked_for_on_the_full_minute() -> None:
     core = started()
     core.lacks(WANTED)
     assert core.on_tick(TEN + 60 * SECOND) == [], "REST would still give the bar before"
@@ -104,7 +104,7 @@ def test_d12_minute_is_ended_by_data_and_never_asked_for_on_the_full_minute() ->
     assert labels(core.on_bar(bar("AMD"), TEN + 59 * SECOND)) == [TEN], "our clock may be a second behind"
 
 
-def test_d13_session_that_is_missing_as_a_whole_keeps_a_symbol_cold_until_it_is_there() -> None:
+def test_FLD_D13_session_that_is_missing_as_a_whole_keeps_a_symbol_cold_until_it_is_there() -> None:
     core = Ingest("iex", ("NVDA",), xnys(), now=STARTED)
     (ask,) = asks(core.begin(STARTED))
     today = [bar(t=t) for t in range(at("2026-02-17T14:30"), TEN, MINUTE)]
@@ -121,7 +121,7 @@ def test_d13_session_that_is_missing_as_a_whole_keeps_a_symbol_cold_until_it_is_
     assert core.cold == set() and events(steps, Kind.COVERAGE)[0]["found"] == 1
 
 
-def test_d14_halt_mutes_gap_alarms_until_trading_resumes() -> None:
+def test_FLD_D14_halt_mutes_gap_alarms_until_trading_resumes() -> None:
     core = started()
     (halt,) = events(core.on_status(Status("AMD", TEN, "H", "Trading Halt", "T1"), TEN + SECOND))
     assert (halt["kind"], halt["event_time"], halt["detail"]) == ("HALTED", TEN, "H Trading Halt T1")
@@ -137,7 +137,7 @@ def test_d14_halt_mutes_gap_alarms_until_trading_resumes() -> None:
     assert [ask.symbols for ask in asks(core.on_tick(TEN + 7 * MINUTE))][-1:] == [WANTED]
 
 
-def test_d14_halt_whose_resumption_was_missed_ends_with_the_next_bar() -> None:
+def test_FLD_D14_halt_whose_resumption_was_missed_ends_with_the_next_bar() -> None:
     core = started(wanted=("AMD",))
     core.on_status(Status("AMD", TEN + 20 * SECOND, "2", "Halt", "M"), TEN + 21 * SECOND)
     assert core.quiet
@@ -146,14 +146,14 @@ def test_d14_halt_whose_resumption_was_missed_ends_with_the_next_bar() -> None:
     assert (event["kind"], event["event_time"]) == ("RESUMED", TEN + 9 * MINUTE) and not core.quiet
 
 
-def test_d16_minutes_that_rest_refuses_for_now_are_asked_for_when_it_gives_them() -> None:
+def test_FLD_D16_minutes_that_rest_refuses_for_now_are_asked_for_when_it_gives_them() -> None:
     core = started(recent_s=16 * 60)
     assert [a for a in asks(core.on_tick(TEN + 150 * SECOND)) if a.first >= TEN] == []
     late = asks(core.on_tick(TEN + 17 * MINUTE))
     assert [ask for ask in late if ask.first == TEN] == [Ask(Why.GAP, WANTED, TEN, TEN)]
 
 
-def test_d17_d18_feed_is_part_of_every_key() -> None:
+def test_FLD_D17_D18_feed_is_part_of_every_key() -> None:
     ids = set()
     for feed in ("iex", "sip"):
         core = Ingest(feed, ("NVDA",), xnys(), now=STARTED)
@@ -168,7 +168,7 @@ def test_d17_d18_feed_is_part_of_every_key() -> None:
     ("day", "opens"),
     [("2026-03-06", "14:30"), ("2026-03-09", "13:30"), ("2026-10-30", "13:30"), ("2026-11-02", "14:30")],
 )
-def test_d19_both_weeks_of_a_clock_change_have_their_own_hours(day: str, opens: str) -> None:
+def test_FLD_D19_both_weeks_of_a_clock_change_have_their_own_hours(day: str, opens: str) -> None:
     noon = at(f"{day}T17:00")
     opened = at(f"{day}T{opens}")
     core = started(noon, wanted=("NVDA",))
@@ -176,12 +176,12 @@ def test_d19_both_weeks_of_a_clock_change_have_their_own_hours(day: str, opens: 
     assert core._is_regular(opened) and not core._is_regular(opened - MINUTE)
 
 
-def test_d20_new_york_times_are_never_the_offset_of_1883() -> None:
+def test_FLD_D20_new_york_times_are_never_the_offset_of_1883() -> None:
     for session in xnys().between(20_000, 20_700):
         assert session.open % (30 * MINUTE) == 0, "4:56 hours would show"
 
 
-def test_d21_bars_after_16_utc_are_of_the_session() -> None:
+def test_FLD_D21_bars_after_16_utc_are_of_the_session() -> None:
     core = started(wanted=("NVDA",))
     late = at("2026-02-17T20:59")
     core.on_tick(late)
@@ -189,7 +189,7 @@ def test_d21_bars_after_16_utc_are_of_the_session() -> None:
     assert labels(core.on_bar(bar(t=late + MINUTE), late + 121 * SECOND)) == [], "after the close: the grace"
 
 
-def test_d22_daily_bar_at_midnight_is_never_a_minute_bar() -> None:
+def test_FLD_D22_daily_bar_at_midnight_is_never_a_minute_bar() -> None:
     core = started()
     daily = {"T": "d", "S": "NVDA", "o": 1, "h": 2, "l": 1, "c": 2, "v": 9, "t": "2026-02-17T05:00:00Z"}
     (value,) = frames.read(repr([daily]).replace("'", '"'))
@@ -208,17 +208,17 @@ def in_singapore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_singapore")
-def test_d23_local_zone_of_the_machine_changes_nothing() -> None:
+def test_FLD_D23_local_zone_of_the_machine_changes_nothing() -> None:
     assert os.environ["TZ"] == "Asia/Singapore" and time.timezone == -8 * 3600
     after_local_midnight = at("2026-02-17T16:30")
     assert [s.date for s in sessions_at(xnys(), after_local_midnight)] == [
         s.date for s in xnys().between(20_497, 20_501)
     ]
     assert started(after_local_midnight)._is_regular(after_local_midnight)
-    test_d11_missing_minute_is_asked_for_once_after_90_seconds()
+    test_FLD_D11_missing_minute_is_asked_for_once_after_90_seconds()
 
 
-def test_d24_evening_is_still_the_days_session_and_before_the_open_is_not_closed_for_good() -> None:
+def test_FLD_D24_evening_is_still_the_days_session_and_before_the_open_is_not_closed_for_good() -> None:
     def dates(text: str) -> list[str]:
         return [str(iso_date(session.date)) for session in sessions_at(xnys(), at(text))]
 
@@ -230,7 +230,7 @@ def test_d24_evening_is_still_the_days_session_and_before_the_open_is_not_closed
     assert core.cold == {"NVDA", "AMD"}, "yesterday is missing; today expects nothing yet"
 
 
-def test_d05_queue_that_is_full_drops_counts_and_leaves_a_gap() -> None:
+def test_FLD_D5_queue_that_is_full_drops_counts_and_leaves_a_gap() -> None:
     queue = FrameQueue(most_bytes=10)
     for frame in (b"12345", b"123456", b"1234", b"1234567"):
         queue.put(frame)
@@ -273,7 +273,7 @@ async def heard_of_nulls(
     return reader, health
 
 
-def test_d25_trade_updates_without_data_are_counted_and_told_and_cost_nothing() -> None:
+def test_FLD_D25_trade_updates_without_data_are_counted_and_told_and_cost_nothing() -> None:
     told: list[None] = []
     reader, health = asyncio.run(
         heard_of_nulls(100, 0, lambda each: each.empty == 100, on_empty=lambda: told.append(None))
@@ -282,7 +282,7 @@ def test_d25_trade_updates_without_data_are_counted_and_told_and_cost_nothing() 
     assert [healthy for healthy, _ in health] == [True]
 
 
-def test_d25_a_stream_that_sends_only_updates_without_data_is_silent_while_an_order_works() -> None:
+def test_FLD_D25_a_stream_that_sends_only_updates_without_data_is_silent_while_an_order_works() -> None:
     reader, health = asyncio.run(
         heard_of_nulls(
             1000, 0.05, lambda each: each.connections == 2, working=lambda: True, max_silence_s=0.4

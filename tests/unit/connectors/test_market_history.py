@@ -176,7 +176,7 @@ def test_latest_bars_name_the_feed() -> None:
     assert (script.paths, script.queries[0]["feed"]) == (["/v2/stocks/bars/latest"], "iex")
 
 
-def test_d16_plan_without_recent_sip_data_is_found_by_one_probe_and_questions_end_before() -> None:
+def test_FLD_D16_plan_without_recent_sip_data_is_found_by_one_probe_and_questions_end_before() -> None:
     with answering(RECENT, bars()) as script:
         it, _ = asking(script, "sip")
         assert it.probe() == 16 * 60
@@ -187,7 +187,7 @@ def test_d16_plan_without_recent_sip_data_is_found_by_one_probe_and_questions_en
     assert asked["end"] == "2026-02-17T15:04:00+00:00" and asked["feed"] == "sip"
 
 
-def test_d16_plan_with_recent_data_is_not_clamped() -> None:
+def test_FLD_D16_plan_with_recent_data_is_not_clamped() -> None:
     with answering(bars()) as script:
         it, _ = asking(script, "sip")
         assert it.probe() == 0.0
@@ -195,7 +195,7 @@ def test_d16_plan_with_recent_data_is_not_clamped() -> None:
     assert script.queries[1]["end"] == "2026-02-17T15:20:00+00:00"
 
 
-def test_d16_refusal_that_comes_later_is_clamped_too_and_only_once() -> None:
+def test_FLD_D16_refusal_that_comes_later_is_clamped_too_and_only_once() -> None:
     with answering(bars(), RECENT, bars()) as script:
         it, _ = asking(script, "sip")
         it.probe()

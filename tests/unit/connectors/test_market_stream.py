@@ -141,7 +141,7 @@ def test_keys_are_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     assert KEYS.secret not in shown and KEYS.key not in shown
 
 
-def test_d01_ghost_session_is_waited_for_and_red_only_after_three_minutes() -> None:
+def test_FLD_D1_ghost_session_is_waited_for_and_red_only_after_three_minutes() -> None:
     ghost = (log_in, error(406, "connection limit exceeded"), stay)
     reader, server = reading(ghost, ghost, ghost, (*LIVE, stay), true=is_live)
     assert server.opened == 4, "the ghost was met three times"
@@ -153,7 +153,7 @@ def test_d01_ghost_session_is_waited_for_and_red_only_after_three_minutes() -> N
     assert reader.content() == [Gap("connection 4")], "what the cut cost is asked for by REST"
 
 
-def test_d01_time_in_the_ghosts_state_counts_over_all_tries() -> None:
+def test_FLD_D1_time_in_the_ghosts_state_counts_over_all_tries() -> None:
     now = [0.0]
     health = Health(lambda: now[0])
     health.set(State.HELD_BY_GHOST, "first try")
@@ -164,7 +164,7 @@ def test_d01_time_in_the_ghosts_state_counts_over_all_tries() -> None:
     assert health.level is Level.RED
 
 
-def test_d02_waiting_twin_does_not_dial_until_the_lease_is_free() -> None:
+def test_FLD_D2_waiting_twin_does_not_dial_until_the_lease_is_free() -> None:
     leases = MemoryLeases()
     first = Lease(leases, "alpaca:x", "first", ttl_s=60.0)
     first.acquire()
@@ -187,7 +187,7 @@ def test_d02_waiting_twin_does_not_dial_until_the_lease_is_free() -> None:
     asyncio.run(main())
 
 
-def test_d02_holder_whose_lease_was_taken_over_lets_the_connection_go() -> None:
+def test_FLD_D2_holder_whose_lease_was_taken_over_lets_the_connection_go() -> None:
     leases = MemoryLeases()
 
     async def main() -> None:
@@ -206,7 +206,7 @@ def test_d02_holder_whose_lease_was_taken_over_lets_the_connection_go() -> None:
     asyncio.run(main())
 
 
-def test_d03_back_off_after_429_grows_and_only_data_makes_it_short_again() -> None:
+def test_FLD_D3_back_off_after_429_grows_and_only_data_makes_it_short_again() -> None:
     mute, spoken = (*LIVE, wait(0.05), close), (*LIVE, say(bar()), wait(0.05), close)
     reader, server = reading(
         mute, mute, mute, spoken, (*LIVE, stay), statuses=(429, 429, 429, 429),
@@ -219,7 +219,7 @@ def test_d03_back_off_after_429_grows_and_only_data_makes_it_short_again() -> No
     assert pauses[7] < 0.05 + 0.06, "data did"
 
 
-def test_d03_pause_is_equal_jitter_between_half_and_all_of_a_doubling_bound() -> None:
+def test_FLD_D3_pause_is_equal_jitter_between_half_and_all_of_a_doubling_bound() -> None:
     stream = MarketStream(
         "http://127.0.0.1:1", "iex", lambda: KEYS, FrameQueue(), lambda *told: None,
         clock=ManualClock(), calendar=xnys(), rng=random.Random(3),
@@ -234,7 +234,7 @@ def test_d03_pause_is_equal_jitter_between_half_and_all_of_a_doubling_bound() ->
     assert stream._pause(Lost(State.RATE_LIMITED, "", 4500.0)) == 60.0
 
 
-def test_d04_silence_in_the_session_forces_a_new_connection() -> None:
+def test_FLD_D4_silence_in_the_session_forces_a_new_connection() -> None:
     reader, _ = reading(
         (*LIVE, stay), (*LIVE, say(bar()), stay), now=IN_SESSION,
         true=is_live_again,
@@ -244,7 +244,7 @@ def test_d04_silence_in_the_session_forces_a_new_connection() -> None:
 
 
 @pytest.mark.parametrize("now", [AT_NIGHT, at("2026-02-16T15:00"), at("2026-02-17T14:30:00.100")])
-def test_d04_silence_outside_a_session_and_just_after_its_open_is_no_fault(now: int) -> None:
+def test_FLD_D4_silence_outside_a_session_and_just_after_its_open_is_no_fault(now: int) -> None:
     began: list[float] = []
 
     def long_enough(reader: Reader, server: Server) -> bool:
@@ -255,7 +255,7 @@ def test_d04_silence_outside_a_session_and_just_after_its_open_is_no_fault(now: 
     assert (server.opened, reader.health.state) == (1, State.LIVE)
 
 
-def test_d04_silence_while_every_symbol_is_halted_is_no_fault() -> None:
+def test_FLD_D4_silence_while_every_symbol_is_halted_is_no_fault() -> None:
     began = time.monotonic()
     _, server = reading(
         (*LIVE, stay), now=IN_SESSION, quiet=lambda: True, true=lambda *_: time.monotonic() - began > 0.6
@@ -263,7 +263,7 @@ def test_d04_silence_while_every_symbol_is_halted_is_no_fault() -> None:
     assert server.opened == 1
 
 
-def test_d05_burst_at_the_open_is_read_whole_while_nobody_works_on_it() -> None:
+def test_FLD_D5_burst_at_the_open_is_read_whole_while_nobody_works_on_it() -> None:
     burst = [say(*(bar(f"S{n}") for n in range(k, k + 100))) for k in range(0, 10_000, 100)]
     reader, _ = reading((*LIVE, *burst, stay), true=lambda reader, server: reader.queue.depth == 101)
     time.sleep(0.05)
@@ -278,7 +278,7 @@ def test_d05_burst_at_the_open_is_read_whole_while_nobody_works_on_it() -> None:
     assert reader.queue.longest_delay_s() >= 0.05 and reader.queue.longest_delay_s() == 0.0
 
 
-def test_d06_slow_handler_does_not_stop_the_reader() -> None:
+def test_FLD_D6_slow_handler_does_not_stop_the_reader() -> None:
     lines = [step for n in range(20) for step in (say(bar(f"S{n}")), wait(0.05))]
     taken: list[Any] = []
 
@@ -305,12 +305,12 @@ def test_d06_slow_handler_does_not_stop_the_reader() -> None:
     asyncio.run(main())
 
 
-def test_d06_slow_client_error_is_acted_on() -> None:
+def test_FLD_D6_slow_client_error_is_acted_on() -> None:
     reader, _ = reading((*LIVE, error(407, "slow client"), stay), (*LIVE, stay), true=is_live_again)
     assert any("407" in detail and "slowly" in detail for _, detail in reader.told)
 
 
-def test_d07_symbols_that_are_not_acknowledged_are_named() -> None:
+def test_FLD_D7_symbols_that_are_not_acknowledged_are_named() -> None:
     reader, _ = reading(
         (log_in, subscribe(but=("AMD",)), stay), true=lambda reader, _: reader.health.state is State.PARTIAL
     )
@@ -318,7 +318,7 @@ def test_d07_symbols_that_are_not_acknowledged_are_named() -> None:
     assert "bars of AMD" in reader.health.detail and reader.health.level is Level.AMBER
 
 
-def test_d07_above_the_symbol_limit_the_first_symbols_are_kept() -> None:
+def test_FLD_D7_above_the_symbol_limit_the_first_symbols_are_kept() -> None:
     reader, server = reading(
         (log_in, subscriptions(most=2)), true=lambda reader, _: reader.health.state is State.PARTIAL
     )
@@ -328,26 +328,26 @@ def test_d07_above_the_symbol_limit_the_first_symbols_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("code", "remedy"), [(402, "key"), (409, "bars.feed")])
-def test_d08_refused_keys_and_plan_stop_with_a_remedy(code: int, remedy: str) -> None:
+def test_FLD_D8_refused_keys_and_plan_stop_with_a_remedy(code: int, remedy: str) -> None:
     with pytest.raises(Fatal, match=remedy):
         reading((log_in, error(code), stay), true=lambda *_: False)
 
 
-def test_d08_refused_keys_at_the_handshake_stop_with_a_remedy() -> None:
+def test_FLD_D8_refused_keys_at_the_handshake_stop_with_a_remedy() -> None:
     with pytest.raises(Fatal, match="check the key"):
         reading((stay,), statuses=(401,), true=lambda *_: False)
 
 
 @pytest.mark.parametrize("code", [404, 406, 407, 500, 999])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_d08_other_errors_are_tried_again(code: int, is_late: bool) -> None:
+def test_FLD_D8_other_errors_are_tried_again(code: int, is_late: bool) -> None:
     first = (*(LIVE if is_late else (log_in,)), error(code), stay)
     reader, server = reading(first, (*LIVE, stay), true=is_live_again)
     assert any(f"error {code}" in detail for _, detail in reader.told)
     assert server.opened == 2
 
 
-def test_d17_feed_is_in_the_address_of_the_stream() -> None:
+def test_FLD_D17_feed_is_in_the_address_of_the_stream() -> None:
     assert stream_url("https://data.alpaca.markets", "sip") == "wss://stream.data.alpaca.markets/v2/sip"
     assert stream_url("http://127.0.0.1:8080", "iex") == "ws://127.0.0.1:8080/v2/iex"
     assert connection_name("wss://a/v2/iex", "k") != connection_name("wss://a/v2/sip", "k")

@@ -5,7 +5,6 @@ import warnings
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 
@@ -38,9 +37,6 @@ from tests.support.reddit import (
     serving,
 )
 
-needs_praw = pytest.mark.skipif(
-    find_spec("praw") is None, reason="the extra `reddit` (praw) is not installed"
-)
 DATE = format_datetime(datetime.fromtimestamp(NOW // SECOND_US + 9, tz=UTC), usegmt=True)
 SECRET = "the-secret-of-the-tests"
 
@@ -85,7 +81,6 @@ def client(server, gate=None, **changed):
     return PrawClient(app(server, **changed), gate or Told(), ManualClock(NOW))
 
 
-@needs_praw
 def test_a_get_logs_in_once_and_gives_the_plain_json(served):
     gate = Told()
     reading = client(served, gate)
@@ -100,7 +95,6 @@ def test_a_get_logs_in_once_and_gives_the_plain_json(served):
     assert [method for method, *_ in served.requests] == ["POST", "GET", "GET"]
 
 
-@needs_praw
 def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_path, monkeypatch):
     elsewhere = "oauth_url=http://127.0.0.1:9\nreddit_url=http://127.0.0.1:9\n"
     planted = f"[DEFAULT]\n{elsewhere}username=u\npassword=p\nrefresh_token=r\ntimeout=0\n[evil]\n{elsewhere}"
@@ -121,12 +115,10 @@ def test_no_file_and_no_variable_sends_the_credentials_elsewhere(served, tmp_pat
 @pytest.fixture
 def swift(monkeypatch):
     """praw's own pauses between repeats take no time."""
-    if find_spec("praw") is not None:
-        strategy = import_module(module.PRAWCORE).sessions.RetryStrategy
-        monkeypatch.setattr(strategy, "sleep", lambda _self: None)
+    strategy = import_module(module.PRAWCORE).sessions.RetryStrategy
+    monkeypatch.setattr(strategy, "sleep", lambda _self: None)
 
 
-@needs_praw
 @pytest.mark.usefixtures("swift")
 def test_an_expired_token_is_renewed_unseen(served):
     served.reddit.faults.append(("info", EXPIRED))
@@ -134,7 +126,6 @@ def test_an_expired_token_is_renewed_unseen(served):
     assert served.tokens == 2
 
 
-@needs_praw
 @pytest.mark.parametrize(
     ("reply", "state"),
     [
@@ -165,7 +156,6 @@ def test_each_refusal_comes_through_praw_with_its_state(reply, state, served):
         assert refused.value.wait_s == 9
 
 
-@needs_praw
 @pytest.mark.parametrize(
     ("login", "state"),
     [
@@ -186,7 +176,6 @@ def test_each_refused_login_comes_through_praw_with_its_state(login, state, serv
     assert SECRET not in str(refused.value) and refused.value.__cause__ is None
 
 
-@needs_praw
 @pytest.mark.usefixtures("swift")
 def test_a_server_that_is_away_is_failing(served):
     with pytest.raises(Refused) as refused:
@@ -194,7 +183,6 @@ def test_a_server_that_is_away_is_failing(served):
     assert refused.value.state is RedditState.FAILING and refused.value.is_passing
 
 
-@needs_praw
 def test_praw_does_not_sleep_for_reddits_window_and_the_gate_hears_of_it(served, monkeypatch):
     def no_sleep(seconds):
         raise AssertionError(f"praw sleeps {seconds} s")
@@ -210,7 +198,6 @@ def test_praw_does_not_sleep_for_reddits_window_and_the_gate_hears_of_it(served,
     assert gate.answers[-1].headers["x-ratelimit-reset"] == "300"
 
 
-@needs_praw
 def test_an_answer_that_unpacks_to_too_much_is_left(served, monkeypatch):
     monkeypatch.setattr(module, "_ANSWER_LIMIT", 1_000_000)
     packed = gzip.compress(b" " * 50_000_000)
@@ -220,20 +207,17 @@ def test_an_answer_that_unpacks_to_too_much_is_left(served, monkeypatch):
     assert refused.value.state is RedditState.FAILING and len(packed) < 100_000
 
 
-@needs_praw
 def test_an_answer_that_drips_is_left(served, monkeypatch):
     monkeypatch.setattr(module, "_ANSWER_S", -1.0)
     with pytest.raises(Refused, match="takes longer than"):
         client(served).get("r/wallstreetbets/hot", {"limit": 1})
 
 
-@needs_praw
 def test_a_spent_budget_passes_through_praw(served):
     with pytest.raises(BudgetSpent):
         client(served, Told(most=1)).get("api/info", {"id": "t3_talk"})
 
 
-@needs_praw
 def test_the_job_reads_a_thread_through_praw(served, tmp_path):
     hours, sink = Hours(), Written()
     report = Job(

@@ -20,7 +20,7 @@ def halts(inbox: Inbox) -> dict[str, bool]:
     return {symbol: halt.halted for symbol, halt in unpack(inbox.state).halts.items()}
 
 
-def test_d14_nothing_opens_in_a_halted_symbol_until_it_resumes() -> None:
+def test_FLD_D14_nothing_opens_in_a_halted_symbol_until_it_resumes() -> None:
     inbox = Inbox().start()
     inbox.halt("NVDA")
     halt = inbox.rows[-1].body["event_id"]
@@ -39,7 +39,7 @@ def test_d14_nothing_opens_in_a_halted_symbol_until_it_resumes() -> None:
     assert halt not in inbox.of("proposals")[-1]["inputs"]
 
 
-def test_d14_a_long_in_a_halted_symbol_may_still_be_sold() -> None:
+def test_FLD_D14_a_long_in_a_halted_symbol_may_still_be_sold() -> None:
     inbox = Inbox().start()
     inbox.signal(action="BUY_STOCK")
     inbox.fill(inbox.of("orders")[0])
@@ -49,7 +49,7 @@ def test_d14_a_long_in_a_halted_symbol_may_still_be_sold() -> None:
     assert inbox.of("orders")[-1]["purpose"] == "CLOSE"
 
 
-def test_d14_a_halt_whose_end_was_missed_ends_with_a_later_bar() -> None:
+def test_FLD_D14_a_halt_whose_end_was_missed_ends_with_a_later_bar() -> None:
     inbox = Inbox().start()
     inbox.halt("NVDA")
     inbox.pass_time(60).signal(newest_bar_t=inbox.now // MINUTE_US * MINUTE_US - MINUTE_US)
@@ -58,7 +58,7 @@ def test_d14_a_halt_whose_end_was_missed_ends_with_a_later_bar() -> None:
     assert verdict(inbox) == ("APPROVED", "OK")
 
 
-def test_d14_a_halt_lets_a_close_pass_and_ends_with_a_bar_that_began_after_it() -> None:
+def test_FLD_D14_a_halt_lets_a_close_pass_and_ends_with_a_bar_that_began_after_it() -> None:
     halted = {"halted_since": BAR + 30 * SECOND}
     assert run("trading_hours", case(**halted)).reason is GateReason.HALTED
     assert run("trading_hours", case(**halted, newest_bar_t=None)).reason is GateReason.HALTED

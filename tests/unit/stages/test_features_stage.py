@@ -153,7 +153,7 @@ def test_events_survive_the_codec() -> None:
         assert decode("features", encode("features", out.body)) == out.body
 
 
-def test_d13_a_whole_day_missing_in_history_leaves_a_symbol_cold_until_today_has_enough_bars() -> None:
+def test_FLD_D13_a_whole_day_missing_in_history_leaves_a_symbol_cold_until_today_has_enough_bars() -> None:
     before, _, today = (
         xnys().session_on(day_number(date(2026, 11, day))) for day in (24, 25, 27)
     )  # the 26th is a holiday

@@ -11,7 +11,9 @@ from tapedeck.schemas.codec import decode, encode
 from tapedeck.streams.config.document import from_dict
 from tapedeck.streams.protocol import MINUTE_US, Row, Step
 from tapedeck.streams.sessions import xnys
+from tapedeck.streams.stages.base import unpack_state
 from tapedeck.streams.stages.links.assets import default_assets
+from tapedeck.streams.stages.stories import state as stories_state
 from tapedeck.streams.stages.stories.stage import KEY, StoriesStage
 from tapedeck.streams.stages.stories.state import BOUNDS
 from tests.support.items import HOUR_US, T0, article, row
@@ -275,9 +277,7 @@ VERSIONS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(VERSIONS, max_size=25), st.randoms(use_true_random=False))
-def test_one_by_one_and_in_batches_articles_give_the_same_and_heads_come_first(versions, random) -> None:
+def log_of(versions: Sequence[Any]) -> list[Row]:
     rows, minute = list[Row](), T0
     known: dict[tuple[int, int], dict[str, Any]] = {}
     for name, version, words, gap, tags in versions:
@@ -285,6 +285,42 @@ def test_one_by_one_and_in_batches_articles_give_the_same_and_heads_come_first(v
         body = article(f"n{name}", " ".join(words), at=at, version=version, symbols=tags)
         minute += gap * MINUTE_US
         rows.append(row("news", known.setdefault((name, version), body), minute))
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(VERSIONS, max_size=25), st.lists(st.integers(0, 24), max_size=6))
+def test_a_stage_that_goes_on_and_one_that_parses_each_state_write_the_same_bytes(versions, returns) -> None:
+    goes_on, states = StoriesStage(CONFIG, xnys()), list[bytes | None]([None])
+    rows = log_of(versions)
+    for each in rows:
+        ours = goes_on.step(KEY, states[-1], [each])
+        assert ours == StoriesStage(CONFIG, xnys()).step(KEY, states[-1], [each])
+        states.append(ours.state)
+    for at in (each for each in returns if each < len(rows)):  # as after a crash, or on another partition
+        again = goes_on.step(KEY, states[at], [rows[at]])
+        assert again == StoriesStage(CONFIG, xnys()).step(KEY, states[at], [rows[at]])
+
+
+def test_a_state_that_was_packed_last_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, parsed = StoriesStage(CONFIG, xnys()), list[bytes]()
+
+    def noting(version: int, data: bytes) -> dict[str, Any]:
+        parsed.append(data)
+        return unpack_state(version, data)
+
+    monkeypatch.setattr(stories_state, "unpack_state", noting)
+    first = stage.step(KEY, None, [row("news", article("a", BEATS))])
+    second = stage.step(KEY, first.state, [row("news", article("b", "Another headline of the day"))])
+    assert parsed == []
+    stage.step(KEY, first.state, [row("news", article("c", "One more headline of the day"))])
+    assert parsed == [first.state] != [second.state]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(VERSIONS, max_size=25), st.randoms(use_true_random=False))
+def test_one_by_one_and_in_batches_articles_give_the_same_and_heads_come_first(versions, random) -> None:
+    rows = log_of(versions)
     whole = STAGE.step(KEY, None, rows)
     outs, drops, state, at = [], [], None, 0
     while at < len(rows):

@@ -18,6 +18,7 @@ from tapedeck.schemas.codec import decode
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.ingest.asker import Answer, Asker
 from tapedeck.tape.ingest.bars import STAGE, BarsIngest
+from tapedeck.tape.ingest.beats import BEAT_S
 from tapedeck.topics.catalogue import Layout
 from tests.support.market_core import MINUTE, SECOND, STARTED, TEN, WANTED, bar
 from tests.support.memory_writer import Written
@@ -112,6 +113,23 @@ def test_heartbeat_tells_progress_state_and_delay_like_a_stage() -> None:
     counts = beat["counts"]
     assert (counts["IN"], counts["OUT:bars"], counts["OUT:market_events"]) == (2, 2, 4)
     assert {"NOW_HELD_BY_GHOST", "STATE_HELD_BY_GHOST", "DELAY_MS", "COLD_SYMBOLS"} <= set(counts)
+
+
+def test_a_wait_keeps_the_heartbeat_going_once_a_second_and_no_more() -> None:
+    it = Running()
+
+    def told() -> int:
+        return sum(wire.topic == "heartbeats" for wire in it.log.wires)
+
+    it.time += BEAT_S / 2
+    it.process.beat_if_due()
+    assert told() == 0, "it has just begun"
+    for n in range(3):  # a wait of three seconds that calls this ten times in each
+        for _ in range(10):
+            it.time += BEAT_S / 10
+            it.process.beat_if_due()
+        assert told() == n + 1
+    assert it.log.of("~bars") == [TEN - MINUTE], "a heartbeat ends no minute"
 
 
 def test_time_goes_on_without_a_stream() -> None:

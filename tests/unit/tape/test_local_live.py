@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tapedeck.connectors.reddit import client
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.config.groups import Bars
+from tapedeck.streams.config.text_groups import Reddit
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.local.live import live_data
 from tapedeck.tape.local.plan import workers
@@ -28,6 +30,48 @@ def test_keys_of_alpaca_are_named_by_their_variables_and_never_copied() -> None:
             "TAPE_DATA_KEY_REF": "APCA_API_KEY_ID",
             "TAPE_DATA_SECRET_REF": "APCA_API_SECRET_KEY",
         }
+
+
+REDDIT = {"REDDIT_CLIENT_ID": "id", "REDDIT_CLIENT_SECRET": "hush", "REDDIT_AUTHOR_SALT": "0123456789abcdef"}
+
+
+def test_posts_are_read_where_reddits_app_and_the_salt_are_set_and_no_secret_is_copied() -> None:
+    live = live_data(CONFIG, KEYS | REDDIT)
+    *_, posts = live.workers("http://127.0.0.1:1")
+    assert live.no_posts is None
+    assert (posts.name, *posts.argv[3:]) == ("ingest-posts", "ingest", "posts")
+    assert (posts.env, posts.login, posts.says_ready) == ({}, "ingest", True)
+
+
+@pytest.mark.parametrize(
+    ("config", "named", "words"),
+    [
+        (CONFIG, KEYS, "REDDIT_CLIENT_ID is not set"),
+        (CONFIG, KEYS | REDDIT | {"REDDIT_CLIENT_SECRET": ""}, "REDDIT_CLIENT_SECRET is not set"),
+        (CONFIG, KEYS | REDDIT | {"REDDIT_AUTHOR_SALT": ""}, "salt of the authors' hashes is not set"),
+        (CONFIG, KEYS | REDDIT | {"REDDIT_AUTHOR_SALT": "short"}, "fewer than 16 characters"),
+        (CONFIG, KEYS | REDDIT | {"REDDIT_CLIENT_ID_FILE": "/etc/id"}, "are both set"),
+        (
+            CONFIG,
+            KEYS | REDDIT | {"REDDIT_CLIENT_ID": "", "REDDIT_CLIENT_ID_FILE": "/not/there"},
+            "cannot be read",
+        ),
+        (Config(reddit=Reddit(subreddits=())), KEYS | REDDIT, "reddit.subreddits"),
+        (CONFIG, REDDIT | {"TAPE_DATA_URL": "embedded"}, "a time of its own"),
+    ],
+)
+def test_where_posts_cannot_be_read_the_reason_is_told_and_the_rest_starts(
+    config: Config, named: dict[str, str], words: str
+) -> None:
+    live = live_data(config, named)
+    assert [worker.name for worker in live.workers("http://127.0.0.1:1")] == ["ingest-bars", "ingest-news"]
+    assert words in (live.no_posts or "")
+    assert "hush" not in (live.no_posts or "")
+
+
+def test_without_praw_the_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PRAW", "no_such_package")
+    assert "tapedeck[reddit]" in (live_data(CONFIG, KEYS | REDDIT).no_posts or "")
 
 
 def test_missing_key_stops_the_start_before_there_is_a_server(

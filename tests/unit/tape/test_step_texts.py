@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from tapedeck.tape.cli import main
 from tests.unit.tape.test_step_cli import step
 
 STAGES = ("stories", "sentiment_windows", "surge")
@@ -42,6 +44,9 @@ BAD = [
     ("surge", {"k": -1, "authors": 0, "history": []}, "k:"),
     ("surge", {"k": 1, "authors": 0, "history": [1, "2"]}, "history.1"),
     ("surge", {"k": 1, "authors": 0}, "history is missing"),
+    ("surge", {"k": None, "authors": 0, "history": []}, "k is null"),
+    ("sentiment_windows", {"t": AT, "items": None}, "items is null"),
+    ("sentiment_windows", {"t": AT, "items": [3]}, "items.0 is not an object; got 3"),
 ]
 
 
@@ -56,6 +61,31 @@ def test_a_bad_line_is_named_in_its_place(stage: str, line: dict[str, Any], name
     assert named in error["error"]
     assert "error" not in fine
     assert code == 1
+
+
+@pytest.mark.parametrize("stage", ["links", *STAGES])
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("null", "line 1 is not an object; got null"),
+        ("[" + "1, " * 300_000 + "1]", "..."),
+        ("[" * 100_000, "line 1 is not JSON"),
+        ("not json", "line 1 is not JSON"),
+        ("\udcff\udcfe", "line 1 is not JSON"),
+    ],
+    ids=["null", "a megabyte", "deep", "words", "bytes"],
+)
+def test_a_line_of_anything_is_an_error_of_one_short_line(stage: str, line: str, named: str) -> None:
+    given = f"{line}\n".encode(errors="surrogateescape")
+    found = CliRunner().invoke(main.app, ["step", stage, "--in", "-"], input=given)
+    (error,) = map(json.loads, found.stdout.splitlines())
+    assert named in error["error"] and len(error["error"]) < 250
+    assert found.exit_code == 1 and isinstance(found.exception, SystemExit)
+
+
+@pytest.mark.parametrize("stage", ["links", *STAGES])
+def test_an_empty_input_gives_nothing(stage: str) -> None:
+    assert step(stage, "\n \n") == ([], 0)
 
 
 def test_the_windows_differ_by_confidence_scope_and_length() -> None:
