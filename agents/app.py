@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.assignor.partition_assignor import PartitionAssignor
@@ -17,7 +17,7 @@ from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.membership import Membership
-from tapedeck.agents.recovery import Tables
+from tapedeck.agents.recovery import PatientRecovery, Tables
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
@@ -63,6 +63,11 @@ class TapeApp(faust.App):
         if self.membership.leaves and not self.crashed:
             await asyncio.to_thread(leave, self.cluster, self.conf.id, self.membership.instance)
             log.info("%s has left the group %s", self.membership.instance, self.conf.id)
+
+    @property
+    def recovery(self) -> PatientRecovery:
+        """The recovery of the tables."""
+        return cast(Tables, self.tables).recovery
 
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
@@ -121,7 +126,7 @@ class StageApp:
     ) -> None:
         name = group or spec.name
         layout = settings.layout
-        self.spec, self.settings = spec, settings
+        self.spec, self.settings, self._home = spec, settings, home
         self.recovered = asyncio.Event()
         self.beside: tuple[str, ...] = ()
         """Topics that the process reads besides the stage."""
@@ -133,7 +138,10 @@ class StageApp:
             only_key=only_key, home=home, after=after,
         )  # fmt: skip
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
-        self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
+        self.heartbeat = Heartbeat(
+            name, self.runner, settings, self.outbox,
+            progress=lambda: self.app.recovery.progress, restoring=self._restoring,
+        )  # fmt: skip
         # no group reads a broadcast join: each task reads all of it
         wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
         channel = self.app.topic(
@@ -144,6 +152,7 @@ class StageApp:
         for broadcast in self.runner.broadcasts.values():
             self.app.task(broadcast.run)
         self.app.task(self.heartbeat.run)
+        self.app.while_recovering.append(self.heartbeat.while_restoring)
         self.app.task(Liveness(self.runner).run)
         self.app.task(Withheld(self.runner, settings.cluster).run)
         self.app.task(Unmarked(self.runner).run)
@@ -190,6 +199,14 @@ class StageApp:
 
     async def _agent(self, stream: Any) -> None:
         await self.runner.run(stream)
+
+    def _restoring(self) -> list[int]:
+        """The tasks whose tables are being recovered."""
+        if not self.app.recovery.in_recovery:
+            return []
+        if self.spec.scale == "single":
+            return [self._home]
+        return sorted(tp.partition for tp in self.app.recovery.active_tps)
 
     async def _recovered(self) -> None:
         await self.runner.settle()

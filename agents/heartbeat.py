@@ -1,29 +1,44 @@
 """Heartbeats: the latest progress of each stage partition, for status, the doctor and lock-step play."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tapedeck.agents.runner import StageRunner
 from tapedeck.agents.settings import Settings, code_version
 from tapedeck.agents.task import Task
+from tapedeck.connectors.beats import about, beat
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Outbox
-from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.wire import Wire
-from tapedeck.topics.catalogue import topic
 
 PERIOD_S = 1.0
 IDLE_PERIODS = 5
+Progress = Callable[[], tuple[int, int]]
 
 
 class Heartbeat:
     """Writes a record per task every second if something moved, every five seconds if nothing did.
 
     ``watermark`` replaces a trigger's watermark where it has none: a dispatcher sets its settled minute.
+    ``progress``: changelog records applied in the last recovery, and those that it has to apply.
+    ``restoring``: the tasks whose tables are being recovered; none once they are.
     """
 
-    def __init__(self, name: str, runner: StageRunner, settings: Settings, outbox: Outbox) -> None:
-        self._name, self._runner, self._settings, self._outbox = name, runner, settings, outbox
+    def __init__(
+        self,
+        name: str,
+        runner: StageRunner,
+        settings: Settings,
+        outbox: Outbox,
+        *,
+        progress: Progress,
+        restoring: Callable[[], Sequence[int]],
+    ) -> None:
+        self._name, self._runner, self._outbox = name, runner, outbox
+        self._progress, self._restoring = progress, restoring
+        self._about = about(code_version(), settings.config.digest)
         self._clock = SystemClock()
         self.watermark: int | None = None
         self._written: dict[int, int] = {}
@@ -54,18 +69,39 @@ class Heartbeat:
         for task in tasks:
             self._written[task.home] = task.records
 
+    async def while_restoring(self) -> None:
+        """Tell of the tables' recovery, each second: a long one is not silence."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            homes = self._restoring()
+            with suppress(Retry):
+                await self._outbox.write_async([self._not_ready(home, homes) for home in homes])
+
+    def _not_ready(self, home: int, homes: Sequence[int]) -> Wire:
+        return beat(
+            self._name,
+            self._clock.now(),
+            marked=None,
+            lag=None,
+            records=0,
+            counts={},
+            about=self._about,
+            partition=home,
+            assigned=homes,
+            restoring=self._progress(),
+            ready=False,
+        )
+
     def _wire(self, task: Task) -> Wire:
-        now = self._clock.now()
-        body = {
-            "stage": self._name,
-            "partition": task.home,
-            "at": now,
-            "last_watermark": task.watermark if self.watermark is None else self.watermark,
-            "lag": self._runner.lag(),
-            "records": task.records,
-            "code_version": code_version(),
-            "config_digest": self._settings.config.digest,
-            "counts": {reason: int(count) for reason, count in task.counts.items()},
-        }
-        key = topic("heartbeats").record_key(body)
-        return Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])
+        return beat(
+            self._name,
+            self._clock.now(),
+            marked=task.watermark if self.watermark is None else self.watermark,
+            lag=self._runner.lag(),
+            records=task.records,
+            counts={reason: int(count) for reason, count in task.counts.items()},
+            about=self._about,
+            partition=task.home,
+            assigned=sorted(self._runner.tasks),
+            restoring=self._progress(),
+        )

@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from tapedeck.agents.settings import Settings
+from tapedeck.connectors.beats import BEAT_S, About, about, beat
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -20,7 +21,6 @@ from tapedeck.connectors.sentiment.engines import scorer_of
 from tapedeck.connectors.sentiment.scorer import Scorer
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 
 log = logging.getLogger("tapedeck.scorer")
@@ -56,7 +56,6 @@ def run(
     log.info("scores with %s, model %s, digest %s", *engine.model)
     lease = lease_of(settings, STAGE)
     started()
-    about = {"code_version": version, "config_digest": settings.config.digest}
     while not stop.is_set():
         if lease is not None and not acquired(lease, stop):
             return
@@ -65,7 +64,7 @@ def run(
                 beside = kept(lease, ending)
                 _Term(
                     settings, engine=engine, stop=stop, lease=lease, clock=clock or SystemClock(),
-                    about=about, ending=ending,
+                    about=about(version, settings.config.digest), ending=ending,
                 ).work(beside)  # fmt: skip
         except (LeaseLost, LeaseShort) as error:
             log.error("another process may have taken over, and this one waits: %s", error)
@@ -85,7 +84,7 @@ class _Term:
         stop: threading.Event,
         lease: Lease | None,
         clock: Clock,
-        about: Mapping[str, str],
+        about: About,
         ending: ExitStack,
     ) -> None:
         origin = settings.origin(STAGE)
