@@ -140,7 +140,7 @@ class StageApp:
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
         self.heartbeat = Heartbeat(
             name, self.runner, settings, self.outbox,
-            progress=lambda: self.app.recovery.progress, restoring=self._restoring,
+            progress=lambda: self.app.recovery.progress, assigned=self.homes, restoring=self.restoring,
         )  # fmt: skip
         # no group reads a broadcast join: each task reads all of it
         wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
@@ -200,7 +200,12 @@ class StageApp:
     async def _agent(self, stream: Any) -> None:
         await self.runner.run(stream)
 
-    def _restoring(self) -> list[int]:
+    def homes(self) -> list[int]:
+        """The partitions whose tasks this worker has, or should have; none while they move."""
+        homes = {partition for name, partition in self.runner.parts() if name == self.spec.trigger}
+        return sorted({self._home} if homes and self.spec.scale == "single" else homes)
+
+    def restoring(self) -> list[int]:
         """The tasks whose tables are being recovered."""
         if not self.app.recovery.in_recovery:
             return []

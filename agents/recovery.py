@@ -34,6 +34,13 @@ class PatientRecovery(Recovery):
         todo = sum(max(0, ends[tp] - start) for tp, start in parts.items())
         return min(todo, sum(max(0, at[tp] - start) for tp, start in parts.items())), todo
 
+    @property
+    def seconds_so_far(self) -> float:
+        """How long the last recovery took, or takes until now; 0 before the first."""
+        if self.seconds is not None:
+            return self.seconds
+        return time.monotonic() - self._began if self.in_recovery else 0.0
+
     async def _seek_offsets(self, consumer: Any, tps: Any, offsets: Any, *args: Any, **kwargs: Any) -> None:
         """Where it begins: each table partition at the offset of the disk."""
         self._from = dict(offsets)

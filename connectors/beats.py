@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.schemas.codec import encode
@@ -15,6 +17,8 @@ NOW = "NOW_"
 """What the name of a count begins with that tells the state of the process, and for how many seconds."""
 POD = "POD_NAME"
 _STARTED = SystemClock().now()
+_latest: dict[tuple[str, int], dict[str, Any]] = {}
+_looked_at = time.monotonic()
 
 About = Mapping[str, object]
 
@@ -33,6 +37,22 @@ def about(code_version: str, config_digest: str) -> About:
 def process_name(environment: Mapping[str, str] = os.environ) -> str:
     """The pod's name where POD_NAME tells it, else ``host:pid``."""
     return environment.get(POD) or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def latest() -> list[dict[str, Any]]:
+    """The last heartbeat that this process made of each stage and partition."""
+    return list(_latest.values())
+
+
+def touch() -> None:
+    """Say that the process works, or waits as it should."""
+    global _looked_at  # noqa: PLW0603 - a process has one
+    _looked_at = time.monotonic()
+
+
+def looked_at() -> float:
+    """When it last said so, on the monotonic clock; at first, when this was imported."""
+    return _looked_at
 
 
 def beat(
@@ -70,5 +90,7 @@ def beat(
         "ready": ready,
         **about,
     }
+    _latest[stage, partition] = body
+    touch()
     key = topic("heartbeats").record_key(body)
     return Wire("heartbeats", 0, key, encode("heartbeats", body), now // 1000, [])

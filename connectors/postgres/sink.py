@@ -25,7 +25,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as WireMessage
 
 from tapedeck.connectors import dead_letters
-from tapedeck.connectors.beats import about, beat
+from tapedeck.connectors.beats import about, beat, touch
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.kafka.acls import copying, demand_rights
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -47,7 +47,9 @@ from tapedeck.connectors.postgres.sink_input import (
 )
 from tapedeck.connectors.postgres.store import Bad, Store, Written
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.streams import metrics
 from tapedeck.streams.merge import Part
+from tapedeck.streams.metrics import Sample
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Origin
@@ -117,6 +119,7 @@ class Sink:
         self._open: dict[tuple[str, int, int], bool] = {}
         """Transactions open at the last check, by topic, partition and offset, and whether reported."""
         self._lag: int | None = None
+        self._stored_all = time.monotonic()
         self._pause_s = FIRST_PAUSE_S
         self._beat: Batch | None = None
         self.stats = SinkStats()
@@ -136,6 +139,7 @@ class Sink:
                         started = None
                     self._follow(session, stop)
             except Retry as error:
+                touch()
                 self.stats.retries += 1
                 log.warning("the sink pauses for %.1f s: %s", self._pause_s, error)
                 stop.wait(self._pause_s)
@@ -207,6 +211,7 @@ class Sink:
         beat_at = 0.0
         check_at = time.monotonic() + CHECK_TOPICS_S
         while not stop.is_set():
+            touch()
             wires = session.consumer.consume(BATCH_RECORDS, BATCH_S)
             if wires:
                 self._store(session, wires)
@@ -331,6 +336,19 @@ class Sink:
             )
             total += max(0, end - at)
         self._lag = total
+        if not total:
+            self._stored_all = time.monotonic()
+
+    def samples(self) -> Iterator[Sample]:
+        """The sink's metrics beside its heartbeats'. Its delay is measured every ``HEARTBEAT_S``."""
+        group, stats = self._settings.group, self.stats
+        behind = 0.0 if self._lag == 0 and self.connected else time.monotonic() - self._stored_all
+        yield Sample(metrics.SINK_DELAY, behind)
+        yield Sample(metrics.REPEATS, stats.repeats, (group,))
+
+    def lacks(self) -> str:
+        """What the sink is not connected to, in words; empty where to nothing."""
+        return "" if self.connected else "is not connected to both Kafka and Postgres"
 
     def beat(self) -> None:
         """Send a heartbeat without waiting: a broker that is unavailable must not block the sink."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from tapedeck.agents.settings import Settings
-from tapedeck.connectors.beats import BEAT_S, About, about, beat
+from tapedeck.connectors.beats import BEAT_S, About, about, beat, touch
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -20,6 +20,7 @@ from tapedeck.connectors.scoring.loop import STAGE, ScoringLoop
 from tapedeck.connectors.sentiment.engines import scorer_of
 from tapedeck.connectors.sentiment.scorer import Scorer
 from tapedeck.schemas.errors import Retry
+from tapedeck.streams.metrics import Buckets
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 
@@ -42,9 +43,11 @@ def run(
     started: Callable[[], None],
     version: str,
     clock: Clock | None = None,
+    seconds: Buckets | None = None,
 ) -> None:
     """Score until ``stop``, whenever no other process does. ``started`` is called when it works or waits.
 
+    ``seconds`` counts how long each round of scoring takes.
     ``model``: as for ``tape score``. Raises Fatal for a model that cannot be loaded, missing rights or
     topics. A broker that is away is waited for.
     """
@@ -64,12 +67,13 @@ def run(
                 beside = kept(lease, ending)
                 _Term(
                     settings, engine=engine, stop=stop, lease=lease, clock=clock or SystemClock(),
-                    about=about(version, settings.config.digest), ending=ending,
+                    seconds=seconds or Buckets(), about=about(version, settings.config.digest), ending=ending,
                 ).work(beside)  # fmt: skip
         except (LeaseLost, LeaseShort) as error:
             log.error("another process may have taken over, and this one waits: %s", error)
         except Retry as error:
             log.warning("the scorer pauses for %.0f s: %s", _PAUSE_S, error)
+            touch()
             stop.wait(_PAUSE_S)
 
 
@@ -84,6 +88,7 @@ class _Term:
         stop: threading.Event,
         lease: Lease | None,
         clock: Clock,
+        seconds: Buckets,
         about: About,
         ending: ExitStack,
     ) -> None:
@@ -99,6 +104,7 @@ class _Term:
             origin,
             most=_MOST.get(engine.model.engine, _MOST_OF_MODEL),
             now_us=clock.now,
+            took=seconds.observe,
             pause=lambda: stop.wait(_TRY_AGAIN_S),
         )
 
