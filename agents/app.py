@@ -65,9 +65,9 @@ class TapeApp(faust.App):
             log.info("%s has left the group %s", self.membership.instance, self.conf.id)
 
     @property
-    def recovery(self) -> PatientRecovery:
-        """The recovery of the tables."""
-        return cast(Tables, self.tables).recovery
+    def recovery(self) -> PatientRecovery | None:
+        """The recovery of the tables; None until the app starts."""
+        return cast(Tables, self.tables).begun
 
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
@@ -140,7 +140,7 @@ class StageApp:
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
         self.heartbeat = Heartbeat(
             name, self.runner, settings, self.outbox,
-            progress=lambda: self.app.recovery.progress, assigned=self.homes, restoring=self.restoring,
+            progress=self.progress, assigned=self.homes, restoring=self.restoring,
         )  # fmt: skip
         # no group reads a broadcast join: each task reads all of it
         wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
@@ -207,11 +207,16 @@ class StageApp:
 
     def restoring(self) -> list[int]:
         """The tasks whose tables are being recovered."""
-        if not self.app.recovery.in_recovery:
+        recovery = self.app.recovery
+        if recovery is None or not recovery.in_recovery:
             return []
         if self.spec.scale == "single":
             return [self._home]
-        return sorted(tp.partition for tp in self.app.recovery.active_tps)
+        return sorted(tp.partition for tp in recovery.active_tps)
+
+    def progress(self) -> tuple[int, int]:
+        """Changelog records applied in the last recovery, and those that it has to apply."""
+        return self.app.recovery.progress if self.app.recovery is not None else (0, 0)
 
     async def _recovered(self) -> None:
         await self.runner.settle()

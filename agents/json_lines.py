@@ -12,7 +12,7 @@ _NOT_SECRET = re.compile(r"(_FILE|_REF|_LOCATION|_PATH|_URL)$", re.IGNORECASE)
 _IN_URL = re.compile(r"(\b[a-z][a-z0-9+]*://[^\s:/@]*):[^\s/@]+@", re.IGNORECASE)
 _NAMED = re.compile(r"((?:password|secret|token)\w*[\"']?\s*[=:]\s*)[\"']?[^\s\"',;}]+", re.IGNORECASE)
 _SHORTEST = 6
-"""A shorter secret would be found inside ordinary words; it is still taken out where its name is beside it."""
+"""A shorter one would be found inside ordinary words; with its name beside it, it is still taken out."""
 HIDDEN = "***"
 _EVENT = re.compile(r"[^a-z0-9]+")
 _WORDS = 8
@@ -21,8 +21,8 @@ _WORDS = 8
 class JsonLines(logging.Formatter):
     """``time`` with zone, ``level``, ``process``, ``logger``, ``event``, ``message``, and ``error`` if any.
 
-    ``event`` is one name for all lines of a kind: the logger's last part and the words of the template, without
-    its values. ``environment``: where the secrets are that must not be in a line.
+    ``event`` is one name for all lines of a kind: the logger's last part and the words of the template,
+    without its values. ``environment``: where the secrets are that must not be in a line.
     """
 
     def __init__(self, process: str, environment: Mapping[str, str] = os.environ) -> None:

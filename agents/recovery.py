@@ -62,6 +62,11 @@ class Tables(TableManager):
     """The tables of an app, recovered with patience."""
 
     @property
+    def begun(self) -> PatientRecovery | None:
+        """The recovery if the app has one yet; ``recovery`` would make it, and only the app's thread may."""
+        return cast(PatientRecovery | None, self._recovery)
+
+    @property
     def recovery(self) -> PatientRecovery:
         """The one recovery of this manager."""
         if self._recovery is None:

@@ -39,9 +39,9 @@ class StageVitals:
     def missing(self) -> dict[str, str]:
         """What keeps the stage from being ready: recovery, then a task for each of its partitions."""
         stage, found = self._stage, dict[str, str]()
-        if stage.app.recovery.in_recovery:
-            applied, todo = stage.app.recovery.progress
-            for home in stage.restoring():
+        if restoring := stage.restoring():
+            applied, todo = stage.progress()
+            for home in restoring:
                 found[f"{self._name}/{home}"] = f"restores: {applied} of {todo} changelog records"
         elif not stage.recovered.is_set():
             found[self._name] = "has no partitions yet"
@@ -87,8 +87,8 @@ class StageVitals:
         yield measured.repeats_sample(name, counts)
         yield from runner.figures.samples(name)
         recovery = stage.app.recovery
-        applied, todo = recovery.progress
-        yield Sample(metrics.RESTORE, recovery.seconds_so_far, (name,))
+        applied, todo = stage.progress()
+        yield Sample(metrics.RESTORE, recovery.seconds_so_far if recovery is not None else 0.0, (name,))
         yield Sample(metrics.RESTORED, applied, (name,))
         yield Sample(metrics.TO_RESTORE, todo, (name,))
         if self._source is not None:

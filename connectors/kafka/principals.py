@@ -53,7 +53,7 @@ def scorer(layout: Layout) -> Rights:
 
 
 def worker(spec: StageSpec, layout: Layout, source: str = "") -> Rights:
-    """A worker of one stage. It reads the watermarks of its ``source``, to know how far it is behind."""
+    """A worker of one stage. Of its ``source`` it reads watermarks, for the metric of its delay alone."""
     rights = _stage(spec, layout.group(spec.name))
     return rights | Rights(reads=(source,)) if source else rights
 

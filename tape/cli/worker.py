@@ -28,7 +28,7 @@ def worker(
             remedy=f"`tape dispatch ACCOUNT`; stages here: {', '.join(s.name for s in topology.market)}",
         )
     settings = from_environment(told())
-    rights = reduce(or_, (principal(spec, settings.layout, topology.root(spec)) for spec in specs))
+    rights = reduce(or_, (principal(spec, settings.layout) for spec in specs))
     run(
         settings,
         [partial(market_app, spec) for spec in specs],

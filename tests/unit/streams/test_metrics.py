@@ -6,9 +6,13 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from tapedeck.agents.tally import Figures, Tally
 from tapedeck.agents.vitals import STUCK_S, StageVitals
+from tapedeck.connectors import beats
 from tapedeck.connectors.health.exposition import exposed
+from tapedeck.connectors.health.vitals import Edge
 from tapedeck.streams import measured, metrics
 from tapedeck.streams.metrics import CATALOGUE, Buckets, By, Kind, Sample
 from tapedeck.streams.shell import Effects, Forward, Produced
@@ -31,7 +35,7 @@ def test_every_metric_is_named_by_the_rules_and_no_label_is_a_symbol() -> None:
 
 
 def test_every_metric_of_the_catalogue_is_given_by_some_process_and_each_is_in_it() -> None:
-    """By its name in the code of the processes; a name that is not in the catalogue is refused at a scrape."""
+    """By its name in the code; one that is not in the catalogue is refused at a scrape."""
     names = {n for n, value in vars(metrics).items() if isinstance(value, metrics.Metric)}
     used: set[str] = set()
     for room in ("streams/measured.py", "agents", "connectors", "tape/cli"):
@@ -107,8 +111,8 @@ class Stage:
         spec = TOPOLOGY.stage("features")
         self.now = 0.0
         self.recovered = SimpleNamespace(is_set=lambda: True)
-        self.progress = (0, 0)
-        recovery = SimpleNamespace(in_recovery=False, progress=(3, 9), seconds_so_far=1.5)
+        self.restores: list[int] = []
+        recovery = SimpleNamespace(seconds_so_far=1.5)
         self.app = SimpleNamespace(recovery=recovery, rebalancing=False)
         self.behind: dict[tuple[str, int], int] = {}
         tasks = {0: SimpleNamespace(home=0, watermark=7 * MINUTE)}
@@ -126,7 +130,10 @@ class Stage:
         return [0, 1]
 
     def restoring(self) -> list[int]:
-        return [0, 1]
+        return self.restores
+
+    def progress(self) -> tuple[int, int]:
+        return 3, 9
 
 
 def test_a_stage_is_ready_once_it_is_recovered_and_each_partition_has_its_task() -> None:
@@ -135,7 +142,7 @@ def test_a_stage_is_ready_once_it_is_recovered_and_each_partition_has_its_task()
     assert vitals.missing() == {"features/1": "has no task yet"}
     stage.runner.tasks[1] = SimpleNamespace(home=1, watermark=None)
     assert vitals.missing() == {}
-    stage.app.recovery.in_recovery = True
+    stage.restores = [0, 1]
     assert vitals.missing()["features/1"] == "restores: 3 of 9 changelog records"
 
 
@@ -166,3 +173,15 @@ def test_a_stage_gives_every_metric_of_a_worker() -> None:
     }
     assert {s.metric for s in found} == {each for each in CATALOGUE if By.WORKER in each.by} - process
     assert exposed(found)
+
+
+def test_an_edge_gives_what_its_heartbeats_count_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beats, "_latest", {})
+    told = {"counts": {"IN": 1, "OUT:dead_letters": 2, "STALE:reuters": 40}}
+    beats.beat("ingest-news", 1, marked=MINUTE, lag=0, records=1, about=beats.about("1", "d"), **told)
+    found = list(Edge("ingest-news", more=lambda: [Sample(metrics.SINK_DELAY, 0)]).samples())
+    values = {(s.metric, s.labels[1:]): s.value for s in found}
+    assert values[metrics.DEAD, ("ANY",)] == 2
+    assert values[metrics.FEED_AGE, ("reuters", "STALE")] == 40
+    assert values[metrics.LAG, ()] == 0 and (metrics.SINK_DELAY, ()) in values
+    assert measured.outside(found) == set() and exposed(found)
