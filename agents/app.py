@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.assignor.partition_assignor import PartitionAssignor
@@ -17,7 +17,7 @@ from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.membership import Membership
-from tapedeck.agents.recovery import Tables
+from tapedeck.agents.recovery import PatientRecovery, Tables
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
@@ -64,6 +64,11 @@ class TapeApp(faust.App):
         if self.membership.leaves and not self.crashed:
             await asyncio.to_thread(leave, self.cluster, self.conf.id, self.membership.instance)
             log.info("%s has left the group %s", self.membership.instance, self.conf.id)
+
+    @property
+    def recovery(self) -> PatientRecovery | None:
+        """The recovery of the tables; None until the app starts."""
+        return cast(Tables, self.tables).begun
 
     def FlowControlQueue(
         self, maxsize: int | None = None, *, clear_on_resume: bool = False
@@ -123,7 +128,7 @@ class StageApp:
     ) -> None:
         name = group or spec.name
         layout = settings.layout
-        self.spec, self.settings = spec, settings
+        self.spec, self.settings, self._home = spec, settings, home
         self.recovered = asyncio.Event()
         self.beside: tuple[str, ...] = ()
         """Topics that the process reads besides the stage."""
@@ -135,7 +140,10 @@ class StageApp:
             only_key=only_key, home=home, after=after,
         )  # fmt: skip
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
-        self.heartbeat = Heartbeat(name, self.runner, settings, self.outbox)
+        self.heartbeat = Heartbeat(
+            name, self.runner, settings, self.outbox,
+            progress=self.progress, assigned=self.homes, restoring=self.restoring,
+        )  # fmt: skip
         # no group reads a broadcast join: each task reads all of it
         wires = [layout.wire_name(each) for each in spec.inputs if (each, 0) not in self.runner.broadcasts]
         channel = self.app.topic(
@@ -146,6 +154,7 @@ class StageApp:
         for broadcast in self.runner.broadcasts.values():
             self.app.task(broadcast.run)
         self.app.task(self.heartbeat.run)
+        self.app.while_recovering.append(self.heartbeat.while_restoring)
         self.app.task(Liveness(self.runner).run)
         self.app.task(Withheld(self.runner, settings.cluster).run)
         self.app.task(Unmarked(self.runner).run)
@@ -192,6 +201,24 @@ class StageApp:
 
     async def _agent(self, stream: Any) -> None:
         await self.runner.run(stream)
+
+    def homes(self) -> list[int]:
+        """The partitions whose tasks this worker has, or should have; none while they move."""
+        homes = {partition for name, partition in self.runner.parts() if name == self.spec.trigger}
+        return sorted({self._home} if homes and self.spec.scale == "single" else homes)
+
+    def restoring(self) -> list[int]:
+        """The tasks whose tables are being recovered."""
+        recovery = self.app.recovery
+        if recovery is None or not recovery.in_recovery:
+            return []
+        if self.spec.scale == "single":
+            return [self._home]
+        return sorted(tp.partition for tp in recovery.active_tps)
+
+    def progress(self) -> tuple[int, int]:
+        """Changelog records applied in the last recovery, and those that it has to apply."""
+        return self.app.recovery.progress if self.app.recovery is not None else (0, 0)
 
     async def _recovered(self) -> None:
         await self.runner.settle()

@@ -8,9 +8,12 @@ import os
 import time
 from collections.abc import Callable
 
-from tapedeck.schemas.errors import TapeError
+from tapedeck.agents.json_lines import JsonLines
+from tapedeck.connectors.beats import process_name
+from tapedeck.schemas.errors import Fatal, TapeError
 
 EVERY_S = 10.0
+FORM, TEXT, JSON = "TAPE_LOG", "text", "json"
 _LIBRARIES = ("aiokafka", "faust", "mode", "agents")
 """``agents`` is Faust's name for the loggers of its classes that are derived there."""
 _REPEATING = (*_LIBRARIES, "tapedeck.outbox", "tapedeck.sink.kafka", "tapedeck.lease")
@@ -46,9 +49,17 @@ class Sparing(logging.Filter):
 
 
 def set_up() -> None:
-    """Log to standard error from now on. Libraries log from TAPE_LIBRARY_LOG_LEVEL (WARNING) up."""
+    """Log to standard error from now on. Libraries log from TAPE_LIBRARY_LOG_LEVEL (WARNING) up.
+
+    As text, or as JSON if TAPE_LOG says so. Raises Fatal if it says something else.
+    """
+    form = os.environ.get(FORM) or TEXT
+    if form not in (TEXT, JSON):
+        raise Fatal(f"{FORM} is not a form of log", value=form, remedy=f"write {TEXT} or {JSON}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(Sparing())
+        if form == JSON:
+            handler.setFormatter(JsonLines(process_name()))
     for noisy in _LIBRARIES:
         logging.getLogger(noisy).setLevel(os.environ.get("TAPE_LIBRARY_LOG_LEVEL", "WARNING"))

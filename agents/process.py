@@ -10,15 +10,21 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from faust.worker import Worker
 
 from tapedeck.agents import journal
 from tapedeck.agents.app import StageApp
-from tapedeck.agents.settings import Settings, tell_ready
+from tapedeck.agents.settings import Settings, code_version, tell_ready
+from tapedeck.agents.source_marks import SourceMarks
 from tapedeck.agents.topic_watch import TopicWatch
+from tapedeck.agents.vitals import StageVitals
+from tapedeck.connectors.beats import about
+from tapedeck.connectors.health.server import serve
+from tapedeck.connectors.health.vitals import Vitals
 from tapedeck.connectors.kafka.acls import Rights, demand_rights
 from tapedeck.connectors.kafka.admin import check
 from tapedeck.connectors.kafka.identity import cluster_id_of
@@ -30,6 +36,7 @@ CRASH_S = 3.0
 FAILED_EXIT = 1
 STALLED_EXIT = 70
 
+NO_SOURCES: Mapping[str, str] = {}
 Agent = Callable[[Settings], StageApp]
 
 
@@ -78,21 +85,36 @@ def _end_after(seconds: float, code: int) -> None:
     timer.start()
 
 
-def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
+def run(
+    settings: Settings,
+    agents: Sequence[Agent],
+    rights: Rights,
+    *,
+    name: str = "worker",
+    sources: Mapping[str, str] = NO_SOURCES,
+) -> None:
     """Run ``agents`` in one process until SIGTERM or SIGINT. Never returns.
 
-    Raises CatalogueMismatch if topics are missing or have another number of partitions, Fatal if one of
-    ``rights`` is not granted or a disk is ahead of its changelog, and Retry if the broker does not answer.
+    ``name``: of the process, for its health. ``sources``: the source topic that each stage goes back to.
+
+    Raises CatalogueMismatch if topics are missing or have another number of partitions, Fatal if the health
+    port is taken, one of ``rights`` is not granted or a disk is ahead of its changelog, and Retry if the
+    broker does not answer.
     """
     journal.set_up()
+    vitals = Vitals(name, about(code_version(), settings.config.digest), calendar=lambda: settings.calendar)
+    serve(vitals)
     cluster_id_of(settings.cluster)
     demand_rights(settings.cluster, rights)
     check(settings.cluster)
     stages = [agent(settings) for agent in agents]
     beside = [name for stage in stages for name in stage.beside]
     watch = TopicWatch(settings.cluster, [stage.spec for stage in stages], beside)
+    marks = SourceMarks(settings.cluster)
     for stage in stages:
         stage.begin(watch)
+        root = sources.get(stage.spec.name)
+        vitals.parts.append(StageVitals(stage, source=partial(marks.of, root) if root else None))
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(settings.membership.session_timeout_s).run)
     first.task(watch.run)
@@ -101,6 +123,7 @@ def run(settings: Settings, agents: Sequence[Agent], rights: Rights) -> None:
         for stage in stages:
             await stage.recovered.wait()
         log.info("ready: %s", ", ".join(stage.spec.name for stage in stages))
+        vitals.started = True
         tell_ready()
 
     first.task(ready)

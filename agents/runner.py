@@ -6,6 +6,7 @@ whose generation has ended is dropped unacked, and the next owner repeats it wit
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NoReturn, cast
 
@@ -20,6 +21,7 @@ from tapedeck.agents.patience import patiently
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
+from tapedeck.agents.tally import Figures
 from tapedeck.agents.task import Task
 from tapedeck.agents.writing import Writing
 from tapedeck.connectors.clock import SystemClock
@@ -97,6 +99,7 @@ class StageRunner:
         self.applied: dict[Part, int] = {}
         self.passed: dict[Part, range] = {}
         """Offsets after the last arrival of a partition that have no record, according to the log."""
+        self.figures = Figures(spec, self._writing)
         self.broadcasts = Broadcasts(self, settings.cluster, broadcast_joins(spec, self._partitions))
 
     async def run(self, stream: Any) -> None:
@@ -186,6 +189,7 @@ class StageRunner:
     def _begin_generation(self, generation: int) -> None:
         """After a rebalance, start from the stored state: everything unacked will be delivered again."""
         self._generation = generation
+        self.figures.generations += 1
         self.tasks.clear()
         self._events.clear()
         self.expected.clear()
@@ -289,7 +293,7 @@ class StageRunner:
 
     async def _perform(self, done: list[tuple[Task, Effects]]) -> bool:
         """Do outputs, changelog, table, acks. False if the generation ended and the batch was dropped."""
-        now = self._clock.now()
+        now, began = self._clock.now(), time.monotonic()
         wires = [wire for task, effects in done for wire in task.wires.of(effects, now)]
         dead = self._writing.dead(each for _, effects in done for each in effects.dead)
         await self.written([*wires, *dead])
@@ -306,6 +310,7 @@ class StageRunner:
         for _, effects in done:
             self._ack(effects.acks)
         self.probe("inputs acked")
+        self.figures.add(time.monotonic() - began, [effects for _, effects in done])
         for task, effects in done:
             task.counts.update(effects.counts)
             task.records += len(effects.acks)

@@ -1,5 +1,6 @@
 """What a stage appends, and the wait until the broker has it."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from tapedeck.agents.patience import patiently
@@ -18,6 +19,8 @@ class Writing:
     def __init__(self, spec: StageSpec, layout: Layout, outbox: Outbox) -> None:
         self._spec, self._layout, self._outbox = spec, layout, outbox
         self._clock = SystemClock()
+        self.dead_letters: Counter[str] = Counter()
+        """By reason; a batch that is repeated counts again."""
 
     async def written(self, wires: Iterable[Wire]) -> Batch:
         """Write until acknowledged; waits for a broker that is unavailable or refuses, and logs that."""
@@ -31,4 +34,8 @@ class Writing:
 
     def dead(self, dead: Iterable[Dead]) -> list[Wire]:
         """The dead letters of inputs that were refused."""
+        dead = list(dead)
+        self.dead_letters.update(
+            getattr(each.error, "reason", "") or type(each.error).__name__ for each in dead
+        )
         return [dead_letter(self._layout, each.message, self._spec.name, each.error) for each in dead]

@@ -16,6 +16,8 @@ from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
 from tapedeck.streams.config.groups import Group
 from tapedeck.streams.config.news import Feed, News
+from tapedeck.streams.metrics import CATALOGUE as METRICS
+from tapedeck.streams.metrics import EVERY
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
@@ -29,6 +31,7 @@ DOCUMENTS = (
     "docs/explain.md",
     "docs/configuration.md",
     "docs/exchange.md",
+    "docs/metrics.md",
 )
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
@@ -154,6 +157,20 @@ def _feed(topology: Topology) -> str:
     return _fields(Feed)
 
 
+def _metrics(topology: Topology) -> str:
+    rows = (
+        (
+            f"`{each.name}`",
+            str(each.kind),
+            " ".join(f"`{label}`" for label in each.labels),
+            "every process" if each.by == EVERY else ", ".join(each.by),
+            each.help,
+        )
+        for each in METRICS
+    )
+    return _table(("metric", "kind", "labels", "given by", "what it says"), rows)
+
+
 def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
     rows = (
         (
@@ -198,6 +215,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "feed": _feed,
     "deployment": _deployment,
     "scenarios": _scenarios,
+    "metrics": _metrics,
 }
 
 

@@ -28,7 +28,7 @@ def principals(topology: Topology, layout: Layout, accounts: Iterable[str]) -> d
     everything = tuple(topic.name for topic in CATALOGUE)
     return {
         INGEST: ingest(topology),
-        **{spec.name: worker(spec, layout) for spec in topology.market},
+        **{spec.name: worker(spec, layout, topology.root(spec)) for spec in topology.market},
         **{f"dispatch-{account}": dispatcher(topology, account, layout) for account in accounts},
         SCORER: scorer(layout),
         SINK: copying(tuple(topic.name for topic in CATALOGUE.audited)),
@@ -52,9 +52,10 @@ def scorer(layout: Layout) -> Rights:
     return Rights(reads=(*INPUTS, *own), writes=(*own, *REPORTS), groups=(layout.group(SCORER),))
 
 
-def worker(spec: StageSpec, layout: Layout) -> Rights:
-    """A worker of one stage."""
-    return _stage(spec, layout.group(spec.name))
+def worker(spec: StageSpec, layout: Layout, source: str = "") -> Rights:
+    """A worker of one stage. Of its ``source`` it reads watermarks, for the metric of its delay alone."""
+    rights = _stage(spec, layout.group(spec.name))
+    return rights | Rights(reads=(source,)) if source else rights
 
 
 def dispatcher(topology: Topology, account: str, layout: Layout) -> Rights:

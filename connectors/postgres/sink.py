@@ -25,6 +25,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as WireMessage
 
 from tapedeck.connectors import dead_letters
+from tapedeck.connectors.beats import about, beat, touch
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.kafka.acls import copying, demand_rights
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -45,13 +46,14 @@ from tapedeck.connectors.postgres.sink_input import (
     topic_ids,
 )
 from tapedeck.connectors.postgres.store import Bad, Store, Written
-from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import DeadLetter, Fatal, Retry
+from tapedeck.streams import metrics
 from tapedeck.streams.merge import Part
+from tapedeck.streams.metrics import Sample
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import label_of
-from tapedeck.streams.wire import Origin, Wire
-from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
+from tapedeck.streams.wire import Origin
+from tapedeck.topics.catalogue import CATALOGUE, Layout
 
 BATCH_RECORDS = 5_000
 BATCH_S = 0.2
@@ -117,9 +119,12 @@ class Sink:
         self._open: dict[tuple[str, int, int], bool] = {}
         """Transactions open at the last check, by topic, partition and offset, and whether reported."""
         self._lag: int | None = None
+        self._stored_all = time.monotonic()
         self._pause_s = FIRST_PAUSE_S
         self._beat: Batch | None = None
         self.stats = SinkStats()
+        self.connected = False
+        """Whether Postgres and Kafka have answered, and the session lasts."""
 
     def run(self, stop: threading.Event, started: Callable[[], None] | None = None) -> None:
         """Follow the topics until ``stop``; ``started`` is called once both sides have answered.
@@ -134,6 +139,7 @@ class Sink:
                         started = None
                     self._follow(session, stop)
             except Retry as error:
+                touch()
                 self.stats.retries += 1
                 log.warning("the sink pauses for %.1f s: %s", self._pause_s, error)
                 stop.wait(self._pause_s)
@@ -155,6 +161,7 @@ class Sink:
                 ids = topic_ids(settings.cluster, settings.topics)
                 offsets = Offsets(connection, settings.group, cluster_id, ids)
                 self._assign(consumer, offsets)
+                self.connected = True
                 yield _Session(consumer, connection, Store(connection, ids), offsets)
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             raise Retry(
@@ -168,6 +175,7 @@ class Sink:
                 f"Kafka is not available: {error.args[0].str()}", remedy="the sink continues when it is back"
             ) from error
         finally:
+            self.connected = False
             consumer.close()
 
     def _assign(self, consumer: Consumer, offsets: Offsets) -> None:
@@ -203,6 +211,7 @@ class Sink:
         beat_at = 0.0
         check_at = time.monotonic() + CHECK_TOPICS_S
         while not stop.is_set():
+            touch()
             wires = session.consumer.consume(BATCH_RECORDS, BATCH_S)
             if wires:
                 self._store(session, wires)
@@ -327,6 +336,19 @@ class Sink:
             )
             total += max(0, end - at)
         self._lag = total
+        if not total:
+            self._stored_all = time.monotonic()
+
+    def samples(self) -> Iterator[Sample]:
+        """The sink's metrics beside its heartbeats'. Its delay is measured every ``HEARTBEAT_S``."""
+        group, stats = self._settings.group, self.stats
+        behind = 0.0 if self._lag == 0 and self.connected else time.monotonic() - self._stored_all
+        yield Sample(metrics.SINK_DELAY, behind)
+        yield Sample(metrics.REPEATS, stats.repeats, (group,))
+
+    def lacks(self) -> str:
+        """What the sink is not connected to, in words; empty where to nothing."""
+        return "" if self.connected else "is not connected to both Kafka and Postgres"
 
     def beat(self) -> None:
         """Send a heartbeat without waiting: a broker that is unavailable must not block the sink."""
@@ -336,23 +358,17 @@ class Sink:
                 self._settings.cluster.bootstrap,
             )
             return
-        now = self._clock.now()
-        body = {
-            "stage": self._settings.group,
-            "partition": 0,
-            "at": now,
-            "last_watermark": min(self._labels.values(), default=None),
-            "lag": self._lag,
-            "records": self.stats.read,
-            "code_version": self._origin.code_version,
-            "config_digest": self._origin.config_digest,
-            "counts": self.stats.as_counts(),
-        }
-        value = encode("heartbeats", body)
-        key = topic("heartbeats").record_key(body)
-        self._beat = self._outbox.send(
-            (Wire("heartbeats", 0, key, value, now // 1000, self._origin.static()),)
+        wire = beat(
+            self._settings.group,
+            self._clock.now(),
+            marked=min(self._labels.values(), default=None),
+            lag=self._lag,
+            records=self.stats.read,
+            counts=self.stats.as_counts(),
+            about=about(self._origin.code_version, self._origin.config_digest),
+            ready=self.connected,
         )
+        self._beat = self._outbox.send((wire._replace(headers=self._origin.static()),))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The order of effects is outputs first, progress second: a crash between the two 
 output holds already is not made again, whatever engine scores by then.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -87,7 +88,8 @@ class _Found(NamedTuple):
 class ScoringLoop:
     """One process's work on ``log``. ``engine`` makes the engine when there is a text to score.
 
-    ``most``: the most texts of a call. ``pause`` is called before a text that failed is tried again.
+    ``most``: the most texts of a call. ``pause`` is called before a text that failed is tried again,
+    ``took`` with the seconds of each round that scored texts.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class ScoringLoop:
         most: int,
         now_us: Callable[[], int],
         pause: Callable[[], object] = lambda: None,
+        took: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._log, self._engine, self._most, self._pause = log, engine, most, pause
+        self._took = took
         self._static, self._digest, self._now_us = origin.static(), origin.config_digest, now_us
         self.counts: Counter[str] = Counter()
         self.by_model: Counter[str] = Counter()
@@ -137,7 +141,10 @@ class ScoringLoop:
         if positions == before:
             return bool(arrived)
         texts = [each.body["text"] for each in steps if isinstance(each, Item) and needs_score(each)]
+        began = time.monotonic()
         outcomes = judged(self._engine, texts, self._most, self._pause)
+        if texts:
+            self._took(time.monotonic() - began)
         for outcome in outcomes:
             if outcome.score is not None:
                 self.by_model[f"{outcome.score.engine}:{outcome.score.model_digest}"] += 1

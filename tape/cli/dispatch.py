@@ -19,4 +19,9 @@ def dispatch(
     settings = from_environment(told())
     topology = topology_in_use()
     rights = dispatcher(topology, account, settings.layout)
-    run(settings, [lambda settings: agent(settings, topology, account).stage_app], rights)
+    run(
+        settings,
+        [lambda settings: agent(settings, topology, account).stage_app],
+        rights,
+        name=f"dispatch-{account}",
+    )

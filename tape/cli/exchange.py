@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import typer
 
-from tapedeck.agents.settings import tell_ready
 from tapedeck.connectors.clock import RunningClock, TapeClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
@@ -35,6 +34,7 @@ from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.local.state import EXCHANGE_URL
 from tapedeck.tape.local.where import look
+from tapedeck.tape.serving import begin
 
 
 def exchange(
@@ -152,10 +152,11 @@ async def _serve(server: PaperServer, config: Config) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    started = begin("exchange", config.digest)
     await server.start()
     try:
         typer.echo(f"paper exchange on {server.url}")
-        tell_ready()
+        started()
         for account in config.accounts:
             if account.base_url not in (EMBEDDED, server.url):
                 typer.echo(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tapedeck.agents import journal
-from tapedeck.agents.settings import code_version, from_environment, tell_ready
+from tapedeck.agents.settings import code_version, from_environment
 from tapedeck.connectors.alpaca.market.endpoints import DATA_URL
+from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS, LIVE_POSTS
 from tapedeck.tape.cli.pipeline import told
+from tapedeck.tape.serving import serving
 
 if TYPE_CHECKING:
     from tapedeck.agents.settings import Settings
@@ -47,7 +49,8 @@ def bars(
     journal.set_up()
     stop = _stopped_by_signals()
     with ExitStack() as ending:
-        run(settings, data_url, (key, secret), stop, ending, started=tell_ready, version=code_version())
+        started = serving(LIVE, settings)
+        run(settings, data_url, (key, secret), stop, ending, started=started, version=code_version())
 
 
 @app.command()
@@ -66,7 +69,8 @@ def news(
     settings: Settings = from_environment(told())
     journal.set_up()
     references = keys_of((key, secret), alpaca)
-    run(settings, data_url, references, _stopped_by_signals(), started=tell_ready, version=code_version())
+    started = serving(LIVE_NEWS, settings)
+    run(settings, data_url, references, _stopped_by_signals(), started=started, version=code_version())
 
 
 @app.command()
@@ -76,7 +80,8 @@ def posts() -> None:
 
     settings: Settings = from_environment(told())
     journal.set_up()
-    run(settings, _stopped_by_signals(), started=tell_ready, version=code_version())
+    started = serving(LIVE_POSTS, settings)
+    run(settings, _stopped_by_signals(), started=started, version=code_version())
 
 
 def _stopped_by_signals() -> threading.Event:

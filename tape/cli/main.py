@@ -56,6 +56,7 @@ PANELS: dict[str, dict[str, Entry]] = {
         "scorer": Entry("scorer:scorer", "Score the texts that name symbols.", wire=True),
         "sink": Entry("sink:sink", "Copy every audited topic into Postgres.", wire=True),
         "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
+        "health": Entry("health:health", "Ask the process here whether it is ready, or lives.", bare=True),
         "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
         "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
         "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),

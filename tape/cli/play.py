@@ -29,6 +29,7 @@ from tapedeck.tape.cli.file_options import (
 )
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of
 from tapedeck.tape.playing import each_session, play_tape, unless_played
+from tapedeck.tape.serving import begin
 from tapedeck.tape.topology import topology_in_use
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def play(
     days = _range(sessions, named)
     pipeline = pipeline_of(bootstrap, prefix, INGEST)
     config = pipeline.document()
+    begin("play", config.digest)()
     moved = exchange or pipeline.exchange
     dispatchers = [f"dispatch-{each.account_id}" for each in config.accounts] if moved else []
     for source in each_session(replace(named, feed=config.bars.feed), days, pipeline.cluster):

@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from tapedeck.agents import journal
-from tapedeck.agents.settings import code_version, from_environment, tell_ready
+from tapedeck.agents.settings import code_version, from_environment
+from tapedeck.connectors.kafka.acls import SCORER
+from tapedeck.streams.metrics import MODEL, Buckets, Sample
 from tapedeck.tape.cli.pipeline import told
+from tapedeck.tape.serving import serving
 
 
 def scorer(
@@ -27,4 +30,6 @@ def scorer(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run(settings, model, stop, started=tell_ready, version=code_version())
+    seconds = Buckets()
+    started = serving(SCORER, settings, more=lambda: [Sample(MODEL, seconds)], dead=False)
+    run(settings, model, stop, started=started, version=code_version(), seconds=seconds)

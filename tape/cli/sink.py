@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tapedeck.agents import journal
-from tapedeck.agents.settings import from_environment, tell_ready
+from tapedeck.agents.settings import from_environment
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.outbox import Outbox
@@ -17,6 +17,7 @@ from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
 from tapedeck.tape.cli.pipeline import found, told
 from tapedeck.tape.local.where import DATABASE
+from tapedeck.tape.serving import serving
 from tapedeck.topics.catalogue import CATALOGUE
 
 
@@ -69,6 +70,8 @@ def sink(
         signal.signal(number, lambda *_: stop.set())
     outbox = Outbox(settings.cluster, group)
     try:
-        Sink(what, outbox, SystemClock(), settings.origin(group)).run(stop, started=tell_ready)
+        process = Sink(what, outbox, SystemClock(), settings.origin(group))
+        started = serving(group, settings, connected=process.lacks, more=process.samples)
+        process.run(stop, started=started)
     finally:
         outbox.close()

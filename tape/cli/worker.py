@@ -29,4 +29,10 @@ def worker(
         )
     settings = from_environment(told())
     rights = reduce(or_, (principal(spec, settings.layout) for spec in specs))
-    run(settings, [partial(market_app, spec) for spec in specs], rights)
+    run(
+        settings,
+        [partial(market_app, spec) for spec in specs],
+        rights,
+        name="+".join(spec.name for spec in specs),
+        sources={spec.name: topology.root(spec) for spec in specs},
+    )

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from tapedeck.connectors.alpaca.market import frames
@@ -18,6 +18,7 @@ from tapedeck.connectors.alpaca.market.ingest import Ingest
 from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.steps import Ask, Mark, Refuse, Step, Write
 from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.connectors.beats import BEAT_S, NOW, About, beat
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.kafka.log import LogWriter
@@ -28,7 +29,6 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.tape.ingest.asker import Answer
-from tapedeck.tape.ingest.beats import BEAT_S, NOW, beat
 from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import Layout
 
@@ -74,7 +74,7 @@ class BarsIngest:
         layout: Layout,
         clock: Clock,
         wall: Clock | None = None,
-        about: Mapping[str, str],
+        about: About,
         openings: Openings | None = None,
         wanted: Callable[[], list[str]] | None = None,
         alone: Callable[[Collection[int]], None] | None = None,

@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from tapedeck.agents.settings import Settings
+from tapedeck.connectors.beats import touch
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, PostgresLeases, new_holder
 from tapedeck.schemas.errors import Retry
 
@@ -76,6 +77,7 @@ def acquired(lease: "ConnectionLease", stop: threading.Event, *, every_s: float 
     """Wait for the lease; False if ``stop`` came first."""
     said = ""
     while not stop.is_set():
+        touch()
         try:
             lease.acquire()
             return True

@@ -14,6 +14,7 @@ from tapedeck.connectors.alpaca.market.ingest import Ingest, since
 from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.steps import AHEAD_US, MARKET_EVENTS, Kind
 from tapedeck.connectors.alpaca.market.stream import MarketStream
+from tapedeck.connectors.beats import about
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -112,10 +113,10 @@ def run(
         lease=lease, quiet=lambda: core.quiet,
     )  # fmt: skip
     stream.want(symbols)
-    about = {"code_version": version, "config_digest": config.digest}
     process = BarsIngest(
-        core, queue, asker, writer, health, layout=cluster.layout, clock=clock, about=about,
-        openings=openings, wanted=wanted, alone=ForeignMarks(cluster).refuse, stream=stream,
+        core, queue, asker, writer, health, layout=cluster.layout, clock=clock,
+        about=about(version, config.digest), openings=openings, wanted=wanted,
+        alone=ForeignMarks(cluster).refuse, stream=stream,
     )  # fmt: skip
     process.begin(level=len(labels) == len(last) and set(labels) == {core.ended})
     if universe_of(cluster) is None:

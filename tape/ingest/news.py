@@ -9,11 +9,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.states import Health
+from tapedeck.connectors.beats import BEAT_S, About, beat
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.news.ingest import STAGE, NewsLog
 from tapedeck.connectors.news.minutes import Minutes
@@ -22,7 +23,6 @@ from tapedeck.connectors.news.wire import AlpacaNews
 from tapedeck.connectors.tapes.writers import FIRST_LOOK_S, LOOK_S
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 
 log = logging.getLogger("tapedeck.ingest.news")
@@ -55,7 +55,7 @@ class NewsIngest:
         minutes: Minutes,
         clock: Clock,
         *,
-        about: Mapping[str, str],
+        about: About,
         wall: Clock | None = None,
         alone: Callable[[Collection[int]], None] | None = None,
         standings: Callable[[], Sequence[Standing]] = list,

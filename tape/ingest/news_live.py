@@ -15,6 +15,7 @@ from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.states import Health
 from tapedeck.connectors.alpaca.market.stream import MarketStream
 from tapedeck.connectors.alpaca.news import NewsHistory
+from tapedeck.connectors.beats import about
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
@@ -146,7 +147,7 @@ class _Term:
         process = NewsIngest(
             news_log, minutes, self._clock, standings=poller.standings, alpaca=alpaca,
             alone=self._alone,
-            about={"code_version": self._version, "config_digest": settings.config.digest},
+            about=about(self._version, settings.config.digest),
         )  # fmt: skip
         await process.begin()
         if feeds.feeds:

@@ -8,9 +8,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
+from tapedeck.connectors.beats import BEAT_S, About, beat
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.dispatch.lease import LeaseHeld
 from tapedeck.connectors.news.minutes import Minutes
@@ -23,7 +24,6 @@ from tapedeck.connectors.tapes.writers import FIRST_LOOK_S, LOOK_S
 from tapedeck.schemas.errors import Retry
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside
 from tapedeck.topics.catalogue import Layout
 
@@ -178,7 +178,7 @@ class PostsIngest:
         clock: Clock,
         job: JobThread,
         *,
-        about: Mapping[str, str],
+        about: About,
         alone: Callable[[Collection[int]], None] = lambda marked: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

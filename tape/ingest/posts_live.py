@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tapedeck.agents.settings import Settings
+from tapedeck.connectors.beats import About, about
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -62,7 +63,6 @@ def run(
     check(cluster)
     lease = lease_of(settings, STAGE)
     started()
-    about = {"code_version": version, "config_digest": settings.config.digest}
     while not stop.is_set():
         if lease is not None and not acquired(lease, stop):
             return
@@ -70,7 +70,7 @@ def run(
             with ExitStack() as ending:
                 beside = kept(lease, ending)
                 term = _Term(settings, lease, clock, authors, lambda gate: PrawClient(app(), gate, clock))
-                term.work(stop, beside, about, ending)
+                term.work(stop, beside, about(version, settings.config.digest), ending)
         except (LeaseLost, LeaseShort) as error:
             log.error("another process may have taken over, and this one waits: %s", error)
 
@@ -97,7 +97,7 @@ class _Term:
         self._still_ours: Callable[[], object] = lease.check if lease is not None else lambda: None
 
     def work(
-        self, stop: threading.Event, beside: tuple[Beside, ...], about: dict[str, str], ending: ExitStack
+        self, stop: threading.Event, beside: tuple[Beside, ...], about: About, ending: ExitStack
     ) -> None:
         """Ingest until the process is to stop. Raises what ended it, LeaseLost and LeaseShort among that."""
         settings, clock, home = self._settings, self._clock, self._settings.home / FOLDER

@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from tapedeck.agents.settings import Settings
+from tapedeck.connectors.beats import BEAT_S, About, about, beat, touch
 from tapedeck.connectors.clock import Clock, SystemClock
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.acls import demand_rights
@@ -19,8 +20,8 @@ from tapedeck.connectors.scoring.loop import STAGE, ScoringLoop
 from tapedeck.connectors.sentiment.engines import scorer_of
 from tapedeck.connectors.sentiment.scorer import Scorer
 from tapedeck.schemas.errors import Retry
+from tapedeck.streams.metrics import Buckets
 from tapedeck.streams.wire import Wire
-from tapedeck.tape.ingest.beats import BEAT_S, beat
 from tapedeck.tape.ingest.leases import Beside, acquired, kept, lease_of
 
 log = logging.getLogger("tapedeck.scorer")
@@ -42,9 +43,11 @@ def run(
     started: Callable[[], None],
     version: str,
     clock: Clock | None = None,
+    seconds: Buckets | None = None,
 ) -> None:
     """Score until ``stop``, whenever no other process does. ``started`` is called when it works or waits.
 
+    ``seconds`` counts how long each round of scoring takes.
     ``model``: as for ``tape score``. Raises Fatal for a model that cannot be loaded, missing rights or
     topics. A broker that is away is waited for.
     """
@@ -56,7 +59,6 @@ def run(
     log.info("scores with %s, model %s, digest %s", *engine.model)
     lease = lease_of(settings, STAGE)
     started()
-    about = {"code_version": version, "config_digest": settings.config.digest}
     while not stop.is_set():
         if lease is not None and not acquired(lease, stop):
             return
@@ -65,12 +67,13 @@ def run(
                 beside = kept(lease, ending)
                 _Term(
                     settings, engine=engine, stop=stop, lease=lease, clock=clock or SystemClock(),
-                    about=about, ending=ending,
+                    seconds=seconds or Buckets(), about=about(version, settings.config.digest), ending=ending,
                 ).work(beside)  # fmt: skip
         except (LeaseLost, LeaseShort) as error:
             log.error("another process may have taken over, and this one waits: %s", error)
         except Retry as error:
             log.warning("the scorer pauses for %.0f s: %s", _PAUSE_S, error)
+            touch()
             stop.wait(_PAUSE_S)
 
 
@@ -85,7 +88,8 @@ class _Term:
         stop: threading.Event,
         lease: Lease | None,
         clock: Clock,
-        about: Mapping[str, str],
+        seconds: Buckets,
+        about: About,
         ending: ExitStack,
     ) -> None:
         origin = settings.origin(STAGE)
@@ -100,6 +104,7 @@ class _Term:
             origin,
             most=_MOST.get(engine.model.engine, _MOST_OF_MODEL),
             now_us=clock.now,
+            took=seconds.observe,
             pause=lambda: stop.wait(_TRY_AGAIN_S),
         )
 

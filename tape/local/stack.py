@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tapedeck.connectors.config_file import load, topology_of
+from tapedeck.connectors.health.server import PORT
 from tapedeck.connectors.kafka.acls import ADMIN, Rights
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
@@ -114,6 +115,7 @@ class LocalStack:
             **self._state().told(),
             **self.cluster.environment(),
             **self._own_broker(),
+            PORT: "",  # each process takes a free one
             "TAPE_HOME": str(self.folder),
             "TAPE_EXCHANGE_FOLDER": str(self.folder / "exchange"),
             "TAPE_CACHE": str(cache_dir()),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tapedeck.connectors.beats import NOW
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.ingest.beats import NOW
 from tapedeck.tape.local.status import StageLine
 
 _DISPATCHER = "dispatch-"

@@ -71,9 +71,9 @@ def test_a_topic_is_written_by_its_owner_alone() -> None:
     assert writers("controls") == {OPERATOR}
 
 
-def test_a_stage_reads_its_inputs_and_its_own_state_alone() -> None:
+def test_a_stage_reads_its_inputs_its_own_state_and_how_far_its_source_is_alone() -> None:
     for spec in TOPOLOGY.market:
-        assert set(TABLE[spec.name].reads) == {*spec.inputs, spec.changelog}
+        assert set(TABLE[spec.name].reads) == {*spec.inputs, spec.changelog, TOPOLOGY.root(spec)}
         assert TABLE[spec.name].groups == (f"tapedeck-{spec.name}",)
 
 
