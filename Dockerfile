@@ -36,13 +36,14 @@ ENV PATH=/opt/tapedeck/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/var/lib/tapedeck \
+    TMPDIR=/var/tmp \
     TAPE_HOME=/var/lib/tapedeck \
     TAPE_CACHE=/var/cache/tapedeck \
     TAPE_HEALTH_HOST=0.0.0.0 \
     TAPE_HEALTH_PORT=9464
 WORKDIR /var/lib/tapedeck
 # State, and compiled kernels: they depend on the processor, so they are compiled where they run, once per volume.
-# The root may be read-only with these two and a tmpfs at /tmp.
+# The root may be read-only with these two and a tmpfs at /var/tmp.
 VOLUME ["/var/lib/tapedeck", "/var/cache/tapedeck"]
 USER 10001:0
 EXPOSE 9464

@@ -2,8 +2,8 @@
 
     python tests/closure.py [--python FOLDER/bin/python] [--strip]
 
-Without ``--python``, core is installed into a new folder first, which needs a network. ``--strip`` removes what
-the image removes (deploy/strip.py) before it measures. Exit code 1 above the limit of 460 MB (10^6 bytes).
+Without ``--python``, core is installed into a new folder first, which needs a network. ``--strip`` removes
+what the image removes (deploy/strip.py) before it measures. Exit code 1 above 460 MB (10^6 bytes).
 """
 
 from __future__ import annotations
