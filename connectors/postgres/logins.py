@@ -7,7 +7,7 @@ from tapedeck.schemas.errors import Fatal
 
 
 def grant_login(url: str, name: str, password: str) -> bool:
-    """Create the login ``name`` as a member of the sink's role, or give it this password; returns if it is new.
+    """Create the login ``name``, a member of the sink's role, or change its password; returns if it is new.
 
     ``url``: the owner of the tables, who may create roles. Raises Fatal for the owner's own name, and as
     ``open_database`` does.

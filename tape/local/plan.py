@@ -73,4 +73,8 @@ def paper_credentials(config: Config) -> dict[str, str]:
     for account in config.accounts:
         found[account.key_ref] = f"paper-{account.account_id}"
         found[account.secret_ref] = f"paper-{account.account_id}-secret"
-    return {name: value for name, value in found.items() if "/" not in name and name not in os.environ}
+    return {
+        name: value
+        for name, value in found.items()
+        if "/" not in name and not {name, f"{name}_FILE"} & os.environ.keys()
+    }

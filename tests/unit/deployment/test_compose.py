@@ -37,7 +37,7 @@ BREAKS: list[tuple[Change, str]] = [
     (lambda s: at(s, "kafka", "image", "apache/kafka"), "kafka: image 'apache/kafka' is not pinned"),
     (lambda s: at(s, "ui", "image", "kafbat/kafka-ui:latest"), "ui: image 'kafbat/kafka-ui:latest' is not"),
     (lambda s: at(s, "kafka", "image", "bitnami/kafka:4.3.1"), "kafka: bitnami's images get no updates"),
-    (lambda s: said(s, "kafka", "KAFKA_LOG_DIRS", "/data/logs"), "KAFKA_LOG_DIRS '/data/logs' is in no named"),
+    (lambda s: said(s, "kafka", "KAFKA_LOG_DIRS", "/data/logs"), "'/data/logs' is in no named"),
     (lambda s: s["kafka"]["environment"].pop("KAFKA_LOG_DIRS"), "KAFKA_LOG_DIRS '' is in no named volume"),
     (lambda s: at(s, "kafka", "volumes", ["./k:/var/lib/kafka/data"]), "is in no named volume"),
     (
