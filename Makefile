@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-ml bench-year soak clean
+.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -23,6 +23,8 @@ help:
 	@echo "make bench-days   ten sessions in a row, a process killed on each: half an hour, and 3 GB of disk"
 	@echo "make bench-year   rebuild and verify a trading year: minutes, and 5 GB of disk"
 	@echo "make soak    live bars and news at 60x for twenty minutes, something going wrong every half minute"
+	@echo "make closure  what tapedeck's core takes installed, by package: at most 460 MB"
+	@echo "make compose-test  the image and the demo in containers, on a Docker engine where there is one"
 	@echo "make clean   stop what runs and remove what was made here"
 
 install: $(INSTALLED)
@@ -85,6 +87,12 @@ bench-year: install
 
 soak: install
 	@$(BIN)/python -m tests.bench.soak_live
+
+closure: install
+	@$(BIN)/python tests/closure.py --strip
+
+compose-test: install
+	@$(BIN)/python -m tests.containers
 
 clean:
 	@if [ -x $(BIN)/tape ] && [ -d .tape ]; then \

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tapedeck.connectors.secrets import from_file
+from tapedeck.connectors.secrets import from_file, secret_of
 from tapedeck.schemas.errors import Fatal
 
 
@@ -21,15 +21,17 @@ class Credentials:
 
 
 def resolve(reference: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The value of a reference: the content of a secret file if it has a ``/``, else an environment variable.
+    """The value of a reference: the content of a secret file if it has a ``/``, else an environment variable,
+    or the file that the variable with ``_FILE`` after its name names.
 
     Raises Fatal naming the reference, never a value.
     """
     if "/" in reference:
         return from_file(Path(reference).expanduser(), "a credential")
-    value = environment.get(reference, "").strip()
+    value = secret_of(reference, environment).read().strip()
     if not value:
-        raise Fatal("a credential is missing", value=reference, remedy="set this environment variable")
+        remedy = f"set this environment variable, or {reference}_FILE to a file that holds it"
+        raise Fatal("a credential is missing", value=reference, remedy=remedy)
     return value
 
 

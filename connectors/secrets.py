@@ -38,7 +38,10 @@ def secret_of(name: str, environment: Mapping[str, str] = os.environ) -> Secret:
 
 
 def from_file(path: Path, name: str) -> str:
-    """The content of a secret file, stripped of whitespace. Raises Fatal naming ``name`` and the file."""
+    """The content of a secret file, without the whitespace around it: editors end a file with a newline.
+
+    Raises Fatal naming ``name`` and the file, never its content; also for one with several lines.
+    """
     shown = str(path)
     try:
         open_to_others, value = _open_to_others(path), path.read_text().strip()
@@ -53,6 +56,9 @@ def from_file(path: Path, name: str) -> str:
         raise Fatal(f"the secret file of {name} can be read by others", value=shown, remedy="chmod 600 it")
     if not value:
         raise Fatal(f"the secret file of {name} is empty", value=shown, remedy="write the secret into it")
+    if len(value.splitlines()) > 1:
+        remedy = "write the secret alone, on one line"
+        raise Fatal(f"the secret file of {name} has more than one line", value=shown, remedy=remedy)
     return value
 
 

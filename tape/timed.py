@@ -22,7 +22,7 @@ from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import readable_punctuation
-from tapedeck.tape.notebook.types import time_field
+from tapedeck.tape.notebook.fields import time_field
 from tapedeck.topics.catalogue import Layout, topic
 
 Tell = Callable[[str], None]

@@ -35,6 +35,7 @@ def upgrade(url: str, prefix: str = "") -> None:
     Raises Retry if the server is unavailable, Fatal if this login may not create tables.
     """
     with connect(url, prefix, role=None) as connection:
+        _refuse_newer(connection)
         if _revision(connection) == _head() and not _unfit(connection):
             return
     with _migrating(url, prefix) as config:
@@ -55,6 +56,7 @@ def downgrade(url: str, prefix: str = "", revision: str = "base") -> None:
 
 def require_head(connection: psycopg.Connection[Any]) -> None:
     """Raises Fatal unless the schema is at the newest revision and can hold what declared topics have."""
+    _refuse_newer(connection)
     found, head = _revision(connection), _head()
     if found != head:
         raise Fatal(f"the audit store is not at revision {head}", value=found, remedy="run `tape migrate`")
@@ -63,6 +65,18 @@ def require_head(connection: psycopg.Connection[Any]) -> None:
             "the audit store has no table for these topics, or not every column of their records",
             value=", ".join(unfit),
             remedy="run `tape migrate` with the same topology, or declare them with audited=False",
+        )
+
+
+def _refuse_newer(connection: psycopg.Connection[Any]) -> None:
+    """Raises Fatal for tables that a newer version made: this one has no migration of that name."""
+    found = _revision(connection)
+    known = {each.revision for each in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+    if found is not None and found not in known:
+        raise Fatal(
+            "the audit store was migrated by a newer version of tapedeck, and nothing was changed",
+            value=found,
+            remedy=f"run the version that migrated it; this one knows revisions up to {_head()}",
         )
 
 

@@ -18,16 +18,15 @@ from tapedeck.connectors.tapes.made import QUOTES_MADE, chain_notes, made_quotes
 from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.connectors.tapes.market_files.columns import BARS, QUOTES
 from tapedeck.connectors.tapes.market_files.duplicates import settle
-from tapedeck.connectors.tapes.market_files.options import Reading
+from tapedeck.connectors.tapes.market_files.options import DEFAULT_FEED, Reading, Tell, quiet
 from tapedeck.connectors.tapes.market_files.stamp import stamp_of
-from tapedeck.connectors.tapes.market_files.tables import Table, Tell, quiet, read_table
+from tapedeck.connectors.tapes.market_files.tables import Table, read_table
 from tapedeck.connectors.tapes.tape import Body, Tape, arrange, bar_body, quote_body, universe_body
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, CalendarUnknown, day_number, iso_date, xnys
 
 _PRICES = ("open", "high", "low", "close")
-DEFAULT_FEED = "iex"
 
 
 class _Source(NamedTuple):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from tapedeck.connectors.recorded.format import is_recorded, load
 from tapedeck.connectors.recorded.playable import playable, sessions_in
-from tapedeck.connectors.tapes.files import DEFAULT_FEED, read_tape, sessions_of_file
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, DEFAULT_SESSION, generate, origin_of
-from tapedeck.connectors.tapes.market_files.options import Reading
-from tapedeck.connectors.tapes.market_files.tables import Tell, quiet
+from tapedeck.connectors.tapes.market_files.options import DEFAULT_FEED, Reading, Tell, quiet
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.connectors.tapes.texts.file import with_news_of
 from tapedeck.schemas.errors import Fatal
@@ -58,6 +56,8 @@ class TapeSource:
         path = Path(self.tape)
         if is_recorded(path):
             return sessions_in(load(path), calendar)
+        from tapedeck.connectors.tapes.files import sessions_of_file  # noqa: PLC0415 - the extra frames
+
         return sessions_of_file(path, calendar, self.reading, tell)
 
     @property
@@ -110,6 +110,8 @@ class TapeSource:
                     "a recorded tape has its own quotes", value=self.tape, remedy="leave out --quotes"
                 )
             return playable(load(path), xnys(), self.session)
+        from tapedeck.connectors.tapes.files import read_tape  # noqa: PLC0415 - the extra frames
+
         tape = read_tape(
             path, quotes=self.quotes, session=self.session, feed=self.feed, reading=self.reading, tell=tell
         )

@@ -36,7 +36,12 @@ def _notebook() -> Any:
     places = import_module("tapedeck.tape.local.places")
     # Before the kernels are imported: they are compiled once per machine.
     places.share_kernels()
-    return import_module("tapedeck.tape.notebook.connection").default
+    try:
+        return import_module("tapedeck.tape.notebook.connection").default
+    except ModuleNotFoundError as error:
+        if (lacks := import_module("tapedeck.tape.lacking").lacking(error)) is None:
+            raise
+        raise lacks from None
 
 
 def __getattr__(name: str) -> Any:

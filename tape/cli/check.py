@@ -12,11 +12,11 @@ from tapedeck.connectors.recorded.format import is_recorded
 from tapedeck.connectors.tapes.checking.spool import Spool
 from tapedeck.connectors.tapes.checking.survey import Survey, few
 from tapedeck.connectors.tapes.checking.write import refuse_target, write
-from tapedeck.connectors.tapes.files import DEFAULT_FEED, beside, origin_of
+from tapedeck.connectors.tapes.files import beside, origin_of
 from tapedeck.connectors.tapes.market_files.columns import BARS, QUOTES, Matched, Spec
-from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
+from tapedeck.connectors.tapes.market_files.options import DEFAULT_FEED, Duplicates, Reading, Tell
 from tapedeck.connectors.tapes.market_files.stamp import Stamp
-from tapedeck.connectors.tapes.market_files.tables import Reader, Tell
+from tapedeck.connectors.tapes.market_files.tables import Reader
 from tapedeck.connectors.tapes.source import TapeSource, session_date
 from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.streams.sessions import iso_date, xnys

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading
-from tapedeck.connectors.tapes.market_files.tables import Tell
+from tapedeck.connectors.tapes.market_files.options import Duplicates, Reading, Tell
 
 Quotes = Annotated[Path | None, typer.Option(help="Default: FILE with quotes for trades in its name.")]
 News = Annotated[

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 First = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="The first minute of the market, for a tape of the past; default: now."
+        metavar="TIME",
+        envvar="TAPE_FIRST",
+        help="The first minute of the market, for a tape of the past; default: now.",
     ),
 ]
 Database = Annotated[

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tapedeck.schemas.errors import TapeError
+from tapedeck.tape.lacking import lacking
 from tapedeck.tape.local.places import share_kernels
 from tapedeck.tape.topology import topology_in_use
 
@@ -211,9 +212,18 @@ def tape(
 def run() -> None:
     """The entry point. A TapeError becomes one line on standard error and exit code 2."""
     try:
-        app()
+        _run()
     except TapeError as error:
         print(f"tape: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if (lacks := lacking(error)) is None:
+            raise
+        raise lacks from None

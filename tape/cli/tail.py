@@ -109,7 +109,7 @@ def strays(cluster: Cluster, spans: dict[Part, tuple[int, int]], key: str) -> li
     """The records of ``key`` in partitions where they do not belong: another producer's partitioner put them
     there. The partitions are read in full, but only for keys."""
     from tapedeck.connectors.kafka.bulk.source import KafkaSource  # noqa: PLC0415 - only with a key
-    from tapedeck.tape.notebook.spans import of_keys  # noqa: PLC0415 - polars is slow to import
+    from tapedeck.tape.notebook.numbers import of_keys  # noqa: PLC0415 - it loads kernels
 
     found = []
     with KafkaSource(cluster) as source:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from tapedeck.connectors.news.poller import Poller
 from tapedeck.connectors.news.records import TOPIC
 from tapedeck.connectors.news.wire import AlpacaNews
 from tapedeck.connectors.paper.remote_clock import market_clock
+from tapedeck.connectors.secrets import secret_of
 from tapedeck.connectors.tapes.marks import reached
 from tapedeck.connectors.tapes.writers import ForeignMarks
 from tapedeck.schemas.errors import Fatal
@@ -96,7 +96,7 @@ def run(
 
 def keys_of(references: References, wanted: bool | None) -> References | None:
     """``references`` if Alpaca's news is wanted; where that is not said, if the variables are set."""
-    named = all("/" in each or os.environ.get(each, "").strip() for each in references)
+    named = all("/" in each or secret_of(each) for each in references)
     return references if (named if wanted is None else wanted) else None
 
 

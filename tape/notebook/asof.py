@@ -13,8 +13,8 @@ from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import readable_punctuation
 from tapedeck.tape.notebook import frames, times
 from tapedeck.tape.notebook.decoding import Reader
+from tapedeck.tape.notebook.numbers import numbered
 from tapedeck.tape.notebook.query import NotKept, Query, spans
-from tapedeck.tape.notebook.spans import numbered
 from tapedeck.topics.catalogue import Topic
 
 

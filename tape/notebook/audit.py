@@ -14,8 +14,8 @@ from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.guard import is_record_union
 from tapedeck.tape.notebook import frames, times
+from tapedeck.tape.notebook.fields import logical, without_null
 from tapedeck.tape.notebook.query import Query
-from tapedeck.tape.notebook.types import logical, without_null
 
 
 def newest(url: str, prefix: str, query: Query, at: int) -> pl.DataFrame:

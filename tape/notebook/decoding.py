@@ -15,8 +15,8 @@ from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import ABSENT, Block, Source
 from tapedeck.streams.merge import Part
 from tapedeck.tape.notebook import frames
+from tapedeck.tape.notebook.numbers import of_keys
 from tapedeck.tape.notebook.query import Query, nearest, spans
-from tapedeck.tape.notebook.spans import of_keys
 
 _SHOWN = 3
 Mask = NDArray[np.bool_]

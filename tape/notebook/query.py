@@ -10,8 +10,8 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source, last_record
 from tapedeck.streams.merge import Part
 from tapedeck.tape.notebook import times
+from tapedeck.tape.notebook.fields import columns_of, time_field
 from tapedeck.tape.notebook.frames import LOG_COLUMNS
-from tapedeck.tape.notebook.types import columns_of, time_field
 from tapedeck.topics.catalogue import Layout, Topic, topic
 from tapedeck.topics.partitioning import murmur2_partition
 

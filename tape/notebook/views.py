@@ -10,8 +10,9 @@ from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.blocks import Source, first_record, last_record
 from tapedeck.streams.protocol import Message
+from tapedeck.tape.notebook.fields import columns_of
 from tapedeck.tape.notebook.query import nearest, one_topic
-from tapedeck.tape.notebook.types import UTC, Kind, columns_of, dtype
+from tapedeck.tape.notebook.types import UTC, Kind, dtype
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
 

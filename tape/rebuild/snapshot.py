@@ -9,20 +9,17 @@ offsets, their digest, the checksum of each file, and one of itself. All are che
 import json
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from tapedeck.schemas.errors import Fatal
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.changelog import Values
 from tapedeck.streams.columnar.job import Start, TaskId, inputs_of, task_name
-from tapedeck.streams.frame import Logs, logs_of, pack, unpack, without_logs
+from tapedeck.streams.frame import without_logs
 from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.logs import NO_IDS, TopicIds, logs_now, short
 from tapedeck.streams.merge import Part
@@ -35,16 +32,6 @@ MANIFEST = "manifest.json"
 _SEAL = "seal"
 _DAMAGED = "restore the file, or remove the snapshot's folder and take a new one"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_CURSOR = pl.Struct({"rank": pl.UInt8, "partition": pl.UInt16, "position": pl.Int64})
-_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "task": pl.String,
-    "partition": pl.UInt16,
-    "key": pl.Binary,
-    "epoch": pl.UInt32,
-    "cursors": pl.List(_CURSOR),
-    "body": pl.Binary,
-    "size": pl.UInt32,
-}
 
 
 @dataclass(frozen=True)
@@ -142,14 +129,15 @@ class Snapshot:
 
     def tables(self, topology: Topology, layout: Layout) -> Iterator[Table]:
         """Its tables. Raises Fatal, before returning any, if a file was changed."""
+        from tapedeck.tape.rebuild.table_files import read_tables  # noqa: PLC0415 - the extra frames
+
         self.refuse_damaged()
         rows: dict[str, Values] = {}
         for stage, digest in sorted(self.manifest["digests"].items()):
             path = self.folder / f"{stage}.parquet"
             try:
-                frame = pl.read_parquet(path)
-                found = _values(frame, logs_now(topology.stage(stage), self.topic_ids))
-            except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError) as error:
+                found = read_tables(path, logs_now(topology.stage(stage), self.topic_ids))
+            except ValueError as error:
                 raise Fatal(
                     f"{path.name} of snapshot {self.name} cannot be read: {error}",
                     value=str(path),
@@ -181,6 +169,8 @@ def save(
         raise Fatal(
             "a snapshot of this name already exists", value=name, remedy=f"choose another, or remove {path}"
         )
+    from tapedeck.tape.rebuild.table_files import write_tables  # noqa: PLC0415 - the extra frames
+
     made = folder / f".{name}.part"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -188,7 +178,7 @@ def save(
     for stage in dict.fromkeys(table.task.stage for table in tables):
         mine = {str(t.task): t.values for t in tables if t.task.stage == stage}
         file = made / f"{stage}.parquet"
-        _frame(mine).write_parquet(file, compression="zstd")
+        write_tables(file, mine)
         sums[file.name] = _checksum(file)
         digests[stage] = _digest(mine)
     manifest = {
@@ -284,28 +274,6 @@ def _manifest_of(table: Table) -> dict[str, Any]:
 
 def _told(part: Part) -> str:
     return f"{part[0]}/{part[1]}"
-
-
-def _frame(tables: Mapping[str, Values]) -> pl.DataFrame:
-    rows = []
-    for task, values in tables.items():
-        for (partition, key), data in sorted(values.items()):
-            value = unpack(data)
-            cursors = [
-                {"rank": rank, "partition": part, "position": at}
-                for (rank, part), at in sorted(value.cursors.items())
-            ]
-            rows.append((task, partition, key, value.epoch, cursors, value.body, len(value.body)))
-    return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
-
-
-def _values(frame: pl.DataFrame, logs: Logs) -> dict[str, Values]:
-    found: dict[str, Values] = defaultdict(dict)
-    for row in frame.iter_rows(named=True):
-        cursors = {(each["rank"], each["partition"]): each["position"] for each in row["cursors"]}
-        framed = pack(row["epoch"], cursors, row["body"], logs_of(cursors, logs))
-        found[row["task"]][row["partition"], row["key"]] = framed
-    return dict(found)
 
 
 def _checksum(path: Path) -> str:

@@ -1,6 +1,6 @@
 """What a person adds about a file that does not say it: zone, column names, duplicates, symbols, scale."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -8,6 +8,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from tapedeck.connectors.tapes.market_files.columns import NAMES
 from tapedeck.schemas.errors import Fatal
+
+DEFAULT_FEED = "iex"
+Tell = Callable[[str], None]
+
+
+def quiet(line: str) -> None:
+    """Report to nobody."""
+    del line
 
 
 class Duplicates(StrEnum):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 
 from tapedeck.connectors.tapes.market_files.columns import Matched, Spec, match
-from tapedeck.connectors.tapes.market_files.options import Reading
+from tapedeck.connectors.tapes.market_files.options import Reading, Tell, quiet
 from tapedeck.connectors.tapes.market_files.paths import Part, parts
 from tapedeck.connectors.tapes.market_files.scale import Prices
 from tapedeck.connectors.tapes.market_files.text import LINE, read_header, read_text
@@ -20,7 +20,6 @@ _ROWS = 200_000
 
 Keep = Callable[[Collection[int]], Collection[int]]
 """Returns, of the New York dates seen so far, those whose rows are still wanted."""
-Tell = Callable[[str], None]
 
 
 class Batch(NamedTuple):
@@ -28,11 +27,6 @@ class Batch(NamedTuple):
 
     part: Part
     frame: pl.DataFrame
-
-
-def quiet(line: str) -> None:
-    """Report to nobody."""
-    del line
 
 
 @dataclass(frozen=True)

@@ -39,3 +39,24 @@ def test_secret_file_that_is_absent_or_empty_is_named(tmp_path: Path) -> None:
     empty.touch(mode=0o600)
     with pytest.raises(Fatal, match="is empty"):
         resolve(str(empty), {})
+
+
+def test_a_variable_may_name_a_file_instead(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("k1\r\n")
+    file.chmod(0o600)
+    assert resolve("TAPE_TINY_KEY", {"TAPE_TINY_KEY_FILE": str(file)}) == "k1"
+    with pytest.raises(Fatal, match="TAPE_TINY_KEY and TAPE_TINY_KEY_FILE are both set"):
+        resolve("TAPE_TINY_KEY", {"TAPE_TINY_KEY": "k1", "TAPE_TINY_KEY_FILE": str(file)})
+    file.unlink()
+    with pytest.raises(Fatal, match=r"the secret file of TAPE_TINY_KEY cannot be read: No such file"):
+        resolve("TAPE_TINY_KEY", {"TAPE_TINY_KEY_FILE": str(file)})
+
+
+def test_a_secret_of_several_lines_is_refused_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first\nsecond\n")
+    file.chmod(0o600)
+    with pytest.raises(Fatal, match="more than one line") as refused:
+        resolve(str(file), {})
+    assert "first" not in str(refused.value)

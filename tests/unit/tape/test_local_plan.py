@@ -50,9 +50,10 @@ def test_accounts_get_paper_credentials_and_named_ones_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TAPE_TINY_KEY", "my own")
+    monkeypatch.setenv("TAPE_TINY_SECRET_FILE", "secret")
     monkeypatch.delenv("TAPE_TINY_SECRET", raising=False)
     found = paper_credentials(Config(accounts=EXAMPLE_ACCOUNTS))
-    assert set(found) == {"TAPE_LARGE_KEY", "TAPE_LARGE_SECRET", "TAPE_TINY_SECRET"}
+    assert set(found) == {"TAPE_LARGE_KEY", "TAPE_LARGE_SECRET"}
 
 
 def test_stack_folder_is_named_by_option_then_environment_then_default(

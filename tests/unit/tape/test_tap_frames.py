@@ -13,9 +13,11 @@ from tapedeck.schemas.guard import is_record_union
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.protocol import Message
 from tapedeck.tape.notebook import connection, frames
+from tapedeck.tape.notebook.fields import columns_of
 from tapedeck.tape.notebook.memory import MemoryTape
-from tapedeck.tape.notebook.spans import FEW, lists, texts
-from tapedeck.tape.notebook.types import columns_of, dtype
+from tapedeck.tape.notebook.numbers import FEW
+from tapedeck.tape.notebook.spans import lists, texts
+from tapedeck.tape.notebook.types import dtype
 from tapedeck.topics.catalogue import CATALOGUE, Layout, topic
 from tests.support.taps import bar, log_of, played
 
