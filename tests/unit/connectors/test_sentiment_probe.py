@@ -1,4 +1,4 @@
-"""The probe of a model's labels and words at load, on a network that knows all answers: no torch is needed."""
+"""The probe of a model's labels and words at load, on a network that knows all answers, without torch."""
 
 from collections.abc import Sequence
 from itertools import permutations
