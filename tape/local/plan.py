@@ -4,16 +4,17 @@ import os
 import sys
 from collections.abc import Iterable
 
-from tapedeck.connectors.kafka.acls import SCORER
-from tapedeck.connectors.scoring.order import INPUTS
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
+from tapedeck.tape.deployment.processes import Kind, Process, processes
 from tapedeck.tape.local.supervisor import Worker
 
 _BARS = "bars"
 _SHARED = "decide"
 _ASIDE = "news"
 _TAPE = (sys.executable, "-m", "tapedeck")
+_APART = (Kind.MIGRATE, Kind.INIT, Kind.INGEST, Kind.PLAYER)
+"""What the stack does itself, what runs with live data only, and what a person starts."""
 
 
 def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[Worker, ...]:
@@ -27,25 +28,19 @@ def workers(topology: Topology, config: Config, *, runs: bool = False) -> tuple[
     first = [spec.name for spec in of_bars if spec.trigger == _BARS]
     others = [spec.name for spec in of_bars if spec.name not in first]
     aside = [spec.name for spec in topology.market if spec not in of_bars]
-    trading, runs_itself = paper_credentials(config), ["--run"] if runs else []
-    dispatchers = tuple(
-        Worker(
-            name=f"dispatch-{account.account_id}",
-            argv=(*_TAPE, "dispatch", account.account_id),
-            env=trading,
-            says_ready=True,
-        )
-        for account in config.accounts
-    )
-    return (
-        Worker(name="exchange", argv=(*_TAPE, "exchange", *runs_itself), env=trading, says_ready=True),
+    stages = (
         *(_worker(name, name) for name in first),
         *([_worker(_SHARED, *others)] if others else []),
         *([_worker(_ASIDE, *aside)] if aside else []),
-        *([_scorer()] if any(topology.writer(name) for name in INPUTS) else []),
-        *dispatchers,
-        Worker(name="sink", argv=(*_TAPE, "sink", "--no-migrate"), says_ready=True),
     )
+    trading = paper_credentials(config)
+    found: list[Worker] = []
+    for process in processes(topology, config):
+        if process.kind is Kind.STAGE:
+            found += stages if stages[0] not in found else ()
+        elif process.kind not in _APART:
+            found.append(_one(process, trading, runs=runs))
+    return tuple(found)
 
 
 def apart(found: Iterable[Worker]) -> tuple[Worker, ...]:
@@ -57,8 +52,15 @@ def apart(found: Iterable[Worker]) -> tuple[Worker, ...]:
     )
 
 
-def _scorer() -> Worker:
-    return Worker(name=SCORER, argv=(*_TAPE, "scorer"), says_ready=True)
+def _one(process: Process, trading: dict[str, str], *, runs: bool) -> Worker:
+    runs_itself = ("--run",) if runs and process.kind is Kind.EXCHANGE else ()
+    trades = process.kind in (Kind.EXCHANGE, Kind.DISPATCHER)
+    return Worker(
+        name=process.name,
+        argv=(*_TAPE, *process.args, *runs_itself),
+        env=trading if trades else {},
+        says_ready=True,
+    )
 
 
 def _worker(name: str, *stages: str) -> Worker:
