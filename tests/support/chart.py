@@ -1,4 +1,4 @@
-"""The Helm chart under test: where it is, what it renders to, and rules that no schema of Kubernetes knows."""
+"""The Helm chart under test: where it is, what it renders to, and rules that no schema knows."""
 
 import json
 import os
@@ -140,7 +140,9 @@ def careless(objects: list[Found]) -> list[str]:
             lacks = {
                 "no requests": {"cpu", "memory"} - set(resources.get("requests", {})),
                 "no memory limit": {"memory"} - set(resources.get("limits", {})),
-                "no probe": set() if is_job else {"startupProbe", "readinessProbe", "livenessProbe"} - set(box),
+                "no probe": set()
+                if is_job
+                else {"startupProbe", "readinessProbe", "livenessProbe"} - set(box),
                 "a writable root": not box["securityContext"].get("readOnlyRootFilesystem"),
                 "no fixed image": image.endswith(":latest") or not ("@sha256:" in image or ":" in image),
             }
@@ -162,7 +164,7 @@ def secrets_of(objects: list[Found]) -> set[str]:
 
 
 def open_objects(schema: Any, path: str = "") -> list[str]:
-    """The places of a JSON schema that accept unknown keys: maps of text to text are closed by their pattern."""
+    """The places of a JSON schema that accept unknown keys; a pattern closes a map of text to text."""
     if isinstance(schema, list):
         return [each for item in schema for each in open_objects(item, path)]
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
 """A model of what KEDA 2.20 and the autoscaler of Kubernetes make of a trigger: metrics in, replicas out.
 
-It has only what the chart uses and what can go wrong with it; tests/unit/deployment/test_keda_cases.py names the
-cases. Times are seconds.
+It has only what the chart uses and what can go wrong with it; tests/unit/deployment/test_keda_cases.py names
+the cases. Times are seconds.
 """
 
 import math
@@ -25,7 +25,7 @@ class KafkaTrigger:
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition at a poll. ``committed`` is None before the first commit; ``before``: at the poll before."""
+    """A partition at a poll. ``committed`` is None before the first commit; ``before``: at the last poll."""
 
     end: int
     committed: int | None
@@ -43,7 +43,7 @@ def lag_of(trigger: KafkaTrigger, partition: Partition) -> int:
 
 
 def total_lag(trigger: KafkaTrigger, partitions: list[Partition]) -> int:
-    """The metric that the autoscaler gets: lag, cut so that the wanted number stays within bounds (K5, K7, K8)."""
+    """The metric that the autoscaler gets: lag, cut to keep the wanted number in bounds (K5, K7, K8)."""
     lags = [lag_of(trigger, each) for each in partitions]
     total = sum(lags)
     most = len(partitions)
@@ -65,7 +65,7 @@ def divisors(count: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """The chart's query, evaluated: steps to divisors, held while a worker recovers or a history is caught up."""
+    """The chart's query, evaluated: steps to divisors, held in recovery and while catching up."""
 
     counts: tuple[int, ...]
     delay_s: float
@@ -104,7 +104,7 @@ class Autoscaler:
     _failures: int = 0
 
     def poll(self, now: float, values: list[float | None]) -> int:
-        """One look: each value is a metric over its threshold, None for a failing trigger; the number after it."""
+        """The number after one look. A value is a metric over its threshold, None for a failing trigger."""
         self._failures = self._failures + 1 if None in values else 0
         known = [self._ask(value) for value in values if value is not None]
         if self._failures >= self.fallback_after:  # K12: currentReplicasIfHigher
@@ -122,7 +122,7 @@ class Autoscaler:
         return math.ceil(value - 1e-9)
 
     def _move(self, now: float) -> None:
-        """Stabilization takes the highest of the past for scale-in, and the lowest for scale-out; then policies."""
+        """Stabilize: the highest of the past for scale-in, the lowest for scale-out; then the policies."""
         floor = max(count for at, count in self._wanted if now - at <= self.scale_in_window_s)
         ceiling = min(count for at, count in self._wanted if now - at <= self.scale_out_window_s)
         target = self.replicas
