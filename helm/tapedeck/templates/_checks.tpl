@@ -100,12 +100,6 @@
 {{- if .root.Values.autoscaling.enabled -}}
 {{- fail "membership.static and autoscaling.enabled exclude each other: after scale-in the partitions of a static id have no owner until the session time-out; set autoscaling.enabled=false" -}}
 {{- end -}}
-{{- if not .data.membershipVariables -}}
-{{- fail "membership.static is not possible: the workers of this version join their groups with dynamic ids; set it to false" -}}
-{{- end -}}
-{{- end -}}
-{{- if and (not .data.membershipVariables) (ne $timeout (int .data.sessionTimeoutSeconds)) -}}
-{{- fail (printf "membership.sessionTimeoutSeconds is %d, and the workers of this version use %d: set that" $timeout (int .data.sessionTimeoutSeconds)) -}}
 {{- end -}}
 {{- if le (int .root.Values.drainSeconds) (int .data.drainSeconds) -}}
 {{- fail (printf "drainSeconds is %d, and a worker drains in up to %d: make it longer" (int .root.Values.drainSeconds) (int .data.drainSeconds)) -}}

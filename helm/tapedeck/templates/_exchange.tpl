@@ -45,9 +45,7 @@ get words that open nothing but this exchange, which listens on loopback. Argume
 
 {{- /* What tells a worker its id in the group. Arguments: root, variables. */ -}}
 {{- define "tapedeck.membership" -}}
-{{- with .variables.session }}
-- {name: {{ . }}, value: {{ $.root.Values.membership.sessionTimeoutSeconds | quote }}}
-{{- end }}
+- {name: {{ .variables.session }}, value: {{ .root.Values.membership.sessionTimeoutSeconds | quote }}}
 {{- if .root.Values.membership.static }}
 - name: {{ .variables.instance }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}

@@ -11,7 +11,7 @@
 - {name: TAPE_KEEP, value: {{ $v.retention | quote }}}
 - {name: TAPE_REPLICATION, value: {{ $v.replication | quote }}}
 - {name: TAPE_HOME, value: /var/lib/tapedeck}
-- {name: TAPE_CACHE, value: /scratch/cache}
+- {name: TAPE_CACHE, value: {{ ternary "/var/lib/tapedeck" "/scratch" .process.stateful }}/cache}
 - {name: TMPDIR, value: /scratch}
 - {name: HOME, value: /scratch}
 - {name: TAPE_LOG, value: json}
@@ -187,6 +187,10 @@ tolerations: {{ toJson . }}
   env:
     {{- include "tapedeck.env" . | nindent 4 }}
     - {name: TAPE_HEALTH_PORT, value: "9464"}
+{{- if .process.stateful }}
+    {{- $data := include "tapedeck.data" .root | fromJson }}
+    {{- include "tapedeck.membership" (dict "root" .root "variables" $data.membershipVariables) | nindent 4 }}
+{{- end }}
 {{- range .process.secrets }}
 {{- if and $.options.existingSecret (ne . "DATABASE_PASSWORD") }}
     - name: {{ . }}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tapedeck.agents.membership import INSTANCE, TIMEOUT, membership
 from tests.support.chart import (
     CASES,
     CHART,
@@ -83,3 +84,16 @@ def test_without_operators_only_what_kubernetes_has_is_rendered() -> None:
     features = named(objects, "StatefulSet", "tapedeck-features")
     assert features["spec"]["replicas"] == 2
     assert unrestricted(objects) == [] and careless(objects) == []
+
+
+def test_static_member_is_named_after_its_pod_and_told_the_time_out() -> None:
+    static = ("membership.static=true", "membership.sessionTimeoutSeconds=45", "autoscaling.enabled=false")
+    objects = parsed(template(*(word for each in static for word in ("--set", each))).stdout)
+    for name in ("tapedeck-features", "tapedeck-dispatch-large"):
+        (box,) = named(objects, "StatefulSet", name)["spec"]["template"]["spec"]["containers"]
+        env = {each["name"]: each for each in box["env"]}
+        assert env[INSTANCE]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+        assert membership({TIMEOUT: env[TIMEOUT]["value"], INSTANCE: name}).session_timeout_s == 45
+    dynamic = named(parsed(golden_text("default")), "StatefulSet", "tapedeck-features")
+    (box,) = dynamic["spec"]["template"]["spec"]["containers"]
+    assert INSTANCE not in {each["name"] for each in box["env"]}

@@ -97,14 +97,6 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
         {"membership": {"static": True, "sessionTimeoutSeconds": 45}},
         "membership.static and autoscaling.enabled exclude each other",
     ),
-    "static ids, which workers do not have": (
-        {"membership": {"static": True, "sessionTimeoutSeconds": 45}, "autoscaling": {"enabled": False}},
-        "the workers of this version join their groups with dynamic ids",
-    ),
-    "a time-out that workers do not have": (
-        {"membership": {"sessionTimeoutSeconds": 45}},
-        "membership.sessionTimeoutSeconds is 45, and the workers of this version use 6",
-    ),
     "an emergency on groups that committed nothing": (
         {"autoscaling": {"emergencyLag": {"enabled": True}}},
         "autoscaling.emergencyLag.enabled without offsetsCommitted",
