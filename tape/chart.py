@@ -33,6 +33,7 @@ ACCOUNT = "ACCOUNT"
 """Stands for an account's id in the data: accounts are values of the chart, not part of the topology."""
 _COUNTS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one"}
 _VALUE = re.compile(r"^( *)([\w.-]+):(?: (.*))?$")
+_RULES = re.compile(r"^groups:", re.MULTILINE)
 _TABLE = re.compile(r"(<!-- generated: values -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -166,11 +167,14 @@ def files(topology: Topology, chart: Path = REPOSITORY / CHART) -> dict[str, str
         "files/tape.toml": Config(accounts=EXAMPLE_ACCOUNTS).to_toml(),
         "values.schema.json": json.dumps(schema, indent=1) + "\n",
         "README.md": _TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", readme),
-        **{
-            f"files/rules/{path.name}": path.read_text()
-            for path in sorted((REPOSITORY / ALERTS).glob("*.yml"))
-        },
+        **{f"files/rules/{name}": text for name, text in alerts(REPOSITORY / ALERTS).items()},
     }
+
+
+def alerts(folder: Path) -> dict[str, str]:
+    """The files of alert rules below ``folder``, where Prometheus's settings and tests of rules may be too."""
+    texts = {path.name: path.read_text() for path in sorted(folder.rglob("*.yml"))}
+    return {name: text for name, text in texts.items() if _RULES.search(text)}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -178,6 +182,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chart", type=Path, default=REPOSITORY / CHART, help="folder of the chart")
     chart = parser.parse_args(arguments).chart
+    for stale in (chart / "files" / "rules").glob("*"):
+        stale.unlink()
     for name, text in files(topology_in_use(), chart).items():
         (chart / name).parent.mkdir(parents=True, exist_ok=True)
         (chart / name).write_text(text)

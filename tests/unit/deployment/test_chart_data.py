@@ -14,7 +14,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.chart import chart_data, described_values, files, main, schema_of, values_table
+from tapedeck.tape.chart import alerts, chart_data, described_values, files, main, schema_of, values_table
 from tapedeck.tape.deployment.processes import Kind, processes
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tapedeck.topics.shipped import SHIPPED
@@ -149,8 +149,11 @@ def test_chart_of_another_topology_is_written_into_a_copy(tmp_path: Path) -> Non
     for name in ("values.yaml", "values.schema.json", "README.md"):
         (tmp_path / name).write_text((CHART / name).read_text())
     (tmp_path / "values.yaml").write_text("# -- Only one.\nx: 1\n")
+    (tmp_path / "files" / "rules").mkdir(parents=True)
+    (stale := tmp_path / "files" / "rules" / "gone.yml").touch()
     main(["--chart", str(tmp_path)])
     assert json.loads((tmp_path / "files" / "topology.json").read_text()) == DATA
+    assert not stale.exists()
     assert "| `x` | `1` | Only one. |" in (tmp_path / "README.md").read_text()
 
 
@@ -160,3 +163,16 @@ def test_topics_that_would_be_one_resource_are_refused() -> None:
         CATALOGUE.declare(type(bars)(**{**bars.__dict__, "name": "market-events"}))
         with pytest.raises(Fatal, match="would be one KafkaTopic"):
             chart_data(TOPOLOGY)
+
+
+def test_only_files_of_rules_are_copied_into_the_chart(tmp_path: Path) -> None:
+    (tmp_path / "tape.yml").write_text("# why\ngroups:\n  - name: tape\n")
+    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
+    (tmp_path / "tape_test.yml").write_text("rule_files: [tape.yml]\ntests: []\n")
+    assert list(alerts(tmp_path)) == ["tape.yml"]
+    assert alerts(tmp_path / "none") == {}
+
+
+def test_chart_has_no_rules_but_the_generated_ones() -> None:
+    made = {name for name in files(TOPOLOGY) if name.startswith("files/rules/")}
+    assert {f"files/rules/{path.name}" for path in (CHART / "files").glob("rules/*")} == made
