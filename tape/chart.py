@@ -172,7 +172,7 @@ def files(topology: Topology, chart: Path = REPOSITORY / CHART) -> dict[str, str
 
 
 def alerts(folder: Path) -> dict[str, str]:
-    """The files of alert rules below ``folder``, where Prometheus's settings and tests of rules may be too."""
+    """The files of alert rules below ``folder``, where settings of Prometheus and tests may be too."""
     texts = {path.name: path.read_text() for path in sorted(folder.rglob("*.yml"))}
     return {name: text for name, text in texts.items() if _RULES.search(text)}
 
