@@ -1,6 +1,7 @@
 """The scaling query as Prometheus evaluates it: `promtool test rules` on what the chart renders."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tapedeck.streams.metrics import DELAY as DELAY_METRIC
+from tapedeck.streams.metrics import READY as READY_METRIC
 from tests.support.chart import golden, named
 
 PROMTOOL = os.environ.get("TAPE_PROMTOOL") or shutil.which("promtool")
@@ -16,8 +19,6 @@ QUERY = named(golden("default"), "ScaledObject", "tapedeck-features")["spec"]["t
 ]
 READY = 'tape_ready{{namespace="tape",pod="tapedeck-features-{}"}}'
 DELAY = (
-    'tape_stage_delay_seconds{{namespace="tape",pod="tapedeck-features-0",stage="features",partition="{}"}}'
-)
     'tape_stage_delay_seconds{{namespace="tape",pod="tapedeck-features-0",stage="features",partition="{}"}}'
 )
 OTHERS = {
@@ -44,6 +45,11 @@ CASES = {
     "no worker answers": ({}, None),
     "ready, and no watermark yet": (workers(1), None),
 }
+
+
+def test_query_asks_for_metrics_of_the_catalogue() -> None:
+    assert set(re.findall(r"\btape_\w+", QUERY)) == {READY_METRIC.name, DELAY_METRIC.name}
+    assert "stage" in DELAY_METRIC.labels
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool: it comes with Prometheus")
