@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
+.PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -17,6 +17,7 @@ help:
 	@echo "make chaos   every fault at every point, 2,000 seeds: what make test shows with fewer cases"
 	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
 	@echo "make test-ml the tests of FinBERT and ONNX in an environment of their own: 6 GB of disk, ten minutes"
+	@echo "make chart-test  render the Helm chart with helm, which Go builds once (5 minutes, 110 MB), and check it"
 	@echo "make notebooks   run the notebooks on a morning of the demo and keep what they show"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-ml   a FinBERT-size model in each engine, in the environment of make test-ml"
@@ -59,6 +60,27 @@ test: lint
 
 chaos: install
 	@$(BIN)/pytest -m "chaos or long"
+
+HELM_VERSION := v3.22.0
+TOOLS := $(HOME)/.cache/tapedeck-tools
+TAPE_HELM ?= $(or $(shell command -v helm),$(TOOLS)/helm)
+HELM_TEMPLATE = $(TAPE_HELM) template tapedeck helm/tapedeck --namespace tape --kube-version 1.34.0
+CHART_DATA := tests/data/chart
+
+chart-test: install $(TAPE_HELM)
+	@TAPE_HELM='$(TAPE_HELM)' $(BIN)/pytest tests/unit/deployment
+
+# Writes what tests/unit/deployment compares with: run it after a change of the chart, and read the difference.
+chart-golden: install $(TAPE_HELM)
+	@$(BIN)/python -m tapedeck.tape.chart
+	@$(HELM_TEMPLATE) > $(CHART_DATA)/default.yaml
+	@$(HELM_TEMPLATE) --values $(CHART_DATA)/own.values.yaml > $(CHART_DATA)/own.yaml
+
+$(TOOLS)/helm:
+	@command -v go > /dev/null || { \
+	  echo "there is neither helm nor go: install one, or name helm in TAPE_HELM" >&2; exit 1; }
+	@echo "helm $(HELM_VERSION) is built with go and put into $(TOOLS): 110 MB, about five minutes"
+	@GOBIN='$(TOOLS)' go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
 
 notebooks: install
 	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest tests/integration/test_notebooks.py
