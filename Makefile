@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos test-ml notebooks bench bench-days bench-ml bench-year soak clean
+.PHONY: help install demo up down quick test test-pythons lint chaos test-ml registry-test connect-test notebooks bench bench-days bench-ml bench-year soak clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -17,6 +17,8 @@ help:
 	@echo "make chaos   every fault at every point, 2,000 seeds: what make test shows with fewer cases"
 	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
 	@echo "make test-ml the tests of FinBERT and ONNX in an environment of their own: 6 GB of disk, ten minutes"
+	@echo "make registry-test   records through Apicurio Registry, read by an outside consumer: 150 MB once"
+	@echo "make connect-test   the audit by Kafka Connect's JDBC sink, equal to the native sink's: 250 MB once"
 	@echo "make notebooks   run the notebooks on a morning of the demo and keep what they show"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-ml   a FinBERT-size model in each engine, in the environment of make test-ml"
@@ -57,6 +59,14 @@ test: lint
 
 chaos: install
 	@$(BIN)/pytest -m "chaos or long"
+
+registry-test: install
+	@echo "Apicurio Registry is downloaded once into the cache folder (150 MB), with Kafka if it is not there"
+	@TAPE_TEST_DOWNLOAD=1 $(BIN)/pytest -n0 -m long tests/integration/test_apicurio.py
+
+connect-test: install
+	@echo "Kafka Connect, Debezium's JDBC sink and Apicurio are downloaded once into the cache folder (250 MB)"
+	@TAPE_TEST_DOWNLOAD=1 $(BIN)/pytest -n0 -m long tests/integration/test_connect.py
 
 notebooks: install
 	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest tests/integration/test_notebooks.py
