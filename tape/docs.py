@@ -5,12 +5,14 @@ written by hand.
 """
 
 import ast
+import json
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 from tapedeck.connectors.paper.data.scenarios import PLANS
+from tapedeck.connectors.postgres import connect
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import TABLES, group_of, parameters
@@ -42,6 +44,16 @@ _SPREADS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one
 def render(text: str, topology: Topology) -> str:
     """``text`` with every generated part renewed. Raises KeyError for an unknown part."""
     return _PART.sub(lambda found: f"{found[1]}{_PARTS[found[2]](topology)}\n{found[3]}", text)
+
+
+def generated() -> dict[str, str]:
+    """The files that are generated whole, by name."""
+    connector = {"name": connect.CONNECTOR, "config": connect.connector()}
+    return {
+        ASYNCAPI: contract(),
+        "deploy/connect/jdbc-sink.json": json.dumps(connector, indent=2) + "\n",
+        "deploy/connect/tables.sql": connect.tables().rstrip("\n") + "\n",
+    }
 
 
 def contract(topology: Topology = TOPOLOGY) -> str:
@@ -214,7 +226,9 @@ def main() -> None:
     for name in DOCUMENTS:
         path = Path(name)
         path.write_text(render(path.read_text(), TOPOLOGY))
-    Path(ASYNCAPI).write_text(contract())
+    for name, text in generated().items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def tables() -> str:
 
 def _statement(table: Table) -> str:
     text = str(CreateTable(table).compile(dialect=_POSTGRES)).strip()
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    return "\n".join(line.rstrip().replace("\t", "    ") for line in text.splitlines() if line.strip())
 
 
 def connector(layout: Layout | None = None) -> dict[str, str]:
@@ -67,7 +67,7 @@ def connector(layout: Layout | None = None) -> dict[str, str]:
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": "1",
         "topics": ",".join(layout.wire_name(each.name) for each in topics()),
-        "connection.url": f"jdbc:postgresql://${{env:PGHOST}}:${{env:PGPORT}}/${{env:PGDATABASE}}?currentSchema={SCHEMA}",
+        "connection.url": f"{_DATABASE}?currentSchema={SCHEMA}",
         "connection.username": "${env:PGUSER}",
         "connection.password": "${env:PGPASSWORD}",
         "collection.name.format": "t_${topic}",
@@ -86,6 +86,7 @@ def connector(layout: Layout | None = None) -> dict[str, str]:
     return settings | _transforms(layout)
 
 
+_DATABASE = "jdbc:postgresql://${env:PGHOST}:${env:PGPORT}/${env:PGDATABASE}"
 _CONVERTER = {
     "url": "${env:APICURIO_URL}/apis/registry/v2",
     "as-confluent": "true",

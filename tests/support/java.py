@@ -25,6 +25,11 @@ CONNECT = (
     "org.slf4j:slf4j-simple:1.7.36",
 )
 JDBC_SINK = (
+    # Named, because the resolver takes older ones from another artifact's list than the connector needs.
+    "org.hibernate.orm:hibernate-core:7.1.0.Final",
+    "jakarta.persistence:jakarta.persistence-api:3.2.0",
+    "net.bytebuddy:byte-buddy:1.17.6",
+    "org.antlr:antlr4-runtime:4.13.2",
     "io.debezium:debezium-connector-jdbc:3.5.0.Final",
     "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final",
 )

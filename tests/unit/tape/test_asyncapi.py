@@ -13,14 +13,15 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.asyncapi import as_yaml, document
 from tapedeck.tape.cli.main import app
-from tapedeck.tape.docs import ASYNCAPI, contract
+from tapedeck.tape.docs import ASYNCAPI, generated
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.support.asyncapi import faults
 from tests.support.cases import REPOSITORY
 
 
-def test_the_file_is_current() -> None:
-    assert (REPOSITORY / ASYNCAPI).read_text() == contract(), "run python -m tapedeck.tape.docs"
+@pytest.mark.parametrize("name", generated())
+def test_a_generated_file_is_current(name: str) -> None:
+    assert (REPOSITORY / name).read_text() == generated()[name], "run python -m tapedeck.tape.docs"
 
 
 def test_the_file_is_the_document_as_yaml() -> None:
