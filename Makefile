@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
+.PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml registry-test connect-test notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -18,6 +18,8 @@ help:
 	@echo "make test-pythons   the unit tests on every Python from 3.11 to 3.13 of this machine, pyenv's too"
 	@echo "make test-ml the tests of FinBERT and ONNX in an environment of their own: 6 GB of disk, ten minutes"
 	@echo "make chart-test  render the Helm chart with helm, which Go builds once (5 minutes, 110 MB), and check it"
+	@echo "make registry-test   records through Apicurio Registry, read by an outside consumer: 150 MB once"
+	@echo "make connect-test   the audit by Kafka Connect's JDBC sink, equal to the native sink's: 250 MB once"
 	@echo "make notebooks   run the notebooks on a morning of the demo and keep what they show"
 	@echo "make bench   the figures of this machine, measured side by side with its peers"
 	@echo "make bench-ml   a FinBERT-size model in each engine, in the environment of make test-ml"
@@ -81,6 +83,14 @@ $(TOOLS)/helm:
 	  echo "there is neither helm nor go: install one, or name helm in TAPE_HELM" >&2; exit 1; }
 	@echo "helm $(HELM_VERSION) is built with go and put into $(TOOLS): 110 MB, about five minutes"
 	@GOBIN='$(TOOLS)' go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+
+registry-test: install
+	@echo "Apicurio Registry is downloaded once into the cache folder (150 MB), with Kafka if it is not there"
+	@TAPE_TEST_DOWNLOAD=1 $(BIN)/pytest -n0 -m long tests/integration/test_apicurio.py
+
+connect-test: install
+	@echo "Kafka Connect, Debezium's JDBC sink and Apicurio are downloaded once into the cache folder (250 MB)"
+	@TAPE_TEST_DOWNLOAD=1 $(BIN)/pytest -n0 -m long tests/integration/test_connect.py
 
 notebooks: install
 	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest tests/integration/test_notebooks.py

@@ -1,11 +1,21 @@
 """Secrets by name: messages and ``repr`` show where a secret comes from, never its value."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapedeck.schemas.errors import Fatal
+
+HIDDEN = "***"
+_LOGIN = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
+_ARGUMENT = re.compile(r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token|key))=)[^&\s]+")
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the passwords and tokens of addresses in it hidden."""
+    return _ARGUMENT.sub(rf"\1{HIDDEN}", _LOGIN.sub(rf"\1:{HIDDEN}@", text))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the stages share: derived records and the bytes of their state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -72,3 +72,19 @@ def unpack_state(version: int, data: bytes, *older: int) -> dict[str, Any]:
             remedy=f"this code reads version {version}: run the release that wrote it, or a fresh stack",
         )
     return cast(dict[str, Any], fields)
+
+
+def migrate_state(
+    version: int, data: bytes, steps: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+) -> dict[str, Any]:
+    """The fields behind ``pack_state`` in the form of ``version``, brought there from an older one.
+
+    ``steps``: by format version, what makes its fields those of the next. A value keeps its old form on disk
+    until its key is written again, so a rollback still reads every value that the newer release left alone.
+    Raises Fatal for a version without steps up to ``version``, such as a newer release's.
+    """
+    known = [old for old in steps if all(each in steps for each in range(old, version))]
+    fields = unpack_state(version, data, *known)
+    for old in range(int(orjson.loads(data)[0]), version):
+        fields = steps[old](fields)
+    return fields

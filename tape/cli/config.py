@@ -8,19 +8,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tapedeck.connectors.config_file import load
+from tapedeck.connectors.config_file import load, topology_of
+from tapedeck.connectors.secrets import HIDDEN, without_secrets
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.described import commented, parameters
+from tapedeck.streams.config.difference import MISSING, differences
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.config.news import Feed, News
+from tapedeck.streams.identity import RULES_VERSION
 from tapedeck.streams.named import TOPOLOGY_VARIABLE
 from tapedeck.tape.local.where import look
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Show the default configuration document, check one, or show where commands look.",
+    help="Show the default configuration document, check or compare documents, or show where commands look.",
 )
 
 WHERE = (
@@ -32,6 +35,8 @@ WHERE = (
     "TAPE_SENTIMENT_MODEL", "TAPE_HOME", "TAPE_CACHE",
 )  # fmt: skip
 """The documented variables, in the order in which they are looked up."""
+_PRIVATE = ("broker_account_id",)
+"""Parameters whose whole value is hidden."""
 _HEADER = "# tapedeck.config: every key with its default. An unknown key is refused.\n"
 _DEPLOYMENT = """
 # Where it runs. Not part of the digest; the matching environment variable has precedence.
@@ -46,11 +51,20 @@ _FEED = "# [[news.feeds]]\n"
 
 
 @app.command()
-def show() -> None:
+def show(
+    *,
+    redacted: Annotated[
+        bool,
+        typer.Option("--redacted", help="The document in use, whole, without passwords and account numbers."),
+    ] = False,
+) -> None:
     """Print the whole default document as TOML, with the example accounts `large` and `tiny`.
 
     Where a topology is named, the parameters that its package declares are in it.
     """
+    if redacted:
+        print(_redacted(look().document()), end="")
+        return
     where = look(is_document_needed=False)
     where.topology()
     document = Config(topology=where.get(TOPOLOGY_VARIABLE), accounts=EXAMPLE_ACCOUNTS)
@@ -68,6 +82,43 @@ def check(file: Annotated[Path, typer.Argument(help="The document, as TOML.")]) 
     config = load(file)
     names = ", ".join(account.account_id for account in config.accounts) or "none"
     print(f"{file}: valid, digest {config.digest}, accounts: {names}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="A document, as TOML.")],
+    new: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Print the parameters in which two documents differ, and what that reaches; exit code 1 if any do."""
+    before, after = load(old), load(new)
+    found = differences(before, after, topology_of(new))
+    table = Table("parameter", "old", "new", "digest", "read by stages", box=None, pad_edge=False)
+    for each in found:
+        values = (_safe(each.path, text) for text in (each.old, each.new))
+        table.add_row(each.path, *values, "yes" if each.is_rule else "no", ", ".join(each.stages) or "-")
+    if found:
+        Console(width=None if sys.stdout.isatty() else 300).print(table, highlight=False, markup=False)
+    print(f"digest {before.digest} -> {after.digest}, {len(found)} parameters differ; rules {RULES_VERSION}")
+    if before.digest != after.digest:
+        print("decisions get other event_ids: a replay under the new document is compared by `tape whatif`")
+    if found:
+        raise typer.Exit(1)
+
+
+def _redacted(config: Config) -> str:
+    """The document as TOML, fit to be shown to others."""
+    lines = config.to_toml().splitlines()
+    shown = []
+    for line in lines:
+        name, is_set, value = line.partition(" = ")
+        shown.append(
+            f'{name} = "{_safe(name, value)}"' if is_set and name in _PRIVATE else without_secrets(line)
+        )
+    return "".join(f"{line}\n" for line in shown)
+
+
+def _safe(path: str, text: str) -> str:
+    return HIDDEN if path.rpartition(".")[2] in _PRIVATE and text != MISSING else without_secrets(text)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from tapedeck.connectors.kafka.cluster import BOOTSTRAP
 from tapedeck.schemas.errors import CatalogueMismatch, Fatal
 from tapedeck.tape.cli.acls import print_acls
 from tapedeck.tape.cli.pipeline import Bootstrap, Pipeline, Prefix, pipeline_of, say_withheld
-from tapedeck.tape.local.where import look
+from tapedeck.tape.local.where import PREFIX, look
 from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import CATALOGUE, FOREVER, Cleanup, Layout, Topic
 
@@ -46,6 +46,10 @@ def topics(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --acls: as one JSON document.")] = False,
+    asyncapi: Annotated[
+        bool,
+        typer.Option("--asyncapi", help="Print the topics as an AsyncAPI 3 document, and nothing else."),
+    ] = False,
     bootstrap: Bootstrap = "",
     prefix: Prefix = None,
 ) -> None:
@@ -55,6 +59,9 @@ def topics(
     """
     if acls:
         print_acls(bootstrap, prefix, principals or (), as_json=as_json)
+        return
+    if asyncapi:
+        _print_asyncapi(prefix)
         return
     if recreate is not None:
         _recreate(recreate, pipeline_of(bootstrap, prefix, ADMIN), yes=yes)
@@ -78,6 +85,13 @@ def topics(
     say_withheld(cluster, [each.name for each in CATALOGUE if cluster.layout.wire_name(each.name) in found])
     if differences:
         raise typer.Exit(DIFFERS)
+
+
+def _print_asyncapi(prefix: str | None) -> None:
+    from tapedeck.tape.asyncapi import as_yaml, document  # noqa: PLC0415 - the list needs none of it
+
+    where = look({PREFIX: prefix})
+    print(as_yaml(document(topology_in_use(), Layout.described(where.get(PREFIX), where.told()))), end="")
 
 
 def _recreate(name: str, pipeline: Pipeline, *, yes: bool) -> None:

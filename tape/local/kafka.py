@@ -22,6 +22,8 @@ from tapedeck.tape.local.process import STOP_S, Child, Launch, tail
 START_S = 60.0
 _ATTEMPTS = 3
 _META = "meta.properties"
+_MADE_BY = "kafka.version"
+"""Beside the broker's own files, so that a backup of the data has it. The broker reads folders only."""
 _PORT_TAKEN = "Address already in use"
 _ROUND_TRIP_S = 0.5
 
@@ -147,10 +149,12 @@ class EmbeddedKafka:
         classpath = jars.classpath(self.cache)
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
+        check_version(self.folder)
         settings = self._settings(data)
         java = [str(jars.java()), *_HEAP, *_LOGGING, *self._flags()]
         on_classpath = ["-cp", classpath]
         self.cluster_id = known_cluster_id(data) or self._format([*java, *on_classpath], settings)
+        (data / _MADE_BY).write_text(f"{jars.KAFKA_VERSION}\n")
         self._child = Child(
             Launch(
                 name="kafka",
@@ -263,6 +267,32 @@ class EmbeddedKafka:
                 remedy="free disk space, or remove the folder and start again",
             )
         return cluster_id
+
+
+def made_by(folder: Path) -> str:
+    """The version of the broker that last wrote the data below ``folder``; empty if there is none or unknown.
+
+    Folders from before versions were recorded have none: 4.3.1 made them all.
+    """
+    try:
+        return (folder / "data" / _MADE_BY).read_text().strip()
+    except OSError:
+        return ""
+
+
+def check_version(folder: Path) -> None:
+    """Raises Fatal if another version of the broker than this release's wrote the data below ``folder``.
+
+    A newer broker's data cannot be opened at all, and an older one's could not be opened by it again.
+    """
+    found = made_by(folder)
+    if found and found != jars.KAFKA_VERSION:
+        raise Fatal(
+            f"the data folder was written by Kafka {found}, and this release runs Kafka {jars.KAFKA_VERSION}",
+            value=str(folder),
+            remedy="run the release that wrote it, or record what you need there (`tape record`) and start "
+            "another stack with --name",
+        )
 
 
 def known_cluster_id(data: Path) -> str:

@@ -41,6 +41,16 @@ class Registry(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """The schema of an id: what an outside consumer asks."""
+        registry = self.server
+        assert isinstance(registry, Registry)
+        asked = self.path.partition("?")[0].removeprefix("/schemas/ids/")
+        index = int(asked) - registry.first_id if asked.isdecimal() else -1
+        if 0 <= index < len(registry.schemas):
+            return self._answer(200, {"schema": registry.schemas[index], "schemaType": "AVRO"})
+        self._answer(404, {"error_code": 40403, "message": "Schema not found"})
+
     def do_POST(self) -> None:
         registry = self.server
         assert isinstance(registry, Registry)

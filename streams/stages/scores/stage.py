@@ -19,7 +19,7 @@ from tapedeck.streams.protocol import (
     Values,
 )
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.base import Body, derived, pack_state, unpack_state
+from tapedeck.streams.stages.base import Body, derived, migrate_state, pack_state
 from tapedeck.streams.stages.scores.reasons import ScoreReason
 from tapedeck.streams.stages.scores.rule import NO_NEWS_AGE_S, watch_score
 from tapedeck.streams.stages.sentiment_windows.rule import WATCHLIST_MINUTES
@@ -73,7 +73,7 @@ class ScoresStage:
         """What a state value contains."""
         if not state:
             return EMPTY
-        fields = unpack_state(STATE_VERSION, state, _WITHOUT_WINDOW)
+        fields = migrate_state(STATE_VERSION, state, {_WITHOUT_WINDOW: dict})
         window = fields.pop("window", None)
         return Held(fields or None, window)
 
