@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import requests
 
 from tapedeck.connectors.alpaca.market.states import State
+from tapedeck.connectors.beats import NOW
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.tapes.profiles import PROFILES
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
-from tapedeck.tape.ingest.beats import NOW
 from tests.bench.report import Row, Table, machine
 from tests.bench.servers import kafka
 from tests.support.data_server import Served

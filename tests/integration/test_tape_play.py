@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tapedeck.connectors.beats import beat
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.bulk.source import KafkaSource
@@ -35,7 +36,6 @@ from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.cli.main import app
-from tapedeck.tape.ingest.beats import beat
 from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
 

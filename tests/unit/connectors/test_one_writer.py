@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
+from tapedeck.connectors.beats import beat
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.tapes import writers
 from tapedeck.connectors.tapes.writers import FRESH_S, LIVE, LIVE_WRITERS, refuse_beside_live
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import SECOND_US, Message
-from tapedeck.tape.ingest.beats import beat
 from tapedeck.topics.catalogue import Layout
 
 NOW = 1_771_338_600_000_000

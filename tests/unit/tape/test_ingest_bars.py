@@ -12,13 +12,13 @@ from tapedeck.connectors.alpaca.market.inbox import FrameQueue
 from tapedeck.connectors.alpaca.market.ingest import Ingest
 from tapedeck.connectors.alpaca.market.states import Health, State
 from tapedeck.connectors.alpaca.market.steps import Ask, Why
+from tapedeck.connectors.beats import BEAT_S
 from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.sessions import xnys
 from tapedeck.tape.ingest.asker import Answer, Asker
 from tapedeck.tape.ingest.bars import STAGE, BarsIngest
-from tapedeck.tape.ingest.beats import BEAT_S
 from tapedeck.topics.catalogue import Layout
 from tests.support.market_core import MINUTE, SECOND, STARTED, TEN, WANTED, bar
 from tests.support.memory_writer import Written
