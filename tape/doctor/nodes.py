@@ -13,11 +13,13 @@ from tapedeck.topics.catalogue import topic
 
 LIMIT_US = 3 * MINUTE_US
 SCORER_LIMIT_US = 2 * MINUTE_US
+_BESIDE_US = 2 * MINUTE_US
 
 
 class Node(NamedTuple):
     """One process that ends minutes. ``ahead``: the label that all it waits for have reached, ``own`` its
     own, None without a watermark. ``moved``: its label rose while the doctor looked, None if it looked once.
+    ``waits``: it stands where an optional input of it stands.
     """
 
     stage: str
@@ -25,6 +27,7 @@ class Node(NamedTuple):
     own: int | None
     moved: bool | None
     limit: int = LIMIT_US
+    waits: bool = False
 
 
 def nodes(snap: Snapshot) -> Iterator[Node]:
@@ -49,7 +52,12 @@ def _stage(snap: Snapshot, spec: StageSpec) -> Node:
     marked = [name for name in spec.outputs if topic(name).watermarked]
     if not marked:
         return _beaten(snap, spec.name, waits_for)
-    return Node(spec.name, _ahead(snap, waits_for), *_reached(snap, marked))
+    own, moved = _reached(snap, marked)
+    optional = (_ahead(snap, (join.topic,)) for join in spec.joins if join.optional)
+    waits = any(
+        own is not None and label is not None and 0 <= own - label <= _BESIDE_US for label in optional
+    )
+    return Node(spec.name, _ahead(snap, waits_for), own, moved, waits=waits)
 
 
 def _scorer(snap: Snapshot) -> Node:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def examine(
     target: Target, *, clock: Clock | None = None, deadline_s: float = DEADLINE_S
 ) -> tuple[Snapshot, Diagnosis]:
     """The snapshot and what the checks find; a second look at what seems not to move, if there is time."""
+    _load()
     clock, until = clock or SystemClock(), time.monotonic() + deadline_s
     looked = time.monotonic()
     snapshot = collect(target, clock=clock, until=until)
@@ -89,6 +91,12 @@ def examine(
     time.sleep(max(0.0, pause))
     snapshot = look_again(target, snapshot, clock=clock, until=until)
     return snapshot, diagnose(snapshot)
+
+
+def _load() -> None:
+    """Load what takes seconds of computing on a busy machine: the time is for answers."""
+    import_module("tapedeck.connectors.kafka.bulk.source")
+    xnys()
 
 
 def collect(target: Target, *, clock: Clock, until: float) -> Snapshot:

@@ -1,6 +1,7 @@
 """Checks of the flow of records: sources, watermarks, lag, groups, the sink, staleness, dead letters."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tapedeck.connectors.alpaca.market.states import RED_AFTER_S
 from tapedeck.connectors.tapes.player import SOURCES
@@ -147,7 +148,11 @@ def closed(snap: Snapshot) -> str:
 
 
 def _delay(snap: Snapshot) -> Iterator[Finding]:
-    found = [finding for node in nodes(snap) if (finding := _behind(snap, node)) is not None]
+    found = [
+        replace(finding, follows=node.waits)
+        for node in nodes(snap)
+        if (finding := _behind(snap, node)) is not None
+    ]
     yield from found
     if not found:
         yield idle("no source has a watermark yet")
