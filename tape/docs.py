@@ -21,6 +21,7 @@ from tapedeck.streams.metrics import EVERY
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
+from tapedeck.tape.doctor.checks.all import CHECKS
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
@@ -32,6 +33,7 @@ DOCUMENTS = (
     "docs/configuration.md",
     "docs/exchange.md",
     "docs/metrics.md",
+    "docs/runbook.md",
 )
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
@@ -171,6 +173,14 @@ def _metrics(topology: Topology) -> str:
     return _table(("metric", "kind", "labels", "given by", "what it says"), rows)
 
 
+def _runbook(topology: Topology) -> str:
+    parts = []
+    for each in CHECKS:
+        steps = "\n".join(f"{n}. {step}." for n, step in enumerate(each.steps, start=1))
+        parts.append(f"## {each.name}\n\n{each.rule[0].upper()}{each.rule[1:]}.\n\n{steps}")
+    return "\n\n".join(parts)
+
+
 def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
     rows = (
         (
@@ -216,6 +226,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "deployment": _deployment,
     "scenarios": _scenarios,
     "metrics": _metrics,
+    "runbook": _runbook,
 }
 
 

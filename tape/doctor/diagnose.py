@@ -10,18 +10,23 @@ from tapedeck.tape.doctor.snapshot import Snapshot
 
 
 def diagnose(snapshot: Snapshot, checks: Sequence[Check] = CHECKS) -> Diagnosis:
-    """Every finding of ``checks``: red before amber, causes before what follows from them."""
-    found = [
-        (place, n, each) for place, check in enumerate(checks) for n, each in enumerate(check.run(snapshot))
-    ]
+    """Every finding of ``checks``: the worst first, and causes before what follows from them.
 
-    def order(entry: tuple[int, int, Finding]) -> tuple[int, bool, int, int]:
-        place, n, each = entry
-        return -each.severity.exit_code, each.follows, place, n
+    Of what is wrong with one stage, the first check's word comes first: a stage that is slow is told before
+    the records that are late because of it, even if it is amber and they are red.
+    """
+    found = [(place, each) for place, check in enumerate(checks) for each in check.run(snapshot)]
+    worst: dict[str, int] = {}
+    for _, each in found:
+        worst[each.stage] = max(worst.get(each.stage, 0), each.severity.exit_code)
 
-    return Diagnosis(
-        tuple(each.name for each in checks), tuple(each for *_, each in sorted(found, key=order))
-    )
+    def order(entry: tuple[int, Finding]) -> tuple[int, bool, int]:
+        place, each = entry
+        code = each.severity.exit_code
+        return -(worst[each.stage] if code and each.stage else code), each.follows, place
+
+    found.sort(key=order)
+    return Diagnosis(tuple(each.name for each in checks), tuple(each for _, each in found))
 
 
 def check_named(name: str) -> Check:

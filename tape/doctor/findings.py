@@ -80,7 +80,7 @@ class Diagnosis:
             for name in looked
             if all(each.severity is Severity.NOT_EXPECTED for each in self.findings if each.check == name)
         }
-        rest = f", {len(idle)} of them expect nothing now" if idle else ""
+        rest = f", {len(idle)} of them with nothing to expect now" if idle else ""
         return f"all green: {len(self.checks)} checks{rest}"
 
 

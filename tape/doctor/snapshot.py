@@ -218,7 +218,7 @@ class Expected(NamedTuple):
 class Snapshot:
     """All that was read at ``now``. ``unread``: why a section is missing.
 
-    ``config`` is None where no document is named: nothing is known of accounts then. ``release`` and
+    ``beats_at``: when the heartbeats were asked for. ``config`` is None where no document is named: nothing is known of accounts then. ``release`` and
     ``rules`` are what every process should run. ``sinks``: where alarms go.
     """
 
@@ -235,6 +235,7 @@ class Snapshot:
     broker: BrokerSeen | None = None
     topics: Mapping[str, Found] = field(default_factory=dict)
     beats: tuple[Beat, ...] = ()
+    beats_at: int = 0
     groups: Mapping[str, GroupSeen] = field(default_factory=dict)
     marks: Mapping[str, MarkSeen] = field(default_factory=dict)
     newest: Mapping[str, int | None] = field(default_factory=dict)

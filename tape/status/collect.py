@@ -160,7 +160,7 @@ def look_again(target: Target, snapshot: Snapshot, *, clock: Clock, until: float
                 each,
                 moved=(old := before.get((each.stage, each.partition))) is None or each.at != old.at,
                 advanced=old is None or each.records != old.records,
-                looked=(snapshot.now, second),
+                looked=(snapshot.beats_at, second),
             )
             for each in found["beats"]
         )
@@ -188,6 +188,10 @@ def _kafka(
     marked = [name for name in (*topology.sources, *topology.marked) if topic(name).watermarked]
     groups = [each for each in stages if each in topology.names or each.startswith(DISPATCHER)]
 
+    def beats() -> Fields:
+        asked = SystemClock().now()
+        return {"beats": readers.beats_of(newest_beats(cluster, stages)), "beats_at": asked}
+
     def newest() -> Fields:
         fields: Fields = {"newest": readers.newest_times(cluster, there(_AGED))}
         if there(["bars"]):
@@ -205,7 +209,7 @@ def _kafka(
         }  # fmt: skip
         return {name: each[name](cluster) for name in there(each)}
 
-    yield Section.BEATS, lambda: {"beats": readers.beats_of(newest_beats(cluster, stages))}
+    yield Section.BEATS, beats
     yield Section.MARKS, lambda: {"marks": readers.marks(cluster, there(marked))}
     yield Section.GROUPS, lambda: {"groups": readers.groups(cluster, groups)}
     yield Section.NEWEST, newest

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,15 +115,32 @@ def test_lag_counts_what_a_group_has_not_read(busy: StackState) -> None:
 
 def test_status_prints_processes_watermarks_and_reasons(busy: StackState) -> None:
     result = CliRunner().invoke(app, ["status"], env={"COLUMNS": "160"})
-    assert result.exit_code == 0, result.output
-    for expected in ("features", "2023-11-14 22:12 UTC", "decisions 9", "NO_TREND 5", busy.cluster_id):
+    assert result.exit_code == 2, "no process has reported since 2023"
+    for expected in (
+        "red heartbeats: stories has never reported",
+        "features",
+        "2023-11-14 22:12 UTC",
+        "decisions 9",
+        "NO_TREND 5",
+        busy.cluster_id,
+    ):
         assert expected in result.output
     document = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
-    assert document["phase"] == "READY"
+    assert document["phase"] == "READY" and document["headline"].startswith("red ")
     assert document["processes"][1]["restarts"] == 2
     assert document["disk"].keys() == {"kafka", "postgres", "state", "logs", "free"}
     assert document["disk"]["free"] > 0
     assert document["lag"] == [{"group": f"{busy.prefix}-signals", "topic": "features", "lag": 2}]
+
+
+def test_the_doctor_names_a_dead_process_of_the_stack_first(busy: StackState, folder: Path) -> None:
+    gone = ProcessState(name="features", pid=2**22 + 1, started=1.0, log="")
+    state.write(folder, replace(busy, processes=(gone,)))
+    result = CliRunner().invoke(app, ["doctor", "--alert"])
+    assert result.exit_code == 2
+    first = f"red stack: process features (pid {gone.pid}) of the local stack is dead"
+    assert result.output.splitlines()[0] == first
+    assert "is dead" in (folder / "logs" / "alerts.log").read_text()
 
 
 def test_status_of_another_cluster_is_refused(kafka: Broker, folder: Path, prefix: str) -> None:

@@ -75,9 +75,9 @@ def _staleness(snap: Snapshot) -> Iterator[Finding]:
                 f"{name} has no record", stage=_made_by(snap, name), remedy=f"tape tail {name}", follows=True
             )
         else:
-            ended = f"at {clock(newest)}" if newest else "before the session"
+            ended = clock(newest) if newest else "before the session"
             yield graded(
-                age, limit, f"the newest record of {name} is of {ended}, {lasting(age)} ago",
+                age, limit, f"the newest record of {name} is from {ended}, {lasting(age)} ago",
                 since=newest, stage=_made_by(snap, name), remedy=f"tape tail {name}",
             )  # fmt: skip
 

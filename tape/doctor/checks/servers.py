@@ -12,6 +12,8 @@ from tapedeck.tape.doctor.snapshot import Beat, Section, Snapshot
 SKEW_US = 2 * SECOND_US
 """Clocks that differ by more spoil ages and leases: amber, and red from five times as much on."""
 _RED_SKEW = 5
+_UNDERWAY_US = 3 * SECOND_US
+"""How long a heartbeat may be on its way."""
 RENEW_US = 14 * 24 * 60 * MINUTE_US
 """A certificate that expires sooner is amber."""
 _MIB = 1 << 20
@@ -64,7 +66,10 @@ def _certificates(snap: Snapshot) -> Iterator[Finding]:
 
 
 def _clocks(snap: Snapshot) -> Iterator[Finding]:
-    clocks = {f"{each.stage}/{each.partition}": _ahead(snap, each) for each in snap.beats}
+    clocks: dict[str, int] = {}
+    for each in snap.beats:
+        skew = _ahead(snap, each)
+        clocks[each.stage] = max(skew, clocks.get(each.stage, 0), key=abs)
     if snap.store is not None and snap.store.clock is not None:
         clocks["Postgres"] = snap.store.clock
     wrong = {name: skew for name, skew in clocks.items() if abs(skew) > SKEW_US}
@@ -73,7 +78,7 @@ def _clocks(snap: Snapshot) -> Iterator[Finding]:
         told = red if abs(skew) > _RED_SKEW * SKEW_US else amber
         yield told(
             f"the clock of {name} is {abs(skew) / SECOND_US:.1f} s {way} this machine's",
-            stage=name.partition("/")[0],
+            stage=name,
             remedy="chronyc tracking, on both machines: one of them is not synchronized",
         )
     if not wrong:
@@ -85,7 +90,7 @@ def _ahead(snap: Snapshot, beat: Beat) -> int:
     looked tells that it is behind, since one that is old may be of a silent process."""
     if beat.moved and beat.looked is not None:
         first, second = beat.looked
-        return max(0, beat.at - second) + min(0, beat.at - first)
+        return max(0, beat.at - second) + min(0, beat.at - first + _UNDERWAY_US)
     return max(0, beat.at - snap.now)
 
 

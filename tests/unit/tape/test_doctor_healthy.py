@@ -65,7 +65,7 @@ def test_outside_a_session_nothing_stale_is_told_and_the_reason_is() -> None:
     for name in ("feed", "staleness", "symbols"):
         assert found[name].severity is Severity.NOT_EXPECTED
         assert "holiday" in found[name].what
-    assert "3 of them" in diagnose(snap).headline
+    assert "3 of them with nothing to expect now" in diagnose(snap).headline
 
 
 def test_all_green_is_never_said_of_nothing() -> None:
