@@ -176,9 +176,13 @@ def _metrics(topology: Topology) -> str:
 def _runbook(topology: Topology) -> str:
     parts = []
     for each in CHECKS:
-        steps = "\n".join(f"{n}. {step}." for n, step in enumerate(each.steps, start=1))
-        parts.append(f"## {each.name}\n\n{each.rule[0].upper()}{each.rule[1:]}.\n\n{steps}")
+        steps = "\n".join(f"{n}. {_sentence(step)}" for n, step in enumerate(each.steps, start=1))
+        parts.append(f"## {each.name}\n\n{_sentence(each.rule)}\n\n{steps}")
     return "\n\n".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:

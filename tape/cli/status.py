@@ -13,7 +13,7 @@ from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.tape.cli.pipeline import Bootstrap, Prefix
 from tapedeck.tape.cli.stack import Name
 from tapedeck.tape.doctor.findings import Diagnosis
-from tapedeck.tape.doctor.snapshot import Snapshot
+from tapedeck.tape.doctor.snapshot import Section, Snapshot
 from tapedeck.tape.local import state, status
 from tapedeck.tape.local.disk import Room, usage, usage_in_words
 from tapedeck.tape.local.places import in_words, stack_folder
@@ -46,7 +46,7 @@ def show(
     while True:
         looked = looked_at(name, typed)
         snapshot, found = examine(looked.target)
-        lag_lines, stage_lines = _lines(looked)
+        lag_lines, stage_lines = _lines(looked, snapshot)
         if as_json:
             print(
                 json.dumps(_document(looked, snapshot, found, lag_lines, stage_lines), indent=1), flush=True
@@ -62,8 +62,10 @@ def show(
         time.sleep(_WATCH_S)
 
 
-def _lines(looked: Looked) -> tuple[list[LagLine], list[StageLine]]:
+def _lines(looked: Looked, snapshot: Snapshot) -> tuple[list[LagLine], list[StageLine]]:
     """What the tables show; nothing if the cluster does not answer, which the diagnosis says."""
+    if Section.BROKER in snapshot.unread:
+        return [], []
     try:
         return lags(looked.target.cluster), stages(looked.target.cluster)
     except TapeError:

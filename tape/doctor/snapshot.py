@@ -218,8 +218,9 @@ class Expected(NamedTuple):
 class Snapshot:
     """All that was read at ``now``. ``unread``: why a section is missing.
 
-    ``beats_at``: when the heartbeats were asked for. ``config`` is None where no document is named: nothing is known of accounts then. ``release`` and
-    ``rules`` are what every process should run. ``sinks``: where alarms go.
+    ``beats_at``: when the heartbeats were asked for. ``config`` is None where no document is named: nothing
+    is known of accounts then. ``release`` and ``rules`` are what every process should run. ``sinks``: where
+    alarms go.
     """
 
     now: int
