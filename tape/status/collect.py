@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,9 @@ DEADLINE_S = 10.0
 ANSWER_S = 3.0
 """How long the broker may take for its first answer."""
 AGAIN_S = 5.5
-"""Between two looks: an idle process reports every five seconds."""
+"""Between two looks, if there is time: an idle process reports every five seconds."""
+LEAST_LEFT_S = 2.0
+"""How long a second look may take."""
 _LOOKED_TWICE = ("heartbeats", "clocks", "delay", "lag", "sink")
 """Checks that tell more if they know what moves."""
 _OF_KAFKA = (
@@ -79,42 +80,52 @@ def examine(
     target: Target, *, clock: Clock | None = None, deadline_s: float = DEADLINE_S
 ) -> tuple[Snapshot, Diagnosis]:
     """The snapshot and what the checks find; a second look at what seems not to move, if there is time."""
-    _load()
-    clock, until = clock or SystemClock(), time.monotonic() + deadline_s
+    clock = clock or SystemClock()
+    fault, answered = _broker(target.cluster)
+    if fault is None:
+        _load(target.cluster, deadline_s)
     looked = time.monotonic()
-    snapshot = collect(target, clock=clock, until=until)
+    until = looked + deadline_s
+    snapshot = collect(target, fault or answered, clock=clock, until=until)
     diagnosis = diagnose(snapshot)
     doubtful = any(each.check in _LOOKED_TWICE for each in diagnosis.faults)
-    pause = looked + AGAIN_S - time.monotonic()
-    if not doubtful or Section.BROKER in snapshot.unread or until - time.monotonic() < pause:
+    left = until - time.monotonic()
+    if not doubtful or Section.BROKER in snapshot.unread or left < LEAST_LEFT_S:
         return snapshot, diagnosis
-    time.sleep(max(0.0, pause))
+    time.sleep(max(0.0, min(looked + AGAIN_S - time.monotonic(), left - LEAST_LEFT_S)))
     snapshot = look_again(target, snapshot, clock=clock, until=until)
     return snapshot, diagnose(snapshot)
 
 
-def _load() -> None:
-    """Load what takes seconds of computing on a busy machine: the time is for answers."""
-    import_module("tapedeck.connectors.kafka.bulk.source")
+def _broker(cluster: Cluster) -> tuple[Fault | None, BrokerSeen | None]:
+    try:
+        answers = cluster_id_of(replace(cluster, expected_id=""), ANSWER_S)
+    except TapeError as error:
+        return _fault(error), None
+    return None, BrokerSeen(cluster.bootstrap, answers, cluster.expected_id)
+
+
+def _load(cluster: Cluster, most_s: float) -> None:
+    """Load what takes seconds of computing on a busy machine: compiled readers, and the calendar."""
+    readers_ = _Readers(time.monotonic() + most_s)
+    readers_.start(Section.BEATS, lambda: {"newest": readers.newest_times(cluster, ("heartbeats",))})
     xnys()
+    readers_.results()
 
 
-def collect(target: Target, *, clock: Clock, until: float) -> Snapshot:
-    """One look. ``until``: the monotonic time at which it ends."""
+def collect(target: Target, broker: BrokerSeen | Fault | None, *, clock: Clock, until: float) -> Snapshot:
+    """One look. ``broker``: what it answered, or why it did not; ``until``: the monotonic time of the end."""
     cluster, topology, layout = target.cluster, target.topology, target.cluster.layout
     wanted = expected(topology, layout, target.config, target.feed)
     outside = _Readers(until)
     outside.start(Section.EXCHANGE, lambda: {"exchange": exchange(target.exchange_url)})
     fields: Fields = {"certificates": certificates(target.files)}
     unread: dict[Section, Fault] = {}
-    try:
-        fields["broker"] = BrokerSeen(
-            cluster.bootstrap, cluster_id_of(replace(cluster, expected_id=""), ANSWER_S), cluster.expected_id
-        )
-    except TapeError as error:
-        unread[Section.BROKER] = _fault(error)
+    if isinstance(broker, Fault):
+        unread[Section.BROKER] = broker
         unread |= dict.fromkeys(_OF_KAFKA, Fault("the broker does not answer"))
     else:
+        fields["broker"] = broker
         fields |= _topics(cluster, unread)
         outside.start_all(_kafka(target, fields.get("topics", {}), [each.stage for each in wanted]))
     if target.database_url:

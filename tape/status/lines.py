@@ -19,8 +19,8 @@ from tapedeck.topics.catalogue import Layout
 _IN = "IN"
 _OUT = "OUT:"
 _HEARTBEATS = "heartbeats"
-_BACK = 20_000
-"""Heartbeats that are looked at first: those of twenty tasks for a quarter of an hour."""
+_BACK = 4_000
+"""Heartbeats that are looked at first: those of forty tasks for some minutes."""
 _WIDER = 10
 _MOST = 400_000
 """No more are looked at: whoever is not among them has not reported for hours."""

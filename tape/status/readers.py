@@ -35,12 +35,14 @@ from tapedeck.tape.doctor.snapshot import (
 from tapedeck.tape.status.lines import Newest, lags_of
 from tapedeck.topics.catalogue import Layout
 
-_BACK = 300
+_BACK = 40
+_MARKS_BACK = 20
+_BARS_BACK = 1_000
 _WIDER = 8
 _MOST = 20_000
 """Messages of a partition that are looked at, at most, for the newest record."""
-_LETTERS_BACK = 2_000
-_STATE_BACK = 5_000
+_LETTERS_BACK = 500
+_STATE_BACK = 2_000
 
 
 def beats_of(newest: Newest) -> tuple[Beat, ...]:
@@ -96,7 +98,7 @@ def marks(cluster: Cluster, names: Iterable[str]) -> dict[str, MarkSeen]:
     """The label that every partition of each of ``names`` has reached."""
     names = tuple(names)
     found: dict[str, list[int | None]] = {name: [] for name in names}
-    for (name, _), label in last_watermarks(cluster, names).items():
+    for (name, _), label in last_watermarks(cluster, names, _MARKS_BACK).items():
         found[name].append(label)
     return {name: MarkSeen(lowest(labels)) for name, labels in found.items()}
 
@@ -129,14 +131,14 @@ def newest_times(cluster: Cluster, names: Iterable[str]) -> dict[str, int | None
 def newest_bars(cluster: Cluster) -> tuple[dict[str, int], frozenset[str]]:
     """When the newest bar of each symbol ended, UTC micros, and the feeds of those bars."""
     fresh: dict[str, tuple[int, str]] = {}
-    for body in _bodies(cluster, "bars", _STATE_BACK):
+    for body in _bodies(cluster, "bars", _BARS_BACK):
         fresh[body["symbol"]] = max((body["t"] + MINUTE_US, body["feed"]), fresh.get(body["symbol"], (0, "")))
     return {symbol: at for symbol, (at, _) in fresh.items()}, frozenset(feed for _, feed in fresh.values())
 
 
 def universe(cluster: Cluster) -> UniverseSeen | None:
     """The newest version."""
-    bodies = list(_bodies(cluster, "universe", _MOST))
+    bodies = list(_bodies(cluster, "universe", _STATE_BACK))
     if not bodies:
         return None
     body = max(bodies, key=lambda each: int(each["version"]))
@@ -147,7 +149,7 @@ def universe(cluster: Cluster) -> UniverseSeen | None:
 def watchlist(cluster: Cluster) -> WatchlistSeen | None:
     """The newest list."""
     newest: Body | None = None
-    for newest in _bodies(cluster, "watchlist", _BACK * _WIDER):  # noqa: B007 - the last one counts
+    for newest in _bodies(cluster, "watchlist", _BARS_BACK):  # noqa: B007 - the last one counts
         pass
     if newest is None:
         return None

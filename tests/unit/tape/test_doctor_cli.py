@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
 from tapedeck.tape.doctor.diagnose import diagnose
@@ -66,7 +67,7 @@ def test_a_mute_broker_takes_a_bounded_time(mute: str, monkeypatch: pytest.Monke
     target = collect.Target(
         cluster=Cluster(mute), topology=TOPOLOGY, config=Config(), feed=Feed.TAPE, sinks=("a log",)
     )
-    collect._load()
+    xnys()
     began = time.monotonic()
     snapshot, found = collect.examine(target, deadline_s=3.0)
     assert time.monotonic() - began < 6
