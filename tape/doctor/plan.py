@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP as SINK
 from tapedeck.connectors.scoring.loop import STAGE as SCORER
 from tapedeck.connectors.scoring.order import INPUTS
-from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
+from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS, LIVE_POSTS
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.topology import Topology
@@ -18,18 +18,20 @@ EXCHANGE = "exchange"
 """The process that has no heartbeat: the doctor asks it by itself."""
 
 
-def expected(topology: Topology, layout: Layout, config: Config | None, feed: Feed) -> tuple[Expected, ...]:
+def expected(
+    topology: Topology, layout: Layout, config: Config | None, feed: Feed, *, posts: bool = False
+) -> tuple[Expected, ...]:
     """What must report, in the order in which records pass it.
 
-    Without ``config`` the accounts are not known. Only live data has ingesters.
+    Without ``config`` the accounts are not known. Only live data has ingesters, and ``posts`` says whether
+    Reddit is read beside it.
     """
-    return tuple(_expected(topology, layout, config, feed))
+    ingesters = ((LIVE, "bars"), (LIVE_NEWS, "news"), *([(LIVE_POSTS, "posts")] if posts else []))
+    live = [Expected(name, (0,), f"tape ingest {what}") for name, what in ingesters]
+    return (*(live if feed is Feed.LIVE else ()), *_expected(topology, layout, config))
 
 
-def _expected(topology: Topology, layout: Layout, config: Config | None, feed: Feed) -> Iterator[Expected]:
-    if feed is Feed.LIVE:
-        yield Expected(LIVE, (0,), "tape ingest bars")
-        yield Expected(LIVE_NEWS, (0,), "tape ingest news")
+def _expected(topology: Topology, layout: Layout, config: Config | None) -> Iterator[Expected]:
     for spec in topology.market:
         yield Expected(spec.name, homes(spec, layout), f"tape worker {spec.name}")
     if any(topology.writer(name) for name in INPUTS):

@@ -73,6 +73,7 @@ class Target:
     disk: DiskSeen | None = None
     local: tuple[LocalProcess, ...] = ()
     is_local: bool = False
+    posts: bool = False
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -116,7 +117,7 @@ def _load(cluster: Cluster, most_s: float) -> None:
 def collect(target: Target, broker: BrokerSeen | Fault | None, *, clock: Clock, until: float) -> Snapshot:
     """One look. ``broker``: what it answered, or why it did not; ``until``: the monotonic time of the end."""
     cluster, topology, layout = target.cluster, target.topology, target.cluster.layout
-    wanted = expected(topology, layout, target.config, target.feed)
+    wanted = expected(topology, layout, target.config, target.feed, posts=target.posts)
     outside = _Readers(until)
     outside.start(Section.EXCHANGE, lambda: {"exchange": exchange(target.exchange_url)})
     fields: Fields = {"certificates": certificates(target.files)}

@@ -9,7 +9,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from tapedeck.connectors.kafka.security import VARIABLES, Security
-from tapedeck.connectors.tapes.writers import LIVE
+from tapedeck.connectors.tapes.writers import LIVE, LIVE_POSTS
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
@@ -75,6 +75,7 @@ def target_of(where: Where) -> Target:
         disk=_disk(where.folder) if stack is not None else None,
         local=_processes(stack, topology, config or Config()) if stack is not None else (),
         is_local=stack is not None,
+        posts=stack is not None and any(each.name == LIVE_POSTS for each in stack.processes),
         files=_files(where, cluster.security),
     )
 

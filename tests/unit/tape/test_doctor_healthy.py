@@ -82,8 +82,10 @@ def test_a_stage_of_the_topology_and_a_process_of_the_plan_has_a_heartbeat_check
     """A process of the local stack's plan or of a deployment that the doctor does not ask for fails here."""
     plan = workers(TOPOLOGY, CONFIG)
     started = {name for each in plan for name in (each.stages or (each.name,))}
-    started |= {each.name for each in LiveData("embedded", {}).workers("http://127.0.0.1:1")}
-    asked = {each.stage for each in expected(TOPOLOGY, Layout(), CONFIG, Feed.LIVE)}
+    started |= {
+        each.name for each in LiveData("https://data.example", {}, None).workers("http://127.0.0.1:1")
+    }
+    asked = {each.stage for each in expected(TOPOLOGY, Layout(), CONFIG, Feed.LIVE, posts=True)}
     assert started - asked == {EXCHANGE}, "it has no heartbeat, and a check of its own"
     assert asked <= started
     assert check_named(EXCHANGE).name == EXCHANGE
