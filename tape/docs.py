@@ -24,6 +24,7 @@ from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.tape import asyncapi
+from tapedeck.tape.doctor.checks.all import CHECKS
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
 
@@ -35,6 +36,7 @@ DOCUMENTS = (
     "docs/configuration.md",
     "docs/exchange.md",
     "docs/metrics.md",
+    "docs/runbook.md",
 )
 ASYNCAPI = "docs/asyncapi.yaml"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -191,6 +193,18 @@ def _metrics(topology: Topology) -> str:
     return _table(("metric", "kind", "labels", "given by", "what it says"), rows)
 
 
+def _runbook(topology: Topology) -> str:
+    parts = []
+    for each in CHECKS:
+        steps = "\n".join(f"{n}. {_sentence(step)}" for n, step in enumerate(each.steps, start=1))
+        parts.append(f"## {each.name}\n\n{_sentence(each.rule)}\n\n{steps}")
+    return "\n\n".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
     rows = (
         (
@@ -236,6 +250,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "deployment": _deployment,
     "scenarios": _scenarios,
     "metrics": _metrics,
+    "runbook": _runbook,
 }
 
 

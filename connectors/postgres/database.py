@@ -80,6 +80,11 @@ def _refuse_newer(connection: psycopg.Connection[Any]) -> None:
         )
 
 
+def revisions(connection: psycopg.Connection[Any]) -> tuple[str | None, str]:
+    """The revision of the schema, None without tables, and the newest that this release knows."""
+    return _revision(connection), str(_head())
+
+
 def _unfit(connection: psycopg.Connection[Any]) -> list[str]:
     """The declared topics whose tables are not there, or lack a column. Raises as ``changes`` does."""
     found = []

@@ -36,12 +36,15 @@ def _nothing() -> None:
     pass
 
 
-def last_watermarks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, int | None]:
+def last_watermarks(
+    cluster: Cluster, names: tuple[str, ...], back: int = _LOOK_BACK
+) -> dict[Part, int | None]:
     """The label of the last watermark in every partition of ``names``; None if there is none.
 
-    Raises Fatal for a missing topic, Retry if the broker is silent.
+    ``back``: how many messages are looked at first, before more are. Raises Fatal for a missing topic, Retry
+    if the broker is silent.
     """
-    return {part: end.label for part, end in _last_marks(cluster, names).items()}
+    return {part: end.label for part, end in _last_marks(cluster, names, back).items()}
 
 
 def last_openings(cluster: Cluster, names: tuple[str, ...]) -> LastOpenings:
@@ -79,10 +82,10 @@ class End(NamedTuple):
         return self
 
 
-def _last_marks(cluster: Cluster, names: tuple[str, ...]) -> dict[Part, End]:
+def _last_marks(cluster: Cluster, names: tuple[str, ...], back: int = _LOOK_BACK) -> dict[Part, End]:
     bounds = ends_of(cluster, names)
     found: dict[Part, End] = dict.fromkeys(bounds, End())
-    back, left = _LOOK_BACK, dict(bounds)
+    left = dict(bounds)
     while left:
         window = {part: (max(low, end - back), end) for part, (low, end) in left.items()}
         for chunk in read_parts(cluster, window):

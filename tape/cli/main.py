@@ -59,6 +59,9 @@ PANELS: dict[str, dict[str, Entry]] = {
         "exchange": Entry("exchange:exchange", "Serve the paper exchange over a tape's market."),
         "health": Entry("health:health", "Ask the process here whether it is ready, or lives.", bare=True),
         "status": Entry("status:show", "Show processes, lag, last watermarks and the funnel now.", wire=True),
+        "doctor": Entry(
+            "doctor:doctor", "Say what is wrong, since when, where, and what mends it.", wire=True
+        ),
         "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
         "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
         "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),

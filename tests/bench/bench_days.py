@@ -35,7 +35,7 @@ from tapedeck.tape.local.places import say, size_of
 from tapedeck.tape.local.process import tail
 from tapedeck.tape.local.purge import purge
 from tapedeck.tape.local.state import StackState
-from tapedeck.tape.local.status import lags
+from tapedeck.tape.status.lines import lags
 from tests.bench.report import Row, Table, machine
 from tests.support.cases import REPOSITORY
 from tests.support.wide import wide_config
@@ -135,7 +135,7 @@ class Days:
     def _rest(self) -> None:
         """Wait until nobody is behind."""
         until = time.monotonic() + _REST_S
-        while any(each.lag for each in lags(self.known.cluster({}))):
+        while any(each.lag != 0 for each in lags(self.known.cluster({}))):
             if time.monotonic() > until:
                 raise Fatal("the stack was still busy", value=lags(self.known.cluster({})))
             time.sleep(_LOOK_S)

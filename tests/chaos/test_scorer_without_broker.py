@@ -13,7 +13,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.wire import Origin, Wire
 from tapedeck.tape.local.kafka import EmbeddedKafka
-from tapedeck.tape.local.status import lags
+from tapedeck.tape.status.lines import lags
 from tests.chaos.scorer_words import WROTE
 from tests.chaos.test_broker_away import come_back
 from tests.support.cases import few

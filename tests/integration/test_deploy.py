@@ -18,6 +18,7 @@ from tapedeck.connectors.postgres.counts import distinct_events, rows_per_table
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.tape.doctor.checks.all import CHECKS
 from tapedeck.tape.local.places import free_port
 from tapedeck.tape.local.postgres import EmbeddedPostgres
 from tapedeck.tape.local.process import tail
@@ -91,6 +92,20 @@ class Shell:
             self.started[name] = subprocess.Popen(
                 shlex.split(line), cwd=self.folder, env=told, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def kill(self, line: str) -> None:
+        """End the process of ``line`` at once."""
+        process = self.started.pop(re.sub(r"\W+", "-", line))
+        process.kill()
+        process.wait()
+
+    def doctor(self) -> tuple[int, str]:
+        """The exit code of `tape doctor` here, and what it prints."""
+        done = subprocess.run(
+            [str(self.folder / "bin" / "tape"), "doctor"], cwd=self.folder, env=self.environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
 
     def are_ready(self) -> bool:
         for name, process in self.started.items():
@@ -169,6 +184,8 @@ def test_the_page_runs_as_it_is_written(
         "TAPE_EXCHANGE_URL": f"http://127.0.0.1:{free_port()}",
         "TAPE_LARGE_KEY": "key",
         "TAPE_LARGE_SECRET": "secret",
+        "TAPE_SOURCE": "tape",
+        "TAPE_ALERT_WEBHOOK": "https://alerts.example/tape",
     }
     assert list(settings) == exported("settings")
     shell.environment |= settings | {"TAPE_PREFIX": prefix}
@@ -202,7 +219,14 @@ def test_the_page_runs_as_it_is_written(
     eventually(whole, "every event has its row", 120)
     assert sum(events.values()) > 2000
     proof = shell.run(fenced("proof"))
+    assert proof.startswith(f"all green: {len(CHECKS)} checks")
     assert f"prefix {prefix}" in proof and "EQUAL" in proof and "DIFFERENT" not in proof
     assert str(orders[0]["client_order_id"]) in proof
     said = "\n".join(path.read_text() for path in shell.folder.glob("*.log"))
     assert " ERROR " not in said
+
+    shell.kill("tape worker features scores")
+    eventually(lambda: shell.doctor()[0] == 2, "the doctor sees that a worker is gone")
+    _, said = shell.doctor()
+    assert said.startswith("red heartbeats: features has been silent for ")
+    assert "to mend it: tape worker features" in said

@@ -30,6 +30,7 @@ from tapedeck.tape.local.purge import purge
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
 from tapedeck.tape.local.supervisor import Supervisor, Worker
+from tapedeck.tape.status import lines
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.conftest import Broker
 
@@ -98,7 +99,7 @@ def test_stack_starts_everything_and_leaves_nothing_running(folder: Path) -> Non
         assert {topic.name for topic in CATALOGUE} <= set(describe(stack.cluster))
         stack.watch()
         assert all(line.alive for line in status.processes(known))
-        assert status.lags(known.cluster({})) == [] and status.stages(known.cluster({})) == []
+        assert lines.lags(known.cluster({})) == [] and lines.stages(known.cluster({})) == []
         assert (folder / STATE_FILE).stat().st_mode & 0o777 == 0o600
         began = time.monotonic()
     assert time.monotonic() - began < 10

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.wire import Wire, watermark_wires
 from tapedeck.tape.cli.main import app
-from tapedeck.tape.local import state, status
+from tapedeck.tape.local import state
 from tapedeck.tape.local.process import identity
 from tapedeck.tape.local.state import Phase, ProcessState, StackState
+from tapedeck.tape.status import lines
 from tapedeck.topics.catalogue import Layout, topic
 from tests.conftest import Broker
 
@@ -69,7 +71,7 @@ def beat(partition: int, watermark: int | None, records: int, counts: dict[str, 
 
 @pytest.fixture
 def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
-    """Two signal partitions that have beaten, and a group that has read 1 of 3 feature offsets."""
+    """Two signal partitions that have beaten, and a group that has read all feature offsets but 2."""
     layout = Layout(prefix)
     ensure(Cluster(kafka.bootstrap, layout))
     beats = (
@@ -89,13 +91,15 @@ def busy(kafka: Broker, folder: Path, prefix: str) -> StackState:
     outbox.write(wires)
     outbox.close()
     group = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": f"{prefix}-signals"})
-    group.commit(offsets=[TopicPartition(layout.wire_name("features"), 0, 1)], asynchronous=False)
+    read = (1, 3, 3, 3)
+    offsets = [TopicPartition(layout.wire_name("features"), part, at) for part, at in enumerate(read)]
+    group.commit(offsets=offsets, asynchronous=False)
     group.close()
     return stack_at(kafka, folder, prefix)
 
 
 def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: StackState) -> None:
-    (line,) = status.stages(busy.cluster({}))
+    (line,) = lines.stages(busy.cluster({}))
     assert (line.stage, line.partitions, line.records, line.taken) == ("signals", 2, 10, 10)
     assert line.watermark == NOON - 60_000_000
     assert line.at == NOON
@@ -105,27 +109,44 @@ def test_stages_are_summed_over_partitions_from_the_newest_heartbeats(busy: Stac
 
 
 def test_lag_counts_what_a_group_has_not_read(busy: StackState) -> None:
-    (line,) = status.lags(busy.cluster({}))
+    (line,) = lines.lags(busy.cluster({}))
     assert (line.group, line.topic, line.lag) == (f"{busy.prefix}-signals", "features", 2)
 
 
 def test_status_prints_processes_watermarks_and_reasons(busy: StackState) -> None:
     result = CliRunner().invoke(app, ["status"], env={"COLUMNS": "160"})
-    assert result.exit_code == 0, result.output
-    for expected in ("features", "2023-11-14 22:12 UTC", "decisions 9", "NO_TREND 5", busy.cluster_id):
+    assert result.exit_code == 2, "no process has reported since 2023"
+    for expected in (
+        "red heartbeats: stories has never reported",
+        "features",
+        "2023-11-14 22:12 UTC",
+        "decisions 9",
+        "NO_TREND 5",
+        busy.cluster_id,
+    ):
         assert expected in result.output
     document = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
-    assert document["phase"] == "READY"
+    assert document["phase"] == "READY" and document["headline"].startswith("red ")
     assert document["processes"][1]["restarts"] == 2
     assert document["disk"].keys() == {"kafka", "postgres", "state", "logs", "free"}
     assert document["disk"]["free"] > 0
     assert document["lag"] == [{"group": f"{busy.prefix}-signals", "topic": "features", "lag": 2}]
 
 
+def test_the_doctor_names_a_dead_process_of_the_stack_first(busy: StackState, folder: Path) -> None:
+    gone = ProcessState(name="features", pid=2**22 + 1, started=1.0, log="")
+    state.write(folder, replace(busy, processes=(gone,)))
+    result = CliRunner().invoke(app, ["doctor", "--alert"])
+    assert result.exit_code == 2
+    first = f"red stack: process features (pid {gone.pid}) of the local stack is dead"
+    assert result.output.splitlines()[0] == first
+    assert "is dead" in (folder / "logs" / "alerts.log").read_text()
+
+
 def test_status_of_another_cluster_is_refused(kafka: Broker, folder: Path, prefix: str) -> None:
     known = stack_at(kafka._replace(cluster_id="mine"), folder, prefix)
     with pytest.raises(Fatal, match="another Kafka cluster answers"):
-        status.lags(known.cluster({}))
+        lines.lags(known.cluster({}))
 
 
 def test_status_without_a_stack_says_how_to_start_one(folder: Path) -> None:

@@ -21,7 +21,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.watermarks import readable_label
-from tapedeck.tape.local.status import stages
+from tapedeck.tape.status.lines import stages
 from tapedeck.topics.catalogue import WATERMARK_KEY
 from tests.conftest import Broker, Database
 from tests.support.data_server import Served, article, made_tape

@@ -22,8 +22,8 @@ from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.watermarks import readable_label
 from tapedeck.tape.ingest import posts_live
-from tapedeck.tape.local.standings import edges
-from tapedeck.tape.local.status import stages
+from tapedeck.tape.status.lines import stages
+from tapedeck.tape.status.standings import edges
 from tests.conftest import Broker, Database
 from tests.support.cases import REPOSITORY
 from tests.support.live import Workers, eventually

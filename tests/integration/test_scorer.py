@@ -12,7 +12,7 @@ from tapedeck.connectors.postgres.database import upgrade
 from tapedeck.connectors.scoring.order import SILENT_S
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.wire import Origin, Wire
-from tapedeck.tape.local.status import StageLine, lags, stages
+from tapedeck.tape.status.lines import StageLine, lags, stages
 from tests.conftest import Broker, Database
 from tests.support.linked import at, linked, mark_of, wire_of
 from tests.support.live import KILLED, Workers, bodies, eventually, last_label

@@ -33,6 +33,7 @@ WRITTEN = (
     "docs/whatif.md",
     "docs/stages.md",
     "docs/your-own-stage.md",
+    "docs/runbook.md",
     "docs/exchange.md",
 )
 

@@ -8,9 +8,9 @@ from tapedeck.connectors.alpaca.market.states import State
 from tapedeck.connectors.news.poller import FeedStatus
 from tapedeck.connectors.reddit.states import RED, RedditState
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.tape.cli.status import _edges, _funnel
-from tapedeck.tape.local.standings import SEVERITY, Severity, edges
-from tapedeck.tape.local.status import StageLine
+from tapedeck.tape.status.lines import StageLine
+from tapedeck.tape.status.screen import _edges, _funnel
+from tapedeck.tape.status.standings import SEVERITY, Severity, edges
 
 NOW = 1_790_000_000_000_000
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from tapedeck.connectors.beats import NOW
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.local.status import StageLine
+from tapedeck.tape.status.lines import StageLine
 
 _DISPATCHER = "dispatch-"
 
@@ -81,10 +81,13 @@ def edges(lines: list[StageLine], topology: Topology) -> list[EdgeLine]:
 
 def standings(line: StageLine) -> list[Standing]:
     """The states among the counts of a heartbeat."""
-    read = ((name, _read(name)) for name in line.reasons)
-    return [
-        Standing(state=found[0], source=found[1], for_s=line.reasons[name]) for name, found in read if found
-    ]
+    return standings_in(line.reasons)
+
+
+def standings_in(counts: Mapping[str, int]) -> list[Standing]:
+    """The states among ``counts``."""
+    read = ((name, _read(name)) for name in counts)
+    return [Standing(state=found[0], source=found[1], for_s=counts[name]) for name, found in read if found]
 
 
 def without_standings(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,40 @@
+"""Every check, causes before what follows from them."""
+
+from tapedeck.tape.doctor.check import Check
+from tapedeck.tape.doctor.checks import flow, processes, records, servers, trading
+
+CHECKS: tuple[Check, ...] = (
+    servers.BROKER,
+    servers.CERTIFICATES,
+    servers.IDENTITY,
+    servers.CLOCKS,
+    servers.DISK,
+    servers.TOPICS,
+    servers.STORE,
+    processes.STACK,
+    servers.EXCHANGE,
+    processes.HEARTBEATS,
+    processes.READY,
+    processes.VERSIONS,
+    processes.CONFIGS,
+    processes.RULES,
+    trading.UNIVERSE,
+    flow.ENTITLEMENT,
+    flow.SOURCES_CHECK,
+    flow.FEED,
+    flow.DELAY,
+    flow.LAG_CHECK,
+    flow.GROUPS,
+    records.SINK_CHECK,
+    records.STALENESS,
+    records.SYMBOLS,
+    records.LETTERS,
+    trading.ACCOUNTS,
+    trading.ORDERS,
+    trading.POSITIONS,
+    trading.CONTROLS,
+    trading.GATES_CHECK,
+    trading.CALENDAR,
+    processes.DOCUMENT,
+    trading.ALERTS,
+)

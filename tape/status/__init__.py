@@ -1,0 +1,1 @@
+"""What a pipeline is doing, read from any cluster: heartbeats, groups, watermarks, and a screen of it."""
