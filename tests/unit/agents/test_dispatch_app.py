@@ -13,6 +13,7 @@ import pytest
 from tapedeck.agents import account
 from tapedeck.agents.account import DispatchApp
 from tapedeck.agents.app import new_app
+from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.hearing import Hearing
 from tapedeck.connectors.dispatch.lease import LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -89,7 +90,7 @@ def test_a_task_that_keeps_the_lease_begins_before_the_tables_stand(
     async def nothing(self: faust.App) -> None:
         pass
 
-    settings = cast(Any, type("Settings", (), {"home": tmp_path, "cluster": Cluster("nowhere:9")}))
+    settings = Settings(cluster=Cluster("nowhere:9"), config_path=tmp_path / "tape.toml", home=tmp_path)
     app = new_app("dispatch-large", settings, "dispatch-large", "partition")
     monkeypatch.setattr(faust.App, "on_start", nothing)
     begun: list[Callable[..., Any]] = []
