@@ -1,8 +1,8 @@
 """`make compose-test`: builds the image and runs the demo of docker-compose.yml on a real Docker engine.
 
 While the tape plays, a worker's process is killed with -9 in its container and every worker is restarted in
-turn; then everything is recomputed and compared. Without an engine that can have the images, it is skipped, in
-words. It works under a project name of its own and removes what it made.
+turn; then everything is recomputed and compared. Without an engine that can have the images, it is skipped
+by name. It works under a project name of its own and removes what it made.
 """
 
 import shutil

@@ -19,7 +19,7 @@ def grant_login(url: str, name: str, password: str) -> bool:
                 value=name,
                 remedy="name another login",
             )
-        found = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
+        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
         words = "ALTER ROLE {} LOGIN PASSWORD {}" if found else "CREATE ROLE {} LOGIN PASSWORD {}"
         connection.execute(sql.SQL(words).format(sql.Identifier(name), sql.Literal(password)))
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SINK_ROLE), sql.Identifier(name)))

@@ -12,18 +12,9 @@ from tapedeck.schemas.codec import Body
 from tapedeck.schemas.columns import NULL, Columns
 from tapedeck.streams.blocks import Block
 from tapedeck.streams.protocol import Message
+from tapedeck.tape.notebook.fields import columns_of, logical
 from tapedeck.tape.notebook.spans import lists, texts
-from tapedeck.tape.notebook.types import (
-    SCALE,
-    UTC,
-    Kind,
-    columns_of,
-    dtype,
-    logical,
-    plain,
-    schema_of,
-    stored,
-)
+from tapedeck.tape.notebook.types import SCALE, UTC, Kind, dtype, plain, schema_of, stored
 
 PARTITION, OFFSET = "_partition", "_offset"
 LOG_COLUMNS: dict[str, Kind] = {PARTITION: pl.Int32(), OFFSET: pl.Int64()}

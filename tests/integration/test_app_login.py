@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.database import require_head, upgrade
 from tapedeck.connectors.postgres.logins import grant_login
@@ -46,13 +47,13 @@ def test_migrate_makes_the_login_and_refuses_a_newer_database(
     with connect(address(server, "tape_app:it%27s%20one")) as connection:
         require_head(connection)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("DROP TABLE orders")
+            connection.execute(f"DROP TABLE {table_name('orders')}".encode())
     with pytest.raises(Fatal, match="name another login"):
         grant_login(server.url, psycopg.conninfo.conninfo_to_dict(server.url)["user"], "x")
 
     with psycopg.connect(server.url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'later'")
-    with pytest.raises(Fatal, match="migrated by a newer version.*got 'later'; run the version"):
+    with pytest.raises(Fatal, match=r"migrated by a newer version.*got 'later'; run the version"):
         upgrade(server.url)
     with connect(server.url, role=None) as connection, pytest.raises(Fatal, match="newer version"):
         require_head(connection)

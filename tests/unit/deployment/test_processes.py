@@ -19,20 +19,20 @@ from tests.support.cases import REPOSITORY
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 FOUND = processes(TOPOLOGY, CONFIG)
-SERVES = re.compile(r"from tapedeck\.(tape\.serving|agents\.process) import")
+RUNS_LONG = re.compile(r"from tapedeck\.tape\.serving import|from tapedeck\.agents\.process import run")
 
 
 def commands_that_run_long() -> set[str]:
-    """The modules of commands that serve their health: all but the player run until they are stopped."""
+    """The modules of commands that serve their health while they run."""
     modules = {entry.path.split(":")[0] for entry in COMMANDS.values()}
     text = {name: (REPOSITORY / "tape" / "cli" / f"{name}.py").read_text() for name in modules}
-    return {name for name, source in text.items() if SERVES.search(source)} - {"play"}
+    return {name for name, source in text.items() if RUNS_LONG.search(source)}
 
 
-def test_every_command_that_runs_until_it_is_stopped_is_in_the_list() -> None:
+def test_every_command_that_serves_its_health_is_in_the_list() -> None:
     found = commands_that_run_long()
     assert len(found) >= 6
-    assert found == {process.args[0] for process in long_lived(FOUND)}
+    assert found == {process.args[0] for process in FOUND if process.health_port}
 
 
 def test_every_stage_has_a_process_and_every_account_a_dispatcher() -> None:
