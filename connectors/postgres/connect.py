@@ -6,11 +6,13 @@ docs/operations.md).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import Column, Dialect, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, MetaData, Table, Text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.types import TypeEngine
 
 from tapedeck.connectors.postgres.base import COMMON_COLUMNS
 from tapedeck.connectors.postgres.tables import table_of
@@ -31,7 +33,7 @@ def topics() -> tuple[Topic, ...]:
     return tuple(each for each in CATALOGUE.audited if each.schema is not None)
 
 
-def columns(topic: Topic) -> list[Column[object]]:
+def columns(topic: Topic) -> list[Column[Any]]:
     """The columns of a topic's table that a connector can fill: the place, and fields of the record."""
     fields = {field["name"] for field in load_schema(topic.schema or "")["fields"]}
     wanted = (*(name for name in COMMON_COLUMNS if name in (*PLACE, KEY, "event_time")),)
@@ -40,12 +42,19 @@ def columns(topic: Topic) -> list[Column[object]]:
     return [
         Column(
             each.name,
-            Text() if isinstance(each.type, ENUM) else each.type,
+            _kind(each.type),
             nullable=bool(each.nullable),
             primary_key=each.name == KEY,
         )
         for each in found
     ]
+
+
+def _kind(native: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Enums as text, and times as UTC microseconds: the converter passes both on as they are on the wire."""
+    if isinstance(native, ENUM):
+        return Text()
+    return BigInteger() if isinstance(native, DateTime) else native
 
 
 def tables() -> str:

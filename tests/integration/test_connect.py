@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import requests
 from psycopg import conninfo, sql
+from sqlalchemy import DateTime
 
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -140,9 +141,17 @@ def _is_done(pipeline: Pipeline) -> bool:
 
 def _rows(pipeline: Pipeline, topic: Any, schema: str) -> list[tuple[Any, ...]]:
     """The rows but their offsets: of two records with one event_id the native sink keeps the first."""
-    names = [each.name for each in jdbc.columns(topic) if each.name != "first_offset"]
+    columns = [each for each in jdbc.columns(topic) if each.name != "first_offset"]
+    native = {each.name: each.type for each in table_of(topic).columns}
+    as_micros = "(extract(epoch FROM {}) * 1000000)::bigint::text"
+    texts = [
+        as_micros if schema != jdbc.SCHEMA and isinstance(native[each.name], DateTime) else "{}::text"
+        for each in columns
+    ]
     query = sql.SQL("SELECT {} FROM {} ORDER BY event_id").format(
-        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names),
+        sql.SQL(", ").join(
+            sql.SQL(text).format(sql.Identifier(each.name)) for text, each in zip(texts, columns, strict=True)
+        ),
         sql.Identifier(schema, table_of(topic).name),
     )
     return pipeline.query(query.as_string())

@@ -13,6 +13,7 @@ MADE = ("schemas/ids.jsonl", "docs/configuration.md", "docs/explain.md", "docs/r
 APART = (
     "tests/",
     "notebooks/",
+    "deploy/connect/",
     "schemas/golden/",
     "connectors/postgres/migrations/",
     "CHANGELOG",
