@@ -1,12 +1,14 @@
 """The bars of 10,000 symbols in one minute, to its last feature and to its last decision.
 
-    python -m tests.bench.bench_burst
+    python -m tests.bench.bench_burst [--load]
 
 Two worker processes, as `tape up` starts them: features; scores, watchlist and signals. The features of each
 symbol are ready from bars before, and there is no news. The clock of a minute starts before its first bar is
-encoded and stops when a consumer of this process has the last record in hand.
+encoded and stops when a consumer of this process has the last record in hand. With ``--load``, ten minutes
+come at the market's own pace, and the memory of the workers is looked at after each.
 """
 
+import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
@@ -34,6 +37,7 @@ from tests.bench.bench_latency import Watch
 from tests.bench.report import Row, Table
 
 AIM_S = 5.0
+SLOPE = 1.0
 PREFIX = "burst"
 WORKERS = ("features", "decide")
 _READY = 20  # bars
@@ -46,8 +50,11 @@ class Size(NamedTuple):
 
     symbols: int
     minutes: int
+    every_s: float = 0.0
+    """Seconds from one minute's start to the next; 0: when the one before is decided."""
 
 
+LOAD = Size(10_000, 10, 60.0)
 FULL = Size(10_000, 5)
 SHORT = Size(200, 1)
 
@@ -89,10 +96,11 @@ def workers(settled: Config) -> tuple[Worker, ...]:
 
 
 class Took(NamedTuple):
-    """Seconds to a minute's last feature and to its last decision."""
+    """Seconds to a minute's last feature and to its last decision; MB that the workers hold then."""
 
     feature: float
     decision: float
+    memory: float
 
 
 def play(local: LocalStack, size: Size) -> list[Took]:
@@ -112,6 +120,7 @@ def play(local: LocalStack, size: Size) -> list[Took]:
             took = _until_decided(watch, minute.label, size.symbols, began)
             if count > _WARM_UP:
                 found.append(took)
+                time.sleep(max(0.0, began + size.every_s - time.perf_counter()))
     return found
 
 
@@ -125,7 +134,14 @@ def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> Took
         for each in watch.seen[looked : (looked := len(watch.seen))]:
             if decode(each.topic, each.value)["t" if each.topic == "features" else "bar_t"] == label:
                 arrived[each.topic].append(each.at)
-    return Took(*(max(times) - began for times in arrived.values()))
+    feature, decision = (max(times) - began for times in arrived.values())
+    return Took(feature, decision, _memory_mb())
+
+
+def _memory_mb() -> float:
+    """What the worker processes hold."""
+    found = (each for each in psutil.Process().children(recursive=True) if "worker" in each.cmdline())
+    return sum(each.memory_info().rss for each in found) / 1e6
 
 
 def measure(size: Size = FULL) -> Table:
@@ -146,13 +162,25 @@ def measure(size: Size = FULL) -> Table:
             what, middle, "s", f"{AIM_S:g}", middle <= AIM_S, f"worst of {len(times)}: {max(times):.2f} s"
         )
         rows.append(row)
+    if size.every_s:
+        slope = float(np.polyfit(range(len(found)), [each.memory for each in found], 1)[0])
+        late = max(each.decision for each in found)
+        rows += [
+            Row(
+                "slowest minute", late, "s", f"{size.every_s:g}", late < size.every_s, "delay is back at zero"
+            ),
+            Row("memory of the workers", found[-1].memory, "MB"),
+            Row("its slope", slope, "MB a minute", f"{SLOPE:g}", slope < SLOPE),
+        ]
     note = "two worker processes; the bars are encoded and sent within the time"
     return Table(f"a minute of {size.symbols:,} symbols through the running stack", tuple(rows), (note,))
 
 
 def main() -> None:
     """Measure and print."""
-    print(measure())
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_burst", description=__doc__)
+    parser.add_argument("--load", action="store_true", help="ten minutes at the market's pace")
+    print(measure(LOAD if parser.parse_args().load else FULL))
 
 
 if __name__ == "__main__":
