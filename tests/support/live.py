@@ -30,8 +30,8 @@ KILLED = -signal.SIGKILL
 class Workers:
     """Worker processes of one test, on one prefix; all are dead when the test ends."""
 
-    def __init__(self, bootstrap: str, prefix: str, folder: Path, config: Config) -> None:
-        self.cluster, self.folder = Cluster(bootstrap, Layout(prefix)), folder
+    def __init__(self, bootstrap: str, prefix: str, folder: Path, config: Config, **layout: int) -> None:
+        self.cluster, self.folder = Cluster(bootstrap, Layout(prefix, **layout)), folder
         self.config_path = folder / "tape.toml"
         self.config_path.write_text(config.to_toml())
         self._started: list[subprocess.Popen[bytes]] = []
