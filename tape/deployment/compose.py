@@ -6,6 +6,8 @@ from typing import Any
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
+from tapedeck.tape.deployment.alert_rules import RULES, rules
+from tapedeck.tape.deployment.dashboards import dashboards, provisioning
 from tapedeck.tape.deployment.processes import (
     APP_PASSWORD,
     DATABASE_PASSWORD,
@@ -70,7 +72,10 @@ def files(topology: Topology, config: Config) -> dict[str, str]:
     return {
         FILE: GENERATED + as_yaml(compose(topology, config)),
         PROMETHEUS: GENERATED + as_yaml(prometheus(topology, config)),
+        RULES: GENERATED + as_yaml(rules(topology)),
         DOCUMENT: config.to_toml(),
+        **{name: GENERATED + as_yaml(made) for name, made in provisioning().items()},
+        **dashboards(),
     }
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tapedeck.tape.deployment.dashboards import FOLDER, MOUNTED
+
 Service = dict[str, Any]
 
 KAFKA_IMAGE = "apache/kafka:4.3.1"
@@ -148,7 +150,7 @@ def _grafana() -> Service:
         environment={"GF_SECURITY_ADMIN_PASSWORD__FILE": f"{SECRETS}/grafana_password"},
         secrets=["grafana_password"],
         ports=["127.0.0.1:3000:3000"],
-        volumes=["./deploy/grafana:/etc/grafana/provisioning:ro", "grafana:/var/lib/grafana"],
+        volumes=[f"./{FOLDER}:{MOUNTED}:ro", "grafana:/var/lib/grafana"],
         healthcheck=check("wget", "-q", "-O", "/dev/null", "http://localhost:3000/api/health"),
         depends_on={"prometheus": {"condition": "service_healthy", "restart": True}},
     )
