@@ -24,6 +24,7 @@ from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
 from tapedeck.tape import asyncapi
+from tapedeck.tape.deployment.alert_rules import all_alerts
 from tapedeck.tape.doctor.checks.all import CHECKS
 from tapedeck.tape.why.words import reasons_of
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Spread, Topic
@@ -201,6 +202,14 @@ def _runbook(topology: Topology) -> str:
     return "\n\n".join(parts)
 
 
+def _alerts(topology: Topology) -> str:
+    parts = []
+    for each in all_alerts(topology):
+        steps = "\n".join(f"{n}. {_sentence(step)}" for n, step in enumerate(each.steps, start=1))
+        parts.append(f"### {each.name}\n\n{_sentence(f'{each.severity}: {each.when}')}\n\n{steps}")
+    return "\n\n".join(parts)
+
+
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
@@ -251,6 +260,7 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "scenarios": _scenarios,
     "metrics": _metrics,
     "runbook": _runbook,
+    "alerts": _alerts,
 }
 
 

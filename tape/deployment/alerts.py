@@ -18,8 +18,8 @@ DELAY_S = 180
 FEED_S = 90
 """How long a minute of the source may be overdue in a session."""
 DUE_S = 130
-"""Age of a minute's label when the next one is due: that ends two minutes after the label, and ten seconds are
-for the grace of the feed and its way."""
+"""Age of a minute's label when the next one is due: that ends two minutes after the label, and ten seconds
+are for the grace of the feed and its way."""
 SOFT_S = 120
 """More time for a source that decisions do without, such as sentiment, which waits for the scorer."""
 STALLED_S = 60
@@ -73,12 +73,15 @@ class Alert:
         """Its rules in the form of Prometheus."""
         for place, expr in enumerate(self.exprs):
             own = self.labels[place] if self.labels else {}
+            summary = self.summary
+            for label, value in own.items():  # templates see the labels of the series only, not the rule's
+                summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
             yield {
                 "alert": self.name,
                 "expr": f"({expr}) and on () ({SESSION})" if self.in_session else expr,
                 **({"for": f"{self.for_s}s"} if self.for_s else {}),
                 "labels": {"severity": str(self.severity), **own},
-                "annotations": {"summary": self.summary, "runbook_url": self.runbook},
+                "annotations": {"summary": summary, "runbook_url": self.runbook},
             }
 
 
@@ -117,8 +120,8 @@ def _silent(topology: Topology) -> Iterator[Alert]:
             yield Alert(
                 name=name,
                 severity=Severity.PAGE if is_needed else Severity.TICKET,
-                when=f"in a session, the newest minute of {' or '.join(found)} began {limit + FEED_S} s ago or "
-                "earlier, and no tape was played within a day",
+                when=f"in a session, the newest minute of {' or '.join(found)} began {limit + FEED_S} s ago "
+                "or earlier, and no tape was played within a day",
                 exprs=tuple(
                     f'time() - max by (namespace) ({mark}{{stage=~"{each}"}}) > {limit} unless on () {PLAYED}'
                     for each in stages
@@ -289,8 +292,8 @@ def _dead() -> Iterator[Alert]:
     yield Alert(
         name="TapeDeadLettersMany",
         severity=Severity.PAGE,
-        when=f"more than {DEAD_SHARE:.0%} of the records of a stage within 15 min, and more than {DEAD}, were "
-        "dead letters",
+        when=f"more than {DEAD_SHARE:.0%} of the records of a stage within 15 min, and more than {DEAD}, "
+        "were dead letters",
         exprs=(f"{dead} / {taken} > {DEAD_SHARE} and {dead} > {DEAD}",),
         summary="{{ $value | humanizePercentage }} of the records of {{ $labels.stage }} are dead letters",
         steps=steps,
