@@ -168,9 +168,9 @@ def test_alert_fires_and_is_silent_where_it_should(name: str, tmp_path: Path) ->
 @needs_promtool
 def test_nothing_fires_in_a_healthy_deployment_and_promtool_finds_a_wrong_case(tmp_path: Path) -> None:
     query = 'max by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
-    quiet = {"input_series": as_input(healthy()), "promql_expr_test": [firing(query, 2400)]}
+    quiet = {"input_series": as_input(healthy()), "promql_expr_test": [firing(query, 1500)]}
     assert promtool(tmp_path, [quiet]) == ""
-    wrong = {"input_series": as_input(healthy()), "promql_expr_test": [firing(query, 2400, "TapeSinkLate")]}
+    wrong = {"input_series": as_input(healthy()), "promql_expr_test": [firing(query, 300, "TapeSinkLate")]}
     assert "TapeSinkLate" in promtool(tmp_path, [wrong])
 
 
