@@ -17,11 +17,13 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from confluent_kafka import TopicPartition
 
+from tapedeck.connectors.kafka.acls import SCORER
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer
@@ -46,6 +48,8 @@ HISTORY = 150
 DECISION_MS, ORDER_MS = 60.0, 100.0
 ACCOUNT = "large"
 PREFIX = "latency"
+NEWS = ("news", SCORER)
+"""The local stack's processes of news."""
 WATCHED = ("features", "decisions", "proposals", "orders")
 _REACHED = (OrderState.ACCEPTED, OrderState.PARTIAL, OrderState.FILLED)
 
@@ -182,18 +186,28 @@ def evaluate(tape: Tape, sent: dict[int, float], seen: list[Seen]) -> Latencies:
     return Latencies(last("features"), last("decisions"), orders)
 
 
-def workers(settled: Config) -> tuple[Worker, ...]:
+def workers(settled: Config, left_out: tuple[str, ...] = ("sink",)) -> tuple[Worker, ...]:
     """The local stack's processes without the sink; the exchange gives the account enough cash."""
     cash = ("--cash", f"{ACCOUNT}=100000000")
     return tuple(
         replace(worker, argv=(*worker.argv, *cash)) if worker.name == "exchange" else worker
         for worker in plan.workers(TOPOLOGY, settled)
-        if worker.name != "sink"
+        if worker.name not in left_out
     )
 
 
-def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
+def marked(news: bool) -> tuple[str, ...]:
+    """The topics whose watermarks are waited for in the warm-up."""
+    return tuple(
+        name
+        for name in TOPOLOGY.marked
+        if news or (TOPOLOGY.root(spec) if (spec := TOPOLOGY.writer(name)) else name) == "bars"
+    )
+
+
+def play(local: LocalStack, minutes: int, burst_s: float, *, news: bool) -> Latencies:
     """Play a warm-up in lock-step, then ``minutes`` in bursts, into a running stack."""
+    absent = {} if news else {"absent_after_s": 0.0}
     tape, sent = planted(WARM_UP + minutes), dict[int, float]()
     move = RemoteExchange(local.exchange_url).advance
 
@@ -207,28 +221,32 @@ def play(local: LocalStack, minutes: int, burst_s: float) -> Latencies:
     stages = (f"dispatch-{ACCOUNT}",)
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
-        Follower(local.cluster, TOPOLOGY.marked, stages=stages) as follower,
-        optional_inputs(local.cluster, TOPOLOGY.optional) as news,
+        Follower(local.cluster, marked(news), stages=stages) as follower,
+        optional_inputs(local.cluster, TOPOLOGY.optional, **absent) as optional,
         Watch(local.cluster) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs
         warm_up = replace(tape, minutes=tape.minutes[:WARM_UP])
         step = follower.wait_for
-        Player(warm_up, writer, Pace(None), before_minute=move, wait_for=step, optional=news).play(marks)
-        Player(tape, writer, Pace(60 / burst_s), before_minute=start, optional=news).play(marks)
+        Player(warm_up, writer, Pace(None), before_minute=move, wait_for=step, optional=optional).play(marks)
+        Player(tape, writer, Pace(60 / burst_s), before_minute=start, optional=optional).play(marks)
         follower.wait_for(tape.minutes[-1].label)
         time.sleep(burst_s)
     gc.unfreeze()
     return evaluate(tape, sent, watch.seen)
 
 
-def measure(size: Size = FULL) -> Table:
-    """Start a stack, play, stop it. Raises Fatal, quoting the log, for a worker that ended."""
+def measure(size: Size = FULL, *, news: bool = True) -> Table:
+    """Start a stack, play, stop it. Raises Fatal, quoting the log, for a worker that ended.
+
+    Without ``news``, its stages do not run, and every minute says at once that they are absent.
+    """
+    planned = workers if news else partial(workers, left_out=("sink", *NEWS))
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as name:
         document = Path(name) / "tape.toml"
         document.write_text(config().to_toml())
-        with LocalStack(Path(name) / "stack", config=document, prefix=PREFIX, workers=workers) as local:
-            found = play(local, size.minutes, size.burst_s)
+        with LocalStack(Path(name) / "stack", config=document, prefix=PREFIX, workers=planned) as local:
+            found = play(local, size.minutes, size.burst_s, news=news)
             local.watch()
     rows = [
         *_rows("minute to its last feature", found.features, None),
@@ -236,7 +254,7 @@ def measure(size: Size = FULL) -> Table:
         *_rows("minute to accepted order", found.orders, ORDER_MS),
     ]
     return Table(
-        "latency of a 28-symbol minute through the running stack",
+        f"latency of a 28-symbol minute through the running stack{'' if news else ', without news'}",
         tuple(rows),
         (
             f"{size.minutes} minutes, {size.burst_s:g} s apart; a signal leaves in the flush of its decision",
@@ -259,8 +277,9 @@ def _rows(name: str, values: list[float], aim: float | None) -> list[Row]:
 
 
 def main() -> None:
-    """Measure and print."""
-    print(measure())
+    """Measure and print: twice with news and twice without, in turn, for what the join costs."""
+    for news in (True, False, True, False):
+        print(measure(news=news), flush=True)
 
 
 if __name__ == "__main__":
