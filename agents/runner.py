@@ -388,7 +388,7 @@ class StageRunner:
 
     def _reached(self, part: Part) -> int:
         start = self._consumer.starts.get(self._tp(part), 0)
-        at, passed = self.applied.get(part, start - 1) + 1, self.passed.get(part, _NOTHING)
+        at, passed = max(start, self.applied.get(part, -1) + 1), self.passed.get(part, _NOTHING)
         return passed.stop if at in passed else at
 
     def end_of(self, part: Part) -> int:
