@@ -76,7 +76,12 @@ class CommittedThread(AIOKafkaConsumerThread):
 
     def highwater(self, tp: TP) -> int:
         """The end of what can be read, as of the last fetch; 0 before it."""
-        return self._ensure_consumer().last_stable_offset(tp) or 0
+        return self.known_end(tp) or 0
+
+    def known_end(self, tp: TP) -> int | None:
+        """The same, and None before the first fetch."""
+        end: int | None = self._ensure_consumer().last_stable_offset(tp)
+        return end
 
     def withheld(self, tp: TP) -> bool:
         """Whether an open transaction withholds records at the end of the log."""
@@ -180,6 +185,13 @@ class TapeConsumer(Consumer):
             return self.highwater(tp) or 0
         except AssertionError:
             return 0
+
+    def known_end(self, tp: TP) -> int | None:
+        """The same, and None where nothing is known of it."""
+        try:
+            return self._thread.known_end(tp)
+        except AssertionError:
+            return None
 
     def pass_to(self, tp: TP, offset: int) -> None:
         """No record is left between what was delivered of ``tp`` and ``offset``: commit it in the end."""

@@ -380,18 +380,19 @@ class StageRunner:
         """Whether ``part`` is held back on purpose."""
         return part in self._held_back
 
-    def lag(self) -> int:
-        """Offsets between what was applied and the end of what can be read, as far as the consumer knows."""
-        behind = sum(max(0, self.end_of(part) - self._reached(part)) for part in self.applied)
-        return behind + self.broadcasts.lag()
+    def lag(self) -> int | None:
+        """Offsets between what was applied and the readable end; None, not 0, until every end is known."""
+        ends = {part: self._consumer.known_end(self._tp(part)) for part in self.parts()}
+        known = [max(0, end - self._reached(part)) for part, end in ends.items() if end is not None]
+        return sum(known, self.broadcasts.lag()) if known and len(known) == len(ends) else None
 
     def _reached(self, part: Part) -> int:
-        at, passed = self.applied[part] + 1, self.passed.get(part, _NOTHING)
+        start = self._consumer.starts.get(self._tp(part), 0)
+        at, passed = max(start, self.applied.get(part, -1) + 1), self.passed.get(part, _NOTHING)
         return passed.stop if at in passed else at
 
     def end_of(self, part: Part) -> int:
-        """The end of what can be read of an input partition as far as the consumer knows; 0 if it has
-        another owner by now."""
+        """The end of what can be read of an input, as far as is known; 0 if it has another owner by now."""
         return self._consumer.end_of(self._tp(part))
 
     def _tp(self, part: Part) -> TP:

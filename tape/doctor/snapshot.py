@@ -195,6 +195,23 @@ class ExchangeSeen(NamedTuple):
     clock: int | None = None
 
 
+class SinkSeen(NamedTuple):
+    """An alert sink that cannot be used, by the variable that names it. ``since``: None if from the start."""
+
+    sink: str
+    what: str
+    remedy: str = ""
+    since: int | None = None
+
+
+class DataSeen(NamedTuple):
+    """The data folder of a local stack's broker: the version that wrote it, and the one of this release."""
+
+    place: str
+    wrote: str
+    runs: str
+
+
 class LocalProcess(NamedTuple):
     """A process of a local stack."""
 
@@ -220,7 +237,7 @@ class Snapshot:
 
     ``beats_at``: when the heartbeats were asked for. ``config`` is None where no document is named: nothing
     is known of accounts then. ``release`` and ``rules`` are what every process should run. ``sinks``: where
-    alarms go.
+    alarms go; ``sink_faults``: those that cannot be used.
     """
 
     now: int
@@ -257,6 +274,8 @@ class Snapshot:
     local: tuple[LocalProcess, ...] = ()
     is_local: bool = False
     sinks: tuple[str, ...] = ()
+    sink_faults: tuple[SinkSeen, ...] = ()
+    data: DataSeen | None = None
 
     @cached_property
     def market_now(self) -> int | None:

@@ -26,12 +26,14 @@ from tapedeck.tape.doctor.findings import Diagnosis
 from tapedeck.tape.doctor.plan import DISPATCHER, expected
 from tapedeck.tape.doctor.snapshot import (
     BrokerSeen,
+    DataSeen,
     DiskSeen,
     Fault,
     Feed,
     LocalProcess,
     MarkSeen,
     Section,
+    SinkSeen,
     Snapshot,
 )
 from tapedeck.tape.status import readers
@@ -70,6 +72,8 @@ class Target:
     exchange_url: str = ""
     release: str = ""
     sinks: tuple[str, ...] = ()
+    sink_faults: tuple[SinkSeen, ...] = ()
+    data: DataSeen | None = None
     disk: DiskSeen | None = None
     local: tuple[LocalProcess, ...] = ()
     is_local: bool = False
@@ -149,6 +153,8 @@ def collect(target: Target, broker: BrokerSeen | Fault | None, *, clock: Clock, 
         local=target.local,
         is_local=target.is_local,
         sinks=target.sinks,
+        sink_faults=target.sink_faults,
+        data=target.data,
         **(fields | found),
     )
 

@@ -2,20 +2,26 @@
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from tapedeck.connectors.alerts.settings import sinks_in
+from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.security import VARIABLES, Security
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_POSTS
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.doctor.snapshot import DiskSeen, Feed, LocalProcess
+from tapedeck.tape.alerting.deliver import Memory
+from tapedeck.tape.doctor.snapshot import DataSeen, DiskSeen, Feed, LocalProcess, SinkSeen
 from tapedeck.tape.local import plan, state, status
 from tapedeck.tape.local.disk import LEAST_BYTES, LOW_BYTES, Room
+from tapedeck.tape.local.jars import KAFKA_VERSION
+from tapedeck.tape.local.kafka import made_by
 from tapedeck.tape.local.places import stack_folder
 from tapedeck.tape.local.state import EXCHANGE_URL, StackState
 from tapedeck.tape.local.where import DATABASE, Value, Where, look
@@ -24,8 +30,10 @@ from tapedeck.tape.status.collect import Target
 SOURCE = "TAPE_SOURCE"
 """Who writes the source topics of a cluster that is no local stack: ``live`` (the default) or ``tape``."""
 RELEASE = "TAPE_EXPECTED_RELEASE"
-SINKS = ("TAPE_ALERT_WEBHOOK", "TAPE_ALERT_EMAIL")
+ALERT_STATE = "TAPE_ALERT_STATE"
+"""The file that keeps what the alert sinks were told; by default in the folder of the stack."""
 ALERTS_LOG = "alerts.log"
+_HASH_CHARACTERS = 12
 _REGISTRY = ("SCHEMA_REGISTRY_SSL_CA_LOCATION", "SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION")
 
 
@@ -41,14 +49,25 @@ class Looked(NamedTuple):
         """Where a local stack's alarms are kept."""
         return self.folder / "logs" / ALERTS_LOG if self.stack is not None else None
 
+    @property
+    def pipeline(self) -> str:
+        """What alarms call it."""
+        return _pipeline(self.target.cluster, self.stack)
 
-def looked_at(name: str | None, typed: Mapping[str, str | None]) -> Looked:
+    @property
+    def alert_state(self) -> Path:
+        """Where it is kept what the alert sinks were told."""
+        return _alert_state(self.folder, self.pipeline)
+
+
+def looked_at(name: str | None, typed: Mapping[str, str | None], *, again: bool = False) -> Looked:
     """The stack called ``name``, else what the options, the environment or the folder name.
 
+    ``again``: what may surprise has been said before.
     Raises Fatal if there is none, and as a document's reading does.
     """
     if name is None:
-        where = look(typed).say()
+        where = look(typed) if again else look(typed).say()
     else:
         folder = stack_folder(name)
         known = state.running(folder)
@@ -72,6 +91,8 @@ def target_of(where: Where) -> Target:
         exchange_url=where.get(EXCHANGE_URL),
         release=where.get(RELEASE),
         sinks=_sinks(where),
+        sink_faults=_sink_faults(where, cluster),
+        data=_data(where.folder, stack) if stack is not None else None,
         disk=_disk(where.folder) if stack is not None else None,
         local=_processes(stack, topology, config or Config()) if stack is not None else (),
         is_local=stack is not None,
@@ -93,8 +114,38 @@ def _feed(where: Where) -> Feed:
 
 def _sinks(where: Where) -> tuple[str, ...]:
     """A local stack keeps its alarms in a log of its own: it is somebody's desk, and nobody is on call."""
-    named = tuple(each for each in SINKS if where.get(each))
-    return named if named or where.stack is None else (str(where.folder / "logs" / ALERTS_LOG),)
+    named = sinks_in(where.told())
+    names = (*named.usable, *named.refused)
+    return names if names or where.stack is None else (str(where.folder / "logs" / ALERTS_LOG),)
+
+
+def _sink_faults(where: Where, cluster: Cluster) -> tuple[SinkSeen, ...]:
+    """The sinks with a wrong setting, and those that failed when something was last sent."""
+    named = sinks_in(where.told())
+    memory = Memory(_alert_state(where.folder, _pipeline(cluster, where.stack)))
+    memory.load()
+    wrong = (SinkSeen(name, error.what, error.remedy) for name, error in named.refused.items())
+    return (*wrong, *memory.failed(named.usable))
+
+
+def _pipeline(cluster: Cluster, stack: StackState | None) -> str:
+    if stack is not None:
+        return f"stack {stack.name}"
+    return f"{cluster.prefix} on {cluster.bootstrap}" if cluster.prefix else cluster.bootstrap
+
+
+def _alert_state(folder: Path, pipeline: str) -> Path:
+    if named := os.environ.get(ALERT_STATE):
+        return Path(named).expanduser()
+    return folder / f"alerts-{sha256(pipeline.encode()).hexdigest()[:_HASH_CHARACTERS]}.json"
+
+
+def _data(folder: Path, stack: StackState) -> DataSeen | None:
+    """The data folder of the stack's own broker."""
+    if not any(each.name == "kafka" for each in stack.processes):
+        return None
+    place = folder / "kafka"
+    return DataSeen(str(place), made_by(place), KAFKA_VERSION)
 
 
 def _disk(folder: Path) -> DiskSeen:

@@ -9,6 +9,7 @@ CHECKS: tuple[Check, ...] = (
     servers.IDENTITY,
     servers.CLOCKS,
     servers.DISK,
+    servers.DATA,
     servers.TOPICS,
     servers.STORE,
     processes.STACK,

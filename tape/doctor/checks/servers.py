@@ -109,6 +109,24 @@ def _disk(snap: Snapshot) -> Iterator[Finding]:
         yield green(left)
 
 
+def _data(snap: Snapshot) -> Iterator[Finding]:
+    seen = snap.data
+    if seen is None:
+        yield idle("no data folder of a local broker is known")
+    elif not seen.wrote:
+        yield green(f"{seen.place} is from before versions were recorded")
+    elif seen.wrote != seen.runs:
+        yield red(
+            f"{seen.place} was written by Kafka {seen.wrote}, and this release runs Kafka {seen.runs}: the "
+            "next start is refused",
+            stage="kafka",
+            remedy="run the release that wrote it, or `tape record` what you need there and start another "
+            "stack with --name",
+        )
+    else:
+        yield green(f"{seen.place} was written by Kafka {seen.wrote}, as this release runs")
+
+
 def _topics(snap: Snapshot) -> Iterator[Finding]:
     differences = compare(snap.topics, snap.layout)
     for each in differences:
@@ -220,6 +238,16 @@ DISK = Check(
         "or `tape down`, move the folder to a larger disk, and `tape up` there",
     ),
     look=_disk,
+)
+DATA = Check(
+    name="data",
+    rule="a local stack's data folder was written by the Kafka version of this release; another is red",
+    steps=(
+        "`tape --version`, and see which release the stack was started with",
+        "run that release, or upgrade as docs/upgrade.md describes",
+        "or `tape record` what you need with it, and start another stack with --name",
+    ),
+    look=_data,
 )
 TOPICS = Check(
     name="topics",

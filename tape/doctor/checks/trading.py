@@ -244,9 +244,17 @@ def _calendar(snap: Snapshot) -> Iterator[Finding]:
 
 
 def _alerts(snap: Snapshot) -> Iterator[Finding]:
-    if snap.sinks:
-        yield green(f"alarms go to {some(snap.sinks)}")
-    else:
+    bad = {each.sink for each in snap.sink_faults}
+    for each in snap.sink_faults:
+        yield red(
+            f"the alert sink {each.sink} takes no alarms: {each.what}",
+            since=each.since,
+            stage=each.sink,
+            remedy=each.remedy or "tape doctor --alert",
+        )
+    if well := [each for each in snap.sinks if each not in bad]:
+        yield green(f"alarms go to {some(well)}")
+    elif not snap.sinks:
         yield red(
             "no alert sink is set: nobody hears of a red check",
             remedy="set TAPE_ALERT_WEBHOOK or TAPE_ALERT_EMAIL",

@@ -141,20 +141,47 @@ def test_what_is_no_fault_is_not_looked_into(high: int, held_back: bool) -> None
     assert (runner.looked, runner.again) == ([], [])
 
 
-def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
-    def highwater(tp: TP) -> int:
-        assert tp == TP("p.features", 1), "Partition is not assigned"
-        return 42
+def lagging(known: dict[int, int | None], starts: dict[int, int]) -> Any:
+    """A runner of `features` whose consumer has fetched the ends ``known``."""
+
+    def known_end(tp: TP) -> int | None:
+        assert tp.partition in known, "Partition is not assigned"
+        return known[tp.partition]
 
     runner = cast(Any, object.__new__(StageRunner))
     consumer = cast(Any, object.__new__(TapeConsumer))
-    consumer.highwater = highwater
-    runner.app, runner.broadcasts = SimpleNamespace(consumer=consumer), SimpleNamespace(lag=lambda: 0)
-    runner._layout, runner.applied = Layout("p"), {("features", 0): 3, ("features", 1): 39}
-    runner.passed = {}
+    consumer._thread = SimpleNamespace(known_end=known_end, highwater=lambda tp: known_end(tp) or 0)
+    consumer.starts = {TP("p.features", partition): at for partition, at in starts.items()}
+    runner.app = SimpleNamespace(consumer=consumer, rebalancing=False)
+    runner.broadcasts, runner.spec = SimpleNamespace(lag=lambda: 0), SimpleNamespace(inputs=("features",))
+    runner._layout, runner.applied, runner.passed = Layout("p"), {}, {}
+    return runner
+
+
+def test_the_end_of_a_partition_that_is_not_assigned_is_nought() -> None:
+    runner = lagging({1: 42}, {1: 30})
     assert (runner.end_of(("features", 0)), runner.end_of(("features", 1))) == (0, 42)
-    assert runner.lag() == 2
+
+
+def test_the_lag_counts_what_is_not_applied_but_not_what_has_no_record() -> None:
+    runner = lagging({1: 42}, {1: 30})
+    runner.applied = {("features", 0): 3, ("features", 1): 39}
+    assert runner.lag() == 2, "partition 0 has another owner"
     runner.passed = {("features", 1): range(40, 42)}
     assert runner.lag() == 0
     runner.applied["features", 1] = 38
     assert runner.lag() == 3, "what arrived and is not applied yet counts"
+
+
+def test_the_lag_of_a_partition_from_which_nothing_came_is_unknown_until_its_end_is() -> None:
+    runner = lagging({0: None, 1: 42}, {0: 7, 1: 30})
+    runner.applied = {("features", 1): 41}
+    assert runner.lag() is None
+    assert lagging({0: 7}, {0: 7}).lag() == 0
+    unread = lagging({0: 9}, {0: 7})
+    assert unread.lag() == 2, "nothing of it is applied"
+    unread.passed = {("features", 0): range(7, 9)}
+    assert unread.lag() == 0
+    assert lagging({}, {}).lag() is None, "no partition is assigned"
+    unread.app.rebalancing = True
+    assert unread.lag() is None

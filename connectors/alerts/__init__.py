@@ -1,0 +1,1 @@
+"""Alert sinks: where notices of what is wrong go, for people without Prometheus."""
