@@ -193,8 +193,8 @@ def _in_words(error: Exception, server: Server, password: str) -> TapeError:
             return Retry(words.what, remedy=words.remedy)
         case socket.gaierror():
             return Retry(f"the host of {server} is not known", remedy="check its name")
-    said = getattr(error, "strerror", None) or type(error).__name__
-    return Retry(f"{server} cannot be reached: {said}", remedy="check the address and the server")
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return Retry(f"{server} cannot be reached: {why}", remedy="check the address and the server")
 
 
 def _reply(error: smtplib.SMTPResponseException, password: str) -> str:

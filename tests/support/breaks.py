@@ -7,7 +7,16 @@ from typing import Any
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import Calendar, xnys
-from tapedeck.tape.doctor.snapshot import ExchangeSeen, Fault, LettersSeen, MarkSeen, Section, Snapshot
+from tapedeck.tape.doctor.snapshot import (
+    DataSeen,
+    ExchangeSeen,
+    Fault,
+    LettersSeen,
+    MarkSeen,
+    Section,
+    SinkSeen,
+    Snapshot,
+)
 from tests.support.doctor import DAY_US, IN_SESSION, behind, with_beats, without
 
 Break = Callable[[Snapshot], Snapshot]
@@ -299,5 +308,12 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "calendar horizon short": (short_calendar(12), "calendar", "the calendar ends in 12 days"),
     "calendar over": (short_calendar(-1), "calendar", "nothing opens"),
     "no document": (changed(config=None), "document", "no configuration is named"),
+    "data of another broker": (
+        changed(data=DataSeen("stack/kafka", "3.9.1", "4.3.1")), "data", "written by Kafka 3.9.1",
+    ),
+    "alert sink fails": (
+        changed(sink_faults=(SinkSeen("TAPE_ALERT_WEBHOOK", "https://h answered 500", "", IN_SESSION),)),
+        "alerts", "TAPE_ALERT_WEBHOOK takes no alarms: https://h answered 500",
+    ),
     "no alert sink": (changed(sinks=()), "alerts", "no alert sink is set"),
 }  # fmt: skip

@@ -341,7 +341,8 @@ CALENDAR = Check(
 )
 ALERTS = Check(
     name="alerts",
-    rule="a sink of alarms is set: TAPE_ALERT_WEBHOOK, TAPE_ALERT_EMAIL, or a local stack's log; else red",
+    rule="a sink of alarms is set, TAPE_ALERT_WEBHOOK, TAPE_ALERT_EMAIL or a local stack's log, and took "
+    "what was sent last; otherwise red",
     steps=(
         "set TAPE_ALERT_WEBHOOK or TAPE_ALERT_EMAIL where `tape doctor` runs",
         "`tape doctor --alert` sends what it finds",
