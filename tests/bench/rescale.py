@@ -67,7 +67,8 @@ def measure(bootstrap: str) -> Table:
                 for name, members in changes(crews, between):
                     for stage, observer in seen.items():
                         found = wait(observer, members, f"{stage}: {name}")
-                        row = Row(f"{stage}: {name}", found.unowned, "s", note=f"stall {found.stalled:.1f} s")
+                        owned = f"{found.unowned:.1f} s without an owner"
+                        row = Row(f"{stage}: {name}", found.stalled, "s", note=owned)
                         rows.append(row)
                         print(f"{row.name}: {row.value:.1f} s, {row.note}", flush=True)
                 playing.end()
@@ -75,7 +76,7 @@ def measure(bootstrap: str) -> Table:
                 rows.append(Row(stage, agreed(cluster, stage), "records", "as a rebuild's", met=True))
         finally:
             workers.stop()
-    return Table(f"without an owner, {PARTITIONS} partitions", tuple(rows))
+    return Table(f"watermarks stand, {PARTITIONS} partitions", tuple(rows))
 
 
 def main() -> int:
