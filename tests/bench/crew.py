@@ -165,7 +165,7 @@ class Playing:
     def _play(self) -> None:
         with (
             KafkaLogWriter(self._cluster, Origin("bench", "0", "")) as writer,
-            optional_inputs(self._cluster, TOPOLOGY.optional) as news,
+            optional_inputs(self._cluster, TOPOLOGY.optional, absent_after_s=0.0) as news,
         ):
             player = Player(self._tape, writer, Pace(SPEED), optional=news, sleep=self._sleep)
             try:
