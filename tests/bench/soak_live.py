@@ -28,12 +28,13 @@ from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.tapes.profiles import PROFILES
 from tapedeck.connectors.tapes.tape import Tape
-from tapedeck.schemas.codec import decode
+from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
 from tests.bench.report import Row, Table, machine
 from tests.bench.servers import kafka
 from tests.support.data_server import Served
 from tests.support.live import Workers, eventually
 from tests.support.live_bars import (
+    beats,
     check_features,
     check_log,
     ended,
@@ -44,7 +45,7 @@ from tests.support.live_bars import (
     short_tape,
     until_reached,
 )
-from tests.support.live_news import articles_of, check_articles, ingest_news, newest_versions, versions
+from tests.support.live_news import articles_of, check_articles, newest_versions, versions
 from tests.support.paper import MINUTE
 
 SPEED, EVERY_S, SESSION = 60, 30.0, 390
@@ -118,7 +119,7 @@ def session(bootstrap: str, folder: Path, minutes: int, order: Order) -> Iterato
     try:
         features = workers.start("features")
         with market(tape, published) as (served, clock):
-            process, news = ingest(workers, served), ingest_news(workers, served)
+            process, news = ingest(workers, served), ingest(workers, served, "news")
             eventually(lambda: is_live(cluster), "a live stream", 180)
             eventually(lambda: "LIVE" in workers.log_of("ingest", "news"), "the news stream", 180)
             clock.pace(SPEED)
@@ -165,7 +166,10 @@ def session(bootstrap: str, folder: Path, minutes: int, order: Order) -> Iterato
 
 def strike(cluster: Cluster, served: Served, trouble: Trouble) -> Row:
     """Arm one trouble and watch the reports for half a minute."""
-    before, reports = {name: served.fired(name) for name, _ in trouble.arms}, len(all_beats(cluster))
+    before, reports = (
+        {name: served.fired(name) for name, _ in trouble.arms},
+        len(beats(cluster, LIVE, LIVE_NEWS)),
+    )
     for name, how in trouble.arms:
         served.arm(name, **how)
     time.sleep(EVERY_S)
@@ -174,14 +178,10 @@ def strike(cluster: Cluster, served: Served, trouble: Trouble) -> Row:
         assert answer.ok, answer.text
         served.arm("stream-cut")
     fired = sum(served.fired(name) - before[name] for name, _ in trouble.arms)
-    seen = dict.fromkeys(state for beat in all_beats(cluster)[reports:] for state in states(beat))
+    seen = dict.fromkeys(
+        state for beat in beats(cluster, LIVE, LIVE_NEWS)[reports:] for state in states(beat)
+    )
     return Row(str(trouble), fired, "times", note=" -> ".join(seen))
-
-
-def all_beats(cluster: Cluster) -> list[dict[str, Any]]:
-    """What both ingest processes reported, oldest first."""
-    found = (decode("heartbeats", each.value) for each in read_topic(cluster, "heartbeats"))
-    return [beat for beat in found if beat["stage"].startswith("ingest-")]
 
 
 def states(beat: dict[str, Any]) -> list[str]:

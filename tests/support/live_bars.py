@@ -20,6 +20,7 @@ from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.marks import reached
 from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.tape import Tape
+from tapedeck.connectors.tapes.writers import LIVE
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.groups import Bars, Universe
@@ -79,11 +80,11 @@ def market(tape: Tape, news: Iterable[Article] = ()) -> Iterator[tuple[Served, P
         yield Served(url, clock, service), clock
 
 
-def ingest(workers: Workers, served: Served) -> "subprocess.Popen[bytes]":
-    """Start `tape ingest bars`."""
+def ingest(workers: Workers, served: Served, source: str = "bars") -> "subprocess.Popen[bytes]":
+    """Start `tape ingest bars`, or of another source."""
     named = {"TAPE_DATA_KEY_REF": "LIVE_KEY", "TAPE_DATA_SECRET_REF": "LIVE_SECRET"}
     keys = {"LIVE_KEY": LARGE.key, "LIVE_SECRET": LARGE.secret, "TAPE_DATA_URL": served.url}
-    return workers.tape("ingest", "bars", extra=named | keys)
+    return workers.tape("ingest", source, extra=named | keys)
 
 
 def ended(process: "subprocess.Popen[bytes]") -> None:
@@ -92,10 +93,11 @@ def ended(process: "subprocess.Popen[bytes]") -> None:
     assert process.wait(_TERM_S) == 0
 
 
-def beats(cluster: Cluster) -> list[dict[str, Any]]:
-    """What the ingest process reported, oldest first."""
+def beats(cluster: Cluster, *processes: str) -> list[dict[str, Any]]:
+    """What the ingest process reported, or each of ``processes``, oldest first."""
+    processes = processes or (LIVE,)
     found = (decode("heartbeats", each.value) for each in read_topic(cluster, "heartbeats"))
-    return [beat for beat in found if beat["stage"] == "ingest-bars"]
+    return [beat for beat in found if beat["stage"] in processes]
 
 
 def is_live(cluster: Cluster, reports: int = 0) -> bool:

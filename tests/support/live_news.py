@@ -1,7 +1,6 @@
 """`tape ingest news` beside a data server whose time runs by itself, and what must hold after."""
 
 import random
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from tapedeck.connectors.paper.data.articles import Article
 from tapedeck.connectors.tapes.tape import Tape
 from tapedeck.schemas.codec import decode
 from tests.support.data_server import Served, article
-from tests.support.live import Workers
 from tests.support.paper import LARGE_KEYS, MINUTE, SECOND
 
 _EVERY_S = (5, 40)
@@ -38,13 +36,6 @@ def articles_of(tape: Tape, seed: int) -> Iterator[Article]:
             words = f"headline {number} (updated)"
             yield article(number, at, *symbols, updated_at=later, headline=words)
     yield article(number + 1, last + 3 * MINUTE)
-
-
-def ingest_news(workers: Workers, served: Served) -> "subprocess.Popen[bytes]":
-    """Start `tape ingest news`."""
-    named = {"TAPE_DATA_KEY_REF": "LIVE_KEY", "TAPE_DATA_SECRET_REF": "LIVE_SECRET"}
-    keys = {"LIVE_KEY": LARGE_KEYS.key, "LIVE_SECRET": LARGE_KEYS.secret, "TAPE_DATA_URL": served.url}
-    return workers.tape("ingest", "news", extra=named | keys)
 
 
 def newest_versions(served: Served, tape: Tape) -> dict[str, int]:
