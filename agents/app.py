@@ -17,7 +17,7 @@ from tapedeck.agents.heartbeat import Heartbeat
 from tapedeck.agents.identity import Identity
 from tapedeck.agents.liveness import Liveness
 from tapedeck.agents.membership import Membership
-from tapedeck.agents.recovery import PatientRecovery, Tables
+from tapedeck.agents.recovery import PatientRecovery, Recovered, Tables
 from tapedeck.agents.runner import Probe, StageRunner
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
@@ -221,12 +221,24 @@ class StageApp:
         return self.app.recovery.progress if self.app.recovery is not None else (0, 0)
 
     async def _recovered(self) -> None:
-        await self.runner.settle()
+        recovered = self._what_recovered()
+        await self.runner.settle(recovered)
         try:
-            await asyncio.to_thread(self.identity.check, self._store())
+            await asyncio.to_thread(self.identity.check, self._store(), recovered)
         except Fatal as error:
             end_process(error)
-        self.recovered.set()
+        if recovered.stands():
+            self.recovered.set()
+
+    def _what_recovered(self) -> Recovered:
+        """The last recovery's; before anything is awaited, because the next one may begin."""
+        store, recovery = self._store(), cast(Tables, self.app.tables).recovery
+        generation, partitions = recovery.generation, tuple(sorted(self.table.brought))
+
+        def stands() -> bool:
+            return self.app.consumer_generation_id == generation and set(partitions) <= set(store.held())
+
+        return Recovered(partitions, stands)
 
 
 def market_app(spec: StageSpec, settings: Settings) -> StageApp:

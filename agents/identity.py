@@ -14,6 +14,7 @@ from pathlib import Path
 import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
 
+from tapedeck.agents.recovery import Recovered
 from tapedeck.agents.table import CHANGELOG_ID, ShellStore
 from tapedeck.agents.topic_watch import TopicWatch
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -31,6 +32,8 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, topic
 log = logging.getLogger("tapedeck.identity")
 
 AGAIN_S = 1.0
+CONFIRM_S = 3.0
+"""As long as a member of a group may not know that it was put out: the interval of its heartbeats."""
 
 
 class Identity:
@@ -72,16 +75,23 @@ class Identity:
             )
             shutil.rmtree(kept[part])
 
-    def check(self, store: ShellStore) -> None:
-        """Raise Fatal if the recovered table or the group's offsets do not fit the topics.
+    def check(self, store: ShellStore, recovered: Recovered) -> None:
+        """Raise Fatal if the ``recovered`` table or the group's offsets do not fit the topics.
 
-        Waits for a broker that does not answer.
+        Waits for a broker that does not answer. Ends without a word once ``recovered`` no longer stands. What
+        is wrong must be found twice: a worker that was frozen learns of its new generation a moment later.
         """
-        held = store.held()
-        tasks = [(self._home, held)] if self._spec.scale == "single" else [(part, [part]) for part in held]
-        for home, partitions in tasks if held else []:
-            values = dict(_values(store, partitions, self._only_key))
-            while True:
+        try:
+            self._check_tasks(store, recovered)
+        except Fatal as error:
+            log.warning("%s looks again in %.0f s: %s", self._spec.name, CONFIRM_S, error.what)
+            time.sleep(CONFIRM_S)
+            self._check_tasks(store, recovered)
+
+    def _check_tasks(self, store: ShellStore, recovered: Recovered) -> None:
+        for home, partitions in recovered.tasks(self._spec, self._home):
+            values = dict(_values(store, partitions, self._only_key)) if recovered.stands() else {}
+            while recovered.stands():
                 try:
                     self._look()
                     self._check_task(home, values)
@@ -89,6 +99,9 @@ class Identity:
                 except Retry as error:
                     log.error("%s waits: %s", self._spec.name, error)
                     time.sleep(AGAIN_S)
+                except Fatal:
+                    if recovered.stands():
+                        raise
 
     def _check_task(self, home: int, values: Values) -> None:
         refuse_other_topics(self._spec, values, self._ids)

@@ -7,17 +7,39 @@ waited for.
 """
 
 import time
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from tapedeck.streams.protocol import StageSpec
+
+
+class Recovered(NamedTuple):
+    """What one recovery brought: table partitions, and whether they are still as that recovery left them.
+
+    A rebalance may begin at any time. Then Faust leaves what it had called to run on beside the next recovery,
+    and opens partitions that are not recovered yet. Nothing may be concluded from those. ``stands`` may be
+    called in any thread.
+    """
+
+    partitions: tuple[int, ...]
+    stands: Callable[[], bool]
+
+    def tasks(self, spec: StageSpec, home: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Home and table partitions of each task; ``home`` is that of a stage with a single task."""
+        if spec.scale == "single":
+            return [(home, self.partitions)] if self.partitions else []
+        return [(partition, (partition,)) for partition in self.partitions]
+
 
 class PatientRecovery(Recovery):
     """A recovery without a time limit: it ends with the table, or if the process stops or partitions move.
 
-    ``seconds``: how long the last one took; None before the first.
+    ``seconds``: how long the last one took; None before the first. ``generation``: the consumer group's, of the
+    last recovery that was complete.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -25,6 +47,7 @@ class PatientRecovery(Recovery):
         self._from: dict[TP, int] = {}
         self._began = time.monotonic()
         self.seconds: float | None = None
+        self.generation = 0
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -45,6 +68,11 @@ class PatientRecovery(Recovery):
         """Where it begins: each table partition at the offset of the disk."""
         self._from = dict(offsets)
         await super()._seek_offsets(consumer, tps, offsets, *args, **kwargs)
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        """Every value is read: the tables are told."""
+        self.generation = generation_id
+        await super().on_recovery_completed(generation_id)
 
     def _set_recovery_started(self) -> None:
         self._began, self.seconds = time.monotonic(), None

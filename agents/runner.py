@@ -18,6 +18,7 @@ from tapedeck.agents.consumer import TapeConsumer
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.gaps import Between, Guard, Hole, cursor_of, is_contiguous
 from tapedeck.agents.patience import patiently
+from tapedeck.agents.recovery import Recovered
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.settling import Settler
 from tapedeck.agents.table import PartitionedStore, ShellStore
@@ -332,14 +333,11 @@ class StageRunner:
         """Whether the tasks belong to the group's current generation."""
         return self.app.consumer_generation_id == self._generation
 
-    async def settle(self) -> None:
-        """Settle the recovered table; an error ends the process, because Faust would continue without it."""
-        settler = Settler(
-            self.spec, self._layout, self._single_home, written=self.written, probe=self.probe,
-            generation=lambda: self.app.consumer_generation_id,
-        )  # fmt: skip
+    async def settle(self, recovered: Recovered) -> None:
+        """Settle the table that was ``recovered``; an error ends the process, because Faust would continue without it."""
+        settler = Settler(self.spec, self._layout, self._single_home, written=self.written, probe=self.probe)
         try:
-            await settler.settle(self._store())
+            await settler.settle(self._store(), recovered)
         except asyncio.CancelledError:
             raise
         except Exception as error:

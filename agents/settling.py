@@ -1,8 +1,9 @@
 """After a recovery, before anything is processed: makes the table what ``streams.changelog`` says it is."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from tapedeck.agents.recovery import Recovered
 from tapedeck.agents.table import ShellStore
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.outbox import Batch
@@ -15,8 +16,7 @@ log = logging.getLogger("tapedeck.settling")
 
 
 class Settler:
-    """Writes what a recovered table of one stage needs. ``written`` appends and waits for acknowledgements;
-    ``generation`` returns the consumer group's: after a change the table has another owner."""
+    """Writes what a recovered table of one stage needs. ``written`` appends and waits for acknowledgements."""
 
     def __init__(
         self,
@@ -25,47 +25,48 @@ class Settler:
         home: int,
         *,
         written: Callable[[Iterable[Wire]], Awaitable[Batch]],
-        generation: Callable[[], int],
         probe: Callable[[str], None],
     ) -> None:
         self._spec, self._home, self._name = spec, home, layout.wire_name(spec.changelog)
-        self._written, self._generation, self._probe = written, generation, probe
+        self._written, self._probe = written, probe
         self._now = SystemClock().now() // 1000
 
-    async def settle(self, store: ShellStore) -> None:
+    async def settle(self, store: ShellStore, recovered: Recovered) -> None:
         """Activate an applied rebuild, remove what is left of one that never became active, and rewrite the
-        winners that late records hide."""
-        for home, partitions in self._owned(store):
-            await self._settle_task(store, home, partitions)
-        for partition in list(store.outrun):
+        winners that late records hide. Ends early once ``recovered`` no longer stands: the table has another
+        owner, or the next recovery reads it."""
+        for home, partitions in recovered.tasks(self._spec, self._home):
+            if not recovered.stands():
+                return
+            await self._settle_task(store, home, partitions, recovered.stands)
+        for partition in recovered.partitions:
+            if not recovered.stands():
+                return
             writes = store.take_outrun(partition)
             if writes:
                 await self._written(self._wires(writes))
                 log.info("%s/%d: %d winners written again", self._spec.name, partition, len(writes))
 
-    def _owned(self, store: ShellStore) -> list[tuple[int, list[int]]]:
-        """Home and table partitions of each task that has an open table here."""
-        held = store.held()
-        if self._spec.scale == "single":
-            return [(self._home, held)] if held else []
-        return [(partition, [partition]) for partition in held]
-
-    async def _settle_task(self, store: ShellStore, home: int, partitions: list[int]) -> None:
-        generation, settled = self._generation(), store.settled(home, partitions)
+    async def _settle_task(
+        self, store: ShellStore, home: int, partitions: Sequence[int], stands: Callable[[], bool]
+    ) -> None:
+        settled = store.settled(home, partitions)
         writes = [Write(partition, key, value) for (partition, key), value in settled.promoted.items()]
         if writes:
             batch = await self._written(self._wires(writes))
             self._probe("promoted written")
-            if self._generation() != generation:
+            if not stands():
                 return
             store.write_all(writes, lambda partition: batch.offsets[self._name, partition])
             what = "%s/%d: %d values of an applied rebuild are active (%s)"
             log.info(what, self._spec.name, home, len(writes), settled.source)
         # the commit record first: without it, the remaining staged records change nothing
         for nulls in (settled.nulls[:1], settled.nulls[1:]):
+            if not stands():
+                return
             await self._written(self._nulls(nulls))
             self._probe("nulls written")
-        if self._generation() == generation:
+        if stands():
             store.remove((*settled.nulls, *settled.dropped))
 
     def _wires(self, writes: Iterable[Write]) -> list[Wire]:

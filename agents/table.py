@@ -9,14 +9,14 @@ and commit records stay in RocksDB under their own keys until the owner has sett
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
-from faust.types import EventT
+from faust.types import TP, EventT
 
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.changelog import Settled, is_control, settle, wins
@@ -173,6 +173,13 @@ class ShellTable(faust.Table[bytes, bytes]):
 
     only_key: bytes | None = None
     probe: Callable[[str], None] | None = None
+    brought: Collection[int] = ()
+    """The partitions of the last recovery that was complete."""
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Every value of ``active_tps`` is read: what waits for that is called."""
+        self.brought = {tp.partition for tp in active_tps}
+        await super().on_recovery_completed(active_tps, standby_tps)
 
     def _new_store(self) -> ShellStore:
         store = ShellStore(

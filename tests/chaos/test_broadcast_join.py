@@ -91,6 +91,7 @@ def test_every_task_sees_a_join_of_one_partition_whole_through_a_kill_and_a_reba
         "features", disk="two", extra={**TOY, "TAPE_TEST_KILL": "outputs written:2", "TAPE_TEST_BATCH": "30"}
     )
     assert dying.wait(60) == KILLED, workers.log_of("features")
+    until_label(workers, "features", minute(MINUTES // 2 - 1))
     workers.write(second, BROADCAST.inputs)
     workers.start("features", disk="three", extra=TOY)
     until_label(workers, "features", minute(MINUTES - 1))
