@@ -5,7 +5,7 @@ phase borders and in ``session_date``.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -13,9 +13,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from exchange_calendars.calendar_utils import get_calendar
 
 from tapedeck.schemas.errors import TapeError
+from tapedeck.streams import closings
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -23,9 +23,9 @@ EPOCH = date(1970, 1, 1)
 _HOUR_US = 60 * MINUTE_US
 _PRE_OPENS_HOUR = 4
 _POST_CLOSES_HOUR = 20
-_FULL_CLOSE_HOUR = 16
-_FIRST_DAY = date(2010, 1, 1)
-_LAST_DAY = date(2030, 12, 31)
+_OPENS_HOUR, _OPENS_MINUTE = 9, 30
+_EARLY_CLOSE_HOUR, _FULL_CLOSE_HOUR = 13, 16
+_SATURDAY = 5
 
 
 class CalendarUnknown(TapeError):
@@ -36,7 +36,7 @@ class CalendarUnknown(TapeError):
         super().__init__(
             f"the calendar covers {first} to {last} only",
             value=str(iso_date(day)),
-            remedy="extend the range in streams/sessions.py or check the record's time",
+            remedy="check the record's time; a newer release covers more years",
             reason="CALENDAR_UNKNOWN",
         )
 
@@ -213,15 +213,27 @@ class Calendar:
 
 @cache
 def xnys() -> Calendar:
-    """The New York Stock Exchange, 2010 to 2030, as ``exchange_calendars`` has it."""
-    schedule = get_calendar("XNYS", start=_FIRST_DAY, end=_LAST_DAY).schedule
-    opens, closes = (
-        schedule[column].dt.tz_convert(None).to_numpy("datetime64[us]").astype("int64").tolist()
-        for column in ("open", "close")
-    )
+    """The New York Stock Exchange, in the years of ``streams.closings``."""
+    first, last = date(closings.YEARS.start, 1, 1), date(closings.YEARS.stop - 1, 12, 31)
+    horizon = day_number(first), day_number(last)
+    closed, early = _days(closings.CLOSED), _days(closings.CLOSES_AT_13)
     sessions = []
-    for day, opened, closed in zip(schedule.index, opens, closes, strict=True):
-        date = day_number(day.date())
-        kind = SessionKind.FULL if closed == _new_york(date, _FULL_CLOSE_HOUR) else SessionKind.HALF
-        sessions.append(Session(date, opened, closed, kind))
-    return Calendar(sessions, (day_number(_FIRST_DAY), day_number(_LAST_DAY)))
+    for day in range(horizon[0], horizon[1] + 1):
+        if iso_date(day).weekday() >= _SATURDAY or day in closed:
+            continue
+        opened = _new_york(day, _OPENS_HOUR) + _OPENS_MINUTE * MINUTE_US
+        if day in early:
+            session = Session(day, opened, _new_york(day, _EARLY_CLOSE_HOUR), SessionKind.HALF)
+        else:
+            session = Session(day, opened, _new_york(day, _FULL_CLOSE_HOUR), SessionKind.FULL)
+        sessions.append(session)
+    return Calendar(sessions, horizon)
+
+
+def _days(table: Mapping[int, str]) -> frozenset[int]:
+    """The dates of a table of ``streams.closings``."""
+    return frozenset(
+        day_number(date(year, int(each[:2]), int(each[2:])))
+        for year, days in table.items()
+        for each in days.split()
+    )

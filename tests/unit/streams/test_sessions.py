@@ -17,6 +17,8 @@ from tapedeck.streams.sessions import (
     micros,
     xnys,
 )
+from tests import xnys as xnys_table
+from tests.xnys import FILE, text
 
 MINUTE = 60_000_000
 
@@ -142,3 +144,15 @@ def test_boundaries_are_whole_periods_after_the_open_of_a_regular_phase() -> Non
     ]
     assert calendar.is_boundary(closed - 5 * MINUTE, 300) and not calendar.is_boundary(closed, 300)
     assert not calendar.is_boundary(at("2031-01-02T15:00Z"), 300)
+
+
+@pytest.mark.filterwarnings("ignore:Series.values:pandas.errors.Pandas4Warning")
+def test_the_table_of_closings_is_what_the_library_knows() -> None:
+    assert FILE.read_text() == text(), "run `python -m tests.xnys`, and read the difference"
+
+
+def test_a_session_with_hours_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = (date(2026, 3, 6), ("10:30", "16:00"))
+    monkeypatch.setattr(xnys_table, "_schedule", lambda: iter([odd]))
+    with pytest.raises(ValueError, match="2026-03-06 has hours of its own"):
+        text()
