@@ -57,6 +57,7 @@ def measure(bootstrap: str) -> Table:
             for crew in (*crews, between):
                 crew.start(1)
             with (
+                workers.with_logs(),
                 Playing(cluster, whole_day()) as playing,
                 Observer(cluster, SCALED[0]) as first,
                 Observer(cluster, SCALED[1]) as second,

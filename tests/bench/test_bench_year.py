@@ -10,6 +10,7 @@ from tests.conftest import Broker
 
 
 @pytest.mark.integration
+@pytest.mark.long
 def test_a_session_is_written_and_verified(kafka: Broker) -> None:
     table = bench_year.measure(kafka.bootstrap, sessions=1, workers=(1,))
     assert "1 sessions of 28 symbols" in table.title

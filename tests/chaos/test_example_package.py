@@ -14,7 +14,7 @@ from tests.support.example import MINUTES, NAME, played
 from tests.support.live import KILLED, Workers, eventually, until_label
 from tests.support.sim_tapes import CONFIG, SOURCES, small_tape
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]  # short: test_stage_of_ones_own
 OWN = ("strength", "rsignals")
 
 

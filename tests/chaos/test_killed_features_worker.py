@@ -20,7 +20,7 @@ DISKS = ("same disk", "empty disk")
 KILLS = [*zip(POINTS, cycle(DISKS)), *zip(POINTS, cycle(DISKS[::-1]))]
 
 
-@pytest.mark.parametrize("point, disk", few(KILLS, 2))
+@pytest.mark.parametrize("point, disk", few(KILLS, 1))
 def test_a_worker_killed_between_two_effects_leaves_the_digests_of_a_clean_run(
     workers: Workers, point: str, disk: str
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_topic_made_anew_stops_live_start_and_verify_and_its_remedy_applies_wh
     )
 
 
+@pytest.mark.long
 def test_partitions_added_and_a_topic_deleted_stop_live_start_and_verify_until_it_is_recreated(
     workers: Workers,
 ) -> None:

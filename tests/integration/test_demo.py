@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import venv
 import zipfile
@@ -19,7 +20,7 @@ from tapedeck.tape.local.disk import usage
 from tapedeck.tape.local.process import is_running
 from tapedeck.tape.local.purge import purge
 from tests.conftest import Broker
-from tests.support.cases import REPOSITORY
+from tests.support.cases import REPOSITORY, few
 
 pytestmark = pytest.mark.integration
 
@@ -27,6 +28,7 @@ DEMO = (sys.executable, "-m", "tapedeck", "demo")
 MINUTES = 12
 DISK_BYTES = 250 << 20
 """What a session of 28 symbols may take, and the demo plays the one before as well."""
+ROOMS = ("schemas", "topics", "streams", "agents", "connectors", "tape")
 OURS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX")
 
 
@@ -78,12 +80,20 @@ def neighbour(folder: Path) -> Path:
     return path
 
 
-def fresh_environment(folder: Path, wheel: Path, other: Path) -> Path:
-    """The Python of a new virtual environment with the wheel, its extra ``local``, and ``other``."""
+def fresh_environment(folder: Path, wheel: Path, other: Path, *, alone: bool = True) -> Path:
+    """The Python of a new virtual environment with the wheel and ``other``.
+
+    ``alone``: with what the wheel's extra ``local`` requires; otherwise it sees what is installed here.
+    """
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    pinned = REPOSITORY / "constraints.txt"
-    pip("--python", python, "install", "--no-compile", "--constraint", pinned, f"{wheel}[local]", other)
+    words: list[object] = ["--python", python, "install", "--no-compile"]
+    if alone:
+        pip(*words, "--constraint", REPOSITORY / "constraints.txt", f"{wheel}[local]", other)
+        return python
+    pip(*words, "--no-deps", wheel, other)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return python
 
 
@@ -97,13 +107,17 @@ def here(kafka: Broker, tmp_path: Path) -> Iterator[Path]:
     purge(tmp_path / ".tape" / "demo")
 
 
-def test_a_short_demo_of_the_installed_wheel_runs_the_whole_pipeline_and_proves_it(
-    wheel: Path, here: Path, environment: dict[str, str]
+@pytest.mark.parametrize("of", few(["this checkout", "the installed wheel"], 1))
+def test_a_short_demo_runs_the_whole_pipeline_and_proves_it(
+    of: str, here: Path, environment: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
+    """The wheel's kernels are compiled anew, which takes minutes; what it lacks would show at once below."""
+    python = Path(sys.executable)
+    if of != "this checkout":
+        python = fresh_environment(here / "environment", request.getfixturevalue("wheel"), neighbour(here))
     earlier = here / ".tape" / "demo" / "left from an earlier demo"
     earlier.parent.mkdir(parents=True)
     earlier.touch()
-    python = fresh_environment(here / "environment", wheel, neighbour(here))
     done = subprocess.run(
         [python.with_name("tape"), "demo", "--minutes", str(MINUTES)],
         cwd=here, env=environment, capture_output=True, text=True, timeout=600, check=False,
@@ -126,9 +140,20 @@ def test_a_short_demo_of_the_installed_wheel_runs_the_whole_pipeline_and_proves_
     assert {"features", "sink", "exchange"} <= set(logs) and not any("\x1b" in text for text in logs.values())
     for name in set(logs) - {"kafka", "postgres"}:  # the servers' words are their own
         assert " ERROR " not in logs[name], f"{name}: {logs[name][-3000:]}"
+
+
+def test_the_installed_wheel_has_every_module_and_file_beside_a_package_called_agents(
+    wheel: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    python = fresh_environment(tmp_path / "environment", wheel, neighbour(tmp_path), alone=False)
     said = "import agents, tapedeck.agents.app; print(agents.OWNER, tapedeck.__file__)"
-    owner, ours = subprocess.check_output([python, "-c", said], cwd=here, env=environment, text=True).split()
-    assert owner == "neighbour" and Path(ours).is_relative_to(here / "environment")
+    owner, ours = subprocess.check_output(
+        [python, "-c", said], cwd=tmp_path, env=environment, text=True
+    ).split()
+    assert owner == "neighbour" and Path(ours).is_relative_to(tmp_path / "environment")
+    installed = Path(ours).parent
+    files = [name for name in tracked() if name.split("/")[0] in ROOMS]
+    assert len(files) > 500 and [name for name in files if not (installed / name).is_file()] == []
 
 
 def test_the_wheel_owns_one_name_at_top_level(wheel: Path) -> None:

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tapedeck.connectors.kafka.admin import ensure
@@ -108,6 +109,15 @@ class Workers:
         writer.write_messages(messages)
         writer.close()
 
+    @contextmanager
+    def with_logs(self) -> Iterator[None]:
+        """A failure shows the logs."""
+        try:
+            yield
+        except AssertionError as error:
+            logs = "\n".join(f"{log}:\n{tail(log)}" for log in sorted(self.folder.glob("*.log")))
+            raise AssertionError(f"{error}\n{logs}") from None
+
     def stop(self) -> None:
         for process in self._started:
             if process.poll() is None:
@@ -153,15 +163,9 @@ def bodies(cluster: Cluster, name: str) -> list[dict[str, object]]:
 
 def until_label(workers: Workers, name: str, label: int, timeout_s: float = 90.0) -> None:
     """Wait until watermark(label) is in every partition of topic ``name``; a failure shows the logs."""
-    try:
-        eventually(
-            lambda: (last_label(workers.cluster, name) or 0) >= label,
-            f"watermark {label} in {name}",
-            timeout_s,
-        )
-    except AssertionError as error:
-        logs = "\n".join(f"{log}:\n{tail(log)}" for log in sorted(workers.folder.glob("*.log")))
-        raise AssertionError(f"{error}\n{logs}") from None
+    with workers.with_logs():
+        what = f"watermark {label} in {name}"
+        eventually(lambda: (last_label(workers.cluster, name) or 0) >= label, what, timeout_s)
 
 
 def last_minute(tape: Tape, minutes: slice) -> int:
