@@ -33,8 +33,9 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
+from tapedeck.connectors.dispatch.once import INBOX, READ_BACK_US, Once
 from tapedeck.connectors.dispatch.router import Minute
-from tapedeck.connectors.kafka.scan import read_topic
+from tapedeck.connectors.kafka.scan import read_since, read_topic
 from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.streams.protocol import Message, Out
 from tapedeck.streams.shell import Effects
@@ -45,7 +46,6 @@ from tapedeck.topics.catalogue import topic
 log = logging.getLogger("tapedeck.dispatch")
 lease_log = logging.getLogger("tapedeck.lease")
 
-INBOX = "account_inbox"
 RENEW_S = 3.0
 TICK_S = 1.0
 SETTLE_S = 0.005
@@ -99,6 +99,7 @@ class DispatchApp:
             calendar=settings.calendar,
             manner=steps.LIVE,
         )
+        self._once = Once(account_id)
         self._arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
         self._hearing = Hearing(self.dispatcher, self._arrived.put_nowait, self._later)
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
@@ -120,10 +121,10 @@ class DispatchApp:
 
     async def append(self, bodies: Iterable[Body]) -> None:
         """Append inbox records in order and wait for the broker to have them."""
-        wires = [self._wire(body) for body in bodies]
-        if not wires:
-            return
         async with self._appending:
+            wires = [self._wire(body) for body in self._once.fresh(bodies)]
+            if not wires:
+                return
             batch = await self.stage_app.runner.written(wires)
             offset = batch.offsets[self._layout.wire_name(INBOX), self._home]
             self._inbox_end = max(self._inbox_end, offset)
@@ -244,7 +245,23 @@ class DispatchApp:
                 waiting.say("bars has no watermark yet, and its clock follows the watermarks of bars")
             await asyncio.sleep(0.02)
         waiting.over()
+        await self._recall(waiting)
         await self._follow_steps(self._routine.start(self._epoch))
+
+    async def _recall(self, waiting: Waiting) -> None:
+        """Learn what the inbox has: the process before may have written it a moment ago."""
+        while True:
+            try:
+                await asyncio.to_thread(self._read_back)
+                return
+            except Retry as error:
+                waiting.say(str(error))
+                await asyncio.sleep(TICK_S)
+
+    def _read_back(self) -> None:
+        since = self.clock.now() - READ_BACK_US
+        for messages in read_since(self._settings.cluster, (INBOX, self._home), since):
+            self._once.learn(messages)
 
     async def _armed(self) -> None:
         """Say that nothing can open while no control was ever written for all accounts: gate 2 fails then."""

@@ -20,9 +20,9 @@ from tapedeck.streams.protocol import StageSpec
 class Recovered(NamedTuple):
     """What one recovery brought: table partitions, and whether they are still as that recovery left them.
 
-    A rebalance may begin at any time. Then Faust leaves what it had called to run on beside the next recovery,
-    and opens partitions that are not recovered yet. Nothing may be concluded from those. ``stands`` may be
-    called in any thread.
+    A rebalance may begin at any time. Then Faust leaves what it had called to run on beside the next
+    recovery, and opens partitions that are not recovered yet. Nothing may be concluded from those. ``stands``
+    may be called in any thread.
     """
 
     partitions: tuple[int, ...]
@@ -38,8 +38,8 @@ class Recovered(NamedTuple):
 class PatientRecovery(Recovery):
     """A recovery without a time limit: it ends with the table, or if the process stops or partitions move.
 
-    ``seconds``: how long the last one took; None before the first. ``generation``: the consumer group's, of the
-    last recovery that was complete.
+    ``seconds``: how long the last one took; None before the first. ``generation``: the consumer group's, of
+    the last recovery that was complete.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -334,7 +334,7 @@ class StageRunner:
         return self.app.consumer_generation_id == self._generation
 
     async def settle(self, recovered: Recovered) -> None:
-        """Settle the table that was ``recovered``; an error ends the process, because Faust would continue without it."""
+        """Settle the recovered table; an error ends the process, because Faust would continue without it."""
         settler = Settler(self.spec, self._layout, self._single_home, written=self.written, probe=self.probe)
         try:
             await settler.settle(self._store(), recovered)

@@ -16,7 +16,7 @@ log = logging.getLogger("tapedeck.settling")
 
 
 class Settler:
-    """Writes what a recovered table of one stage needs. ``written`` appends and waits for acknowledgements."""
+    """Writes what a recovered table of one stage needs. ``written`` appends and awaits acknowledgements."""
 
     def __init__(
         self,

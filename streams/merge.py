@@ -301,10 +301,10 @@ class Merge:
                 self._arrivals.append(message)
 
     def _read_opening(self, part: Part, message: Message, found: Opening) -> Iterator[Item]:
-        last = self._opened.get(part)
-        if last is not None and found.label <= last:
-            yield Skip(message)
-        elif found.label != self._labels[part]:
+        last, before = self._opened.get(part), self._labels[part]
+        if before is None or (last is not None and found.label <= last):
+            yield Skip(message)  # the first: its watermark was passed before, or retention took it
+        elif found.label != before:
             told = "an opening does not follow its watermark"
             yield Unreadable(message, DeadLetter(told, value=list(message.headers), reason="BAD_WATERMARK"))
         else:

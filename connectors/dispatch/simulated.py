@@ -17,6 +17,7 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
+from tapedeck.connectors.dispatch.once import INBOX, Once
 from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker
@@ -31,7 +32,6 @@ from tapedeck.streams.topology import Topology, make
 from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import topic
 
-INBOX = "account_inbox"
 CALL_US = 1_000
 _POLL = 1000
 Body = dict[str, Any]
@@ -60,7 +60,7 @@ class SimDispatcher:
         self._log, self._config, self._calendar = log, config, calendar
         self._account = config.account(account_id)
         self._exchange, self._leases = exchange, leases
-        home = log.layout.partition(INBOX, {"account_id": account_id})
+        self._home = home = log.layout.partition(INBOX, {"account_id": account_id})
         spec, self._signals = topology.account, topology.signal_topics
         stage = make(spec, config, calendar, account_id)
         key = account_id.encode()
@@ -76,6 +76,7 @@ class SimDispatcher:
     def _forget(self) -> None:
         """A process that has not started yet."""
         self._up = False
+        self._once = Once(self.account_id)
         self._lease = Lease(
             self._leases, self.account_id, f"process {self.starts + 1}", monotonic=self._uptime
         )
@@ -143,6 +144,7 @@ class SimDispatcher:
             except LeaseHeld:
                 self._pass_time(SECOND_US)
         self.starts += 1
+        self._once.learn(self._log.read(INBOX, self._home, 0))
         self._up = True  # from here on the stream is heard
         self._follow_steps(self._routine.start(epoch))
 
@@ -217,7 +219,7 @@ class SimDispatcher:
         self._arrived.extend(answers)
 
     def _append(self, bodies: Iterable[Body]) -> None:
-        for body in bodies:
+        for body in self._once.fresh(bodies):
             self.fuse.burn()
             key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode())]
             self._log.append(record_wire(INBOX, key, body, self._log.layout, headers))

@@ -62,10 +62,24 @@ def read_parts(cluster: Cluster, parts: dict[Part, tuple[int, int]]) -> Iterator
     """
     with _source(cluster) as source:
         for part, span in parts.items():
-            for block in source.stream(part, *span):
-                messages = block.messages()
-                while chunk := list(islice(messages, _CHUNK)):
-                    yield chunk
+            yield from _chunks(source, part, *span)
+
+
+def read_since(cluster: Cluster, part: Part, time_us: int) -> Iterator[list[Message]]:
+    """Chunks of the committed messages of one partition, from the first with this time or a later one.
+
+    The broker's index says which is the first. Raises like ``read_parts``.
+    """
+    with _source(cluster) as source:
+        end = source.ends([part[0]])[part][1]
+        yield from _chunks(source, part, min(end, source.offset_at(part, time_us)), end)
+
+
+def _chunks(source: "KafkaSource", part: Part, start: int, end: int) -> Iterator[list[Message]]:
+    for block in source.stream(part, start, end):
+        messages = block.messages()
+        while chunk := list(islice(messages, _CHUNK)):
+            yield chunk
 
 
 def read_topic(cluster: Cluster, name: str) -> list[Message]:

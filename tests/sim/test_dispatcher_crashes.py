@@ -85,6 +85,7 @@ def check(run: Replayed) -> None:
     states = {OrderState(order["state"]) for order in run.newest("orders").values()}
     assert not states & (IN_DOUBT | {OrderState.INTENT})
     assert not any(run.outputs(name).conflicts for name in OUTPUTS)
+    assert not of_messages(INBOX, run.log.messages(INBOX)).conflicts, "a fact heard again was written again"
 
 
 def check_replay(run: Replayed) -> None:

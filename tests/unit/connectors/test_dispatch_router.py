@@ -16,7 +16,7 @@ from tapedeck.schemas.golden import samples_of
 from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import Topology
-from tapedeck.streams.watermarks import headers_for
+from tapedeck.streams.watermarks import headers_for, opening_headers
 from tapedeck.tape.recreate import plan_of
 from tapedeck.topics.catalogue import CATALOGUE, WATERMARK_KEY, Layout, Spread, topic
 
@@ -43,6 +43,16 @@ def own() -> Iterator[Topology]:
             name="own", folder="x", trigger="features", scale="single", outputs=("own_signals",), doc="a rule"
         )
         yield Topology(spec, *TOPOLOGY)
+
+
+def test_a_dispatcher_that_starts_between_a_watermark_and_its_opening_buries_nothing() -> None:
+    router = MinuteRouter({"signals": 1})
+    opening = _mark(1, 7)._replace(headers=tuple(opening_headers(MINUTE, ())))
+    for message in (opening, _signal("A", 8), _mark(2, 9)):
+        router.put(message)
+    (minute,) = router.minutes()
+    assert minute.label == 2 * MINUTE and not minute.dead
+    assert [message.offset for message in minute.messages] == [7, 8, 9]
 
 
 def test_a_minute_is_held_until_every_partition_has_ended_it() -> None:

@@ -145,15 +145,23 @@ def test_the_mark_of_a_period_stage_waits_for_the_opening_and_not_for_an_absent_
 
 def test_an_opening_again_is_skipped_and_one_of_another_minute_is_a_dead_letter() -> None:
     feed = signals()
-    feed.opening("features", 0, 9)
     feed.mark("features", 0, 9)
     feed.mark("memberships", 0, 9)
     feed.opening("features", 0, 9)
     feed.opening("features", 0, 9, "memberships")
     feed.opening("features", 0, 10)
     items = feed.merge.take(10)
-    assert shown(items) == ["unreadable", "W9", "J9", "O9", "skip", "unreadable"]
+    assert shown(items) == ["W9", "J9", "O9", "skip", "unreadable"]
     assert {item.error.reason for item in items if isinstance(item, Unreadable)} == {"BAD_WATERMARK"}
+
+
+def test_an_opening_whose_watermark_was_passed_before_the_start_is_skipped() -> None:
+    feed = signals()
+    feed.opening("features", 0, 9, "memberships")
+    feed.mark("features", 0, 10)
+    feed.mark("memberships", 0, 10)
+    feed.opening("features", 0, 10)
+    assert shown(feed.merge.take(10)) == ["skip", "W10", "J10", "O10"]
 
 
 def test_an_opening_in_a_joined_topic_says_nothing() -> None:

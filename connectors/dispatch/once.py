@@ -1,0 +1,59 @@
+"""What the inbox of an account has already: a fact that is heard again is not written again.
+
+A dispatcher that starts hears much again: executions of the last days, what a request was answered before the
+crash, controls, signals of a minute that was not finished. The event_id is that of the first hearing, and the
+time would be another one: one event with two bodies. So the ids of the inbox are read before the start.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from tapedeck.connectors.dispatch.inbox import Body
+from tapedeck.schemas.codec import decode
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.protocol import SECOND_US, Message
+
+INBOX = "account_inbox"
+READ_BACK_US = 10 * 24 * 3600 * SECOND_US
+"""How far the inbox is read at a start. What a broker is asked about, unasked, reaches back as far."""
+_MOST = 500_000
+_EVENT_ID = "ce_id"
+
+
+class Once:
+    """The events of one account's inbox. The oldest of more than half a million are forgotten."""
+
+    def __init__(self, account_id: str) -> None:
+        self._key = account_id.encode()
+        self._known: dict[str, None] = {}
+
+    def learn(self, messages: Iterable[Message]) -> None:
+        """Records of the inbox, oldest first; those of other accounts and unreadable ones are passed over."""
+        for message in messages:
+            if message.key == self._key and (event_id := _event_id(message)) is not None:
+                self._add(event_id)
+
+    def fresh(self, bodies: Iterable[Body]) -> list[Body]:
+        """Those of ``bodies`` that the inbox does not have. They count as written from now on."""
+        found = []
+        for body in bodies:
+            if body["event_id"] not in self._known:
+                self._add(body["event_id"])
+                found.append(body)
+        return found
+
+    def _add(self, event_id: str) -> None:
+        self._known[event_id] = None
+        if len(self._known) > _MOST:
+            for oldest in list(islice(self._known, _MOST // 10)):
+                del self._known[oldest]
+
+
+def _event_id(message: Message) -> str | None:
+    for name, content in message.headers or ():
+        if name == _EVENT_ID and content:
+            return content.decode(errors="replace")
+    try:
+        return str(decode(INBOX, message.value)["event_id"])
+    except DeadLetter:
+        return None
