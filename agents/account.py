@@ -11,7 +11,7 @@ import atexit
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, assert_never
 
@@ -24,11 +24,12 @@ from tapedeck.agents.signal_router import SignalRouter
 from tapedeck.agents.waiting import Waiting
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.alpaca.updates import TradeUpdates
-from tapedeck.connectors.clock import TapeClock
+from tapedeck.connectors.clock import SystemClock, TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import credentials
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
+from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, beside
@@ -37,10 +38,10 @@ from tapedeck.connectors.dispatch.once import INBOX, READ_BACK_US, Once
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.scan import read_since, read_topic
 from tapedeck.schemas.errors import DeadLetter, Retry
-from tapedeck.streams.protocol import Message, Out
-from tapedeck.streams.shell import Effects
+from tapedeck.streams.protocol import Message
+from tapedeck.streams.shell import Effects, Produced
 from tapedeck.streams.topology import Topology, make
-from tapedeck.streams.wire import Wire, record_wire
+from tapedeck.streams.wire import Headers, Wire, record_wire
 from tapedeck.topics.catalogue import topic
 
 log = logging.getLogger("tapedeck.dispatch")
@@ -102,6 +103,7 @@ class DispatchApp:
         self._once = Once(account_id)
         self._arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
         self._hearing = Hearing(self.dispatcher, self._arrived.put_nowait, self._later)
+        self._causes = Causes()
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
@@ -119,18 +121,26 @@ class DispatchApp:
 
     # what reaches the account -------------------------------------------------------------------------
 
-    async def append(self, bodies: Iterable[Body]) -> None:
+    async def append(
+        self, bodies: Iterable[Body], answered: Message | None = None, passed: Sequence[Message] = ()
+    ) -> None:
         """Append inbox records in order and wait for the broker to have them."""
         async with self._appending:
-            wires = [self._wire(body) for body in self._once.fresh(bodies)]
+            fresh = self._once.fresh(bodies)
+            wires = [self._wire(body, self._causes.headers(body, passed, answered)) for body in fresh]
             if not wires:
                 return
             batch = await self.stage_app.runner.written(wires)
             offset = batch.offsets[self._layout.wire_name(INBOX), self._home]
             self._inbox_end = max(self._inbox_end, offset)
 
-    def _wire(self, body: Body) -> Wire:
-        headers = [*self._settings.origin("dispatch").static(), ("ce_id", body["event_id"].encode())]
+    def _wire(self, body: Body, caused: Headers) -> Wire:
+        headers: Headers = [
+            *self._settings.origin("dispatch").static(),
+            ("tape-ingest-time", str(SystemClock().now()).encode()),
+            ("ce_id", body["event_id"].encode()),
+            *caused,
+        ]
         return record_wire(INBOX, topic(INBOX).record_key(body), body, self._layout, headers)
 
     async def _minute(self, minute: Minute) -> None:
@@ -152,8 +162,8 @@ class DispatchApp:
                 await self._started.wait()
             case steps.SelfTest(starting):
                 await self._test(starting=starting)
-            case steps.Append(bodies):
-                await self.append(bodies)
+            case steps.Append(bodies, passed):
+                await self.append(bodies, passed=passed)
             case steps.Snapshot():
                 await self.append(await self._on_broker(self.dispatcher.snapshot))
             case steps.Open():
@@ -205,20 +215,21 @@ class DispatchApp:
 
     async def _after(self, effects: Effects) -> None:
         for request in effects.requests:
-            self._outstanding += not self.dispatcher.delay_s(request.body)
+            self._outstanding += not self.dispatcher.delay_s(request.out.body)
             self.stage_app.app.add_future(self._perform(request))
 
-    async def _perform(self, request: Out) -> None:
-        delay = self.dispatcher.delay_s(request.body)
+    async def _perform(self, request: Produced) -> None:
+        delay = self.dispatcher.delay_s(request.out.body)
         await asyncio.sleep(delay)
         try:
-            await self._call(request.body)
+            await self._call(request.out.body, request.cause)
         finally:
             self._outstanding -= not delay
 
-    async def _call(self, request: Body) -> None:
+    async def _call(self, request: Body, cause: Message | None = None) -> None:
         """Perform one request and append the answers."""
-        await self.append(await self._on_broker(lambda: self.dispatcher.perform(request)))
+        self._causes.asked(request, cause)
+        await self.append(await self._on_broker(lambda: self.dispatcher.perform(request)), answered=cause)
         if request["kind"] == "SUBMIT":
             self._hearing.sent(request["client_order_id"])
 

@@ -74,7 +74,7 @@ class Effects:
     """What one batch must do, in this order: outputs and dead letters, writes, acks."""
 
     outputs: list[Produced | Forward] = field(default_factory=list)
-    requests: list[Out] = field(default_factory=list)
+    requests: list[Produced] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     acks: list[Message] = field(default_factory=list)
@@ -317,7 +317,7 @@ class Shell:
 
     def _emit(self, produced: Produced, effects: Effects) -> None:
         if produced.out.topic == REQUESTS:
-            effects.requests.append(produced.out)
+            effects.requests.append(produced)
         else:
             effects.outputs.append(produced)
             effects.counts[f"OUT:{produced.out.topic}"] += 1

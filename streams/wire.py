@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tapedeck.schemas.codec import encode
+from tapedeck.schemas.codec import PREFIX, encode
 from tapedeck.streams.protocol import Message, StageSpec
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.watermarks import headers_for, opening_headers
@@ -13,6 +13,8 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, Layout, topic
 Headers = list[tuple[str, bytes | None]]
 TRACE = "traceparent"
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-")
+_EVENT_ID = re.compile(rb"@([0-9a-f]{32})")
+"""How a body begins whose first field is an event_id: Avro's length of 32 characters, then the id."""
 
 
 class Wire(NamedTuple):
@@ -106,14 +108,28 @@ class Wires:
 def caused_by(event_id: str, cause: Message | None) -> Headers:
     """The headers that say what an event came of: W3C trace context, and the message if there is one.
 
-    The trace id is the first event's id, the span id is this event's. A cause may come from anyone: a header
-    that is not a trace context counts as missing, and of several the first one counts.
+    The trace id is the cause's, the span id is this event's. What nothing caused begins a trace.
     """
     trace_id, headers = event_id, Headers()
     if cause is not None:
-        content = next((content for name, content in cause.headers if name == TRACE), None)
-        found = _TRACE_ID.match(content or b"")
-        if found is not None:
-            trace_id = found[1].decode()
+        trace_id = trace_of(cause) or event_id
         headers.append(("tape-cause", f"{cause.topic}/{cause.partition}@{cause.offset}".encode()))
     return [(TRACE, f"00-{trace_id}-{event_id[:16]}-01".encode()), *headers]
+
+
+def trace_of(message: Message) -> str | None:
+    """The trace id of a record: that of its trace context, else its event_id, else None.
+
+    Writers of sources need no trace context: a bar begins the trace of its event_id, in every replay. A
+    record may come from anyone: a header that is not a trace context counts as missing, and of several the
+    first one counts.
+    """
+    content = next((content for name, content in message.headers if name == TRACE), None)
+    found = _TRACE_ID.match(content or b"")
+    return found[1].decode() if found is not None else event_id_in(message.value)
+
+
+def event_id_in(value: bytes | None) -> str | None:
+    """The event_id at the start of a record's bytes, without decoding them; None if there is none."""
+    found = _EVENT_ID.match(value, PREFIX.size) if value is not None else None
+    return found[1].decode() if found is not None else None

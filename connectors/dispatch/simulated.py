@@ -6,13 +6,14 @@ held in memory is gone then, the log, the table, the acknowledged positions and 
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from tapedeck.connectors.broker import TradeUpdate
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
+from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
@@ -25,6 +26,7 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import SECOND_US, Message
 from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.shell import Produced
 from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
@@ -35,6 +37,7 @@ from tapedeck.topics.catalogue import topic
 CALL_US = 1_000
 _POLL = 1000
 Body = dict[str, Any]
+T = TypeVar("T")
 
 
 class SimDispatcher:
@@ -91,9 +94,10 @@ class SimDispatcher:
         self._router = MinuteRouter({name: self._log.layout.partitions(name) for name in self._signals})
         self._routed = dict(self._acked)
         self._newest, self._looked = NewestSeen(), {part: 0 for part in self._newest_parts()}
-        self._arrived: deque[Body] = deque()
+        self._causes = Causes()
+        self._arrived: deque[tuple[Body, Message | None]] = deque()
         self._heard: deque[Body] = deque()
-        self._later: list[tuple[int, int, Body]] = []
+        self._later: list[tuple[int, int, Produced]] = []
         self._numbers = count()
         self._routine = steps.Routine(
             self.account_id,
@@ -159,8 +163,8 @@ class SimDispatcher:
                 pass
             case steps.SelfTest():
                 self._desk.self_test()
-            case steps.Append(bodies):
-                self._append(bodies)
+            case steps.Append(bodies, passed):
+                self._append(bodies, passed=passed)
             case steps.Snapshot():
                 self._append(self._desk.snapshot())
             case steps.Open(epoch):
@@ -194,34 +198,41 @@ class SimDispatcher:
     def _settle(self) -> None:
         """Until everything appended is folded and everything asked for that is due is answered."""
         while True:
-            self._append([*self._drained(self._arrived), *self._drained(self._heard)])
+            for body, cause in self._drained(self._arrived):
+                self._append([body], answered=cause)
+            self._append(self._drained(self._heard))
             while not self.task.idle():
                 self.task.poll(_POLL)
             if self.task.step(_POLL, self.fuse):
                 for request in self.task.take_requests():
-                    due = self._exchange.now + self._desk.delay_s(request.body) * SECOND_US
-                    heapq.heappush(self._later, (due, next(self._numbers), request.body))
+                    due = self._exchange.now + self._desk.delay_s(request.out.body) * SECOND_US
+                    heapq.heappush(self._later, (due, next(self._numbers), request))
             elif self._later and self._later[0][0] <= self._exchange.now:
-                self._call(heapq.heappop(self._later)[2])
+                asked = heapq.heappop(self._later)[2]
+                self._call(asked.out.body, asked.cause)
             else:
                 return
 
-    def _call(self, request: Body, *, takes: int = CALL_US) -> None:
+    def _call(self, request: Body, cause: Message | None = None, *, takes: int = CALL_US) -> None:
         """One broker call: a crash may come before it, and after it but before its answer is kept.
 
         The comparison that nobody asked for takes no time, so that nothing else happens later for it.
         """
         self.fuse.burn()
         self._lease.renew()
+        self._causes.asked(request, cause)
         answers = self._desk.perform(request)
         self._pass_time(takes)
         self.fuse.burn()
-        self._arrived.extend(answers)
+        self._arrived.extend((body, cause) for body in answers)
 
-    def _append(self, bodies: Iterable[Body]) -> None:
+    def _append(
+        self, bodies: Iterable[Body], answered: Message | None = None, passed: Sequence[Message] = ()
+    ) -> None:
         for body in self._once.fresh(bodies):
             self.fuse.burn()
-            key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode())]
+            caused = self._causes.headers(body, passed, answered)
+            key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode()), *caused]
             self._log.append(record_wire(INBOX, key, body, self._log.layout, headers))
 
     def _hear(self, update: TradeUpdate) -> None:
@@ -229,10 +240,10 @@ class SimDispatcher:
             self._heard.extend(self._desk.on_trade_update(update))
 
     @staticmethod
-    def _drained(queue: deque[Body]) -> list[Body]:
-        bodies = list(queue)
+    def _drained(queue: deque[T]) -> list[T]:
+        held = list(queue)
         queue.clear()
-        return bodies
+        return held
 
     def _pass_time(self, micros: int) -> None:
         self._exchange.advance(self._exchange.now + micros)

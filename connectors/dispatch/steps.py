@@ -9,7 +9,7 @@ dispatcher: the tick of each second, while the simulated one ticks once a minute
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tapedeck.connectors.controls import EVERY_ACCOUNT
@@ -69,9 +69,10 @@ class SelfTest:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Append records to the inbox, in order; there may be none."""
+    """Append records to the inbox, in order; there may be none. ``passed``: messages that they pass on."""
 
     bodies: Sequence[Body]
+    passed: Sequence[Message] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class Routine:
         yield AwaitStart()
         yield Bury(minute.dead)
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
-        yield Append(self._desk.collect(minute.signals, newest))
+        yield Append(self._desk.collect(minute.signals, newest), minute.messages)
         if self._desk.working:
             yield Append(self._desk.ticks())
         look = self._now() - self._identity_at >= IDENTITY_US
@@ -207,7 +208,7 @@ class Routine:
             yield Bury([(message, error)])
         else:
             yield AwaitStart()
-            yield Append(bodies(body))
+            yield Append(bodies(body), [message])
         yield Ack([message])
 
     def _should_test_again(self) -> bool:

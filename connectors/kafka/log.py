@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.outbox import Batch, Outbox
 from tapedeck.streams.protocol import Message
@@ -38,7 +39,7 @@ class KafkaLogWriter:
 
     def __init__(self, cluster: Cluster, origin: Origin, *, linger_ms: float = 1) -> None:
         self._layout = cluster.layout
-        self._static = origin.static()
+        self._static, self._clock = origin.static(), SystemClock()
         self._outbox = Outbox(cluster, origin.source, linger_ms=linger_ms)
         self._open: list[Batch] = []
 
@@ -46,6 +47,7 @@ class KafkaLogWriter:
         """Pass one record to the producer."""
         extra: Headers = [
             *self._static,
+            ("tape-ingest-time", str(self._clock.now()).encode()),
             ("ce_id", str(body["event_id"]).encode()),
             ("ce_type", f"tapedeck.{name}".encode()),
             *(headers or {}).items(),

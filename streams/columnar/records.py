@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tapedeck.schemas.codec import PREFIX
 from tapedeck.schemas.columns import varint
 from tapedeck.schemas.columns.text import put_bytes, put_decimal, put_hex
 from tapedeck.streams.blocks import Block, Bytes, Ints, pack_headers
@@ -23,6 +24,8 @@ _ID, _TRACE = 32, 55
 """Characters of an event_id, and of a W3C trace context."""
 _TRACE_READ = 53
 """How many characters of a trace context are checked: the flags after them do not matter."""
+_ID_LENGTH, _ID_AT = 64, PREFIX.size + 1
+"""Avro's length byte of an event_id, and where in a value the id follows it."""
 
 
 @njit
@@ -57,10 +60,21 @@ def _trace_in(data: Any, at: int) -> Any:
     return at + 3
 
 
+@njit
+def _id_in(data: Any, at: int, size: int) -> Any:
+    """Where the event_id at the start of a record's value starts, -1 if there is none."""
+    if size < _ID_AT + _ID or data[at + _ID_AT - 1] != _ID_LENGTH:
+        return -1
+    for k in range(at + _ID_AT, at + _ID_AT + _ID):
+        if not (48 <= data[k] <= 57 or 97 <= data[k] <= 102):
+            return -1
+    return at + _ID_AT
+
+
 @njit(cache=True, nogil=True)
 def _headers(
-    cause_data: Any, cause_headers: Any, offsets: Any, causes: Any, ids: Any, pieces: Any, bounds: Any,
-    name: Any, out: Any, spans: Any,
+    cause_data: Any, cause_headers: Any, cause_values: Any, offsets: Any, causes: Any, ids: Any, pieces: Any,
+    bounds: Any, name: Any, out: Any, spans: Any,
 ) -> int:  # fmt: skip
     """Per output: the fixed part, ce_id, ce_type, traceparent, tape-cause; returns the bytes written."""
     at = 0
@@ -70,6 +84,8 @@ def _headers(
         at = put_hex(out, at, ids[row])
         at = _put_piece(out, at, pieces, bounds, 1)
         trace = _trace_of(cause_data, cause_headers[cause, 0], cause_headers[cause, 1], name)
+        if trace < 0:
+            trace = _id_in(cause_data, cause_values[cause, 0], cause_values[cause, 1])
         at = put_bytes(out, at, cause_data, trace, 32) if trace >= 0 else put_hex(out, at, ids[row])
         out[at] = 45
         put_hex(out, at + 1, ids[row])
@@ -149,8 +165,8 @@ class Records:
             size = _uncaused(outs.ids, pieces, bounds, out, spans)
         else:
             size = _headers(
-                readonly(source.data), source.headers, source.offsets, outs.causes, outs.ids, pieces, bounds,
-                self._trace, out, spans,
+                readonly(source.data), source.headers, source.values, source.offsets, outs.causes, outs.ids,
+                pieces, bounds, self._trace, out, spans,
             )  # fmt: skip
         return out[:size], spans
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from tapedeck.streams.changelog import is_control, settle, wins
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Merge, Part, parts_of
-from tapedeck.streams.protocol import Message, Out, Stage, StageSpec
+from tapedeck.streams.protocol import Message, Stage, StageSpec
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.shell import Effects, Shell, Write
+from tapedeck.streams.shell import Effects, Produced, Shell, Write
 from tapedeck.streams.sim.crash import Crash, Fuse, Point
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.topology import Topology, make
@@ -86,7 +86,7 @@ class SimTask:
         self._shell = self._new_shell()
         self._merge = self._new_merge()
         self._position = dict(self.committed)
-        self._requests: list[Out] = []
+        self._requests: list[Produced] = []
         self._left: list[Effect] = []
         self._ahead: dict[int, int] = {}
 
@@ -269,7 +269,7 @@ class SimTask:
         self.disk.offsets |= self._ahead
         fuse.burn(Point.DONE)
 
-    def take_requests(self) -> list[Out]:
+    def take_requests(self) -> list[Produced]:
         """The requests since the last call. A crash loses them, like everything in memory."""
         taken, self._requests = self._requests, []
         return taken

@@ -79,7 +79,7 @@ def work(request: pytest.FixtureRequest) -> Work:
 def words(given: Iterable[steps.Step]) -> list[str]:
     def word(step: steps.Step) -> str:
         match step:
-            case Append(bodies):
+            case Append(bodies, _):
                 return ", ".join(body["made"] for body in bodies) or "nothing"
             case Call(request):
                 return str(request["kind"])

@@ -195,7 +195,7 @@ def test_drops_are_counted_and_some_reasons_keep_the_record() -> None:
 
 def test_requests_are_kept_apart_from_outputs() -> None:
     effects = Bench().apply(record("A", 1, 18))
-    assert [each.body["kind"] for each in effects.requests] == ["ASK"]
+    assert [each.out.body["kind"] for each in effects.requests] == ["ASK"]
     assert list(shown(effects.outputs)) == ["A1"]
 
 

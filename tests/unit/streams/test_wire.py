@@ -17,7 +17,7 @@ from tapedeck.streams.watermarks import (
     label_of,
     punctuation_of,
 )
-from tapedeck.streams.wire import Origin, Wire, Wires, opening_wires, record_wire, watermark_wires
+from tapedeck.streams.wire import Origin, Wire, Wires, opening_wires, record_wire, trace_of, watermark_wires
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 from tests.support.shells import COUNTER, MINUTE, T0, bar, message
 
@@ -103,8 +103,28 @@ def test_a_trace_goes_on_from_the_cause() -> None:
     assert dict(wire.headers)["traceparent"] == f"00-{'1' * 32}-{identity[:16]}-01".encode()
 
 
+def test_a_record_without_a_trace_context_begins_the_trace_of_its_event_id() -> None:
+    """A bar has none if its writer knows nothing of traces, and none in a recorded tape."""
+    source, made = bar("A"), bar("A", t=T0 + MINUTE)
+    out = Out(0, "bars.late", b"A", made["event_id"], made)
+    (wire,) = wires_of(Effects(outputs=[Produced(out, message(source, 42, 3))]))
+    assert made["event_id"] != source["event_id"]
+    expected = f"00-{source['event_id']}-{made['event_id'][:16]}-01"
+    assert dict(wire.headers)["traceparent"] == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"\0\0\0\0\1", b"\0\0\0\0\1@" + b"0" * 31, b"\0\0\0\0\1@" + b"G" * 32]
+)
+def test_a_cause_without_an_event_id_begins_no_trace(value: bytes | None) -> None:
+    cause = message(bar("A"), 42, 3)._replace(value=value)
+    assert trace_of(cause) is None
+    (wire,) = wires_of(Effects(outputs=[late()._replace(cause=cause)]))
+    assert (dict(wire.headers)["traceparent"] or b"").startswith(f"00-{bar('A')['event_id']}".encode())
+
+
 @pytest.mark.parametrize("content", [None, b"", b"00", b"\xff\xfe-\xff-\xff-01", b"00-short-id-01"])
-def test_a_trace_that_is_none_begins_anew(content: bytes | None) -> None:
+def test_a_trace_that_is_none_is_as_if_it_were_missing(content: bytes | None) -> None:
     (wire,) = wires_of(Effects(outputs=[late(headers=(("traceparent", content),))]))
     identity = bar("A")["event_id"]
     assert dict(wire.headers)["traceparent"] == f"00-{identity}-{identity[:16]}-01".encode()
