@@ -2,7 +2,15 @@
 
 from tapedeck.schemas.errors import Fatal
 
-_EXTRAS = {"polars": ("frames", "frames in notebooks, market files and snapshots are read with it")}
+_EXTRAS = {
+    "polars": (
+        "frames",
+        "frames in notebooks, market files and snapshots are read with it",
+        "; the extras local and notebook have it too",
+    ),
+    "opentelemetry": ("otel", "`tape trace` sends spans to a collector with it", ""),
+}
+"""By package: its extra, what it is for, and what else there is to say."""
 
 
 def lacking(error: ModuleNotFoundError) -> Fatal | None:
@@ -10,9 +18,9 @@ def lacking(error: ModuleNotFoundError) -> Fatal | None:
     package = (error.name or "").partition(".")[0]
     if package not in _EXTRAS:
         return None
-    extra, use = _EXTRAS[package]
+    extra, use, more = _EXTRAS[package]
     return Fatal(
         f"the package {package} is not installed: {use}",
         value=package,
-        remedy=f"pip install 'tapedeck[{extra}]'; the extras local and notebook have it too",
+        remedy=f"pip install 'tapedeck[{extra}]'{more}",
     )

@@ -110,6 +110,11 @@ PANELS: dict[str, dict[str, Entry]] = {
         "explain": Entry(
             "explain:explain", "Explain an order, signal, proposal or any event, and check it.", wire=True
         ),
+        "trace": Entry(
+            "trace:trace",
+            "Show the trace of an order or a minute, or send traces to OpenTelemetry.",
+            wire=True,
+        ),
         "whatif": Entry(
             "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
         ),

@@ -15,7 +15,7 @@ import numpy as np
 
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.blocks import Block, Source, last_record
+from tapedeck.streams.blocks import Block, Ints, Source, last_record
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.watermarks import Opening, Watermark, readable_punctuation
@@ -170,6 +170,11 @@ class Lookup:
         for block in self.blocks(part, start, end):
             yield from holding(block, needles)
 
+    def bearing(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
+        """The events with offsets in [start, end) whose headers contain one of ``needles``, in log order."""
+        for block in self.blocks(part, start, end):
+            yield from holding(block, needles, block.headers)
+
     def scan(self, part: Part, start: int, end: int, needles: Sequence[bytes]) -> Iterator[Found]:
         """Like ``search``, without caching, for long ranges that are read once."""
         first, last = self.ends(part)
@@ -258,10 +263,13 @@ def opened(message: Message) -> Found | None:
         return None
 
 
-def holding(block: Block, needles: Sequence[bytes]) -> Iterator[Found]:
-    """The events of ``block`` whose value contains one of ``needles``, in log order."""
+def holding(block: Block, needles: Sequence[bytes], spans: Ints | None = None) -> Iterator[Found]:
+    """The events of ``block`` whose value contains one of ``needles``, in log order.
+
+    ``spans``: other parts of the records to look in.
+    """
     data = block.data.tobytes()
-    starts, lengths = block.values[:, 0], block.values[:, 1]
+    starts, lengths = (block.values if spans is None else spans).T
     places: set[int] = set()
     for needle in needles:
         at = data.find(needle)
