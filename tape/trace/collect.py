@@ -231,7 +231,8 @@ class _Collector:
     def _links(self, found: Found) -> Sequence[Link]:
         """The records of other traces that ``found`` was made from."""
         named = named_inputs(self._topology, found)
-        others = {own: topics for own, topics in named.items() if own not in self._found}
+        ours = self._found.keys() | self._traces  # a source that is gone is this trace's, and told of
+        others = {own: topics for own, topics in named.items() if own not in ours}
         got: dict[str, Found] = {}
         for topics in dict.fromkeys(others.values()):
             wanted = [own for own, each in others.items() if each == topics]

@@ -70,7 +70,7 @@ def _hop(topology: Topology, hop: Hop) -> dict[str, Any]:
         "event_id": hop.event_id,
         "span_id": hop.span_id,
         "parent": hop.parent,
-        "service": service_of(found),
+        "service": service_of(topology, found),
         "topic": found.topic,
         "partition": found.message.partition,
         "offset": found.message.offset,

@@ -27,8 +27,11 @@ def spans_of(topology: Topology, layout: Layout, trace: Trace) -> list[Span]:
     return [_span(topology, layout, trace, hop) for hop in trace.hops]
 
 
-def service_of(found: Found) -> str:
+def service_of(topology: Topology, found: Found) -> str:
     """The stage or process that wrote a record."""
+    writer = topology.writer(found.topic)
+    if writer is not None:
+        return writer.name
     told = found.header("ce_source")
     return told.removeprefix(_SOURCE) if told.startswith(_SOURCE) else topic(found.topic).owner
 
@@ -52,7 +55,7 @@ def _span(topology: Topology, layout: Layout, trace: Trace, hop: Hop) -> Span:
         span_id=hop.span_id,
         parent_id=hop.parent[:16] if hop.parent else _outside(hop),
         name=f"send {found.topic}",
-        service=service_of(found),
+        service=service_of(topology, found),
         version=found.header("tape-code-version"),
         start_us=hop.start_us,
         end_us=hop.end_us,

@@ -1,4 +1,4 @@
-"""``tape explain`` and ``tape why`` over a recorded morning on a real broker."""
+"""``tape explain``, ``tape why`` and ``tape trace`` over a recorded morning on a real broker."""
 
 import json
 
@@ -15,6 +15,7 @@ from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import CATALOGUE, Layout
+from tests.support.otlp import fake_collector
 from tests.support.paths import bodies, morning
 
 pytestmark = pytest.mark.integration
@@ -66,3 +67,10 @@ def test_an_order_is_explained_and_its_symbol_and_what_is_wrong_is_said(recorded
     when = next(body["bar_t"] for body in bodies(morning().log, "signals") if body["signal_id"] == signal_id)
     minute = json.loads(tape("why", order["underlying"], "--at", iso_time(when), "--json"))
     assert {each["reason"] for each in minute["outcomes"]} >= {"TRADED"}
+
+    with fake_collector() as collector:
+        (trace,) = json.loads(tape("trace", order_id, "--json", "--otlp", collector.url))["traces"]
+    assert [trace["hops"][0]["topic"], trace["hops"][0]["parent"]] == ["bars", None]
+    assert {"executions", "orders", "signals"} <= {hop["topic"] for hop in trace["hops"]}
+    assert {span.span_id.hex() for _, span in collector.spans} == {hop["span_id"] for hop in trace["hops"]}
+    assert tape("trace", order["underlying"], "--at", iso_time(when)).startswith(f"trace {trace['trace_id']}")
