@@ -27,7 +27,7 @@ from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.wire import Origin
+from tapedeck.streams.wire import Origin, trace_of
 from tapedeck.tape.rebuild.whole import live_state, rebuild_account
 from tests.conftest import Broker, Database
 from tests.support.live import Workers, bodies, eventually
@@ -135,6 +135,9 @@ class Floor:
     def of(self, name: str) -> list[dict[str, object]]:
         return bodies(self.workers.cluster, name)
 
+    def traces(self, name: str) -> set[str | None]:
+        return {trace_of(m) for m in read_topic(self.workers.cluster, name) if m.value is not None}
+
     def held(self) -> dict[object, object]:
         return {p["instrument"]: p["qty"] for p in self.of("positions") if p["qty"]}
 
@@ -184,6 +187,8 @@ def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floo
     assert {proposal["verdict"] for proposal in floor.of("proposals")} == {"APPROVED"}
     floor.agree()
     assert list(read_topic(floor.workers.cluster, "dead_letters")) == []
+    traces = {name: floor.traces(name) for name in ("signals", "proposals", "orders", "executions")}
+    assert traces["executions"] == traces["orders"] == traces["proposals"] <= traces["signals"]
     assert floor.payloads("InboxHalt")[0]["symbol"] == "XOM"
     # one comparison of the start, one of the account's own, one of the first connection
     assert len(floor.payloads("InboxBroker")) == 3

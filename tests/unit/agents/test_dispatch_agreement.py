@@ -10,6 +10,7 @@ import pytest
 
 from tapedeck.agents.account import DispatchApp
 from tapedeck.connectors.dispatch import steps
+from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
@@ -88,7 +89,7 @@ class Driver:
             "large", self.desk, newest, now=self.clock.now, calendar=xnys(), manner=manner
         )
 
-    def append(self, bodies: Iterable[Any]) -> None:
+    def append(self, bodies: Iterable[Any], answered: object = None, passed: object = ()) -> None:
         self.done.extend(f"append {each}" for each in bodies)
 
     def settle(self) -> None:
@@ -105,7 +106,7 @@ def live_app(driver: Driver, left_out: LeftOut = ()) -> Any:
     """A live dispatcher that performs its steps through ``driver``. It has not started."""
     app = cast(Any, DispatchApp.__new__(DispatchApp))
 
-    async def append(bodies: Iterable[Any]) -> None:
+    async def append(bodies: Iterable[Any], answered: object = None, passed: object = ()) -> None:
         driver.append(bodies)
 
     async def settled() -> None:
@@ -128,7 +129,7 @@ def live_app(driver: Driver, left_out: LeftOut = ()) -> Any:
     app.append, app._settled, app._on_broker, app._do = append, settled, on_broker, do
     runner = SimpleNamespace(written=written, tasks={})
     app.stage_app = SimpleNamespace(runner=runner, heartbeat=SimpleNamespace(watermark=0, beat=beat))
-    app._started = asyncio.Event()
+    app._started, app._causes = asyncio.Event(), Causes()
     return app
 
 
@@ -156,7 +157,7 @@ def simulated(follow: Follow, left_out: LeftOut = ()) -> list[str]:
     driver.clock.advance(TEN)
     sim.fuse, sim._desk, sim._arrived, sim._do = Fuse(), driver.desk, deque(), do
     sim._exchange = SimpleNamespace(now=driver.clock.now(), advance=lambda until: None)
-    sim._lease = SimpleNamespace(renew=lambda: None)
+    sim._lease, sim._causes = SimpleNamespace(renew=lambda: None), Causes()
     sim._log = SimpleNamespace(layout=Layout(), append=lambda wire: driver.bury([wire]))
     sim._append, sim._settle, sim._ack = driver.append, driver.settle, driver.ack
     sim._follow_steps(follow(driver.routine))
