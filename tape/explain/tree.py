@@ -67,7 +67,10 @@ def named_inputs(topology: Topology, found: Found) -> dict[str, tuple[str, ...]]
 
 def _topics_of(topology: Topology, record: str) -> tuple[str, ...]:
     """The topics that may hold a record that an inbox record names: a signal is in any topic of signals."""
-    return topology.signal_topics if record == "signal" else (f"{record}s",)
+    if record == "signal":
+        return topology.signal_topics
+    known = {each.name for each in CATALOGUE}
+    return tuple(name for name in (f"{record}s", f"{record}_events") if name in known)
 
 
 def payload(body: dict[str, Any]) -> dict[str, Any]:

