@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def trace(
     if follow:
         if id is not None or at is not None or as_json:
             raise Fatal("--follow goes with no id, --at or --json", remedy="leave them out")
-        return _follow(bootstrap, prefix, otlp, ratio, every)
+        return _follow(lambda: pipeline_of(bootstrap, prefix), otlp, ratio, every)
     if id is None:
         raise Fatal("what to trace is not named", remedy="give an order id, an event_id, or SYMBOL --at TIME")
     collector = _collector(otlp) if otlp else None
@@ -108,7 +109,7 @@ def _collector(url: str) -> "Collector":
     return Collector(url)
 
 
-def _follow(bootstrap: str, prefix: str | None, url: str | None, ratio: str | None, every_s: float) -> None:
+def _follow(found: Callable[[], Pipeline], url: str | None, ratio: str | None, every_s: float) -> None:
     from tapedeck.connectors.clock import SystemClock  # noqa: PLC0415 - see above
     from tapedeck.connectors.otlp import ENDPOINT, TRACES_ENDPOINT  # noqa: PLC0415 - see above
     from tapedeck.tape.timed import timed  # noqa: PLC0415 - see above
@@ -119,7 +120,7 @@ def _follow(bootstrap: str, prefix: str | None, url: str | None, ratio: str | No
         raise Fatal("no collector is named", remedy=f"give --otlp URL or set {ENDPOINT}")
     part = RATIO if ratio is None else ratio_in(ratio, "the sampling ratio")
     collector, topology = _collector(url), topology_in_use(None)
-    pipeline: Pipeline = pipeline_of(bootstrap, prefix)
+    pipeline = found()
     say(f"sending the traces of new orders, and of {part:g} of the minutes, to {url}; Ctrl-C ends it")
 
     def pause() -> bool:

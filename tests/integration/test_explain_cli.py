@@ -1,6 +1,7 @@
 """``tape explain``, ``tape why`` and ``tape trace`` over a recorded morning on a real broker."""
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -8,12 +9,16 @@ from typer.testing import CliRunner
 from tapedeck.connectors.kafka.admin import ensure
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.otlp import Span
 from tapedeck.schemas.errors import TapeError
 from tapedeck.schemas.readable import iso_time
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli.main import app
+from tapedeck.tape.timed import timed
+from tapedeck.tape.trace.follow import Follower
 from tapedeck.topics.catalogue import CATALOGUE, Layout
 from tests.support.otlp import fake_collector
 from tests.support.paths import bodies, morning
@@ -74,3 +79,19 @@ def test_an_order_is_explained_and_its_symbol_and_what_is_wrong_is_said(recorded
     assert {"executions", "orders", "signals"} <= {hop["topic"] for hop in trace["hops"]}
     assert {span.span_id.hex() for _, span in collector.spans} == {hop["span_id"] for hop in trace["hops"]}
     assert tape("trace", order["underlying"], "--at", iso_time(when)).startswith(f"trace {trace['trace_id']}")
+    assert {span.span_id for span in followed(order)} >= {hop["span_id"] for hop in trace["hops"]}
+
+
+def followed(order: dict[str, object]) -> list[Span]:
+    """What is sent when ``order`` is written once more while the topics are followed."""
+    cluster = Cluster(os.environ["KAFKA_BOOTSTRAP_SERVERS"], Layout(os.environ["TAPE_PREFIX"]))
+    sent: list[Span] = []
+    follower = Follower(TOPOLOGY, sent.extend, ratio=0, settle_us=0)
+    for again in (False, True):
+        if again:
+            with KafkaLogWriter(cluster, Origin("test", "test", "")) as writer:
+                writer.send("orders", order)
+        with timed(cluster, print) as source:
+            follower.look(source, 0)
+        assert bool(sent) == again
+    return sent

@@ -266,7 +266,7 @@ def test_the_tree_and_the_document_show_each_hop_with_start_and_duration() -> No
 
 def test_spans_have_the_ids_of_the_headers_and_a_service_for_each_stage() -> None:
     trace = traced(str(orders()[0]["client_order_id"]))
-    spans = spans_of(TOPOLOGY, Layout("p."), trace)
+    spans = spans_of(TOPOLOGY, Layout("p"), trace)
     assert [span.span_id for span in spans] == [hop.event_id[:16] for hop in trace.hops]
     assert {span.parent_id for span in spans} - {""} <= {span.span_id for span in spans}
     assert {"features", "signals", "account"} <= {span.service for span in spans}

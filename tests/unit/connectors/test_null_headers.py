@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tapedeck.agents.arrivals import as_message
@@ -18,10 +18,10 @@ from tapedeck.connectors.recorded.format import from_avro, to_avro
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Block, pack_headers, unpack_headers
 from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of, readonly
-from tapedeck.streams.columnar.records import _trace_of
+from tapedeck.streams.columnar.records import _id_in, _trace_of
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import LABEL_HEADER, label_of, readable_label
-from tapedeck.streams.wire import _TRACE_ID, TRACE
+from tapedeck.streams.wire import _TRACE_ID, TRACE, event_id_in
 from tapedeck.tape.cli.tail import line
 from tapedeck.tape.explain.lookup import Found
 from tapedeck.tape.notebook.frames import of_messages
@@ -119,3 +119,15 @@ def test_both_drivers_find_the_same_trace(headers: list[tuple[str, bytes | None]
     at = _trace_of(readonly(packed), 0, len(packed), np.frombuffer(TRACE.encode(), dtype=np.uint8))
     found = _TRACE_ID.match(next((c for name, c in headers if name == TRACE), None) or b"")
     assert (packed[at : at + 32].tobytes() if at >= 0 else None) == (found[1] if found else None)
+
+
+starts = st.sampled_from([b"\0\0\0\0\1@", b"\0\0\0\0\1B", b"\0@"])
+ids = st.text("0123456789abcdefAG", min_size=28, max_size=36).map(str.encode)
+
+
+@given(st.none() | st.binary(max_size=60) | st.builds(bytes.__add__, starts, ids))
+@example(b"\0\0\0\0\1@" + b"09af" * 8)
+def test_both_drivers_find_the_same_event_id(value: bytes | None) -> None:
+    data = np.frombuffer(value or b"", dtype=np.uint8)
+    at = _id_in(readonly(data), 0, -1 if value is None else len(value))
+    assert (data[at : at + 32].tobytes().decode() if at >= 0 else None) == event_id_in(value)
