@@ -31,6 +31,8 @@ CHART = Path("helm") / "tapedeck"
 ALERTS = Path("deploy") / "prometheus"
 ACCOUNT = "ACCOUNT"
 """Stands for an account's id in the data: accounts are values of the chart, not part of the topology."""
+_APART = (Kind.PLAYER, Kind.DOCTOR)
+"""What a chart has no template for: a tape is played by a person."""
 _COUNTS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one"}
 _VALUE = re.compile(r"^( *)([\w.-]+):(?: (.*))?$")
 _RULES = re.compile(r"^groups:", re.MULTILINE)
@@ -46,7 +48,7 @@ def chart_data(topology: Topology) -> dict[str, Any]:
         "drainSeconds": DEADLINE_S,
         "membershipVariables": {"instance": INSTANCE, "session": TIMEOUT},
         "readerGroup": READER,
-        "processes": [_process(each, topology) for each in found if each.kind is not Kind.PLAYER],
+        "processes": [_process(each, topology) for each in found if each.kind not in _APART],
         "topics": list(_topics()),
         "users": _users(topology),
     }

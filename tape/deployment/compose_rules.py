@@ -11,6 +11,7 @@ Rule = Callable[[Document, Sequence[Process]], Iterator[str]]
 _TAG = re.compile(r"[^:@]+:(?!latest)[^:@]*[0-9][^@]*(@sha256:[0-9a-f]{64})?")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|SALT|_KEY\b")
 _IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_MOUNTED = re.compile(r"(?:\$\{\w+:\+)?/run/secrets/(\w+)\}?")
 _CONDITIONS = ("service_healthy", "service_completed_successfully")
 _SINGLE = (
     "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR",
@@ -89,7 +90,7 @@ def _secrets(document: Document, found: Sequence[Process]) -> Iterator[str]:
         for variable, value in service.get("environment", {}).items():
             if _IN_URL.search(value) or (_SECRET.search(variable) and not variable.endswith("_FILE")):
                 yield f"{name}: {variable} holds a secret: name a file in {variable}_FILE"
-            elif value.startswith("/run/secrets/") and value.rpartition("/")[2] not in service["secrets"]:
+            elif (mounted := _MOUNTED.fullmatch(value)) and mounted[1] not in service["secrets"]:
                 yield f"{name}: {variable} names the secret {value}, which it is not given"
         for secret in service.get("secrets", ()):
             if secret not in document.get("secrets", {}):

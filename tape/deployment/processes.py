@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tapedeck.connectors.kafka.acls import ADMIN, INGEST, SCORER, SINK
+from tapedeck.connectors.alerts import settings as alerts
+from tapedeck.connectors.kafka.acls import ADMIN, INGEST, OPERATOR, SCORER, SINK
 from tapedeck.connectors.scoring.order import INPUTS
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS, LIVE_POSTS
 from tapedeck.schemas.errors import Fatal
@@ -16,12 +17,14 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.topology import Topology
 
-EXCHANGE, PLAYER = "exchange", "play"
+EXCHANGE, PLAYER, DOCTOR = "exchange", "play", "doctor"
 MIGRATE, INIT = "migrate", "init"
 DATABASE_PASSWORD, APP_PASSWORD = "DATABASE_PASSWORD", "TAPE_APP_PASSWORD"
 HEALTH_PORT = 9464
 """Where a container serves health and metrics. Processes beside the exchange share one network, and so each
 has the next free one."""
+LOOK_S = 30
+"""How often the doctor looks, in seconds."""
 _ENGINE_EXTRAS = {"finbert": "ml", "onnx": "onnx", "hybrid": "onnx"}
 
 
@@ -34,6 +37,7 @@ class Kind(StrEnum):
     SINK = "sink"
     EXCHANGE = "exchange"
     INGEST = "ingest"
+    DOCTOR = "doctor"
     PLAYER = "player"
     MIGRATE = "migrate"
     INIT = "init"
@@ -62,9 +66,10 @@ class Process:
     ``args``: those of the command ``tape``. ``stateful``: it keeps state below TAPE_HOME (an exchange below
     TAPE_EXCHANGE_FOLDER); a worker that loses it recovers from its changelog, which takes time. ``needs``:
     what it connects to. ``secrets``: variables that hold secrets, each of which may be NAME_FILE instead.
-    ``login``: its login on a secured Kafka, empty if it does not use Kafka. ``beside_exchange``: it talks to
-    the exchange, which listens on loopback only, so both share one network. ``health_port``: 0 for a job.
-    ``extra``: the extra of tapedeck that it needs. ``optional``: it runs only where asked for.
+    ``if_set``, ``secrets_if_set``: variables that it reads where a deployment sets them. ``login``: its login on
+    a secured Kafka, empty if it does not use Kafka. ``beside_exchange``: it talks to the exchange, which listens
+    on loopback only, so both share one network. ``health_port``: 0 for a job. ``extra``: the extra of tapedeck
+    that it needs. ``optional``: it runs only where asked for.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Process:
     args: tuple[str, ...]
     needs: tuple[Need, ...] = (Need.KAFKA,)
     secrets: tuple[str, ...] = ()
+    if_set: tuple[str, ...] = ()
+    secrets_if_set: tuple[str, ...] = ()
     stateful: bool = False
     spread: Spread = Spread.ONE
     stage: str = ""
@@ -145,6 +152,7 @@ def processes(topology: Topology, config: Config) -> tuple[Process, ...]:
             login=SINK,
         ),
         *_ingesters(),
+        _doctor(HEALTH_PORT + 2 + len(accounts)),
         Process(
             name=PLAYER,
             kind=Kind.PLAYER,
@@ -225,6 +233,27 @@ def _ingesters() -> tuple[Process, ...]:
             optional=bool(extra),
         )
         for name, source, keys, extra in kinds
+    )
+
+
+def _doctor(port: int) -> Process:
+    """The one that sends alarms: it runs where a sink for them is named, and without one it refuses to start.
+
+    Its memory of what the sinks were told is state, so that a restart repeats nothing.
+    """
+    return Process(
+        name=DOCTOR,
+        kind=Kind.DOCTOR,
+        args=("doctor", "--watch", str(LOOK_S)),
+        needs=(Need.KAFKA, Need.DATABASE, Need.EXCHANGE),
+        secrets=(DATABASE_PASSWORD,),
+        if_set=(alerts.EMAIL, alerts.SENDER, alerts.SMTP, alerts.REPEAT),
+        secrets_if_set=(alerts.WEBHOOK, alerts.WEBHOOK_SECRET, alerts.SMTP_PASSWORD),
+        stateful=True,
+        login=OPERATOR,
+        beside_exchange=True,
+        health_port=port,
+        optional=True,
     )
 
 

@@ -11,7 +11,7 @@ IMAGES = {
     "kafka": KAFKA_IMAGE,
     "postgres": "postgres:18.6",
     "registry": "apicurio/apicurio-registry:3.3.3",
-    "ui": "kafbat/kafka-ui:v1.3.0",
+    "ui": "kafbat/kafka-ui:v1.5.0",
     "prometheus": "prom/prometheus:v3.5.0",
     "grafana": "grafana/grafana:12.1.1",
     "connect": KAFKA_IMAGE,
@@ -87,7 +87,10 @@ def _kafka() -> Service:
 
 
 def _postgres() -> Service:
-    """Postgres 18 keeps its data below the mount, in a folder of its version."""
+    """Postgres 18 keeps its data below the mount, in a folder of its version.
+
+    While it makes a new one, a server answers on the socket only: the check asks by TCP.
+    """
     return _server(
         "postgres",
         environment={
@@ -99,7 +102,7 @@ def _postgres() -> Service:
         secrets=["owner_password"],
         ports=["127.0.0.1:5432:5432"],
         volumes=["postgres:/var/lib/postgresql"],
-        healthcheck=check("pg_isready", "--username", OWNER, "--dbname", DATABASE),
+        healthcheck=check("pg_isready", "--host", "127.0.0.1", "--username", OWNER, "--dbname", DATABASE),
         shm_size="256mb",
         stop_grace_period="60s",
     )

@@ -13,7 +13,7 @@ _BARS = "bars"
 _SHARED = "decide"
 _ASIDE = "news"
 _TAPE = (sys.executable, "-m", "tapedeck")
-_APART = (Kind.MIGRATE, Kind.INIT, Kind.INGEST, Kind.PLAYER)
+_APART = (Kind.MIGRATE, Kind.INIT, Kind.INGEST, Kind.PLAYER, Kind.DOCTOR)
 """What the stack does itself, what runs with live data only, and what a person starts."""
 
 

@@ -61,6 +61,7 @@ BREAKS: list[tuple[Change, str]] = [
         "sink: DATABASE_URL holds a secret",
     ),
     (lambda s: at(s, "sink", "secrets", []), "sink: DATABASE_PASSWORD_FILE names the secret"),
+    (lambda s: s["doctor"]["secrets"].remove("tape_smtp_password"), "TAPE_SMTP_PASSWORD_FILE names the secret"),
     (lambda s: at(s, "ui", "secrets", ["other"]), "ui: secret other is not declared"),
     (lambda s: s.pop("post-links"), "post-links: this process of the deployment is missing"),
     (lambda s: at(s, "signals", "command", ["worker", "scores"]), "signals: its command is not tape worker"),
@@ -128,6 +129,22 @@ def test_prometheus_asks_every_process_that_runs_long() -> None:
     assert {each.name for each in long_lived(FOUND)} <= set(jobs)
     assert jobs["dispatch-tiny"] == {"names": ["trading"], "type": "A", "port": 9467}
     assert jobs["post_links"] == {"names": ["post-links"], "type": "A", "port": 9464}
+
+
+def test_what_the_doctor_sends_alarms_with_is_optional() -> None:
+    doctor = DOCUMENT["services"]["doctor"]
+    assert doctor["profiles"] == ["alerts"] and "doctor" not in DOCUMENT["services"]["play"]["depends_on"]
+    environment, variable = doctor["environment"], "TAPE_ALERT_WEBHOOK_FILE"
+    # The variable is set, and the secret is a file with something in it, only where the variable names one.
+    assert environment[variable] == f"${{{variable}:+/run/secrets/tape_alert_webhook}}"
+    assert DOCUMENT["secrets"]["tape_alert_webhook"] == {"file": f"${{{variable}:-/dev/null}}"}
+    assert environment["TAPE_ALERT_EMAIL"] == "${TAPE_ALERT_EMAIL:-}"
+    assert environment["TAPE_ALERT_STATE"].startswith(doctor["volumes"][-1].rpartition(":")[2])
+
+
+def test_no_health_check_says_yes_to_everything() -> None:
+    told = {name: service.get("healthcheck", {}).get("test") for name, service in DOCUMENT["services"].items()}
+    assert not [name for name, test in told.items() if test and test[1] in ("true", ":", "echo")]
 
 
 def test_other_accounts_and_engines_make_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

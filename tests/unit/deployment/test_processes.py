@@ -1,10 +1,11 @@
 """The list of a deployment's processes: complete, and one name, port and lease each."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tapedeck.connectors.kafka.acls import OPERATOR
+from tapedeck.connectors.alerts import settings as alerts
 from tapedeck.connectors.kafka.principals import principals
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
@@ -19,7 +20,10 @@ from tests.support.cases import REPOSITORY
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 FOUND = processes(TOPOLOGY, CONFIG)
-RUNS_LONG = re.compile(r"from tapedeck\.tape\.serving import|from tapedeck\.agents\.process import run")
+RUNS_LONG = re.compile(
+    r"from tapedeck\.tape\.serving import|from tapedeck\.agents\.process import run"
+    r"|from tapedeck\.tape\.alerting\.watch import watch"
+)
 
 
 def commands_that_run_long() -> set[str]:
@@ -42,9 +46,9 @@ def test_every_stage_has_a_process_and_every_account_a_dispatcher() -> None:
     assert single and {p.stage for p in FOUND if p.stage and p.spread is Spread.ONE} == single
 
 
-def test_every_principal_but_the_person_has_a_process() -> None:
+def test_every_principal_has_a_process() -> None:
     known = principals(TOPOLOGY, Layout(""), [each.account_id for each in EXAMPLE_ACCOUNTS])
-    assert {p.login for p in FOUND if p.login} == set(known) - {OPERATOR}
+    assert {p.login for p in FOUND if p.login} == set(known)
     assert all(bool(p.login) is (Need.KAFKA in p.needs) for p in FOUND)
 
 
@@ -53,7 +57,7 @@ def test_names_are_dns_labels_and_ports_of_one_network_differ() -> None:
     assert len(set(services)) == len(services)
     assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in services)
     shared = [p.health_port for p in FOUND if p.beside_exchange]
-    assert len(shared) == 4 and len(set(shared)) == len(shared)
+    assert len(shared) == 5 and len(set(shared)) == len(shared)
     assert {p.health_port for p in long_lived(FOUND) if not p.beside_exchange} == {HEALTH_PORT}
 
 
@@ -62,6 +66,16 @@ def test_secrets_are_those_that_a_process_needs_and_no_more() -> None:
     assert of["dispatch-tiny"] == {"DATABASE_PASSWORD", "TAPE_TINY_KEY", "TAPE_TINY_SECRET"}
     assert of["features"] == set() and of["sink"] == {"DATABASE_PASSWORD"}
     assert of["exchange"] == {f"TAPE_{a}_{k}" for a in ("LARGE", "TINY") for k in ("KEY", "SECRET")}
+
+
+def test_the_doctor_sends_alarms_where_a_sink_is_set_and_keeps_what_it_told() -> None:
+    (doctor,) = (p for p in FOUND if p.kind is Kind.DOCTOR)
+    assert doctor.is_long and doctor.optional and doctor.stateful and doctor.beside_exchange
+    told = {*doctor.if_set, *doctor.secrets_if_set}
+    assert {"TAPE_ALERT_WEBHOOK", "TAPE_ALERT_EMAIL", "TAPE_SMTP_PASSWORD"} <= told
+    named = re.findall(r"TAPE_ALERT_\w+|TAPE_SMTP_\w+", Path(alerts.__file__).read_text())
+    assert len(told) == 7 and told == set(named)
+    assert not set(doctor.secrets) & told
 
 
 def test_credentials_in_a_file_need_no_variable() -> None:

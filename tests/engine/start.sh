@@ -1,0 +1,48 @@
+#!/bin/sh
+# Starts a Docker engine without installing one: start.sh FOLDER. Needs root, debootstrap and Debian's mirror once.
+#
+# Debian's packages docker.io, docker-cli, docker-buildx and docker-compose of trixie are unpacked into
+# FOLDER/engine (about 700 MB) and run there, in mounts of their own that end with the engine. On the machine it
+# leaves only the bridge docker0 and its firewall rules, which stop.sh removes. Then:
+#   export DOCKER_HOST=unix://FOLDER/docker.sock
+set -eu
+folder=$(mkdir -p "$1" && cd "$1" && pwd)
+root=$folder/engine
+if [ ! -e "$root/.whole" ]; then
+  debootstrap --variant=minbase \
+    --include=ca-certificates,docker.io,docker-cli,docker-buildx,docker-compose,iptables trixie "$root" \
+    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+  touch "$root/.whole"
+fi
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+mkdir -p "$folder/data" "$root/sys" "$root/$folder" "$root/home"
+# Paths that containers mount must be the same inside: the temporary folders, and wherever the repository is.
+repository=$(cd "$(dirname "$0")/../.." && pwd)
+mkdir -p "$root/$repository"
+export root folder repository
+unshare --mount --propagation private sh -c '
+  # A new root, not a chroot: what is executed in a container later would see the machine from a chroot.
+  mount --bind "$root" "$root"
+  mount --rbind /proc "$root/proc"
+  mount --rbind /sys "$root/sys"
+  mount --rbind /dev "$root/dev"
+  mount --rbind /tmp "$root/tmp"
+  mount -t tmpfs tmpfs "$root/run"
+  case $repository in /tmp/*) ;; *) mount --bind "$repository" "$root$repository" ;; esac
+  case $folder in /tmp/*) ;; *) mount --bind "$folder" "$root$folder" ;; esac
+  cd "$root"
+  pivot_root . mnt
+  cd /
+  umount -l /mnt
+  exec env PATH=/usr/sbin:/usr/bin:/sbin:/bin dockerd --data-root "$folder/data" \
+    --exec-root "$folder/exec" -H "unix://$folder/docker.sock" -p "$folder/docker.pid"
+' > "$folder/docker.log" 2>&1 &
+for _ in $(seq 60); do
+  if DOCKER_HOST=unix://$folder/docker.sock docker info > /dev/null 2>&1; then
+    echo "the engine answers: export DOCKER_HOST=unix://$folder/docker.sock"
+    exit 0
+  fi
+  sleep 1
+done
+tail -n 5 "$folder/docker.log" >&2
+exit 1
