@@ -1,24 +1,32 @@
 """`make compose-test`: builds the image and runs the demo of docker-compose.yml on a real Docker engine.
 
-While the tape plays, a worker's process is killed with -9 in its container and every worker is restarted in
-turn; then everything is recomputed and compared. Without an engine that can have the images, it is skipped
-by name. It works under a project name of its own and removes what it made.
+While the tape plays, a worker's process is killed with -9 in its container, and every worker is restarted in
+turn, the next when the last is healthy again; then everything is recomputed and compared. Without an engine
+that has or gets the images, it is skipped by name. It works under a project name of its own and removes what
+it made. On a machine without an engine, tests/engine/start.sh starts one.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from tapedeck.agents.membership import TIMEOUT
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.deployment.processes import Kind, processes
+from tapedeck.tape.deployment.servers import IMAGES
 from tests.support.cases import REPOSITORY
 
 _COMPOSE = ("docker", "compose", "--project-name", "tapedeck-test", "--profile", "demo")
-_PATIENCE_S = 600.0
+_PATIENCE_S = 900.0
+_SESSION_S = "20"
+"""The session time-out of workers: many start at a time on the few cores of a machine for tests."""
+_MB = 1_000_000
 _KILL_ALL = "kill -9 -1"
 """Of the processes in the container all but its first, the init that then ends with them."""
 
@@ -31,8 +39,12 @@ def why_not() -> str:
         return "no Docker engine answers"
     if _run("docker", "compose", "version", check=False).returncode:
         return "the docker command has no compose (version 2)"
-    if _run(*_COMPOSE, "pull", "--quiet", "kafka", "postgres", check=False).returncode:
-        return "the engine cannot get the images of Kafka and Postgres"
+    for name in ("kafka", "postgres"):
+        image = IMAGES[name]
+        if _run("docker", "image", "inspect", image, check=False).returncode:
+            pulled = _run("docker", "pull", "--quiet", image, check=False)
+            if pulled.returncode:
+                return f"the engine cannot get {image}: {pulled.stderr.strip()[-200:]}"
     return ""
 
 
@@ -45,31 +57,59 @@ def main() -> int:
     workers = [each.service for each in found if each.kind in (Kind.STAGE, Kind.DISPATCHER)]
     _run("sh", "deploy/secrets.sh")
     try:
-        _run(*_COMPOSE, "build")
-        _run(*_COMPOSE, "up", "--detach")
-        _until(lambda: _state("play") == "running", "the player starts")
-        before = _started("features")
-        _run(*_COMPOSE, "exec", "-T", "features", "sh", "-c", _KILL_ALL, check=False)
-        _until(lambda: _started("features") not in ("", before), "the killed worker was restarted")
-        print("features was killed with -9, and its container started again")
-        for name in workers:
-            before = _started(name)
-            _run(*_COMPOSE, "restart", name)
-            assert _started(name) != before
-        print(f"{len(workers)} workers were restarted in turn")
-        _until(lambda: _state("play") == "exited", "the tape was played")
-        proof = _run(*_COMPOSE, "run", "--rm", "--no-deps", "-T", "sink", "rebuild", "--verify").stdout
+        with _timed("the image was built"):
+            _run(*_COMPOSE, "build")
+        with _timed("every process was healthy, and the player started"):
+            _run(*_COMPOSE, "up", "--detach")
+        print(f"the image has {_size(_inspected('sink', '{{.Image}}')) / _MB:.0f} MB")
+        with _timed("features was killed with -9 and was healthy again"):
+            _kill("features")
+        with _timed(f"{len(workers)} workers were restarted in turn, each healthy before the next"):
+            for name in workers:
+                _restart(name)
+        with _timed("the tape was played to its end"):
+            _until(lambda: _state("play") == "exited", "the tape was played")
+        assert _inspected("play", "{{.State.ExitCode}}") == "0", _run(*_COMPOSE, "logs", "play").stdout
+        with _timed("everything was recomputed"):
+            proof = _of_operator("rebuild", "--verify")
         print(proof)
-        orders = _run(*_COMPOSE, "exec", "-T", "sink", "tape", "status").stdout
         assert "EQUAL" in proof and "DIFFERENT" not in proof, proof
-        print(orders)
+        print(orders := _of_operator("tail", "orders"))
+        assert orders.strip(), "no order was sent"
+    except BaseException:
+        print(_run(*_COMPOSE, "ps", "--all", check=False).stdout)
+        raise
     finally:
         _run(*_COMPOSE, "down", "--volumes", "--timeout", "20", check=False)
     return 0
 
 
+def _kill(name: str) -> None:
+    """End a worker's process while the tape plays; the engine starts its container again."""
+    assert _state("play") == "running"
+    before = _started(name)
+    _run(*_COMPOSE, "exec", "-T", name, "sh", "-c", _KILL_ALL, check=False)
+    _until(lambda: _started(name) not in ("", before), f"{name}, killed, was started again")
+    _until(lambda: _health(name) == "healthy", f"{name}, killed, is healthy again")
+
+
+def _restart(name: str) -> None:
+    """Restart a worker while the tape plays, and wait until it is ready."""
+    assert _state("play") == "running", f"the tape ended before {name} was restarted"
+    before = _started(name)
+    _run(*_COMPOSE, "restart", name)
+    assert _started(name) != before
+    _until(lambda: _health(name) == "healthy", f"{name} is healthy after its restart")
+
+
+def _of_operator(*command: str) -> str:
+    """What a command of tape prints in a container that reaches every server."""
+    return _run(*_COMPOSE, "run", "--rm", "--no-deps", "-T", "doctor", *command).stdout
+
+
 def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    env = {TIMEOUT: _SESSION_S, **os.environ}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise SystemExit(f"{' '.join(command)} failed\n{done.stdout}\n{done.stderr}")
     return done
@@ -86,6 +126,21 @@ def _state(service: str) -> str:
 
 def _started(service: str) -> str:
     return _inspected(service, "{{.State.StartedAt}}")
+
+
+def _health(service: str) -> str:
+    return _inspected(service, "{{.State.Health.Status}}")
+
+
+def _size(image: str) -> int:
+    return int(_run("docker", "image", "inspect", "--format", "{{.Size}}", image).stdout)
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:

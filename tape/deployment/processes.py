@@ -66,10 +66,10 @@ class Process:
     ``args``: those of the command ``tape``. ``stateful``: it keeps state below TAPE_HOME (an exchange below
     TAPE_EXCHANGE_FOLDER); a worker that loses it recovers from its changelog, which takes time. ``needs``:
     what it connects to. ``secrets``: variables that hold secrets, each of which may be NAME_FILE instead.
-    ``if_set``, ``secrets_if_set``: variables that it reads where a deployment sets them. ``login``: its login on
-    a secured Kafka, empty if it does not use Kafka. ``beside_exchange``: it talks to the exchange, which listens
-    on loopback only, so both share one network. ``health_port``: 0 for a job. ``extra``: the extra of tapedeck
-    that it needs. ``optional``: it runs only where asked for.
+    ``if_set``, ``secrets_if_set``: variables that it reads where a deployment sets them. ``login``: its login
+    on a secured Kafka, empty if it does not use Kafka. ``beside_exchange``: it talks to the exchange, which
+    listens on loopback only, so both share one network. ``health_port``: 0 for a job. ``extra``: the extra of
+    tapedeck that it needs. ``optional``: it runs only where asked for.
     """
 
     name: str
