@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml registry-test connect-test notebooks bench bench-days bench-ml bench-year soak closure compose-test clean
+.PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml registry-test connect-test notebooks bench bench-days bench-ml bench-year soak closure compose-test docker-test clean
 
 help:
 	@echo "make demo    play one synthetic market day through the whole pipeline"
@@ -28,6 +28,7 @@ help:
 	@echo "make soak    live bars and news at 60x for twenty minutes, something going wrong every half minute"
 	@echo "make closure  what tapedeck's core takes installed, by package: at most 460 MB"
 	@echo "make compose-test  the image and the demo in containers, on a Docker engine where there is one"
+	@echo "make docker-test   tests of Kafka and Postgres in containers; TESTS=tests/integration for all"
 	@echo "make clean   stop what runs and remove what was made here"
 
 install: $(INSTALLED)
@@ -125,6 +126,12 @@ closure: install
 
 compose-test: install
 	@$(BIN)/python -m tests.containers
+
+docker-test: install
+	@echo "the package testcontainers is installed into .venv; Kafka and Postgres come from the Docker engine"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[containers]'
+	@TAPE_TEST_SERVERS=docker $(BIN)/pytest -n0 $(or $(TESTS),tests/integration/test_topics_admin.py \
+	  tests/integration/test_audit_store.py tests/integration/test_sink.py)
 
 clean:
 	@if [ -x $(BIN)/tape ] && [ -d .tape ]; then \

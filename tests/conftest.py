@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.schemas import ids
+from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config import user
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.local import aot
@@ -21,6 +22,7 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.topics.catalogue import CATALOGUE
+from tests.support import servers
 from tests.support.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
@@ -53,6 +55,14 @@ class Database(NamedTuple):
     """The address of the run's Postgres; the role may create databases."""
 
     url: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Servers that cannot be had end the run here, before a test waits for them."""
+    try:
+        servers.in_containers()
+    except Fatal as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -122,9 +132,14 @@ def example(example_site: Path) -> Iterator[Topology]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one. Separate tests by ``prefix``."""
+    """The broker that KAFKA_BOOTSTRAP_SERVERS names, else an embedded one, or a container with
+    TAPE_TEST_SERVERS=docker. Separate tests by ``prefix``."""
     if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield Broker(named, cluster_id_of(Cluster(named)))
+        return
+    if servers.in_containers():
+        with servers.kafka() as found:
+            yield Broker(*found)
         return
     aot.prepare(cache_dir())
     broker = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), cache_dir())
@@ -149,10 +164,14 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """The database that DATABASE_URL names, else an embedded one."""
+    """The database that DATABASE_URL names, else an embedded one, or a container as for ``kafka``."""
     if named := os.environ.get("DATABASE_URL"):
         check_database(named)
         yield Database(named)
+        return
+    if servers.in_containers():
+        with servers.postgres() as url:
+            yield Database(url)
         return
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
     server.start()

@@ -26,6 +26,7 @@ _COMPOSE = ("docker", "compose", "--project-name", "tapedeck-test", "--profile",
 _PATIENCE_S = 900.0
 _SESSION_S = "20"
 """The session time-out of workers: many start at a time on the few cores of a machine for tests."""
+_TAIL = 1_000
 _MB = 1_000_000
 _KILL_ALL = "kill -9 -1"
 """Of the processes in the container all but its first, the init that then ends with them."""
@@ -54,6 +55,7 @@ def main() -> int:
         print(f"compose-test was skipped: {missing}")
         return 0
     found = processes(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS))
+    ours = [each.service for each in found if not each.optional]
     workers = [each.service for each in found if each.kind in (Kind.STAGE, Kind.DISPATCHER)]
     _run("sh", "deploy/secrets.sh")
     try:
@@ -78,6 +80,7 @@ def main() -> int:
         assert orders.strip(), "no order was sent"
     except BaseException:
         print(_run(*_COMPOSE, "ps", "--all", check=False).stdout)
+        print(_run(*_COMPOSE, "logs", "--no-color", "--tail", "15", *ours, check=False).stdout)
         raise
     finally:
         _run(*_COMPOSE, "down", "--volumes", "--timeout", "20", check=False)
@@ -111,7 +114,7 @@ def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     env = {TIMEOUT: _SESSION_S, **os.environ}
     done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
     if check and done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed\n{done.stdout}\n{done.stderr}")
+        raise SystemExit(f"{' '.join(command)} failed\n{done.stdout[-_TAIL:]}\n{done.stderr[-_TAIL:]}")
     return done
 
 

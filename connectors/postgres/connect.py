@@ -25,6 +25,8 @@ SCHEMA = "connect"
 PLACE = ("first_topic", "first_partition", "first_offset")
 """Where the record was, which Connect knows itself."""
 KEY = "event_id"
+PASSWORD = "${secret:/run/secrets:app_password}"
+"""From a file, as docker-compose.yml mounts it: a variable shows it to whoever inspects the container."""
 _POSTGRES: Dialect = registry.load("postgresql")()
 
 
@@ -69,8 +71,8 @@ def _statement(table: Table) -> str:
     return "\n".join(line.rstrip().replace("\t", "    ") for line in text.splitlines() if line.strip())
 
 
-def connector(layout: Layout | None = None) -> dict[str, str]:
-    """The connector's settings for the topics of ``layout``. ``${env:...}`` is filled in by the worker."""
+def connector(layout: Layout | None = None, *, password: str = PASSWORD) -> dict[str, str]:
+    """The connector's settings for the topics of ``layout``; the worker fills ``${...}`` in."""
     layout = layout or Layout()
     settings = {
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
@@ -78,7 +80,7 @@ def connector(layout: Layout | None = None) -> dict[str, str]:
         "topics": ",".join(layout.wire_name(each.name) for each in topics()),
         "connection.url": f"{_DATABASE}?currentSchema={SCHEMA}",
         "connection.username": "${env:PGUSER}",
-        "connection.password": "${env:PGPASSWORD}",
+        "connection.password": password,
         "collection.name.format": "t_${topic}",
         "insert.mode": "upsert",
         "primary.key.mode": "record_value",

@@ -56,6 +56,7 @@ def compose(topology: Topology, config: Config) -> dict[str, Any]:
     """The compose document of a deployment of ``topology`` under ``config``."""
     found = processes(topology, config)
     services = servers() | {NETWORK: _network()} | {each.service: _service(each, found) for each in found}
+    _build_once(services, found)
     used = dict.fromkeys(name for each in services.values() for name in each.get("secrets", ()))
     may = {name.lower(): f"${{{name}_FILE:-{_NOTHING}}}" for each in found for name in each.secrets_if_set}
     volumes = dict.fromkeys(
@@ -107,6 +108,13 @@ def host_of(process: Process) -> str:
     return NETWORK if process.beside_exchange else process.service
 
 
+def restart_of(process: Process) -> str:
+    """Its restart policy. A job may be repeated, and a busy new broker can refuse one that comes early."""
+    if process.is_job:
+        return "on-failure:5"
+    return "unless-stopped" if process.is_long else "no"
+
+
 def secret_of_variable(name: str, process: Process) -> str:
     """The name of the secret that holds a variable's value: the owner's password for jobs, the app's for the
     rest, and the variable in lower case for any other."""
@@ -115,9 +123,24 @@ def secret_of_variable(name: str, process: Process) -> str:
     return "app_password" if name == APP_PASSWORD else name.lower()
 
 
+def _build_once(services: dict[str, Service], found: Iterable[Process]) -> None:
+    """One service builds each image: if all did, each would leave one, and the last would keep the tag."""
+    built: set[str] = set()
+    for process in found:
+        service = services[process.service]
+        if service["image"] in built:
+            continue
+        built.add(service["image"])
+        del service["pull_policy"]
+        service["build"] = {"context": ".", "target": "ml" if process.extra == "ml" else "core"}
+        if process.extra in ("onnx", "reddit"):
+            service["build"]["args"] = {"EXTRAS": process.extra}
+
+
 def _network() -> Service:
     return {
         "image": _image(""),
+        "pull_policy": "never",
         "restart": "unless-stopped",
         "init": True,
         "user": USER,
@@ -130,9 +153,9 @@ def _network() -> Service:
 def _service(process: Process, found: Iterable[Process]) -> Service:
     made: Service = {
         "image": _image(process.extra),
-        "build": {"context": ".", "target": "ml" if process.extra == "ml" else "core"},
+        "pull_policy": "never",
         "command": [*process.args, *(["--seed", "7"] if process.kind is Kind.PLAYER else [])],
-        "restart": "unless-stopped" if process.is_long else "no",
+        "restart": restart_of(process),
         "init": True,
         "user": USER,
         "read_only": True,
@@ -143,8 +166,6 @@ def _service(process: Process, found: Iterable[Process]) -> Service:
         "environment": _environment(process),
         "configs": [{"source": "document", "target": _DOCUMENT}],
     }
-    if process.extra in ("onnx", "reddit"):
-        made["build"]["args"] = {"EXTRAS": process.extra}
     if process.kind in _PROFILES:
         made["profiles"] = [_PROFILES[process.kind]] if not process.extra else ["posts"]
     if process.extra == "ml":

@@ -68,9 +68,9 @@ def _loopback(document: Document, found: Sequence[Process]) -> Iterator[str]:
 
 
 def _restart(document: Document, found: Sequence[Process]) -> Iterator[str]:
-    ending = {each.service for each in found if not each.is_long}
+    ending = {each.service: "on-failure:5" if each.is_job else "no" for each in found if not each.is_long}
     for name, service in document["services"].items():
-        wanted = "no" if name in ending else "unless-stopped"
+        wanted = ending.get(name, "unless-stopped")
         if service.get("restart") != wanted:
             yield f"{name}: restart is {service.get('restart')!r}, not {wanted!r}"
 

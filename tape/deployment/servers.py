@@ -112,7 +112,7 @@ def _registry() -> Service:
     """Keeps its ids in Kafka. Set SCHEMA_REGISTRY_URL for every process, or for none."""
     return _server(
         "registry",
-        profiles=["registry"],
+        profiles=["registry", "connect"],
         environment={
             "APICURIO_STORAGE_KIND": "kafkasql",
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": BROKER,
@@ -164,13 +164,22 @@ def _connect() -> Service:
     return _server(
         "connect",
         profiles=["connect"],
+        user=USER,
         command=["/opt/kafka/bin/connect-distributed.sh", "/etc/connect/worker.properties"],
+        environment={
+            "PGHOST": "postgres",
+            "PGPORT": "5432",
+            "PGDATABASE": DATABASE,
+            "PGUSER": APP,
+            "APICURIO_URL": "http://registry:8080",
+        },
         ports=["127.0.0.1:8083:8083"],
         secrets=["app_password"],
         volumes=["./deploy/connect:/etc/connect:ro"],
-        healthcheck=check("/opt/kafka/bin/kafka-broker-api-versions.sh", "--bootstrap-server", BROKER),
+        healthcheck=check("wget", "-q", "-O", "/dev/null", "http://localhost:8083/connectors"),
         depends_on={
             "kafka": {"condition": "service_healthy", "restart": True},
+            "registry": {"condition": "service_healthy", "restart": True},
             "migrate": {"condition": "service_completed_successfully"},
         },
     )

@@ -118,7 +118,7 @@ def test_the_connectors_tables_equal_the_native_sinks(pipeline: Pipeline) -> Non
     pipeline.drain(120)
     with psycopg.connect(pipeline.url, autocommit=True) as connection:
         connection.execute(jdbc.tables().encode())
-    wanted = jdbc.connector(pipeline.layout)
+    wanted = jdbc.connector(pipeline.layout, password="${env:PGPASSWORD}")
     answer = requests.put(f"{pipeline.connect}/connectors/{jdbc.CONNECTOR}/config", json=wanted, timeout=60)
     assert answer.ok, answer.text
     eventually("the connector has stored everything", lambda: _is_done(pipeline), 120)

@@ -1,5 +1,7 @@
 """docker-compose.yml: equal to what the topology makes of it, and right by every rule, without Docker."""
 
+import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -50,7 +52,8 @@ BREAKS: list[tuple[Change, str]] = [
     ),
     (lambda s: at(s, "grafana", "ports", ["3000:3000"]), "grafana: port '3000:3000' is open to other"),
     (lambda s: at(s, "sink", "restart", "no"), "sink: restart is 'no', not 'unless-stopped'"),
-    (lambda s: at(s, "init", "restart", "unless-stopped"), "init: restart is 'unless-stopped', not 'no'"),
+    (lambda s: at(s, "init", "restart", "unless-stopped"), "init: restart is 'unless-stopped', not 'on-f"),
+    (lambda s: at(s, "play", "restart", "on-failure:5"), "play: restart is 'on-failure:5', not 'no'"),
     (lambda s: s["prometheus"].pop("healthcheck"), "prometheus: has no health check"),
     (
         lambda s: said(s, "sink", "DATABASE_PASSWORD", "x"),
@@ -143,6 +146,35 @@ def test_what_the_doctor_sends_alarms_with_is_optional() -> None:
     assert DOCUMENT["secrets"]["tape_alert_webhook"] == {"file": f"${{{variable}:-/dev/null}}"}
     assert environment["TAPE_ALERT_EMAIL"] == "${TAPE_ALERT_EMAIL:-}"
     assert environment["TAPE_ALERT_STATE"].startswith(doctor["volumes"][-1].rpartition(":")[2])
+
+
+def test_connects_worker_gets_all_that_its_connector_names() -> None:
+    folder = REPOSITORY / "deploy" / "connect"
+    settings = dict(
+        line.split("=", 1) for line in (folder / "worker.properties").read_text().splitlines() if "=" in line
+    )
+    connector = json.loads((folder / "jdbc-sink.json").read_text())["config"]
+    service = DOCUMENT["services"]["connect"]
+    named = {found for value in connector.values() for found in re.findall(r"\$\{(\w+):([^}]+)\}", value)}
+    assert {kind for kind, _ in named} == set(settings["config.providers"].split(","))
+    assert all(settings[f"config.providers.{kind}.class"] for kind, _ in named)
+    assert {name for kind, name in named if kind == "env"} == set(service["environment"])
+    assert {(*name.split(":"),) for kind, name in named if kind == "secret"} == {
+        ("/run/secrets", "app_password")
+    }
+    assert service["secrets"] == ["app_password"] and service["user"] == DOCUMENT["services"]["sink"]["user"]
+    assert settings["bootstrap.servers"] == "kafka:19092"
+    (mounted,) = service["volumes"]
+    assert settings["plugin.path"].startswith(mounted.split(":")[1])
+
+
+def test_one_service_builds_each_image() -> None:
+    config = Config(accounts=EXAMPLE_ACCOUNTS, sentiment=Sentiment(engine="finbert"))
+    for document, images in ((DOCUMENT, 2), (compose(TOPOLOGY, config), 3)):
+        ours = [s for s in document["services"].values() if s["image"].startswith("tapedeck:")]
+        built = [s["image"] for s in ours if "build" in s]
+        assert sorted(built) == sorted({s["image"] for s in ours}) and len(built) == images
+        assert all(("build" in s) is ("pull_policy" not in s) for s in ours)
 
 
 def test_no_health_check_says_yes_to_everything() -> None:
