@@ -108,7 +108,7 @@ def host_of(process: Process) -> str:
     return NETWORK if process.beside_exchange else process.service
 
 
-def restart_of(process: Process) -> str:
+def _restart(process: Process) -> str:
     """Its restart policy. A job may be repeated, and a busy new broker can refuse one that comes early."""
     if process.is_job:
         return "on-failure:5"
@@ -155,7 +155,7 @@ def _service(process: Process, found: Iterable[Process]) -> Service:
         "image": _image(process.extra),
         "pull_policy": "never",
         "command": [*process.args, *(["--seed", "7"] if process.kind is Kind.PLAYER else [])],
-        "restart": restart_of(process),
+        "restart": _restart(process),
         "init": True,
         "user": USER,
         "read_only": True,

@@ -98,7 +98,7 @@ def _answers(address: str, container: Any) -> str:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address of a Postgres in a container, as a role that may do everything."""
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
     image = os.environ.get(POSTGRES_IMAGE) or IMAGES["postgres"]
     container = PostgresContainer(image, username=_LOGIN, password=_LOGIN, dbname=_LOGIN)
