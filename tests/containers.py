@@ -26,6 +26,7 @@ _COMPOSE = ("docker", "compose", "--project-name", "tapedeck-test", "--profile",
 _PATIENCE_S = 900.0
 _SESSION_S = "20"
 """The session time-out of workers: many start at a time on the few cores of a machine for tests."""
+_ATTEMPTS = 3
 _TAIL = 1_000
 _MB = 1_000_000
 _KILL_ALL = "kill -9 -1"
@@ -62,7 +63,7 @@ def main() -> int:
         with _timed("the image was built"):
             _run(*_COMPOSE, "build")
         with _timed("every process was healthy, and the player started"):
-            _run(*_COMPOSE, "up", "--detach")
+            _up()
         print(f"the image has {_size(_inspected('sink', '{{.Image}}')) / _MB:.0f} MB")
         with _timed("features was killed with -9 and was healthy again"):
             _kill("features")
@@ -85,6 +86,16 @@ def main() -> int:
     finally:
         _run(*_COMPOSE, "down", "--volumes", "--timeout", "20", check=False)
     return 0
+
+
+def _up() -> None:
+    """Start everything. Compose gives up when a process ends once while all start; the engine starts it again."""
+    for _ in range(_ATTEMPTS):
+        done = _run(*_COMPOSE, "up", "--detach", check=False)
+        if not done.returncode:
+            return
+        print(done.stderr.strip().splitlines()[-1], flush=True)
+    raise SystemExit(f"not started in {_ATTEMPTS} attempts")
 
 
 def _kill(name: str) -> None:

@@ -179,7 +179,7 @@ def _service(process: Process, found: Iterable[Process]) -> Service:
     if process.kind in _OWN_VOLUME:
         made["volumes"].append(f"{process.service}:{_HOME}")
     if process.is_long:
-        made["healthcheck"] = check("tape", "health", start_s=180)
+        made["healthcheck"] = check("tape", "health", start_s=180, often_s=10)
     made["depends_on"] = _depends(process, found)
     return made
 
