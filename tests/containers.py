@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def _up() -> None:
-    """Start everything. Compose gives up when a process ends once while all start; the engine starts it again."""
+    """Start everything. Compose gives up when a process ends once meanwhile; the engine starts it again."""
     for _ in range(_ATTEMPTS):
         done = _run(*_COMPOSE, "up", "--detach", check=False)
         if not done.returncode:
