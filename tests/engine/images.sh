@@ -14,7 +14,7 @@ context=$folder/context
 
 if [ ! -e "$base/.whole" ]; then
   debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip bookworm "$base" \
-    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
   rm -rf "$base"/var/cache/apt/archives/*.deb "$base"/var/lib/apt/lists/*
   ln -sf python3 "$base/usr/bin/python"
   touch "$base/.whole"

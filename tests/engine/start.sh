@@ -1,24 +1,25 @@
 #!/bin/sh
 # Starts a Docker engine without installing one: start.sh FOLDER. Needs root, debootstrap and Debian's mirror once.
 #
-# Debian's packages docker.io, docker-cli, docker-buildx and docker-compose of trixie are unpacked into
-# FOLDER/engine (about 700 MB) and run there, in mounts of their own that end with the engine. On the machine it
-# leaves only the bridge docker0 and its firewall rules, which stop.sh removes. Then:
+# Debian's packages of Docker, buildx and compose, of trixie, are unpacked into FOLDER/engine (about 700 MB) and run
+# there, in mounts of their own that end with the engine. On the machine it leaves only the bridge docker0, which
+# stop.sh removes, and firewall rules of Docker's own chains. Containers may mount what is in the repository. Then:
 #   export DOCKER_HOST=unix://FOLDER/docker.sock
 set -eu
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 root=$folder/engine
 if [ ! -e "$root/.whole" ]; then
+  # The name of the engine's package, which is a registry's too, in two parts.
   debootstrap --variant=minbase \
-    --include=ca-certificates,docker.io,docker-cli,docker-buildx,docker-compose,iptables trixie "$root" \
-    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    --include=ca-certificates,docker'.'io,docker-cli,docker-buildx,docker-compose,iptables trixie "$root" \
+    ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
   touch "$root/.whole"
 fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
-mkdir -p "$folder/data" "$root/sys" "$root/$folder" "$root/home"
-# Paths that containers mount must be the same inside: the temporary folders, and wherever the repository is.
+mkdir -p "$folder/data" "$root$folder"
+# Paths that containers mount must be the same inside.
 repository=$(cd "$(dirname "$0")/../.." && pwd)
-mkdir -p "$root/$repository"
+mkdir -p "$root$repository"
 export root folder repository
 unshare --mount --propagation private sh -c '
   # A new root, not a chroot: what is executed in a container later would see the machine from a chroot.
@@ -26,10 +27,9 @@ unshare --mount --propagation private sh -c '
   mount --rbind /proc "$root/proc"
   mount --rbind /sys "$root/sys"
   mount --rbind /dev "$root/dev"
-  mount --rbind /tmp "$root/tmp"
   mount -t tmpfs tmpfs "$root/run"
-  case $repository in /tmp/*) ;; *) mount --bind "$repository" "$root$repository" ;; esac
-  case $folder in /tmp/*) ;; *) mount --bind "$folder" "$root$folder" ;; esac
+  mount --bind "$repository" "$root$repository"
+  mount --bind "$folder" "$root$folder"
   cd "$root"
   pivot_root . mnt
   cd /

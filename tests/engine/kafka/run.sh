@@ -1,7 +1,7 @@
 #!/bin/bash
 # Starts a broker of the variables KAFKA_*: an underscore is a dot, two are an underscore, three a dash.
 set -eu
-settings=/tmp/server.properties
+settings=$HOME/server.properties
 : > "$settings"
 while IFS='=' read -r name value; do
   case $name in

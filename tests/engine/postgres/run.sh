@@ -24,4 +24,4 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   printf '\nPostgreSQL init process complete; ready for start up.\n\n'
 fi
 unset POSTGRES_PASSWORD
-exec postgres -D "$PGDATA" -c 'listen_addresses=*' -k /var/run/postgresql,/tmp
+exec postgres -D "$PGDATA" -c 'listen_addresses=*' -k /var/run/postgresql
