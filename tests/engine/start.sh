@@ -4,7 +4,8 @@
 # Debian's packages of Docker, buildx and compose, of trixie, are unpacked into FOLDER/engine (about 700 MB) and run
 # there, in mounts of their own that end with the engine. On the machine it leaves only the bridge docker0, which
 # stop.sh removes, and firewall rules of Docker's own chains. Containers may mount what is in the repository. Then:
-#   export DOCKER_HOST=unix://FOLDER/docker.sock
+#   export DOCKER_HOST=unix://FOLDER/docker.sock DOCKER_CONFIG=FOLDER/config
+# and the command docker, if the machine has none, is FOLDER/engine/usr/bin/docker.
 set -eu
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 root=$folder/engine
@@ -38,12 +39,14 @@ unshare --mount --propagation private sh -c '
     --exec-root "$folder/exec" -H "unix://$folder/docker.sock" -p "$folder/docker.pid"
 ' > "$folder/docker.log" 2>&1 &
 for _ in $(seq 60); do
-  if DOCKER_HOST=unix://$folder/docker.sock docker info > /dev/null 2>&1; then
+  if curl --silent --fail --unix-socket "$folder/docker.sock" http://docker/_ping > /dev/null 2>&1; then
     # All containers together would have the share of one process.
     for weight in /sys/fs/cgroup/cpu/docker/cpu.shares; do
       mkdir -p "${weight%/*}" 2> /dev/null && echo 10240 > "$weight" || true
     done
-    echo "the engine answers: export DOCKER_HOST=unix://$folder/docker.sock"
+    mkdir -p "$folder/config/cli-plugins"
+    cp "$root"/usr/libexec/docker/cli-plugins/* "$folder/config/cli-plugins/"
+    echo "the engine answers: export DOCKER_HOST=unix://$folder/docker.sock DOCKER_CONFIG=$folder/config"
     exit 0
   fi
   sleep 1
