@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stops the engine that start.sh started in FOLDER, and removes its bridge and firewall rules: stop.sh FOLDER.
+# Stops the engine that start.sh started in FOLDER, and removes its bridge: stop.sh FOLDER.
 set -eu
 pid=$(cat "$1/docker.pid")
 kill "$pid"
