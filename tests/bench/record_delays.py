@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from confluent_kafka import TopicPartition
 
+from tapedeck.agents.membership import Membership
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import new_consumer
@@ -42,9 +43,11 @@ from tests.support.live import Workers, eventually
 from tests.support.sim_tapes import CONFIG
 
 HEADER = "minute,bars,written_s,done_s"
-_QUIET, _OPEN, _CLOSE, _HALF = 150, 2_400, 900, 12.0
+_QUIET, _OPEN, _CLOSE, _HALF = 60, 1_200, 500, 10.0
 """Symbols at noon, at the first minute and at the last; minutes in which a burst halves."""
 _PATIENCE_S = 240.0
+_STEADY = Membership(45.0)
+"""A worker that a busy machine starves for a while keeps its partitions."""
 
 
 def crowd(number: int, minutes: int) -> int:
@@ -113,14 +116,15 @@ def record(bootstrap: str, tape: Tape) -> list[tuple[int, int, float, float]]:
 
     def pause(seconds: float) -> None:
         """The player sleeps as soon as it has written a minute."""
+        assert crew.running[1].poll() is None, workers.log_of("features")
         written.setdefault(playing[0], time.monotonic())
         time.sleep(seconds)
 
     with tempfile.TemporaryDirectory(prefix="tapedeck-delays-") as folder:
         workers = Workers(bootstrap, f"delay{uuid.uuid4().hex[:8]}", Path(folder), CONFIG)
-        cluster = workers.cluster
+        cluster, crew = workers.cluster, Crew(workers, "features", membership=_STEADY)
         try:
-            Crew(workers, "features").start(1)
+            crew.start(1)
             with (
                 KafkaLogWriter(cluster, Origin("bench", "0", "")) as writer,
                 optional_inputs(cluster, TOPOLOGY.optional, absent_after_s=0.0) as news,

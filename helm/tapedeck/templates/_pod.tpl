@@ -2,7 +2,7 @@
 {{- define "tapedeck.env" -}}
 {{- $v := .root.Values -}}
 - {name: TAPE_CONFIG, value: /etc/tapedeck/document/tape.toml}
-{{- with $v.topology }}
+{{- with (include "tapedeck.data" .root | fromJson).topology }}
 - {name: TAPE_TOPOLOGY, value: {{ . | quote }}}
 {{- end }}
 - {name: TAPE_PREFIX, value: {{ $v.prefix | quote }}}

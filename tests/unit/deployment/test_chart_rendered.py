@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 
 from tapedeck.agents.membership import INSTANCE, TIMEOUT, membership
+from tapedeck.tape.deployment.dashboards import dashboards
 from tests.support.chart import (
     CASES,
     CHART,
+    KUBERNETES,
     careless,
     golden_text,
     named,
@@ -97,3 +100,13 @@ def test_static_member_is_named_after_its_pod_and_told_the_time_out() -> None:
     dynamic = named(parsed(golden_text("default")), "StatefulSet", "tapedeck-features")
     (box,) = dynamic["spec"]["template"]["spec"]["containers"]
     assert INSTANCE not in {each["name"] for each in box["env"]}
+
+
+def test_dashboards_are_files_of_one_config_map_that_grafanas_sidecar_finds() -> None:
+    only = ("--show-only", "templates/dashboards.yaml", "--set", "grafanaDashboards.enabled=true")
+    (made,) = parsed(template(*only, "--set", "grafanaDashboards.labels.team=desk").stdout)
+    labels = made["metadata"]["labels"]
+    assert made["kind"] == "ConfigMap" and labels["grafana_dashboard"] == "1" and labels["team"] == "desk"
+    kubernetes_validate.validate(made, KUBERNETES, strict=True)
+    assert made["data"] == {f"tapedeck-{Path(path).name}": text for path, text in dashboards().items()}
+    assert not any(each["metadata"]["name"].endswith("dashboards") for each in parsed(golden_text("default")))

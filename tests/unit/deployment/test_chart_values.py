@@ -1,6 +1,7 @@
 """Wrong values and what the chart says of them: by its schema everywhere, by its templates where helm is."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ BY_SCHEMA = {
     "an unknown stage": ({"stages": {"feature": {}}}, "'feature' was unexpected"),
     "a stage with an underscore": ({"stages": {"post_links": {}}}, "'post_links' was unexpected"),
     "an unknown edge": ({"edges": {"sinks": {}}}, "'sinks' was unexpected"),
-    "the tag latest": ({"image": {"tag": "latest"}}, "'latest' should not be valid"),
     "a digest that is none": ({"image": {"digest": "abc"}}, "'abc' does not match"),
     "brokers without a port": ({"kafka": {"bootstrapServers": "kafka"}}, "'kafka' does not match"),
     "a mechanism that is not offered": ({"kafka": {"mechanism": "GSSAPI"}}, "'GSSAPI' is not one of"),
@@ -61,9 +61,17 @@ BY_SCHEMA = {
 }  # fmt: skip
 ONE = VALUES["accounts"][0]
 BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
+    "the tag latest": (
+        {"image": {"tag": "latest"}},
+        "image.tag is latest: name a version",
+    ),
+    "the tag latest of one process": (
+        {"edges": {"scorer": {"imageTag": "latest-ml"}}},
+        "edges.scorer.imageTag is latest-ml: name a version",
+    ),
     "more workers than partitions": (
         {"autoscaling": {"enabled": False}, "stages": {"features": {"replicas": 24}}},
-        "stages.features.replicas is 24, more than its 12 partitions",
+        "stages.features.replicas is 24: use at most its 12 partitions",
     ),
     "workers that do not divide the partitions": (
         {"autoscaling": {"enabled": False}, "stages": {"signals": {"replicas": 5}}},
@@ -75,7 +83,7 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a maximum above the partitions": (
         {"stages": {"features": {"autoscaling": {"maxReplicas": 13}}}},
-        "stages.features.autoscaling.maxReplicas is 13, more than its 12 partitions",
+        "stages.features.autoscaling.maxReplicas is 13: use at most its 12 partitions",
     ),
     "a session floor that is no divisor": (
         {"stage": {"autoscaling": {"sessionReplicas": 5}}},
@@ -119,7 +127,7 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
     "no cluster": ({"strimzi": {"cluster": ""}}, "strimzi.cluster is empty"),
     "more copies in sync than copies": (
         {"replication": 1},
-        "strimzi.minInsyncReplicas is 2 and replication 1: no write would be accepted",
+        "strimzi.minInsyncReplicas is 2 and replication 1: make it smaller",
     ),
     "a registry's login without its address": (
         {"schemaRegistry": {"existingSecret": "x"}},
@@ -131,15 +139,15 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an account that the document lacks": (
         {"accounts": [*VALUES["accounts"], {**ONE, "id": "huge", "existingSecret": "h"}]},
-        "account huge is not in the document",
+        "accounts has huge, which is not in the document: add it there",
     ),
     "an account without a dispatcher": (
         {"accounts": [ONE]},
-        "account tiny of the document has no dispatcher",
+        "accounts lacks tiny of the document, which would have no dispatcher: add it",
     ),
     "two accounts with one secret": (
         {"accounts": [ONE, {**ONE, "id": "tiny"}]},
-        "the accounts large and tiny share the secret tapedeck-account-large",
+        "accounts: large and tiny share the existingSecret tapedeck-account-large: give each its own",
     ),
     "one account twice": (
         {"accounts": [ONE, {**ONE, "existingSecret": "other"}]},
@@ -147,7 +155,7 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one variable for key and secret": (
         {"accounts": [{**ONE, "secretVariable": "TAPE_LARGE_KEY"}]},
-        "keyVariable and secretVariable of account large are both TAPE_LARGE_KEY",
+        "accounts: keyVariable and secretVariable of large are both TAPE_LARGE_KEY: name two",
     ),
     "market data without keys": (
         {"edges": {"ingest-bars": {"existingSecret": ""}}},
@@ -178,8 +186,9 @@ def test_every_refusal_of_the_templates_has_a_case() -> None:
     text = (CHART / "templates" / "_checks.tpl").read_text()
     assert len(BY_SCHEMA) + len(BY_TEMPLATE) >= 30
     refusals = text.count("{{- fail ")
+    assert refusals == len(REFUSALS)
     elsewhere = {"drainSeconds", "jobs.init migrates"}  # the schema forbids the first; the second is below
-    same = {"a session floor above the maximum"}
+    same = {"a session floor above the maximum", "the tag latest of one process"}
     assert refusals == len(BY_TEMPLATE.keys() - same) + len(elsewhere)
 
 
@@ -204,7 +213,52 @@ def test_init_without_migration_is_refused_too(tmp_path: Path) -> None:
     assert "jobs.init migrates the tables too" in refusal(change, tmp_path)
 
 
+def leaves(change: dict[str, Any], path: str = "") -> set[str]:
+    """The places that a change touches."""
+    found = set()
+    for name, value in change.items():
+        place = f"{path}/{name}"
+        found |= leaves(value, place) if isinstance(value, dict) and value else {place}
+    return found
+
+
+def together(changes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Few values files with all the changes: two in one file touch different places."""
+    files: list[tuple[set[str], dict[str, Any]]] = []
+    for change in changes.values():
+        mine = leaves(change)
+        for taken, values in files:
+            if not any(
+                f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/") for a in mine for b in taken
+            ):
+                taken.update(mine)
+                values.update(merged(values, change))
+                break
+        else:
+            files.append((mine, dict(change)))
+    return [values for _, values in files]
+
+
 @needs_helm
-def test_helm_refuses_what_the_schema_does(tmp_path: Path) -> None:
-    assert "kafak" in refusal({"kafak": {}}, tmp_path)
-    assert "stages" in refusal({"stages": {"feature": {}}}, tmp_path)
+def test_helm_names_the_place_of_every_value_that_the_schema_refuses(tmp_path: Path) -> None:
+    files = together({case: change for case, (change, _) in BY_SCHEMA.items()})
+    assert 1 < len(files) < 5
+    told = "".join(refusal(values, tmp_path) for values in files)
+    for case, (change, said) in BY_SCHEMA.items():
+        (error,) = jsonschema.Draft7Validator(SCHEMA).iter_errors(merged(VALUES, change))
+        place = "".join(f"/{each}" for each in error.absolute_path)
+        lines = [line for line in told.splitlines() if f"at '{place}': " in line]
+        assert lines, f"{case}: {place}"
+        if said.endswith("was unexpected"):
+            assert any(said.split("'")[1] in line for line in lines), case
+
+
+REFUSALS = re.findall(r'fail \(?(?:printf )?"(.*?)"', (CHART / "templates" / "_checks.tpl").read_text())
+REMEDY = r": (set|name|use|give|make|add|rename|keep|shorten|install|commit) "
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_refusal_begins_with_the_value_and_tells_what_to_do(message: str) -> None:
+    first = re.split(r"[ ,.:]", message)[0]
+    assert first in VALUES or message.startswith("%s is %s: name a version"), first
+    assert re.search(REMEDY, message), message
