@@ -71,11 +71,13 @@ class Query:
     delay_s: float
     catch_up_s: float
     window_s: float
+    hold_s: float
+    """How long a delay beyond ``catch_up_s`` keeps the number of workers."""
 
-    def answer(self, worst: float | None, now: float | None, *, ready: list[bool]) -> float | None:
+    def answer(self, worst: float | None, behind: float | None, *, ready: list[bool]) -> float | None:
         """The wanted number of workers; None where Prometheus has no series. ``worst``: the highest delay of
-        the window, ``now``: the present one."""
-        if ready and (not all(ready) or (now is not None and now > self.catch_up_s)):
+        the window, ``behind``: the highest of the last ``hold_s``."""
+        if ready and (not all(ready) or (behind is not None and behind > self.catch_up_s)):
             return float(len(ready))
         if worst is None:
             return None

@@ -1,5 +1,6 @@
 {{- /* How many workers a stage needs, by its watermark delay: always one of the divisors of its partitions. While a
-worker recovers its state, or the stage catches up with a history, the answer is the present number.
+worker recovers its state, or the stage catches up with a history, the answer is the present number. It is held for
+two windows after a history, so that no delay of the history is in the window that counts then.
 Arguments: root, process, options. */ -}}
 {{- define "tapedeck.query" -}}
 {{- $v := .root.Values.autoscaling -}}
@@ -7,6 +8,7 @@ Arguments: root, process, options. */ -}}
 {{- $ready := printf "tape_ready{%s}" $pods -}}
 {{- $delay := printf "tape_stage_delay_seconds{%s,stage=\"%s\"}" $pods .process.name -}}
 {{- $worst := printf "max(max_over_time(%s[%dm]))" $delay (int $v.windowMinutes) -}}
+{{- $behind := printf "max(max_over_time(%s[%dm]))" $delay (int (mul 2 $v.windowMinutes)) -}}
 {{- $partitions := int (include "tapedeck.partitions" .) -}}
 {{- $most := int (include "tapedeck.most" .) -}}
 {{- $steps := "1" -}}
@@ -17,5 +19,5 @@ Arguments: root, process, options. */ -}}
 {{- $below = $count -}}
 {{- end -}}
 {{- end -}}
-(count({{ $ready }}) and on() (min({{ $ready }}) == 0 or max({{ $delay }}) > {{ int $v.catchUpSeconds }})) or on() ({{ $steps }})
+(count({{ $ready }}) and on() (min({{ $ready }}) == 0 or {{ $behind }} > {{ int $v.catchUpSeconds }})) or on() ({{ $steps }})
 {{- end -}}

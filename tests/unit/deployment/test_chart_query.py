@@ -42,6 +42,9 @@ CASES = {
     "a worker recovers": ({**workers(1, 1, 0), DELAY.format(0): "0x60"}, 3),
     "a worker recovers, no delay yet": (workers(1, 0), 2),
     "a history is caught up": ({**workers(1, 1), DELAY.format(0): "40000x60"}, 2),
+    "a history is over, and is in the window": ({**workers(1), DELAY.format(0): "40000x54 0x6"}, 1),
+    "a history is over, and was in the window": ({**workers(1), DELAY.format(0): "40000x30 3000 0x30"}, 1),
+    "a history is over, and another burst comes": ({**workers(1), DELAY.format(0): "40000x30 0x28 65"}, 4),
     "no worker answers": ({}, None),
     "ready, and no watermark yet": (workers(1), None),
 }

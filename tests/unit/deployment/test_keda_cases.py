@@ -1,20 +1,32 @@
 """Behavior of KEDA that bites stages with state (K1 to K15), against the chart and a model of its formula."""
 
 import itertools
+import math
 import random
-import re
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
+from tapedeck.streams.sessions import NEW_YORK
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.chart import chart_data
-from tests.support.chart import CHART, golden, named, of_kind
-from tests.support.keda import Autoscaler, KafkaTrigger, Partition, Query, divisors, total_lag
+from tests.support.chart import CHART, golden, of_kind
+from tests.support.keda import Autoscaler, KafkaTrigger, Partition, divisors, total_lag
+from tests.support.keda_chart import (
+    DAY_S,
+    FEATURES,
+    HOUR,
+    POLL_S,
+    autoscaler,
+    changes,
+    floor,
+    play,
+    query,
+    trigger,
+    turns,
+)
 
-MINUTE, HOUR, DAY_S = 60.0, 3600.0, 86_400.0
-POLL_S = 30.0
-FEATURES = named(golden("default"), "ScaledObject", "tapedeck-features")["spec"]
 LAG = [
     (spec["metadata"]["name"], each)
     for spec in of_kind(golden("own"), "ScaledObject")
@@ -24,75 +36,8 @@ LAG = [
 TEN = KafkaTrigger(threshold=10)
 
 
-def trigger(kind: str) -> dict[str, Any]:
-    (found,) = (each for each in FEATURES["triggers"] if each["type"] == kind)
-    return found
-
-
-def query() -> Query:
-    """The chart's query, read from the rendered manifest."""
-    text = trigger("prometheus")["metadata"]["query"]
-    steps = [
-        (int(more), int(bound)) for more, bound in re.findall(r"\+ (\d+) \* \(max\(.*?> bool (\d+)\)", text)
-    ]
-    counts = [1]
-    for more, _ in steps:
-        counts.append(counts[-1] + more)
-    (unit,) = {bound / below for (_, bound), below in zip(steps, counts[:-1], strict=True)}
-    hold = re.search(
-        r"\(count\((.*?)\) and on\(\) \(min\(.*?\) == 0 or max\((.*?)\) > (\d+)\)\) or on\(\)", text
-    )
-    window = re.search(r"\[(\d+)m\]", text)
-    assert hold and window and hold[1].startswith("tape_ready{")
-    assert hold[2].startswith("tape_stage_delay_seconds{")
-    return Query(
-        counts=tuple(counts), delay_s=unit, catch_up_s=float(hold[3]), window_s=int(window[1]) * MINUTE
-    )
-
-
-def autoscaler(replicas: int = 1) -> Autoscaler:
-    """With the rendered numbers."""
-    behavior = FEATURES["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-    down, up = behavior["scaleDown"], behavior["scaleUp"]
-    return Autoscaler(
-        least=FEATURES["minReplicaCount"],
-        most=FEATURES["maxReplicaCount"],
-        scale_in_window_s=down["stabilizationWindowSeconds"],
-        scale_in_period_s=down["policies"][0]["periodSeconds"],
-        scale_out_window_s=up["stabilizationWindowSeconds"],
-        scale_out_pods=up["policies"][0]["value"],
-        fallback_replicas=FEATURES["fallback"]["replicas"],
-        fallback_after=FEATURES["fallback"]["failureThreshold"],
-        replicas=replicas,
-    )
-
-
-def floor(clock: float) -> int:
-    """The cron trigger: New York time of day in seconds."""
-    data = trigger("cron")["metadata"]
-
-    def at(text: str) -> float:
-        minute, hour, *_ = text.split()
-        return int(hour) * HOUR + int(minute) * MINUTE
-
-    return int(data["desiredReplicas"]) if at(data["start"]) <= clock < at(data["end"]) else 1
-
-
-def play(scaler: Autoscaler, delays: list[float | None], *, start: float, ready: Any = None) -> list[int]:
-    """Replicas at each poll. ``ready``: (poll, replicas) to the readiness of each worker."""
-    asked, seen = query(), []
-    back = int(asked.window_s / POLL_S)
-    for poll, delay in enumerate(delays):
-        past = [each for each in delays[max(poll - back, 0) : poll + 1] if each is not None]
-        is_ready = ready(poll, scaler.replicas) if ready else [True] * scaler.replicas
-        value = asked.answer(max(past, default=None), delay, ready=is_ready)
-        seen.append(scaler.poll(poll * POLL_S, [value, float(floor(start + poll * POLL_S))]))
-    return seen
-
-
-def changes(seen: list[int]) -> list[tuple[int, int]]:
-    """(poll, difference) of each change."""
-    return [(place, b - a) for place, (a, b) in enumerate(itertools.pairwise(seen), 1) if a != b]
+NIGHT = datetime(2026, 2, 18, tzinfo=NEW_YORK)
+"""Midnight before a trading day."""
 
 
 def a_day(seed: int) -> list[float | None]:
@@ -115,15 +60,14 @@ def a_day(seed: int) -> list[float | None]:
 def test_a_trading_day_does_not_make_the_stage_oscillate(seed: int) -> None:
     day = a_day(seed)
     assert max(each for each in day if each is not None) > 2 * query().delay_s, "the day has its bursts"
-    seen = play(autoscaler(), day, start=0.0)
-    turns = changes(seen)
-    ways = [more > 0 for _, more in turns]
-    assert len(turns) >= 2 and max(seen) >= 3, "something was scaled"
-    assert sum(a != b for a, b in itertools.pairwise(ways)) <= 3, turns
+    seen = play(autoscaler(), day, least=floor(NIGHT))
+    made = changes(seen)
+    assert len(made) >= 2 and max(seen) >= 3, "something was scaled"
+    assert turns(seen) <= 3, made
     inside = range(int(9.5 * HOUR / POLL_S), int(16 * HOUR / POLL_S))
     assert min(seen[poll] for poll in inside) >= 3, "the session has its floor"
-    assert seen[-1] == 1 and all(more == -1 for _, more in turns if more < 0)
-    gone = [poll for poll, more in turns if more < 0]
+    assert seen[-1] == 1 and all(more == -1 for _, more in made if more < 0)
+    gone = [poll for poll, more in made if more < 0]
     assert all(b - a >= 300 / POLL_S for a, b in itertools.pairwise(gone))
 
 
@@ -146,21 +90,30 @@ def test_no_worker_goes_while_another_recovers_its_state() -> None:
     def ready(poll: int, replicas: int) -> list[bool]:
         return [True] * (replicas - 1) + [poll > 80]
 
-    seen = play(scaler, delays, start=0.0, ready=ready)
+    seen = play(scaler, delays, ready=ready)
     assert set(seen[:81]) == {6}
     assert seen[-1] < 6, "and afterwards it does"
 
 
-def test_first_deployment_on_a_long_history_does_not_start_the_most_workers() -> None:
-    days_behind: list[float | None] = [400 * DAY_S - poll * HOUR for poll in range(240)]
-    assert set(play(autoscaler(), days_behind, start=0.0)) == {1}
-    held = Query(**{**query().__dict__, "catch_up_s": float("inf")})
-    assert held.answer(400 * DAY_S, 400 * DAY_S, ready=[True]) == 12, "without the bound it would"
+@pytest.mark.parametrize("per_poll", [HOUR, 50 * HOUR, 400 * DAY_S])
+def test_first_deployment_on_a_long_history_does_not_start_the_most_workers(per_poll: float) -> None:
+    behind = [max(400 * DAY_S - poll * per_poll, 0.0) for poll in range(400)]
+    assert set(play(autoscaler(), behind)) == {1}
+    unheld = replace(query(), catch_up_s=math.inf)
+    assert max(play(autoscaler(), behind, asked=unheld)) > 3, "without the bound there would be many"
+
+
+def test_the_end_of_a_history_is_not_taken_for_a_burst() -> None:
+    behind = [max(DAY_S - poll * 2 * HOUR, 0.0) for poll in range(120)]
+    assert behind[11] > query().catch_up_s and behind[12] == 0
+    assert set(play(autoscaler(), behind)) == {1}
+    short = replace(query(), hold_s=0.0)
+    assert max(play(autoscaler(), behind, asked=short)) > 3, "the window still has the history"
 
 
 def test_a_stage_that_falls_behind_gets_workers_and_never_more_than_the_most() -> None:
     worse: list[float | None] = [poll * 1.5 for poll in range(400)]
-    seen = play(autoscaler(), worse, start=17 * HOUR)
+    seen = play(autoscaler(), worse)
     assert seen == sorted(seen) and seen[-1] == 12
     assert all(more <= 2 for _, more in changes(seen))
 
@@ -245,8 +198,8 @@ def test_k12_workers_are_kept_while_prometheus_says_nothing() -> None:
     behavior = FEATURES["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     assert behavior["stabilizationWindowSeconds"] >= 600
     assert behavior["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 300}]
-    assert set(play(autoscaler(replicas=6), [None] * 120, start=0.0)) == {6}
-    low = play(autoscaler(replicas=1), [None] * 120, start=0.0)
+    assert set(play(autoscaler(replicas=6), [None] * 120)) == {6}
+    low = play(autoscaler(replicas=1), [None] * 120)
     assert low[-1] == FEATURES["fallback"]["replicas"]
 
 
