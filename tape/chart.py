@@ -15,6 +15,7 @@ from typing import Any
 
 from tapedeck.agents.membership import INSTANCE, TIMEOUT
 from tapedeck.agents.process import DEADLINE_S
+from tapedeck.connectors.alerts import settings as alert
 from tapedeck.connectors.kafka.acls import as_json, grants_of
 from tapedeck.connectors.kafka.principals import principals
 from tapedeck.connectors.kafka.scan import GROUP as READER
@@ -26,6 +27,7 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.deployment.dashboards import dashboards
 from tapedeck.tape.deployment.processes import Kind, Process, processes
 from tapedeck.tape.deployment.processes import Spread as Share
+from tapedeck.tape.doctor.snapshot import BESIDE
 from tapedeck.tape.local.where import look
 from tapedeck.topics.catalogue import CATALOGUE, Cleanup, Layout, Spread, topic
 from tapedeck.topics.keeping import ALL_FOREVER, BY_CATALOGUE
@@ -35,7 +37,7 @@ CHART = Path("helm") / "tapedeck"
 ALERTS = Path("deploy") / "prometheus"
 ACCOUNT = "ACCOUNT"
 """Stands for an account's id in the data: accounts are values of the chart, not part of the topology."""
-_APART = (Kind.PLAYER, Kind.DOCTOR)
+_APART = (Kind.PLAYER,)
 """What a chart has no template for: a tape is played by a person."""
 _COUNTS = {Spread.SYMBOL: "symbol", Spread.ACCOUNT: "account", Spread.ONE: "one"}
 _VALUE = re.compile(r"^( *)([\w.-]+):(?: (.*))?$")
@@ -56,6 +58,13 @@ def chart_data(topology: Topology, named: str = "") -> dict[str, Any]:
         "drainSeconds": DEADLINE_S,
         "membershipVariables": {"instance": INSTANCE, "session": TIMEOUT},
         "readerGroup": READER,
+        "alertVariables": {
+            "email": alert.EMAIL,
+            "sender": alert.SENDER,
+            "smtp": alert.SMTP,
+            "repeat": alert.REPEAT,
+        },
+        "exchangeBeside": BESIDE,
         "processes": [_process(each, topology) for each in found if each.kind not in _APART],
         "topics": list(_topics()),
         "users": _users(topology),
@@ -73,6 +82,7 @@ def _process(process: Process, topology: Topology) -> dict[str, Any]:
         "args": list(process.args),
         "needs": sorted(need.name for need in process.needs),
         "secrets": list(process.secrets),
+        "secretsIfSet": list(process.secrets_if_set),
         "stateful": process.stateful,
         "login": process.login,
         "optional": process.optional,

@@ -187,8 +187,15 @@ class CertificateSeen(NamedTuple):
     expires: int | None
 
 
+BESIDE = "beside"
+"""In place of an exchange's address: each dispatcher has its own on loopback, out of the doctor's reach."""
+
+
 class ExchangeSeen(NamedTuple):
-    """The paper exchange. ``fault``: why it does not answer; ``clock``: its own time where that runs."""
+    """The paper exchange. ``fault``: why it does not answer; ``clock``: its own time where that runs.
+
+    ``address`` may be BESIDE: nobody was asked.
+    """
 
     address: str
     fault: str = ""

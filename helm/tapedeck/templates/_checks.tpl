@@ -8,6 +8,7 @@
 {{- include "tapedeck.checkTags" . -}}
 {{- include "tapedeck.checkKafka" . -}}
 {{- include "tapedeck.checkAccounts" . -}}
+{{- include "tapedeck.checkDoctor" .Values.doctor -}}
 {{- include "tapedeck.checkMembership" (dict "root" . "data" $data) -}}
 {{- include "tapedeck.checkScaling" (dict "root" . "data" $data) -}}
 {{- range $data.processes -}}
@@ -96,6 +97,15 @@
 {{- fail (printf "accounts lacks %s of the document, which would have no dispatcher: add it to accounts with its existingSecret, or remove it from the document" $id) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tapedeck.checkDoctor" -}}
+{{- if and .enabled (not .existingSecret) (not .email) -}}
+{{- fail "doctor.existingSecret and doctor.email are both empty: name a secret with the key TAPE_ALERT_WEBHOOK, or who gets mail; without a sink the doctor does not start" -}}
+{{- end -}}
+{{- if and .email (not .smtpUrl) -}}
+{{- fail "doctor.smtpUrl is empty and doctor.email is not: set it to smtp://USER@HOST:PORT" -}}
 {{- end -}}
 {{- end -}}
 

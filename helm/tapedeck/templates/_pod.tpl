@@ -47,7 +47,9 @@
     {{- if $v.database.ca.existingSecret }}&sslrootcert=/etc/tapedeck/secrets/database-ca.crt{{ end }}"
 - {name: DATABASE_PASSWORD_FILE, value: /etc/tapedeck/secrets/database-password}
 {{- end }}
-{{- if has "EXCHANGE" .process.needs }}
+{{- if eq .process.kind "doctor" }}
+- {name: TAPE_EXCHANGE_URL, value: {{ (include "tapedeck.data" .root | fromJson).exchangeBeside }}}
+{{- else if has "EXCHANGE" .process.needs }}
 - {name: TAPE_EXCHANGE_URL, value: "http://127.0.0.1:{{ $v.exchange.port }}"}
 {{- end }}
 {{- with .options.dataUrl }}
@@ -187,7 +189,7 @@ tolerations: {{ toJson . }}
   env:
     {{- include "tapedeck.env" . | nindent 4 }}
     - {name: TAPE_HEALTH_PORT, value: "9464"}
-{{- if .process.stateful }}
+{{- if has .process.kind (list "stage" "dispatcher") }}
     {{- $data := include "tapedeck.data" .root | fromJson }}
     {{- include "tapedeck.membership" (dict "root" .root "variables" $data.membershipVariables) | nindent 4 }}
 {{- end }}

@@ -7,7 +7,7 @@ from tapedeck.streams.config.accounts import EMBEDDED
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.tape.doctor.check import Check, amber, clock, green, idle, lasting, red, some, unknown
 from tapedeck.tape.doctor.findings import Finding
-from tapedeck.tape.doctor.snapshot import Beat, Section, Snapshot
+from tapedeck.tape.doctor.snapshot import BESIDE, Beat, Section, Snapshot
 
 SKEW_US = 2 * SECOND_US
 """Clocks that differ by more spoil ages and leases: amber, and red from five times as much on."""
@@ -177,6 +177,8 @@ def _exchange(snap: Snapshot) -> Iterator[Finding]:
             stage="exchange",
             remedy="set TAPE_EXCHANGE_URL",
         )
+    elif snap.exchange.address == BESIDE:
+        yield idle("each dispatcher has a paper exchange beside it, and is not ready without")
     elif snap.exchange.fault:
         yield red(
             f"the paper exchange at {snap.exchange.address} does not answer: {snap.exchange.fault}",

@@ -6,8 +6,9 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
-from tests.support.chart import CASES, CUSTOM, KUBERNETES, Found, golden, of_kind
+from tests.support.chart import CASES, CHART, CUSTOM, KUBERNETES, Found, golden, named, of_kind
 from tests.support.custom_resources import KEY, LABEL, NAME, SCHEMAS, broken
 
 Spoil = Callable[[Any], object]
@@ -49,6 +50,20 @@ def test_names_and_labels_are_those_that_kubernetes_takes(case: str) -> None:
         for name, value in {**metadata["labels"], **template.get("labels", {})}.items():
             assert re.fullmatch(KEY["pattern"], name), name
             assert re.fullmatch(LABEL["pattern"], value) and len(value) <= 63, value
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.37"])
+def test_the_oldest_kubernetes_that_the_chart_takes_and_the_newest_known_have_all_its_fields(
+    version: str,
+) -> None:
+    chosen = [
+        *(first(kind) for kind in sorted(CORE)),
+        named(golden("own"), "StatefulSet", "px-dispatch-large"),
+    ]
+    for each in chosen:
+        kubernetes_validate.validate(each, version, strict=True)
+    oldest = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"]
+    assert oldest == ">=1.30.0-0"
 
 
 def box(each: Found) -> Found:

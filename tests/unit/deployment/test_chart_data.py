@@ -51,8 +51,12 @@ def test_chart_runs_every_process_of_the_deployment_but_the_player() -> None:
 
 
 def test_an_optional_process_runs_where_it_is_asked_for() -> None:
-    assert any(each["metadata"]["name"] == "px-ingest-posts" for each in golden("own"))
-    assert not any(each["metadata"]["name"] == "tapedeck-ingest-posts" for each in golden("default"))
+    found = processes(TOPOLOGY, Config(accounts=EXAMPLE_ACCOUNTS))
+    optional = {each.service for each in found if each.is_long and each.optional} - {"play"}
+    assert optional == {"ingest-posts", "doctor"}
+    for name in optional:
+        assert any(each["metadata"]["name"] == f"px-{name}" for each in golden("own")), name
+        assert not any(each["metadata"]["name"] == f"tapedeck-{name}" for each in golden("default")), name
 
 
 def test_both_jobs_are_hooks_and_migration_is_before_all() -> None:

@@ -7,6 +7,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tapedeck.connectors.alerts.settings import (
+    EMAIL,
+    SMTP_PASSWORD,
+    WEBHOOK,
+    WEBHOOK_SECRET,
+    repeat_us,
+    sinks_in,
+)
+from tapedeck.tape.doctor.snapshot import BESIDE
 from tests.support.chart import (
     CASES,
     CHART,
@@ -147,6 +156,46 @@ def test_stateful_pods_keep_their_volumes_and_are_given_time(case: str) -> None:
             assert start["periodSeconds"] * start["failureThreshold"] >= 300
             assert start["httpGet"]["path"] == "/health/ready"
             assert box["livenessProbe"]["httpGet"]["path"] == "/health/live"
+            assert box["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+
+
+def test_what_a_process_writes_is_on_a_volume_although_its_root_is_read_only() -> None:
+    written = ("TAPE_HOME", "TAPE_CACHE", "TMPDIR", "HOME", "TAPE_ALERT_STATE", "TAPE_EXCHANGE_FOLDER")
+    seen = set()
+    for workload, pod in pods(golden("own")):
+        kinds = {each["name"]: "emptyDir" in each for each in pod["volumes"]} | {"state": True}
+        for box in containers(pod):
+            mounts = [each["mountPath"] for each in box["volumeMounts"] if kinds[each["name"]]]
+            env = {each["name"]: each.get("value", "") for each in box["env"]}
+            for name in written:
+                needed = name in env and not (name == "TAPE_HOME" and "/scratch" in env["TAPE_CACHE"])
+                if needed:  # only a process with state writes below TAPE_HOME
+                    assert env[name].startswith(tuple(mounts)), f"{workload}: {name}"
+                    seen.add(name)
+    assert seen == set(written)
+
+
+def test_workers_of_a_stage_are_spread_over_zones_and_nodes() -> None:
+    stages = [each for each in of_kind(golden("default"), "StatefulSet") if "worker" in args_of(each)]
+    assert len(stages) > 7
+    for each in stages:
+        template = each["spec"]["template"]
+        spread = template["spec"]["topologySpreadConstraints"]
+        assert [one["topologyKey"] for one in spread] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        for one in spread:
+            wanted = one["labelSelector"]["matchLabels"]
+            assert wanted.items() <= template["metadata"]["labels"].items()
+            assert wanted["app.kubernetes.io/component"] == template["metadata"]["labels"][
+                "app.kubernetes.io/component"
+            ], "its own workers only"  # fmt: skip
+
+
+def args_of(workload: dict[str, Any]) -> list[str]:
+    (box,) = workload["spec"]["template"]["spec"]["containers"]
+    return box["args"]
 
 
 def test_topics_have_only_settings_that_kafka_knows_and_stay_when_the_release_goes() -> None:
@@ -189,6 +238,32 @@ def test_only_ingest_reaches_the_internet_and_only_metrics_are_reached() -> None
     assert reach == {"tapedeck-ingest-bars", "tapedeck-ingest-news"}
     (rule,) = policies["tapedeck"]["ingress"]
     assert [port["port"] for port in rule["ports"]] == [9464, 9465]
+
+
+def test_the_doctor_runs_once_remembers_what_it_told_and_reaches_its_sinks() -> None:
+    objects = golden("own")
+    made = named(objects, "StatefulSet", "px-doctor")["spec"]
+    (box,) = made["template"]["spec"]["containers"]
+    env = {each["name"]: each for each in box["env"]}
+    assert made["replicas"] == 1 and box["args"][:2] == ["doctor", "--watch"]
+    assert env["TAPE_EXCHANGE_URL"]["value"] == BESIDE and env["TAPE_SOURCE"]["value"] == "live"
+    assert env["TAPE_ALERT_STATE"]["value"].startswith(box["volumeMounts"][-1]["mountPath"])
+    for name in (WEBHOOK, WEBHOOK_SECRET, SMTP_PASSWORD):
+        assert env[name]["valueFrom"]["secretKeyRef"] == {"name": "alerts", "key": name, "optional": True}
+    told = {name: each.get("value") or "x" for name, each in env.items()}
+    sinks = sinks_in({**told, WEBHOOK: "https://alerts.example/tape"})
+    assert set(sinks.usable) == {WEBHOOK, EMAIL} and not sinks.refused, "as the command reads them"
+    assert repeat_us(told) == 3_600_000_000
+    ports = {
+        port["port"]
+        for each in of_kind(objects, "NetworkPolicy")
+        if each["spec"]["podSelector"]["matchLabels"].items()
+        <= made["template"]["metadata"]["labels"].items()
+        for rule in each["spec"]["egress"]
+        for port in rule["ports"]
+    }
+    assert ports >= {443, 587}
+    assert not any("doctor" in each["metadata"]["name"] for each in golden("default"))
 
 
 @pytest.mark.parametrize("case", CASES)

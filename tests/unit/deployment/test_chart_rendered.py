@@ -53,6 +53,11 @@ def test_alert_rules_become_one_prometheus_rule_word_for_word(tmp_path: Path) ->
     assert group["rules"][0]["expr"] == "max by (stage) (tape_stage_delay_seconds) > 120"
 
 
+def test_kubernetes_that_is_too_old_is_refused() -> None:
+    done = template("--kube-version", "1.29.0")  # the last one counts
+    assert done.returncode and ">=1.30.0-0" in done.stderr
+
+
 def test_client_certificates_take_the_place_of_passwords() -> None:
     objects = parsed(template("--set", "kafka.protocol=SSL").stdout)
     assert {each["spec"]["authentication"]["type"] for each in of_kind(objects, "KafkaUser")} == {"tls"}

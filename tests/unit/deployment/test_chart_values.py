@@ -55,6 +55,9 @@ BY_SCHEMA = {
     "a variable in small letters": (
         {"stage": {"extraEnv": [{"name": "x y", "value": ""}]}}, "'x y' does not match",
     ),
+    "a password in the mail server's address": (
+        {"doctor": {"smtpUrl": "smtp://me:word@mail.example"}}, "does not match",
+    ),
     "a session time-out that no broker takes": (
         {"membership": {"sessionTimeoutSeconds": 2}}, "2 is less than the minimum of 6",
     ),
@@ -160,6 +163,14 @@ BY_TEMPLATE: dict[str, tuple[dict[str, Any], str]] = {
     "market data without keys": (
         {"edges": {"ingest-bars": {"existingSecret": ""}}},
         "edges.ingest-bars.existingSecret is empty: name the secret with the keys APCA_API_KEY_ID",
+    ),
+    "a doctor that can tell nobody": (
+        {"doctor": {"enabled": True}},
+        "doctor.existingSecret and doctor.email are both empty: name a secret",
+    ),
+    "mail without a server": (
+        {"doctor": {"enabled": True, "email": "desk@desk.example"}},
+        "doctor.smtpUrl is empty and doctor.email is not: set it",
     ),
     "names that are too long": (
         {"fullnameOverride": "a-name-that-leaves-no-room-for-a-stage"},

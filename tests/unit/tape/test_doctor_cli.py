@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.cli.main import app
-from tapedeck.tape.doctor.diagnose import diagnose
-from tapedeck.tape.doctor.snapshot import Feed, Section
+from tapedeck.tape.doctor.diagnose import check_named, diagnose
+from tapedeck.tape.doctor.findings import Severity
+from tapedeck.tape.doctor.snapshot import BESIDE, Feed, Section
 from tapedeck.tape.local.certificates import Authority
 from tapedeck.tape.status import collect
 from tapedeck.tape.status.outside import certificates, exchange
@@ -119,6 +121,15 @@ def test_an_exchange_that_is_away_is_a_finding(mute: str) -> None:
     seen = exchange("http://127.0.0.1:1")
     assert seen is not None and seen.fault == "ConnectionError"
     assert exchange("") is None
+
+
+def test_exchanges_beside_the_dispatchers_are_not_asked_and_not_missed(mute: str) -> None:
+    """As in the chart, where each listens on the loopback of its dispatcher's pod."""
+    snapshot = replace(healthy(), exchange=exchange(BESIDE))
+    (finding,) = check_named("exchange").look(snapshot)
+    assert finding.severity is Severity.NOT_EXPECTED and "beside" in finding.what
+    (missed,) = check_named("exchange").look(replace(snapshot, exchange=None))
+    assert missed.severity is Severity.RED
 
 
 def test_heartbeats_of_any_release_are_read() -> None:
