@@ -73,6 +73,8 @@ class Query:
     window_s: float
     hold_s: float
     """How long a delay beyond ``catch_up_s`` keeps the number of workers."""
+    lasts_s: float
+    """How long a delay must last to count."""
 
     def answer(self, worst: float | None, behind: float | None, *, ready: list[bool]) -> float | None:
         """The wanted number of workers; None where Prometheus has no series. ``worst``: the highest delay of

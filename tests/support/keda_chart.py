@@ -38,15 +38,17 @@ def query() -> Query:
         r"or max\(max_over_time\((.*?)\[(\d+)m\]\)\) > (\d+)\)\) or on\(\) \(1 \+ ",
         text,
     )
-    window = re.search(r"\[(\d+)m\]", text.partition(") or on() (1 + ")[2])
+    counted = text.partition(") or on() (1 + ")[2]
+    window = re.search(r"max_over_time\(min_over_time\(.*?\[(\d+)s\]\)\[(\d+)m:(\d+)s\]\)", counted)
     assert hold and window and hold[1].startswith("tape_ready{")
     assert hold[2].startswith("tape_stage_delay_seconds{")
     return Query(
         counts=tuple(counts),
         delay_s=unit,
         catch_up_s=float(hold[4]),
-        window_s=int(window[1]) * MINUTE,
+        window_s=int(window[2]) * MINUTE,
         hold_s=int(hold[3]) * MINUTE,
+        lasts_s=float(window[1]),
     )
 
 
@@ -92,6 +94,21 @@ def floor(start: datetime) -> Floor:
     return lambda seconds: cron(metadata, start + timedelta(seconds=seconds))
 
 
+def felt_by(asked: Query, delays: Sequence[float | None], poll: int) -> tuple[float | None, float | None]:
+    """The highest delay of the window that lasted, and the highest of the time of holding, at a poll."""
+    window, hold, lasts = (int(each / POLL_S) for each in (asked.window_s, asked.hold_s, asked.lasts_s))
+    lasting = [known(min, delays, place - lasts, place) for place in range(max(poll - window, 0), poll + 1)]
+    return known(max, lasting, 0, len(lasting)), known(max, delays, poll - hold, poll)
+
+
+def known(of: Callable[..., Any], delays: Sequence[float | None], first: int, last: int) -> float | None:
+    """The lowest or highest of the known delays from one place to another."""
+    found: float | None = of(
+        (each for each in delays[max(first, 0) : last + 1] if each is not None), default=None
+    )
+    return found
+
+
 def play(
     scaler: Autoscaler,
     delays: Sequence[float | None],
@@ -102,12 +119,8 @@ def play(
 ) -> list[int]:
     """Replicas at each poll. ``delays``: at each poll; ``ready``: (poll, replicas) to that of each worker."""
     asked, seen = asked or query(), []
-    window, hold = (int(each / POLL_S) for each in (asked.window_s, asked.hold_s))
     for poll, _ in enumerate(delays):
-        worst, behind = (
-            max((each for each in delays[max(poll - back, 0) : poll + 1] if each is not None), default=None)
-            for back in (window, hold)
-        )
+        worst, behind = felt_by(asked, delays, poll)
         is_ready = ready(poll, scaler.replicas) if ready else [True] * scaler.replicas
         value = asked.answer(worst, behind, ready=is_ready)
         seen.append(scaler.poll(poll * POLL_S, [value, float(least(poll * POLL_S))]))

@@ -49,6 +49,13 @@ CASES = {
     "ready, and no watermark yet": (workers(1), None),
 }
 
+FINE_CASES = {
+    "a minute behind at one reading": ({**workers(1), DELAY.format(0): "0x40 60 0x19"}, 1),
+    "a minute behind at every fourth reading": ({**workers(1), DELAY.format(0): "60 0 0 0 " * 15}, 1),
+    "a minute behind for a minute": ({**workers(1), DELAY.format(0): "0x40 60x4 0x16"}, 3),
+}
+"""Readings every 15 s, as the ServiceMonitor has it; CASES has one a minute."""
+
 
 def test_query_asks_for_metrics_of_the_catalogue() -> None:
     assert set(re.findall(r"\btape_\w+", QUERY)) == {READY_METRIC.name, DELAY_METRIC.name}
@@ -59,18 +66,19 @@ def test_query_asks_for_metrics_of_the_catalogue() -> None:
 def test_query_answers_with_a_divisor_or_holds_the_number(tmp_path: Path) -> None:
     tests = [
         {
-            "interval": "1m",
+            "interval": interval,
             "name": name,
-            "input_series": [{"series": s, "values": v} for s, v in {**series, **OTHERS}.items()],
+            "input_series": [{"series": s, "values": v.strip()} for s, v in {**series, **OTHERS}.items()],
             "promql_expr_test": [
                 {
                     "expr": QUERY,
-                    "eval_time": "60m",
+                    "eval_time": at,
                     "exp_samples": [] if wanted is None else [{"labels": "{}", "value": wanted}],
                 }
             ],
         }
-        for name, (series, wanted) in CASES.items()
+        for interval, at, cases in (("1m", "60m", CASES), ("15s", "15m", FINE_CASES))
+        for name, (series, wanted) in cases.items()
     ]
     (tmp_path / "tests.yml").write_text(yaml.safe_dump({"rule_files": [], "tests": tests}, width=1000))
     done = subprocess.run(

@@ -49,7 +49,7 @@ def a_day(seed: int) -> list[float | None]:
         is_open = 9.5 * HOUR <= clock < 16 * HOUR
         is_edge = is_open and (clock < 9.75 * HOUR or clock > 15.75 * HOUR)
         burst = draw.uniform(20, 55) if is_edge else draw.uniform(0, 14)
-        found.append((burst if poll % 2 == 0 else burst / 10) if is_open else 0.0)
+        found.append((burst if poll % 2 == 0 or is_edge else burst / 10) if is_open else 0.0)
     return found
 
 
@@ -101,6 +101,14 @@ def test_first_deployment_on_a_long_history_does_not_start_the_most_workers(per_
     assert set(play(autoscaler(), behind)) == {1}
     unheld = replace(query(), catch_up_s=math.inf)
     assert max(play(autoscaler(), behind, asked=unheld)) > 3, "without the bound there would be many"
+
+
+def test_a_whole_minute_of_delay_right_after_each_minute_is_no_reason_for_a_worker() -> None:
+    each_minute = [60.0 * (poll % 2) for poll in range(240)]
+    assert set(play(autoscaler(), each_minute)) == {1}
+    hasty = replace(query(), lasts_s=0.0)
+    assert max(play(autoscaler(), each_minute, asked=hasty)) == 3
+    assert max(play(autoscaler(), [60.0] * 240)) == 3, "one that lasts is one"
 
 
 def test_the_end_of_a_history_is_not_taken_for_a_burst() -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tapedeck.streams.sessions import NEW_YORK, xnys
+from tests.bench.record_delays import crowd
 from tests.support.chart import GOLDEN
 from tests.support.keda import Autoscaler, Query
 from tests.support.keda_chart import (
@@ -26,6 +27,7 @@ from tests.support.keda_chart import (
     autoscaler,
     changes,
     cron,
+    felt_by,
     floor,
     play,
     query,
@@ -77,6 +79,8 @@ def within(begin: float, end: float) -> Iterable[int]:
 
 def test_the_record_is_a_whole_session_with_bursts_at_both_ends() -> None:
     assert len(recorded()) > 390
+    minutes = range(1, len(recorded()) + 1)  # the first one is played before, until the worker is ready
+    assert [each.bars for each in recorded()] == [crowd(n, len(minutes) + 1) for n in minutes]
     early = [each for each in recorded() if each.done < each.written]
     assert len(early) < 10, "seen downstream before the player's flush returned"
     assert list(recorded()) == sorted(recorded(), key=lambda each: each.written)
@@ -119,9 +123,13 @@ def naive() -> Autoscaler:
     )  # fmt: skip
 
 
+def at_once() -> Query:
+    """The chart's query, if it counted only what there is at the moment."""
+    return replace(query(), window_s=0.0, lasts_s=0.0)
+
+
 def test_the_same_day_without_windows_and_policies_would_make_it_oscillate() -> None:
-    at_once = replace(query(), window_s=0.0)
-    assert turns(play(naive(), delays(), asked=at_once)) > 50
+    assert turns(play(naive(), delays(), asked=at_once())) > 50
 
 
 def test_no_worker_goes_while_one_recovers_after_the_burst_at_the_open() -> None:
@@ -170,7 +178,7 @@ def feedback(
     asked, seen, felt = asked or query(), list[int](), list[float]()
     waiting: list[tuple[float, float]] = []  # (bars left, when they came)
     coming = [(each.written + BEGIN_S, times * each.bars) for each in recorded()]
-    stands_until, window = 0.0, int(asked.window_s / POLL_S)
+    stands_until = 0.0
     for poll in within(9 * HOUR, 20 * HOUR):
         now = poll * POLL_S
         while coming and coming[0][0] <= now:
@@ -182,8 +190,8 @@ def feedback(
         if waiting:
             waiting[0] = (waiting[0][0] - able, waiting[0][1])
         felt.append(MINUTE * len(waiting))
-        before, worst = scaler.replicas, max(felt[-window - 1 :])
-        value = asked.answer(worst, worst, ready=[True] * before)
+        before = scaler.replicas
+        value = asked.answer(*felt_by(asked, felt, len(felt) - 1), ready=[True] * before)
         seen.append(scaler.poll(now, [value, 1.0]))
         if seen[-1] != before:
             stands_until = now + REBALANCE_S
@@ -196,7 +204,7 @@ def test_workers_that_help_do_not_make_the_stage_oscillate(times: float) -> None
     assert turns(seen) <= 2 * len(bursts()), changes(seen)
     assert max(seen) > 1 and max(felt) >= 120, "the bursts were felt"
     assert seen[-1] == 1 and felt[-1] == 0
-    jumpy, _ = feedback(naive(), times=times, asked=replace(query(), window_s=0.0))
+    jumpy, _ = feedback(naive(), times=times, asked=at_once())
     assert turns(jumpy) > 3 * turns(seen)
     alone, behind = feedback(Autoscaler(**{**vars(autoscaler()), "most": 1}), times=times)
     assert set(alone) == {1} and max(behind) >= max(felt), "alone it is behind for as long or longer"
