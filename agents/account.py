@@ -104,6 +104,7 @@ class DispatchApp:
         self._arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
         self._hearing = Hearing(self.dispatcher, self._arrived.put_nowait, self._later)
         self._causes = Causes()
+        self.stage_app.heartbeat.standing = lambda: self._hearing.standing(self._broker.answered)
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ class Heartbeat:
     """Writes a record per task every second if something moved, every five seconds if nothing did.
 
     ``watermark`` replaces a trigger's watermark where it has none: a dispatcher sets its settled minute.
+    ``standing`` adds counts that say how a source of the process is, ``STATE:SOURCE``, in seconds.
     ``progress``: changelog records applied in the last recovery, and those that it has to apply.
     ``assigned``: the tasks that the process owns. ``restoring``: those whose tables are being recovered.
     """
@@ -44,6 +45,7 @@ class Heartbeat:
         self._about = about(code_version(), settings.config.digest)
         self._clock = SystemClock()
         self.watermark: int | None = None
+        self.standing: Callable[[], Mapping[str, int]] = dict
         self._written: dict[int, int] = {}
         self._at: dict[int, int] = {}
         self.looked_at = time.monotonic()
@@ -111,7 +113,8 @@ class Heartbeat:
             "stage": self.name,
             "partition": task.home,
             "last_watermark": task.watermark if self.watermark is None else self.watermark,
-            "counts": {reason: int(count) for reason, count in task.counts.copy().items()},
+            "counts": {reason: int(count) for reason, count in task.counts.copy().items()}
+            | dict(self.standing()),
         }
 
     def _wire(self, task: Task) -> Wire:

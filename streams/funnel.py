@@ -117,10 +117,13 @@ Reasons = Callable[[Recorded, Config, Calendar], dict[str, str]]
 
 class Funnel(NamedTuple):
     """A stage's part of the funnel. ``lines``: one or more; for an account's stage, each once per account.
-    ``dropped``: why a record of the trigger gave nothing, by its event_id, where the stage says so."""
+    ``dropped``: why a record of the trigger gave nothing, by its event_id, where the stage says so.
+    ``by_minute``: the lines add up over any run of whole minutes, so the doctor checks the newest ones.
+    """
 
     lines: Callable[[Recorded, Config, Calendar], Iterable[FunnelLine]]
     dropped: Reasons | None = None
+    by_minute: bool = False
 
 
 def refused_by(stage: str, name: str, recording: Recorded) -> dict[str, str]:

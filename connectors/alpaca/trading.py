@@ -3,10 +3,12 @@
 A repeated or endless request is prevented in ``rest``.
 """
 
+import time
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import requests
 from alpaca.data.enums import DataFeed, OptionsFeed
 from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
 from alpaca.data.requests import OptionChainRequest, OptionLatestQuoteRequest, StockLatestQuoteRequest
@@ -109,11 +111,18 @@ class AlpacaBroker:
         self._trading = TradingClient(url_override=base_url, **keys)
         self._stocks = StockHistoricalDataClient(url_override=base_url, **keys)
         self._options = OptionHistoricalDataClient(url_override=base_url, **keys)
+        self.answered: float | None = None
+        """When a call last succeeded, on the monotonic clock; None if none has."""
         for client in (self._trading, self._stocks, self._options):
             bounded(client)
+            client._session.hooks["response"].append(self._note)
 
     def __repr__(self) -> str:
         return f"AlpacaBroker({self.base_url})"
+
+    def _note(self, response: requests.Response, **_: object) -> None:
+        if response.ok:
+            self.answered = time.monotonic()
 
     def account(self) -> AccountReply:
         return asked(replies.account, self._trading.get_account)

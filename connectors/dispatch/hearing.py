@@ -6,6 +6,7 @@ says that something happened, and not what: the orders that work are looked up. 
 took and the stream says nothing of.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from tapedeck.connectors.dispatch.steps import FETCH_BROKER
 SILENT_S = 2.0
 """How long after its sending, or after an update without content, an order is looked up."""
 _LONGEST_S = 60.0
+HEARD = "OK:broker"
+"""The count of a dispatcher's heartbeat that holds the seconds since its broker was heard."""
 
 Requests = Callable[[], Sequence[Body]]
 
@@ -40,18 +43,41 @@ class Hearing:
     """
 
     def __init__(
-        self, desk: Desk, append: Callable[[list[Body]], None], later: Callable[[float, Requests], None]
+        self,
+        desk: Desk,
+        append: Callable[[list[Body]], None],
+        later: Callable[[float, Requests], None],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk, self._append, self._later = desk, append, later
         self._planned = False
+        self._monotonic = monotonic
+        self._hears = False
+        self._heard_at: float | None = None
 
     def on_update(self, update: TradeUpdate | UnreadRow) -> None:
         self._append(self._desk.on_trade_update(update))
 
     def on_health(self, healthy: bool, detail: str) -> None:
+        if healthy or self._hears:
+            self._heard_at = self._monotonic()
+        self._hears = healthy
         self._append([self._desk.stream(healthy, detail)])
         if healthy:
             self._later(0.0, lambda: [FETCH_BROKER])
+
+    def standing(self, answered: float | None) -> dict[str, int]:
+        """What a heartbeat tells of the broker: the seconds since it was heard, nothing if it never was.
+
+        ``answered``: when a call last succeeded, on the monotonic clock. A connection counts as heard while
+        it lasts: it is pinged every ten seconds. So nothing is asked for this.
+        """
+        now = self._monotonic()
+        if self._hears:
+            return {HEARD: 0}
+        known = [at for at in (answered, self._heard_at) if at is not None]
+        return {HEARD: int(now - max(known))} if known else {}
 
     def on_empty(self) -> None:
         """An update without content came."""

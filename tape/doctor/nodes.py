@@ -19,7 +19,8 @@ _BESIDE_US = 2 * MINUTE_US
 class Node(NamedTuple):
     """One process that ends minutes. ``ahead``: the label that all it waits for have reached, ``own`` its
     own, None without a watermark. ``moved``: its label rose while the doctor looked, None if it looked once.
-    ``waits``: it stands where an optional input of it stands.
+    ``waits``: it stands where an optional input of it stands. ``inputs``: what it reads, where only its
+    heartbeats tell how far it is.
     """
 
     stage: str
@@ -28,6 +29,7 @@ class Node(NamedTuple):
     moved: bool | None
     limit: int = LIMIT_US
     waits: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 def nodes(snap: Snapshot) -> Iterator[Node]:
@@ -68,13 +70,14 @@ def _scorer(snap: Snapshot) -> Node:
 
 def _beaten(snap: Snapshot, stage: str, waits_for: Iterable[str]) -> Node:
     """One whose progress only its heartbeats tell."""
-    beats = snap.beats_of(stage)
+    beats, inputs = snap.beats_of(stage), tuple(waits_for)
     looked = [each.moved for each in beats if each.moved is not None]
     return Node(
         stage,
-        _ahead(snap, waits_for),
+        _ahead(snap, inputs),
         _lowest(each.watermark for each in beats),
         any(each.advanced for each in beats) if looked else None,
+        inputs=inputs,
     )
 
 

@@ -5,12 +5,14 @@ Times are UTC micros. None means that it is not known, and is never a zero.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
 from tapedeck.connectors.kafka.admin import Found
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.funnel import FunnelLine
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar, CalendarUnknown, Session
 from tapedeck.streams.topology import Topology
@@ -34,6 +36,7 @@ class Section(StrEnum):
     MARKS = "the watermarks"
     NEWEST = "the newest records"
     LETTERS = "the dead letters"
+    FUNNEL = "the records of the newest minutes"
     STANDING = "accounts, orders and positions"
     STORE = "Postgres"
     EXCHANGE = "the paper exchange"
@@ -132,6 +135,24 @@ class AccountSeen(NamedTuple):
     broker_account: str | None
     status: str | None
     alarm: str | None
+
+
+class ComparedSeen(NamedTuple):
+    """The last comparison of an account with its broker, at ``at``. ``differs``: instrument, our quantity and
+    the broker's, where ours had not moved just before."""
+
+    account: str
+    at: int
+    differs: tuple[tuple[str, Decimal, Decimal], ...] = ()
+
+
+class FunnelSeen(NamedTuple):
+    """A stage's lines of the funnel over the newest minutes that it has ended, from ``first`` to ``last``."""
+
+    stage: str
+    first: int
+    last: int
+    lines: tuple[FunnelLine, ...]
 
 
 class ControlSeen(NamedTuple):
@@ -270,6 +291,8 @@ class Snapshot:
     orders: tuple[OrderSeen, ...] = ()
     positions: tuple[PositionSeen, ...] = ()
     accounts: tuple[AccountSeen, ...] = ()
+    compared: tuple[ComparedSeen, ...] = ()
+    funnel: tuple[FunnelSeen, ...] = ()
     controls: tuple[ControlSeen, ...] = ()
     universe: UniverseSeen | None = None
     watchlist: WatchlistSeen | None = None

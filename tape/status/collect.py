@@ -37,9 +37,11 @@ from tapedeck.tape.doctor.snapshot import (
     Snapshot,
 )
 from tapedeck.tape.status import readers
+from tapedeck.tape.status.compared import INBOX, compared
 from tapedeck.tape.status.lines import newest_beats
 from tapedeck.tape.status.outside import certificates, exchange, store
-from tapedeck.topics.catalogue import topic
+from tapedeck.tape.status.settled import settled
+from tapedeck.topics.catalogue import CATALOGUE, topic
 
 DEADLINE_S = 10.0
 ANSWER_S = 3.0
@@ -52,7 +54,7 @@ _LOOKED_TWICE = ("heartbeats", "clocks", "delay", "lag", "sink")
 """Checks that tell more if they know what moves."""
 _OF_KAFKA = (
     Section.TOPICS, Section.BEATS, Section.GROUPS, Section.MARKS, Section.NEWEST, Section.LETTERS,
-    Section.STANDING,
+    Section.STANDING, Section.FUNNEL,
 )  # fmt: skip
 Fields = dict[str, Any]
 
@@ -198,6 +200,7 @@ def _kafka(
 ) -> Iterable[tuple[Section, Callable[[], Fields]]]:
     """The readers of the cluster. A topic that is missing or has other partitions is not read."""
     cluster, topology, layout = target.cluster, target.topology, target.cluster.layout
+    config = target.config or Config()
 
     def there(names: Iterable[str]) -> list[str]:
         found = ((name, topics.get(layout.wire_name(name))) for name in dict.fromkeys(names))
@@ -225,7 +228,10 @@ def _kafka(
             "accounts": readers.accounts, "orders": readers.orders, "positions": readers.positions,
             "controls": readers.controls,
         }  # fmt: skip
-        return {name: each[name](cluster) for name in there(each)}
+        fields: Fields = {name: each[name](cluster) for name in there(each)}
+        if there(["positions", INBOX]) == ["positions", INBOX]:
+            fields["compared"] = compared(cluster)
+        return fields
 
     yield Section.BEATS, beats
     yield Section.MARKS, lambda: {"marks": readers.marks(cluster, there(marked))}
@@ -233,6 +239,8 @@ def _kafka(
     yield Section.NEWEST, newest
     yield Section.LETTERS, lambda: {"letters": readers.letters(cluster)}
     yield Section.STANDING, standing
+    names = there(each.name for each in CATALOGUE)
+    yield Section.FUNNEL, lambda: {"funnel": settled(cluster, topology, config, xnys(), names)}
 
 
 _AGED = ("bars", "features", "watchlist", "news", "accounts")

@@ -232,6 +232,11 @@ def controls(cluster: Cluster) -> tuple[ControlSeen, ...]:
     )
 
 
+def newest_bodies(cluster: Cluster, name: str) -> list[Body]:
+    """The readable records at the end of a topic, per partition in log order."""
+    return list(_bodies(cluster, name, _STATE_BACK))
+
+
 def _bodies(cluster: Cluster, name: str, back: int) -> Iterable[Body]:
     """The readable records among the last messages of a topic, per partition in log order."""
     for message in _tail(cluster, ends_of(cluster, (name,)), back):

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.tape.doctor.snapshot import (
+    ComparedSeen,
     DataSeen,
     ExchangeSeen,
     Fault,
@@ -17,12 +19,12 @@ from tapedeck.tape.doctor.snapshot import (
     SinkSeen,
     Snapshot,
 )
-from tests.support.doctor import DAY_US, IN_SESSION, behind, with_beats, without
+from tests.support.doctor import DAY_US, IN_SESSION, behind, funnel_of, with_beats, without
 
 Break = Callable[[Snapshot], Snapshot]
 OF_KAFKA = (
     Section.TOPICS, Section.BEATS, Section.GROUPS, Section.MARKS, Section.NEWEST, Section.LETTERS,
-    Section.STANDING,
+    Section.STANDING, Section.FUNNEL,
 )  # fmt: skip
 
 
@@ -296,6 +298,22 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     ),
     "account blocked": (account(status="ACCOUNT_BLOCKED"), "accounts", "ACCOUNT_BLOCKED at the broker"),
     "position mismatch": (account(alarm="UNEXPECTED_SHORT"), "accounts", "are blocked: UNEXPECTED_SHORT"),
+    "broker silent": (
+        beats("dispatch-tiny", counts={"OK:broker": 70}),
+        "accounts", "the broker of account tiny was last heard",
+    ),
+    "positions differ": (
+        changed(compared=(ComparedSeen("tiny", IN_SESSION, (("AAPL", Decimal(2), Decimal(0)),)),)),
+        "positions", "the broker holds 0 AAPL for account tiny, ours is 2",
+    ),
+    "records vanish": (
+        lambda snap: replace(snap, funnel=(funnel_of(IN_SESSION, missing=3),)),
+        "funnel", "decisions does not add up: 3 of 140 feature events of the minutes to 2026-02-17",
+    ),
+    "records from nowhere": (
+        lambda snap: replace(snap, funnel=(funnel_of(IN_SESSION, missing=-2),)),
+        "funnel", "decisions does not add up: 2 more came out than 140 feature events",
+    ),
     "account without record": (
         lambda snap: replace(snap, accounts=snap.accounts[:1]), "accounts", "has no record",
     ),

@@ -10,6 +10,7 @@ from tapedeck.connectors.tapes.player import SOURCES
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
+from tapedeck.streams.funnel import FunnelLine
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import day_number, xnys
 from tapedeck.streams.stages.topology import TOPOLOGY
@@ -20,12 +21,14 @@ from tapedeck.tape.doctor.snapshot import (
     Beat,
     BrokerSeen,
     CertificateSeen,
+    ComparedSeen,
     ControlSeen,
     DataSeen,
     DiskSeen,
     ExchangeSeen,
     Expected,
     Feed,
+    FunnelSeen,
     GroupSeen,
     LocalProcess,
     MarkSeen,
@@ -116,6 +119,8 @@ def healthy(
             AccountSeen(each.account_id, now - MINUTE_US, "VERIFIED", each.broker_account_id, "ACTIVE", None)
             for each in CONFIG.accounts
         ),
+        compared=tuple(ComparedSeen(each.account_id, now - MINUTE_US) for each in CONFIG.accounts),
+        funnel=(funnel_of(label),),
         controls=(ControlSeen("*", "ACTIVE", "ada", "begin", now - DAY_US),),
         universe=UniverseSeen(3, frozenset(CONFIG.universe.symbols), now - 2 * DAY_US),
         watchlist=WatchlistSeen(frozenset(CONFIG.universe.symbols[:8]), 3),
@@ -132,9 +137,19 @@ def healthy(
     return replace(made, **changes)
 
 
+def funnel_of(label: int, missing: int = 0) -> FunnelSeen:
+    """The newest minutes of signals, of which so many records ended nowhere."""
+    line = FunnelLine(
+        stage="decisions", unit="feature event", taken=140, given=130 - missing, reasons={"SAME_ACTION": 10}
+    )
+    return FunnelSeen("signals", label - 4 * MINUTE_US, label + MINUTE_US, (line,))
+
+
 def beat(each: Expected, partition: int, now: int, label: int, random: Random, up_s: int) -> Beat:
     """A heartbeat of the last few seconds."""
     told = {LIVE: {"NOW_LIVE": 900}, LIVE_NEWS: {"LIVE:alpaca": 900, "OK:wire": 30}}
+    if each.stage.startswith(DISPATCHER):
+        told[each.stage] = {"IN": 7, "OK:broker": 0}
     restoring = up_s < 120 and random.random() < 0.5
     return Beat(
         stage=each.stage,

@@ -50,4 +50,4 @@ def _off_hours(t: int, config: Config, calendar: Calendar) -> FeatureReason | No
     return FeatureReason.OUTSIDE_SESSION
 
 
-FUNNEL = Funnel(_lines, bar_reasons)
+FUNNEL = Funnel(_lines, bar_reasons, by_minute=True)

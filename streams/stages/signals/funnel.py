@@ -80,4 +80,4 @@ def _signals(recording: Recorded) -> FunnelLine:
     )
 
 
-FUNNEL = Funnel(_lines, feature_reasons)
+FUNNEL = Funnel(_lines, feature_reasons, by_minute=True)

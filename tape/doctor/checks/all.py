@@ -1,7 +1,7 @@
 """Every check, causes before what follows from them."""
 
 from tapedeck.tape.doctor.check import Check
-from tapedeck.tape.doctor.checks import flow, processes, records, servers, trading
+from tapedeck.tape.doctor.checks import flow, funnel, processes, records, servers, trading
 
 CHECKS: tuple[Check, ...] = (
     servers.BROKER,
@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     flow.DELAY,
     flow.LAG_CHECK,
     flow.GROUPS,
+    funnel.FUNNEL,
     records.SINK_CHECK,
     records.STALENESS,
     records.SYMBOLS,

@@ -19,7 +19,7 @@ from tapedeck.tape.doctor.check import (
     some,
     unknown,
 )
-from tapedeck.tape.doctor.checks.processes import START_US
+from tapedeck.tape.doctor.checks.processes import is_young
 from tapedeck.tape.doctor.findings import Finding
 from tapedeck.tape.doctor.nodes import Node, nodes
 from tapedeck.tape.doctor.snapshot import Feed, Section, Snapshot
@@ -162,12 +162,13 @@ def _behind(snap: Snapshot, node: Node) -> Finding | None:
     """How far one is behind what it waits for; None where that has no watermark itself."""
     if node.ahead is None:
         return None
-    started = snap.started(node.stage)
-    young = started is not None and snap.now - started < START_US
+    young = is_young(snap, node.stage)
     remedy = f"tape status --watch, and the log of {node.stage}"
     if node.own is None:
         if young:
             return green(f"{node.stage} has just started")
+        if _has_read_all(snap, node):
+            return green(f"{node.stage} has read its input, of which no minute ended since it started")
         return red(
             f"{node.stage} is the first without a watermark; its input is at {clock(node.ahead)}",
             stage=node.stage,
@@ -188,6 +189,13 @@ def _behind(snap: Snapshot, node: Node) -> Finding | None:
     return graded(late, node.limit, f"{what}{way}", since=since, stage=node.stage, remedy=remedy)
 
 
+def _has_read_all(snap: Snapshot, node: Node) -> bool:
+    """Whether its group has read everything but what opens the next minute, one message per partition."""
+    group = snap.groups.get(node.stage)
+    lags = {name: group.lag.get(name) if group else None for name in node.inputs}
+    return bool(lags) and all(n is not None and n <= snap.layout.partitions(name) for name, n in lags.items())
+
+
 def _lag(snap: Snapshot) -> Iterator[Finding]:
     triggers = {spec.name: spec.trigger for spec in snap.topology.market}
     for name, trigger in triggers.items():
@@ -196,8 +204,7 @@ def _lag(snap: Snapshot) -> Iterator[Finding]:
         lag = group.lag.get(trigger) if group is not None else None
         if lag is None and beats and all(each.lag is not None for each in beats):
             lag = max(each.lag for each in beats if each.lag is not None)
-        started = snap.started(name)
-        young = started is not None and snap.now - started < START_US
+        young = is_young(snap, name)
         if lag is None:
             if young or not beats:
                 continue  # the heartbeats' check tells of a stage that is not there
@@ -219,13 +226,11 @@ def _groups(snap: Snapshot) -> Iterator[Finding]:
         group = snap.groups.get(each.stage)
         if group is None:
             continue
-        started = snap.started(each.stage)
-        young = started is not None and snap.now - started < START_US
         if group.members is None:
             yield unknown(
                 f"the members of the group of {each.stage} are not known", stage=each.stage, follows=True
             )
-        elif group.members == 0 and not young:
+        elif group.members == 0 and not is_young(snap, each.stage):
             yield red(
                 f"the consumer group of {each.stage} has no members",
                 stage=each.stage,

@@ -40,8 +40,13 @@ def _stack(snap: Snapshot) -> Iterator[Finding]:
 
 
 def _is_young(snap: Snapshot, process: LocalProcess) -> bool:
-    started = [at for name in process.stages or (process.name,) if (at := snap.started(name))]
-    return bool(started) and snap.now - max(started) < START_US
+    return any(is_young(snap, name) for name in process.stages or (process.name,))
+
+
+def is_young(snap: Snapshot, stage: str) -> bool:
+    """Whether the youngest process of a stage may still restore its state."""
+    started = snap.started(stage)
+    return started is not None and snap.now - started < START_US
 
 
 def _heartbeats(snap: Snapshot) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ LIMITS_US = {
     "bars": 180 * SECOND_US, "features": 240 * SECOND_US, "watchlist": 600 * SECOND_US,
     "news": 1_800 * SECOND_US, "accounts": 360 * SECOND_US,
 }  # fmt: skip
-"""How old the newest record may be in a session. An account is looked at every 300 s: 60 s after that."""
+"""How old the newest record may be in a session. An account's record follows the broker's answer every 300 s:
+60 s after that; that the broker is heard every 60 s, the check of accounts sees in heartbeats."""
 SYMBOL_US = 180 * SECOND_US
 
 

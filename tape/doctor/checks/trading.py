@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.tapes.writers import LIVE
 from tapedeck.streams.config.accounts import Action
-from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import iso_date
 from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
@@ -17,17 +17,22 @@ from tapedeck.streams.stages.account.rules.gate_types import (
 from tapedeck.streams.stages.account.rules.gates import GATES, evaluate
 from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.stages.account.rules.positions import Kind
-from tapedeck.tape.doctor.check import Check, amber, green, idle, lasting, red, some
-from tapedeck.tape.doctor.checks.processes import START_US
+from tapedeck.tape.doctor.check import Check, amber, graded, green, idle, lasting, red, some
+from tapedeck.tape.doctor.checks.processes import is_young
 from tapedeck.tape.doctor.findings import Finding
 from tapedeck.tape.doctor.plan import DISPATCHER
 from tapedeck.tape.doctor.snapshot import Feed, Section, Snapshot
+from tapedeck.tape.status.standings import standings_in
 
 CLOSING_US = 5 * MINUTE_US
 DOUBT_US = MINUTE_US
+HEARD_US = MINUTE_US
+"""How long the broker may be silent. Its stream of updates is pinged every ten seconds."""
 VERIFY_US = 10 * MINUTE_US
 """How long an account may be unverified: it is asked every five minutes."""
 HORIZON_DAYS = 30
+BROKER = "broker"
+"""The source that a dispatcher's heartbeat names."""
 CLOSING = "CLOSING"
 ACTIVE = "ACTIVE"
 _SETTLED_US = 2 * MINUTE_US
@@ -91,9 +96,8 @@ def _accounts(snap: Snapshot) -> Iterator[Finding]:
         name = account.account_id
         stage, seen, remedy = f"{DISPATCHER}{name}", found.get(name), f"the log of {DISPATCHER}{name}"
         if seen is None:
-            started = snap.started(stage)
-            young = started is not None and snap.now - started < START_US
-            if snap.market_now is None or (snap.feed is Feed.TAPE and not _has_marks(snap)) or young:
+            early = snap.market_now is None or (snap.feed is Feed.TAPE and not _has_marks(snap))
+            if early or is_young(snap, stage):
                 yield idle(f"account {name} waits for the market's first minute")
             else:
                 yield red(f"account {name} has no record: its dispatcher never asked the broker",
@@ -122,7 +126,22 @@ def _accounts(snap: Snapshot) -> Iterator[Finding]:
                 remedy=f"compare the broker's positions with ours; tape tail positions, then {remedy}",
             )
         else:
-            yield green(f"account {name} is {seen.broker_account}, verified")
+            yield _heard(snap, name, stage) or green(f"account {name} is {seen.broker_account}, verified")
+
+
+def _heard(snap: Snapshot, name: str, stage: str) -> Finding | None:
+    """How long the broker has been silent, where that is too long; None where an older release does not say."""
+    for beat in snap.beats_of(stage):
+        for each in standings_in(beat.counts):
+            silent = each.for_s * SECOND_US + max(0, snap.now - beat.at)
+            if each.source == BROKER and silent > HEARD_US:
+                return graded(
+                    silent, HEARD_US,
+                    f"the broker of account {name} was last heard {lasting(silent)} ago",
+                    since=snap.now - silent, stage=stage,
+                    remedy=f"the log of {stage} says what it answers; look at the broker's status page",
+                )  # fmt: skip
+    return None
 
 
 def _has_marks(snap: Snapshot) -> bool:
@@ -130,8 +149,7 @@ def _has_marks(snap: Snapshot) -> bool:
 
 
 def _unverified(snap: Snapshot, name: str, at: int, stage: str, remedy: str) -> Finding:
-    started = snap.started(stage)
-    if started is not None and snap.now - started < START_US:
+    if is_young(snap, stage):
         return green(f"account {name} is being verified")
     now = snap.market_now
     told = red if now is not None and now - at > VERIFY_US else amber
@@ -176,8 +194,19 @@ def _positions(snap: Snapshot) -> Iterator[Finding]:
             stage=f"{DISPATCHER}{each.account}",
             remedy="look the closing order up at the broker; tape tail orders",
         )
-    if not stuck:
-        yield green(f"{len(snap.positions)} positions are held, none is stuck in closing")
+    differ = [(seen, *each) for seen in snap.compared for each in seen.differs]
+    for seen, instrument, ours, theirs in differ:
+        yield red(
+            f"the broker holds {theirs:f} {instrument} for account {seen.account}, ours is {ours:f}",
+            since=seen.at,
+            stage=f"{DISPATCHER}{seen.account}",
+            remedy=f"tape tail positions; the log of {DISPATCHER}{seen.account} has the comparison",
+        )
+    if not stuck and not differ:
+        yield green(
+            f"{len(snap.positions)} positions are held, none is stuck in closing, and "
+            f"{len(snap.compared)} accounts agree with their broker"
+        )
 
 
 def _controls(snap: Snapshot) -> Iterator[Finding]:
@@ -277,7 +306,8 @@ UNIVERSE = Check(
 ACCOUNTS = Check(
     name="accounts",
     rule="every account is verified as the configured broker account, active, and without an alarm; not "
-    "verified is amber for 10 min, everything else red",
+    "verified is amber for 10 min, everything else red; its broker was heard within 60 s, amber to twice "
+    "that",
     steps=(
         "the dispatcher's log has the self-test: address, account number, status",
         "correct the credentials' references, or the broker account, in the document",
@@ -299,7 +329,8 @@ ORDERS = Check(
 )
 POSITIONS = Check(
     name="positions",
-    rule="no position is CLOSING for more than 5 min; otherwise red",
+    rule="no position is CLOSING for more than 5 min, and each is what the broker listed when it was last "
+    "asked; otherwise red",
     steps=(
         "look at the closing order: `tape tail orders`, and at the broker",
         "see whether the instrument trades: `tape tail market_events`",

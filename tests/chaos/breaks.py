@@ -1,0 +1,290 @@
+"""Ways to break a running stack. Each asserts that it happened, and mends it at its end.
+
+What one yields are variables for the doctor, empty where the stack itself is broken.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import requests
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
+
+from tapedeck.agents.settings import code_version
+from tapedeck.connectors.clock import SystemClock
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.kafka.admin import admin_of, describe, ensure, recreate
+from tapedeck.connectors.kafka.identity import cluster_id_of
+from tapedeck.connectors.kafka.log import KafkaLogWriter
+from tapedeck.connectors.kafka.scan import ends_of
+from tapedeck.connectors.tapes.marks import reached
+from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.protocol import Message
+from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.wire import Origin
+from tapedeck.tape.begin import write_universe
+from tapedeck.tape.local.certificates import Authority
+from tapedeck.tape.local.kafka import made_by
+from tests.chaos.stack import Desk, until
+from tests.conftest import Broker
+
+Told = Mapping[str, str]
+Break = Callable[[Desk, Broker], AbstractContextManager[Told]]
+_QUIET_TOPIC = "market_events"
+"""No tape writes it."""
+
+
+def dead(name: str) -> Break:
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        desk.kill(name)
+        yield {}
+        assert not desk.is_alive(name)
+
+    return broken
+
+
+def frozen(name: str) -> Break:
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        with desk.frozen(name):
+            yield {}
+
+    return broken
+
+
+@contextmanager
+def mute_exchange(desk: Desk, other: Broker) -> Iterator[Told]:
+    with desk.frozen("exchange"):
+        try:
+            requests.get(f"{desk.stack.exchange_url}/_paper/state", timeout=1)
+        except requests.Timeout:
+            yield {}
+        else:
+            raise AssertionError("it answers")
+
+
+@contextmanager
+def mute_broker(desk: Desk, other: Broker) -> Iterator[Told]:
+    with desk.frozen("kafka"):
+        try:
+            cluster_id_of(desk.cluster, 1.0)
+        except Fatal:
+            yield {}
+        else:
+            raise AssertionError("it answers")
+
+
+@contextmanager
+def another_cluster(desk: Desk, other: Broker) -> Iterator[Told]:
+    """The address leads to a broker that is not the stack's."""
+    assert other.cluster_id != desk.cluster.expected_id
+    yield {"KAFKA_BOOTSTRAP_SERVERS": other.bootstrap, "KAFKA_CLUSTER_ID": desk.cluster.expected_id}
+
+
+# topics -----------------------------------------------------------------------------------------------
+
+
+def _there(desk: Desk, name: str) -> int:
+    seen = describe(desk.cluster).get(desk.cluster.layout.wire_name(name))
+    return seen.partitions if seen else 0
+
+
+@contextmanager
+def missing_topic(desk: Desk, other: Broker) -> Iterator[Told]:
+    wire = desk.cluster.layout.wire_name(_QUIET_TOPIC)
+    for answer in admin_of(desk.cluster).delete_topics([wire]).values():
+        answer.result()
+    until(lambda: not _there(desk, _QUIET_TOPIC), "the topic is gone")
+    yield {}
+    assert not _there(desk, _QUIET_TOPIC)
+    ensure(desk.cluster)
+
+
+@contextmanager
+def more_partitions(desk: Desk, other: Broker) -> Iterator[Told]:
+    wire, before = desk.cluster.layout.wire_name(_QUIET_TOPIC), _there(desk, _QUIET_TOPIC)
+    for answer in admin_of(desk.cluster).create_partitions([NewPartitions(wire, before + 1)]).values():
+        answer.result()
+    until(lambda: _there(desk, _QUIET_TOPIC) == before + 1, "the topic has one partition more")
+    yield {}
+    recreate(desk.cluster, [_QUIET_TOPIC])
+
+
+@contextmanager
+def short_retention(desk: Desk, other: Broker) -> Iterator[Told]:
+    wire = desk.cluster.layout.wire_name("quotes")
+
+    def alter(kind: AlterConfigOpType) -> None:
+        entry = ConfigEntry("retention.ms", "3600000", incremental_operation=kind)
+        resource = ConfigResource(ResourceType.TOPIC, wire, incremental_configs=[entry])
+        for answer in admin_of(desk.cluster).incremental_alter_configs([resource]).values():
+            answer.result()
+
+    before = describe(desk.cluster)[wire].config["retention.ms"]
+    alter(AlterConfigOpType.SET)
+    until(lambda: describe(desk.cluster)[wire].config["retention.ms"] == "3600000", "it keeps an hour")
+    yield {}
+    entry = ConfigEntry("retention.ms", before, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, wire, incremental_configs=[entry])
+    for answer in admin_of(desk.cluster).incremental_alter_configs([resource]).values():
+        answer.result()
+
+
+def unreadable(number: int) -> Break:
+    """So many records that no stage can decode: each becomes a dead letter."""
+
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        before = _end(desk, "dead_letters")
+        label = reached(desk.cluster, "bars") or 0
+        rubbish = [
+            Message("bars", 0, 0, label // 1_000, b"AAPL", b"rubbish %d" % n, ()) for n in range(number)
+        ]
+        with closing(_writer(desk)) as writer:
+            writer.write_messages(rubbish)
+        until(lambda: _end(desk, "dead_letters") >= before + number, "dead letters are written", 60)
+        yield {}
+        # as their keeping time would: the newest are a quarter of an hour of the market old only then
+        parts = ends_of(desk.cluster, ("dead_letters",))
+        wire = desk.cluster.layout.wire_name("dead_letters")
+        ends = [TopicPartition(wire, part, end) for (_, part), (_, end) in parts.items()]
+        until(lambda: _is_stored(desk, before + number), "the sink has stored them", 60)
+        for answer in admin_of(desk.cluster).delete_records(ends).values():
+            answer.result()
+
+    return broken
+
+
+def _is_stored(desk: Desk, number: int) -> bool:
+    with psycopg.connect(desk.stack.database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM t_dead_letters").fetchone()
+    return row is not None and row[0] >= number
+
+
+def _end(desk: Desk, name: str) -> int:
+    return sum(end for _, end in ends_of(desk.cluster, (name,)).values())
+
+
+def _writer(desk: Desk) -> KafkaLogWriter:
+    return KafkaLogWriter(desk.cluster, Origin("test", code_version(), desk.config.digest))
+
+
+# processes that start in another way ------------------------------------------------------------------
+
+
+@contextmanager
+def another_document(desk: Desk, other: Broker) -> Iterator[Told]:
+    document = desk.folder / "other.toml"
+    signal = desk.config.signal.model_copy(update={"cooldown_min": desk.config.signal.cooldown_min + 1})
+    changed = desk.config.model_copy(update={"signal": signal})
+    assert changed.digest != desk.config.digest
+    document.write_text(changed.to_toml())
+    with desk.under("scorer", {"TAPE_CONFIG": str(document)}):
+        yield {}
+
+
+@contextmanager
+def another_version(desk: Desk, other: Broker) -> Iterator[Told]:
+    """It is started from a folder whose distribution says that it is another release."""
+    about = desk.folder / "release" / "tapedeck-9.9.9.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tapedeck\nVersion: 9.9.9\n")
+    with desk.under("scorer", _first_on_path(about.parent)):
+        yield {}
+
+
+@contextmanager
+def clock_ahead(desk: Desk, other: Broker) -> Iterator[Told]:
+    """Its machine's clock runs a minute ahead."""
+    folder = desk.folder / "ahead"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "import time\nright = time.time_ns\ntime.time_ns = lambda: right() + 60 * 10**9\n"
+    )
+    with desk.under("scorer", _first_on_path(folder)):
+        yield {}
+
+
+def _first_on_path(folder: Path) -> dict[str, str]:
+    return {"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+@contextmanager
+def wrong_account(desk: Desk, other: Broker) -> Iterator[Told]:
+    """The dispatcher of one account has the keys of the other."""
+    keys = {"TAPE_TINY_KEY": "paper-large", "TAPE_TINY_SECRET": "paper-large-secret"}
+    with desk.under("dispatch-tiny", keys):
+        yield {}
+
+
+# what it stands on ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def old_tables(desk: Desk, other: Broker) -> Iterator[Told]:
+    def say(revision: str) -> str:
+        with psycopg.connect(desk.stack.database_url) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            connection.execute("UPDATE alembic_version SET version_num = %s", (revision,))
+        assert row is not None
+        return str(row[0])
+
+    before = say("0001")
+    try:
+        yield {}
+    finally:
+        assert say(before) == "0001"
+
+
+@contextmanager
+def other_data(desk: Desk, other: Broker) -> Iterator[Told]:
+    """The folder says that another version of Kafka wrote it."""
+    path = desk.folder / "kafka" / "data" / "kafka.version"
+    before = path.read_text()
+    path.write_text("3.9.1\n")
+    assert made_by(desk.folder / "kafka") == "3.9.1"
+    try:
+        yield {}
+    finally:
+        path.write_text(before)
+
+
+@contextmanager
+def expired_certificate(desk: Desk, other: Broker) -> Iterator[Told]:
+    folder = desk.folder / "certificates"
+    authority = Authority.load(folder) if folder.exists() else Authority.make(folder)
+    issued = authority.issue("registry", days=-3)
+    yield {"SCHEMA_REGISTRY_SSL_CA_LOCATION": str(issued.certificate)}
+
+
+# what trades ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def smaller_universe(desk: Desk, other: Broker) -> Iterator[Told]:
+    def write(config: Config) -> None:
+        assert write_universe(desk.cluster, config, first=SystemClock().now()) is not None
+
+    few = desk.config.universe.model_copy(update={"symbols": desk.config.universe.symbols[-2:]})
+    write(desk.config.model_copy(update={"universe": few}))
+    yield {}
+    write(desk.config)
+
+
+@contextmanager
+def paused(desk: Desk, other: Broker) -> Iterator[Told]:
+    def set_to(state: KillState) -> None:
+        body = control(EVERY_ACCOUNT, state, person="ada", reason="a drill", now=SystemClock().now())
+        with closing(_writer(desk)) as writer:
+            write_control(writer, body)
+        time.sleep(0.01)  # the next one is later than this one
+
+    set_to(KillState.REDUCING)
+    yield {}
+    set_to(KillState.ACTIVE)

@@ -1,0 +1,108 @@
+"""`tape doctor` on a real stack: green while a tape plays, and each break is named in its first line."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tapedeck.tape.local.purge import purge
+from tests.chaos import breaks
+from tests.chaos.breaks import Break
+from tests.chaos.stack import Desk, say, short_tape
+from tests.conftest import Broker
+from tests.support.cases import few
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+
+class Case(NamedTuple):
+    """What is broken, and which check names it in which words."""
+
+    broken: Break
+    check: str
+    words: str
+
+
+CASES: dict[str, Case] = {
+    "another cluster": Case(breaks.another_cluster, "cluster", "another cluster answers at"),
+    "exchange frozen": Case(breaks.mute_exchange, "exchange", "does not answer: ReadTimeout"),
+    "old tables": Case(breaks.old_tables, "store", "is at revision 0001, this release needs"),
+    "universe mismatch": Case(breaks.smaller_universe, "universe", "the watchlist has symbols outside"),
+    "Postgres frozen": Case(breaks.frozen("postgres"), "store", "Postgres"),
+    # the rest in `make chaos` only
+    "worker killed": Case(breaks.dead("features"), "stack", "process features"),
+    "sink killed": Case(breaks.dead("sink"), "stack", "process sink"),
+    "dispatcher killed": Case(breaks.dead("dispatch-tiny"), "stack", "process dispatch-tiny"),
+    "scorer killed": Case(breaks.dead("scorer"), "stack", "process scorer"),
+    "exchange killed": Case(breaks.dead("exchange"), "stack", "process exchange"),
+    "worker frozen": Case(breaks.frozen("features"), "heartbeats", "features has been silent"),
+    "shared worker frozen": Case(breaks.frozen("decide"), "heartbeats", "process decide"),
+    "news worker frozen": Case(breaks.frozen("news"), "heartbeats", "process news"),
+    "scorer frozen": Case(breaks.frozen("scorer"), "heartbeats", "scorer has been silent"),
+    "sink frozen": Case(breaks.frozen("sink"), "heartbeats", "sink has been silent"),
+    "dispatcher frozen": Case(breaks.frozen("dispatch-tiny"), "heartbeats", "dispatch-tiny has been silent"),
+    "broker frozen": Case(breaks.mute_broker, "broker", "it is frozen"),
+    "config mix": Case(breaks.another_document, "configs", "scorer runs configuration"),
+    "version mix": Case(breaks.another_version, "versions", "scorer runs code version 9.9.9"),
+    "clock skew": Case(breaks.clock_ahead, "clocks", "the clock of scorer is"),
+    "wrong account": Case(breaks.wrong_account, "accounts", "tiny reach broker account PAPER-LARGE"),
+    "dead letters": Case(breaks.unreadable(3), "dead_letters", "3 dead letters"),
+    "dead letters filling": Case(breaks.unreadable(60), "dead_letters", "60 dead letters"),
+    "data of another broker": Case(breaks.other_data, "data", "was written by Kafka 3.9.1"),
+    "certificate expired": Case(breaks.expired_certificate, "certificates", "expired 3 d ago"),
+    "paused": Case(breaks.paused, "controls", "openings of all are stopped, REDUCING by ada: a drill"),
+    "retention too short": Case(breaks.short_retention, "topics", "retention.ms"),
+    "wrong partitions": Case(breaks.more_partitions, "topics", "market_events: the number of partitions"),
+    "topic missing": Case(breaks.missing_topic, "topics", "market_events: the topic is missing"),
+}
+IN_SHORT = 5
+
+
+@pytest.fixture(scope="module")
+def desk(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The stack, started; ``kafka`` has filled the cache. Its database is removed at the end."""
+    folder = tmp_path_factory.mktemp("doctor") / "stack"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (
+            "KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "TAPE_HOME", "TAPE_CONFIG", "TAPE_PREFIX",
+            "TAPE_ALERT_WEBHOOK", "TAPE_ALERT_EMAIL",
+        ):  # fmt: skip
+            patch.delenv(name, raising=False)
+        desk = Desk(folder)
+        try:
+            desk.start()
+            yield desk
+        finally:
+            desk.stack.stop()
+            purge(folder)
+
+
+def test_a_healthy_stack_is_green_at_the_start_of_a_play_in_it_and_after_it(desk: Desk) -> None:
+    desk.until_green()
+    found: list[str] = []
+    tape = short_tape()
+    began = time.monotonic()
+    looks = iter((2.0, 6.0))
+    due = next(looks)
+
+    def meanwhile() -> None:
+        nonlocal due
+        desk.stack.watch()
+        if time.monotonic() - began > due:
+            due = next(looks, float("inf"))
+            found.append(desk.doctor()["headline"])
+
+    desk.play(tape, meanwhile)
+    assert found and all(line.startswith("all green: ") for line in found), found
+    desk.until_green()
+
+
+@pytest.mark.parametrize("name", few(CASES, IN_SHORT))
+def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, name: str) -> None:
+    case, began = CASES[name], time.monotonic()
+    with case.broken(desk, kafka) as told:
+        line = desk.until_named(case.check, case.words, told)
+        named = time.monotonic() - began
+    desk.until_green()
+    say(f"{name}: {line} [named in {named:.0f} s, green again in {time.monotonic() - began - named:.0f} s]")
