@@ -130,7 +130,7 @@ def _accounts(snap: Snapshot) -> Iterator[Finding]:
 
 
 def _heard(snap: Snapshot, name: str, stage: str) -> Finding | None:
-    """How long the broker has been silent, where that is too long; None where an older release does not say."""
+    """How long the broker has been silent, if that is too long. An older release does not say."""
     for beat in snap.beats_of(stage):
         for each in standings_in(beat.counts):
             silent = each.for_s * SECOND_US + max(0, snap.now - beat.at)

@@ -168,3 +168,15 @@ def test_secrets_are_in_no_log_no_repr_and_no_error(
     for text in [caplog.text, *shown]:
         assert LARGE.secret not in text
         assert LARGE.key not in text
+
+
+def test_it_knows_when_a_call_last_succeeded(url: str) -> None:
+    broker = AlpacaBroker(url, LARGE_KEYS)
+    assert broker.answered is None
+    broker.account()
+    first = broker.answered
+    assert first is not None and time.monotonic() - first < 5
+    stranger = AlpacaBroker(url, Credentials(key="nobody", secret="nothing"))
+    with pytest.raises(Refused):
+        stranger.account()
+    assert stranger.answered is None, "a refusal is no success"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tapedeck.connectors.dispatch.hearing import SILENT_S, Hearing, Requests
+from tapedeck.connectors.dispatch.hearing import HEARD, SILENT_S, Hearing, Requests
 from tapedeck.connectors.paper.faults import Fault
 from tests.support.desk import Desk, payload, submit
 from tests.support.paper import LARGE, order
@@ -120,3 +120,21 @@ def test_an_order_in_doubt_is_left_to_the_account_which_asks_itself(ear: Ear) ->
     ear.desk.perform(submit())
     ear.hearing.sent("td1-a")
     assert ear.desk.desk.working and ear.due() == []
+
+
+def test_a_heartbeat_tells_for_how_long_the_broker_was_not_heard() -> None:
+    now = [100.0]
+    hearing = Hearing(Desk().desk, lambda bodies: None, lambda delay, ask: None, monotonic=lambda: now[0])
+    assert hearing.standing(None) == {}, "it was never heard"
+    assert hearing.standing(88.0) == {HEARD: 12}, "a call succeeded twelve seconds ago"
+    hearing.on_health(False, "refused")
+    assert hearing.standing(None) == {}, "a connection that never was is not heard"
+    hearing.on_health(True, "connected")
+    now[0] = 900.0
+    assert hearing.standing(88.0) == {HEARD: 0}, "a connection that is pinged is heard"
+    hearing.on_health(False, "lost")
+    now[0] = 930.0
+    hearing.on_health(False, "refused")
+    now[0] = 970.0
+    assert hearing.standing(None) == {HEARD: 70}, "since it was lost, whatever was tried since"
+    assert hearing.standing(965.0) == {HEARD: 5}
