@@ -18,7 +18,7 @@ from tapedeck.tape.recording import Recording, TopicRecords
 from tapedeck.topics.catalogue import Layout, topic
 
 MINUTES = 5
-BACK = 1_000
+BACK = 500
 """Messages of a partition that are read, at most: fewer minutes of a large universe are looked at."""
 _LATE = ".late"
 
@@ -48,13 +48,15 @@ def settled(
 
     Raises Retry if the broker is silent.
     """
-    found, known = [], set(there)
-    for spec in checked(topology):
-        names = [name for name in (spec.trigger, *spec.outputs, dead_letters.TOPIC) if name in known]
-        if {spec.trigger, *spec.outputs} <= known:
-            seen = newest(spec, cluster.layout, tails(cluster, names), config, calendar)
-            found += [seen] if seen is not None else []
-    return tuple(found)
+    known = set(there)
+    stages = [spec for spec in checked(topology) if known.issuperset(_read_by(spec))]
+    ends = tails(cluster, sorted({name for spec in stages for name in _read_by(spec)}))
+    found = (newest(spec, cluster.layout, ends, config, calendar) for spec in stages)
+    return tuple(each for each in found if each is not None)
+
+
+def _read_by(spec: StageSpec) -> tuple[str, ...]:
+    return (spec.trigger, *spec.outputs, dead_letters.TOPIC)
 
 
 def tails(cluster: Cluster, names: Iterable[str]) -> Tails:
@@ -75,6 +77,7 @@ def newest(
 
     None if there are none, or nothing came in them.
     """
+    ends = {part: tail for part, tail in ends.items() if part[0] in _read_by(spec)}
     span = _span(spec, ends)
     definition = definition_of(spec).funnel
     if span is None or definition is None:
