@@ -5,6 +5,8 @@ those were null. Kafka Connect's ``__connect.errors.*`` headers are added, so th
 and two of our own: the reason code and the original key.
 """
 
+from collections import Counter
+
 from tapedeck.schemas.errors import TapeError
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Headers, Wire
@@ -22,6 +24,15 @@ REASON = "tape-error-reason"
 SOURCE_KEY = "tape-error-key"
 BODY_CONFLICT = "BODY_CONFLICT"
 """The reason of a red alarm: one event_id came again with a different body."""
+REASONS = frozenset(
+    (
+        "BAD_ITEM", "BAD_PREFIX", "BAD_WATERMARK", BODY_CONFLICT, "MALFORMED", "NOT_ENCODABLE", "NOT_FINITE",
+        "NOT_MAPPABLE", "NOT_STORABLE", "RETENTION", "SCORE_FAILED", "UNKNOWN_SCHEMA", "WRONG_SCHEMA",
+    )
+)  # fmt: skip
+"""Why the processes that are no stage refuse a record; metrics count everything else as OTHER."""
+OTHER = "OTHER"
+_made: Counter[str] = Counter()
 CONFLICT_CAUSES = (
     "its source gave one event twice with other values (two rows of one symbol and minute in a tape file), or"
     " the stage that wrote it is not deterministic"
@@ -46,11 +57,21 @@ def error_headers(message: Message, stage: str, error: Exception) -> Headers:
         (STAGE, stage.encode()),
         (ERROR_CLASS, type(error).__name__.encode()),
         (ERROR_MESSAGE, brief(error).encode()),
-        (REASON, (error.reason if isinstance(error, TapeError) else type(error).__name__).encode()),
+        (REASON, reason_of(error).encode()),
     ]
     if message.key is not None:
         headers.append((SOURCE_KEY, message.key[:KEY_BYTES]))
     return headers
+
+
+def reason_of(error: Exception) -> str:
+    """The reason code of an error; the name of its class for one that has none."""
+    return error.reason if isinstance(error, TapeError) else type(error).__name__
+
+
+def made() -> dict[str, int]:
+    """How many dead letters this process has made since its start, by reason: one of REASONS, or OTHER."""
+    return dict(_made.copy())
 
 
 def brief(error: Exception) -> str:
@@ -62,6 +83,8 @@ def brief(error: Exception) -> str:
 def dead_letter(layout: Layout, message: Message, stage: str, error: Exception) -> Wire:
     """The record for ``dead_letters``: the original bytes and headers under the error's headers."""
     headers = error_headers(message, stage, error)
+    reason = reason_of(error)
+    _made[reason if reason in REASONS else OTHER] += 1
     weight = sum(len(name) + len(content or b"") for name, content in message.headers)
     if weight <= HEADER_BYTES:
         headers = [*message.headers, *headers]

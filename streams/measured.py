@@ -10,7 +10,6 @@ MICROS = 1_000_000
 STATE_NOW = "NOW_"
 _REPEATS = ("DUPLICATE", "REREAD")
 _OUT = "OUT:"
-_DEAD = ("dead_letters", "DEAD_LETTER")
 Beat = Mapping[str, Any]
 
 
@@ -49,12 +48,6 @@ def dead_samples(stage: str, by_reason: Mapping[str, int]) -> Iterator[Sample]:
     """Dead letters by reason; 0 of none where there are none, so that a first one is an increase."""
     for reason, count in {"NONE": 0, **by_reason}.items():
         yield Sample(metrics.DEAD, count, (stage, reason))
-
-
-def dead_in(counts: Mapping[str, int]) -> dict[str, int]:
-    """The dead letters among an edge's counts: it counts them together."""
-    found = sum(counts.get(name, 0) + counts.get(f"{_OUT}{name}", 0) for name in _DEAD)
-    return {"ANY": found} if found else {}
 
 
 def feed_samples(stage: str, counts: Mapping[str, int]) -> Iterator[Sample]:

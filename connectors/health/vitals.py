@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from tapedeck.connectors import beats
+from tapedeck.connectors import beats, dead_letters
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.streams import measured, metrics
 from tapedeck.streams.metrics import Sample
@@ -96,5 +96,5 @@ class Edge:
             yield from measured.lag_sample(stage, body["lag"])
             yield from measured.feed_samples(stage, counts)
             if self._dead:
-                yield from measured.dead_samples(stage, measured.dead_in(counts))
+                yield from measured.dead_samples(stage, dead_letters.made())
         yield from self._more()

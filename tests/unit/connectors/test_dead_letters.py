@@ -1,5 +1,7 @@
 """A dead letter fits where its source did, whatever was in it."""
 
+import re
+
 import pytest
 
 from tapedeck.connectors.dead_letters import (
@@ -7,13 +9,17 @@ from tapedeck.connectors.dead_letters import (
     LEFT_OUT,
     MESSAGE_CHARS,
     REASON,
+    REASONS,
     SOURCE_KEY,
     dead_letter,
 )
+from tapedeck.connectors.news.items import IngestReason
+from tapedeck.connectors.sentiment.scorer import SentimentReason
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.wire import Wire
 from tapedeck.topics.catalogue import Layout
+from tests.unit.house.test_house_rules import texts
 
 BROKER_LIMIT = 1_000_000
 
@@ -50,3 +56,12 @@ def test_a_letter_fits_into_a_record_and_says_what_was_left_out(value: bytes | N
     assert wire.value == (None if too_large else value)
     assert (HEADERS_LEFT_OUT in told) is (len(header) > 50_000)
     assert max(len(content or b"") for content in told.values()) <= max(49_000, MESSAGE_CHARS + 100)
+
+
+def test_every_reason_that_an_edge_gives_is_in_the_closed_set() -> None:
+    """Literals and enums of the code: a new reason that a metric would call OTHER fails here."""
+    given: set[str] = {IngestReason.BAD_ITEM, SentimentReason.SCORE_FAILED}
+    for pattern in ("schemas/*.py", "schemas/columns/*.py", "connectors/*/*.py"):
+        for _, text in texts(pattern):
+            given.update(re.findall(r"DeadLetter\((?:[^()]|\([^()]*\))*?reason=\"([A-Z_]+)\"", text))
+    assert len(given) > 5 and given <= REASONS, given - REASONS

@@ -10,13 +10,16 @@ import pytest
 
 from tapedeck.agents.tally import Figures, Tally
 from tapedeck.agents.vitals import STUCK_S, StageVitals
-from tapedeck.connectors import beats
+from tapedeck.connectors import beats, dead_letters
 from tapedeck.connectors.health.exposition import exposed
 from tapedeck.connectors.health.vitals import Edge
+from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams import measured, metrics
 from tapedeck.streams.metrics import CATALOGUE, Buckets, By, Kind, Sample
+from tapedeck.streams.protocol import Message
 from tapedeck.streams.shell import Effects, Forward, Produced
 from tapedeck.streams.stages.topology import TOPOLOGY
+from tapedeck.topics.catalogue import Layout
 
 MINUTE = 60_000_000
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,11 +180,15 @@ def test_a_stage_gives_every_metric_of_a_worker() -> None:
 
 def test_an_edge_gives_what_its_heartbeats_count_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beats, "_latest", {})
-    told = {"counts": {"IN": 1, "OUT:dead_letters": 2, "STALE:reuters": 40}}
+    monkeypatch.setattr(dead_letters, "_made", Counter())
+    for error in (DeadLetter("bad", reason="BAD_ITEM"), DeadLetter("bad", reason="BAD_ITEM"), KeyError("x")):
+        dead_letters.dead_letter(Layout(), Message("news", 0, 0, 1, b"K", b"V", ()), "ingest-news", error)
+    told = {"counts": {"IN": 1, "STALE:reuters": 40}}
     beats.beat("ingest-news", 1, marked=MINUTE, lag=0, records=1, about=beats.about("1", "d"), **told)
     found = list(Edge("ingest-news", more=lambda: [Sample(metrics.SINK_DELAY, 0)]).samples())
     values = {(s.metric, s.labels[1:]): s.value for s in found}
-    assert values[metrics.DEAD, ("ANY",)] == 2
+    dead = {labels[0]: n for (metric, labels), n in values.items() if metric is metrics.DEAD}
+    assert dead == {"NONE": 0, "BAD_ITEM": 2, "OTHER": 1}
     assert values[metrics.FEED_AGE, ("reuters", "STALE")] == 40
     assert values[metrics.LAG, ()] == 0 and (metrics.SINK_DELAY, ()) in values
     assert measured.outside(found) == set() and exposed(found)
