@@ -12,10 +12,10 @@ from tapedeck.tape.doctor.checks.all import CHECKS
 from tapedeck.tape.doctor.diagnose import diagnose
 from tapedeck.tape.doctor.findings import Severity
 from tapedeck.tape.doctor.plan import expected
-from tapedeck.tape.doctor.snapshot import Feed
+from tapedeck.tape.doctor.snapshot import Feed, GroupSeen, Snapshot
 from tapedeck.topics.catalogue import Layout
 from tests.support.breaks import BREAKS, Break, broker_away, lagging, letters, order
-from tests.support.doctor import CONFIG, DAY_US, IN_SESSION, behind, healthy, without
+from tests.support.doctor import CONFIG, DAY_US, IN_SESSION, behind, healthy, with_beats, without
 
 PROCESSES = [each.stage for each in expected(TOPOLOGY, Layout(), CONFIG, Feed.LIVE)]
 
@@ -74,6 +74,21 @@ def test_a_stale_feed_outside_the_session_is_no_fault() -> None:
     night = healthy(IN_SESSION + 10 * 60 * MINUTE_US)
     assert diagnose(behind(night, LIVE, 300)).exit_code == 0
     assert diagnose(behind(healthy(), LIVE, 300)).exit_code == 2
+
+
+def test_a_dispatcher_that_started_after_the_last_minute_is_well_until_there_is_something_to_read() -> None:
+    """It has no watermark of its own before the next minute; unread are the openings, one per partition."""
+    stage = "dispatch-tiny"
+    snap = with_beats(healthy(IN_SESSION + 10 * 60 * MINUTE_US), stage, watermark=None)
+
+    def unread(number: int | None) -> Snapshot:
+        group = GroupSeen(1, {"signals": number, "account_inbox": 0})
+        return replace(snap, groups={**snap.groups, stage: group})
+
+    assert diagnose(unread(snap.layout.partitions("signals"))).exit_code == 0
+    for number in (None, snap.layout.partitions("signals") + 1):
+        headline = diagnose(unread(number)).headline
+        assert headline.startswith(f"red delay: {stage} is the first without a watermark"), headline
 
 
 def test_a_jump_over_the_night_is_no_delay_once_the_stage_has_followed() -> None:
