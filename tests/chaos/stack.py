@@ -34,8 +34,8 @@ from tapedeck.tape.local.supervisor import Worker
 from tapedeck.tape.playing import play_tape
 
 SOURCE = TapeSource(tape="synthetic:42")
-MINUTES = slice(0, 16)
-"""From five minutes before the open to the second evaluation of the watchlist."""
+MINUTES = slice(0, 12)
+"""From five minutes before the open to the first watchlist."""
 _HISTORY_US = 60 * MINUTE_US
 _LOOK_S = 0.25
 Headlines = list[str]
@@ -139,10 +139,10 @@ class Desk:
             self._restart(name)
 
     def _restart(self, name: str) -> None:
-        """By the supervisor, as after a crash; returns once it is ready."""
+        """By the supervisor, once it has stopped in order and let go of its lease; returns when it is ready."""
         before = self.process(name).pid
         ready = self.folder / "ready" / name
-        os.kill(before, signal.SIGKILL)
+        os.kill(before, signal.SIGTERM)
 
         def again() -> bool:
             self.stack.watch()
