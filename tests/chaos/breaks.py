@@ -178,37 +178,50 @@ def _writer(desk: Desk) -> KafkaLogWriter:
 # processes that start in another way ------------------------------------------------------------------
 
 
-@contextmanager
-def another_document(desk: Desk, other: Broker) -> Iterator[Told]:
-    document = desk.folder / "other.toml"
-    signal = desk.config.signal.model_copy(update={"cooldown_min": desk.config.signal.cooldown_min + 1})
-    changed = desk.config.model_copy(update={"signal": signal})
-    assert changed.digest != desk.config.digest
-    document.write_text(changed.to_toml())
-    with desk.under("scorer", {"TAPE_CONFIG": str(document)}):
-        yield {}
+def another_document(name: str) -> Break:
+    """It is started under another document."""
+
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        document = desk.folder / "other.toml"
+        signal = desk.config.signal.model_copy(update={"cooldown_min": desk.config.signal.cooldown_min + 1})
+        changed = desk.config.model_copy(update={"signal": signal})
+        assert changed.digest != desk.config.digest
+        document.write_text(changed.to_toml())
+        with desk.under(name, {"TAPE_CONFIG": str(document)}):
+            yield {}
+
+    return broken
 
 
-@contextmanager
-def another_version(desk: Desk, other: Broker) -> Iterator[Told]:
+def another_version(name: str) -> Break:
     """It is started from a folder whose distribution says that it is another release."""
-    about = desk.folder / "release" / "tapedeck-9.9.9.dist-info"
-    about.mkdir(parents=True, exist_ok=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tapedeck\nVersion: 9.9.9\n")
-    with desk.under("scorer", _first_on_path(about.parent)):
-        yield {}
+
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        about = desk.folder / "release" / "tapedeck-9.9.9.dist-info"
+        about.mkdir(parents=True, exist_ok=True)
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tapedeck\nVersion: 9.9.9\n")
+        with desk.under(name, _first_on_path(about.parent)):
+            yield {}
+
+    return broken
 
 
-@contextmanager
-def clock_ahead(desk: Desk, other: Broker) -> Iterator[Told]:
+def clock_ahead(name: str) -> Break:
     """Its machine's clock runs a minute ahead."""
-    folder = desk.folder / "ahead"
-    folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(
-        "import time\nright = time.time_ns\ntime.time_ns = lambda: right() + 60 * 10**9\n"
-    )
-    with desk.under("scorer", _first_on_path(folder)):
-        yield {}
+
+    @contextmanager
+    def broken(desk: Desk, other: Broker) -> Iterator[Told]:
+        folder = desk.folder / "ahead"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(
+            "import time\nright = time.time_ns\ntime.time_ns = lambda: right() + 60 * 10**9\n"
+        )
+        with desk.under(name, _first_on_path(folder)):
+            yield {}
+
+    return broken
 
 
 def _first_on_path(folder: Path) -> dict[str, str]:

@@ -139,7 +139,7 @@ class Desk:
             self._restart(name)
 
     def _restart(self, name: str) -> None:
-        """By the supervisor, once it has stopped in order and let go of its lease; returns when it is ready."""
+        """By the supervisor, once it has let go of its lease in order; returns when it is ready."""
         before = self.process(name).pid
         ready = self.folder / "ready" / name
         os.kill(before, signal.SIGTERM)
