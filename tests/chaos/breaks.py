@@ -6,8 +6,10 @@ What one yields are variables for the doctor, empty where the stack itself is br
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import requests
@@ -35,6 +37,7 @@ from tests.conftest import Broker
 
 Told = Mapping[str, str]
 Break = Callable[[Desk, Broker], AbstractContextManager[Told]]
+_TEN_YEARS_MS = str(3_650 * 24 * 3_600 * 1_000)
 _QUIET_TOPIC = "market_events"
 """No tape writes it."""
 
@@ -95,45 +98,57 @@ def _there(desk: Desk, name: str) -> int:
     return seen.partitions if seen else 0
 
 
+def _done(answers: Mapping[Any, Future[Any]]) -> None:
+    """Wait for an admin client, which must be held meanwhile."""
+    for answer in answers.values():
+        answer.result()
+
+
 @contextmanager
 def missing_topic(desk: Desk, other: Broker) -> Iterator[Told]:
     wire = desk.cluster.layout.wire_name(_QUIET_TOPIC)
-    for answer in admin_of(desk.cluster).delete_topics([wire]).values():
-        answer.result()
-    until(lambda: not _there(desk, _QUIET_TOPIC), "the topic is gone")
-    yield {}
-    assert not _there(desk, _QUIET_TOPIC)
-    ensure(desk.cluster)
+    admin = admin_of(desk.cluster)
+    _done(admin.delete_topics([wire]))
+    try:
+        until(lambda: not _there(desk, _QUIET_TOPIC), "the topic is gone")
+        yield {}
+        assert not _there(desk, _QUIET_TOPIC), "somebody made it again"
+    finally:
+        ensure(desk.cluster)
 
 
 @contextmanager
 def more_partitions(desk: Desk, other: Broker) -> Iterator[Told]:
     wire, before = desk.cluster.layout.wire_name(_QUIET_TOPIC), _there(desk, _QUIET_TOPIC)
-    for answer in admin_of(desk.cluster).create_partitions([NewPartitions(wire, before + 1)]).values():
-        answer.result()
-    until(lambda: _there(desk, _QUIET_TOPIC) == before + 1, "the topic has one partition more")
-    yield {}
-    recreate(desk.cluster, [_QUIET_TOPIC])
+    admin = admin_of(desk.cluster)
+    _done(admin.create_partitions([NewPartitions(wire, before + 1)]))
+    try:
+        until(lambda: _there(desk, _QUIET_TOPIC) == before + 1, "the topic has one partition more")
+        yield {}
+    finally:
+        recreate(desk.cluster, [_QUIET_TOPIC])
 
 
 @contextmanager
 def short_retention(desk: Desk, other: Broker) -> Iterator[Told]:
+    """Ten years, where the stack keeps everything."""
     wire = desk.cluster.layout.wire_name("quotes")
 
-    def alter(kind: AlterConfigOpType) -> None:
-        entry = ConfigEntry("retention.ms", "3600000", incremental_operation=kind)
-        resource = ConfigResource(ResourceType.TOPIC, wire, incremental_configs=[entry])
-        for answer in admin_of(desk.cluster).incremental_alter_configs([resource]).values():
-            answer.result()
+    def kept() -> str:
+        return describe(desk.cluster)[wire].config["retention.ms"]
 
-    before = describe(desk.cluster)[wire].config["retention.ms"]
-    alter(AlterConfigOpType.SET)
-    until(lambda: describe(desk.cluster)[wire].config["retention.ms"] == "3600000", "it keeps an hour")
-    yield {}
-    entry = ConfigEntry("retention.ms", before, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, wire, incremental_configs=[entry])
-    for answer in admin_of(desk.cluster).incremental_alter_configs([resource]).values():
-        answer.result()
+    def keep(value: str) -> None:
+        entry = ConfigEntry("retention.ms", value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, wire, incremental_configs=[entry])
+        _done(admin.incremental_alter_configs([resource]))
+
+    admin, before = admin_of(desk.cluster), kept()
+    keep(_TEN_YEARS_MS)
+    try:
+        until(lambda: kept() == _TEN_YEARS_MS, "it keeps ten years")
+        yield {}
+    finally:
+        keep(before)
 
 
 def unreadable(number: int) -> Break:
@@ -149,14 +164,14 @@ def unreadable(number: int) -> Break:
         with closing(_writer(desk)) as writer:
             writer.write_messages(rubbish)
         until(lambda: _end(desk, "dead_letters") >= before + number, "dead letters are written", 60)
-        yield {}
-        # as their keeping time would: the newest are a quarter of an hour of the market old only then
-        parts = ends_of(desk.cluster, ("dead_letters",))
-        wire = desk.cluster.layout.wire_name("dead_letters")
-        ends = [TopicPartition(wire, part, end) for (_, part), (_, end) in parts.items()]
-        until(lambda: _is_stored(desk, before + number), "the sink has stored them", 60)
-        for answer in admin_of(desk.cluster).delete_records(ends).values():
-            answer.result()
+        try:
+            yield {}
+        finally:  # deleted, as only a quarter of an hour of the market would make them old
+            until(lambda: _is_stored(desk, before + number), "the sink has stored them", 60)
+            wire, admin = desk.cluster.layout.wire_name("dead_letters"), admin_of(desk.cluster)
+            parts = ends_of(desk.cluster, ("dead_letters",))
+            ends = [TopicPartition(wire, part, end) for (_, part), (_, end) in parts.items()]
+            _done(admin.delete_records(ends))
 
     return broken
 
@@ -286,8 +301,10 @@ def smaller_universe(desk: Desk, other: Broker) -> Iterator[Told]:
 
     few = desk.config.universe.model_copy(update={"symbols": desk.config.universe.symbols[-2:]})
     write(desk.config.model_copy(update={"universe": few}))
-    yield {}
-    write(desk.config)
+    try:
+        yield {}
+    finally:
+        write(desk.config)
 
 
 @contextmanager
@@ -299,5 +316,7 @@ def paused(desk: Desk, other: Broker) -> Iterator[Told]:
         time.sleep(0.01)  # the next one is later than this one
 
     set_to(KillState.REDUCING)
-    yield {}
-    set_to(KillState.ACTIVE)
+    try:
+        yield {}
+    finally:
+        set_to(KillState.ACTIVE)

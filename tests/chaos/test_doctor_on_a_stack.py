@@ -34,7 +34,9 @@ CASES: dict[str, Case] = {
     "data of another broker": Case(breaks.other_data, "data", "was written by Kafka 3.9.1"),
     "certificate expired": Case(breaks.expired_certificate, "certificates", "expired 3 d ago"),
     "paused": Case(breaks.paused, "controls", "openings of all are stopped, REDUCING by ada: a drill"),
-    "retention too short": Case(breaks.short_retention, "topics", "topic quotes: retention.ms is 3600000"),
+    "retention too short": Case(
+        breaks.short_retention, "topics", "topic quotes: retention.ms is 315360000000"
+    ),
     "dead letters": Case(breaks.unreadable(3), "dead_letters", "3 dead letters"),
     "dead letters filling": Case(breaks.unreadable(60), "dead_letters", "60 dead letters"),
     "wrong partitions": Case(breaks.more_partitions, "topics", "topic market_events: the number of"),
