@@ -38,7 +38,7 @@ MINUTES = slice(0, 12)
 """From five minutes before the open to the first watchlist."""
 _HISTORY_US = 60 * MINUTE_US
 _LOOK_S = 0.25
-Headlines = list[str]
+GREEN = "all green: "
 
 
 def short_tape() -> Tape:
@@ -163,23 +163,26 @@ class Desk:
     def until_named(
         self, check: str, words: str, told: Mapping[str, str] | None = None, timeout_s: float = 120.0
     ) -> str:
-        """The doctor's first line, once it is of ``check`` and says ``words``. Until then all was green."""
-        seen: Headlines = []
+        """The doctor's first line, once it is of ``check`` and says ``words``; others are printed."""
+        seen: list[str] = []
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            seen.append(line := self.doctor(told)["headline"])
+            line = str(self.doctor(told)["headline"])
             if line.split(" ", 1)[1].startswith(f"{check}: ") and words in line:
-                return str(line)
+                return line
+            if not line.startswith(GREEN):
+                say(f"before {check}: {line}")
+            seen.append(line)
         raise AssertionError(f"no {check!r} with {words!r} in {timeout_s:g} s; first lines: {seen}")
 
     def until_green(self, timeout_s: float = 120.0) -> None:
         """Until all is green; dead processes are started again meanwhile."""
-        seen: Headlines = []
+        seen: list[str] = []
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             self.stack.watch()
             seen.append(self.doctor()["headline"])
-            if seen[-1].startswith("all green: "):
+            if seen[-1].startswith(GREEN):
                 return
         raise AssertionError(f"not green again in {timeout_s:g} s; first lines: {seen}")
 
