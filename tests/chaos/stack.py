@@ -175,15 +175,15 @@ class Desk:
             seen.append(line)
         raise AssertionError(f"no {check!r} with {words!r} in {timeout_s:g} s; first lines: {seen}")
 
-    def until_green(self, timeout_s: float = 120.0) -> None:
-        """Until all is green; dead processes are started again meanwhile."""
+    def until_green(self, timeout_s: float = 120.0) -> str:
+        """The first line once all is green; dead processes are started again meanwhile."""
         seen: list[str] = []
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             self.stack.watch()
-            seen.append(self.doctor()["headline"])
+            seen.append(str(self.doctor()["headline"]))
             if seen[-1].startswith(GREEN):
-                return
+                return seen[-1]
         raise AssertionError(f"not green again in {timeout_s:g} s; first lines: {seen}")
 
 

@@ -83,7 +83,7 @@ def started(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def headlines(started: Desk) -> list[str]:
     """The doctor's first lines before a play, in it, and after it."""
-    found = [started.doctor()["headline"]]
+    found = [started.until_green()]
     tape, began = short_tape(), time.monotonic()
     due = iter(LOOKS_S)
     wanted = next(due)
@@ -96,7 +96,7 @@ def headlines(started: Desk) -> list[str]:
             found.append(started.doctor()["headline"])
 
     started.play(tape, meanwhile)
-    return [*found, started.doctor()["headline"]]
+    return [*found, started.until_green()]
 
 
 @pytest.fixture
