@@ -19,10 +19,12 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
-from tapedeck.connectors.kafka.admin import admin_of, describe, ensure, recreate
+from tapedeck.connectors.kafka.admin import admin_of, describe, ensure
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import ends_of
+from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP as SINK
+from tapedeck.connectors.postgres.resuming import adopt
 from tapedeck.connectors.tapes.marks import reached
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
@@ -38,7 +40,7 @@ from tests.conftest import Broker
 Told = Mapping[str, str]
 Break = Callable[[Desk, Broker], AbstractContextManager[Told]]
 _TEN_YEARS_MS = str(3_650 * 24 * 3_600 * 1_000)
-_QUIET_TOPIC = "market_events"
+QUIET_TOPIC = "market_events"
 """No tape writes it."""
 
 
@@ -104,29 +106,28 @@ def _done(answers: Mapping[Any, Future[Any]]) -> None:
         answer.result()
 
 
-@contextmanager
-def missing_topic(desk: Desk, other: Broker) -> Iterator[Told]:
-    wire = desk.cluster.layout.wire_name(_QUIET_TOPIC)
-    admin = admin_of(desk.cluster)
-    _done(admin.delete_topics([wire]))
-    try:
-        until(lambda: not _there(desk, _QUIET_TOPIC), "the topic is gone")
-        yield {}
-        assert not _there(desk, _QUIET_TOPIC), "somebody made it again"
-    finally:
-        ensure(desk.cluster)
-
-
-@contextmanager
-def more_partitions(desk: Desk, other: Broker) -> Iterator[Told]:
-    wire, before = desk.cluster.layout.wire_name(_QUIET_TOPIC), _there(desk, _QUIET_TOPIC)
+def more_partitions(desk: Desk) -> None:
+    """One more for a topic that no tape writes."""
+    wire, before = desk.cluster.layout.wire_name(QUIET_TOPIC), _there(desk, QUIET_TOPIC)
     admin = admin_of(desk.cluster)
     _done(admin.create_partitions([NewPartitions(wire, before + 1)]))
-    try:
-        until(lambda: _there(desk, _QUIET_TOPIC) == before + 1, "the topic has one partition more")
-        yield {}
-    finally:
-        recreate(desk.cluster, [_QUIET_TOPIC])
+    until(lambda: _there(desk, QUIET_TOPIC) == before + 1, "the topic has one partition more")
+
+
+def no_topic(desk: Desk) -> None:
+    """It is deleted. What reads it ends by itself."""
+    admin = admin_of(desk.cluster)
+    _done(admin.delete_topics([desk.cluster.layout.wire_name(QUIET_TOPIC)]))
+    until(lambda: not _there(desk, QUIET_TOPIC), "the topic is gone")
+
+
+def topic_made_anew(desk: Desk) -> None:
+    assert ensure(desk.cluster) == [desk.cluster.layout.wire_name(QUIET_TOPIC)]
+
+
+def adopted(desk: Desk) -> None:
+    """As `tape sink --adopt` does, which the doctor names."""
+    assert list(adopt(desk.stack.database_url, desk.cluster, [QUIET_TOPIC], group=SINK))
 
 
 @contextmanager

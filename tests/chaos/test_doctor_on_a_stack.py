@@ -39,8 +39,6 @@ CASES: dict[str, Case] = {
     ),
     "dead letters": Case(breaks.unreadable(3), "dead_letters", "3 dead letters"),
     "dead letters filling": Case(breaks.unreadable(60), "dead_letters", "60 dead letters"),
-    "wrong partitions": Case(breaks.more_partitions, "topics", "topic market_events: the number of"),
-    "topic missing": Case(breaks.missing_topic, "topics", "topic market_events: the topic is missing"),
     "broker frozen": Case(breaks.mute_broker, "broker", "it is frozen"),
     "worker killed": Case(breaks.dead("features"), "stack", "process features"),
     "sink killed": Case(breaks.dead("sink"), "stack", "process sink"),
@@ -119,3 +117,19 @@ def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, 
         named = time.monotonic() - began
     desk.until_green()
     say(f"{name}: {line} [named in {named:.0f} s, green again in {time.monotonic() - began - named:.0f} s]")
+
+
+@pytest.mark.long
+def test_a_topic_that_changed_went_and_came_again_is_named_each_time_until_what_it_says_is_done(
+    desk: Desk,
+) -> None:
+    """The last one: what reads the topic ends by itself, and is told of for two minutes after its restarts."""
+    name = breaks.QUIET_TOPIC
+    breaks.more_partitions(desk)
+    say(desk.until_named("topics", f"topic {name}: the number of partitions is 5, expected 4"))
+    breaks.no_topic(desk)
+    say(desk.until_named("topics", f"topic {name}: the topic is missing"))
+    breaks.topic_made_anew(desk)
+    say(desk.until_named("store", f"topic {name} was made anew: Postgres has read the one before"))
+    breaks.adopted(desk)
+    desk.until_green(300)
