@@ -123,7 +123,7 @@ def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, 
 def test_a_topic_that_changed_went_and_came_again_is_named_each_time_until_what_it_says_is_done(
     desk: Desk,
 ) -> None:
-    """The last one: what reads the topic ends by itself, and is told of for two minutes after its restarts."""
+    """The last one: what reads the topic ends by itself, and is told of for two minutes after that."""
     name = breaks.QUIET_TOPIC
     breaks.more_partitions(desk)
     say(desk.until_named("topics", f"topic {name}: the number of partitions is 5, expected 4"))
