@@ -74,7 +74,7 @@ def describe(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> dict[str, Found]
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
         configs = {resource.name: _unless_gone(future, timeout_s) for resource, future in futures.items()}
-    except KafkaException as error:
+    except (KafkaException, TimeoutError) as error:
         raise _unreachable(cluster, error) from error
     wanted = layout.topic_config(next(iter(CATALOGUE)).name)
     return {
@@ -323,7 +323,8 @@ def admin_of(cluster: Cluster) -> AdminClient:
     return admin_client(cluster, "admin")
 
 
-def _unreachable(cluster: Cluster, error: KafkaException) -> Retry:
-    reason = error.args[0].str() if error.args else "unknown"
+def _unreachable(cluster: Cluster, error: KafkaException | TimeoutError) -> Retry:
+    late = "its answer is late" if isinstance(error, TimeoutError) else "unknown"
+    reason = error.args[0].str() if isinstance(error, KafkaException) and error.args else late
     remedy = "check the address and that the broker runs"
     return Retry(f"the broker did not answer: {reason}", value=cluster.bootstrap, remedy=remedy)

@@ -20,7 +20,7 @@ _SETTINGS = {Spread.SYMBOL: "TAPE_SYMBOL_PARTITIONS", Spread.ACCOUNT: "TAPE_ACCO
 
 
 def ask_cluster_id(cluster: Cluster, timeout_s: float) -> str:
-    """The id of the cluster that answers. Raises KafkaException."""
+    """The id of the cluster that answers. Raises KafkaException, or TimeoutError where even that is late."""
     silent = {"log_level": 0, "socket.timeout.ms": max(10, int(timeout_s * 1000))}
     client = admin_client(cluster, "identity", **silent)
     description = client.describe_cluster(request_timeout=timeout_s).result(timeout_s + 1)
@@ -37,10 +37,11 @@ def cluster_id_of(cluster: Cluster, timeout_s: float = ANSWER_S) -> str:
         _demand_answer(cluster, timeout_s)  # librdkafka retries everything that fails until the time is up
     try:
         found = ask_cluster_id(cluster, timeout_s)
-    except KafkaException as error:
+    except (KafkaException, TimeoutError) as error:
         _demand_answer(cluster, timeout_s)
+        why = error.args[0].str() if isinstance(error, KafkaException) else "its answer is late"
         raise Fatal(
-            f"the Kafka broker did not answer within {timeout_s:g} s: {error.args[0].str()}",
+            f"the Kafka broker did not answer within {timeout_s:g} s: {why}",
             value=cluster.bootstrap,
             remedy="run this again; if that does not help, check its process and log",
         ) from error
@@ -94,6 +95,9 @@ def describe_ids(
     for wire, answer in answers.items():
         try:
             told = answer.result(timeout_s + 1)
+        except TimeoutError as error:  # librdkafka's own time is up by then, and a busy machine says so later
+            what = f"the broker did not describe topic {wire} within {timeout_s:g} s"
+            raise Retry(what, value=cluster.bootstrap, remedy="check that it runs") from error
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise Fatal(

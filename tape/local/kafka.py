@@ -228,7 +228,7 @@ class EmbeddedKafka:
             return False
         try:
             found = ask_cluster_id(self.cluster, _ROUND_TRIP_S)
-        except KafkaException:
+        except (KafkaException, TimeoutError):
             return False
         if found != self.cluster_id:
             cluster_id_of(self.cluster)

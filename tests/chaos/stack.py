@@ -184,6 +184,7 @@ class Desk:
             seen.append(str(self.doctor()["headline"]))
             if seen[-1].startswith(GREEN):
                 return seen[-1]
+            say(f"not green: {seen[-1]}")
         raise AssertionError(f"not green again in {timeout_s:g} s; first lines: {seen}")
 
 
