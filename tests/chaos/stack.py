@@ -39,6 +39,8 @@ MINUTES = slice(0, 12)
 _HISTORY_US = 60 * MINUTE_US
 _LOOK_S = 0.25
 GREEN = "all green: "
+PATIENCE_S = 240.0
+"""A process that a busy machine made restart three times is told of for two minutes."""
 
 
 def short_tape() -> Tape:
@@ -161,7 +163,7 @@ class Desk:
         return found
 
     def until_named(
-        self, check: str, words: str, told: Mapping[str, str] | None = None, timeout_s: float = 120.0
+        self, check: str, words: str, told: Mapping[str, str] | None = None, timeout_s: float = PATIENCE_S
     ) -> str:
         """The doctor's first line, once it is of ``check`` and says ``words``; others are printed."""
         seen: list[str] = []
@@ -175,7 +177,7 @@ class Desk:
             seen.append(line)
         raise AssertionError(f"no {check!r} with {words!r} in {timeout_s:g} s; first lines: {seen}")
 
-    def until_green(self, timeout_s: float = 120.0) -> str:
+    def until_green(self, timeout_s: float = PATIENCE_S) -> str:
         """The first line once all is green; dead processes are started again meanwhile."""
         seen: list[str] = []
         end = time.monotonic() + timeout_s
