@@ -1,4 +1,4 @@
-"""Every process of the demo ends twice while the tape plays, told to and killed; its proofs hold."""
+"""Every process of a demo is told to end, killed, and frozen while the tape plays; its proofs hold."""
 
 import json
 import os
@@ -17,7 +17,8 @@ from tests.conftest import Broker
 from tests.support.live import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]
-MINUTES = 150
+MINUTES = 240
+FROZEN_S = 9.0
 SERVERS = {"supervisor", "kafka", "postgres"}
 
 
@@ -51,6 +52,13 @@ class Running:
             eventually(lambda: marker.exists() and marker.stat().st_mtime > made, f"{name} is ready", 60)
         return time.monotonic() - began
 
+    def freeze(self, name: str) -> None:
+        """Stop it for longer than its group waits for a member, then let it go on."""
+        pid = self.pids()[name]
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        os.kill(pid, signal.SIGCONT)
+
 
 @pytest.fixture
 def demo(kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
@@ -73,7 +81,9 @@ def test_everything_restarted_and_killed_in_turn_leaves_live_equal_to_rebuilt(de
         for name in names:
             seconds = demo.renew(name, number)
             print(f"{name} {number.name}: {seconds:.1f} s")
-    assert not demo.says("played "), "the tape was over before every process had ended twice"
+    for name in names:
+        demo.freeze(name)
+    assert not demo.says("played "), "the tape was over before every process had ended twice and been frozen"
     eventually(lambda: demo.process.poll() is not None, "the demo ends", 600)
     assert demo.process.returncode == 0, demo.output.read_text()[-3000:]
     document = json.loads((demo.home / "summary.json").read_text())
@@ -81,4 +91,4 @@ def test_everything_restarted_and_killed_in_turn_leaves_live_equal_to_rebuilt(de
     assert all(line["agrees"] and line["rebuilt"] for line in document["digests"])
     assert all(line["unexplained"] == 0 for line in document["funnel"])
     assert document["rows"]["t_decisions"] == document["records"]["decisions"] > 0
-    assert demo.output.read_text().count("restarting it in") == 2 * len(names)
+    assert demo.output.read_text().count("restarting it in") >= 2 * len(names)
