@@ -50,6 +50,8 @@ lease_log = logging.getLogger("tapedeck.lease")
 RENEW_S = 3.0
 TICK_S = 1.0
 SETTLE_S = 0.005
+LONG_S = 30.0
+"""A minute that is not settled by then is told of, with what it waits for."""
 ARMED_S = 5.0
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -185,9 +187,16 @@ class DispatchApp:
 
     async def _settled(self) -> None:
         """Until everything appended is folded and everything asked for is answered."""
-        applied = self.stage_app.runner.applied
-        while self._outstanding or applied.get((INBOX, self._home), -1) < self._inbox_end:
+        runner, part, began = self.stage_app.runner, (INBOX, self._home), time.monotonic()
+        waiting = Waiting(log, self._account_id)
+        while self._outstanding or runner.reached(part) <= self._inbox_end:
             await asyncio.sleep(SETTLE_S)
+            if time.monotonic() - began > LONG_S:
+                waiting.say(
+                    f"{self._outstanding} requests have no answer of the broker, and its inbox is folded "
+                    f"up to offset {runner.reached(part)} of {self._inbox_end + 1}"
+                )
+        waiting.over()
 
     async def _bury(self, dead: Iterable[tuple[Message, DeadLetter]]) -> None:
         """Keep what can never be read."""

@@ -381,10 +381,11 @@ class StageRunner:
     def lag(self) -> int | None:
         """Offsets between what was applied and the readable end; None, not 0, until every end is known."""
         ends = {part: self._consumer.known_end(self._tp(part)) for part in self.parts()}
-        known = [max(0, end - self._reached(part)) for part, end in ends.items() if end is not None]
+        known = [max(0, end - self.reached(part)) for part, end in ends.items() if end is not None]
         return sum(known, self.broadcasts.lag()) if known and len(known) == len(ends) else None
 
-    def _reached(self, part: Part) -> int:
+    def reached(self, part: Part) -> int:
+        """The offset before which everything of ``part`` is applied. What was committed is."""
         start = self._consumer.starts.get(self._tp(part), 0)
         at, passed = max(start, self.applied.get(part, -1) + 1), self.passed.get(part, _NOTHING)
         return passed.stop if at in passed else at

@@ -185,3 +185,10 @@ def test_the_lag_of_a_partition_from_which_nothing_came_is_unknown_until_its_end
     assert lagging({}, {}).lag() is None, "no partition is assigned"
     unread.app.rebalancing = True
     assert unread.lag() is None
+
+
+def test_what_a_group_has_committed_counts_as_reached_though_another_generation_applied_it() -> None:
+    runner = lagging({0: 42}, {0: 7})
+    assert runner.reached(("features", 0)) == 7
+    runner.applied = {("features", 0): 9}
+    assert runner.reached(("features", 0)) == 10
