@@ -1,8 +1,11 @@
-"""What the inbox of an account has already: a fact that is heard again is not written again.
+"""What the inbox of an account has already: one event never gets two bodies.
 
-A dispatcher that starts hears much again: executions of the last days, what a request was answered before the
-crash, controls, signals of a minute that was not finished. The event_id is that of the first hearing, and the
-time would be another one: one event with two bodies. So the ids of the inbox are read before the start.
+A dispatcher that starts hears much again: executions of the last days, controls, signals of a minute that was
+not finished, the answer to a request. The event_id is that of the first hearing, and the time would be
+another one. So the ids of the inbox are read before the start.
+
+What has happened once is not written again. What says how things stand is: the stream is connected again, an
+order still works. Said again, it is an event of its own.
 """
 
 from collections.abc import Iterable
@@ -11,11 +14,17 @@ from itertools import islice
 from tapedeck.connectors.dispatch.inbox import Body
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import SECOND_US, Message
 
 INBOX = "account_inbox"
 READ_BACK_US = 10 * 24 * 3600 * SECOND_US
 """How far the inbox is read at a start. What a broker is asked about, unasked, reaches back as far."""
+HAPPENED = frozenset(
+    f"tapedeck.{kind}"
+    for kind in ("InboxActivity", "InboxControl", "InboxExecution", "InboxHalt", "InboxSignal", "InboxTick")
+)
+"""Kinds of records that tell what happened, and not how things stand."""
 _MOST = 500_000
 _EVENT_ID = "ce_id"
 
@@ -30,20 +39,24 @@ class Once:
     def learn(self, messages: Iterable[Message]) -> None:
         """Records of the inbox, oldest first; those of other accounts and unreadable ones are passed over."""
         for message in messages:
-            if message.key == self._key and (event_id := _event_id(message)) is not None:
-                self._add(event_id)
+            if message.key == self._key and (known := _event_id(message)) is not None:
+                self._add(known)
 
     def fresh(self, bodies: Iterable[Body]) -> list[Body]:
-        """Those of ``bodies`` that the inbox does not have. They count as written from now on."""
+        """What of ``bodies`` is to be written; it counts as written from now on."""
         found = []
-        for body in bodies:
+        for each in bodies:
+            body = each
+            if body["event_id"] in self._known and body["payload"][0] not in HAPPENED:
+                natural = (body["event_id"], str(body["event_time"]))
+                body = body | {"event_id": event_id(INBOX, natural)}
             if body["event_id"] not in self._known:
                 self._add(body["event_id"])
                 found.append(body)
         return found
 
-    def _add(self, event_id: str) -> None:
-        self._known[event_id] = None
+    def _add(self, known: str) -> None:
+        self._known[known] = None
         if len(self._known) > _MOST:
             for oldest in list(islice(self._known, _MOST // 10)):
                 del self._known[oldest]

@@ -210,7 +210,11 @@ def test_a_dispatcher_killed_at_its_order_comes_back_on_an_empty_disk_and_sends_
     floor.play(floor.labels[BEFORE + 1 :])
     eventually(lambda: floor.held() == floor.at_broker(), "the position that the broker has", 60)
     assert len(floor.sent()) <= 1
-    started = [record for record in floor.of(INBOX) if record["payload"][0] == "tapedeck.InboxStarted"]  # type: ignore[index]
-    assert len(started) == 2
+    told = [record["payload"] for record in floor.of(INBOX)]
+    starts = [at for at, (kind, _) in enumerate(told) if kind == "tapedeck.InboxStarted"]  # type: ignore[misc]
+    assert len(starts) == 2
+    back = [content for kind, content in told[starts[1] :] if kind == "tapedeck.InboxStream"]  # type: ignore[misc]
+    assert back and back[-1]["healthy"], "the account knows that its stream is there again"
+    assert not of_messages(INBOX, read_topic(floor.workers.cluster, INBOX)).conflicts
     assert len({order["client_order_id"] for order in floor.of("orders")}) == 1
     floor.agree()

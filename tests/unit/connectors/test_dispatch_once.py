@@ -6,8 +6,8 @@ import pytest
 
 from tapedeck.connectors.dispatch import once
 from tapedeck.connectors.dispatch.inbox import Inbox
-from tapedeck.connectors.dispatch.once import INBOX, Once
-from tapedeck.schemas.codec import encode
+from tapedeck.connectors.dispatch.once import HAPPENED, INBOX, Once
+from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.streams.protocol import Message
 
 SECOND = 1_000_000
@@ -33,6 +33,27 @@ def test_what_the_log_has_is_dropped_though_it_is_heard_at_another_time(headers:
     resumed = control("large", "RUNNING", 9 * SECOND)
     assert known.fresh([again, resumed, resumed]) == [resumed]
     assert known.fresh([resumed]) == []
+
+
+def test_how_things_stand_is_said_again_as_an_event_of_its_own() -> None:
+    """A process that starts counts its connections anew: the account must learn that its stream is back."""
+    inbox, known = Inbox("large"), Once("large")
+    before, lost = inbox.stream(True, "connection 1", SECOND), inbox.stream(False, "OSError", 2 * SECOND)
+    known.learn([record(before), record(lost)])
+    back, lost_again = (
+        inbox.stream(True, "connection 1", 9 * SECOND),
+        inbox.stream(False, "OSError", 11 * SECOND),
+    )
+    assert (back["event_id"], lost_again["event_id"]) == (before["event_id"], lost["event_id"])
+    written = known.fresh([back, lost_again, lost_again])
+    assert [body["payload"] for body in written] == [back["payload"], lost_again["payload"]]
+    assert len({body["event_id"] for body in (before, lost, *written)}) == 4
+
+
+def test_every_kind_that_happens_once_is_a_kind_of_the_inbox() -> None:
+    (payload,) = [field for field in load_schema(INBOX)["fields"] if field["name"] == "payload"]
+    kinds = {f"tapedeck.{each['name'] if isinstance(each, dict) else each}" for each in payload["type"]}
+    assert {kind.replace("tapedeck.tapedeck.", "tapedeck.") for kind in kinds} > HAPPENED
 
 
 def test_other_accounts_and_what_cannot_be_read_teach_nothing() -> None:
