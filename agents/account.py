@@ -32,9 +32,10 @@ from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, beside
 from tapedeck.connectors.dispatch.lease import Lease, LeaseLost, LeaseShort, PostgresLeases, new_holder
-from tapedeck.connectors.dispatch.once import INBOX, READ_BACK_US, Once
+from tapedeck.connectors.dispatch.once import READ_BACK_US, Once
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.kafka.scan import read_since, read_topic
 from tapedeck.schemas.errors import DeadLetter, Retry

@@ -25,6 +25,7 @@ from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.orders import OrderState
 
 Body = dict[str, Any]
+INBOX = "account_inbox"
 HALTED, RESUMED = "HALTED", "RESUMED"
 _SCALE = Decimal("0.000001")
 
@@ -45,7 +46,7 @@ class Inbox:
     def _body(self, kind: str, asked_by: str, content: Body, now: int) -> Body:
         natural = (self._account_id, kind, asked_by, digest(content))
         return {
-            "event_id": event_id("account_inbox", natural),
+            "event_id": event_id(INBOX, natural),
             "event_time": now,
             "account_id": self._account_id,
             "payload": (f"tapedeck.{kind}", content),

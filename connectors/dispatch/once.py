@@ -11,13 +11,12 @@ order still works. Said again, it is an event of its own.
 from collections.abc import Iterable
 from itertools import islice
 
-from tapedeck.connectors.dispatch.inbox import Body
+from tapedeck.connectors.dispatch.inbox import INBOX, Body
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import SECOND_US, Message
 
-INBOX = "account_inbox"
 READ_BACK_US = 10 * 24 * 3600 * SECOND_US
 """How far the inbox is read at a start. What a broker is asked about, unasked, reaches back as far."""
 HAPPENED = frozenset(

@@ -16,9 +16,10 @@ from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
-from tapedeck.connectors.dispatch.once import INBOX, Once
+from tapedeck.connectors.dispatch.once import Once
 from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.inprocess import InProcessBroker

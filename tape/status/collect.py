@@ -13,6 +13,7 @@ from typing import Any
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import Clock, SystemClock
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.kafka.admin import Found, describe
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.identity import cluster_id_of
@@ -37,7 +38,7 @@ from tapedeck.tape.doctor.snapshot import (
     Snapshot,
 )
 from tapedeck.tape.status import readers
-from tapedeck.tape.status.compared import INBOX, compared
+from tapedeck.tape.status.compared import compared
 from tapedeck.tape.status.lines import newest_beats
 from tapedeck.tape.status.outside import certificates, exchange, store
 from tapedeck.tape.status.settled import settled

@@ -3,13 +3,13 @@
 from decimal import Decimal
 from typing import Any
 
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.codec import Body
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.tape.doctor.snapshot import ComparedSeen
 from tapedeck.tape.status.readers import newest_bodies
 
-INBOX = "account_inbox"
 _KIND = "InboxBroker"
 _SETTLED_US = MINUTE_US
 """A position that moved less than this before the comparison is not judged: a fill may cross the list."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tapedeck.tape.local import state
@@ -56,6 +57,7 @@ class Running:
         """Stop it for longer than its group waits for a member, then let it go on."""
         pid = self.pids()[name]
         os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, f"{name} is frozen", 5)
         time.sleep(FROZEN_S)
         os.kill(pid, signal.SIGCONT)
 

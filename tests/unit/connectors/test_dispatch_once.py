@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tapedeck.connectors.dispatch import once
-from tapedeck.connectors.dispatch.inbox import Inbox
-from tapedeck.connectors.dispatch.once import HAPPENED, INBOX, Once
+from tapedeck.connectors.dispatch.inbox import INBOX, Inbox
+from tapedeck.connectors.dispatch.once import HAPPENED, Once
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.streams.protocol import Message
 
