@@ -276,6 +276,16 @@ SHIPPED: tuple[Topic, ...] = (
         keep_days=400,
     ),
     _a(
+        "exits",
+        "account",
+        "the rules that want a position closed",
+        "account_id",
+        "position_id",
+        "seq",
+        key=("account_id", "position_id"),
+        keep_days=400,
+    ),
+    _a(
         "accounts",
         "account",
         "equity, buying power, identity state",

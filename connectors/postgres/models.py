@@ -219,6 +219,8 @@ class Orders(Audit, Base):
     limit_price: Mapped[Decimal | None]
     filled_qty: Mapped[Decimal]
     filled_avg_price: Mapped[Decimal | None]
+    position_id: Mapped[str | None]
+    exit_reason: Mapped[str | None]
 
 
 class Executions(Audit, Base):
@@ -230,11 +232,12 @@ class Executions(Audit, Base):
     underlying: Mapped[str]
     side: Mapped[str] = enum_column("executions", "side")
     qty: Mapped[Decimal]
-    price: Mapped[Decimal]
+    price: Mapped[Decimal | None]
     multiplier: Mapped[int]
     fee: Mapped[Decimal]
     source: Mapped[str]
     owner: Mapped[str] = enum_column("executions", "owner")
+    reason: Mapped[str | None]
 
 
 class Positions(Audit, Base):
@@ -252,6 +255,32 @@ class Positions(Audit, Base):
     realised: Mapped[Decimal]
     multiplier: Mapped[int]
     opened_at: Mapped[datetime]
+    signal_id: Mapped[str | None]
+    exit_reason: Mapped[str | None]
+    peak: Mapped[Decimal | None]
+    worst: Mapped[Decimal | None]
+    needs_review: Mapped[bool | None]
+
+
+class Exits(Audit, Base):
+    __tablename__ = "t_exits"
+    account_id: Mapped[str]
+    position_id: Mapped[str]
+    seq: Mapped[int]
+    instrument: Mapped[str]
+    underlying: Mapped[str]
+    kind: Mapped[str] = enum_column("exits", "kind")
+    strategy: Mapped[str | None]
+    chosen: Mapped[str]
+    qty: Mapped[Decimal]
+    mark: Mapped[Decimal | None]
+    pnl: Mapped[Decimal | None]
+    peak: Mapped[Decimal]
+    worst: Mapped[Decimal]
+    held_min: Mapped[float]
+    dte: Mapped[int | None]
+    eod_window: Mapped[str | None]
+    person: Mapped[str | None]
 
 
 class Accounts(Audit, Base):
@@ -265,6 +294,8 @@ class Accounts(Audit, Base):
     cash: Mapped[Decimal | None]
     buying_power: Mapped[Decimal | None]
     options_buying_power: Mapped[Decimal | None]
+    session_pnl: Mapped[Decimal | None]
+    halt_step: Mapped[str | None]
 
 
 class Controls(Audit, Base):
@@ -274,6 +305,9 @@ class Controls(Audit, Base):
     state: Mapped[str] = enum_column("controls", "state")
     person: Mapped[str]
     reason: Mapped[str]
+    command: Mapped[str | None]
+    target: Mapped[str | None]
+    price: Mapped[Decimal | None]
 
 
 class DeadLetters(Audit, Base):

@@ -422,6 +422,8 @@ CREATE TABLE connect.t_orders (
     limit_price NUMERIC(28, 6),
     filled_qty NUMERIC(28, 6) NOT NULL,
     filled_avg_price NUMERIC(28, 6),
+    position_id TEXT,
+    exit_reason TEXT,
     PRIMARY KEY (event_id)
 );
 
@@ -438,11 +440,12 @@ CREATE TABLE connect.t_executions (
     underlying TEXT NOT NULL,
     side TEXT NOT NULL,
     qty NUMERIC(28, 6) NOT NULL,
-    price NUMERIC(28, 6) NOT NULL,
+    price NUMERIC(28, 6),
     multiplier INTEGER NOT NULL,
     fee NUMERIC(28, 6) NOT NULL,
     source TEXT NOT NULL,
     owner TEXT NOT NULL,
+    reason TEXT,
     PRIMARY KEY (event_id)
 );
 
@@ -465,6 +468,37 @@ CREATE TABLE connect.t_positions (
     realised NUMERIC(28, 6) NOT NULL,
     multiplier INTEGER NOT NULL,
     opened_at BIGINT NOT NULL,
+    signal_id TEXT,
+    exit_reason TEXT,
+    peak NUMERIC(28, 6),
+    worst NUMERIC(28, 6),
+    needs_review BOOLEAN,
+    PRIMARY KEY (event_id)
+);
+
+CREATE TABLE connect.t_exits (
+    event_id TEXT NOT NULL,
+    first_topic TEXT NOT NULL,
+    first_partition INTEGER NOT NULL,
+    first_offset BIGINT NOT NULL,
+    event_time BIGINT NOT NULL,
+    account_id TEXT NOT NULL,
+    position_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    instrument TEXT NOT NULL,
+    underlying TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    strategy TEXT,
+    chosen TEXT NOT NULL,
+    qty NUMERIC(28, 6) NOT NULL,
+    mark NUMERIC(28, 6),
+    pnl NUMERIC(28, 6),
+    peak NUMERIC(28, 6) NOT NULL,
+    worst NUMERIC(28, 6) NOT NULL,
+    held_min DOUBLE PRECISION NOT NULL,
+    dte INTEGER,
+    eod_window TEXT,
+    person TEXT,
     PRIMARY KEY (event_id)
 );
 
@@ -483,6 +517,8 @@ CREATE TABLE connect.t_accounts (
     cash NUMERIC(28, 6),
     buying_power NUMERIC(28, 6),
     options_buying_power NUMERIC(28, 6),
+    session_pnl NUMERIC(28, 6),
+    halt_step TEXT,
     PRIMARY KEY (event_id)
 );
 
@@ -497,5 +533,8 @@ CREATE TABLE connect.t_controls (
     state TEXT NOT NULL,
     person TEXT NOT NULL,
     reason TEXT NOT NULL,
+    command TEXT,
+    target TEXT,
+    price NUMERIC(28, 6),
     PRIMARY KEY (event_id)
 );

@@ -48,6 +48,10 @@ _TIER_TABLE: dict[str, tuple[Any, Any, Any, Any]] = {
     "last_entry_day_min": (180, 120, 120, 120),
     "last_entry_swing_min": (120, 60, 60, 60),
 }
+_OVERNIGHT: dict[str, tuple[str, str, str, str]] = {
+    "overnight_option_limit": ("200", "500", "2500", "5000"),
+    "eod_min_pnl": ("0.15", "0.10", "0.10", "0.10"),
+}
 _MONEY = {"max_exposure", "max_daily_loss", "risk_day", "risk_swing"}
 
 
@@ -56,6 +60,10 @@ def tier_defaults(tier: str) -> dict[str, Any]:
     column = TIERS.index(tier)
     row = {name: values[column] for name, values in _TIER_TABLE.items()}
     return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
+
+
+def _of_tier(name: str, tier: str) -> Decimal:
+    return Decimal(_OVERNIGHT[name][TIERS.index(tier)])
 
 
 Reference = Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9]*(_[A-Z0-9]+)+|\.{0,2}/.+)$")]
@@ -122,6 +130,22 @@ class Account(Group):
     """Minutes before the close from which no day trade is opened."""
     last_entry_swing_min: int = Field(ge=60)
     """Minutes before the close from which no swing trade is opened."""
+
+    overnight_option_limit: Annotated[Money, Field(gt=0)] | None = None
+    """USD that swing options may be worth overnight; left out, the tier's."""
+    eod_min_pnl: Share | None = None
+    """P&L, as a fraction, that a swing option needs to stay overnight; left out, the tier's."""
+
+    @property
+    def overnight_limit(self) -> Decimal:
+        """USD that swing options may be worth overnight."""
+        limit = self.overnight_option_limit
+        return _of_tier("overnight_option_limit", self.tier) if limit is None else limit
+
+    @property
+    def overnight_pnl(self) -> Decimal:
+        """The P&L, as a fraction, that a swing option needs to stay overnight."""
+        return _of_tier("eod_min_pnl", self.tier) if self.eod_min_pnl is None else self.eod_min_pnl
 
     @model_validator(mode="before")
     @classmethod

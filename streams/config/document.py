@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from tapedeck.schemas.errors import ConfigInvalid
-from tapedeck.streams.config import groups, text_groups
+from tapedeck.streams.config import exit_groups, groups, text_groups
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.checked import checked
 from tapedeck.streams.config.deployment import Deployment
@@ -43,6 +43,10 @@ class Config(groups.Group):
     regime: groups.Regime = groups.Regime()
     sizing: groups.Sizing = groups.Sizing()
     order: groups.Order = groups.Order()
+    exit: exit_groups.Exit = exit_groups.Exit()
+    eod: exit_groups.Eod = exit_groups.Eod()
+    kill: exit_groups.Kill = exit_groups.Kill()
+    recon: exit_groups.Recon = exit_groups.Recon()
     ingest: text_groups.Ingest = text_groups.Ingest()
     reddit: text_groups.Reddit = text_groups.Reddit()
     surge: text_groups.Surge = text_groups.Surge()

@@ -252,6 +252,14 @@ class GapFade(Group):
     """Minutes after the open from which it is checked."""
     to_min: Positive = 60
     """Minutes after the open before which it is checked."""
+    target: Share = Decimal("0.40")
+    """P&L, as a fraction, at which a position of it takes its profit."""
+    stop: Share = Decimal("0.30")
+    """Loss, as a fraction, at which it is closed once `exit.min_hold_min` are over."""
+    hold_min: Positive = 90
+    """Minutes for which it is held at most."""
+    out_min: Positive = 90
+    """Minutes after the open at which it is closed, whatever it is worth."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "GapFade":
@@ -355,6 +363,10 @@ class Order(Group):
     """How far from mid, as a fraction, an opening limit may be."""
     doubt_s: tuple[Positive, ...] = (1, 4, 10, 30)
     """Seconds before each question about an order in doubt."""
+    step_s: Positive = 5
+    """Seconds for which an order works at one price before it is cancelled for the next."""
+    close_repeat_s: Positive = 5
+    """Seconds between the attempts of a close after its last step."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Order":

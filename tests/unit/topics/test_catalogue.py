@@ -38,6 +38,7 @@ DOMAIN = [
     ("orders", "A", ("account_id", "client_order_id"), DELETE, -1),
     ("executions", "A", ("account_id", "execution_id"), DELETE, -1),
     ("positions", "A", ("account_id", "instrument"), COMPACT, 400),
+    ("exits", "A", ("account_id", "position_id"), DELETE, 400),
     ("accounts", "A", ("account_id",), COMPACT, 30),
     ("controls", "A", ("scope",), DELETE, -1),
     ("heartbeats", "1", ("stage", "partition"), COMPACT, -1),
