@@ -20,6 +20,8 @@ STAGES = {
     "signals": "Judge bars with the decision rule.",
     "gates": "Evaluate the risk gates on a case.",
     "sizing": "Size an order.",
+    "ladder": "Price the steps of an order.",
+    "exits": "Judge which rules want a position closed.",
     "stories": "Fold items into stories by their titles.",
     "sentiment_windows": "Compute the sentiment windows of a symbol.",
     "surge": "Judge the mentions of a symbol in an hour.",

@@ -4,15 +4,19 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from tapedeck.streams.stages.account import fills, orders
+from tapedeck.schemas.errors import DeadLetter
+from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.account import closing, fills, orders, recon, standing
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker
-from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Halt, Snapshot, Unread
+from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Halt, LastBar, Snapshot, Unread
 from tapedeck.streams.stages.account.turn import Turn
 
 EVERY_SYMBOL = "*"
 TRADE_UPDATES = "trade_updates"
+CLOSE_POSITION, RESOLVE = "CLOSE_POSITION", "RESOLVE"
+"""The commands of a control."""
 # an unsolicited snapshot may have been taken this long before it was appended
 UNASKED_SNAPSHOT_US = 15_000_000
 
@@ -38,19 +42,33 @@ def on_account(turn: Turn, payload: dict[str, Any]) -> None:
     state.snapshot = Snapshot(event_id=turn.event, at=turn.now, requested_at=requested_at, **balances)
     state.identity = _identity(turn, payload)
     state.spent = [spent for spent in state.spent if spent.at >= requested_at]
-    turn.publish_account()
+    turn.account_changed = True
 
 
 def on_control(turn: Turn, payload: dict[str, Any]) -> None:
     """Fold a kill-switch change of this account or of all; the newest of each scope counts."""
     scope, own = payload["scope"], turn.account.account_id
     if scope not in (own, EVERY_SYMBOL):
-        return
+        return None
+    if payload["command"] is not None:
+        return _command(turn, payload)
     state = KillState.__members__.get(payload["state"], KillState.HALTED)  # an unknown word stops openings
     turn.state.kill[scope] = state
     if scope == own and state is KillState.ACTIVE:
         turn.state.alarm = None
-    turn.publish_account()
+    turn.account_changed = True
+    return None
+
+
+def _command(turn: Turn, payload: dict[str, Any]) -> None:
+    """A person's command to this account: close a position, or settle an adjustment."""
+    target = payload["target"] or ""
+    if payload["command"] == CLOSE_POSITION:
+        closing.command(turn, target, payload["person"])
+    elif payload["command"] == RESOLVE:
+        recon.resolve(turn, target, payload["price"])
+    else:
+        raise DeadLetter("no such command", value=payload["command"], reason="UNKNOWN_COMMAND")
 
 
 def on_halt(turn: Turn, payload: dict[str, Any]) -> None:
@@ -78,6 +96,15 @@ def on_started(turn: Turn, payload: dict[str, Any]) -> None:
     if turn.outstanding(FetchBroker) is None:
         turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER")))
     orders.resume(turn)
+    standing.ask_to_watch(turn)
+
+
+def on_bar(turn: Turn, payload: dict[str, Any]) -> None:
+    """Keep the close of a held underlying's newest bar: a mark where there is no fresh quote."""
+    ended = payload["bar_t"] + MINUTE_US
+    known = turn.state.bars.get(payload["symbol"])
+    if known is None or known.at <= ended:
+        turn.state.bars[payload["symbol"]] = LastBar(close=payload["close"], at=ended)
 
 
 def on_row(turn: Turn, payload: dict[str, Any]) -> None:
@@ -113,12 +140,7 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
         return turn.drop(AccountDrop.UNASKED_ANSWER)
     if payload["error"] is not None:
         return None
-    differences = set()
-    ours = fills.quantities(turn)
-    theirs = {position["instrument"]: position["qty"] for position in payload["positions"] if position["qty"]}
-    for instrument in sorted(ours.keys() | theirs.keys()):
-        if ours.get(instrument) != theirs.get(instrument):
-            differences.add(describe(instrument).underlying)
+    differences = recon.compare(turn, payload)
     listed = set(payload["open_orders"])
     for client_order_id in sorted(listed):
         order = state.orders.get(client_order_id)
@@ -141,5 +163,5 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
 def needs_reconcile(turn: Turn, symbol: str) -> bool:
     """True where openings in ``symbol`` wait for a comparison with the broker that finds no difference."""
     state = turn.state
-    blocked = {*state.differences, *(row.symbol for row in state.unread.values())}
+    blocked = {*state.differences, *(row.symbol for row in state.unread.values()), *recon.under_review(turn)}
     return not state.reconciled or symbol in blocked or EVERY_SYMBOL in blocked

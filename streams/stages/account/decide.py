@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from tapedeck.streams.config.accounts import Action, Mode
 from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.stages.account import fills, orders
+from tapedeck.streams.stages.account import closing, fills, parents
 from tapedeck.streams.stages.account.broker import needs_reconcile
+from tapedeck.streams.stages.account.order_state import Parent, Quoted
 from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.gate_types import (
     GateInputs,
@@ -28,10 +29,10 @@ from tapedeck.streams.stages.account.rules.orders import (
     client_order_id,
 )
 from tapedeck.streams.stages.account.rules.positions import Kind
-from tapedeck.streams.stages.account.rules.pricing import buy_ladder, sell_ladder
+from tapedeck.streams.stages.account.rules.pricing import ladder
 from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
 from tapedeck.streams.stages.account.rules.strategies import is_swing
-from tapedeck.streams.stages.account.state import Evaluation, Order, Quoted
+from tapedeck.streams.stages.account.state import Evaluation
 from tapedeck.streams.stages.account.turn import Turn
 
 KINDS = {Action.BUY_CALL: Kind.CALL, Action.BUY_PUT: Kind.PUT}
@@ -84,13 +85,12 @@ def _instrument_quote(evaluation: Evaluation) -> tuple[Quoted | None, int]:
     return quote, contract.size
 
 
-def _ladder(turn: Turn, quote: Quoted | None, side: Side, *, stock: bool) -> tuple[Decimal, ...]:
+def _ladder(
+    turn: Turn, quote: Quoted | None, side: Side, purpose: Purpose, *, stock: bool
+) -> tuple[Decimal, ...]:
     if quote is None or quote.bid is None or quote.ask is None or not usable(quote.bid, quote.ask):
         return ()
-    rules = turn.config.order
-    if side is Side.BUY:
-        return buy_ladder(quote.bid, quote.ask, rules.open_steps, rules.max_offset, stock=stock)
-    return sell_ladder(quote.bid, quote.ask, rules.close_steps, stock=stock)
+    return ladder(quote.bid, quote.ask, side, purpose, turn.config.order, stock=stock)
 
 
 def equity(turn: Turn) -> Decimal | None:
@@ -135,24 +135,25 @@ def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     kind = KINDS.get(signal.action, Kind.STOCK)
     quote, multiplier = _instrument_quote(evaluation)
     long_qty = fills.sellable(turn, signal.symbol)
-    closing = signal.action is Action.SELL_STOCK and long_qty > 0
+    closes = signal.action is Action.SELL_STOCK and long_qty > 0
     side = Side.SELL if signal.action is Action.SELL_STOCK else Side.BUY
-    ladder = _ladder(turn, quote, side, stock=kind is Kind.STOCK)
-    if closing:
-        size = _whole(long_qty) if ladder else Size(0, SizeReason.SIZE_INPUT_MISSING)
+    purpose = Purpose.CLOSE if closes else Purpose.OPEN
+    limits = _ladder(turn, quote, side, purpose, stock=kind is Kind.STOCK)
+    if closes:
+        size = _whole(long_qty) if limits else Size(0, SizeReason.SIZE_INPUT_MISSING)
         intent = PositionIntent.SELL_TO_CLOSE
     else:
-        size = _size(turn, evaluation, ladder[-1] if ladder else None, multiplier)
+        size = _size(turn, evaluation, limits[-1] if limits else None, multiplier)
         intent = PositionIntent.BUY_TO_OPEN if side is Side.BUY else PositionIntent.SELL
     return Plan(
         kind,
-        Purpose.CLOSE if closing else Purpose.OPEN,
+        purpose,
         side,
         intent,
         quote.instrument if quote else None,
         multiplier,
         quote,
-        ladder,
+        limits,
         size,
         long_qty,
     )
@@ -162,20 +163,22 @@ def _ledger(turn: Turn, underlying: str) -> Ledger:
     state = turn.state
     reservations = tuple(
         Reservation(
-            o.client_order_id,
-            o.instrument,
-            o.underlying,
-            o.kind,
-            o.bullish,
-            o.purpose,
-            o.remaining,
-            o.worst_price,
-            o.multiplier,
+            each.source,
+            each.instrument,
+            each.underlying,
+            each.kind,
+            each.bullish,
+            each.purpose,
+            each.remaining,
+            each.worst_price,
+            each.multiplier,
         )
-        for o in state.reserved
+        for each in state.reserved
     )
     today = (o for o in state.orders.values() if o.underlying == underlying and o.session == turn.session)
-    filled = frozenset(o.client_order_id for o in today if o.purpose is Purpose.OPEN and o.executed)
+    filled = frozenset(
+        o.parent or o.client_order_id for o in today if o.purpose is Purpose.OPEN and o.executed
+    )
     return Ledger(
         holdings=fills.holdings(turn),
         reservations=reservations,
@@ -254,8 +257,7 @@ def _source(turn: Turn, evaluation: Evaluation, plan: Plan) -> str:
         return evaluation.signal.signal_id
     position = fills.folded(turn, evaluation.signal.symbol).open
     assert position is not None  # a CLOSE has a long to sell
-    exits = turn.state.books[evaluation.signal.symbol].exits
-    return f"{position.position_id}{exits.get(position.position_id, 0)}"
+    return closing.next_source(turn, evaluation.signal.symbol, position)
 
 
 def _propose(
@@ -311,9 +313,10 @@ def decide(turn: Turn, evaluation: Evaluation) -> None:
         return
     signal = evaluation.signal
     if plan.purpose is Purpose.CLOSE:
-        _start_closing(turn, signal.symbol, proposal)
-    order = Order(
-        client_order_id=order_id,
+        closing.of_signal(turn, signal.symbol, signal.signal_id, plan.ladder[0], proposal)
+        return
+    parent = Parent(
+        source=signal.signal_id,
         signal_id=signal.signal_id,
         instrument=plan.instrument,
         underlying=signal.symbol,
@@ -323,21 +326,11 @@ def decide(turn: Turn, evaluation: Evaluation) -> None:
         side=plan.side,
         intent=plan.intent,
         purpose=plan.purpose,
-        attempt=0,
         qty=Decimal(plan.size.quantity),
-        limit_price=plan.ladder[0],
-        worst_price=plan.worst,
         multiplier=plan.multiplier,
+        worst_price=plan.worst,
         session=turn.session,
+        cause=proposal,
+        reference=None if signal.close is None else bar_price(signal.close),
     )
-    orders.place(turn, order, proposal)
-
-
-def _start_closing(turn: Turn, symbol: str, proposal: str) -> None:
-    """Mark the position CLOSING, until executions bring it to 0."""
-    position, book = fills.folded(turn, symbol).open, turn.state.books[symbol]
-    assert position is not None  # the plan found a long to sell
-    book.exits[position.position_id] = book.exits.get(position.position_id, 0) + 1
-    if position.position_id not in book.closing:
-        book.closing.append(position.position_id)
-    fills.publish_position(turn, symbol, position, proposal)
+    parents.begin(turn, parent, plan.ladder[0])

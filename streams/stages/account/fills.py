@@ -1,14 +1,16 @@
 """Executions folded into positions, and what follows from them: marks, session P&L, what is held."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.gate_types import Holding
-from tapedeck.streams.stages.account.rules.money import ZERO, mid, money, usable
+from tapedeck.streams.stages.account.rules.money import ZERO, bar_price, mid, money, usable
 from tapedeck.streams.stages.account.rules.orders import Purpose, Side
 from tapedeck.streams.stages.account.rules.positions import (
     Execution,
+    ExecutionReason,
     Fold,
     Kind,
     Marked,
@@ -23,16 +25,19 @@ from tapedeck.streams.stages.account.state import AccountDrop, Book, Mark, Spent
 from tapedeck.streams.stages.account.turn import Turn
 
 DAY_US = 86_400 * SECOND_US
-MARK_S = 60  # docs/domain.md#session-pnl: an older quote gives no mark
 EXECUTION_IDS_DAYS = 30
 SEEN_DAYS = 7
 UNEXPECTED_SHORT = "UNEXPECTED_SHORT"
 
 
 def folded(turn: Turn, instrument: str) -> Fold:
-    """The positions of one instrument, folded from its executions."""
-    book = turn.state.books.get(instrument)
-    return fold(turn.account.account_id, instrument, book.executions) if book else Fold()
+    """The positions of one instrument, folded from its executions. Not to be changed."""
+    known = turn.folds.get(instrument)
+    if known is None:
+        book = turn.state.books.get(instrument)
+        known = fold(turn.account.account_id, instrument, book.executions) if book else Fold()
+        turn.folds[instrument] = known
+    return known
 
 
 def open_positions(turn: Turn) -> list[tuple[str, Position]]:
@@ -46,42 +51,64 @@ def holdings(turn: Turn) -> tuple[Holding, ...]:
     out = []
     for instrument, position in open_positions(turn):
         known = describe(instrument)
-        price = money(position.average_cost)
+        price = money(position.average_cost) if position.costed else None
         out.append(Holding(instrument, known.underlying, known.kind, position.qty, known.multiplier, price))
     return tuple(out)
 
 
 def see_quote(
-    turn: Turn, instrument: str, bid: Decimal | None, ask: Decimal | None, *, at: int | None
+    turn: Turn,
+    instrument: str,
+    bid: Decimal | None,
+    ask: Decimal | None,
+    *,
+    at: int | None,
+    theta: float | None = None,
 ) -> None:
     """Keep the mid of a quote as the instrument's mark, unless a newer one is known."""
     if at is None or bid is None or ask is None or not usable(bid, ask):
         return
     known = turn.state.marks.get(instrument)
     if known is None or known.at <= at:
-        turn.state.marks[instrument] = Mark(mid=money(mid(bid, ask)), at=at)
+        theta = known.theta if theta is None and known is not None else theta
+        turn.state.marks[instrument] = Mark(mid=money(mid(bid, ask)), at=at, theta=theta)
 
 
 def fresh_mark(turn: Turn, instrument: str) -> Decimal | None:
-    """The mark of an instrument, None if its quote is older than MARK_S."""
+    """The mid of an instrument's quote, None if that is older than ``exit.mark_s``."""
     mark = turn.state.marks.get(instrument)
-    return mark.mid if mark is not None and turn.now - mark.at <= MARK_S * SECOND_US else None
+    return (
+        mark.mid if mark is not None and turn.now - mark.at <= turn.config.exit.mark_s * SECOND_US else None
+    )
+
+
+def mark_of(turn: Turn, instrument: str) -> Decimal | None:
+    """What an instrument is worth: its fresh mark, else its last bar's close, None if that is old as well."""
+    mark, bar = fresh_mark(turn, instrument), turn.state.bars.get(instrument)
+    if mark is not None or bar is None or turn.now - bar.at > turn.config.exit.trade_s * SECOND_US:
+        return mark
+    return bar_price(bar.close)
 
 
 def pnl(turn: Turn) -> Decimal | None:
-    """The session's P&L in USD, fees included; None if an open position has no mark or no reference."""
+    """The session's P&L in USD, fees included.
+
+    None if an open position has no mark or no reference, and in a session with an adjustment without a price.
+    """
     today, realised, fees, marked = turn.session, ZERO, ZERO, []
     for instrument in sorted(turn.state.books):
         book, result = turn.state.books[instrument], folded(turn, instrument)
         for execution in book.executions:
             if turn.calendar.session_date(execution.executed_at) == today:
+                if execution.price is None:
+                    return None
                 realised += result.realised[execution.execution_id]
                 fees += execution.fee
         if result.open is not None and not expired_before(turn, instrument):
             opened_today = turn.calendar.session_date(result.open.opened_at) == today
             reference = result.open.average_cost if opened_today else book.prior_mark
             multiplier = describe(instrument).multiplier
-            marked.append(Marked(result.open.qty, multiplier, fresh_mark(turn, instrument), reference))
+            marked.append(Marked(result.open.qty, multiplier, mark_of(turn, instrument), reference))
     return session_pnl(realised, fees, marked)
 
 
@@ -94,6 +121,7 @@ def expired_before(turn: Turn, instrument: str) -> bool:
 def publish_position(turn: Turn, instrument: str, position: Position, cause: str) -> None:
     """One ``positions`` record: the next of its position."""
     book, known = turn.state.books[instrument], describe(instrument)
+    watch = book.watches.get(position.position_id)
     seq = book.seqs.get(position.position_id, -1) + 1
     book.seqs[position.position_id] = seq
     if position.qty == 0:
@@ -114,18 +142,23 @@ def publish_position(turn: Turn, instrument: str, position: Position, cause: str
         "multiplier": known.multiplier,
         "state": state.value,
         "opened_at": position.opened_at,
+        "signal_id": position.signal_id,
+        "exit_reason": watch.rule.value if watch and watch.rule else None,
+        "peak": watch.peak if watch else None,
+        "worst": watch.worst if watch else None,
+        "needs_review": position.needs_review,
     }
     turn.emit("positions", fields, [cause])
 
 
-def _publish_changes(turn: Turn, instrument: str, before: Fold, after: Fold, cause: str) -> None:
+def publish_changes(turn: Turn, instrument: str, before: Fold, after: Fold, cause: str) -> None:
     """Publish what an execution changed. A late one may make a position begin earlier, under another id."""
     old = {p.position_id: p for p in before.positions}
     new = {p.position_id: p for p in after.positions}
     for identity, gone in sorted(old.items()):
         if identity not in new:
-            gone.qty, gone.average_cost, gone.realised = ZERO, ZERO, ZERO
-            publish_position(turn, instrument, gone, cause)
+            flat = replace(gone, qty=ZERO, average_cost=ZERO, realised=ZERO)
+            publish_position(turn, instrument, flat, cause)
     for position in after.positions:
         if old.get(position.position_id) != position:
             publish_position(turn, instrument, position, cause)
@@ -145,6 +178,7 @@ def _publish_execution(turn: Turn, instrument: str, execution: Execution, source
         "fee": execution.fee,
         "source": source,
         "owner": execution.owner.value,
+        "reason": execution.reason.value if execution.reason else None,
     }
     return turn.emit("executions", fields, [turn.event])
 
@@ -167,6 +201,8 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
         client_order_id=payload["client_order_id"],
         owner=Owner.TAPEDECK if order else Owner.EXTERNAL,
         strategy=order.strategy if order else None,
+        signal_id=(order.signal_id or None) if order else None,
+        reason=None if order else _external_reason(turn, instrument, Side(payload["side"])),
     )
     known = describe(instrument)
     state.executions[identity] = turn.session
@@ -174,22 +210,39 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
     state.last_execution[known.underlying] = max(last, execution.executed_at)
     if order is not None:
         order.executed += execution.qty
+        if order.parent in state.parents:
+            state.parents[order.parent].executed += execution.qty
     shown = order is not None and order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
     if execution.side is Side.BUY and not shown:
-        cost = execution.qty * execution.price * known.multiplier
+        cost = execution.qty * payload["price"] * known.multiplier
         state.spent.append(Spent(at=turn.now, amount=money(cost)))
     fold_in(turn, instrument, execution, payload["source"])
     return None
 
 
+def _external_reason(turn: Turn, instrument: str, side: Side) -> ExecutionReason | None:
+    """An execution of nobody's order that reduces a position: the broker's liquidation, or a person's."""
+    position = folded(turn, instrument).open
+    reduces = position is not None and (position.qty > 0) == (side is Side.SELL)
+    return ExecutionReason.BROKER_LIQUIDATION if reduces else None
+
+
 def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:
     """Add a new execution to its instrument, and publish it and what it changed."""
-    before = folded(turn, instrument)
+    before = turn.folds.pop(instrument, None) or folded(turn, instrument)
+    turn.folds.pop(instrument, None)
     turn.state.books.setdefault(instrument, Book()).executions.append(execution)
     cause = _publish_execution(turn, instrument, execution, source)
     after = folded(turn, instrument)
-    _publish_changes(turn, instrument, before, after, cause)
+    publish_changes(turn, instrument, before, after, cause)
+    _forget_flat(turn, instrument, after)
     _watch_for_short(turn, describe(instrument).kind, after.open)
+
+
+def _forget_flat(turn: Turn, instrument: str, after: Fold) -> None:
+    """What exits remember of a position ends with it."""
+    book, held = turn.state.books[instrument], after.open.position_id if after.open else ""
+    book.watches = {identity: watch for identity, watch in book.watches.items() if identity == held}
 
 
 def _watch_for_short(turn: Turn, kind: Kind, position: Position | None) -> None:
@@ -197,7 +250,7 @@ def _watch_for_short(turn: Turn, kind: Kind, position: Position | None) -> None:
     allowed = kind is Kind.STOCK and turn.account.allow_shorting
     if position is not None and position.qty < 0 and not allowed and turn.state.alarm is None:
         turn.state.alarm = UNEXPECTED_SHORT
-        turn.publish_account()
+        turn.account_changed = True
 
 
 def _seen_by_snapshot(turn: Turn, at: int) -> bool:
@@ -208,10 +261,14 @@ def _seen_by_snapshot(turn: Turn, at: int) -> bool:
 def unshown(turn: Turn) -> Decimal:
     """What openings and fills have used up that the broker's snapshot cannot show yet, USD."""
     total = sum((spent.amount for spent in turn.state.spent), ZERO)
-    for order in turn.state.reserved:
-        shown = order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
-        if order.purpose is Purpose.OPEN and not shown:
-            total += order.remaining * order.worst_price * order.multiplier
+    for each in turn.state.reserved:
+        if each.purpose is not Purpose.OPEN:
+            continue
+        total += each.remaining * each.worst_price * each.multiplier
+        order = each.order
+        if order is not None and order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at):
+            limit = each.worst_price if order.limit_price is None else order.limit_price
+            total -= min(order.remaining, each.remaining) * limit * each.multiplier
     return total
 
 
@@ -244,11 +301,17 @@ def turn_session(turn: Turn) -> None:
         for instrument in held:
             mark = state.marks.get(instrument)
             state.books[instrument].prior_mark = mark.mid if mark else None
-        state.books = {name: book for name, book in state.books.items() if name in held}
+        kept_books = held | {each.instrument for each in state.reviews.values()}
+        state.books = {name: book for name, book in state.books.items() if name in kept_books}
+        turn.folds = {}
         underlyings = {describe(instrument).underlying for instrument in held}
         state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
         _expect_shares(turn, held)
-        state.orders = {i: o for i, o in state.orders.items() if o.reserved or today - o.session <= SEEN_DAYS}
+        state.parents = {i: each for i, each in state.parents.items() if not each.virtual}
+        kept = {each.child for each in state.parents.values()}
+        state.orders = {
+            i: o for i, o in state.orders.items() if o.reserved or i in kept or today - o.session <= SEEN_DAYS
+        }
         state.seen = {i: day for i, day in state.seen.items() if today - day <= SEEN_DAYS}
         state.executions = {i: d for i, d in state.executions.items() if today - d <= EXECUTION_IDS_DAYS}
         state.halts = {symbol: halt for symbol, halt in state.halts.items() if halt.halted}

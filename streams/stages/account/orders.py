@@ -3,10 +3,11 @@
 from typing import Any
 
 from tapedeck.streams.config.accounts import Mode
+from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.money import ZERO
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, may_move
-from tapedeck.streams.stages.account.rules.requests import FetchOrder, Submit
-from tapedeck.streams.stages.account.state import AccountDrop, Order
+from tapedeck.streams.stages.account.rules.requests import Cancel, FetchOrder, Submit
+from tapedeck.streams.stages.account.state import AccountDrop
 from tapedeck.streams.stages.account.turn import Turn
 
 _AT_BROKER = frozenset(OrderState) - {OrderState.INTENT, OrderState.UNKNOWN, OrderState.NOT_SENT}
@@ -23,6 +24,7 @@ WORKING = frozenset(
 
 def publish(turn: Turn, order: Order, reason: OrderReason | None, detail: str | None, cause: str) -> None:
     """One ``orders`` record: the order as it is now."""
+    parent = turn.state.parents.get(order.parent or "")
     fields = {
         "client_order_id": order.client_order_id,
         "seq": order.seq,
@@ -43,6 +45,8 @@ def publish(turn: Turn, order: Order, reason: OrderReason | None, detail: str | 
         "filled_qty": order.reported,
         "filled_avg_price": order.average_price,
         "time_in_force": "day",
+        "position_id": parent.position_id if parent else None,
+        "exit_reason": parent.rule.value if parent and parent.rule else None,
     }
     turn.emit("orders", fields, [cause])
 
@@ -51,17 +55,24 @@ def move(
     turn: Turn, order: Order, state: OrderState, reason: OrderReason | None, detail: str | None = None
 ) -> None:
     """Put ``order`` into ``state`` and publish it. The caller has checked ``may_move``."""
-    order.state = state
+    order.state, order.since = state, turn.now
     order.seq += 1
     if state in _AT_BROKER and order.accepted_at is None:
         order.accepted_at = turn.now
     publish(turn, order, reason, detail, turn.event)
 
 
-def place(turn: Turn, order: Order, proposal: str) -> None:
+def note(turn: Turn, order: Order, reason: OrderReason, detail: str | None = None) -> None:
+    """Say more of an order whose state stays: why no other follows it."""
+    order.seq += 1
+    publish(turn, order, reason, detail, turn.event)
+
+
+def place(turn: Turn, order: Order, cause: str) -> None:
     """Publish INTENT first, then request the sending. A shadow account ends here."""
     turn.state.orders[order.client_order_id] = order
-    publish(turn, order, None, None, proposal)
+    order.since = turn.now
+    publish(turn, order, None, None, cause)
     if turn.account.mode is Mode.SHADOW:
         move(turn, order, OrderState.NOT_SENT, OrderReason.SHADOW_NOT_SENT)
         return
@@ -76,6 +87,15 @@ def place(turn: Turn, order: Order, proposal: str) -> None:
             limit_price=order.limit_price,
         )
     )
+
+
+def cancel(turn: Turn, order: Order, reason: OrderReason) -> None:
+    """Ask for a cancel of a working order. Nothing is free before its terminal state and its executions."""
+    order.cancelling = reason
+    order.cancels += 1
+    move(turn, order, OrderState.CANCEL_PENDING, reason)
+    request = Cancel(client_order_id=order.client_order_id, broker_order_id=order.broker_order_id)
+    turn.request(request, number=order.cancels)
 
 
 def ask_about(turn: Turn, order: Order, after_s: int) -> None:
@@ -119,7 +139,10 @@ def _not_found(turn: Turn, order: Order, detail: str | None) -> None:
     return None
 
 
-def _reason(old: OrderState, new: OrderState) -> OrderReason | None:
+def _reason(order: Order, new: OrderState) -> OrderReason | None:
+    old = order.state
+    if new is OrderState.CANCELED:
+        return order.cancelling
     if new is OrderState.REJECTED:
         return OrderReason.BROKER_REJECTED
     if new is OrderState.NOT_SENT:
@@ -151,7 +174,7 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
     order.raw_status = payload["raw_status"]
     if new is OrderState.FILLED:
         order.reported = max(order.reported, order.qty)
-    return move(turn, order, new, _reason(order.state, new), payload["error"])
+    return move(turn, order, new, _reason(order, new), payload["error"])
 
 
 def resume(turn: Turn) -> None:

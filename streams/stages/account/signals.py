@@ -9,22 +9,25 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tapedeck.schemas.errors import DeadLetter
-from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import CalendarUnknown
-from tapedeck.streams.stages.account import fills
+from tapedeck.streams.stages.account import fills, parents
 from tapedeck.streams.stages.account.broker import needs_reconcile
 from tapedeck.streams.stages.account.decide import KINDS, decide, equity
+from tapedeck.streams.stages.account.order_state import Quoted
 from tapedeck.streams.stages.account.rules.contracts import ContractQuote, Moment, Window, choose, window
 from tapedeck.streams.stages.account.rules.money import bar_price
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker, FetchChain, FetchQuote
-from tapedeck.streams.stages.account.state import AccountDrop, Candidate, Evaluation, Quoted, Signal
+from tapedeck.streams.stages.account.state import (
+    ANSWER_TIMEOUT_US,
+    AccountDrop,
+    Candidate,
+    Evaluation,
+    Signal,
+)
 from tapedeck.streams.stages.account.turn import Turn
 
-# The shell answers every request, even if only with an error. This timeout is for an answer that was lost.
-# It is over a minute because a tape played at full speed moves the clock by whole minutes.
-ANSWER_TIMEOUT_US = 90 * SECOND_US
 _SIGNAL = TypeAdapter(Signal)
 _CONTRACT = TypeAdapter(ContractQuote)
 
@@ -113,19 +116,23 @@ def answered(turn: Turn, request_id: str) -> list[Evaluation]:
 def on_quote(turn: Turn, payload: dict[str, Any]) -> None:
     """Keep a quote as a mark and for the evaluation that asked for it."""
     bid, ask, time = payload["bid"], payload["ask"], payload["quote_time"]
-    fills.see_quote(turn, payload["instrument"], bid, ask, at=time)
+    fills.see_quote(turn, payload["instrument"], bid, ask, at=time, theta=payload["theta"])
     if turn.state.outstanding.pop(payload["request_id"], None) is None:
         return turn.drop(AccountDrop.UNASKED_ANSWER)
+    quote = None
+    if payload["error"] is None:
+        quote = Quoted(
+            instrument=payload["instrument"],
+            feed=payload["feed"],
+            origin=payload["origin"],
+            quote_time=time,
+            bid=bid,
+            ask=ask,
+        )
+    parents.take_quote(turn, payload["request_id"], quote)
     for evaluation in answered(turn, payload["request_id"]):
-        if payload["error"] is None and evaluation.asked.get("quote") == payload["request_id"]:
-            evaluation.quote = Quoted(
-                instrument=payload["instrument"],
-                feed=payload["feed"],
-                origin=payload["origin"],
-                quote_time=time,
-                bid=bid,
-                ask=ask,
-            )
+        if quote is not None and evaluation.asked.get("quote") == payload["request_id"]:
+            evaluation.quote = quote
     return None
 
 
@@ -147,7 +154,14 @@ def on_chain(turn: Turn, payload: dict[str, Any]) -> None:
     held = {instrument for instrument, _ in fills.open_positions(turn)}
     for contract in chain:
         if contract.symbol in held:
-            fills.see_quote(turn, contract.symbol, contract.bid, contract.ask, at=contract.quote_time)
+            fills.see_quote(
+                turn,
+                contract.symbol,
+                contract.bid,
+                contract.ask,
+                at=contract.quote_time,
+                theta=contract.theta,
+            )
     for evaluation in answered(turn, payload["request_id"]):
         asked = _window(turn, evaluation.signal)
         if payload["error"] is not None or asked is None:
@@ -158,7 +172,7 @@ def on_chain(turn: Turn, payload: dict[str, Any]) -> None:
         )
         if choice.contract is not None:
             best = choice.contract
-            fills.see_quote(turn, best.symbol, best.bid, best.ask, at=best.quote_time)
+            fills.see_quote(turn, best.symbol, best.bid, best.ask, at=best.quote_time, theta=best.theta)
         evaluation.candidate = Candidate(
             feed=payload["feed"],
             origin=payload["origin"],

@@ -12,7 +12,17 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import Batch, Row, Step
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.account import broker, expiry, fills, orders, signals
+from tapedeck.streams.stages.account import (
+    broker,
+    closing,
+    expiry,
+    fills,
+    orders,
+    parents,
+    recon,
+    signals,
+    standing,
+)
 from tapedeck.streams.stages.account.rules.gate_types import Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
 from tapedeck.streams.stages.account.state import AccountDrop, pack, unpack
@@ -23,7 +33,8 @@ Handler = Callable[[Turn, dict[str, Any]], None]
 
 
 def _on_tick(turn: Turn, payload: dict[str, Any]) -> None:
-    """Time passes: what is overdue is decided by ``advance``, as after every record."""
+    """Time passes: what is overdue is done after every record. What is held wants new marks."""
+    standing.ask_marks(turn)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -41,7 +52,10 @@ HANDLERS: dict[str, Handler] = {
     "InboxExecution": fills.on_execution,
     "InboxActivity": expiry.on_activity,
     "InboxTick": _on_tick,
+    "InboxBar": broker.on_bar,
 }
+JUDGED = frozenset(HANDLERS) - {"InboxStarted", "InboxSignal", "InboxStream", "InboxBrokerRow", "InboxHalt"}
+"""What may make a position due to be closed."""
 
 
 class AccountStage(WithoutPeriod):
@@ -70,7 +84,8 @@ class AccountStage(WithoutPeriod):
 
     def _fold(self, turn: Turn, row: Row) -> None:
         name, payload = row.body["payload"]
-        handler = HANDLERS.get(name.rpartition(".")[2])
+        kind = name.rpartition(".")[2]
+        handler = HANDLERS.get(kind)
         if handler is None:
             raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
         fills.turn_session(turn)
@@ -78,4 +93,12 @@ class AccountStage(WithoutPeriod):
         handler(turn, at_scale(payload))
         if "request_id" in payload:
             signals.answered(turn, payload["request_id"])
+        standing.hold_back(turn)
+        if kind in JUDGED:
+            standing.watch_loss(turn)
+            closing.evaluate(turn)
         signals.advance(turn)
+        parents.advance(turn)
+        recon.advance(turn)
+        standing.tell(turn)
+        standing.watch(turn)

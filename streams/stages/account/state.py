@@ -8,24 +8,37 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from operator import not_
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from tapedeck.streams.config.accounts import Action
+from tapedeck.streams.protocol import SECOND_US
+from tapedeck.streams.stages.account.order_state import (
+    Later,
+    Order,
+    Parent,
+    Quoted,
+    Reserved,
+    of_order,
+    of_parent,
+)
 from tapedeck.streams.stages.account.rules.contracts import ContractQuote, ContractReason
+from tapedeck.streams.stages.account.rules.exits import ExitRule
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.money import ZERO
-from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderState, PositionIntent, Purpose, Side
-from tapedeck.streams.stages.account.rules.positions import Execution, Kind
+from tapedeck.streams.stages.account.rules.positions import Execution
 from tapedeck.streams.stages.account.rules.requests import Read
 from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.streams.stages.base import pack_state, unpack_state
 
-STATE_VERSION = 2
-"""For a value that holds what version 1 has no place for; any other is written as version 1."""
-FIRST_VERSION = 1
-_ADDED = ("unread", "external", "halts")
+STATE_VERSION = 3
+"""For a value that holds what earlier versions have no place for; any other is written as one of those."""
+FIRST_VERSION, SECOND_VERSION = 1, 2
+_SECOND = frozenset({"unread", "external", "halts"})
+# The shell answers every request, even if only with an error. This timeout is for an answer that was lost.
+# It is over a minute because a tape played at full speed moves the clock by whole minutes.
+ANSWER_TIMEOUT_US = 90 * SECOND_US
 BALANCES = ("broker_account_id", "status", "equity", "cash", "buying_power", "options_buying_power")
 
 
@@ -40,6 +53,7 @@ class AccountDrop(StrEnum):
     UNASKED_ANSWER = "UNASKED_ANSWER"
     UNRECOGNISED_ROW = "UNRECOGNISED_ROW"
     OLD_HALT = "OLD_HALT"
+    NO_SUCH_TARGET = "NO_SUCH_TARGET"
 
 
 @dataclass(kw_only=True)
@@ -59,10 +73,11 @@ class Snapshot:
 
 @dataclass(kw_only=True)
 class Mark:
-    """The mid of the newest quote seen of an instrument."""
+    """The mid of the newest quote seen of an instrument. ``theta``: an option's, USD per share and day."""
 
     mid: Decimal
     at: int
+    theta: Later[float] = None
 
 
 @dataclass(kw_only=True)
@@ -71,18 +86,6 @@ class Asked:
 
     request: Annotated[Read, Field(discriminator="kind")]
     at: int
-
-
-@dataclass(kw_only=True)
-class Quoted:
-    """A quote as an evaluation keeps it."""
-
-    instrument: str
-    feed: str
-    origin: str
-    quote_time: int | None
-    bid: Decimal | None
-    ask: Decimal | None
 
 
 @dataclass(kw_only=True)
@@ -127,51 +130,19 @@ class Evaluation:
 
 
 @dataclass(kw_only=True)
-class Order:
-    """One order. ``reported`` is the broker's filled quantity, ``executed`` what executions add up to."""
+class Watch:
+    """What exits remember of an open position.
 
-    client_order_id: str
-    signal_id: str
-    instrument: str
-    underlying: str
-    kind: Kind
-    bullish: bool
-    strategy: str
-    side: Side
-    intent: PositionIntent
-    purpose: Purpose
-    attempt: int
-    qty: Decimal
-    limit_price: Decimal
-    worst_price: Decimal
-    multiplier: int
-    session: int
+    ``peak`` and ``worst`` are P&L as fractions; ``rules`` are those of its newest record on ``exits``, of
+    which it has ``seq``; ``rule`` is the one that closes it, ``person`` who commanded that.
+    """
+
+    peak: Decimal = ZERO
+    worst: Decimal = ZERO
+    rules: list[ExitRule] = field(default_factory=list)
     seq: int = 0
-    state: OrderState = OrderState.INTENT
-    broker_order_id: str | None = None
-    raw_status: str | None = None
-    reported: Decimal = ZERO
-    average_price: Decimal | None = None
-    executed: Decimal = ZERO
-    accepted_at: int | None = None
-    not_found: int = 0
-    asking_after_s: int | None = None
-    questions: int = 0
-
-    @property
-    def terminal(self) -> bool:
-        return self.state in TERMINAL
-
-    @property
-    def remaining(self) -> Decimal:
-        """Units that may still arrive: all that is open, or what was filled and no execution shows yet."""
-        goal = self.reported if self.terminal else self.qty
-        return max(goal - self.executed, ZERO)
-
-    @property
-    def reserved(self) -> bool:
-        """True until the order is terminal and its executions are folded."""
-        return not self.terminal or self.remaining > 0
+    rule: Later[ExitRule] = None
+    person: Later[str] = None
 
 
 @dataclass(kw_only=True)
@@ -183,6 +154,7 @@ class Book:
     closing: list[str] = field(default_factory=list)
     exits: dict[str, int] = field(default_factory=dict)
     prior_mark: Decimal | None = None
+    watches: Annotated[dict[str, Watch], Field(exclude_if=not_)] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -211,6 +183,41 @@ class Halt:
 
 
 @dataclass(kw_only=True)
+class Mismatch:
+    """A quantity that differs from the broker's. ``reads``: comparisons in a row that found just this."""
+
+    ours: Decimal
+    theirs: Decimal
+    since: int
+    read_at: int
+    reads: int = 1
+
+
+@dataclass(kw_only=True)
+class Review:
+    """An adjustment that a person has not looked at yet."""
+
+    instrument: str
+    at: int
+
+
+@dataclass(kw_only=True)
+class Watching:
+    """What the shell was last asked to watch: bars of these underlyings, and a tick every so many seconds."""
+
+    symbols: list[str] = field(default_factory=list)
+    every_s: int = 0
+
+
+@dataclass(kw_only=True)
+class LastBar:
+    """The close of the newest bar of a watched symbol, and when that bar ended."""
+
+    close: float
+    at: int
+
+
+@dataclass(kw_only=True)
 class AccountState:
     """Everything one account's decisions depend on. Dates in days since the epoch, times in UTC micros."""
 
@@ -235,24 +242,58 @@ class AccountState:
     external: Annotated[dict[str, str], Field(exclude_if=not_)] = field(default_factory=dict)
     halts: Annotated[dict[str, Halt], Field(exclude_if=not_)] = field(default_factory=dict)
 
+    parents: Annotated[dict[str, Parent], Field(exclude_if=not_)] = field(default_factory=dict)
+    mismatches: Annotated[dict[str, Mismatch], Field(exclude_if=not_)] = field(default_factory=dict)
+    reviews: Annotated[dict[str, Review], Field(exclude_if=not_)] = field(default_factory=dict)
+    bars: Annotated[dict[str, LastBar], Field(exclude_if=not_)] = field(default_factory=dict)
+    watching: Later[Watching] = None
+    account_at: Later[int] = None
+    loss_session: Later[int] = None
+    halt_step: Later[str] = None
+    verifying: Later[str] = None
+    warnings: Annotated[list[str], Field(exclude_if=not_)] = field(default_factory=list)
+
     @property
-    def reserved(self) -> list[Order]:
-        """Orders that are still reservations, by client id."""
-        return [order for _, order in sorted(self.orders.items()) if order.reserved]
+    def reserved(self) -> list[Reserved]:
+        """What is still reserved, by source: parent orders, and orders from before there were any."""
+        alone = {i: o for i, o in self.orders.items() if o.parent is None and o.reserved}
+        found = {i: of_order(i, o) for i, o in alone.items()}
+        found |= {i: of_parent(p, self.orders.get(p.child or "")) for i, p in self.parents.items()}
+        return [each for _, each in sorted(found.items())]
 
 
 _ADAPTER = TypeAdapter(AccountState)
+_THIRD = frozenset(
+    {
+        "parents", "mismatches", "reviews", "bars", "watching", "loss_session", "halt_step", "verifying",
+        "warnings", "account_at",
+    }
+)  # fmt: skip
 
 
 def pack(state: AccountState) -> bytes:
     """The state's bytes."""
     fields = _ADAPTER.dump_python(state, mode="json")
-    ended = any(each.closes_only for book in state.books.values() for each in book.executions)
-    return pack_state(STATE_VERSION if ended or fields.keys() & _ADDED else FIRST_VERSION, fields)
+    return pack_state(_version(state, fields), fields)
+
+
+def _version(state: AccountState, fields: dict[str, Any]) -> int:
+    """The oldest version that has a place for everything in ``state``."""
+    books = state.books.values()
+    if (
+        fields.keys() & _THIRD
+        or any(book.watches for book in books)
+        or any(mark.theta is not None for mark in state.marks.values())
+        or any(order.parent is not None for order in state.orders.values())
+        or any(each.price is None or each.reason for book in books for each in book.executions)
+    ):
+        return STATE_VERSION
+    ended = any(each.closes_only for book in books for each in book.executions)
+    return SECOND_VERSION if ended or fields.keys() & _SECOND else FIRST_VERSION
 
 
 def unpack(data: bytes | None) -> AccountState:
     """Unpack a state; a fresh one for None. Raises Fatal for another format version."""
     if not data:
         return AccountState()
-    return _ADAPTER.validate_python(unpack_state(STATE_VERSION, data, FIRST_VERSION))
+    return _ADAPTER.validate_python(unpack_state(STATE_VERSION, data, FIRST_VERSION, SECOND_VERSION))

@@ -1,6 +1,7 @@
 """One inbox record being folded: the state, the moment, and how outputs, requests and drops leave."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from tapedeck.streams.config.accounts import Account
@@ -9,12 +10,15 @@ from tapedeck.streams.protocol import REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
+from tapedeck.streams.stages.account.rules.positions import Fold
 from tapedeck.streams.stages.account.rules.requests import (
+    Cancel,
     FetchOrder,
     FetchQuote,
     Read,
     Request,
     Submit,
+    Watch,
     body,
     request_id,
 )
@@ -35,6 +39,10 @@ class Turn:
         self.drops: list[Drop] = []
         self.now = 0
         self.event = ""
+        self.folds: dict[str, Fold] = {}
+        """The folds of this batch by instrument; whoever changes executions forgets theirs."""
+        self.account_changed = False
+        """Set where the account is to be published when the record is folded."""
         self._cause = 0
 
     @property
@@ -62,17 +70,23 @@ class Turn:
         return Hours(True) if session is None else Hours(True, session.open, session.close)
 
     def kill_state(self) -> KillState | None:
-        """The stricter of the global and the account's own state; with an alarm, at least REDUCING."""
+        """The stricter of the global and the account's own state.
+
+        With an alarm, and in a session in which the daily loss was reached, at least REDUCING.
+        """
         states = [self.state.kill[scope] for scope in sorted(self.state.kill)]
         if not states:
             return None
-        if self.state.alarm:
+        if self.state.alarm or self.state.loss_session == self.session:
             states.append(KillState.REDUCING)
         return max(states, key=_STRICTNESS.index)
 
-    def emit(self, name: str, fields: dict[str, Any], inputs: Sequence[str]) -> str:
-        """One output on topic ``name``; returns its event_id."""
-        whole = at_scale(fields) | {"account_id": self.account.account_id, "event_time": self.now}
+    def emit(
+        self, name: str, fields: dict[str, Any], inputs: Sequence[str], *, event_time: int | None = None
+    ) -> str:
+        """One output on topic ``name``, of now unless ``event_time`` says else; returns its event_id."""
+        time = self.now if event_time is None else event_time
+        whole = at_scale(fields) | {"account_id": self.account.account_id, "event_time": time}
         self.outs.append(derived(self._cause, name, whole, self.config.digest, inputs))
         return self.outs[-1].event_id
 
@@ -88,8 +102,10 @@ class Turn:
         account_id = self.account.account_id
         if isinstance(request, Submit):
             identity = request_id(account_id, request.kind, request.client_order_id, "")
-        elif isinstance(request, FetchOrder):
+        elif isinstance(request, FetchOrder | Cancel):
             identity = request_id(account_id, request.kind, request.client_order_id, str(number))
+        elif isinstance(request, Watch):
+            identity = self.new_id(request.kind)
         else:
             identity = request.request_id
         self.outs.append(Out(self._cause, REQUESTS, account_id.encode(), identity, at_scale(body(request))))
@@ -111,8 +127,10 @@ class Turn:
                 return request_id_
         return None
 
-    def publish_account(self) -> None:
-        """One ``accounts`` record: identity, kill state and the last snapshot."""
+    def publish_account(self, session_pnl: Decimal | None) -> None:
+        """One ``accounts`` record: identity, kill state, the last snapshot and what a person should look
+        at.
+        """
         snapshot, kill = self.state.snapshot, self.kill_state()
         fields = {name: None if snapshot is None else getattr(snapshot, name) for name in BALANCES} | {
             "tier": self.account.tier,
@@ -120,5 +138,10 @@ class Turn:
             "identity": self.state.identity.value,
             "kill_state": kill.value if kill else "UNKNOWN",
             "alarm": self.state.alarm,
+            "warnings": self.state.warnings,
+            "session_pnl": session_pnl,
+            "halt_step": self.state.halt_step,
         }
-        self.emit("accounts", fields, [self.event])
+        at = max(self.now, (self.state.account_at or 0) + 1)  # a record's time is its identity
+        self.state.account_at, self.account_changed = at, False
+        self.emit("accounts", fields, [self.event], event_time=at)

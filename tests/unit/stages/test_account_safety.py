@@ -271,7 +271,8 @@ def test_buying_power_counts_reservations_and_fills_that_the_snapshot_cannot_sho
     inbox.pass_time(1).reply(inbox.of("orders")[1]["client_order_id"], "ACCEPTED")
     inbox.pass_time(61).signal("ORCL")
     left = gates_of(inbox.of("proposals")[3])["buying_power"]["threshold"]
-    assert Decimal(left) == 100_000 - 4 * 202  # IBM's order is still only an intent
+    # IBM's order is still only an intent; CRM's is shown at its limit, and may still go up to its worst
+    assert Decimal(left) == 100_000 - 4 * 202 - 4 * 1
 
 
 def test_the_daily_loss_of_marks_closes_the_account_to_openings() -> None:

@@ -285,11 +285,12 @@ def test_out_of_order_executions_leave_the_position_of_their_true_order() -> Non
     assert (now["state"], now["qty"], now["average_cost"]) == ("OPEN", 2, 11)
 
 
-def test_a_sell_signal_sells_the_whole_long_in_any_kill_state() -> None:
+@pytest.mark.parametrize("state", ["ACTIVE", "REDUCING"])
+def test_a_sell_signal_sells_the_whole_long_in_any_kill_state(state: str) -> None:
     inbox = Inbox().start()
     inbox.signal(action="BUY_STOCK")
     inbox.fill(inbox.of("orders")[0])
-    inbox.control("*", "HALTED")
+    inbox.control("*", state)
     inbox.pass_time(60).signal(action="SELL_STOCK")
     proposal, position = inbox.of("proposals")[1], inbox.of("positions")[-1]
     assert (proposal["purpose"], proposal["verdict"], proposal["quantity"]) == ("CLOSE", "APPROVED", 249)

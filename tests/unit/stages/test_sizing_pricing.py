@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tapedeck.streams.config.accounts import tier_defaults
 from tapedeck.streams.config.groups import Order, Sizing
-from tapedeck.streams.stages.account.rules.pricing import buy_ladder, round_down_to_tick, sell_ladder
+from tapedeck.streams.stages.account.rules.orders import Purpose, Side
+from tapedeck.streams.stages.account.rules.pricing import ladder, round_down, tick_of
 from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
 
 D = Decimal
@@ -95,16 +96,30 @@ LADDERS = {
 }
 
 
-def ladder(bid: Decimal, ask: Decimal, side: str, *, stock: bool = False) -> tuple[Decimal, ...]:
-    rules = Order()
-    if side == "BUY":
-        return buy_ladder(bid, ask, rules.open_steps, rules.max_offset, stock=stock)
-    return sell_ladder(bid, ask, rules.close_steps, stock=stock)
+def limits_of(bid: Decimal, ask: Decimal, side: str) -> tuple[Decimal, ...]:
+    """The two ladders of the rules: an opening buy's, a closing sell's."""
+    purpose = Purpose.OPEN if side == "BUY" else Purpose.CLOSE
+    return ladder(bid, ask, Side(side), purpose, Order())
 
 
 @pytest.mark.parametrize(("bid", "ask", "side", "limits"), LADDERS.values(), ids=LADDERS)
 def test_ladder_vector(bid: str, ask: str, side: str, limits: tuple[str, ...]) -> None:
-    assert ladder(D(bid), D(ask), side) == tuple(map(D, limits))
+    assert limits_of(D(bid), D(ask), side) == tuple(map(D, limits))
+
+
+@pytest.mark.parametrize(
+    ("side", "purpose", "limits"),
+    [("BUY", "CLOSE", ("10.12", "10.25", "10.25")), ("SELL", "OPEN", ("9.87", "9.81", "9.80"))],
+    ids=["a buy that closes", "a sell that opens"],
+)
+def test_the_other_two_mirror_them(side: str, purpose: str, limits: tuple[str, ...]) -> None:
+    found = ladder(D("9.75"), D("10.25"), Side(side), Purpose(purpose), Order())
+    assert found == tuple(map(D, limits))
+
+
+def test_limits_fall_to_a_tick_that_is_given() -> None:
+    found = ladder(D("2.00"), D("2.11"), Side.BUY, Purpose.OPEN, Order(), tick=D("0.05"))
+    assert found == (D("2.05"), D("2.05"), D("2.05"))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +132,7 @@ def test_ladder_vector(bid: str, ask: str, side: str, limits: tuple[str, ...]) -
     ],
 )
 def test_prices_fall_to_their_tick(price: str, stock: bool, rounded: str) -> None:
-    assert round_down_to_tick(D(price), stock=stock) == D(rounded)
+    assert round_down(D(price), tick_of(D(price), stock=stock)) == D(rounded)
 
 
 @given(
@@ -129,6 +144,6 @@ def test_a_ladder_walks_towards_the_other_side_and_not_past_it(
     bid: Decimal, width: Decimal, side: str
 ) -> None:
     ask = bid + width
-    limits = ladder(bid, ask, side)
+    limits = limits_of(bid, ask, side)
     assert list(limits) == sorted(limits, reverse=side == "SELL")
     assert all(bid - D("0.01") < limit <= ask for limit in limits)

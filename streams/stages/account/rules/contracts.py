@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from tapedeck.streams.config.groups import Contract
 from tapedeck.streams.protocol import SECOND_US
@@ -38,6 +40,10 @@ class ContractReason(StrEnum):
     NO_CONTRACT = "NO_CONTRACT"
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContractQuote:
     """One listed contract with its newest quote. Prices per share, times UTC microseconds, null = unknown."""
@@ -53,6 +59,8 @@ class ContractQuote:
     volume: int | None
     open_interest: int | None
     delta: float | None
+    theta: Annotated[float | None, Field(exclude_if=_is_none)] = None
+    """USD per share and day."""
 
 
 class Window(NamedTuple):

@@ -20,10 +20,14 @@ class Side(StrEnum):
 
 
 class PositionIntent(StrEnum):
-    """What an order may do. SELL opens a short in stock; selling an option to open cannot be said."""
+    """What an order may do.
+
+    SELL opens a short in stock, BUY closes one; selling an option to open cannot be said.
+    """
 
     BUY_TO_OPEN = "BUY_TO_OPEN"
     SELL_TO_CLOSE = "SELL_TO_CLOSE"
+    BUY = "BUY"
     SELL = "SELL"
 
 
@@ -36,6 +40,15 @@ class OrderReason(StrEnum):
     NOT_FOUND_AT_BROKER = "NOT_FOUND_AT_BROKER"
     SHADOW_NOT_SENT = "SHADOW_NOT_SENT"
     KEPT_BACK = "KEPT_BACK"
+    REPRICED = "REPRICED"
+    REPRICE_EXHAUSTED = "REPRICE_EXHAUSTED"
+    CANCELLED_BY_KILL = "CANCELLED_BY_KILL"
+    CANCELLED_STALE_QUOTE = "CANCELLED_STALE_QUOTE"
+    CANCELLED_SPREAD = "CANCELLED_SPREAD"
+    CANCELLED_DRIFT = "CANCELLED_DRIFT"
+    CANCELLED_STREAM_DOWN = "CANCELLED_STREAM_DOWN"
+    CANCELLED_FOR_CLOSE = "CANCELLED_FOR_CLOSE"
+    CANCELLED_REDUCED = "CANCELLED_REDUCED"
 
 
 class OrderState(StrEnum):

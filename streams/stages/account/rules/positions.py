@@ -27,6 +27,17 @@ class Owner(StrEnum):
     EXTERNAL = "EXTERNAL"
 
 
+class ExecutionReason(StrEnum):
+    """Why an execution came without an order of ours."""
+
+    RECON_ADJUST = "RECON_ADJUST"
+    BROKER_LIQUIDATION = "BROKER_LIQUIDATION"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Kind(StrEnum):
     CALL = "CALL"
     PUT = "PUT"
@@ -62,13 +73,16 @@ def describe(symbol: str) -> Instrument:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One execution of one instrument. ``executed_at`` is the broker's time, UTC microseconds."""
+    """One execution of one instrument. ``executed_at`` is the broker's time, UTC microseconds.
+
+    ``price`` None: an adjustment to the broker's quantity, whose price nobody knows.
+    """
 
     execution_id: str
     executed_at: int
     side: Side
     qty: Decimal
-    price: Decimal
+    price: Decimal | None
     fee: Decimal
     client_order_id: str
     owner: Owner
@@ -77,6 +91,9 @@ class Execution:
     """True for the option's leg of an expiry, exercise or assignment: it closes what is held, on either side,
     and never opens anything. So it may arrive before the executions that it closes."""
 
+    signal_id: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    reason: Annotated[ExecutionReason | None, Field(exclude_if=_is_none)] = None
+
     @property
     def signed(self) -> Decimal:
         return self.qty if self.side is Side.BUY else -self.qty
@@ -84,7 +101,11 @@ class Execution:
 
 @dataclass(kw_only=True)
 class Position:
-    """One position: ``qty`` signed, ``average_cost`` per unit, ``realised`` in USD before fees."""
+    """One position: ``qty`` signed, ``average_cost`` per unit, ``realised`` in USD before fees.
+
+    ``needs_review``: an adjustment of it has no price, so its P&L is unknown. ``costed``: its average cost is
+    known.
+    """
 
     position_id: str
     opened_at: int
@@ -94,6 +115,9 @@ class Position:
     average_cost: Decimal
     realised: Decimal = ZERO
     last_execution: str = ""
+    signal_id: str | None = None
+    needs_review: bool = False
+    costed: bool = True
 
 
 @dataclass(kw_only=True)
@@ -122,8 +146,11 @@ def _opened(account_id: str, instrument: str, kind: Kind, execution: Execution, 
         strategy=execution.strategy if execution.owner is Owner.TAPEDECK else external,
         owner=execution.owner,
         qty=qty,
-        average_cost=execution.price,
+        average_cost=ZERO if execution.price is None else execution.price,
         last_execution=execution.execution_id,
+        signal_id=execution.signal_id,
+        needs_review=execution.price is None,
+        costed=execution.price is not None,
     )
 
 
@@ -147,14 +174,18 @@ def fold(account_id: str, instrument: str, executions: Iterable[Execution]) -> F
             out.positions.append(_opened(account_id, instrument, known.kind, execution, signed))
             continue
         position.last_execution = execution.execution_id
+        position.needs_review |= execution.price is None
         if (position.qty > 0) == (signed > 0):
-            cost = position.average_cost * position.qty + execution.price * signed
+            if execution.price is not None:
+                cost = position.average_cost * position.qty + execution.price * signed
+                position.average_cost = cost / (position.qty + signed)
             position.qty += signed
-            position.average_cost = cost / position.qty
             continue
         reduced = min(abs(signed), abs(position.qty))
         sign = 1 if position.qty > 0 else -1
-        gain = (execution.price - position.average_cost) * reduced * known.multiplier * sign
+        gain = ZERO
+        if execution.price is not None and position.costed:
+            gain = (execution.price - position.average_cost) * reduced * known.multiplier * sign
         position.realised += gain
         out.realised[execution.execution_id] = gain
         position.qty -= sign * reduced

@@ -55,7 +55,10 @@ class FetchChain:
 
 @dataclass(frozen=True, kw_only=True)
 class Submit:
-    """Send one order, once. Its INTENT is already in ``orders``; answered by InboxOrder."""
+    """Send one order, once; without a limit at market.
+
+    Its INTENT is already in ``orders``; answered by InboxOrder.
+    """
 
     client_order_id: str
     instrument: str
@@ -63,7 +66,7 @@ class Submit:
     side: Side
     intent: PositionIntent
     qty: Decimal
-    limit_price: Decimal
+    limit_price: Decimal | None
     time_in_force: Literal["day"] = "day"
     kind: Literal["SUBMIT"] = "SUBMIT"
 
@@ -77,8 +80,35 @@ class FetchOrder:
     kind: Literal["FETCH_ORDER"] = "FETCH_ORDER"
 
 
-Read = FetchAccount | FetchBroker | FetchQuote | FetchChain
-Request = Read | Submit | FetchOrder
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """Cancel one order; answered by InboxOrder, with what the broker makes of it."""
+
+    client_order_id: str
+    broker_order_id: str | None
+    kind: Literal["CANCEL"] = "CANCEL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clear:
+    """Cancel every order in an instrument, held legs included, whoever placed it; answered by InboxBroker."""
+
+    request_id: str
+    instrument: str
+    kind: Literal["CLEAR"] = "CLEAR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """From now on bring the bars of ``symbols``, and a tick every ``every_s`` seconds, 0: none. No answer."""
+
+    symbols: tuple[str, ...]
+    every_s: int
+    kind: Literal["WATCH"] = "WATCH"
+
+
+Read = FetchAccount | FetchBroker | FetchQuote | FetchChain | Clear
+Request = Read | Submit | FetchOrder | Cancel | Watch
 
 
 def request_id(account_id: str, what: str, subject: str, cause: str) -> str:

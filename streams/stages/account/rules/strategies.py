@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 SWING = "swing_trade"
+GAP_FADE = "gap_fade"
 StrategyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """As a signal names it: lower case, digits and underscores."""
 
@@ -15,3 +16,8 @@ def is_swing(strategy: str) -> bool:
     Any other name is a trade of the day, with the day's limits. The record alone decides, so a replay agrees.
     """
     return strategy.endswith(SWING)
+
+
+def is_gap_fade(strategy: str) -> bool:
+    """Whether a position follows the gap-fade rule: a trade of the day with exits of its own."""
+    return strategy == GAP_FADE

@@ -1,0 +1,132 @@
+"""The comparison with the broker, whose quantities are the truth (docs/domain.md#reconciliation).
+
+A difference blocks openings of its symbol at once. It is adjusted only if it still stands after
+``recon.grace_s``, in a second comparison that finds the very same quantities, and while no order of ours
+works in it. The adjustment is an execution without a price: its P&L is unknown until a person looks at it.
+"""
+
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+from tapedeck.streams.protocol import SECOND_US
+from tapedeck.streams.stages.account import fills
+from tapedeck.streams.stages.account.rules.money import ZERO
+from tapedeck.streams.stages.account.rules.orders import Side
+from tapedeck.streams.stages.account.rules.positions import Execution, ExecutionReason, Owner, describe
+from tapedeck.streams.stages.account.rules.requests import FetchBroker
+from tapedeck.streams.stages.account.state import AccountDrop, Mismatch, Review
+from tapedeck.streams.stages.account.turn import Turn
+
+READS = 2
+ACTIVITY_DAYS = 3
+"""How long the broker's report of an expired contract may take, days."""
+
+
+def compare(turn: Turn, payload: dict[str, Any]) -> set[str]:
+    """Compare quantities; returns the underlyings that differ. Adjusts what has differed for long enough."""
+    ours = fills.quantities(turn)
+    theirs = {each["instrument"]: each["qty"] for each in payload["positions"] if each["qty"]}
+    known, found, differing = turn.state.mismatches, {}, set()
+    for instrument in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(instrument, ZERO), theirs.get(instrument, ZERO)
+        if mine == other:
+            continue
+        differing.add(describe(instrument).underlying)
+        before = known.get(instrument)
+        if before is not None and (before.ours, before.theirs) == (mine, other):
+            before.reads, before.read_at, found[instrument] = before.reads + 1, turn.now, before
+        else:
+            found[instrument] = Mismatch(ours=mine, theirs=other, since=turn.now, read_at=turn.now)
+    turn.state.mismatches = found
+    for instrument, each in sorted(found.items()):
+        if _stands(turn, each) and not _explained(turn, instrument):
+            del turn.state.mismatches[instrument]
+            _adjust(turn, instrument, each, payload.get("last_activity") or "")
+    return differing
+
+
+def advance(turn: Turn) -> None:
+    """Ask again about a difference, once ``recon.grace_s`` are over."""
+    if turn.outstanding(FetchBroker) is not None:
+        return
+    grace = turn.config.recon.grace_s * SECOND_US
+    if any(turn.now - each.read_at >= grace for each in turn.state.mismatches.values()):
+        turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER")))
+
+
+def resolve(turn: Turn, identity: str, price: Decimal | None) -> None:
+    """A person has looked at an adjustment: its price, if it is known, and openings in its symbol again."""
+    review = turn.state.reviews.pop(identity, None)
+    if review is None:
+        turn.refuse(
+            AccountDrop.NO_SUCH_TARGET,
+            f"no adjustment {identity!r} waits for a review",
+            "see `tape reconcile`: it may be resolved already",
+        )
+        return
+    book = turn.state.books.get(review.instrument)
+    at = (
+        next((n for n, each in enumerate(book.executions) if each.execution_id == identity), None)
+        if book
+        else None
+    )
+    if book is None or at is None or price is None:
+        return
+    before = fills.folded(turn, review.instrument)
+    del turn.folds[review.instrument]
+    fields = vars(book.executions[at]) | {"price": price}
+    book.executions[at] = Execution(**fields)
+    fills.publish_changes(turn, review.instrument, before, fills.folded(turn, review.instrument), turn.event)
+
+
+def under_review(turn: Turn) -> set[str]:
+    """The underlyings with an adjustment that no person has looked at."""
+    return {describe(each.instrument).underlying for each in turn.state.reviews.values()}
+
+
+def _stands(turn: Turn, each: Mismatch) -> bool:
+    return each.reads >= READS and turn.now - each.since >= turn.config.recon.grace_s * SECOND_US
+
+
+def _explained(turn: Turn, instrument: str) -> bool:
+    """True where an order of ours works in it, or the report of an expired contract is still due."""
+    if any(each.instrument == instrument and each.order is not None for each in turn.state.reserved):
+        return True
+    due = {
+        describe(held).underlying: expiry
+        for held, _ in fills.open_positions(turn)
+        if (expiry := describe(held).expiry) is not None and expiry <= turn.session
+    }
+    expiry = due.get(describe(instrument).underlying)
+    return expiry is not None and turn.session - expiry <= ACTIVITY_DAYS
+
+
+def _adjust(turn: Turn, instrument: str, found: Mismatch, last_activity: str) -> None:
+    """Bring our quantity to the broker's.
+
+    The same difference after the same activity is the same execution.
+    """
+    account_id = turn.account.account_id
+    natural = (
+        f"{account_id}|{instrument}|{found.ours.normalize():f}|{found.theirs.normalize():f}|{last_activity}"
+    )
+    identity = f"adj-{sha256(natural.encode()).hexdigest()[:24]}"
+    if identity in turn.state.executions:
+        return
+    turn.state.executions[identity] = turn.session
+    change = found.theirs - found.ours
+    execution = Execution(
+        execution_id=identity,
+        executed_at=turn.now,
+        side=Side.BUY if change > 0 else Side.SELL,
+        qty=abs(change),
+        price=None,
+        fee=ZERO,
+        client_order_id="",
+        owner=Owner.EXTERNAL,
+        strategy=None,
+        reason=ExecutionReason.RECON_ADJUST,
+    )
+    turn.state.reviews[identity] = Review(instrument=instrument, at=turn.now)
+    fills.fold_in(turn, instrument, execution, "RECON")

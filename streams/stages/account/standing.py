@@ -1,0 +1,130 @@
+"""How an account stands: a halt's steps, the daily loss, what a person should look at, what the shell
+watches.
+"""
+
+from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.account import fills, parents
+from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
+from tapedeck.streams.stages.account.rules.positions import describe
+from tapedeck.streams.stages.account.rules.requests import FetchBroker, FetchQuote, Watch
+from tapedeck.streams.stages.account.state import Watching
+from tapedeck.streams.stages.account.turn import Turn
+
+UNKNOWN_US = MINUTE_US
+TICK_S, WORKING_TICK_S = 10, 1
+CANCELLING, FLATTENING, VERIFYING, FLAT = "CANCELLING", "FLATTENING", "VERIFYING", "FLAT"
+
+
+def hold_back(turn: Turn) -> None:
+    """With the kill switch not ACTIVE no opening goes on: its working order is cancelled."""
+    if turn.kill_state() in (KillState.REDUCING, KillState.HALTED):
+        parents.stop_openings(turn, OrderReason.CANCELLED_BY_KILL)
+
+
+def watch_loss(turn: Turn) -> None:
+    """A daily loss that is reached lets the account only reduce, until the next session."""
+    if turn.state.loss_session == turn.session or not fills.open_positions(turn):
+        return
+    found = fills.pnl(turn)
+    if found is not None and found <= -turn.account.max_daily_loss:
+        turn.state.loss_session = turn.session
+        hold_back(turn)
+        turn.account_changed = True
+
+
+def tell(turn: Turn) -> None:
+    """Publish the account if it has changed, what it warns of and the step of its halt included."""
+    found, step = _warnings(turn), _halt_step(turn)
+    if turn.account_changed or found != turn.state.warnings or step != turn.state.halt_step:
+        turn.state.warnings, turn.state.halt_step = found, step
+        turn.publish_account(fills.pnl(turn))
+
+
+def _halt_step(turn: Turn) -> str | None:
+    """How far a halt has come. It is FLAT when a comparison with the broker, asked for since, says so."""
+    state = turn.state
+    if turn.kill_state() is not KillState.HALTED:
+        state.verifying = None
+        return None
+    if any(each.purpose is Purpose.OPEN for each in state.parents.values()):
+        return CANCELLING
+    if turn.config.kill.flatten_on_halt and fills.open_positions(turn):
+        return FLATTENING
+    if state.halt_step == FLAT:
+        return FLAT
+    if state.verifying is None:
+        state.verifying = turn.outstanding(FetchBroker) or turn.ask(
+            FetchBroker(request_id=turn.new_id("FETCH_BROKER", "halt"))
+        )
+        return VERIFYING
+    if state.verifying in state.outstanding:
+        return VERIFYING
+    state.verifying = None
+    return FLAT if not state.differences and state.reconciled else VERIFYING
+
+
+def _warnings(turn: Turn) -> list[str]:
+    state, found = turn.state, set()
+    for client_order_id, order in state.orders.items():
+        since = turn.now if order.since is None else order.since
+        if order.state is OrderState.UNKNOWN and turn.now - since > UNKNOWN_US:
+            found.add(f"ORDER_UNKNOWN:{client_order_id}")
+    for each in state.parents.values():
+        if parents.stuck(turn, each):
+            found.add(f"CLOSE_STUCK:{each.position_id}")
+    regular = turn.hours().open is not None
+    for instrument, position in fills.open_positions(turn):
+        if abs(position.qty) < 1:
+            found.add(f"DUST:{instrument}")
+        fresh = position.opened_at > turn.now - MINUTE_US
+        if (
+            regular
+            and not fresh
+            and not _expired(turn, instrument)
+            and fills.mark_of(turn, instrument) is None
+        ):
+            found.add(f"MARK_MISSING:{instrument}")
+    found |= {f"NEEDS_REVIEW:{each.instrument}" for each in state.reviews.values()}
+    return sorted(found)
+
+
+def _expired(turn: Turn, instrument: str) -> bool:
+    expiry = describe(instrument).expiry
+    return expiry is not None and expiry < turn.session
+
+
+def ask_marks(turn: Turn) -> None:
+    """Ask for the quote of everything held, in session, unless one is asked for."""
+    if turn.hours().open is None:
+        return
+    for instrument, _ in fills.open_positions(turn):
+        mark = turn.state.marks.get(instrument)
+        new = mark is not None and turn.now - mark.at < WORKING_TICK_S * 1_000_000
+        if new or _expired(turn, instrument) or turn.outstanding(FetchQuote, instrument) is not None:
+            continue
+        identity = turn.new_id("FETCH_QUOTE", f"mark of {instrument}")
+        underlying = describe(instrument).underlying
+        turn.ask(FetchQuote(request_id=identity, instrument=instrument, underlying=underlying))
+
+
+def watch(turn: Turn) -> None:
+    """Tell the shell what to watch, if that has changed."""
+    wanted = _wanted(turn)
+    if wanted != (turn.state.watching or Watching()):
+        turn.state.watching = wanted
+        ask_to_watch(turn)
+
+
+def ask_to_watch(turn: Turn) -> None:
+    """Tell the shell what to watch."""
+    known = turn.state.watching or Watching()
+    turn.request(Watch(symbols=tuple(known.symbols), every_s=known.every_s))
+
+
+def _wanted(turn: Turn) -> Watching:
+    held = [instrument for instrument, _ in fills.open_positions(turn)]
+    symbols = sorted({describe(instrument).underlying for instrument in held})
+    working = turn.hours().open is not None and any(not p.virtual for p in turn.state.parents.values())
+    waiting = bool(held or turn.state.mismatches or turn.state.verifying)
+    return Watching(symbols=symbols, every_s=WORKING_TICK_S if working else TICK_S if waiting else 0)
