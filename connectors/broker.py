@@ -48,7 +48,12 @@ class NotFound(BrokerError):
 
 
 class RateLimited(BrokerError, Retry):
-    """The broker did not accept the call: too many requests."""
+    """The broker did not accept the call: too many requests.
+
+    ``wait_s``: the seconds that it asks to wait; None if it does not say.
+    """
+
+    wait_s: float | None = None
 
 
 class Doubt(BrokerError, Retry):
@@ -111,10 +116,14 @@ class SessionReply:
 
 @dataclass(frozen=True, kw_only=True)
 class PositionReply:
-    """``qty`` is signed: negative is short."""
+    """``qty`` is signed: negative is short. ``qty_available`` is what of it no working order holds.
+
+    It is signed too, and None if the broker does not say.
+    """
 
     instrument: str
     qty: Decimal
+    qty_available: Decimal | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +143,8 @@ class NewOrder:
 class OrderReply:
     """An order at the broker. ``side`` is None if its word is unknown, ``qty`` None for an order by amount.
 
-    Unknown words are kept: ``raw_side``, ``raw_status``. ``raw`` is the whole row, JSON.
+    Unknown words are kept: ``raw_side``, ``raw_status``. ``raw`` is the whole row, JSON. ``replaces`` and
+    ``replaced_by`` are broker ids. ``part_of`` is that of the multi-leg order that is canceled as a whole.
     """
 
     broker_order_id: str
@@ -150,6 +160,9 @@ class OrderReply:
     raw_side: str = ""
     notional: Decimal | None = None
     raw: str = ""
+    replaces: str | None = None
+    replaced_by: str | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +272,7 @@ class Broker(Protocol):
     def positions(self) -> Rows[PositionReply]: ...
 
     def open_orders(self) -> Rows[OrderReply]:
-        """Every working order, including those that another program or a person placed."""
+        """Every working order, including those that another program or a person placed, and ``held`` legs."""
         ...
 
     def quote(self, instrument: str) -> QuoteReply:
@@ -278,12 +291,25 @@ class Broker(Protocol):
         """Request a cancel. Raises NotFound, or Refused if the order can no longer be canceled."""
         ...
 
+    def cancel_instrument(self, instrument: str) -> int:
+        """Request a cancel of every working order of an instrument, whoever placed it; returns how many.
+
+        It may be called again. Raises Doubt after all were asked, if the outcome of one is unknown.
+        """
+        ...
+
     def order(self, broker_order_id: str) -> OrderReply:
-        """The order with the broker's id. Raises NotFound."""
+        """The order with the broker's id. One that replaced another has the first one's client id.
+
+        Raises NotFound.
+        """
         ...
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        """The order with our own id. Raises NotFound."""
+        """The order with our own id. If it was replaced: what replaced it, with what the chain has filled.
+
+        Raises NotFound.
+        """
         ...
 
     def activities(self, after: int) -> Rows[FillReply]:

@@ -5,7 +5,8 @@ row that needs the word is an ``UnreadRow`` beside the others.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ from tapedeck.connectors.broker import (
 from tapedeck.streams.sessions import NEW_YORK, day_number
 from tapedeck.streams.sessions import micros as instant
 from tapedeck.streams.stages.account.rules.occ import Right
-from tapedeck.streams.stages.account.rules.orders import OrderState, Side
+from tapedeck.streams.stages.account.rules.orders import TERMINAL, OrderState, Side
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -168,10 +169,12 @@ def _wall(day: date, text: str, zone: ZoneInfo) -> int:
 
 def position(raw: Json) -> PositionReply:
     """Alpaca signs the quantity of a short; where it does not, its ``side`` decides."""
-    qty, side = must(raw["qty"]), raw.get("side")
+    qty, free, side = must(raw["qty"]), number(raw.get("qty_available")), raw.get("side")
     if side not in (None, "long", "short"):
         raise ValueError(f"side {side} is not known")
-    return PositionReply(instrument=str(raw["symbol"]), qty=-abs(qty) if side == "short" else qty)
+    if side == "short":
+        qty, free = -abs(qty), None if free is None else -abs(free)
+    return PositionReply(instrument=str(raw["symbol"]), qty=qty, qty_available=free)
 
 
 def order(raw: Json) -> OrderReply:
@@ -191,20 +194,39 @@ def order(raw: Json) -> OrderReply:
         raw_side=side,
         notional=number(raw.get("notional")),
         raw=as_text(raw),
+        replaces=_text(raw.get("replaces")),
+        replaced_by=_text(raw.get("replaced_by")),
     )
 
 
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def open_orders(raw: Iterable[Any]) -> Rows[OrderReply]:
-    """Working orders. One of unknown side is both among them (it is not gone) and among the unread."""
+    """Working orders, legs too. One of unknown side is both among them (it is not gone) and the unread."""
     found: Rows[OrderReply] = Rows()
-    for each in raw:
+    for each, whole in _each_order(raw, None):
         read = rows("orders", order, [each])
-        found += read
+        working = [replace(reply, part_of=whole) for reply in read if reply.state not in TERMINAL]
+        found += working
         found.unread += read.unread
-        for reply in read:
+        for reply in working:
             if reply.side is None:
                 found.unread.append(unread("orders", each, ValueError(f"side {reply.raw_side} is not known")))
     return found
+
+
+def _each_order(raw: Iterable[Any], whole: str | None) -> Iterator[tuple[Any, str | None]]:
+    """Orders and, behind each, its legs. ``whole``: the id of a multi-leg order, which has one fate.
+
+    A leg of another class has its own: it works on when its parent has ended.
+    """
+    for each in raw:
+        yield each, whole
+        if isinstance(each, dict) and isinstance(each.get("legs"), list):
+            is_whole = each.get("order_class") == "mleg" and each.get("id") is not None
+            yield from _each_order(each["legs"], str(each["id"]) if is_whole else whole)
 
 
 def fill(raw: Json) -> FillReply:

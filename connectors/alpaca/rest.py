@@ -15,6 +15,8 @@ from requests.adapters import HTTPAdapter
 
 from tapedeck.connectors.alpaca.replies import UNREADABLE
 from tapedeck.connectors.broker import Doubt, NotFound, NotUnderstood, RateLimited, Refused
+from tapedeck.connectors.waits import asked_wait_s, seconds_in
+from tapedeck.streams.protocol import SECOND_US
 
 T = TypeVar("T")
 
@@ -54,6 +56,8 @@ def asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
         return parse(call(*args))
     except APIError as error:
         raise _named(error) from error
+    except requests.exceptions.JSONDecodeError as error:
+        raise NotUnderstood("the broker's answer is not JSON", remedy=remedy) from error
     except requests.RequestException as error:
         raise Doubt(f"no answer from the broker: {type(error).__name__}", remedy=remedy) from error
     except UNREADABLE as error:
@@ -66,10 +70,24 @@ def _named(error: APIError) -> Refused | NotFound | RateLimited | Doubt:
     if status == requests.codes.not_found:
         return NotFound(f"the broker does not know it: {message}")
     if status == requests.codes.too_many_requests:
-        return RateLimited(f"the broker did not take the call: {message}", remedy="wait before the next one")
+        limited = RateLimited(
+            f"the broker did not take the call: {message}", remedy="wait before the next one"
+        )
+        limited.wait_s = _reset_s(error.response)
+        return limited
     if status is None or status >= requests.codes.server_error or status == requests.codes.request_timeout:
         return Doubt(f"the broker answered {status}: {message}", remedy="ask for the outcome")
     return Refused(message, status=status, code=code)
+
+
+def _reset_s(answer: requests.Response) -> float | None:
+    """The seconds that a 429 asks to wait: Retry-After, else Alpaca's X-RateLimit-Reset after its Date."""
+    sent = asked_wait_s(answer.headers.get("Date"), 0)
+    after = asked_wait_s(answer.headers.get("Retry-After"), int((sent or 0.0) * SECOND_US))
+    if after is not None:
+        return after
+    reset = seconds_in(answer.headers.get("X-RateLimit-Reset"))
+    return None if reset is None or sent is None else max(0.0, reset - sent)
 
 
 def _words(text: str) -> tuple[str, int | None]:

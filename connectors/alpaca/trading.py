@@ -23,7 +23,7 @@ from alpaca.trading.requests import (
     MarketOrderRequest,
 )
 
-from tapedeck.connectors.alpaca import option_events, replies
+from tapedeck.connectors.alpaca import chains, option_events, replies
 from tapedeck.connectors.alpaca.rest import asked, bounded
 from tapedeck.connectors.broker import (
     AccountReply,
@@ -139,7 +139,7 @@ class AlpacaBroker:
         return asked(read, self._trading.get_all_positions)
 
     def open_orders(self) -> Rows[OrderReply]:
-        wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500)
+        wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500, nested=True)
         return asked(replies.open_orders, self._trading.get_orders, wanted)
 
     def quote(self, instrument: str) -> QuoteReply:
@@ -187,11 +187,18 @@ class AlpacaBroker:
     def cancel(self, broker_order_id: str) -> None:
         asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
 
+    def cancel_instrument(self, instrument: str) -> int:
+        return chains.cancel_each(self.open_orders(), instrument, self.cancel)
+
     def order(self, broker_order_id: str) -> OrderReply:
-        return asked(replies.order, self._trading.get_order_by_id, broker_order_id)
+        return chains.rooted(self._order(broker_order_id), self._order)
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        return asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
+        found = asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
+        return chains.followed(found, self._order)
+
+    def _order(self, broker_order_id: str) -> OrderReply:
+        return asked(replies.order, self._trading.get_order_by_id, broker_order_id)
 
     def activities(self, after: int) -> Rows[FillReply]:
         fills = replies.rows("activities", replies.fill, self._activities("/account/activities/FILL", after))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tapedeck.connectors.paper.ledger import Ledger
 from tapedeck.connectors.paper.orders import Activity, Execution, Order
+from tapedeck.streams.stages.account.rules.orders import Side
 
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""
@@ -37,3 +38,8 @@ class Book:
 
     def working(self) -> list[Order]:
         return [order for order in self.orders.values() if order.is_open]
+
+    def reserved(self, symbol: str) -> Decimal:
+        """What working sells hold of a position."""
+        sells = (order for order in self.working() if order.side is Side.SELL)
+        return sum((order.remaining for order in sells if order.listing.symbol == symbol), Decimal(0))

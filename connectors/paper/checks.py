@@ -155,8 +155,7 @@ def resources(asked: Ticket, listing: Listing, cost: Decimal, spendable: Decimal
             words = "insufficient options buying power" if listing.is_option else "insufficient buying power"
             raise Refusal(403, FORBIDDEN, words, buying_power=f"{spendable:f}", cost_basis=f"{cost:f}")
         return
-    held = sum((order.remaining for order in same if order.side is Side.SELL), Decimal(0))
-    available = book.ledger.qty(asked.symbol) - held
+    available = book.ledger.qty(asked.symbol) - book.reserved(asked.symbol)
     if asked.qty > available:
         words = f"insufficient qty available for order (requested: {asked.qty:f}, available: {available:f})"
         raise Refusal(403, FORBIDDEN, words, symbol=asked.symbol)

@@ -173,8 +173,11 @@ class PaperExchange:
         return wire.account(shown, book.account.status, cash=cash, equity=equity, spendable=spendable)
 
     def positions(self, number: str) -> list[Json]:
-        held = self._books[number].ledger.positions
-        return [wire.position(at, self._mark(at.listing, at.average)) for _, at in sorted(held.items())]
+        book = self._books[number]
+        return [
+            wire.position(at, self._mark(at.listing, at.average), at.qty - book.reserved(symbol))
+            for symbol, at in sorted(book.ledger.positions.items())
+        ]
 
     def activities(self, number: str, after: int = 0) -> list[Json]:
         """Executions at or after a time, oldest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tapedeck.connectors.alpaca import option_events, replies
+from tapedeck.connectors.alpaca import chains, option_events, replies
 from tapedeck.connectors.alpaca.trading import is_option, position_intent
 from tapedeck.connectors.broker import (
     AccountReply,
@@ -95,14 +95,21 @@ class InProcessBroker:
     def cancel(self, broker_order_id: str) -> None:
         self._ask("cancel", lambda: self._exchange.cancel(self._number, broker_order_id))
 
+    def cancel_instrument(self, instrument: str) -> int:
+        return chains.cancel_each(self.open_orders(), instrument, self.cancel)
+
     def order(self, broker_order_id: str) -> OrderReply:
-        return self._ask(
-            "order_by_id", lambda: replies.order(self._exchange.order(self._number, broker_order_id))
-        )
+        return chains.rooted(self._order(broker_order_id), self._order)
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        return self._ask(
+        found = self._ask(
             "order", lambda: replies.order(self._exchange.order_by_client_id(self._number, client_order_id))
+        )
+        return chains.followed(found, self._order)
+
+    def _order(self, broker_order_id: str) -> OrderReply:
+        return self._ask(
+            "order_by_id", lambda: replies.order(self._exchange.order(self._number, broker_order_id))
         )
 
     def activities(self, after: int) -> Rows[FillReply]:

@@ -180,7 +180,8 @@ def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendab
     }
 
 
-def position(held: Position, mark: Decimal) -> Json:
+def position(held: Position, mark: Decimal, available: Decimal) -> Json:
+    """``available``: what of the quantity no working order holds, signed like the quantity."""
     value = mark * held.qty * held.listing.multiplier
     gain = value - held.cost
     share = gain / abs(held.cost) if held.cost else Decimal(0)
@@ -197,6 +198,7 @@ def position(held: Position, mark: Decimal) -> Json:
         "exchange": "" if held.listing.is_option else "NASDAQ",
         "asset_class": _asset_class(held.listing),
         "qty": plain(held.qty),
+        "qty_available": plain(available),
         "side": "long" if held.qty > 0 else "short",
         **usd,
         "usd": usd,

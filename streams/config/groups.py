@@ -367,6 +367,8 @@ class Order(Group):
     """Seconds for which an order works at one price before it is cancelled for the next."""
     close_repeat_s: Positive = 5
     """Seconds between the attempts of a close after its last step."""
+    close_reserve: Annotated[float, Field(ge=0, lt=1)] = 0.20
+    """Share of the broker calls of a minute that is kept for cancels and closes."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Order":

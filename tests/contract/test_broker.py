@@ -253,3 +253,19 @@ def test_wrong_account_number_is_shown_as_it_is(bench: Bench) -> None:
     bench.arm(Fault.WRONG_ACCOUNT)
     assert bench.broker.account().number != LARGE.number
     assert bench.broker.account().number == LARGE.number
+
+
+def test_a_position_says_what_of_it_no_order_holds(bench: Bench) -> None:
+    bench.broker.submit(_buy())
+    sell = {"side": Side.SELL, "intent": PositionIntent.SELL_TO_CLOSE, "limit_price": D("2.50")}
+    bench.broker.submit(_buy("td1-s", qty=D(1), **sell))
+    (held,) = bench.broker.positions()
+    assert (held.qty, held.qty_available) == (2, 1)
+
+
+def test_cancel_of_an_instrument_ends_all_its_working_orders_and_no_others(bench: Bench) -> None:
+    for name, instrument in (("td1-a", CALL), ("td1-b", CALL), ("td1-c", PUT)):
+        bench.broker.submit(_buy(name, instrument=instrument, limit_price=D("1.00")))
+    assert bench.broker.cancel_instrument(CALL) == 2
+    assert [each.client_order_id for each in bench.broker.open_orders()] == ["td1-c"]
+    assert bench.broker.cancel_instrument(CALL) == 0

@@ -72,6 +72,30 @@ def test_post_is_sent_once_whatever_the_answer(paper: PaperExchange, url: str, f
     assert paper.faults.fired[fault] == 1
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Date": "Tue, 17 Feb 2026 15:00:00 GMT", "X-RateLimit-Reset": "1771340411"}, 11.0),
+        ({"Date": "Tue, 17 Feb 2026 15:00:00 GMT", "X-RateLimit-Reset": "1771340300"}, 0.0),
+        ({"X-RateLimit-Reset": "1771340411"}, None),
+        ({}, None),
+    ],
+)
+def test_refused_rate_says_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
+    answer = requests.Response()
+    answer.status_code = 429
+    answer.headers.update(headers)
+    refusal = APIError('{"code": 42910000, "message": "slow"}', requests.HTTPError(response=answer))
+
+    def refused() -> None:
+        raise refusal
+
+    with pytest.raises(RateLimited) as caught:
+        rest.asked(str, refused)
+    assert caught.value.wait_s == wait
+
+
 def test_plain_alpaca_py_would_have_repeated_the_post(paper: PaperExchange, url: str) -> None:
     client = TradingClient(LARGE.key, LARGE.secret, url_override=url)
     client._retry_wait = 0

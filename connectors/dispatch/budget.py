@@ -1,0 +1,96 @@
+"""How many broker calls an account may still make: most of them for anything, the rest to get out.
+
+A broker takes so many calls a minute and refuses the others. A share is kept for what lowers exposure:
+cancels, closes, and the questions about orders that work. So a burst of openings cannot leave an account
+that can no longer close.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+
+from tapedeck.schemas.errors import Fatal
+
+CALLS_PER_MINUTE = 200
+"""What Alpaca takes from one account."""
+WINDOW_S = 60.0
+_LONGEST_WAIT_S = 120.0
+"""A refusal that asks for more is not believed: a window is a minute."""
+
+
+class CallKind(StrEnum):
+    """What a call is for. OPEN and READ leave the reserve alone."""
+
+    OPEN = "OPEN"
+    READ = "READ"
+    CLOSE = "CLOSE"
+    CANCEL = "CANCEL"
+    ORDER = "ORDER"
+
+
+RESERVED_FOR = frozenset({CallKind.CLOSE, CallKind.CANCEL, CallKind.ORDER})
+"""ORDER: a question about an order that works, without which nothing can be closed safely."""
+
+
+class Budget:
+    """The calls of one account over the last minute. ``monotonic`` gives seconds.
+
+    Ask ``may`` before a call and tell ``spent`` after it; tell ``limited`` of a refusal. Pure but for the
+    clock; not safe for several threads. ``refused`` counts the calls that were not allowed, by kind.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        *,
+        per_minute: int = CALLS_PER_MINUTE,
+        reserve: float = 0.20,
+    ) -> None:
+        """Raises Fatal for a budget without calls, or a reserve that leaves none to open with."""
+        if per_minute < 1 or not 0 <= reserve < 1:
+            remedy = "allow at least 1 call a minute, and reserve at least 0 and less than 1 of them"
+            raise Fatal("no such rate budget", value=(per_minute, reserve), remedy=remedy)
+        self._monotonic = monotonic
+        self._all = per_minute
+        self._unreserved = max(1, int(per_minute * (1 - reserve)))
+        self._at: deque[float] = deque()
+        self._closed_until = float("-inf")
+        self.refused: dict[CallKind, int] = dict.fromkeys(CallKind, 0)
+
+    def left(self, kind: CallKind) -> int:
+        """How many calls of ``kind`` may be made at this moment."""
+        now = self._monotonic()
+        if now < self._closed_until:
+            return 0
+        while self._at and self._at[0] <= now - WINDOW_S:
+            self._at.popleft()
+        allowed = self._all if kind in RESERVED_FOR else self._unreserved
+        return max(0, allowed - len(self._at))
+
+    def may(self, kind: CallKind, calls: int = 1) -> bool:
+        """Whether ``calls`` calls of ``kind`` may be made now; a no is counted."""
+        allowed = self.left(kind) >= calls
+        self.refused[kind] += not allowed
+        return allowed
+
+    def spent(self, calls: int = 1) -> None:
+        """Calls were made, whatever came of them."""
+        self._at.extend([self._monotonic()] * calls)
+
+    def limited(self, wait_s: float | None) -> None:
+        """The broker refused a call for its rate: nothing may be sent for ``wait_s`` seconds.
+
+        A broker that does not say how long is asked again after a second.
+        """
+        wait = 1.0 if wait_s is None else min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+        self._closed_until = max(self._closed_until, self._monotonic() + wait)
+
+    def wait_s(self, kind: CallKind) -> float:
+        """Seconds until a call of ``kind`` may be made; 0 if it may be made now."""
+        now = self._monotonic()
+        if self.left(kind):
+            return 0.0
+        closed = max(0.0, self._closed_until - now)
+        allowed = self._all if kind in RESERVED_FOR else self._unreserved
+        over = len(self._at) - allowed
+        return closed if over < 0 else max(closed, self._at[over] + WINDOW_S - now)
