@@ -348,10 +348,10 @@ class DispatchApp:
             await asyncio.sleep(RENEW_S)
 
     async def _tick(self) -> None:
-        """One inbox record a second while an order works."""
+        """One inbox record a second while an order works, one in ten seconds while something is held."""
         while True:
             await asyncio.sleep(TICK_S)
-            if self._started.is_set() and self.dispatcher.working:
+            if self._started.is_set():
                 await self.append(self.dispatcher.ticks())
 
     async def _updates(self) -> None:

@@ -6,13 +6,14 @@ Reads ``bars`` and ``features`` without a group, starting shortly before their e
 import logging
 import threading
 import time
+from collections.abc import Iterable
 
 from confluent_kafka import TopicPartition
 
 from tapedeck.agents.patience import RETRY_S
 from tapedeck.agents.topic_watch import end_process
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
-from tapedeck.connectors.dispatch.inbox import Newest
+from tapedeck.connectors.dispatch.inbox import Body, Newest
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer, to_message
 from tapedeck.schemas.errors import DeadLetter, Retry
@@ -39,6 +40,10 @@ class NewestView:
     def of(self, symbol: str, known_t: int) -> Newest:
         """The newest left edges of ``symbol``; a signal's own bar at ``known_t`` counts as seen."""
         return self._seen.of(symbol, known_t)
+
+    def bars(self, symbols: Iterable[str]) -> dict[str, Body]:
+        """The newest bar of each of ``symbols`` that has one."""
+        return self._seen.bars(symbols)
 
     def label(self) -> int | None:
         """The last minute that every partition of ``bars`` has ended, None until that is known."""

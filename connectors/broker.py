@@ -167,7 +167,11 @@ class OrderReply:
 
 @dataclass(frozen=True, kw_only=True)
 class QuoteReply:
-    """The newest quote. ``origin`` says where it came from: ``alpaca/...``, ``synthetic/...``."""
+    """The newest quote, and the last trade. ``origin``: where it came from, ``alpaca/...``,
+    ``synthetic/...``.
+
+    ``theta``: an option's, USD per share and day.
+    """
 
     instrument: str
     feed: str
@@ -175,6 +179,9 @@ class QuoteReply:
     time: int | None
     bid: Decimal | None
     ask: Decimal | None
+    trade_price: Decimal | None = None
+    trade_time: int | None = None
+    theta: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +197,7 @@ class ContractReply:
     volume: int | None
     open_interest: int | None
     delta: float | None
+    theta: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ that can no longer close.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.stages.account.rules.orders import PositionIntent
 
 CALLS_PER_MINUTE = 200
 """What Alpaca takes from one account."""
@@ -28,8 +30,22 @@ class CallKind(StrEnum):
     ORDER = "ORDER"
 
 
+CLOSING = frozenset({PositionIntent.SELL_TO_CLOSE, PositionIntent.BUY})
+"""What orders may do that lower exposure."""
 RESERVED_FOR = frozenset({CallKind.CLOSE, CallKind.CANCEL, CallKind.ORDER})
 """ORDER: a question about an order that works, without which nothing can be closed safely."""
+
+
+_READS = frozenset({"FETCH_ACCOUNT", "FETCH_BROKER", "FETCH_QUOTE", "FETCH_CHAIN"})
+_CANCELS = frozenset({"CANCEL", "CLEAR"})
+
+
+def call_kind(request: Mapping[str, Any]) -> CallKind:
+    """What the calls of a request of the account are for."""
+    kind = request["kind"]
+    if kind == "SUBMIT":
+        return CallKind.CLOSE if request["intent"] in CLOSING else CallKind.OPEN
+    return CallKind.READ if kind in _READS else CallKind.CANCEL if kind in _CANCELS else CallKind.ORDER
 
 
 class Budget:

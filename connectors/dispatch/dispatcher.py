@@ -5,6 +5,7 @@ stage fold them, and hands the stage's requests to ``perform``, which blocks as 
 Updates may be handed in from another thread meanwhile.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import TypeVar
@@ -16,7 +17,6 @@ from tapedeck.connectors.broker import (
     Doubt,
     NewOrder,
     NotFound,
-    NotUnderstood,
     OrderReply,
     PositionReply,
     RateLimited,
@@ -26,13 +26,15 @@ from tapedeck.connectors.broker import (
     UnreadRow,
 )
 from tapedeck.connectors.clock import Clock
+from tapedeck.connectors.dispatch.budget import CLOSING, Budget, CallKind, call_kind
+from tapedeck.connectors.dispatch.history import History
 from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, Newest
 from tapedeck.connectors.dispatch.lease import Lease
 from tapedeck.connectors.dispatch.selftest import Check, self_test
+from tapedeck.connectors.dispatch.watching import Watching
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
@@ -40,7 +42,6 @@ from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, Or
 T = TypeVar("T")
 
 _NOTHING_NEW = Newest(None, None)
-_EVENTS_US = 10 * 24 * 3600 * 1_000_000  # they may be listed a day late, by the date of the expiry
 _IMPORT_US = 3 * 24 * 3600 * 1_000_000  # over a weekend: what a dispatcher that was down may have missed
 
 
@@ -56,6 +57,7 @@ class Dispatcher:
         *,
         lease: Lease,
         calendar: Calendar,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
         self._leased = broker
@@ -65,16 +67,16 @@ class Dispatcher:
         self._feed = config.bars.feed
         self._probe = config.universe.symbols[0]
         self._inbox = Inbox(account.account_id)
+        self.watching = Watching(calendar)
+        self._budget = Budget(monotonic, reserve=config.order.close_reserve)
+        self._for = CallKind.READ
         self._identified = False
         self._tested = False
-        self._ticked = 0
         self._lock = Lock()
         self._working: set[str] = set()
         self._ended: set[str] = set()
         self._quiet: set[str] = set()
-        self._executions: set[str] = set()
-        self._events: set[tuple[str, str]] = set()
-        self._client_ids: dict[str, str] = {}
+        self._history = History(self._inbox, clock)
         self._kinds: dict[str, Callable[[Body], list[Body]]] = {
             "FETCH_ACCOUNT": self._fetch_account,
             "FETCH_BROKER": self._fetch_broker,
@@ -84,12 +86,25 @@ class Dispatcher:
             "LOOK_UP": self._looked_up,
             "SUBMIT": self._submit,
             "CANCEL": self._cancel,
+            "CLEAR": self._clear,
+            "WATCH": self._watch,
         }
 
     @property
     def _broker(self) -> Broker:
-        """The broker for one call. Raises LeaseShort if the lease does not cover it."""
+        """The broker for one call.
+
+        Raises LeaseShort if the lease does not cover it, RateLimited if the account has made too many calls
+        for one that does not lower its exposure.
+        """
         self._lease.check()
+        if not self._budget.may(self._for):
+            raise RateLimited(
+                f"the account's calls of this minute are used up for {self._for}",
+                value=self._budget.left(self._for),
+                remedy="it is called again in the next minute",
+            )
+        self._budget.spent()
         return self._leased
 
     @property
@@ -101,13 +116,21 @@ class Dispatcher:
         """First record of a process that took the account over."""
         return self._inbox.started(epoch, self._clock.now())
 
-    def ticks(self) -> list[Body]:
-        """A tick, nothing in a second that has had one: that would be its event again, with another body."""
+    def ticks(self, *, always: bool = False) -> list[Body]:
+        """A tick, if one is due: ``always`` each second."""
         now = self._clock.now()
-        if now // SECOND_US == self._ticked:
+        if not self.watching.due(now, always=always or self.working):
             return []
-        self._ticked = now // SECOND_US
+        self.watching.ticked(now)
         return [self._inbox.tick(now)]
+
+    def bars(self, newest: Mapping[str, Body]) -> list[Body]:
+        """The newest bars of what is watched, of the configured feed."""
+        watched = (newest.get(symbol) for symbol in self.watching.symbols)
+        now = self._clock.now()
+        return [
+            self._inbox.bar(each, now) for each in watched if each is not None and each["feed"] == self._feed
+        ]
 
     def control(self, control: Body) -> Body:
         return self._inbox.control(control, self._clock.now())
@@ -173,6 +196,7 @@ class Dispatcher:
         handler = self._kinds.get(request["kind"])
         if handler is None:
             raise Fatal("no such request", value=request["kind"], remedy=f"known: {', '.join(self._kinds)}")
+        self._for = call_kind(request)
         return handler(request)
 
     def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body]:
@@ -184,7 +208,7 @@ class Dispatcher:
         self._quiet.discard(update.order.client_order_id)
         execution = self._inbox.execution(update, now)
         if execution is not None and update.execution_id is not None:
-            self._executions.add(update.execution_id)
+            self._history.heard(update.execution_id)
         asked_by = f"{update.event}|{update.time}"
         state = self._inbox.order(asked_by, update.order, now, source="STREAM")
         return [state] if execution is None else [execution, state]
@@ -202,8 +226,9 @@ class Dispatcher:
         before: list[Body] = []
 
         def look() -> tuple[Rows[PositionReply], Rows[OrderReply]]:
-            before.extend(self._missed(self._clock.now() - _IMPORT_US, asked_by))
-            before.extend(self._option_events(asked_by))
+            since = self._clock.now() - _IMPORT_US
+            before.extend(self._history.missed(lambda: self._broker, since, asked_by))
+            before.extend(self._history.option_events(self._broker, asked_by))
             return self._broker.positions(), self._broker.open_orders()
 
         found, error = _read(look)
@@ -214,7 +239,10 @@ class Dispatcher:
             if not order.client_order_id.startswith(ID_PREFIX):
                 before.append(self._inbox.external(order, asked_by, now))
         before += [self._inbox.unread(row, asked_by, now) for row in (*positions.unread, *orders.unread)]
-        return [*before, self._inbox.broker(request["request_id"], positions, orders, error, now)]
+        told = self._inbox.broker(
+            request["request_id"], positions, orders, error, now, last_activity=self._history.last
+        )
+        return [*before, told]
 
     def _fetch_quote(self, request: Body) -> list[Body]:
         reply, error = _read(lambda: self._broker.quote(request["instrument"]))
@@ -278,12 +306,27 @@ class Dispatcher:
             return [self._no_order("CANCEL", client_id, OrderState.UNKNOWN, str(error))]
         return self._fetch_order({"client_order_id": client_id, "after_s": "CANCEL"})
 
+    def _clear(self, request: Body) -> list[Body]:
+        """Cancel all orders of an instrument; then what the broker holds says what that came to."""
+        error: str | None = _UNIDENTIFIED
+        if self._identified:
+            _, error = _read(lambda: self._broker.cancel_instrument(request["instrument"]))
+        answers = self._fetch_broker(request)
+        if error is not None:
+            answers[-1]["payload"][1]["error"] = error
+        return answers
+
+    def _watch(self, request: Body) -> list[Body]:
+        self.watching.set(request)
+        return []
+
     def _fetch_order(self, request: Body) -> list[Body]:
         """The order by its client id, behind the executions that the stream may have lost."""
         client_id, asked_by = request["client_order_id"], f"FETCH_ORDER|{request['after_s']}"
         try:
             reply = self._broker.order_by_client_id(client_id)
-            missed = self._missed(reply.created_at, asked_by) if reply.filled_qty else []
+            filled, since = bool(reply.filled_qty), reply.created_at
+            missed = self._history.missed(lambda: self._broker, since, asked_by) if filled else []
         except NotFound as error:
             return [self._no_order(asked_by, client_id, None, str(error))]
         except BrokerError as error:
@@ -295,37 +338,6 @@ class Dispatcher:
         answers = self._fetch_order(request)
         return [] if answers[-1]["payload"][1]["doubt"] else answers
 
-    def _missed(self, since: int, asked_by: str) -> list[Body]:
-        """Executions at the broker that this process has not appended yet, oldest first; then unread rows."""
-        fills = self._broker.activities(max(since, 0))
-        now, out = self._clock.now(), []
-        for fill in fills:
-            if fill.execution_id in self._executions:
-                continue
-            out.append(self._inbox.fill(fill, self._client_id(fill.broker_order_id), now))
-        self._executions |= {body["payload"][1]["execution_id"] for body in out}
-        return out + [self._inbox.unread(row, asked_by, now) for row in fills.unread]
-
-    def _option_events(self, asked_by: str) -> list[Body]:
-        """What became of expired contracts and was not appended yet; then unread rows."""
-        found = self._broker.option_events(max(self._clock.now() - _EVENTS_US, 0))
-        now, fresh = self._clock.now(), [e for e in found if (e.kind, e.activity_id) not in self._events]
-        self._events |= {(event.kind, event.activity_id) for event in fresh}
-        bodies = [self._inbox.activity(event, now) for event in fresh]
-        return bodies + [self._inbox.unread(row, asked_by, now) for row in found.unread]
-
-    def _client_id(self, broker_order_id: str) -> str:
-        """The client id of a filled order; the broker's own for one that it cannot tell about: not ours."""
-        known = self._client_ids.get(broker_order_id)
-        if known is not None:
-            return known
-        try:
-            order = self._broker.order(broker_order_id)
-        except (NotFound, NotUnderstood):
-            return broker_order_id
-        self._note(order)
-        return order.client_order_id
-
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
         """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
         if not self._identified:
@@ -333,7 +345,7 @@ class Dispatcher:
             if reply is None or not self._is_ours(reply.number, reply.status):
                 return error or _UNIDENTIFIED
             self._identified = True
-        if order.intent is PositionIntent.SELL_TO_CLOSE or self._tested:
+        if order.intent in CLOSING or self._tested:
             return None
         failed = [f"{check.name}: {check.detail}" for check in self.self_test(underlying) if not check.passed]
         return f"the self-test has not passed: {'; '.join(failed)}" if failed else None
@@ -352,7 +364,7 @@ class Dispatcher:
         return self._inbox.no_order(asked_by, client_id, state, error, self._clock.now())
 
     def _note(self, order: OrderReply) -> None:
-        self._client_ids[order.broker_order_id] = order.client_order_id
+        self._history.belongs(order)
         with self._lock:  # updates and answers may come in different threads, and in either order
             if order.state in TERMINAL:
                 self._ended.add(order.client_order_id)

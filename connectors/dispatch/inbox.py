@@ -82,8 +82,20 @@ class Inbox:
         return self._body("InboxSignal", "", content, now)
 
     def control(self, control: Body, now: int) -> Body:
-        content = {name: str(control[name]) for name in ("scope", "state", "person", "reason")}
+        content: Body = {name: str(control[name]) for name in ("scope", "state", "person", "reason")}
+        content |= {name: control.get(name) for name in ("command", "target", "price")}
         return self._body("InboxControl", "", {"control_event_id": control["event_id"], **content}, now)
+
+    def bar(self, bar: Body, now: int) -> Body:
+        """The newest bar of a watched symbol."""
+        content = {
+            "bar_event_id": bar["event_id"],
+            "symbol": bar["symbol"],
+            "bar_t": bar["t"],
+            "revision": bar["revision"],
+            "close": bar["close"],
+        }
+        return self._body("InboxBar", "", content, now)
 
     def halt(self, event: Body, now: int) -> Body:
         """A HALTED or RESUMED of ``market_events``."""
@@ -128,12 +140,16 @@ class Inbox:
         orders: list[OrderReply],
         error: str | None,
         now: int,
+        *,
+        last_activity: str | None = None,
     ) -> Body:
+        """``last_activity`` is the newest one that the account was told of."""
         held = sorted(positions, key=lambda at: at.instrument)
         content = {
             "request_id": request_id,
             "error": error,
-            "positions": [{"instrument": at.instrument, "qty": _scaled(at.qty)} for at in held],
+            "positions": [_held(at) for at in held],
+            "last_activity": last_activity,
             "open_orders": sorted(order.client_order_id for order in orders),
         }
         return self._body("InboxBroker", _unasked(request_id, now), content, now)
@@ -146,6 +162,9 @@ class Inbox:
             "quote_time": reply.time if reply else None,
             "bid": _scaled(reply.bid) if reply else None,
             "ask": _scaled(reply.ask) if reply else None,
+            "trade_price": _scaled(reply.trade_price) if reply else None,
+            "trade_time": reply.trade_time if reply else None,
+            "theta": reply.theta if reply else None,
             "error": error,
         }
         return self._body("InboxQuote", "", content, now)
@@ -259,6 +278,11 @@ class Inbox:
             "source": "STREAM",
         }
         return self._body("InboxExecution", "", content, now)
+
+
+def _held(reply: PositionReply) -> Body:
+    quantities = {"qty": _scaled(reply.qty), "qty_available": _scaled(reply.qty_available)}
+    return {"instrument": reply.instrument, **quantities}
 
 
 def _unasked(request_id: str, now: int) -> str:

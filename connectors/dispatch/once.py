@@ -21,7 +21,15 @@ READ_BACK_US = 10 * 24 * 3600 * SECOND_US
 """How far the inbox is read at a start. What a broker is asked about, unasked, reaches back as far."""
 HAPPENED = frozenset(
     f"tapedeck.{kind}"
-    for kind in ("InboxActivity", "InboxControl", "InboxExecution", "InboxHalt", "InboxSignal", "InboxTick")
+    for kind in (
+        "InboxActivity",
+        "InboxBar",
+        "InboxControl",
+        "InboxExecution",
+        "InboxHalt",
+        "InboxSignal",
+        "InboxTick",
+    )
 )
 """Kinds of records that tell what happened, and not how things stand."""
 _MOST = 500_000

@@ -91,6 +91,7 @@ class SimDispatcher:
             _ExchangeClock(self._exchange),
             lease=self._lease,
             calendar=self._calendar,
+            monotonic=self._uptime,
         )
         self._router = MinuteRouter({name: self._log.layout.partitions(name) for name in self._signals})
         self._routed = dict(self._acked)
@@ -123,13 +124,20 @@ class SimDispatcher:
 
     @property
     def next_due(self) -> int | None:
-        """When the next delayed request is due, UTC microseconds."""
-        return self._later[0][0] if self._later else None
+        """When the next delayed request, or the next tick of an order that is worked, is due, UTC
+        microseconds.
+        """
+        tick = self._desk.watching.next_due(self._config.order.step_s)
+        later = self._later[0][0] if self._later else None
+        return min((at for at in (tick, later) if at is not None), default=None)
 
     def work(self) -> None:
         """Start if need be, then do what is due until nothing is left to do at this moment."""
         if not self._up:
             self._start()
+        tick = self._desk.watching.next_due(self._config.order.step_s)
+        if tick is not None and tick <= self._exchange.now:
+            self._append(self._desk.ticks())
         self._settle()
         self._read_beside()
         self._follow()

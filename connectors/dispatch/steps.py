@@ -5,10 +5,11 @@ one awaits a log and a broker, the other burns a fuse and lets the exchange's ti
 the one before it has been performed, so it sees what that left.
 
 Where the two sequences differ, ``Manner`` says how and why. Two things run beside them in the live
-dispatcher: the tick of each second, while the simulated one ticks once a minute, and the trade updates.
+dispatcher: ticks, while the simulated one ticks with each minute and at each step of an order, and the trade
+updates.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -137,6 +138,8 @@ class NewestBars(Protocol):
 
     def of(self, symbol: str, known_t: int, /) -> Newest: ...
 
+    def bars(self, symbols: Iterable[str], /) -> dict[str, Body]: ...
+
 
 class Routine:
     """The steps of one account's dispatcher. ``now``: its time, UTC microseconds."""
@@ -172,8 +175,8 @@ class Routine:
         yield Bury(minute.dead)
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
         yield Append(self._desk.collect(minute.signals, newest), minute.messages)
-        if self._desk.working:
-            yield Append(self._desk.ticks())
+        yield Append(self._desk.bars(self._newest.bars(self._desk.watching.symbols)))
+        yield Append(self._desk.ticks())
         look = self._now() - self._identity_at >= IDENTITY_US
         if look:
             self._identity_at = self._now()

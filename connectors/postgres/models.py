@@ -259,7 +259,7 @@ class Positions(Audit, Base):
     exit_reason: Mapped[str | None]
     peak: Mapped[Decimal | None]
     worst: Mapped[Decimal | None]
-    needs_review: Mapped[bool | None]
+    needs_review: Mapped[bool]
 
 
 class Exits(Audit, Base):

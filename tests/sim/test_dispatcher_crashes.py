@@ -77,8 +77,13 @@ def check(run: Replayed) -> None:
         number = CONFIG.account(account).broker_account_id
         sent = [order["client_order_id"] for order in run.exchange.orders(number, "all")]
         mine = [order for order in run.newest("orders").values() if order["account_id"] == account]
-        per_signal = Counter(order["signal_id"] for order in mine)
-        assert set(per_signal.values()) <= {1}, "two orders for one signal"
+        approved = {p["signal_id"]: p for p in bodies(run.log, "proposals") if p["account_id"] == account}
+        filled: Counter[str] = Counter()
+        for order in mine:
+            filled[order["signal_id"]] += order["filled_qty"]
+        assert all(qty <= approved[signal]["quantity"] for signal, qty in filled.items() if signal)
+        steps = Counter((order["signal_id"], order["position_id"], order["attempt"]) for order in mine)
+        assert set(steps.values()) <= {1}, "two orders for one step of a signal"
         assert len(sent) == len(set(sent))
         assert set(sent) <= {order["client_order_id"] for order in mine}, "sent without an INTENT"
         assert held(run.log, account) == at_broker(run, account)

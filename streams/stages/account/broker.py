@@ -6,7 +6,7 @@ from typing import Any
 
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import MINUTE_US
-from tapedeck.streams.stages.account import closing, fills, orders, recon, standing
+from tapedeck.streams.stages.account import closing, orders, recon, standing
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker

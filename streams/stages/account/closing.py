@@ -1,5 +1,4 @@
-"""Closes: which rules want a position closed now, and the parent order that does it (docs/domain.md#exits).
-"""
+"""Closes: which rules want a position closed now, and the parent order that does it (docs/domain.md#exits)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -22,6 +21,7 @@ from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.account.rules.money import ZERO, money
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Purpose, Side
 from tapedeck.streams.stages.account.rules.positions import Kind, Position, describe
+from tapedeck.streams.stages.account.rules.requests import FetchQuote
 from tapedeck.streams.stages.account.state import AccountDrop, Watch
 from tapedeck.streams.stages.account.turn import Turn
 
@@ -67,7 +67,7 @@ def command(turn: Turn, position_id: str, person: str) -> None:
 
 def of_signal(turn: Turn, instrument: str, signal_id: str, limit: Decimal, cause: str) -> None:
     """An approved SELL_STOCK closes the long, at ``limit`` first."""
-    judged = next(each for each in _held(turn) if each.instrument == instrument)
+    judged = next(each for each in _held(turn, waits=False) if each.instrument == instrument)
     case = ExitCase(**(vars(judged.case) | {"signal_close": True}))
     fired = triggers(case, turn.config)
     _publish(turn, judged, fired, cause)
@@ -83,19 +83,29 @@ def _watch_of(turn: Turn, instrument: str, position: Position) -> Watch:
     return turn.state.books[instrument].watches.setdefault(position.position_id, Watch())
 
 
-def _held(turn: Turn) -> list[Judged]:
-    """Open positions that have a market, by instrument, with their P&L seen."""
+def _held(turn: Turn, *, waits: bool = True) -> list[Judged]:
+    """Open positions that have a market, by instrument, with their P&L seen.
+
+    With ``waits``, without those whose mark is on the way: an unknown P&L would close what may stay.
+    """
     found = []
     for instrument, position in fills.open_positions(turn):
         expiry, watch = describe(instrument).expiry, _watch_of(turn, instrument, position)
         if expiry is not None and (expiry < turn.session or (expiry == turn.session and _after_close(turn))):
             continue
         mark = fills.mark_of(turn, instrument)
+        on_the_way = mark is None and turn.outstanding(FetchQuote, instrument) is not None
+        if waits and on_the_way and not _commanded(turn, watch):
+            continue
         pnl = _pnl(position, mark)
         if pnl is not None:
             watch.peak, watch.worst = max(watch.peak, pnl), min(watch.worst, pnl)
         found.append(Judged(instrument, position, watch, mark, _case(turn, instrument, position, mark, pnl)))
     return found
+
+
+def _commanded(turn: Turn, watch: Watch) -> bool:
+    return watch.person is not None or turn.kill_state() is KillState.HALTED
 
 
 def _after_close(turn: Turn) -> bool:

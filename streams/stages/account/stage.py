@@ -33,8 +33,8 @@ Handler = Callable[[Turn, dict[str, Any]], None]
 
 
 def _on_tick(turn: Turn, payload: dict[str, Any]) -> None:
-    """Time passes: what is overdue is done after every record. What is held wants new marks."""
-    standing.ask_marks(turn)
+    """Time passes: what is overdue is done after every record. What is held wants a new mark."""
+    standing.ask_marks(turn, older_s=standing.WORKING_TICK_S)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -93,6 +93,7 @@ class AccountStage(WithoutPeriod):
         handler(turn, at_scale(payload))
         if "request_id" in payload:
             signals.answered(turn, payload["request_id"])
+        standing.ask_marks(turn, older_s=turn.config.exit.mark_s)
         standing.hold_back(turn)
         if kind in JUDGED:
             standing.watch_loss(turn)

@@ -2,7 +2,7 @@
 watches.
 """
 
-from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.account import fills, parents
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
@@ -77,10 +77,10 @@ def _warnings(turn: Turn) -> list[str]:
     for instrument, position in fills.open_positions(turn):
         if abs(position.qty) < 1:
             found.add(f"DUST:{instrument}")
-        fresh = position.opened_at > turn.now - MINUTE_US
+        asked = turn.outstanding(FetchQuote, instrument) is not None
         if (
             regular
-            and not fresh
+            and not asked
             and not _expired(turn, instrument)
             and fills.mark_of(turn, instrument) is None
         ):
@@ -94,14 +94,14 @@ def _expired(turn: Turn, instrument: str) -> bool:
     return expiry is not None and expiry < turn.session
 
 
-def ask_marks(turn: Turn) -> None:
-    """Ask for the quote of everything held, in session, unless one is asked for."""
+def ask_marks(turn: Turn, older_s: int) -> None:
+    """Ask for the quote of everything held whose mark is older, in session, unless it is asked for."""
     if turn.hours().open is None:
         return
     for instrument, _ in fills.open_positions(turn):
         mark = turn.state.marks.get(instrument)
-        new = mark is not None and turn.now - mark.at < WORKING_TICK_S * 1_000_000
-        if new or _expired(turn, instrument) or turn.outstanding(FetchQuote, instrument) is not None:
+        fresh = mark is not None and turn.now - mark.at <= older_s * SECOND_US
+        if fresh or _expired(turn, instrument) or turn.outstanding(FetchQuote, instrument) is not None:
             continue
         identity = turn.new_id("FETCH_QUOTE", f"mark of {instrument}")
         underlying = describe(instrument).underlying

@@ -10,6 +10,7 @@ from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.dispatch.steps import LIVE, SIMULATED, Append, Call, SelfTest, Settle
+from tapedeck.connectors.dispatch.watching import Watching
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.golden import samples_of
@@ -26,6 +27,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.working, self.tested = False, True
+        self.watching = Watching(xnys())
         self.made: list[str] = []
 
     def _make(self, name: str) -> dict[str, Any]:
@@ -39,7 +41,10 @@ class Desk:
         return [self._make(f"signal {each['symbol']} {newest[each['symbol']].bar_t}") for each in signals]
 
     def ticks(self) -> list[dict[str, Any]]:
-        return [self._make("tick")]
+        return [self._make("tick")] if self.working else []
+
+    def bars(self, newest: dict[str, Any]) -> list[dict[str, Any]]:
+        return [self._make(f"bar {symbol}") for symbol in newest]
 
     def control(self, body: dict[str, Any]) -> dict[str, Any]:
         return self._make(f"control {body['scope']}")
@@ -51,6 +56,9 @@ class Desk:
 class Seen:
     def of(self, symbol: str, known_t: int, /) -> Newest:
         return Newest(known_t + 1, known_t)
+
+    def bars(self, symbols: Iterable[str], /) -> dict[str, Any]:
+        return {symbol: {} for symbol in symbols}
 
 
 class Work:
@@ -98,22 +106,28 @@ def test_a_start_tests_then_is_recorded_then_asks_what_the_broker_holds_then_ope
 
 def test_a_minute_buries_the_dead_appends_its_signals_settles_and_is_acked_last(work: Work) -> None:
     done = work.minute("NVDA", "TSLA")
-    signals = "signal NVDA 8, signal TSLA 8"
-    assert words(done) == ["Reach", "AwaitStart", "Bury", signals, "Settle", "Report", "Ack"]
+    signals, quiet = "signal NVDA 8, signal TSLA 8", ["nothing", "nothing"]
+    assert words(done) == ["Reach", "AwaitStart", "Bury", signals, *quiet, "Settle", "Report", "Ack"]
     assert (done[0], done[-2], done[-1]) == (steps.Reach(7), steps.Report(7), steps.Ack([UNREADABLE]))
     assert isinstance(done[2], steps.Bury) and [message for message, _ in done[2].dead] == [UNREADABLE]
 
 
 def test_a_tick_follows_the_signals_while_an_order_works(work: Work) -> None:
     work.desk.working = True
-    assert words(work.minute("NVDA"))[3:6] == ["signal NVDA 8", "tick", "Settle"]
+    assert words(work.minute("NVDA"))[3:7] == ["signal NVDA 8", "nothing", "tick", "Settle"]
+
+
+def test_the_bars_of_what_is_watched_follow_the_signals(work: Work) -> None:
+    work.desk.watching.set({"symbols": ("NVDA", "TSLA"), "every_s": 10})
+    assert words(work.minute())[3:6] == ["nothing", "bar NVDA, bar TSLA", "nothing"]
 
 
 def test_every_five_minutes_the_account_is_asked_for_and_once_settled_the_broker_is_compared(
     work: Work,
 ) -> None:
-    quiet = ["nothing", "Settle", "Report", "Ack"]
-    look = ["nothing", "FETCH_ACCOUNT", "Settle", "FETCH_BROKER", "Settle", "Report", "Ack"]
+    before, after = ["nothing"] * 3, ["Settle", "Report", "Ack"]
+    quiet = [*before, *after]
+    look = [*before, "FETCH_ACCOUNT", "Settle", "FETCH_BROKER", *after]
     assert [words(work.minute())[3:] for _ in range(11)] == [quiet] * 4 + [look] + [quiet] * 4 + [look, quiet]
 
 
@@ -150,8 +164,8 @@ def test_a_step_is_made_only_when_the_one_before_it_has_been_performed(work: Wor
     made = []
     for step in minute:
         made.append((type(step).__name__, len(work.desk.made)))
-        work.desk.working = isinstance(step, Append)  # the signal's order works from here on
-    assert [name for name, _ in made].count("Append") == 2
+        work.desk.working |= isinstance(step, Append)  # the signal's order works from here on
+    assert [name for name, _ in made].count("Append") == 3
     assert dict(made)["AwaitStart"] == 1 and work.desk.made == ["started 1", "signal NVDA 8", "tick"]
 
 

@@ -63,6 +63,8 @@ def test_event_id_leaves_the_time_out_and_nothing_else(desk: Desk) -> None:
 
 
 def test_each_second_has_one_tick(desk: Desk) -> None:
+    assert desk.desk.ticks() == [], "nothing is held, and no order works"
+    desk.desk.perform({"kind": "WATCH", "symbols": (), "every_s": 1})
     (first,), end = desk.desk.ticks(), TEN // SECOND * SECOND + SECOND
     desk.clock.set(end - 1)
     assert desk.desk.ticks() == [], "the same event with another time"
@@ -77,6 +79,7 @@ def test_start_control_and_stream_are_written_as_they_are(desk: Desk) -> None:
     control = {"event_id": "c1", "scope": "*", "seq": 1, "state": "ACTIVE", "person": "ops", "reason": "up"}
     assert payload(desk.desk.control(control), "InboxControl") == {
         "control_event_id": "c1", "scope": "*", "state": "ACTIVE", "person": "ops", "reason": "up",
+        "command": None, "target": None, "price": None,
     }  # fmt: skip
     assert payload(desk.desk.stream(True, "connection 1"), "InboxStream")["healthy"] is True
 
@@ -331,7 +334,8 @@ def test_snapshot_brings_missed_executions_positions_and_the_account(desk: Desk)
     restarted = Dispatcher(Config(), ACCOUNT, fresh.broker, fresh.clock, lease=fresh.lease, calendar=xnys())
     execution, broker, account = restarted.snapshot()
     assert payload(execution, "InboxExecution")["client_order_id"] == "td1-earlier"
-    assert payload(broker, "InboxBroker")["positions"] == [{"instrument": CALL, "qty": D(2)}]
+    held = {"instrument": CALL, "qty": D(2), "qty_available": D(2)}
+    assert payload(broker, "InboxBroker")["positions"] == [held]
     assert payload(account, "InboxAccount")["request_id"] == ""
     assert [record["payload"][0] for record in restarted.snapshot()] == [
         "tapedeck.InboxBroker", "tapedeck.InboxAccount",

@@ -14,7 +14,7 @@ ADDED = {
         "exit_reason text",
         f"peak {MONEY}",
         f"worst {MONEY}",
-        "needs_review boolean",
+        "needs_review boolean NOT NULL DEFAULT false",
     ),
     "t_accounts": (f"session_pnl {MONEY}", "halt_step text"),
     "t_controls": ("command text", "target text", f"price {MONEY}"),
@@ -30,7 +30,8 @@ def upgrade() -> None:
         seq integer NOT NULL, instrument text NOT NULL, underlying text NOT NULL,
         kind position_kind NOT NULL, strategy text, chosen text NOT NULL, qty numeric(28, 6) NOT NULL,
         mark numeric(28, 6), pnl numeric(28, 6), peak numeric(28, 6) NOT NULL, worst numeric(28, 6) NOT NULL,
-        held_min double precision NOT NULL, dte integer, eod_window text, person text, first_topic_id bytea)""")
+        held_min double precision NOT NULL, dte integer, eod_window text, person text,
+        first_topic_id bytea)""")
     run("GRANT SELECT, INSERT ON t_exits TO tape_sink")
     for table, columns in ADDED.items():
         for column in columns:
