@@ -1,4 +1,4 @@
-"""Closes: which rules want a position closed now, and the parent order that does it (docs/domain.md#exits)."""
+"""Which rules want a position closed now, and the parent order that does it (docs/domain.md#exits)."""
 
 from collections.abc import Mapping
 from decimal import Decimal

@@ -90,8 +90,8 @@ def mark_of(turn: Turn, instrument: str) -> Decimal | None:
     return bar_price(bar.close)
 
 
-def pnl(turn: Turn) -> Decimal | None:
-    """The session's P&L in USD, fees included.
+def pnl(turn: Turn, *, shown: bool = False) -> Decimal | None:
+    """The session's P&L in USD, fees included. ``shown``: to a person, with the last mark, however old.
 
     None if an open position has no mark or no reference, and in a session with an adjustment without a price.
     """
@@ -108,7 +108,10 @@ def pnl(turn: Turn) -> Decimal | None:
             opened_today = turn.calendar.session_date(result.open.opened_at) == today
             reference = result.open.average_cost if opened_today else book.prior_mark
             multiplier = describe(instrument).multiplier
-            marked.append(Marked(result.open.qty, multiplier, mark_of(turn, instrument), reference))
+            mark, last = mark_of(turn, instrument), turn.state.marks.get(instrument)
+            if shown and mark is None and last is not None:
+                mark = last.mid
+            marked.append(Marked(result.open.qty, multiplier, mark, reference))
     return session_pnl(realised, fees, marked)
 
 

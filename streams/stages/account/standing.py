@@ -38,7 +38,7 @@ def tell(turn: Turn) -> None:
     found, step = _warnings(turn), _halt_step(turn)
     if turn.account_changed or found != turn.state.warnings or step != turn.state.halt_step:
         turn.state.warnings, turn.state.halt_step = found, step
-        turn.publish_account(fills.pnl(turn))
+        turn.publish_account(fills.pnl(turn, shown=True))
 
 
 def _halt_step(turn: Turn) -> str | None:

@@ -308,8 +308,8 @@ def test_a_position_held_overnight_is_measured_from_the_last_mark_of_the_day_bef
     inbox.stock = (D("101.99"), D("102.01"))
     inbox.pass_time(61).signal("AMD", signal_id="sg_mark")
     inbox.now = at("2026-02-18T11:00:00-05:00")
-    inbox.put("InboxStream", healthy=True, detail="")
     inbox.stock = (D("101.49"), D("101.51"))
+    inbox.put("InboxStream", healthy=True, detail="")
     inbox.signal("CRM", close=101.5)
     gate = gates_of(inbox.of("proposals")[2])["daily_loss_limit"]
     assert Decimal(gate["observed"]) == D("-0.5") * 249

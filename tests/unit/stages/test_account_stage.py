@@ -278,11 +278,11 @@ def test_an_unexpected_short_reduces_the_account_until_a_person_says_active() ->
 def test_out_of_order_executions_leave_the_position_of_their_true_order() -> None:
     inbox = Inbox().start()
     buy = {"client_order_id": "by-hand", "instrument": "AMD", "side": "BUY"}
-    inbox.execute(buy, "second", "1", "12", executed_at=inbox.now)
-    inbox.execute(buy, "first", "1", "10", executed_at=inbox.now - SECOND)
+    inbox.execute(buy, "second", "1", "102", executed_at=inbox.now)
+    inbox.execute(buy, "first", "1", "100", executed_at=inbox.now - SECOND)
     vanished, now = inbox.of("positions")[-2:]
     assert (vanished["state"], vanished["qty"], vanished["seq"]) == ("CLOSED", 0, 1)
-    assert (now["state"], now["qty"], now["average_cost"]) == ("OPEN", 2, 11)
+    assert (now["state"], now["qty"], now["average_cost"]) == ("OPEN", 2, 101)
 
 
 @pytest.mark.parametrize("state", ["ACTIVE", "REDUCING"])
