@@ -276,7 +276,11 @@ def _send(turn: Turn, parent: Parent, qty: Decimal, limit: Decimal | None) -> No
 def _finish(turn: Turn, parent: Parent, child: Order | None, reason: OrderReason | None) -> None:
     """End a parent order. What it did not trade is a new decision's matter."""
     partly = parent.purpose is Purpose.OPEN and 0 < parent.executed < parent.qty
-    detail = f"UNDERSIZED: {parent.executed:f} of {parent.qty:f} filled" if partly else None
+    detail = (
+        f"UNDERSIZED: {parent.executed.normalize():f} of {parent.qty.normalize():f} filled"
+        if partly
+        else None
+    )
     if child is not None and reason is None and partly:
         reason = OrderReason.REPRICE_EXHAUSTED
     if child is not None and reason is not None and (reason is not child.cancelling or partly):
