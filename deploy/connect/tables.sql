@@ -472,7 +472,7 @@ CREATE TABLE connect.t_positions (
     exit_reason TEXT,
     peak NUMERIC(28, 6),
     worst NUMERIC(28, 6),
-    needs_review BOOLEAN,
+    needs_review BOOLEAN NOT NULL,
     PRIMARY KEY (event_id)
 );
 

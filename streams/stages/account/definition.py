@@ -10,8 +10,10 @@ from tapedeck.streams.stages.account.again import AGAIN
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.funnel import FUNNEL
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.exits import ExitRule
 from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.positions import ExecutionReason
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.stage import AccountStage
 from tapedeck.streams.stages.account.state import STATE_VERSION, AccountDrop
@@ -29,7 +31,19 @@ DEFINITION = Definition(
     make=_make,
     reads=("account_inbox",),
     state_version=STATE_VERSION,
-    groups=("contract", "gate", "regime", "sizing", "order", "accounts"),
+    groups=(
+        "contract",
+        "gate",
+        "regime",
+        "sizing",
+        "order",
+        "exit",
+        "eod",
+        "kill",
+        "recon",
+        "gap_fade",
+        "accounts",
+    ),
     again=AGAIN,
     told=TOLD,
     funnel=FUNNEL,
@@ -41,6 +55,8 @@ DEFINITION = Definition(
         Reasons(SizeReason, words.SIZES, "`proposals.sizing_reason`", "size"),
         Reasons(OrderReason, words.ORDERS, "`orders.reason`", "orders"),
         Reasons(OrderState, words.STATES, "`orders.state`", "orders"),
+        Reasons(ExitRule, words.EXITS, "`exits.chosen`, `positions.exit_reason`", "exits"),
+        Reasons(ExecutionReason, words.UNORDERED, "`executions.reason`", "executions"),
         Reasons(AccountDrop, words.DROPS, "heartbeats", "inbox"),
         Reasons(Unstated, words.UNSTATED, NOWHERE),
     ),

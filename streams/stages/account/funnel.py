@@ -85,26 +85,45 @@ class AccountBook:
                 reasons[body["primary_reason"]] += 1
         return self._line("proposals", "signal", self.signals, len(self.approved), reasons)
 
+    def orders_for(self, proposal: Body) -> list[list[Body]]:
+        """The records of each order that was placed for an approved proposal, first attempt first."""
+        found = [
+            records
+            for records in self.orders.values()
+            if (records[0]["signal_id"], records[0]["purpose"])
+            == (proposal["signal_id"], proposal["purpose"])
+        ]
+        return sorted(found, key=lambda records: int(records[0]["attempt"]))
+
     def ordered(self) -> FunnelLine:
         """An approved proposal becomes an order; one the broker never took shows its reason or state."""
         taken, reasons = self.taken_by_broker, Counter[str]()
+        given = 0
         for body in self.approved:
-            records = self.orders.get(body["client_order_id"])
-            if records is not None and body["client_order_id"] not in taken:
-                reasons[records[-1]["reason"] or records[-1]["state"]] += 1
-        return self._line("orders", "approved proposal", len(self.approved), len(taken), reasons)
+            orders = self.orders_for(body)
+            if any(records[0]["client_order_id"] in taken for records in orders):
+                given += 1
+            elif orders:
+                reasons[orders[-1][-1]["reason"] or orders[-1][-1]["state"]] += 1
+        return self._line("orders", "approved proposal", len(self.approved), given, reasons)
 
     def executed(self) -> FunnelLine:
-        """An order counts when its executions add up to what the broker reports as filled. One without a fill
-        has the state it ended in, or is still in."""
-        taken, done, reasons = self.taken_by_broker, 0, Counter[str]()
-        for order_id in taken:
-            last, executed = self.orders[order_id][-1], self.executed_qty.get(order_id, ZERO)
-            if executed and executed == last["filled_qty"]:
+        """What was ordered counts when its executions add up to what the broker reports as filled. Without a
+        fill it has the reason or the state in which its last order ended, or is still in."""
+        taken, quantities, reasons = self.taken_by_broker, self.executed_qty, Counter[str]()
+        ordered = done = 0
+        for body in self.approved:
+            orders = self.orders_for(body)
+            if not any(records[0]["client_order_id"] in taken for records in orders):
+                continue
+            ordered += 1
+            executed = sum((quantities.get(o[0]["client_order_id"], ZERO) for o in orders), ZERO)
+            filled = sum((records[-1]["filled_qty"] for records in orders), ZERO)
+            if executed and executed == filled:
                 done += 1
-            elif not executed and not last["filled_qty"]:
-                reasons[last["state"]] += 1
-        return self._line("executions", "order", len(taken), done, reasons)
+            elif not executed and not filled:
+                reasons[orders[-1][-1]["reason"] or orders[-1][-1]["state"]] += 1
+        return self._line("executions", "order", ordered, done, reasons)
 
     def _line(self, stage: str, unit: str, taken: int, given: int, reasons: Counter[str]) -> FunnelLine:
         return FunnelLine(

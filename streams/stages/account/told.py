@@ -71,6 +71,37 @@ def _execution(body: Body) -> str:
     )
 
 
+def _exit(body: Body) -> str:
+    pnl = "P&L unknown" if body["pnl"] is None else f"P&L {number(body['pnl'])}"
+    by = f" by {body['person']}" if body["person"] else ""
+    return (
+        f"{body['account_id']}: {body['chosen']}{by} closes {number(body['qty'])} {body['instrument']}, "
+        f"{pnl}, held {number(body['held_min'])} min"
+    )
+
+
+def _exit_details(body: Body) -> list[str]:
+    wanted = ", ".join(f"{each['rule']} ({each['priority']})" for each in body["triggers"])
+    mark = "unknown" if body["mark"] is None else number(body["mark"])
+    return [
+        f"wanted by  {wanted}",
+        f"mark {mark}, highest P&L {number(body['peak'])}, lowest {number(body['worst'])}, "
+        f"window {body['eod_window'] or 'none'}",
+    ]
+
+
+def _position(body: Body) -> str:
+    why = f" ({body['exit_reason']})" if body["exit_reason"] else ""
+    return (
+        f"{body['account_id']}: {body['state']}{why} {number(body['qty'])} {body['instrument']} at "
+        f"{number(body['average_cost'])}, realised {number(body['realised'])}"
+    )
+
+
+def _position_id(body: Body) -> str:
+    return str(body["position_id"])
+
+
 def _proposal_id(body: Body) -> str:
     return f"{body['account_id']}|{body['signal_id']}"
 
@@ -90,6 +121,7 @@ _ORDER = Named(
 _AT_BROKER = _ORDER._replace(
     form=re.compile(r"[0-9a-f]{8}-[0-9a-f-]*"), example="a broker order id", name=_broker_order_id, bare=True
 )
+_POSITION = Named("position", re.compile(r"[0-9a-f]{24}"), "a position_id", _position_id, whole="position_id")
 _PROPOSAL = Named(
     "proposal", re.compile(r".*\|.*", re.DOTALL), "ACCOUNT|SIGNAL_ID", _proposal_id,
     needle=lambda asked: asked.split("|")[1],
@@ -100,4 +132,6 @@ TOLD: Telling = {
     "orders": Told(told_order, names=(_ORDER, _AT_BROKER)),
     "proposals": Told(_proposal, _proposal_details, names=(_PROPOSAL,)),
     "executions": Told(_execution),
+    "positions": Told(_position, names=(_POSITION,)),
+    "exits": Told(_exit, _exit_details),
 }

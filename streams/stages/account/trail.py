@@ -48,7 +48,7 @@ def _of_signal(signal: Body, book: AccountBook) -> Ended:
             return Ended(PROPOSALS, SizeReason(proposal["sizing_reason"]))
         case Verdict.SHADOWED:
             return Ended(PROPOSALS, Verdict.SHADOWED)
-    return _of_order(proposal["client_order_id"], book)
+    return _of_order(proposal, book)
 
 
 def _refused(failed: list[Body]) -> Ended:
@@ -69,20 +69,21 @@ def _reason_of(gate: Body) -> ContractReason | GateReason | str:
     return GateReason[reason] if reason in GateReason.__members__ else reason
 
 
-def _of_order(order_id: str, book: AccountBook) -> Ended:
-    """What became of an approved proposal."""
-    states = book.orders.get(order_id)
-    if states is None:
+def _of_order(proposal: Body, book: AccountBook) -> Ended:
+    """What became of an approved proposal: its last order says it, unless one of them was filled."""
+    orders = book.orders_for(proposal)
+    if not orders:
         return Ended(ORDERS, Unstated.NO_ORDER)
-    last = states[-1]
-    state = OrderState(last["state"])
-    if order_id not in book.taken_by_broker:
-        return Ended(
-            ORDERS, OrderReason(last["reason"]) if last["reason"] else state, None, last["detail"] or ""
-        )
-    if book.executed_qty.get(order_id):
-        return Ended(EXECUTIONS, Unstated.TRADED, None, told_order(last))
-    return Ended(EXECUTIONS, state if state in TERMINAL else Unstated.NO_EXECUTION, None, told_order(last))
+    last = orders[-1][-1]
+    state, reason = OrderState(last["state"]), OrderReason(last["reason"]) if last["reason"] else None
+    if not any(records[0]["client_order_id"] in book.taken_by_broker for records in orders):
+        return Ended(ORDERS, reason or state, None, last["detail"] or "")
+    for records in orders:
+        if book.executed_qty.get(records[0]["client_order_id"]):
+            return Ended(EXECUTIONS, Unstated.TRADED, None, told_order(records[-1]))
+    if state in TERMINAL:
+        return Ended(EXECUTIONS, reason or state, None, told_order(last))
+    return Ended(EXECUTIONS, Unstated.NO_EXECUTION, None, told_order(last))
 
 
 TRAIL = Trail(topic=PROPOSALS, places=PLACES, nothing=Unstated.NO_PROPOSAL, of_account=_of_account)

@@ -5,8 +5,10 @@ from enum import StrEnum
 
 from tapedeck.streams.stages.account.decide import Verdict
 from tapedeck.streams.stages.account.rules.contracts import ContractReason
+from tapedeck.streams.stages.account.rules.exits import ExitRule
 from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
+from tapedeck.streams.stages.account.rules.positions import ExecutionReason
 from tapedeck.streams.stages.account.rules.sizing import SizeReason
 from tapedeck.streams.stages.account.state import AccountDrop
 from tapedeck.streams.stages.account.trail import Unstated
@@ -49,6 +51,15 @@ ORDERS: Mapping[StrEnum, str] = {
     OrderReason.NOT_FOUND_AT_BROKER: "the broker does not know the order: it was never sent",
     OrderReason.SHADOW_NOT_SENT: "the account decides and never sends",
     OrderReason.KEPT_BACK: "the dispatcher did not send the order; the detail says why",
+    OrderReason.REPRICED: "the order's time at its price was over; another one followed, if all still held",
+    OrderReason.REPRICE_EXHAUSTED: "the last step of the ladder was not filled in its time",
+    OrderReason.CANCELLED_BY_KILL: "the kill switch lets nothing open",
+    OrderReason.CANCELLED_STALE_QUOTE: "the quote for the next step was too old, or there was none",
+    OrderReason.CANCELLED_SPREAD: "bid and ask were too far apart for the next step",
+    OrderReason.CANCELLED_DRIFT: "the underlying had moved too far from the signal for the next step",
+    OrderReason.CANCELLED_STREAM_DOWN: "the stream of trade updates was down when the next step was due",
+    OrderReason.CANCELLED_FOR_CLOSE: "a close of the same instrument goes first",
+    OrderReason.CANCELLED_REDUCED: "the position became smaller than the order that closes it",
 }
 
 STATES: Mapping[StrEnum, str] = {
@@ -68,6 +79,39 @@ STATES: Mapping[StrEnum, str] = {
     OrderState.NOT_SENT: "the order was never sent",
 }
 
+EXITS: Mapping[StrEnum, str] = {
+    ExitRule.KILL_SWITCH_FLATTEN: "the account is HALTED, and a halt closes everything",
+    ExitRule.MANUAL_CLOSE: "a person commanded it",
+    ExitRule.EXPIRY_CLOSE: "the contract expires today and the close is near",
+    ExitRule.DAY_TRADE_CLOSE: "a day trade ends with the session",
+    ExitRule.GAP_FADE_TIME_EXIT: "a gap fade has its time after the open",
+    ExitRule.HARD_STOP: "the option lost too much right after the entry",
+    ExitRule.STOP_LOSS: "the option lost too much",
+    ExitRule.PROFIT_TARGET: "the option earned what was wanted",
+    ExitRule.STOCK_STOP: "the stock lost too much",
+    ExitRule.STOCK_TARGET: "the stock earned what was wanted",
+    ExitRule.SIGNAL_CLOSE: "a SELL_STOCK signal was approved",
+    ExitRule.TRAILING_STOP: "too much of the highest profit was gone",
+    ExitRule.THETA_DECAY: "a losing swing option is close to its expiry",
+    ExitRule.EOD_EXTREME_REGIME: "no option is kept near the close in an extreme market",
+    ExitRule.EOD_EARNINGS: "earnings come before the next open",
+    ExitRule.EOD_THETA: "near its expiry the option's time value falls too fast for the night",
+    ExitRule.EOD_DAY_W0: "a day-trade option loses too much 90 minutes before the close",
+    ExitRule.EOD_DAY_W1: "a day-trade option loses too much 60 minutes before the close",
+    ExitRule.EOD_DAY_W2: "a day-trade option loses 30 minutes before the close",
+    ExitRule.EOD_DAY_W3: "a day-trade option ends with the session",
+    ExitRule.EOD_SWING_W1: "a swing option fails two of the conditions for the night",
+    ExitRule.EOD_SWING_W2: "a swing option fails a condition for the night",
+    ExitRule.EOD_SWING_W3: "a swing option fails a condition for the night",
+    ExitRule.EOD_AGGREGATE_LIMIT: "the swing options are worth more than may stay overnight",
+    ExitRule.MAX_HOLD: "it was held as long as its strategy allows",
+}
+
+UNORDERED: Mapping[StrEnum, str] = {
+    ExecutionReason.RECON_ADJUST: "the broker's quantity differed twice, and nothing explains it",
+    ExecutionReason.BROKER_LIQUIDATION: "another order reduced the position: the broker's own, or a person's",
+}
+
 DROPS: Mapping[StrEnum, str] = {
     AccountDrop.DUPLICATE: "the account had this signal already",
     AccountDrop.DUPLICATE_EXECUTION: "the account had this execution already",
@@ -76,6 +120,7 @@ DROPS: Mapping[StrEnum, str] = {
     AccountDrop.UNKNOWN_ORDER: "the order is not the account's",
     AccountDrop.UNASKED_ANSWER: "nobody had asked",
     AccountDrop.UNRECOGNISED_ROW: "the broker lists a row that is not understood; its symbol waits",
+    AccountDrop.NO_SUCH_TARGET: "a person's command names no position, or no adjustment, that is open",
     AccountDrop.OLD_HALT: "the account knows a newer halt or resumption of the symbol",
 }
 
