@@ -135,10 +135,11 @@ class SimDispatcher:
         """Start if need be, then do what is due until nothing is left to do at this moment."""
         if not self._up:
             self._start()
-        tick = self._desk.watching.next_due(self._config.order.step_s)
-        if tick is not None and tick <= self._exchange.now:
-            self._append(self._desk.ticks())
         self._settle()
+        tick = self._desk.watching.next_due(self._config.order.step_s)
+        if tick is not None and tick <= self._exchange.now:  # behind what was heard until now
+            self._append(self._desk.ticks())
+            self._settle()
         self._read_beside()
         self._follow()
         for part in self._routed:
