@@ -11,6 +11,9 @@ from tapedeck.streams.stages.account.rules.orders import Side
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""
 
+OPENING = ("bracket", "oto")
+"""Order classes whose parent opens what the legs close."""
+
 
 class PaperAccount(NamedTuple):
     """An account to open: its number, the credentials that reach it, and its starting cash."""
@@ -40,6 +43,15 @@ class Book:
         return [order for order in self.orders.values() if order.is_open]
 
     def reserved(self, symbol: str) -> Decimal:
-        """What working sells hold of a position."""
-        sells = (order for order in self.working() if order.side is Side.SELL)
-        return sum((order.remaining for order in sells if order.listing.symbol == symbol), Decimal(0))
+        """What working sells hold of a position. The two orders of a pair hold it once."""
+        held: dict[str, Decimal] = {}
+        for order in self.working():
+            if order.side is Side.SELL and order.listing.symbol == symbol and not self.waits(order):
+                pair = order.parent or order.id
+                held[pair] = max(held.get(pair, order.remaining), order.remaining)
+        return sum(held.values(), Decimal(0))
+
+    def waits(self, order: Order) -> bool:
+        """Whether an order is a leg whose parent is not filled yet: it holds nothing."""
+        parent = None if order.parent is None else self.orders[order.parent]
+        return parent is not None and parent.order_class in OPENING and parent.status != "filled"

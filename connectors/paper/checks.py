@@ -6,6 +6,7 @@ from typing import Any
 
 from tapedeck.connectors.broker import NOT_UNIQUE
 from tapedeck.connectors.paper.book import Book
+from tapedeck.connectors.paper.faults import Fault, Faults
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
 from tapedeck.streams.protocol import MINUTE_US
@@ -22,7 +23,10 @@ _INTENTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A well-formed order request. Without a ``limit_price`` it is a market order."""
+    """A well-formed order request. Without a ``limit_price`` it is a market order.
+
+    ``target``, ``stop`` and ``stop_limit`` are the prices of its legs.
+    """
 
     client_order_id: str
     symbol: str
@@ -32,6 +36,17 @@ class Ticket:
     limit_price: Decimal | None
     time_in_force: str
     extended_hours: bool
+    type: str = "limit"
+    order_class: str = "simple"
+    stop_price: Decimal | None = None
+    target: Decimal | None = None
+    stop: Decimal | None = None
+    stop_limit: Decimal | None = None
+
+
+_TYPES = {"market": (False, False), "limit": (True, False), "stop": (False, True), "stop_limit": (True, True)}
+"""Whether an order of each type has a limit price, and a stop price."""
+_CLASSES = ("simple", "bracket", "oco", "oto")
 
 
 def _bad(message: str) -> Refusal:
@@ -54,18 +69,22 @@ def _number(payload: dict[str, Any], name: str) -> Decimal | None:
 def ticket(payload: dict[str, Any], fallback_id: str) -> Ticket:
     """The request in a POST body. Raises Refusal (422) if it is not well formed."""
     sides = {"buy": Side.BUY, "sell": Side.SELL}
-    side, kind = sides.get(str(payload.get("side"))), payload.get("type")
+    side, kind = sides.get(str(payload.get("side"))), str(payload.get("type"))
     if side is None:
         raise _bad("side must be buy or sell")
-    if kind not in ("market", "limit"):
+    if kind not in _TYPES:
         raise _bad(f"order type {kind} is not supported")
-    qty, limit = _number(payload, "qty"), _number(payload, "limit_price")
+    qty = _number(payload, "qty")
     if qty is None:
         raise _bad("qty is required")
-    if (kind == "limit") != (limit is not None):
-        raise _bad(
-            "limit orders require a limit price" if limit is None else "market orders take no limit price"
-        )
+    legs = _legs(payload)
+    limit, stop = _number(payload, "limit_price"), _number(payload, "stop_price")
+    if limit is None and legs["order_class"] == "oco":
+        limit = legs["target"]
+    for name, price, due in zip(("limit", "stop"), (limit, stop), _TYPES[kind], strict=True):
+        if due != (price is not None):
+            words = f"{kind} orders require a {name} price" if due else f"{kind} orders take no {name} price"
+            raise _bad(words)
     client_id = str(payload.get("client_order_id") or fallback_id)
     if len(client_id) > _LONGEST_CLIENT_ID:
         raise _bad(f"client_order_id must be no more than {_LONGEST_CLIENT_ID} characters")
@@ -75,25 +94,47 @@ def ticket(payload: dict[str, Any], fallback_id: str) -> Ticket:
         side=side,
         intent=payload.get("position_intent"),
         qty=qty,
+        type=kind,
         limit_price=limit,
+        stop_price=stop,
         time_in_force=str(payload.get("time_in_force", "")),
         extended_hours=bool(payload.get("extended_hours")),
+        **legs,
     )
+
+
+def _legs(payload: dict[str, Any]) -> dict[str, Any]:
+    """The class of an order and the prices of its legs. Raises Refusal for legs that do not fit the class."""
+    kind = str(payload.get("order_class") or "simple")
+    if kind not in _CLASSES:
+        raise _bad(f"order_class {kind} is not supported")
+    target, stop = payload.get("take_profit") or {}, payload.get("stop_loss") or {}
+    prices = {
+        "target": _number(target, "limit_price"),
+        "stop": _number(stop, "stop_price"),
+        "stop_limit": _number(stop, "limit_price"),
+    }
+    has = (prices["target"] is not None, prices["stop"] is not None)
+    if kind in ("bracket", "oco") and not all(has):
+        raise _bad(f"{kind} orders require take_profit.limit_price and stop_loss.stop_price")
+    if kind == "oto" and sum(has) != 1:
+        raise _bad("oto orders require either take_profit.limit_price or stop_loss.stop_price")
+    if kind == "simple" and any(has):
+        raise _bad("simple orders take no legs")
+    return {"order_class": kind, **prices}
 
 
 def instrument(asked: Ticket, listing: Listing | None, calendar: Calendar, now: int) -> Listing:
     """The listing of an order that may be traded at ``now``."""
     if listing is None:
         raise Refusal(422, UNPROCESSABLE, f'asset "{asked.symbol}" not found')
-    limit = asked.limit_price
     if asked.qty != int(asked.qty):
         words = "qty must be integer for options orders" if listing.is_option else "asset is not fractionable"
         raise Refusal(422, UNPROCESSABLE, words)
-    if limit is not None:
-        tick = Decimal("0.01") if listing.is_option or limit >= 1 else Decimal("0.0001")
-        if limit % tick:
-            words = "sub-penny increment does not fulfill minimum pricing criteria"
-            raise Refusal(422, UNPROCESSABLE, f"invalid limit_price {limit}. {words}")
+    if listing.is_option and asked.order_class != "simple":
+        raise Refusal(422, UNPROCESSABLE, "complex orders not supported for options trading")
+    for name in ("limit_price", "stop_price", "target", "stop", "stop_limit"):
+        _tick(name, getattr(asked, name), listing)
     if asked.time_in_force != "day":
         raise Refusal(422, UNPROCESSABLE, f"time_in_force {asked.time_in_force!r} is not supported: use day")
     if asked.extended_hours:
@@ -101,6 +142,15 @@ def instrument(asked: Ticket, listing: Listing | None, calendar: Calendar, now: 
     if listing.expiry is not None:
         _option_hours(asked, listing.expiry, calendar, now)
     return listing
+
+
+def _tick(name: str, price: Decimal | None, listing: Listing) -> None:
+    if price is None:
+        return
+    tick = Decimal("0.01") if listing.is_option or price >= 1 else Decimal("0.0001")
+    if price % tick:
+        words = "sub-penny increment does not fulfill minimum pricing criteria"
+        raise Refusal(422, UNPROCESSABLE, f"invalid {name} {price}. {words}")
 
 
 def _option_hours(asked: Ticket, expiry: int, calendar: Calendar, now: int) -> None:
@@ -122,7 +172,10 @@ def unique(asked: Ticket, known: dict[str, Order]) -> None:
 
 def intent(asked: Ticket, listing: Listing, held: Decimal) -> str:
     """The position intent, stated or inferred. Nothing is opened by selling."""
-    inferred = "buy_to_open" if asked.side is Side.BUY else "sell_to_close" if held > 0 else "sell_to_open"
+    if asked.side is Side.BUY:
+        inferred = "buy_to_close" if held < 0 else "buy_to_open"
+    else:
+        inferred = "sell_to_close" if held > 0 else "sell_to_open"
     if asked.intent not in (None, *_INTENTS[asked.side]):
         raise _bad(f"position_intent {asked.intent} does not fit side {asked.side.lower()}")
     if "sell_to_open" in (asked.intent, inferred):
@@ -138,24 +191,81 @@ def intent(asked: Ticket, listing: Listing, held: Decimal) -> str:
     return inferred
 
 
+def refused_anyway(faults: Faults, number: str, asked: Ticket) -> None:
+    """Refusals without a cause that the client could see. Raises Refusal."""
+    if faults.take(Fault.REFUSE_QTY, "submit", number):
+        raise insufficient(asked.symbol, asked.qty, Decimal(0))
+    if faults.take(Fault.REFUSE_UNCOVERED, "submit", number):
+        raise Refusal(403, FORBIDDEN, "account not eligible to trade uncovered option contracts")
+    if asked.side is Side.BUY and faults.take(Fault.REFUSE_BUYING_POWER, "submit", number):
+        raise Refusal(403, FORBIDDEN, "insufficient buying power", buying_power="0", cost_basis="1")
+    if faults.take(Fault.REFUSE_WASH, "submit", number):
+        raise _wash("")
+
+
 def resources(asked: Ticket, listing: Listing, cost: Decimal, spendable: Decimal, book: Book) -> None:
     """Check for enough cash for a buy, enough free quantity for a sell, and no opposing working order."""
-    same = [order for order in book.working() if order.listing.symbol == asked.symbol]
+    same = [each for each in book.working() if each.listing.symbol == asked.symbol and not book.waits(each)]
     against = next((order for order in same if order.side != asked.side), None)
     if against is not None:
-        raise Refusal(
-            403,
-            FORBIDDEN,
-            "potential wash trade detected. use complex orders",
-            existing_order_id=against.id,
-            reject_reason="opposite side market/stop order exists",
-        )
+        raise _wash(against.id)
     if asked.side is Side.BUY:
-        if cost > spendable:
-            words = "insufficient options buying power" if listing.is_option else "insufficient buying power"
-            raise Refusal(403, FORBIDDEN, words, buying_power=f"{spendable:f}", cost_basis=f"{cost:f}")
+        _payable(listing, cost, spendable)
         return
     available = book.ledger.qty(asked.symbol) - book.reserved(asked.symbol)
     if asked.qty > available:
-        words = f"insufficient qty available for order (requested: {asked.qty:f}, available: {available:f})"
-        raise Refusal(403, FORBIDDEN, words, symbol=asked.symbol)
+        raise insufficient(asked.symbol, asked.qty, available)
+
+
+def _payable(listing: Listing, cost: Decimal, spendable: Decimal) -> None:
+    if cost > spendable:
+        words = "insufficient options buying power" if listing.is_option else "insufficient buying power"
+        raise Refusal(403, FORBIDDEN, words, buying_power=f"{spendable:f}", cost_basis=f"{cost:f}")
+
+
+def _wash(existing: str) -> Refusal:
+    return Refusal(
+        403,
+        FORBIDDEN,
+        "potential wash trade detected. use complex orders",
+        existing_order_id=existing,
+        reject_reason="opposite side market/stop order exists",
+    )
+
+
+def insufficient(symbol: str, requested: Decimal, available: Decimal) -> Refusal:
+    """There is less to sell than was asked for: the rest is held by other orders, or is not there."""
+    free = max(available, Decimal(0))
+    words = f"insufficient qty available for order (requested: {requested:f}, available: {free:f})"
+    return Refusal(403, FORBIDDEN, words, symbol=symbol, available=f"{free:f}")
+
+
+def changes(order: Order, payload: dict[str, Any], book: Book, spendable: Decimal) -> dict[str, Any]:
+    """The terms that a PATCH body changes. Raises Refusal for an order that cannot be changed so.
+
+    A body without ``qty`` asks for the quantity of the order, also where a part of it is filled already.
+    """
+    if order.status not in ("new", "accepted", "partially_filled") or order.order_class != "simple":
+        raise Refusal(422, UNPROCESSABLE, f'order in "{order.status}" state cannot be replaced')
+    given = {name: _number(payload, name) for name in ("qty", "limit_price", "stop_price")}
+    terms: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in ("limit_price", "stop_price"):
+        if name in terms and getattr(order, name) is None:
+            raise Refusal(422, UNPROCESSABLE, f"a {order.type} order has no {name}")
+        _tick(name, terms.get(name), order.listing)
+    if payload.get("client_order_id"):
+        terms["client_order_id"] = str(payload["client_order_id"])
+        if terms["client_order_id"] in book.by_client_id:
+            raise Refusal(422, BAD_REQUEST, NOT_UNIQUE)
+    qty = terms.get("qty", order.qty)
+    if qty != int(qty):
+        raise Refusal(422, UNPROCESSABLE, "qty must be integer")
+    symbol, limit = order.listing.symbol, terms.get("limit_price", order.limit_price)
+    if order.side is Side.SELL:
+        available = book.ledger.qty(symbol) - book.reserved(symbol) + order.remaining
+        if qty > available:
+            raise insufficient(symbol, qty, available)
+    elif limit is not None:
+        back = order.remaining * (order.limit_price or limit) * order.listing.multiplier
+        _payable(order.listing, qty * limit * order.listing.multiplier, spendable + back)
+    return terms

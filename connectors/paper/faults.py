@@ -1,26 +1,36 @@
-"""Faults that tests switch on. Each is counted when it fires, so that a test can prove that it happened."""
+"""Faults that tests switch on. Each is counted when it fires, so that a test can prove that it happened.
+
+A fault is armed for one account and one call, or drawn by a temper: see ``tempers``. What each does is
+written in ``kinds``.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from typing import Protocol
+
+from tapedeck.connectors.paper.kinds import PLANS, Fault
+from tapedeck.schemas.errors import Fatal
+
+__all__ = ["AFTER", "BEFORE", "Fault", "Faults"]
 
 
-class Fault(StrEnum):
-    """What can go wrong. AFTER: the exchange has done what was asked. BEFORE: it has not."""
+BEFORE = (Fault.RATE_LIMIT, Fault.GATEWAY_TIMEOUT_BEFORE, Fault.DROP_BEFORE)
+AFTER = (
+    Fault.DELAY,
+    Fault.GATEWAY_TIMEOUT_AFTER,
+    Fault.DROP_AFTER,
+    Fault.MALFORMED_AFTER,
+    Fault.NULL_AFTER,
+)
 
-    GATEWAY_TIMEOUT_BEFORE = "GATEWAY_TIMEOUT_BEFORE"
-    GATEWAY_TIMEOUT_AFTER = "GATEWAY_TIMEOUT_AFTER"
-    DROP_BEFORE = "DROP_BEFORE"
-    DROP_AFTER = "DROP_AFTER"
-    RATE_LIMIT = "RATE_LIMIT"
-    DELAY = "DELAY"
-    WRONG_ACCOUNT = "WRONG_ACCOUNT"
-    REJECT = "REJECT"
-    UPDATE_TWICE = "UPDATE_TWICE"
-    UPDATE_AFTER_NEXT = "UPDATE_AFTER_NEXT"
-    UPDATE_LOST = "UPDATE_LOST"
-    STREAM_CUT = "STREAM_CUT"
+
+class Draws(Protocol):
+    """Draws faults by chance; see ``tempers``. ``profile`` is its name."""
+
+    @property
+    def profile(self) -> str: ...
+
+    def seconds(self, fault: Fault, operation: str, account: str) -> float | None: ...
 
 
 @dataclass
@@ -30,21 +40,26 @@ class _Armed:
     operation: str | None
     account: str | None
     seconds: float
+    skip: int
 
-    def fits(self, fault: Fault, operation: str, account: str) -> bool:
+    def fits(self, fault: Fault, operations: tuple[str, ...], account: str) -> bool:
         return (
             self.fault is fault
             and self.count > 0
-            and self.operation in (None, operation)
+            and (self.operation is None or self.operation in operations)
             and self.account in (None, account)
         )
 
 
 class Faults:
-    """Armed faults, taken in the order they were armed. ``fired`` counts those that happened."""
+    """Armed faults, taken in the order they were armed. ``fired`` counts those that happened.
 
-    def __init__(self) -> None:
+    ``temper`` draws others by chance; without one nothing happens that was not armed.
+    """
+
+    def __init__(self, temper: Draws | None = None) -> None:
         self._armed: list[_Armed] = []
+        self.temper = temper
         self.fired: Counter[Fault] = Counter()
 
     def arm(
@@ -54,51 +69,60 @@ class Faults:
         count: int = 1,
         operation: str | None = None,
         account: str | None = None,
-        seconds: float = 0.0,
+        seconds: float | None = None,
+        skip: int = 0,
     ) -> None:
-        """Make ``fault`` happen ``count`` times, on one operation (``submit``, ``cancel``, ...) or on any."""
-        self._armed.append(_Armed(fault, count, operation, account, seconds))
+        """Make ``fault`` happen ``count`` times, on one operation (``submit``, ``cancel``, ...) or on any.
 
-    def disarm(self) -> None:
-        """Disarm all faults; the counters stay."""
-        self._armed.clear()
+        The operation of a trade update is ``update`` or the name of its event. ``account`` is a number.
+        The first ``skip`` calls that fit pass. ``seconds`` are the plan's by default. Raises Fatal for
+        numbers that say nothing.
+        """
+        seconds = PLANS[fault].seconds if seconds is None else seconds
+        if count < 1 or seconds < 0 or skip < 0:
+            remedy = "count starts at 1, seconds and skip at 0"
+            raise Fatal(f"{fault} cannot be armed", value=(count, seconds, skip), remedy=remedy)
+        self._armed.append(_Armed(fault, count, operation, account, seconds, skip))
 
-    def take(self, fault: Fault, operation: str, account: str) -> bool:
+    def disarm(self, fault: Fault | None = None) -> None:
+        """Disarm one fault, or all; the counters and the temper stay."""
+        self._armed = [each for each in self._armed if fault is not None and each.fault is not fault]
+
+    def armed(self) -> Counter[Fault]:
+        """How often each armed fault is still to happen."""
+        left: Counter[Fault] = Counter()
+        for each in self._armed:
+            left[each.fault] += each.count
+        return +left
+
+    def take(self, fault: Fault, operation: str, account: str, event: str | None = None) -> bool:
         """Whether the fault happens now."""
-        return self.seconds(fault, operation, account) is not None
+        return self.seconds(fault, operation, account, event) is not None
 
-    def seconds(self, fault: Fault, operation: str, account: str) -> float | None:
-        """The length of a fault that happens now, or None."""
+    def seconds(self, fault: Fault, operation: str, account: str, event: str | None = None) -> float | None:
+        """The length of a fault that happens now, or None. ``event``: a narrower name of the operation."""
+        names = (operation,) if event is None else (operation, event)
         for armed in self._armed:
-            if armed.fits(fault, operation, account):
+            if armed.fits(fault, names, account):
+                if armed.skip:
+                    armed.skip -= 1
+                    continue
                 armed.count -= 1
                 self.fired[fault] += 1
                 return armed.seconds
+        if self.temper is None:
+            return None
+        for name in names:
+            drawn = self.temper.seconds(fault, name, account)
+            if drawn is not None:
+                self.fired[fault] += 1
+                return drawn
         return None
 
-
-Update = dict[str, Any]
-
-
-class UpdateGate:
-    """What the trade-update stream of one account lets through: everything, unless a fault says otherwise."""
-
-    def __init__(self, faults: Faults, account: str) -> None:
-        self._faults = faults
-        self._account = account
-        self._held: list[Update] = []
-
-    def passed(self, update: Update) -> list[Update]:
-        """The updates to send now, in order."""
-        if self._fires(Fault.UPDATE_LOST):
-            return []
-        if not self._held and self._fires(Fault.UPDATE_AFTER_NEXT):
-            self._held.append(update)
-            return []
-        out = [update, update] if self._fires(Fault.UPDATE_TWICE) else [update]
-        out += self._held
-        self._held = []
-        return out
-
-    def _fires(self, fault: Fault) -> bool:
-        return self._faults.take(fault, "update", self._account)
+    def first(self, those: tuple[Fault, ...], operation: str, account: str) -> tuple[Fault, float] | None:
+        """The first of ``those`` that happens now, with its length."""
+        for fault in those:
+            seconds = self.seconds(fault, operation, account)
+            if seconds is not None:
+                return fault, seconds
+        return None

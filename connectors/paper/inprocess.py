@@ -1,7 +1,7 @@
 """A Broker over a paper exchange in the same process, for the simulator: no sockets, the same answers."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tapedeck.connectors.alpaca import chains, option_events, replies
 from tapedeck.connectors.alpaca.trading import is_option, position_intent
@@ -15,6 +15,7 @@ from tapedeck.connectors.broker import (
     FillReply,
     NewOrder,
     NotFound,
+    NotUnderstood,
     OrderReply,
     PositionReply,
     QuoteReply,
@@ -25,8 +26,10 @@ from tapedeck.connectors.broker import (
     TradeUpdate,
 )
 from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper.door import Entry, Strike
 from tapedeck.connectors.paper.exchange import PaperExchange
-from tapedeck.connectors.paper.faults import Fault, UpdateGate
+from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.gates import UpdateGate
 from tapedeck.connectors.paper.market import Board
 from tapedeck.connectors.paper.orders import Refusal
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
@@ -43,16 +46,43 @@ class InProcessBroker:
         self._exchange = exchange
         self._number = number
 
-    def updates(self, listener: Callable[[TradeUpdate], None]) -> None:
-        """Call ``listener`` with every trade update of this account that the faults let through."""
-        gate = UpdateGate(self._exchange.faults, self._number)
+    def updates(
+        self,
+        listener: Callable[[TradeUpdate], None],
+        on_health: Callable[[bool, str], None] = lambda healthy, detail: None,
+        on_empty: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call ``listener`` with every trade update of this account that the faults let through.
+
+        ``on_health`` hears of a cut connection and of the next one; between them no update comes.
+        ``on_empty``: an update without content came.
+        """
+        exchange, connections = self._exchange, [1]
+
+        def deliver(update: dict[str, Any]) -> None:
+            if not connections:
+                return
+            if update["data"] is None:
+                on_empty()
+            else:
+                listener(replies.trade_update(update["data"]))
+
+        def cut(seconds: float) -> None:
+            number = connections.pop()
+            on_health(False, f"trade updates lost: connection {number} was cut")
+            exchange.later(seconds, lambda: connect(number + 1))
+
+        def connect(number: int) -> None:
+            connections.append(number)
+            on_health(True, f"trade updates connected, connection {number}")
+
+        gate = UpdateGate(exchange, self._number, deliver, cut)
 
         def heard(number: str, update: dict[str, Any]) -> None:
-            if number == self._number:
-                for each in gate.passed(update):
-                    listener(replies.trade_update(each["data"]))
+            if number == self._number and connections:
+                gate.put(update)
 
-        self._exchange.listen(heard)
+        exchange.listen(heard)
 
     def account(self) -> AccountReply:
         return self._ask("account", lambda: replies.account(self._exchange.account(self._number)))
@@ -70,7 +100,8 @@ class InProcessBroker:
         return replies.rows("positions", replies.position, found)
 
     def open_orders(self) -> Rows[OrderReply]:
-        return replies.open_orders(self._ask("orders", lambda: self._exchange.orders(self._number)))
+        found = self._ask("orders", lambda: self._exchange.orders(self._number, nested=True))
+        return replies.open_orders(found)
 
     def quote(self, instrument: str) -> QuoteReply:
         return self._ask("quote", lambda: self._quote(instrument))
@@ -90,10 +121,13 @@ class InProcessBroker:
             "client_order_id": order.client_order_id,
             "position_intent": intent.value,
         }
-        return self._ask("submit", lambda: replies.order(self._exchange.submit(self._number, payload)))
+        subject = order.client_order_id
+        return self._ask(
+            "submit", lambda: replies.order(self._exchange.submit(self._number, payload)), subject
+        )
 
     def cancel(self, broker_order_id: str) -> None:
-        self._ask("cancel", lambda: self._exchange.cancel(self._number, broker_order_id))
+        self._ask("cancel", lambda: self._exchange.cancel(self._number, broker_order_id), broker_order_id)
 
     def cancel_instrument(self, instrument: str) -> int:
         return chains.cancel_each(self.open_orders(), instrument, self.cancel)
@@ -103,7 +137,9 @@ class InProcessBroker:
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
         found = self._ask(
-            "order", lambda: replies.order(self._exchange.order_by_client_id(self._number, client_order_id))
+            "order",
+            lambda: replies.order(self._exchange.order_by_client_id(self._number, client_order_id)),
+            client_order_id,
         )
         return chains.followed(found, self._order)
 
@@ -140,23 +176,47 @@ class InProcessBroker:
         snapshots = {contract.symbol: wire.snapshot(contract, origin, start) for contract in found}
         return replies.chain(query, [wire.contract(contract) for contract in found], snapshots, _FEEDS[1])
 
-    def _ask(self, operation: str, call: Callable[[], T]) -> T:
-        strikes = self._exchange.faults.take
-        if strikes(Fault.RATE_LIMIT, operation, self._number):
-            raise RateLimited("the broker did not take the call: too many requests")
-        for before in (Fault.GATEWAY_TIMEOUT_BEFORE, Fault.DROP_BEFORE):
-            if strikes(before, operation, self._number):
-                raise Doubt(f"no answer from the broker: {before}")
+    def _ask(self, operation: str, call: Callable[[], T], subject: str = "") -> T:
+        """One call: what strikes before it, the exchange's own answer, and what strikes after it."""
+        door, now = self._exchange.door, self._exchange.now
+        early = door.enter(operation, self._number, now)
+        if early is not None:
+            self._note(operation, subject, 0, early.fault)
+            raise _named(early)
+        answer, refusal = None, None
         try:
             answer = call()
-        except Refusal as refusal:
-            if refusal.status == 404:
-                raise NotFound(f"the broker does not know it: {refusal.message}") from refusal
-            raise Refused(refusal.message, status=refusal.status, code=refusal.code) from refusal
-        for after in (Fault.GATEWAY_TIMEOUT_AFTER, Fault.DROP_AFTER, Fault.DELAY):
-            if strikes(after, operation, self._number):
-                raise Doubt(f"no answer from the broker: {after}")
-        return answer
+        except Refusal as error:
+            refusal = error
+        late = door.leave(operation, self._number)
+        self._note(operation, subject, 200 if refusal is None else refusal.status, late and late.fault)
+        if late is not None:
+            raise _named(late)
+        if refusal is not None:
+            raise _refused(refusal)
+        return cast(T, answer)
+
+    def _note(self, operation: str, subject: str, outcome: int, told: Fault | None) -> None:
+        if subject:
+            entry = Entry(self._exchange.now, self._number, operation, subject, outcome, told)
+            self._exchange.door.note(entry)
+
+
+def _named(strike: Strike) -> RateLimited | Doubt:
+    """A fault as the adapter would report it."""
+    if strike.fault is Fault.RATE_LIMIT:
+        limited = RateLimited("the broker did not take the call: too many requests")
+        limited.wait_s = strike.seconds
+        return limited
+    if strike.fault in (Fault.MALFORMED_AFTER, Fault.NULL_AFTER):
+        return NotUnderstood(f"the broker's answer was not understood: {strike.fault}")
+    return Doubt(f"no answer from the broker: {strike.fault}")
+
+
+def _refused(refusal: Refusal) -> NotFound | Refused:
+    if refusal.status == 404:
+        return NotFound(f"the broker does not know it: {refusal.message}")
+    return Refused(refusal.message, status=refusal.status, code=refusal.code)
 
 
 def _raw_quote(quote: StockQuote | ContractQuote, board: Board) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from hashlib import sha256
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.streams.stages.account.rules.orders import Side
 
-_TERMINAL = frozenset({"filled", "canceled", "expired", "rejected"})
+_TERMINAL = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
+HELD, PENDING_CANCEL = "held", "pending_cancel"
 
+NOT_READABLE = 40010000
 BAD_REQUEST = 40010001
 NOT_AUTHORISED = 40110000
 FORBIDDEN = 40310000
@@ -74,7 +76,11 @@ class Activity:
 
 @dataclass(kw_only=True)
 class Order:
-    """The current state of one order, times in UTC microseconds. ``due``: the fill model's next check."""
+    """The current state of one order, times in UTC microseconds. ``due``: the fill model's next check.
+
+    ``legs`` and ``parent`` are ids. ``rests_until``: the fill model leaves it alone until then. ``ends_at``:
+    when a pending cancel is done.
+    """
 
     id: str
     client_order_id: str
@@ -93,6 +99,15 @@ class Order:
     due: int | None = None
     attempts: int = 0
     executions: list[Execution] = field(default_factory=list)
+    order_class: str = "simple"
+    stop_price: Decimal | None = None
+    triggered: bool = False
+    parent: str | None = None
+    legs: list[str] = field(default_factory=list)
+    replaces: str | None = None
+    replaced_by: str | None = None
+    rests_until: int | None = None
+    ends_at: int | None = None
 
     @property
     def filled_qty(self) -> Decimal:

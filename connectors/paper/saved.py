@@ -50,7 +50,7 @@ class Saved:
     def keep(self, exchange: PaperExchange) -> None:
         """Write the books if they may have changed."""
         if exchange.changes != self._changes:
-            books = {number: _plain_book(book) for number, book in sorted(exchange.books.items())}
+            books = {number: plain_book(book) for number, book in sorted(exchange.books.items())}
             self._write(_BOOKS, {"now": exchange.now, "books": books})
             self._changes = exchange.changes
 
@@ -83,7 +83,8 @@ def _unreadable(path: Path | str, error: Exception) -> Fatal:
     return Fatal(f"what the paper exchange saved cannot be read: {error}", value=str(path), remedy=remedy)
 
 
-def _plain_book(book: Book) -> Json:
+def plain_book(book: Book) -> Json:
+    """A book in JSON, without the credentials of its account."""
     return {
         each.name: plain(getattr(book, each.name)) for each in fields(book) if each.name not in _NOT_SAVED
     }

@@ -1,51 +1,39 @@
 """The paper exchange behind Alpaca's paths, on loopback: the real alpaca-py clients talk to it.
 
-Besides Alpaca's paths it has four of its own: ``POST /_paper/market`` {"tape", ...} continues with another
-tape's market, ``POST /_paper/advance`` {"label"} moves the tape's clock, ``POST /_paper/faults``
-{"fault", ...} or {"scenario", ...} arms a fault or a scenario, {"disarm": scenario} disarms one,
-``GET /_paper/state`` returns the time, the market, the requests by operation, and what fired.
+Paths that Alpaca does not have are in ``admin``.
 """
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from tapedeck.connectors.alpaca.replies import micros
-from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper import struck, wire
+from tapedeck.connectors.paper.admin import Admin, MovableClock
 from tapedeck.connectors.paper.data.service import DataService, is_handshake
+from tapedeck.connectors.paper.door import Entry
 from tapedeck.connectors.paper.exchange import PaperExchange
-from tapedeck.connectors.paper.faults import Fault
-from tapedeck.connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, TOO_MANY, Refusal
+from tapedeck.connectors.paper.orders import NOT_AUTHORISED, NOT_FOUND, NOT_READABLE, Refusal
 from tapedeck.connectors.paper.pages import PAGE, activity_page, is_dated, page_of
 from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.stream import UpdateHub
 from tapedeck.connectors.tapes.market import ContractQuote
 from tapedeck.connectors.tapes.source import TapeSource
-from tapedeck.schemas.errors import Fatal, TapeError
+from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.sessions import day_number
+
+__all__ = ["MovableClock", "PaperServer"]
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _TICK_S = 0.02
 _NUMBER = web.RequestKey("number", str)
-
-
-class MovableClock(Protocol):
-    """A clock that the player moves. ``runs_at``: how many times as fast as the machine's it runs without."""
-
-    @property
-    def runs_at(self) -> float: ...
-
-    def now(self) -> int: ...
-
-    def advance(self, label: int) -> None: ...
 
 
 class PaperServer:
@@ -66,14 +54,11 @@ class PaperServer:
         data: DataService | None = None,
     ) -> None:
         self._exchange = exchange
-        self._clock = clock
         self._port = port
-        self._market = market
-        self._saved = saved
         self._data = data
-        self._opening = asyncio.Lock()
         self._hub = UpdateHub(exchange, data.altered if data else None)
         self._requests: Counter[str] = Counter()
+        self._admin = Admin(exchange, clock, market=market, keeps=saved, data=data, requests=self._requests)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.url = ""
@@ -108,29 +93,15 @@ class PaperServer:
 
     async def _tick(self) -> None:
         while True:
-            self._move()
+            self._admin.move()
             await asyncio.sleep(_TICK_S)
-
-    def _move(self) -> None:
-        """Bring the exchange and its data to the clock's time."""
-        self._exchange.advance(self._clock.now())
-        self._keep()
-        if self._data is not None:
-            self._data.advance(self._exchange.now)
-
-    def _keep(self) -> None:
-        if self._saved is not None:
-            self._saved.keep(self._exchange)
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         for method, path, operation, handler in self._routes():
             app.router.add_route(method, path, handler, name=operation)
         app.router.add_get("/stream", self._hub.serve, name="stream")
-        app.router.add_post("/_paper/market", self._open_market, name="_market")
-        app.router.add_post("/_paper/advance", self._advance, name="_advance")
-        app.router.add_post("/_paper/faults", self._arm, name="_faults")
-        app.router.add_get("/_paper/state", self._state, name="_state")
+        self._admin.add_to(app)
         return app
 
     def _routes(self) -> Iterator[tuple[str, str, str, Handler]]:
@@ -146,8 +117,12 @@ class PaperServer:
         yield "GET", "/v2/orders", "orders", self._orders
         yield "GET", "/v2/orders:by_client_order_id", "order", self._order_by_client_id
         yield "GET", "/v2/orders/{id}", "order_by_id", self._order
+        yield "PATCH", "/v2/orders/{id}", "replace", self._replace
         yield "DELETE", "/v2/orders/{id}", "cancel", self._cancel
+        yield "DELETE", "/v2/orders", "cancel_all", self._cancel_all
         yield "GET", "/v2/positions", "positions", self._positions
+        yield "GET", "/v2/positions/{symbol}", "position", self._position
+        yield "DELETE", "/v2/positions/{symbol}", "close", self._close
         yield "GET", "/v2/stocks/quotes/latest", "quote", self._stock_quotes
         yield "GET", "/v1beta1/options/quotes/latest", "option_quote", self._option_quotes
         yield "GET", "/v1beta1/options/snapshots/{underlying}", "chain", self._snapshots
@@ -159,48 +134,37 @@ class PaperServer:
         """Move the clock, check the credentials, apply armed faults, and put refusals into words."""
         operation = request.match_info.route.name or "unknown"
         self._requests[operation] += 1
-        self._move()
+        self._admin.move()
         if operation.startswith("_") or is_handshake(request):
             return await handler(request)
         number = self._exchange.authenticate(
             request.headers.get("APCA-API-KEY-ID", ""), request.headers.get("APCA-API-SECRET-KEY", "")
         )
         if number is None:
-            return _refused(Refusal(401, NOT_AUTHORISED, "request is not authorized"))
+            return struck.refused(Refusal(401, NOT_AUTHORISED, "request is not authorized"))
         request[_NUMBER] = number
-        early = self._strike_before(operation, number, request)
-        if early is not None:
-            return early
-        try:
-            struck = self._data.strike(operation, request) if self._data else None
-            answer = struck or await handler(request)
-        except Refusal as refusal:
-            answer = _refused(refusal)
-        self._keep()
-        return await self._strike_after(operation, number, request, answer)
+        return await self._through_the_door(operation, number, request, handler)
 
-    def _strike_before(self, operation: str, number: str, request: web.Request) -> web.StreamResponse | None:
-        faults = self._exchange.faults
-        if faults.take(Fault.RATE_LIMIT, operation, number):
-            return _refused(Refusal(429, TOO_MANY, "too many requests."))
-        if faults.take(Fault.GATEWAY_TIMEOUT_BEFORE, operation, number):
-            return _gateway_timeout()
-        if faults.take(Fault.DROP_BEFORE, operation, number):
-            return _dropped(request)
-        return None
-
-    async def _strike_after(
-        self, operation: str, number: str, request: web.Request, answer: web.StreamResponse
+    async def _through_the_door(
+        self, operation: str, number: str, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
-        faults = self._exchange.faults
-        wait = faults.seconds(Fault.DELAY, operation, number)
-        if wait is not None:
-            await asyncio.sleep(wait)
-        if faults.take(Fault.GATEWAY_TIMEOUT_AFTER, operation, number):
-            return _gateway_timeout()
-        if faults.take(Fault.DROP_AFTER, operation, number):
-            return _dropped(request)
-        return answer
+        door, now = self._exchange.door, self._exchange.now
+        subject = await _subject(operation, request)
+        early = door.enter(operation, number, now)
+        if early is not None:
+            if subject:
+                door.note(Entry(now, number, operation, subject, 0, early.fault))
+            return struck.before(early, request, now, door.calls_per_minute)
+        try:
+            scene = self._data.strike(operation, request) if self._data else None
+            answer = scene or await handler(request)
+        except Refusal as refusal:
+            answer = struck.refused(refusal)
+        self._admin.keep()
+        late = door.leave(operation, number)
+        if subject:
+            door.note(Entry(now, number, operation, subject, answer.status, late and late.fault))
+        return answer if late is None else await struck.after(late, request, answer)
 
     async def _account(self, request: web.Request) -> web.Response:
         return web.json_response(self._exchange.account(request[_NUMBER]))
@@ -240,11 +204,15 @@ class PaperServer:
         return web.json_response(body)
 
     async def _submit(self, request: web.Request) -> web.Response:
-        return web.json_response(self._exchange.submit(request[_NUMBER], await request.json()))
+        return web.json_response(self._exchange.submit(request[_NUMBER], await _body(request)))
 
     async def _orders(self, request: web.Request) -> web.Response:
-        found = self._exchange.orders(request[_NUMBER], request.query.get("status", "open"))
-        return web.json_response(found[: int(request.query.get("limit", 50))])
+        query = request.query
+        nested = query.get("nested", "").lower() == "true"
+        found = self._exchange.orders(request[_NUMBER], query.get("status", "open"), nested=nested)
+        symbols = query["symbols"].split(",") if query.get("symbols") else None
+        found = [each for each in found if symbols is None or each["symbol"] in symbols]
+        return web.json_response(found[: int(query.get("limit", 50))])
 
     async def _order(self, request: web.Request) -> web.Response:
         return web.json_response(self._exchange.order(request[_NUMBER], request.match_info["id"]))
@@ -256,6 +224,20 @@ class PaperServer:
     async def _cancel(self, request: web.Request) -> web.Response:
         self._exchange.cancel(request[_NUMBER], request.match_info["id"])
         return web.Response(status=204)
+
+    async def _replace(self, request: web.Request) -> web.Response:
+        changes = await _body(request)
+        return web.json_response(self._exchange.replace(request[_NUMBER], request.match_info["id"], changes))
+
+    async def _cancel_all(self, request: web.Request) -> web.Response:
+        return web.json_response(self._exchange.cancel_all(request[_NUMBER]), status=207)
+
+    async def _position(self, request: web.Request) -> web.Response:
+        return web.json_response(self._exchange.position(request[_NUMBER], request.match_info["symbol"]))
+
+    async def _close(self, request: web.Request) -> web.Response:
+        symbol, qty = request.match_info["symbol"], request.query.get("qty")
+        return web.json_response(self._exchange.close_position(request[_NUMBER], symbol, qty))
 
     async def _positions(self, request: web.Request) -> web.Response:
         return web.json_response(self._exchange.positions(request[_NUMBER]))
@@ -301,76 +283,26 @@ class PaperServer:
             and is_dated(each, query.get("expiration_date_gte"), query.get("expiration_date_lte"))
         ]
 
-    async def _open_market(self, request: web.Request) -> web.Response:
-        """Answer when the market is open. Nothing is read if that market is already served."""
-        asked = await request.json()
+
+async def _subject(operation: str, request: web.Request) -> str:
+    """What the journal keeps of a call: the id of the order that it is about, if it is about one."""
+    if operation == "submit":
         try:
-            source = TapeSource.described(asked)
-            async with self._opening:
-                if self._market is None or source.description() != self._market.description():
-                    tape = await asyncio.to_thread(source.load)
-                    self._exchange.open_market(tape.market, tape.first_live)
-                    self._market = source
-                    if self._data is not None:
-                        self._data.data.open(tape, self._exchange.now)
-                    if self._saved is not None:
-                        self._saved.keep(self._exchange)
-                        self._saved.keep_time(self._exchange, source.description())
-        except (TapeError, KeyError, TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=f"no market: {error}") from None
-        return web.json_response({"now": self._exchange.now})
-
-    async def _advance(self, request: web.Request) -> web.Response:
-        label = (await request.json())["label"]
-        if not isinstance(label, int):
-            raise web.HTTPBadRequest(text="label must be whole UTC microseconds")
-        self._clock.advance(label)
-        self._move()
-        if self._saved is not None:
-            self._saved.keep_time(self._exchange)
-        return web.json_response({"now": self._exchange.now})
-
-    async def _arm(self, request: web.Request) -> web.Response:
-        """Arm a fault or a scenario, or disarm a scenario."""
-        asked = await request.json()
-        try:
-            if self._data is not None and "scenario" in asked:
-                self._data.scenarios.arm(asked.pop("scenario"), **asked)
-            elif self._data is not None and "disarm" in asked:
-                self._data.scenarios.disarm(asked["disarm"])
-            else:
-                self._exchange.faults.arm(Fault(asked.pop("fault")), **asked)
-        except (KeyError, ValueError, TypeError, Fatal) as error:
-            raise web.HTTPBadRequest(text=f"not a fault: {error}") from None
-        return web.json_response({})
-
-    async def _state(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "now": self._exchange.now,
-                "runs_at": self._clock.runs_at,
-                "market": self._market.description() if self._market else None,
-                "requests": self._requests,
-                "fired": self._exchange.faults.fired,
-                "data": self._data.told() if self._data else None,
-            }
-        )
+            asked = await request.json()
+        except ValueError:
+            return "not JSON"
+        return str(asked.get("client_order_id") or "no id") if isinstance(asked, dict) else "not an object"
+    if operation == "order":
+        return request.query.get("client_order_id", "")
+    return request.match_info["id"] if operation in ("cancel", "replace") else ""
 
 
-def _refused(refusal: Refusal) -> web.Response:
-    return web.json_response(refusal.body(), status=refusal.status)
-
-
-def _gateway_timeout() -> web.Response:
-    """The answer of a load balancer: not JSON."""
-    return web.Response(
-        status=504, text="<html><body>504 Gateway Time-out</body></html>", content_type="text/html"
-    )
-
-
-def _dropped(request: web.Request) -> web.Response:
-    """Close the connection without an answer."""
-    if request.transport is not None:
-        with contextlib.suppress(OSError):
-            request.transport.abort()
-    return web.Response(status=504)
+async def _body(request: web.Request) -> Json:
+    """The JSON object of a request. Raises Refusal for anything else."""
+    try:
+        found = await request.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refusal(400, NOT_READABLE, "request body format is invalid")
+    return found

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from tapedeck.connectors.paper.exchange import PaperExchange
-from tapedeck.connectors.paper.faults import Fault, UpdateGate
+from tapedeck.connectors.paper.gates import UpdateGate
+from tapedeck.streams.protocol import SECOND_US
 
 Json = dict[str, Any]
 
@@ -33,6 +34,7 @@ class UpdateHub:
         self._exchange = exchange
         self._altered = altered
         self._gates: dict[str, UpdateGate] = {}
+        self._closed_until: dict[str, int] = {}
         self._connections: list[_Connection] = []
         exchange.listen(self._heard)
 
@@ -61,6 +63,9 @@ class UpdateHub:
         if asked.get("action") == "authenticate":
             key, secret = str(data.get("key_id")), str(data.get("secret_key"))
             connection.number = self._exchange.authenticate(key, secret)
+            if connection.number and self._exchange.now < self._closed_until.get(connection.number, 0):
+                _cut(connection)
+                return
             status = "unauthorized" if connection.number is None else "authorized"
             answer = {"action": "authenticate", "status": status}
             connection.waiting.put_nowait({"stream": "authorization", "data": answer})
@@ -70,18 +75,30 @@ class UpdateHub:
             connection.waiting.put_nowait({"stream": "listening", "data": {"streams": streams}})
 
     def _heard(self, number: str, update: Json) -> None:
-        gate = self._gates.setdefault(number, UpdateGate(self._exchange.faults, number))
-        passed = gate.passed(update)
-        ears = [each for each in self._connections if each.listening and each.number == number]
-        if ears and self._exchange.faults.take(Fault.STREAM_CUT, "update", number):
-            for connection in ears:
-                _cut(connection)
-            return
-        if ears and self._altered is not None:
-            passed = [self._altered(each) for each in passed]
-        for connection in ears:
-            for each in passed:
-                connection.waiting.put_nowait(each)
+        if self._ears(number):
+            gate = self._gates.get(number)
+            if gate is None:
+                gate = self._gates[number] = UpdateGate(
+                    self._exchange,
+                    number,
+                    lambda passed: self._send(number, passed),
+                    lambda seconds: self._end(number, seconds),
+                )
+            gate.put(update)
+
+    def _ears(self, number: str) -> list[_Connection]:
+        return [each for each in self._connections if each.listening and each.number == number]
+
+    def _send(self, number: str, update: Json) -> None:
+        sent = self._altered(update) if self._altered is not None else update
+        for connection in self._ears(number):
+            connection.waiting.put_nowait(sent)
+
+    def _end(self, number: str, seconds: float) -> None:
+        """End the account's connections; new ones end at once until so many seconds have passed."""
+        self._closed_until[number] = self._exchange.now + round(seconds * SECOND_US)
+        for connection in self._ears(number):
+            _cut(connection)
 
 
 def _cut(connection: _Connection) -> None:

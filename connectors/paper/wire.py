@@ -4,6 +4,7 @@ Two fields are added that Alpaca does not have: ``tape_origin`` on quotes and sn
 data stays labeled) and ``fee`` on fills. Greeks other than delta are not modeled and read 0.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ _ENDED_AT = {
     "canceled": "canceled_at",
     "expired": "expired_at",
     "rejected": "failed_at",
+    "replaced": "replaced_at",
 }
 
 
@@ -48,8 +50,8 @@ def _asset_class(listing: Listing) -> str:
     return "us_option" if listing.is_option else "us_equity"
 
 
-def order(o: Order) -> Json:
-    times: dict[str, str | None] = dict.fromkeys([*_ENDED_AT.values(), "replaced_at"])
+def order(o: Order, legs: Sequence[Json] = ()) -> Json:
+    times: dict[str, str | None] = dict.fromkeys(_ENDED_AT.values())
     if o.ended_at is not None:
         times[_ENDED_AT[o.status]] = iso(o.ended_at)
     return {
@@ -60,8 +62,8 @@ def order(o: Order) -> Json:
         "submitted_at": iso(o.created_at),
         **times,
         "expires_at": iso(o.expires_at),
-        "replaced_by": None,
-        "replaces": None,
+        "replaced_by": o.replaced_by,
+        "replaces": o.replaces,
         "asset_id": asset_id(o.listing.symbol),
         "symbol": o.listing.symbol,
         "asset_class": _asset_class(o.listing),
@@ -69,16 +71,16 @@ def order(o: Order) -> Json:
         "qty": plain(o.qty),
         "filled_qty": plain(o.filled_qty),
         "filled_avg_price": plain(o.filled_avg_price),
-        "order_class": "simple",
+        "order_class": o.order_class,
         "order_type": o.type,
         "type": o.type,
         "side": o.side.lower(),
         "time_in_force": o.time_in_force,
         "limit_price": plain(o.limit_price),
-        "stop_price": None,
+        "stop_price": plain(o.stop_price),
         "status": o.status,
         "extended_hours": False,
-        "legs": None,
+        "legs": list(legs) or None,
         "trail_percent": None,
         "trail_price": None,
         "hwm": None,
