@@ -21,6 +21,7 @@ from tests.support.paper import (
     LARGE_KEYS,
     MINUTE,
     PUT,
+    SECOND,
     TEN,
     StepClock,
     TinyMarket,
@@ -269,3 +270,94 @@ def test_cancel_of_an_instrument_ends_all_its_working_orders_and_no_others(bench
     assert bench.broker.cancel_instrument(CALL) == 2
     assert [each.client_order_id for each in bench.broker.open_orders()] == ["td1-c"]
     assert bench.broker.cancel_instrument(CALL) == 0
+
+
+@pytest.mark.parametrize("fault", [Fault.MALFORMED_AFTER, Fault.NULL_AFTER])
+def test_answer_that_cannot_be_read_is_a_doubt_and_what_was_asked_is_done(bench: Bench, fault: Fault) -> None:
+    bench.arm(fault, operation="submit")
+    with pytest.raises(Doubt):
+        bench.broker.submit(_buy(limit_price=D("1.00")))
+    order = bench.broker.order_by_client_id("td1-a")
+    assert order.state is OrderState.ACCEPTED
+    bench.arm(Fault.MALFORMED_AFTER, operation="cancel")
+    with pytest.raises(Doubt):
+        bench.broker.cancel(order.broker_order_id)
+    assert bench.broker.order_by_client_id("td1-a").state is OrderState.CANCELED
+    assert bench.fired(Fault.MALFORMED_AFTER) == (2 if fault is Fault.MALFORMED_AFTER else 1)
+
+
+@pytest.mark.parametrize("operation", ["account", "positions", "orders", "order", "activities", "clock"])
+def test_null_in_place_of_an_answer_is_a_doubt(bench: Bench, operation: str) -> None:
+    bench.broker.submit(_buy())
+    bench.arm(Fault.NULL_AFTER, operation=operation)
+    calls: dict[str, Callable[[], object]] = {
+        "account": bench.broker.account,
+        "positions": bench.broker.positions,
+        "orders": bench.broker.open_orders,
+        "order": lambda: bench.broker.order_by_client_id("td1-a"),
+        "activities": lambda: bench.broker.activities(0),
+        "clock": bench.broker.clock,
+    }
+    with pytest.raises(Doubt):
+        calls[operation]()
+    assert calls[operation]() is not None
+
+
+def test_a_refused_rate_says_when_to_call_again_and_an_earlier_call_is_refused(bench: Bench) -> None:
+    bench.arm(Fault.RATE_LIMIT, operation="submit", seconds=5)
+    with pytest.raises(RateLimited) as refused:
+        bench.broker.submit(_buy())
+    assert refused.value.wait_s is not None and 5 <= refused.value.wait_s <= 6
+    bench.move(TEN + 4 * SECOND)
+    with pytest.raises(RateLimited):
+        bench.broker.clock()
+    bench.move(TEN + 5 * SECOND)
+    assert bench.broker.submit(_buy()).state is OrderState.SUBMITTED
+
+
+def test_what_is_held_by_a_leg_is_free_after_a_cancel_of_the_instrument(bench: Bench) -> None:
+    bench.arm(Fault.HELD_LEG)
+    bench.broker.submit(_buy())
+    (held,) = bench.broker.positions()
+    assert (held.qty, held.qty_available) == (2, 0)
+    sell = {"side": Side.SELL, "intent": PositionIntent.SELL_TO_CLOSE, "limit_price": None}
+    with pytest.raises(Refused, match="available: 0"):
+        bench.broker.submit(_buy("td1-s", **sell))
+    (leg,) = bench.broker.open_orders()
+    assert leg.raw_status == "held"
+    assert bench.broker.cancel_instrument(CALL) == 1
+    bench.broker.submit(_buy("td1-s2", **sell))
+    assert bench.broker.positions() == []
+
+
+def test_an_order_that_a_person_replaced_is_still_ours(bench: Bench) -> None:
+    bench.arm(Fault.REPLACED_BY_HAND)
+    bench.broker.submit(_buy())
+    found = bench.broker.order_by_client_id("td1-a")
+    assert (found.state, found.filled_qty, found.client_order_id) == (OrderState.FILLED, 2, "td1-a")
+    (fill,) = bench.broker.activities(0)
+    assert fill.broker_order_id == found.broker_order_id
+    assert bench.broker.order(fill.broker_order_id).client_order_id == "td1-a"
+
+
+def test_a_cancel_that_comes_too_late_is_refused_and_the_fill_is_there(bench: Bench) -> None:
+    order = bench.broker.submit(_buy(limit_price=D("2.04")))
+    bench.arm(Fault.CANCEL_FILLED)
+    with pytest.raises(Refused, match="filled"):
+        bench.broker.cancel(order.broker_order_id)
+    assert bench.broker.order_by_client_id("td1-a").state is OrderState.FILLED
+    assert bench.broker.cancel_instrument(CALL) == 0
+
+
+def test_a_cancel_may_stay_pending_and_holds_its_quantity_meanwhile(bench: Bench) -> None:
+    bench.broker.submit(_buy())
+    order = bench.broker.submit(
+        _buy("td1-s", side=Side.SELL, intent=PositionIntent.SELL_TO_CLOSE, limit_price=D("2.50"))
+    )
+    bench.arm(Fault.CANCEL_PENDING, seconds=120)
+    bench.broker.cancel(order.broker_order_id)
+    assert bench.broker.order_by_client_id("td1-s").state is OrderState.CANCEL_PENDING
+    (held,) = bench.broker.positions()
+    assert held.qty_available == 0
+    bench.move(TEN + 3 * MINUTE)
+    assert bench.broker.order_by_client_id("td1-s").state is OrderState.CANCELED
