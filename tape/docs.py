@@ -11,7 +11,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from tapedeck.connectors.paper import arming, kinds
 from tapedeck.connectors.paper.data.scenarios import PLANS
+from tapedeck.connectors.paper.tempers import Profile
 from tapedeck.connectors.postgres import connect
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
@@ -172,6 +174,18 @@ def _scenarios(topology: Topology) -> str:
     return _table(("scenario", "case", "what happens", "times", "seconds"), rows)
 
 
+def _faults(topology: Topology) -> str:
+    rows = (
+        (f"`{fault}`", plan.cases, plan.at, plan.line, f"{plan.seconds:g}" if plan.seconds else "")
+        for fault, plan in kinds.PLANS.items()
+    )
+    return _table(("fault", "case", "call", "what happens", "seconds"), rows)
+
+
+def _rough(topology: Topology) -> str:
+    return _table(("fault", "call", "rate", "seconds"), arming.rows(Profile.ROUGH))
+
+
 def _news(topology: Topology) -> str:
     return _fields(News, without=("feeds",))
 
@@ -258,6 +272,8 @@ _PARTS: dict[str, Callable[[Topology], str]] = {
     "feed": _feed,
     "deployment": _deployment,
     "scenarios": _scenarios,
+    "faults": _faults,
+    "rough": _rough,
     "metrics": _metrics,
     "runbook": _runbook,
     "alerts": _alerts,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from tapedeck.connectors.paper import saved
+from tapedeck.connectors.paper import arming, saved
 from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
@@ -123,7 +123,7 @@ class Admin:
         elif self._data is not None and name is not None:
             self._data.scenarios.disarm(name)
         else:
-            faults.arm(Fault(asked.pop("fault")), **asked)
+            arming.arm(faults, asked.pop("fault"), asked)
 
     async def _state(self, request: web.Request) -> web.Response:
         exchange = self._exchange

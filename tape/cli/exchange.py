@@ -15,14 +15,18 @@ import typer
 
 from tapedeck.connectors.clock import RunningClock, TapeClock
 from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.paper import arming, tempers
 from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
 from tapedeck.connectors.paper.data.articles import NewsList
 from tapedeck.connectors.paper.data.scenarios import Scenarios, listed
 from tapedeck.connectors.paper.data.service import DataService
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
+from tapedeck.connectors.paper.faults import Faults
+from tapedeck.connectors.paper.hands import Liquidates
 from tapedeck.connectors.paper.saved import Saved
 from tapedeck.connectors.paper.server import MovableClock, PaperServer
+from tapedeck.connectors.paper.tempers import Profile
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION
 from tapedeck.connectors.tapes.player import Pace
 from tapedeck.connectors.tapes.source import TapeSource, session_date
@@ -64,6 +68,20 @@ def exchange(
         list[str] | None, typer.Option(help="Arm NAME or NAME:seconds=60,count=2; may be repeated.")
     ] = None,
     scenarios: Annotated[bool, typer.Option("--scenarios", help="List the scenarios and exit.")] = False,
+    temper: Annotated[
+        Profile, typer.Option(envvar="TAPE_EXCHANGE_TEMPER", help="How often it misbehaves by itself.")
+    ] = Profile.CALM,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Arm NAME or NAME:operation=cancel,count=2; may be repeated.")
+    ] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="List the faults and exit.")] = False,
+    calls_per_minute: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls of an account before 429; Alpaca: 200; default: no limit."),
+    ] = None,
+    liquidation: Annotated[
+        Liquidates, typer.Option(help="Whether it closes expiring contracts itself; Alpaca: UNAFFORDABLE.")
+    ] = Liquidates.NEVER,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
     cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
@@ -81,10 +99,11 @@ def exchange(
 
     If the folder already has an exchange, it continues with that market, time, accounts and orders.
     """
-    if scenarios:
-        typer.echo("\n".join(listed()))
+    if scenarios or faults:
+        typer.echo("\n".join(listed() if scenarios else arming.listed()))
         return
-    armed = Scenarios(scenario or ())
+    armed, misbehavior = Scenarios(scenario or ()), Faults(tempers.temper(temper, seed))
+    arming.arm_all(misbehavior, fault or ())
     config = _document()
     saved = Saved(folder) if folder else None
     source = TapeSource(tape=tape, session=session_date(session), feed=config.bars.feed)
@@ -100,7 +119,10 @@ def exchange(
         open_accounts(config, _amounts(cash or [])),
         now=played.first_live,
         seed=seed,
+        faults=misbehavior,
         listed=activities,
+        liquidates=liquidation,
+        calls_per_minute=calls_per_minute,
     )
     clock = _clock(paper, Pace.parse(speed), saved, source, runs=run)
     data = DataService(

@@ -13,10 +13,11 @@ import requests
 from typer.testing import CliRunner
 
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
-from tapedeck.connectors.broker import NewOrder
+from tapedeck.connectors.broker import NewOrder, RateLimited
 from tapedeck.connectors.credentials import Credentials
 from tapedeck.connectors.paper.data.articles import Article, NewsList
 from tapedeck.connectors.paper.data.scenarios import Scenario
+from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import Fatal
@@ -62,6 +63,7 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
     NewsList([Article(id=7, created_at=10**15, updated_at=10**15, headline="first")]).write(news)
     command = [sys.executable, "-m", "tapedeck", "exchange", "--port", "0"]
     command += ["--news", str(news), "--scenario", "missing-minutes:count=1"]
+    command += ["--fault", "WRONG_ACCOUNT:account=PAPER-TINY", "--calls-per-minute", "60"]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -75,6 +77,7 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         moved = requests.post(f"{url}/_paper/advance", json={"label": label}, timeout=5).json()["now"]
         assert moved >= label + 60_000_000
         broker = AlpacaBroker(url, Credentials(key="kt", secret="st"))
+        assert [broker.account().number for _ in range(2)] == ["WRONG-PAPER-TINY", "PAPER-TINY"]
         assert broker.account().cash == 5_000
         keys = {"APCA-API-KEY-ID": "kt", "APCA-API-SECRET-KEY": "st"}
         asked = {"symbols": "NVDA", "timeframe": "1Min", "feed": "iex"}
@@ -85,6 +88,10 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         data = requests.get(f"{url}/_paper/state", timeout=5).json()["data"]
         assert data["scenarios"]["counts"] == {"missing-minutes": 1}
         assert broker.quote("NVDA").origin.startswith("synthetic/")
+        with pytest.raises(RateLimited) as limited:
+            for _ in range(60):
+                broker.clock()
+        assert limited.value.wait_s is not None and 0 < limited.value.wait_s <= 61
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=10)
     finally:
@@ -144,6 +151,26 @@ def test_scenarios_are_listed_and_an_unknown_one_is_refused_with_what_is_near() 
     assert [line.split()[0] for line in listed.output.splitlines()] == list(Scenario)
     refused = CliRunner().invoke(app, ["exchange", "--scenario", "gost-session"])
     assert "did you mean ghost-session" in str(refused.exception)
+
+
+def test_faults_are_listed_and_an_unknown_one_or_setting_is_refused_with_what_is_near() -> None:
+    listed = CliRunner().invoke(app, ["exchange", "--faults"])
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(Fault)
+    for text, words in (
+        ("CANCEL_FILED", "did you mean CANCEL_FILLED"),
+        ("REJECT:often=2", "it takes count, skip, seconds"),
+        ("REJECT:count=two", "whole numbers"),
+        ("REJECT:count", "write REJECT:seconds=60"),
+        ("REJECT:count=0", "count starts at 1"),
+    ):
+        refused = CliRunner().invoke(app, ["exchange", "--fault", text])
+        assert words in str(refused.exception), text
+
+
+def test_a_temper_that_does_not_exist_is_refused() -> None:
+    refused = CliRunner().invoke(app, ["exchange", "--temper", "grumpy"])
+    assert refused.exit_code == 2 and "rough" in refused.output
 
 
 def test_history_is_the_tapes_of_the_sessions_before_and_needs_a_session_to_end_at() -> None:
