@@ -12,8 +12,9 @@ from tapedeck.agents.membership import DYNAMIC, Membership, membership
 from tapedeck.connectors.config_file import load
 from tapedeck.connectors.kafka.cluster import BOOTSTRAP, Cluster
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.accounts import EMBEDDED
+from tapedeck.streams.config.accounts import EMBEDDED, Account, is_loopback
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.live import require_unlocked
 from tapedeck.streams.wire import Origin
 from tapedeck.topics.catalogue import Layout
 
@@ -31,6 +32,8 @@ class Settings:
     database_url: str = field(default="", repr=False)
     exchange_url: str = ""
     membership: Membership = DYNAMIC
+    accepts_live: bool = False
+    """Whether this process was started with ``--i-accept-live-orders``."""
 
     @property
     def layout(self) -> Layout:
@@ -63,7 +66,20 @@ class Settings:
                 f"the account trades at the {EMBEDDED} paper exchange, but none is named",
                 remedy="set TAPE_EXCHANGE_URL, or `exchange` under [deployment], to its URL",
             )
+        if not is_loopback(self.exchange_url):
+            raise Fatal(
+                f"the {EMBEDDED} paper exchange is on this machine only",
+                value=self.exchange_url,
+                remedy="name its address on loopback, or set the account's base_url to the broker's",
+            )
         return self.exchange_url
+
+    def unlocked(self, account_id: str) -> Account:
+        """The account, if this process may trade for it. Raises ConfigInvalid naming what is missing."""
+        account = self.config.account(account_id)
+        enabled = self.config.live_trading_enabled
+        require_unlocked(account, enabled=enabled, accepted=self.accepts_live)
+        return account
 
     def database(self) -> str:
         """The database's URL. Raises Fatal if none is set."""

@@ -17,7 +17,6 @@ from tapedeck.connectors.alpaca.rest import BoundedAdapter, asked, bounded
 from tapedeck.connectors.broker import Doubt, NotUnderstood, RateLimited
 from tapedeck.connectors.clock import Clock
 from tapedeck.connectors.waits import asked_wait_s, equal_jitter_s, seconds_in
-from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import SECOND_US
 
 T = TypeVar("T")
@@ -46,11 +45,9 @@ class Patient:
     ) -> None:
         self._client, self._clock, self._sleep, self._attempts = client, clock, sleep, attempts
         self._rng = rng or Random()
-        bounded(client)
+        bounded(client, base_url)
         for scheme in ("http://", "https://"):
             client._session.mount(scheme, BoundedAdapter(CONNECT_S, READ_S))
-        if not is_loopback(base_url):
-            client._session.proxies.update(requests.utils.get_environ_proxies(base_url))
         self.requests = 0
         self.waited = 0
 

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from tapedeck.connectors.alpaca.replies import UNREADABLE
 from tapedeck.connectors.broker import Doubt, NotFound, NotUnderstood, RateLimited, Refused
 from tapedeck.connectors.waits import asked_wait_s, seconds_in
+from tapedeck.streams.config.accounts import is_loopback
 from tapedeck.streams.protocol import SECOND_US
 
 T = TypeVar("T")
@@ -41,12 +42,17 @@ class BoundedAdapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def bounded(client: RESTClient) -> None:
-    """Let ``client`` send each request once and in time, and read no credentials but its own."""
+def bounded(client: RESTClient, base_url: str) -> None:
+    """Let ``client`` send each request once and in time, and read no credentials but its own.
+
+    Beyond this machine it goes through the proxy that the environment names for ``base_url``.
+    """
     client._retry = 0
-    client._session.trust_env = False  # loopback needs no proxy, and a .netrc would replace the credentials
+    client._session.trust_env = False  # a .netrc would replace the credentials, and loopback needs no proxy
     for scheme in ("http://", "https://"):
         client._session.mount(scheme, BoundedAdapter())
+    if not is_loopback(base_url):
+        client._session.proxies.update(requests.utils.get_environ_proxies(base_url))
 
 
 def asked(parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:

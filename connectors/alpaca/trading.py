@@ -1,12 +1,14 @@
 """A Broker over alpaca-py: one call is one request, and every outcome has a name.
 
-A repeated or endless request is prevented in ``rest``.
+A repeated or endless request is prevented in ``rest``. Credentials that were replaced are used from the next
+call on. A call that was refused for its credentials did nothing, so it is sent once more if there are others.
 """
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from alpaca.data.enums import DataFeed, OptionsFeed
@@ -24,7 +26,9 @@ from alpaca.trading.requests import (
 )
 
 from tapedeck.connectors.alpaca import chains, option_events, replies
+from tapedeck.connectors.alpaca.market.endpoints import DATA_URL
 from tapedeck.connectors.alpaca.rest import asked, bounded
+from tapedeck.connectors.alpaca.signed import REFUSALS, Signature
 from tapedeck.connectors.broker import (
     AccountReply,
     ActivityReply,
@@ -41,12 +45,14 @@ from tapedeck.connectors.broker import (
     Rows,
     SessionReply,
 )
-from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.credentials import Credentials, Keys
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.config.accounts import EMBEDDED, INDICATIVE, Mode, is_listed, is_loopback, listed
 from tapedeck.streams.sessions import iso_date
 from tapedeck.streams.stages.account.rules import occ
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
+
+T = TypeVar("T")
 
 _PAGE = 100
 _CONTRACTS_PAGE = 10_000
@@ -57,13 +63,13 @@ _INTENTS = {
 """What may be sent. Opening by selling is left out, for stock too."""
 
 
-def require_loopback(url: str) -> None:
-    """Refuse to trade anywhere except on this machine. Raises Fatal."""
-    if not is_loopback(url):
+def require_listed(url: str, mode: Mode = Mode.PAPER) -> None:
+    """Refuse to trade anywhere except where an account of ``mode`` may. Raises Fatal."""
+    if url == EMBEDDED or not is_listed(mode, url):
         raise Fatal(
-            "orders are sent to the paper exchange on this machine only",
+            f"orders of an account in mode {mode} are not sent there",
             value=url,
-            remedy="set the account's base_url to the address that `tape exchange` prints",
+            remedy=f"set the account's base_url to {listed(mode)}",
         )
 
 
@@ -88,33 +94,39 @@ def is_option(instrument: str) -> bool:
 class AlpacaBroker:
     """One account behind one pair of credentials. Blocking; one instance per thread.
 
-    ``known_as``: the name of this address in the configuration, if it is not the URL itself.
+    ``known_as``: the name of this address in the configuration, if it is not the URL itself. Market data comes
+    from the same server on this machine, and from Alpaca's data host beside Alpaca. Raises Fatal for an address
+    that ``mode`` may not have.
     """
 
     def __init__(
         self,
         base_url: str,
-        credentials: Credentials,
+        credentials: Credentials | Keys,
         *,
         known_as: str | None = None,
+        mode: Mode = Mode.PAPER,
         stock_feed: str = "iex",
-        option_feed: str = "indicative",
+        option_feed: str = INDICATIVE,
     ) -> None:
-        require_loopback(base_url)
+        require_listed(base_url, mode)
+        if mode is Mode.LIVE and option_feed == INDICATIVE:
+            remedy = "set the account's option_feed to opra"
+            raise Fatal("LIVE trades on real option quotes only", value=option_feed, remedy=remedy)
         self.base_url = known_as or base_url
         self._stock_feed, self._option_feed = DataFeed(stock_feed), OptionsFeed(option_feed)
-        keys: dict[str, Any] = {
-            "api_key": credentials.key,
-            "secret_key": credentials.secret,
-            "raw_data": True,
-        }
+        self._signature = Signature(credentials)
+        data_url = base_url if is_loopback(base_url) else DATA_URL
+        # The clients demand credentials when they are made; the signature replaces them in every request.
+        keys: dict[str, Any] = {"api_key": "signed", "secret_key": "signed", "raw_data": True}
         self._trading = TradingClient(url_override=base_url, **keys)
-        self._stocks = StockHistoricalDataClient(url_override=base_url, **keys)
-        self._options = OptionHistoricalDataClient(url_override=base_url, **keys)
+        self._stocks = StockHistoricalDataClient(url_override=data_url, **keys)
+        self._options = OptionHistoricalDataClient(url_override=data_url, **keys)
         self.answered: float | None = None
         """When a call last succeeded, on the monotonic clock; None if none has."""
         for client in (self._trading, self._stocks, self._options):
-            bounded(client)
+            bounded(client, base_url)
+            client._session.auth = self._signature
             client._session.hooks["response"].append(self._note)
 
     def __repr__(self) -> str:
@@ -124,33 +136,50 @@ class AlpacaBroker:
         if response.ok:
             self.answered = time.monotonic()
 
+    def _asked(self, parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
+        """As ``asked``, with the newest credentials, once they are known to reach the same account."""
+        self._signature.renew()
+        try:
+            return self._signed(parse, call, *args)
+        except Refused as error:
+            if error.status not in REFUSALS or not self._signature.renew(refused=True):
+                raise
+        return self._signed(parse, call, *args)
+
+    def _signed(self, parse: Callable[[Any], T], call: Callable[..., Any], *args: Any) -> T:
+        if self._signature.strange and call != self._trading.get_account:
+            self._signature.demand_same(asked(replies.account, self._trading.get_account).number)
+        return asked(parse, call, *args)
+
     def account(self) -> AccountReply:
-        return asked(replies.account, self._trading.get_account)
+        reply = self._asked(replies.account, self._trading.get_account)
+        self._signature.reaches(reply.number)
+        return reply
 
     def clock(self) -> ClockReply:
-        return asked(replies.clock, self._trading.get_clock)
+        return self._asked(replies.clock, self._trading.get_clock)
 
     def calendar(self, first: int, last: int) -> list[SessionReply]:
         wanted = GetCalendarRequest(start=iso_date(first), end=iso_date(last))
-        return asked(lambda raw: list(map(replies.session, raw)), self._trading.get_calendar, wanted)
+        return self._asked(lambda raw: list(map(replies.session, raw)), self._trading.get_calendar, wanted)
 
     def positions(self) -> Rows[PositionReply]:
         read = partial(replies.rows, "positions", replies.position)
-        return asked(read, self._trading.get_all_positions)
+        return self._asked(read, self._trading.get_all_positions)
 
     def open_orders(self) -> Rows[OrderReply]:
         wanted = GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=500, nested=True)
-        return asked(replies.open_orders, self._trading.get_orders, wanted)
+        return self._asked(replies.open_orders, self._trading.get_orders, wanted)
 
     def quote(self, instrument: str) -> QuoteReply:
         if is_option(instrument):
             feed = self._option_feed.value
             option = OptionLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._option_feed)
-            found = asked(dict, self._options.get_option_latest_quote, option)
+            found = self._asked(dict, self._options.get_option_latest_quote, option)
         else:
             feed = self._stock_feed.value
             stock = StockLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._stock_feed)
-            found = asked(dict, self._stocks.get_stock_latest_quote, stock)
+            found = self._asked(dict, self._stocks.get_stock_latest_quote, stock)
         if instrument not in found:
             raise NotFound("the broker has no quote", value=instrument)
         return asked(lambda raw: replies.quote(instrument, raw, feed), found.__getitem__, instrument)
@@ -165,9 +194,9 @@ class AlpacaBroker:
             expiration_date_gte=iso_date(query.expiry_from),
             expiration_date_lte=iso_date(query.expiry_to),
         )
-        listed, feed = self._listed(query), self._option_feed.value
-        snapshots = asked(dict, self._options.get_option_chain, wanted)
-        return asked(lambda raw: replies.chain(query, listed, raw, feed), lambda: snapshots)
+        contracts, feed = self._listed(query), self._option_feed.value
+        snapshots = self._asked(dict, self._options.get_option_chain, wanted)
+        return asked(lambda raw: replies.chain(query, contracts, raw, feed), lambda: snapshots)
 
     def submit(self, order: NewOrder) -> OrderReply:
         intent = position_intent(order)
@@ -180,12 +209,12 @@ class AlpacaBroker:
             "position_intent": intent,
         }
         if order.limit_price is None:
-            return asked(replies.order, self._trading.submit_order, MarketOrderRequest(**fields))
+            return self._asked(replies.order, self._trading.submit_order, MarketOrderRequest(**fields))
         limited = LimitOrderRequest(limit_price=float(order.limit_price), **fields)
-        return asked(replies.order, self._trading.submit_order, limited)
+        return self._asked(replies.order, self._trading.submit_order, limited)
 
     def cancel(self, broker_order_id: str) -> None:
-        asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
+        self._asked(lambda _: None, self._trading.cancel_order_by_id, broker_order_id)
 
     def cancel_instrument(self, instrument: str) -> int:
         return chains.cancel_each(self.open_orders(), instrument, self.cancel)
@@ -194,11 +223,11 @@ class AlpacaBroker:
         return chains.rooted(self._order(broker_order_id), self._order)
 
     def order_by_client_id(self, client_order_id: str) -> OrderReply:
-        found = asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
+        found = self._asked(replies.order, self._trading.get_order_by_client_id, client_order_id)
         return chains.followed(found, self._order)
 
     def _order(self, broker_order_id: str) -> OrderReply:
-        return asked(replies.order, self._trading.get_order_by_id, broker_order_id)
+        return self._asked(replies.order, self._trading.get_order_by_id, broker_order_id)
 
     def activities(self, after: int) -> Rows[FillReply]:
         fills = replies.rows("activities", replies.fill, self._activities("/account/activities/FILL", after))
@@ -219,7 +248,7 @@ class AlpacaBroker:
         }
         found: list[Any] = []
         while True:
-            page = asked(list, self._trading.get, path, query)
+            page = self._asked(list, self._trading.get, path, query)
             found += page
             if len(page) < _PAGE:
                 return found
@@ -240,7 +269,7 @@ class AlpacaBroker:
                 limit=_CONTRACTS_PAGE,
                 page_token=token,
             )
-            page = asked(dict, self._trading.get_option_contracts, wanted)
+            page = self._asked(dict, self._trading.get_option_contracts, wanted)
             found += page.get("option_contracts") or []
             token = page.get("next_page_token")
             if not token:

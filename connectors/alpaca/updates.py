@@ -18,10 +18,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from tapedeck.connectors.alpaca import replies
-from tapedeck.connectors.alpaca.trading import require_loopback
+from tapedeck.connectors.alpaca.trading import require_listed
 from tapedeck.connectors.broker import TradeUpdate, UnreadRow
-from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.credentials import Credentials, Keys, as_keys
 from tapedeck.schemas.errors import Fatal
+from tapedeck.streams.config.accounts import Mode, is_loopback
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 _ANSWER_S = 5.0
@@ -66,18 +67,20 @@ class TradeUpdates:
     def __init__(
         self,
         base_url: str,
-        credentials: Credentials,
+        credentials: Credentials | Keys,
         on_update: Callable[[TradeUpdate | UnreadRow], None],
         on_health: Callable[[bool, str], None],
         *,
+        mode: Mode = Mode.PAPER,
         on_empty: Callable[[], None] = lambda: None,
         working: Callable[[], bool] = lambda: False,
         max_silence_s: float = 60.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        require_loopback(base_url)
+        require_listed(base_url, mode)
         self._url = stream_url(base_url)
-        self._credentials = credentials
+        self._is_here = is_loopback(base_url)
+        self._keys = as_keys(credentials)
         self._on_update = on_update
         self._on_health, self._on_empty = on_health, on_empty
         self._working = working
@@ -88,7 +91,11 @@ class TradeUpdates:
         self.empty = 0
 
     async def run(self) -> None:
-        """Connect, listen, pass updates on; reconnect forever. Raises Fatal if credentials are refused."""
+        """Connect, listen, pass updates on; reconnect forever.
+
+        Raises Fatal if credentials are refused at the first connection. Later refusals are told and waited
+        out: keys are being replaced, and each try reads them again.
+        """
         pause = FIRST_PAUSE_S
         while True:
             listened = self.connections
@@ -104,7 +111,7 @@ class TradeUpdates:
             "ping_interval": _PING_S,
             "ping_timeout": _PING_S,
             "logger": quiet_log,
-            "proxy": None,
+            "proxy": None if self._is_here else True,
         }
         async with connect(self._url, open_timeout=_ANSWER_S, close_timeout=1.0, **options) as line:
             await self._authenticate(line)
@@ -132,10 +139,13 @@ class TradeUpdates:
         return self.empty == empty
 
     async def _authenticate(self, line: ClientConnection) -> None:
-        keys = {"key_id": self._credentials.key, "secret_key": self._credentials.secret}
+        used = self._keys.now()
+        keys = {"key_id": used.key, "secret_key": used.secret}
         await line.send(json.dumps({"action": "authenticate", "data": keys}))
         answer = json.loads(await heard(line, _ANSWER_S))
         if answer.get("data", {}).get("status") != "authorized":
+            if self.connections or self._keys.after_refusal() != used:
+                raise StreamLost("the broker refuses the credentials of the trade-update stream")
             raise Fatal(
                 "the broker refused the credentials of the trade-update stream",
                 value=self._url,

@@ -1,24 +1,41 @@
 """One account document: identity, limits and their tier defaults (docs/domain.md#accounts)."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from tapedeck.streams.config.groups import Group, Money, Positive, Share
+from tapedeck.streams.config.groups import Group, Money, Positive, Share, refuse
 
 EMBEDDED = "embedded"
 """Base URL of an account at the stack's own paper exchange, whatever port that has today: an address would
 make the configuration's digest, and so every decision, depend on the run."""
 
 
+PAPER_URL = "https://paper-api.alpaca.markets"
+"""Alpaca's own paper trading."""
+LIVE_URL = "https://api.alpaca.markets"
+"""Alpaca with real money: no mode but LIVE may name it."""
+
+
 class Mode(StrEnum):
+    """What becomes of an account's orders: decided only, sent to a paper exchange, or to a real one."""
+
     SHADOW = "SHADOW"
     PAPER = "PAPER"
     LIVE = "LIVE"
+
+
+ADDRESSES: Mapping[Mode, tuple[str, ...]] = {
+    Mode.SHADOW: (PAPER_URL,),
+    Mode.PAPER: (PAPER_URL,),
+    Mode.LIVE: (LIVE_URL,),
+}
+"""The base URLs outside of this machine that an account of each mode may have."""
 
 
 class Action(StrEnum):
@@ -65,6 +82,8 @@ def tier_defaults(tier: str) -> dict[str, Any]:
 def _of_tier(name: str, tier: str) -> Decimal:
     return Decimal(_OVERNIGHT[name][TIERS.index(tier)])
 
+OptionFeed = Literal["indicative", "opra"]
+INDICATIVE: OptionFeed = "indicative"
 
 Reference = Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9]*(_[A-Z0-9]+)+|\.{0,2}/.+)$")]
 """A credential by reference: an environment variable with an underscore in its name, or a file's path."""
@@ -85,6 +104,19 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def is_listed(mode: Mode, base_url: str) -> bool:
+    """Whether an account of ``mode`` may trade at ``base_url``. An address on loopback is never LIVE."""
+    is_here = base_url == EMBEDDED or is_loopback(base_url)
+    return base_url in ADDRESSES[mode] or (is_here and mode is not Mode.LIVE)
+
+
+def listed(mode: Mode) -> str:
+    """The addresses of ``mode``, in words."""
+    outside = " or ".join(map(repr, ADDRESSES[mode]))
+    here = f"{EMBEDDED!r}, a loopback address such as http://127.0.0.1:8765, or "
+    return outside if mode is Mode.LIVE else here + outside
+
+
 class Account(Group):
     """One account. Limits that the document leaves out are those of its tier."""
 
@@ -93,15 +125,17 @@ class Account(Group):
     tier: Tier
     """Which column of defaults its limits come from."""
     mode: Mode = Field(default=Mode.PAPER, strict=False)
-    """SHADOW sends nothing, PAPER sends to a paper exchange, LIVE is refused."""
+    """SHADOW sends nothing, PAPER sends to a paper exchange. LIVE needs three more consents."""
     base_url: str
-    """`embedded` for the local stack's exchange, or a loopback URL."""
+    """`embedded` for the local stack's exchange, a loopback URL, or Alpaca's for the mode."""
     broker_account_id: str = Field(min_length=1)
     """The account number that the broker must give for these credentials."""
     key_ref: Reference
     """Environment variable or file that holds the key."""
     secret_ref: Reference
     """Environment variable or file that holds the secret."""
+    option_feed: OptionFeed = INDICATIVE
+    """Alpaca's feed of option quotes; LIVE refuses indicative."""
     max_contracts: Positive
     """Option contracts per trade, and per underlying."""
     max_exposure: Annotated[Money, Field(gt=0)]
@@ -154,18 +188,18 @@ class Account(Group):
             return tier_defaults(values["tier"]) | values
         return values
 
-    @field_validator("mode")
-    @classmethod
-    def _is_not_live(cls, mode: Mode) -> Mode:
-        if mode is Mode.LIVE:
-            raise ValueError(
-                "LIVE is refused: this version sends orders to a paper exchange on loopback only"
-            )
-        return mode
-
     @field_validator("base_url")
     @classmethod
-    def _is_loopback(cls, base_url: str) -> str:
-        if base_url != EMBEDDED and not is_loopback(base_url):
-            raise ValueError(f"orders go to {EMBEDDED!r} or a loopback address such as http://127.0.0.1:8765")
+    def _is_of_its_mode(cls, base_url: str, values: ValidationInfo) -> str:
+        mode = values.data.get("mode")
+        if mode is not None and not is_listed(mode, base_url):
+            raise ValueError(f"an account in mode {mode} trades at {listed(mode)}")
         return base_url
+
+    @model_validator(mode="after")
+    def _quotes_are_real(self) -> "Account":
+        refuse(
+            self.mode is Mode.LIVE and self.option_feed == INDICATIVE,
+            f"option_feed: LIVE refuses the {INDICATIVE} feed, whose option quotes are no real ones: set opra",
+        )
+        return self

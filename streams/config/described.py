@@ -19,9 +19,10 @@ from tapedeck.streams.config.user import USER, model_of
 _TABLE = re.compile(r"\[+([a-z0-9_.]+)\]+")
 _KEY = re.compile(r"([a-z_0-9]+) = ")
 _KINDS = {bool: "true or false", int: "whole number", float: "number", Decimal: "decimal", str: "text"}
-TABLES = tuple(
-    name for name in Config.model_fields if name not in ("version", "topology", "user", "news", "deployment")
-)
+SCALARS = ("live_trading_enabled",)
+"""Parameters that are in no table."""
+_APART = ("version", "topology", "user", "news", "deployment", *SCALARS)
+TABLES = tuple(name for name in Config.model_fields if name not in _APART)
 """The tables of the document that have the shipped parameters, accounts included."""
 _SIGNS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), MultipleOf: ("multiple of", "multiple_of")}
 
@@ -43,15 +44,25 @@ class Parameter(NamedTuple):
 def parameters(group: type[Group]) -> Iterator[Parameter]:
     """The fields of a group, in order."""
     for name, field in group.model_fields.items():
-        item = _item(field)
-        several = "list of " if item is not field else ""
-        yield Parameter(
-            name=name,
-            kind=several + _kind(item),
-            limits=", ".join(_limits(item)),
-            default="" if field.default is PydanticUndefined else _toml(field.default),
-            meaning=(field.description or "").removesuffix("."),
-        )
+        yield _parameter(name, field)
+
+
+def scalars() -> Iterator[Parameter]:
+    """The parameters of the document that are in no table."""
+    for name in SCALARS:
+        yield _parameter(name, Config.model_fields[name])
+
+
+def _parameter(name: str, field: FieldInfo) -> Parameter:
+    item = _item(field)
+    several = "list of " if item is not field else ""
+    return Parameter(
+        name=name,
+        kind=several + _kind(item),
+        limits=", ".join(_limits(item)),
+        default="" if field.default is PydanticUndefined else _toml(field.default),
+        meaning=(field.description or "").removesuffix("."),
+    )
 
 
 def _item(field: FieldInfo) -> FieldInfo:
@@ -85,7 +96,7 @@ def _toml(value: Any) -> str:
 
 def commented(document: str) -> str:
     """A whole document with what each parameter is in a line above it; a table that repeats has it once."""
-    told = dict[str, str]()
+    told = {each.name: each.as_comment() for each in scalars()}
     lines = list[str]()
     for line in document.splitlines():
         if heading := _TABLE.fullmatch(line):

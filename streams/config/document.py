@@ -16,6 +16,7 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.checked import checked
 from tapedeck.streams.config.deployment import Deployment
 from tapedeck.streams.config.founding import FOUNDING
+from tapedeck.streams.config.live import missing
 from tapedeck.streams.config.news import News
 from tapedeck.streams.config.plain import plain
 from tapedeck.streams.config.user import USER, G, User
@@ -51,6 +52,8 @@ class Config(groups.Group):
     reddit: text_groups.Reddit = text_groups.Reddit()
     surge: text_groups.Surge = text_groups.Surge()
     sentiment: text_groups.Sentiment = text_groups.Sentiment()
+    live_trading_enabled: bool = False
+    """Whether accounts in mode LIVE may trade; each of their dispatchers needs a flag besides."""
     accounts: tuple[Account, ...] = Field(default=())
     user: User = Field(default_factory=User)
     news: News = Field(default=News(), exclude=True)
@@ -62,6 +65,13 @@ class Config(groups.Group):
             names = [getattr(account, field) for account in self.accounts]
             if len(set(names)) != len(names):
                 raise ValueError(f"two accounts share one {field}")
+        return self
+
+    @model_validator(mode="after")
+    def _live_is_enabled(self) -> "Config":
+        for account in self.accounts:
+            for error in missing(account, enabled=self.live_trading_enabled, accepted=True):
+                raise ValueError(f"{error.what}; {error.remedy}")
         return self
 
     @cached_property
