@@ -32,11 +32,19 @@ def resolve(reference: str, environment: Mapping[str, str] = os.environ) -> str:
     Raises Fatal naming the reference, never a value.
     """
     if "/" in reference:
-        return from_file(Path(reference).expanduser(), "a credential")
+        return _sendable(from_file(Path(reference).expanduser(), "a credential"), reference)
     value = secret_of(reference, environment).read().strip()
     if not value:
         remedy = f"set this environment variable, or {reference}_FILE to a file that holds it"
         raise Fatal("a credential is missing", value=reference, remedy=remedy)
+    return _sendable(value, reference)
+
+
+def _sendable(value: str, reference: str) -> str:
+    """``value``, unless it cannot be sent as an HTTP header: some clients quote a bad one in their error."""
+    if not all("!" <= each <= "~" for each in value):
+        remedy = "write the secret alone: printable ASCII without blanks, on one line"
+        raise Fatal(f"{reference} holds a character that no credential has", remedy=remedy)
     return value
 
 

@@ -17,7 +17,7 @@ from tapedeck.connectors.paper.tempers import Profile
 from tapedeck.connectors.postgres import connect
 from tapedeck.streams.config.accounts import TIERS, Account, tier_defaults
 from tapedeck.streams.config.deployment import Deployment
-from tapedeck.streams.config.described import TABLES, group_of, parameters
+from tapedeck.streams.config.described import TABLES, Parameter, group_of, parameters, scalars
 from tapedeck.streams.config.groups import Group
 from tapedeck.streams.config.news import Feed, News
 from tapedeck.streams.metrics import CATALOGUE as METRICS
@@ -149,7 +149,8 @@ def _gates(topology: Topology) -> str:
 
 def _parameters(topology: Topology) -> str:
     tables = (name for name in TABLES if name != "accounts")
-    return "\n\n".join(f"### `[{name}]`\n\n{_fields(group_of(name))}" for name in tables)
+    parts = (f"### `[{name}]`\n\n{_fields(group_of(name))}" for name in tables)
+    return "\n\n".join((f"### Before the first table\n\n{_keys(scalars())}", *parts))
 
 
 def _account(topology: Topology) -> str:
@@ -229,6 +230,10 @@ def _sentence(text: str) -> str:
 
 
 def _fields(group: type[Group], of_tier: Container[str] = (), without: Container[str] = ()) -> str:
+    return _keys((each for each in parameters(group) if each.name not in without), of_tier)
+
+
+def _keys(found: Iterable[Parameter], of_tier: Container[str] = ()) -> str:
     rows = (
         (
             f"`{each.name}`",
@@ -241,8 +246,7 @@ def _fields(group: type[Group], of_tier: Container[str] = (), without: Container
             if each.default
             else "must be given",
         )
-        for each in parameters(group)
-        if each.name not in without
+        for each in found
     )
     return _table(("key", "meaning", "type", "range", "default"), rows)
 

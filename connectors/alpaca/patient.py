@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 
-import requests
 from alpaca.common.exceptions import APIError
 from alpaca.common.rest import RESTClient
 

@@ -94,8 +94,8 @@ def is_option(instrument: str) -> bool:
 class AlpacaBroker:
     """One account behind one pair of credentials. Blocking; one instance per thread.
 
-    ``known_as``: the name of this address in the configuration, if it is not the URL itself. Market data comes
-    from the same server on this machine, and from Alpaca's data host beside Alpaca. Raises Fatal for an address
+    ``known_as``: the name of this address in the configuration, if it is not the URL itself. On this machine
+    market data comes from the same server; at Alpaca it has a host of its own. Raises Fatal for an address
     that ``mode`` may not have.
     """
 

@@ -82,6 +82,7 @@ def tier_defaults(tier: str) -> dict[str, Any]:
 def _of_tier(name: str, tier: str) -> Decimal:
     return Decimal(_OVERNIGHT[name][TIERS.index(tier)])
 
+
 OptionFeed = Literal["indicative", "opra"]
 INDICATIVE: OptionFeed = "indicative"
 
@@ -200,6 +201,6 @@ class Account(Group):
     def _quotes_are_real(self) -> "Account":
         refuse(
             self.mode is Mode.LIVE and self.option_feed == INDICATIVE,
-            f"option_feed: LIVE refuses the {INDICATIVE} feed, whose option quotes are no real ones: set opra",
+            f"option_feed: LIVE refuses the {INDICATIVE} feed, of quotes that are no real ones: set opra",
         )
         return self

@@ -1,8 +1,7 @@
 """The triple lock of LIVE: a pure rule. Nothing in tapedeck sets any of the three.
 
 The document says ``live_trading_enabled = true``, the process is started with ``--i-accept-live-orders``, and
-the account's base URL is on the list of its mode. What the broker says the account's number is, the dispatcher
-verifies besides.
+the account's base URL is on the list of its mode. The dispatcher verifies the account's number besides.
 """
 
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def missing(account: Account, *, enabled: bool, accepted: bool) -> Iterator[Conf
         yield ConfigInvalid(
             f"account {name} is LIVE, and this process was not started with {FLAG}",
             value=str(mode),
-            remedy=f"start `tape dispatch {name}` with {FLAG}, or set mode = \"PAPER\"",
+            remedy=f'start `tape dispatch {name}` with {FLAG}, or set mode = "PAPER"',
         )
 
 

@@ -12,14 +12,16 @@ from alpaca.trading.client import TradingClient
 
 from tapedeck.connectors.alpaca import rest, trading
 from tapedeck.connectors.alpaca.trading import AlpacaBroker
+from tapedeck.connectors.alpaca.updates import TradeUpdates
 from tapedeck.connectors.broker import ChainQuery, Doubt, NewOrder, RateLimited, Refused
-from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.credentials import Credentials, Keys
+from tapedeck.connectors.paper.book import PaperAccount
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
-from tapedeck.streams.config.accounts import is_loopback
+from tapedeck.streams.config.accounts import LIVE_URL, PAPER_URL, Mode, is_loopback
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
-from tests.support.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, StepClock, exchange, serving, state
+from tests.support.paper import CALL, DAY, LARGE, LARGE_KEYS, TEN, TINY, StepClock, exchange, serving, state
 
 
 @pytest.fixture
@@ -147,24 +149,94 @@ def test_every_page_of_a_chain_is_read(url: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("address", "loopback"),
+    ("address", "mode"),
     [
-        ("http://127.0.0.1:8765", True),
-        ("http://localhost:8765", True),
-        ("http://[::1]:8765", True),
-        ("https://paper-api.alpaca.markets", False),
-        ("https://api.alpaca.markets", False),
-        ("http://127.0.0.1.example.com", False),
-        ("http://127.0.0.1@example.com", False),
-        ("http://0.0.0.0:8765", False),
-        ("", False),
+        ("http://127.0.0.1:8765", Mode.PAPER),
+        ("http://localhost:8765", Mode.SHADOW),
+        ("http://[::1]:8765", Mode.PAPER),
+        (PAPER_URL, Mode.PAPER),
+        (PAPER_URL, Mode.SHADOW),
     ],
 )
-def test_only_this_machine_is_traded_with(address: str, loopback: bool) -> None:
-    assert is_loopback(address) is loopback
-    if not loopback:
-        with pytest.raises(Fatal, match="this machine only"):
-            AlpacaBroker(address, LARGE_KEYS)
+def test_paper_is_traded_on_this_machine_and_at_alpacas_paper_address(address: str, mode: Mode) -> None:
+    broker = AlpacaBroker(address, LARGE_KEYS, mode=mode)
+    data = address if is_loopback(address) else "https://data.alpaca.markets"
+    assert broker._trading._base_url == address
+    assert {broker._stocks._base_url, broker._options._base_url} == {data}
+    TradeUpdates(address, LARGE_KEYS, lambda _: None, lambda *_: None, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("address", "mode"),
+    [
+        (LIVE_URL, Mode.PAPER),
+        (LIVE_URL, Mode.SHADOW),
+        (PAPER_URL, Mode.LIVE),
+        ("http://127.0.0.1:8765", Mode.LIVE),
+        ("http://127.0.0.1.example.com", Mode.PAPER),
+        ("http://127.0.0.1@example.com", Mode.PAPER),
+        ("http://0.0.0.0:8765", Mode.PAPER),
+        ("embedded", Mode.PAPER),
+        ("", Mode.PAPER),
+    ],
+)
+def test_no_mode_is_traded_at_an_address_off_its_list(address: str, mode: Mode) -> None:
+    with pytest.raises(Fatal, match="are not sent there"):
+        AlpacaBroker(address, LARGE_KEYS, mode=mode, option_feed="opra")
+    with pytest.raises(Fatal, match="are not sent there"):
+        TradeUpdates(address, LARGE_KEYS, lambda _: None, lambda *_: None, mode=mode)
+
+
+def test_live_takes_no_indicative_quotes() -> None:
+    with pytest.raises(Fatal, match="real option quotes only"):
+        AlpacaBroker(LIVE_URL, LARGE_KEYS, mode=Mode.LIVE)
+
+
+def test_beyond_this_machine_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.lan:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy.lan:3128")
+    assert AlpacaBroker(PAPER_URL, LARGE_KEYS)._trading._session.proxies["https"] == "http://proxy.lan:3128"
+    assert not AlpacaBroker("http://127.0.0.1:9", LARGE_KEYS)._trading._session.proxies
+
+
+def _keys(environment: dict[str, str], of: PaperAccount = LARGE) -> Keys:
+    environment |= {"X_KEY": of.key, "X_SECRET": of.secret}
+    return Keys("X_KEY", "X_SECRET", environment)
+
+
+def _rotate(paper: PaperExchange, secret: str) -> None:
+    """The broker gives the account another secret: from now on it refuses the old one."""
+    book = paper._books[LARGE.number]
+    book.account = book.account._replace(secret=secret)
+
+
+def test_replaced_credentials_are_used_without_a_restart(url: str, paper: PaperExchange) -> None:
+    environment: dict[str, str] = {}
+    broker = AlpacaBroker(url, _keys(environment))
+    assert broker.account().number == LARGE.number
+    _rotate(paper, "secret-large-2")
+    with pytest.raises(Refused) as refused:
+        broker.positions()
+    assert refused.value.status == 401
+    environment["X_SECRET"] = "secret-large-2"
+    assert broker.positions() == []
+    assert broker.submit(_buy()).client_order_id == "td1-a"
+    assert state(url)["requests"]["submit"] == 1
+
+
+def test_credentials_of_another_account_send_and_read_nothing(url: str) -> None:
+    environment: dict[str, str] = {}
+    broker = AlpacaBroker(url, _keys(environment))
+    broker.account()
+    environment |= {"X_KEY": TINY.key, "X_SECRET": TINY.secret}
+    for call in (lambda: broker.submit(_buy()), lambda: broker.cancel("x"), broker.positions):
+        with pytest.raises(Refused, match="not sent: the replaced credentials reach account PAPER-TINY"):
+            call()
+    asked = state(url)["requests"]
+    assert "submit" not in asked and "cancel" not in asked and "positions" not in asked
+    assert broker.account().number == TINY.number, "so that the identity check sees it"
+    environment |= {"X_KEY": LARGE.key, "X_SECRET": LARGE.secret}
+    assert broker.submit(_buy()).client_order_id == "td1-a"
 
 
 def test_quantity_that_is_not_whole_never_leaves(url: str) -> None:

@@ -15,7 +15,7 @@ from alpaca.trading.stream import TradingStream
 from tapedeck.connectors.alpaca import updates as stream
 from tapedeck.connectors.alpaca.updates import TradeUpdates, stream_url
 from tapedeck.connectors.broker import TradeUpdate, UnreadRow
-from tapedeck.connectors.credentials import Credentials
+from tapedeck.connectors.credentials import Credentials, Keys
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
@@ -86,11 +86,11 @@ def listening(url: str, body: Callable[[Ear, TradeUpdates], Awaitable[None]], **
     return ear
 
 
-async def _post(url: str, number: int, limit: str = "2.10") -> None:
+async def _post(url: str, number: int, limit: str = "2.10", secret: str = LARGE.secret) -> None:
     import requests
 
     body = order(f"td1-{number}", limit_price=limit)
-    headers = {"APCA-API-KEY-ID": LARGE.key, "APCA-API-SECRET-KEY": LARGE.secret}
+    headers = {"APCA-API-KEY-ID": LARGE.key, "APCA-API-SECRET-KEY": secret}
     answer = await asyncio.to_thread(requests.post, f"{url}/v2/orders", json=body, headers=headers, timeout=5)
     assert answer.ok, answer.text
 
@@ -256,6 +256,35 @@ def test_refused_credentials_end_the_reader(url: str) -> None:
     with pytest.raises(Fatal, match="refused the credentials") as refused:
         asyncio.run(TradeUpdates(url, wrong, ear.on_update, ear.on_health).run())
     assert TINY.secret not in str(refused.value)
+
+
+def test_credentials_that_are_replaced_later_are_used_by_the_next_connection(
+    url: str, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker replaces the secret and cuts the connection; the new one is written a moment after."""
+    monkeypatch.setattr(stream, "FIRST_PAUSE_S", 0.02)
+    environment = {"X_KEY": LARGE.key, "X_SECRET": LARGE.secret}
+    keys, book = Keys("X_KEY", "X_SECRET", environment), paper._books[LARGE.number]
+    ear = Ear()
+
+    async def main() -> None:
+        task = asyncio.create_task(TradeUpdates(url, keys, ear.on_update, ear.on_health).run())
+        try:
+            await _until(lambda: bool(ear.health))
+            book.account = book.account._replace(secret="secret-large-2")
+            arm(url, Fault.STREAM_CUT.value)
+            await _post(url, 1, secret="secret-large-2")
+            words = "trade updates lost: the broker refuses the credentials of the trade-update stream"
+            await _until(lambda: (False, words) in ear.health)
+            environment["X_SECRET"] = "secret-large-2"
+            await _until(lambda: ear.health[-1] == (True, "trade updates connected, connection 2"))
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert "secret-large" not in str(ear.health)
 
 
 def test_error_of_the_listener_ends_the_reader_instead_of_deafening_it(url: str) -> None:

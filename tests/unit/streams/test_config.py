@@ -245,7 +245,7 @@ REFUSED = [
     ({"order__doubt_s": []}, "order:", "doubt_s must not be empty"),
     ({"sizing__stock_stop": "0"}, "sizing.stock_stop", "greater than 0"),
     ({"accounts__0__tier": "huge"}, "accounts.0.tier", "'huge'"),
-    ({"accounts__0__mode": "LIVE"}, "accounts.0.mode", "LIVE is refused"),
+    ({"accounts__0__mode": "LIVE"}, "accounts.0.base_url", "mode LIVE trades at"),
     ({"accounts__0__mode": "DEMO"}, "accounts.0.mode", "'DEMO'"),
     ({"accounts__0__base_url": "https://api.alpaca.markets"}, "accounts.0.base_url", "loopback"),
     ({"accounts__0__account_id": "Large One"}, "accounts.0.account_id", "'Large One'"),
