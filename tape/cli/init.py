@@ -42,7 +42,7 @@ def init(
     """Create topics and tables, let the accounts open positions, and write the configured universe.
 
     Existing things stay as they are: a second run changes nothing. Each step is also a command of its own:
-    `tape topics --create`, `tape migrate`, `tape resume all`, `tape universe`.
+    `tape topics --create`, `tape migrate`, `tape release all`, `tape universe`.
     """
     where = found(bootstrap, prefix, database=database)
     config, url = _document(where), database_of(where)

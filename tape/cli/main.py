@@ -63,8 +63,6 @@ PANELS: dict[str, dict[str, Entry]] = {
             "doctor:doctor", "Say what is wrong, since when, where, and what mends it.", wire=True
         ),
         "logs": Entry("status:logs", "Print the end of one process's log.", bare=True),
-        "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
-        "resume": Entry("controls:resume", "Let an account, or all, open positions again.", wire=True),
         "leave": Entry("leave:leave", "Take static members that are gone for good out of their group."),
         "topics": Entry("topics:topics", "List the catalogue next to the cluster's topics."),
         "prefix": Entry("prefix:app", "List the pipelines that share a cluster, or drop one."),
@@ -72,6 +70,18 @@ PANELS: dict[str, dict[str, Entry]] = {
         "restore": Entry("backup:restore", "Restore the stack of a backup where none exists.", bare=True),
         "config": Entry(
             "config:app", "Show or check a configuration, or say where commands look.", bare=True
+        ),
+    },
+    "Trade (operators)": {
+        "accounts": Entry("desk:accounts", "Show the accounts: identity, kill switch, money.", wire=True),
+        "orders": Entry("desk:orders", "Show the orders, those that work first.", wire=True),
+        "positions": Entry("desk:positions", "Show the positions with their P&L.", wire=True),
+        "pause": Entry("controls:pause", "Stop an account, or all, from opening positions.", wire=True),
+        "halt": Entry("controls:halt", "Stop an account, or all, and close its positions.", wire=True),
+        "release": Entry("controls:release", "Let an account, or all, open positions again.", wire=True),
+        "close": Entry("controls:close", "Close one position.", wire=True),
+        "reconcile": Entry(
+            "desk:reconcile", "Show where an account and its broker differ; settle it.", wire=True
         ),
     },
     "Move and rebuild data (data engineers)": {
@@ -128,6 +138,8 @@ PANELS: dict[str, dict[str, Entry]] = {
 }
 """The only table of sub-commands, in the order of the help page."""
 
+ALIASES = {"resume": "release"}
+"""Former names: they work, and the help page does not list them."""
 COMMANDS = {name: entry for panel in PANELS.values() for name, entry in panel.items()}
 _PANEL_OF = {name: title for title, panel in PANELS.items() for name in panel}
 
@@ -145,6 +157,10 @@ def load(name: str) -> Any:
     return command
 
 
+def _now_called(name: Any) -> Any:
+    return ALIASES.get(name, name)
+
+
 class LazyGroup(TyperGroup):
     """A group that imports a sub-command's module only when that sub-command is run."""
 
@@ -152,11 +168,13 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        entry = COMMANDS.get(cmd_name)
-        return TyperCommand(cmd_name, help=entry.help, rich_help_panel=_PANEL_OF[cmd_name]) if entry else None
+        name = _now_called(cmd_name)
+        entry = COMMANDS.get(name)
+        return TyperCommand(name, help=entry.help, rich_help_panel=_PANEL_OF[name]) if entry else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
+        name = _now_called(name)
         if name not in COMMANDS:
             return name, command, rest
         share_kernels()

@@ -221,20 +221,27 @@ def positions(cluster: Cluster) -> tuple[PositionSeen, ...]:
 
 
 def controls(cluster: Cluster) -> tuple[ControlSeen, ...]:
-    """The newest control of each scope."""
-    newest: dict[str, Body] = {}
-    for body in _bodies(cluster, "controls", _STATE_BACK):
-        if body["scope"] not in newest or body["seq"] >= newest[body["scope"]]["seq"]:
-            newest[body["scope"]] = body
+    """The newest change of each scope's kill switch."""
+    newest = newest_changes(_bodies(cluster, "controls", _STATE_BACK))
     return tuple(
         ControlSeen(scope, body["state"], body["person"], body["reason"], body["event_time"])
         for scope, body in sorted(newest.items())
     )
 
 
-def newest_bodies(cluster: Cluster, name: str) -> list[Body]:
-    """The readable records at the end of a topic, per partition in log order."""
-    return list(_bodies(cluster, name, _STATE_BACK))
+def newest_changes(bodies: Iterable[Body]) -> dict[str, Body]:
+    """By scope; commands change no state."""
+    newest: dict[str, Body] = {}
+    for body in bodies:
+        known = newest.get(body["scope"])
+        if body["command"] is None and (known is None or body["seq"] >= known["seq"]):
+            newest[body["scope"]] = body
+    return newest
+
+
+def newest_bodies(cluster: Cluster, name: str, back: int = _STATE_BACK) -> list[Body]:
+    """The readable records among the last ``back`` of each partition of a topic, in log order."""
+    return list(_bodies(cluster, name, back))
 
 
 def _bodies(cluster: Cluster, name: str, back: int) -> Iterable[Body]:

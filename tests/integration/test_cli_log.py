@@ -1,4 +1,4 @@
-"""``tape topics``, ``tail``, ``pause`` and ``resume`` against a real broker."""
+"""``tape topics``, ``tail``, ``pause`` and ``release`` against a real broker."""
 
 import json
 
@@ -160,16 +160,16 @@ def test_tail_of_a_topic_that_the_cluster_lacks_says_how_to_create_it(cluster):
         tape("tail", "bars")
 
 
-def test_pause_and_resume_write_controls_of_the_account_and_of_all(made):
+def test_pause_and_release_write_controls_of_the_account_and_of_all(made):
     tape("pause", "tiny", "--person", "Ada", "--reason", "odd fills")
     tape("pause", "all", "--person", "Ada", "--reason", "broker outage")
-    tape("resume", "all", "--person", "Ada", "--reason", "outage over")
-    tiny, every, resumed = lines("tail", "controls")
-    assert [row["value"]["state"] for row in (tiny, every, resumed)] == ["REDUCING", "REDUCING", "ACTIVE"]
-    assert [row["key"] for row in (tiny, every, resumed)] == ["tiny", "*", "*"]
+    tape("release", "all", "--person", "Ada", "--reason", "outage over")
+    tiny, every, released = lines("tail", "controls")
+    assert [row["value"]["state"] for row in (tiny, every, released)] == ["REDUCING", "REDUCING", "ACTIVE"]
+    assert [row["key"] for row in (tiny, every, released)] == ["tiny", "*", "*"]
     assert tiny["partition"] == made.layout.partition("controls", {"scope": "tiny"})
-    assert every["partition"] == resumed["partition"] == made.layout.partition("controls", {"scope": "*"})
-    assert tiny["value"]["seq"] < every["value"]["seq"] < resumed["value"]["seq"]
+    assert every["partition"] == released["partition"] == made.layout.partition("controls", {"scope": "*"})
+    assert tiny["value"]["seq"] < every["value"]["seq"] < released["value"]["seq"]
     assert (tiny["value"]["person"], tiny["value"]["reason"]) == ("Ada", "odd fills")
     assert tiny["time"][:19] == tiny["value"]["event_time"][:19]
 
@@ -182,5 +182,5 @@ def test_pausing_an_account_that_is_not_configured_names_the_nearest(made):
 
 def test_a_change_without_a_reason_is_refused(made):
     with pytest.raises(Fatal, match="needs a reason"):
-        tape("resume", "tiny", "--person", "Ada", "--reason", " ")
-    assert "Missing option" in CliRunner().invoke(app, ["resume", "tiny", "--person", "Ada"]).output
+        tape("release", "tiny", "--person", "Ada", "--reason", " ")
+    assert "Missing option" in CliRunner().invoke(app, ["release", "tiny", "--person", "Ada"]).output

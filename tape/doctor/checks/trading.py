@@ -226,7 +226,7 @@ def _controls(snap: Snapshot) -> Iterator[Finding]:
         yield amber(
             f"openings of {name} are stopped, {each.state} by {each.person}: {each.reason}",
             since=each.at,
-            remedy=f"tape resume {name} --person NAME --reason WHY",
+            remedy=f"tape release {name} --person NAME --reason WHY",
         )
     if not stopped:
         yield green(f"{len(known)} controls are {KillState.ACTIVE}")
@@ -344,7 +344,7 @@ CONTROLS = Check(
     rule="a control exists for all accounts and none stops openings; a pause is amber, no control red",
     steps=(
         "`tape tail controls` shows who stopped what, and why",
-        "`tape resume SCOPE --person NAME --reason WHY` once that is over",
+        "`tape release SCOPE --person NAME --reason WHY` once that is over",
         "`tape init` writes the first control of a new pipeline",
     ),
     look=_controls,
