@@ -14,6 +14,7 @@ from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import read_topic
 from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.database import require_head, upgrade
+from tapedeck.connectors.postgres.documents import keep_document
 from tapedeck.connectors.tapes.marks import last_watermarks, newest_universe
 from tapedeck.connectors.tapes.tape import universe_body
 from tapedeck.schemas.codec import Body
@@ -24,6 +25,8 @@ from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.wire import Origin
+
+__all__ = ("arm", "keep_document", "migrate", "symbols_of", "universe_of", "write_universe")
 
 UNIVERSE = "universe"
 _CONFIGURED = "configuration"

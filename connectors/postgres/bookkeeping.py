@@ -61,6 +61,18 @@ class AccountLeases(Base):
     expires_at: Mapped[datetime]
 
 
+class ConfigDocuments(Base):
+    """The parameters behind each digest that this pipeline ran with; ``change``: from the one before."""
+
+    __tablename__ = "config_documents"
+    config_digest: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    person: Mapped[str]
+    reason: Mapped[str]
+    change: Mapped[str | None]
+    full_text: Mapped[str]
+
+
 METADATA = Base.metadata
 """All tables of the store, including the audited ones."""
 MUTABLE = (SinkOffsets.__tablename__, AccountLeases.__tablename__)

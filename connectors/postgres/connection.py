@@ -18,6 +18,8 @@ from tapedeck.schemas.errors import Fatal, Retry
 
 SINK_ROLE = "tape_sink"
 READ_ROLE = "tape_read"
+READ_TIMEOUT_S = 5
+"""Seconds after which a statement of the role that reads is cancelled."""
 DEFAULT_SCHEMA = "public"
 ENCODING = "UTF8"
 LAST_PORT = 65_535
@@ -113,6 +115,9 @@ def connect(
         connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema_name(prefix))))
         if role:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        if role == READ_ROLE:
+            connection.execute(f"SET statement_timeout = '{READ_TIMEOUT_S}s'".encode())
+            connection.execute("SET default_transaction_read_only = on")
         connection.commit()
     except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege) as error:
         connection.close()

@@ -10,6 +10,7 @@ Those of articles and posts are in ``models_text``.
 from datetime import date, datetime
 from decimal import Decimal
 
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tapedeck.connectors.postgres import models_text  # noqa: F401 - its tables belong to the same metadata
@@ -225,6 +226,7 @@ class Orders(Audit, Base):
 
 class Executions(Audit, Base):
     __tablename__ = "t_executions"
+    __table_args__ = (Index(None, "account_id", "instrument"),)
     account_id: Mapped[str]
     execution_id: Mapped[str]
     client_order_id: Mapped[str]
@@ -242,6 +244,7 @@ class Executions(Audit, Base):
 
 class Positions(Audit, Base):
     __tablename__ = "t_positions"
+    __table_args__ = (Index(None, "account_id", "position_id"),)
     account_id: Mapped[str]
     position_id: Mapped[str]
     seq: Mapped[int]
@@ -264,6 +267,7 @@ class Positions(Audit, Base):
 
 class Exits(Audit, Base):
     __tablename__ = "t_exits"
+    __table_args__ = (Index(None, "account_id", "position_id"),)
     account_id: Mapped[str]
     position_id: Mapped[str]
     seq: Mapped[int]
@@ -285,6 +289,7 @@ class Exits(Audit, Base):
 
 class Accounts(Audit, Base):
     __tablename__ = "t_accounts"
+    __table_args__ = (Index(None, "account_id", "event_time"),)
     account_id: Mapped[str]
     tier: Mapped[str]
     mode: Mapped[str] = enum_column("accounts", "mode")

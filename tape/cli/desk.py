@@ -21,6 +21,7 @@ from tapedeck.tape.desk import screen
 from tapedeck.tape.desk.adjustments import AdjustmentRow, comparison
 from tapedeck.tape.desk.read import Desk, read_desk
 from tapedeck.tape.desk.rows import account_rows, order_rows, position_rows
+from tapedeck.tape.local.where import Where
 from tapedeck.tape.status.target import target_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
@@ -35,7 +36,7 @@ def accounts(*, as_json: AsJson = False, bootstrap: Bootstrap = "", prefix: Pref
 
     Money is of the newest record in `accounts`; "unknown" is never a zero. Warnings stand below the table.
     """
-    rows = account_rows(_desk(bootstrap, prefix, ("accounts", "orders", "positions", "controls")))
+    rows = account_rows(_desk(found(bootstrap, prefix), ("accounts", "orders", "positions", "controls")))
     _show(rows, screen.account_table(rows), as_json, "no account is configured, and none has a record")
 
 
@@ -48,7 +49,7 @@ def orders(
     prefix: Prefix = None,
 ) -> None:
     """Show the orders: those that work, the oldest on top, then the newest that are done."""
-    desk = _desk(bootstrap, prefix, ("orders",))
+    desk = _desk(found(bootstrap, prefix), ("orders",))
     rows = order_rows(desk, _account(account, desk))
     working = [row for row in rows if row.works]
     rows = rows[: len(working) + last]
@@ -67,7 +68,7 @@ def positions(
 
     The mark is the newest price that the account itself saw; one that is old says how old.
     """
-    desk = _desk(bootstrap, prefix, ("positions", INBOX))
+    desk = _desk(found(bootstrap, prefix), ("positions", INBOX))
     rows = position_rows(desk, _account(account, desk), closed=closed)
     _show(rows, screen.position_table(rows), as_json, "no position is held")
 
@@ -136,8 +137,8 @@ def _price(text: str) -> Decimal | None:
     return price
 
 
-def _desk(bootstrap: str, prefix: str | None, names: Sequence[str]) -> Desk:
-    return read_desk(target_of(found(bootstrap, prefix)), names)
+def _desk(where: Where, names: Sequence[str]) -> Desk:
+    return read_desk(target_of(where), names)
 
 
 def _account(name: str, desk: Desk) -> str:

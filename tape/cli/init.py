@@ -65,6 +65,9 @@ def _steps(
     is_new = begin.migrate(url, cluster.prefix)
     print(f"tables: {'created, or upgraded to the newest revision' if is_new else 'at the newest revision'}")
     yield is_new
+    is_kept = begin.keep_document(url, cluster.prefix, config, person=person, reason=reason)
+    print(f"configuration: {config.digest} {'stored in the audit' if is_kept else 'was stored before'}")
+    yield is_kept
     is_armed = begin.arm(cluster, config, person=person, reason=reason)
     print(
         f"controls: {f'ACTIVE for all accounts, by {person}' if is_armed else 'already written, unchanged'}"

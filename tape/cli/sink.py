@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,9 +13,11 @@ from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.kafka.identity import cluster_id_of
 from tapedeck.connectors.kafka.outbox import Outbox
 from tapedeck.connectors.postgres.database import upgrade
+from tapedeck.connectors.postgres.documents import keep_document
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP
 from tapedeck.connectors.postgres.resuming import adopt as adopt_logs
 from tapedeck.connectors.postgres.sink import Sink, SinkSettings
+from tapedeck.schemas.errors import Retry
 from tapedeck.tape.cli.pipeline import found, told
 from tapedeck.tape.local.where import DATABASE
 from tapedeck.tape.serving import serving
@@ -59,6 +62,8 @@ def sink(
     if migrate:
         cluster_id_of(settings.cluster)  # the tables of another cluster's audit are left alone
         upgrade(url, settings.prefix)
+    with suppress(Retry):  # the sink itself waits for a database that is away
+        keep_document(url, settings.prefix, settings.config, person=group, reason="it started with this one")
     what = SinkSettings(
         cluster=settings.cluster,
         url=url,

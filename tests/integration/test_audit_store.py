@@ -15,16 +15,14 @@ from sqlalchemy.dialects.postgresql import ENUM
 
 from tapedeck.connectors.postgres.base import table_name
 from tapedeck.connectors.postgres.bookkeeping import METADATA, MUTABLE
-from tapedeck.connectors.postgres.connection import READ_ROLE, connect
+from tapedeck.connectors.postgres.connection import connect
 from tapedeck.connectors.postgres.database import downgrade, sqlalchemy_connection, upgrade
-from tapedeck.connectors.postgres.mapping import maps
-from tapedeck.connectors.postgres.store import Store, Written
 from tapedeck.connectors.postgres.tables import table_of
-from tapedeck.schemas.codec import encode, load_schema
+from tapedeck.schemas.codec import load_schema
 from tapedeck.schemas.errors import Fatal, Retry
-from tapedeck.streams.protocol import Message
 from tapedeck.tape.local.postgres import check_database
-from tapedeck.topics.catalogue import CATALOGUE, topic
+from tapedeck.topics.catalogue import CATALOGUE
+from tests.support.audit_tables import SECOND, Schema, T, record, schema_of
 from tests.support.avro import bodies
 
 pytestmark = pytest.mark.integration
@@ -32,50 +30,10 @@ pytestmark = pytest.mark.integration
 VIEWS = {
     "decision_ledger", "hold_ledger", "order_ledger", "execution_ledger", "position_ledger",
     "universe_ledger", "control_ledger", "revision_audit", "v_watchlist", "v_funnel", "v_gate_refusals",
-    "v_stale",
+    "v_stale", "exit_ledger", "recon_ledger", "config_ledger", "closed_positions", "signal_outcomes", "v_pnl",
+    "v_confidence_calibration", "v_sentiment_effectiveness",
 }  # fmt: skip
 RECORD_TOPICS = [each.name for each in CATALOGUE.audited if each.schema is not None]
-# 2023-11-14 22:14 UTC: the evening of a New York session.
-T = 1_700_000_040_000_000
-SECOND = 1_000_000
-
-
-def schema_of(name: str) -> str:
-    """The record that a topic holds."""
-    schema = topic(name).schema
-    assert schema is not None
-    return schema
-
-
-class Schema:
-    """One test's tables, and short ways to fill and read them."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self.url, self.prefix = url, prefix
-        self.offset = 0
-
-    def put(self, name: str, *rows: dict[str, Any]) -> Written:
-        target, written = maps([name])[name], Written()
-        with connect(self.url, self.prefix) as connection, connection.transaction():
-            Store(connection).write(target, [self._message(name, body) for body in rows], written)
-        return written
-
-    def _message(self, name: str, body: dict[str, Any]) -> Message:
-        self.offset += 1
-        return Message(name, 0, self.offset, 0, b"k", encode(schema_of(name), body), ())
-
-    def read(self, statement: str) -> list[tuple[Any, ...]]:
-        with connect(self.url, self.prefix, role=READ_ROLE) as connection:
-            return connection.execute(statement.encode()).fetchall()
-
-    def names(self, kind: str) -> set[str]:
-        with connect(self.url, self.prefix, role=None) as connection:
-            found = connection.execute(
-                "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
-                " AND relkind = %s",
-                (kind,),
-            )
-            return {row[0] for row in found}
 
 
 @pytest.fixture(scope="module")
@@ -91,29 +49,6 @@ def fresh(postgres: Any, prefix: str) -> Iterator[Schema]:
     upgrade(postgres.url, prefix)
     yield Schema(postgres.url, prefix)
     downgrade(postgres.url, prefix)
-
-
-def _record(name: str, **given: Any) -> dict[str, Any]:
-    """A record of ``name`` whose other fields are null, empty or the first symbol."""
-
-    def blank(kind: Any) -> Any:
-        if isinstance(kind, list):
-            return None if "null" in kind else blank(kind[0])
-        kind_name = kind["type"] if isinstance(kind, dict) else kind
-        if kind_name == "enum":
-            return kind["symbols"][0]
-        if kind_name == "record":
-            return {field["name"]: blank(field["type"]) for field in kind["fields"]}
-        empty = {"string": "", "int": 0, "long": 0, "double": 0.0, "boolean": False, "array": []}
-        return empty.get(kind_name, Decimal(0))
-
-    fields = load_schema(name)["fields"]
-    body = {field["name"]: blank(field["type"]) for field in fields} | {"event_time": T} | given
-    if "event_id" not in given:
-        body["event_id"] = "|".join(str(given[key]) for key in sorted(given))
-    if "config_digest" in body and "config_digest" not in given:
-        body["config_digest"] = "cafe"
-    return body
 
 
 # -- migrations
@@ -158,7 +93,7 @@ def test_upgrades_at_the_same_moment_do_not_meet(postgres: Any, prefix: str) -> 
 
 
 def test_two_prefixes_do_not_see_each_other(fresh: Schema, store: Schema) -> None:
-    fresh.put("controls", _record("controls", scope="*", seq=1))
+    fresh.put("controls", record("controls", scope="*", seq=1))
     assert fresh.read("SELECT scope FROM control_ledger") == [("*",)]
     assert store.read("SELECT scope FROM control_ledger WHERE seq = 1") == []
 
@@ -234,7 +169,7 @@ def test_any_record_is_stored_whole_or_refused_by_itself(
 
 
 def test_typed_columns_and_payload_say_the_same(fresh: Schema) -> None:
-    body = _record(
+    body = record(
         "orders", event_id="o1", account_id="tiny", client_order_id="td1-o00-x", seq=2, state="PARTIAL",
         side="SELL", qty=Decimal("3"), limit_price=Decimal("2.070000"), filled_qty=Decimal("0.000001"),
     )  # fmt: skip
@@ -260,13 +195,13 @@ def _gate(name: str, passed: bool, reason: str, applies: bool = True) -> dict[st
 def test_the_decision_ledger_joins_the_bar_revision_of_the_same_configuration(fresh: Schema) -> None:
     fresh.put(
         "signals",
-        _record("signals", signal_id="sg", bar_revision=2, action="BUY_CALL"),
-        _record("signals", signal_id="sg", bar_revision=9, action="BUY_CALL", config_digest="other"),
+        record("signals", signal_id="sg", bar_revision=2, action="BUY_CALL"),
+        record("signals", signal_id="sg", bar_revision=9, action="BUY_CALL", config_digest="other"),
     )
     gates = [_gate("kill_switch", True, "PASSED"), _gate("quote", False, "QUOTE_STALE")]
     fresh.put(
         "proposals",
-        _record("proposals", signal_id="sg", account_id="tiny", verdict="REFUSED", gates=gates,
+        record("proposals", signal_id="sg", account_id="tiny", verdict="REFUSED", gates=gates,
                 primary_reason="QUOTE_STALE", equity=Decimal("5000")),
     )  # fmt: skip
     ((verdict, reason, found, revision, equity),) = fresh.read(
@@ -285,7 +220,7 @@ def test_gate_refusals_count_failed_gates_that_apply(fresh: Schema) -> None:
     for n, primary in enumerate(("QUOTE_STALE", "QUOTE_STALE", "DRIFT")):
         fresh.put(
             "proposals",
-            _record("proposals", signal_id=str(n), account_id="tiny", verdict="REFUSED", gates=refused,
+            record("proposals", signal_id=str(n), account_id="tiny", verdict="REFUSED", gates=refused,
                     primary_reason=primary),
         )  # fmt: skip
     assert fresh.read("SELECT gate, reason, refusals, as_primary FROM v_gate_refusals ORDER BY gate") == [
@@ -297,20 +232,20 @@ def test_gate_refusals_count_failed_gates_that_apply(fresh: Schema) -> None:
 def test_the_funnel_counts_each_stage_by_outcome_and_reason(fresh: Schema) -> None:
     fresh.put(
         "decisions",
-        _record("decisions", symbol="A", action="HOLD", reason="COOLDOWN"),
-        _record("decisions", symbol="B", action="HOLD", reason="COOLDOWN"),
-        _record("decisions", symbol="C", action="BUY_CALL", reason="BREAKOUT"),
+        record("decisions", symbol="A", action="HOLD", reason="COOLDOWN"),
+        record("decisions", symbol="B", action="HOLD", reason="COOLDOWN"),
+        record("decisions", symbol="C", action="BUY_CALL", reason="BREAKOUT"),
     )
     fresh.put(
         "proposals",
-        _record("proposals", account_id="tiny", verdict="REFUSED", primary_reason="QUOTE_STALE"),
-        _record("proposals", account_id="large", verdict="APPROVED", primary_reason="ALL_PASSED"),
+        record("proposals", account_id="tiny", verdict="REFUSED", primary_reason="QUOTE_STALE"),
+        record("proposals", account_id="large", verdict="APPROVED", primary_reason="ALL_PASSED"),
     )
     order = {"account_id": "large", "client_order_id": "td1", "reason": "SENT"}
     fresh.put(
         "orders",
-        _record("orders", **order, seq=0, state="INTENT"),
-        _record("orders", **order, seq=1, state="FILLED"),
+        record("orders", **order, seq=0, state="INTENT"),
+        record("orders", **order, seq=1, state="FILLED"),
     )
     rows = fresh.read(
         "SELECT stage, account_id, outcome, reason, n, session_date::text FROM v_funnel ORDER BY 1, 2, 3"
@@ -326,10 +261,10 @@ def test_the_funnel_counts_each_stage_by_outcome_and_reason(fresh: Schema) -> No
 
 
 def test_hold_position_execution_and_revision_ledgers_show_their_records(fresh: Schema) -> None:
-    fresh.put("decisions", _record("decisions", symbol="A", action="HOLD", reason="NO_RULE", inputs=["x"]))
-    fresh.put("positions", _record("positions", position_id="p", seq=1, average_cost=Decimal("2.1")))
-    fresh.put("executions", _record("executions", execution_id="e", price=Decimal("2.1"), source="REST"))
-    fresh.put("revision_audit", _record("revision_audit", symbol="A", revision=1, old_action="HOLD"))
+    fresh.put("decisions", record("decisions", symbol="A", action="HOLD", reason="NO_RULE", inputs=["x"]))
+    fresh.put("positions", record("positions", position_id="p", seq=1, average_cost=Decimal("2.1")))
+    fresh.put("executions", record("executions", execution_id="e", price=Decimal("2.1"), source="REST"))
+    fresh.put("revision_audit", record("revision_audit", symbol="A", revision=1, old_action="HOLD"))
     assert fresh.read("SELECT symbol, reason, inputs FROM hold_ledger") == [("A", "NO_RULE", ["x"])]
     assert fresh.read("SELECT position_id, average FROM position_ledger") == [("p", Decimal("2.1"))]
     assert fresh.read("SELECT execution_id, price, source FROM execution_ledger") == [
@@ -340,7 +275,7 @@ def test_hold_position_execution_and_revision_ledgers_show_their_records(fresh: 
 
 def _universe(version: int, *symbols: str) -> dict[str, Any]:
     members = [{"symbol": symbol, "score": None, "reason": "DEFAULT"} for symbol in symbols]
-    return _record("universe", version=version, event_id=str(version), members=members)
+    return record("universe", version=version, event_id=str(version), members=members)
 
 
 def test_the_universe_ledger_tells_what_each_version_changed(fresh: Schema) -> None:
@@ -349,17 +284,6 @@ def test_the_universe_ledger_tells_what_each_version_changed(fresh: Schema) -> N
         (1, ["A", "B"], ["A", "B"], []),
         (2, ["B", "C"], ["C"], ["A"]),
     ]
-
-
-def test_the_control_ledger_tells_the_state_before(fresh: Schema) -> None:
-    fresh.put(
-        "controls",
-        _record("controls", scope="*", seq=1, state="ACTIVE"),
-        _record("controls", scope="*", seq=2, state="HALTED"),
-        _record("controls", scope="tiny", seq=1, state="REDUCING"),
-    )
-    rows = fresh.read("SELECT scope, seq, former_state::text, state::text FROM control_ledger ORDER BY 1, 2")
-    assert rows == [("*", 1, None, "ACTIVE"), ("*", 2, "ACTIVE", "HALTED"), ("tiny", 1, None, "REDUCING")]
 
 
 def test_the_watchlist_view_has_a_row_per_member(fresh: Schema) -> None:
@@ -371,7 +295,7 @@ def test_the_watchlist_view_has_a_row_per_member(fresh: Schema) -> None:
         "entered_at": None,
         "reason": "ENTERED",
     }
-    fresh.put("watchlist", _record("watchlist", event_id="w", evaluation=T, members=[member]))
+    fresh.put("watchlist", record("watchlist", event_id="w", evaluation=T, members=[member]))
     assert fresh.read("SELECT symbol, rank, score, flag FROM v_watchlist") == [("A", 1, 0.7, "SCORED")]
 
 
@@ -379,7 +303,7 @@ def test_what_was_never_seen_is_unknown_and_lateness_counts_from_the_newest_bar(
     fresh.put("universe", _universe(1, "A", "B", "C"))
     bar = {"symbol": "A", "event_id": "a"}
     fresh.put(
-        "bars", _record("bars", **bar), _record("bars", symbol="B", event_id="b", event_time=T - 400 * SECOND)
+        "bars", record("bars", **bar), record("bars", symbol="B", event_id="b", event_time=T - 400 * SECOND)
     )
     rows = fresh.read("SELECT key, status, behind_s FROM v_stale WHERE topic = 'bars' ORDER BY key")
     assert rows == [("A", "RED", 0), ("B", "RED", 400), ("C", "UNKNOWN", None)]

@@ -29,7 +29,8 @@ def upgrade() -> None:
         body_sha text NOT NULL, payload jsonb NOT NULL, account_id text NOT NULL, position_id text NOT NULL,
         seq integer NOT NULL, instrument text NOT NULL, underlying text NOT NULL,
         kind position_kind NOT NULL, strategy text, chosen text NOT NULL, qty numeric(28, 6) NOT NULL,
-        mark numeric(28, 6), pnl numeric(28, 6), peak numeric(28, 6) NOT NULL, worst numeric(28, 6) NOT NULL,
+        mark numeric(28, 6), pnl numeric(28, 6), peak numeric(28, 6) NOT NULL,
+        worst numeric(28, 6) NOT NULL,
         held_min double precision NOT NULL, dte integer, eod_window text, person text,
         first_topic_id bytea)""")
     run("GRANT SELECT, INSERT ON t_exits TO tape_sink")
@@ -40,9 +41,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """The price stays nullable: adjustments without one may be stored, and nothing is ever deleted."""
     run = op.get_bind().exec_driver_sql
     run("DROP TABLE t_exits")
     for table, columns in ADDED.items():
         for column in columns:
             run(f"ALTER TABLE {table} DROP COLUMN {column.split()[0]}")
-    run("ALTER TABLE t_executions ALTER COLUMN price SET NOT NULL")
