@@ -4,27 +4,18 @@ Intervals are constants of scipy 1.17 and statsmodels: stats.t.interval, proport
 and ttest_ind(equal_var=False).confidence_interval().
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal as D
 from typing import Any
 
-import psycopg
 import pytest
 
-from tapedeck.connectors.postgres.connection import READ_ROLE, connect
 from tapedeck.connectors.postgres.database import downgrade, upgrade
-from tapedeck.connectors.postgres.documents import keep_document
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS
-from tapedeck.streams.config.groups import Signal
-from tests.support.audit_tables import SECOND, Schema, T, record
+from tests.support.audit_tables import CALL, DAY, MINUTE, SECOND, Book, Schema, T, record
+from tests.support.cases import REPOSITORY
 
 pytestmark = pytest.mark.integration
-
-MINUTE = 60 * SECOND
-DAY = 24 * 60 * MINUTE
-CALL = "NVDA231117C00500000"
 
 
 @pytest.fixture
@@ -34,83 +25,12 @@ def fresh(postgres: Any, prefix: str) -> Iterator[Schema]:
     downgrade(postgres.url, prefix)
 
 
-@dataclass
-class Book:
-    """Writes what a dispatcher writes of positions that open and close."""
-
-    store: Schema
-    number: int = 0
-    known: set[str] = field(default_factory=set)
-
-    def account(self, account_id: str, mode: str = "PAPER", at: int = T - DAY) -> None:
-        row = record("accounts", account_id=account_id, mode=mode, event_time=at)
-        self.store.put("accounts", row | {"event_id": f"a|{account_id}|{at}"})
-
-    def trade(
-        self,
-        entry: str,
-        exit_: str,
-        *,
-        qty: int = 1,
-        fee: str = "0",
-        account_id: str = "tiny",
-        at: int = T,
-        **told: Any,
-    ) -> None:
-        """One position, bought at ``at`` and sold two minutes later; ``told`` of its records."""
-        if account_id not in self.known:
-            self.known.add(account_id)
-            self.account(account_id)
-        self.number += 1
-        name, n = f"p{self.number}", self.number
-        told = {"instrument": f"S{n}", "multiplier": 1, "strategy": "day_trade"} | told
-        reason = told.pop("exit_reason", "PROFIT_TARGET")
-        realised = (D(exit_) - D(entry)) * qty * told["multiplier"]
-        common = {"account_id": account_id, "position_id": name, "opened_at": at, "owner": "TAPEDECK", **told}
-        open_ = {"qty": D(qty), "average_cost": D(entry)}
-        shut = {"qty": D(0), "exit_reason": reason, "realised": realised}
-        steps = [(0, "OPEN", open_, 0), (1, "CLOSING", open_ | {"exit_reason": reason}, 1),
-                 (2, "CLOSED", shut, 2)]  # fmt: skip
-        self.store.put(
-            "positions",
-            *(
-                record("positions", **common, **more, seq=seq, state=state, event_time=at + late * MINUTE,
-                       event_id=f"{name}|{seq}", inputs=[f"x{name}|{seq}"])
-                for seq, state, more, late in steps
-            ),
-        )  # fmt: skip
-        for seq, side, price, late in ((0, "BUY", entry, 0), (2, "SELL", exit_, 2)):
-            self.execution(
-                f"x{name}|{seq}", account_id, told["instrument"], side, qty, price, fee, at + late * MINUTE
-            )
-
-    def execution(self, name: str, account_id: str, instrument: str, *more: Any, **told: Any) -> None:
-        side, qty, price, fee, at = more
-        self.store.put(
-            "executions",
-            record("executions", event_id=name, execution_id=name, account_id=account_id,
-                   instrument=instrument, side=side, qty=D(qty), price=None if price is None else D(price),
-                   fee=D(fee), event_time=at, **told),
-        )  # fmt: skip
-
-    def signalled(
-        self, name: str, confidence: float, sentiment: float | None, direction: str = "BULL"
-    ) -> str:
-        """A signal, by its id. ``sentiment``: None where there was none."""
-        self.store.put(
-            "signals",
-            record("signals", event_id=name, signal_id=name, confidence=confidence, direction=direction,
-                   sentiment_n=0 if sentiment is None else 3, sentiment_avg=sentiment or 0.0),
-        )  # fmt: skip
-        return name
-
-
 @pytest.fixture
 def book(fresh: Schema) -> Book:
     return Book(fresh)
 
 
-def near(*wanted: float | None, rel: float = 1e-6) -> Any:
+def near(*wanted: float | None, rel: float = 2e-6) -> Any:
     return [pytest.approx(each, rel=rel, abs=1e-8) if each is not None else None for each in wanted]
 
 
@@ -311,6 +231,15 @@ def test_the_execution_that_turns_a_position_over_is_paid_by_the_new_one(book: B
     assert rows == [("a", D(5), D("0.01"), D(50)), ("b", D(3), D("0.06"), D(33))]
 
 
+def test_the_pages_example_gives_the_interval_over_all_sessions(book: Book) -> None:
+    (example,) = re.findall(r"```sql example\n(.*?)```", (REPOSITORY / "docs" / "audit.md").read_text(), re.S)
+    for late, end in enumerate(("10.998", "9.399", "10.009")):
+        book.trade("10", end, qty=100, at=T + late * DAY)
+    ((strategy, n, *found),) = book.store.read(example)
+    assert (strategy, n) == ("day_trade", 3)
+    assert [float(each) for each in found] == near(13.533333333333331, -186.9244719048555, 213.99113857152216)
+
+
 # -- signals and what came of them
 
 
@@ -377,125 +306,3 @@ def test_a_group_without_another_to_compare_has_no_difference(book: Book) -> Non
     assert book.store.read(
         "SELECT sentiment, difference_to_none, difference_low FROM v_sentiment_effectiveness"
     ) == [("ALIGNED", None, None)]
-
-
-# -- ledgers
-
-
-def test_the_exit_ledger_has_every_trigger_of_every_record(fresh: Schema) -> None:
-    triggers = [{"rule": "STOP_LOSS", "priority": 2}, {"rule": "MAX_HOLD", "priority": 6}]
-    fresh.put(
-        "exits",
-        record("exits", account_id="tiny", position_id="p", seq=1, triggers=triggers, chosen="STOP_LOSS",
-               mark=D("1.2"), pnl=D("-0.4"), eod_window="W1", peak=D(0), worst=D("-0.41")),
-    )  # fmt: skip
-    ((found, chosen, pnl, window),) = fresh.read('SELECT triggers, chosen, pnl, "window" FROM exit_ledger')
-    assert (found, chosen, pnl, window) == (triggers, "STOP_LOSS", D("-0.4"), "W1")
-
-
-def test_the_recon_ledger_tells_both_quantities_and_who_settled_it(book: Book) -> None:
-    adjust = {"reason": "RECON_ADJUST", "owner": "EXTERNAL"}
-    book.execution("adj-1", "tiny", CALL, "SELL", 2, None, "0", T, **adjust)
-    book.execution("adj-2", "tiny", "AMD", "BUY", 1, None, "0", T, **adjust)
-    book.execution("sold", "tiny", CALL, "SELL", 1, "2", "0", T)
-    book.store.put(
-        "positions",
-        record("positions", account_id="tiny", instrument=CALL, position_id="p", seq=3, qty=D(1),
-               inputs=["adj-1"], event_id="p3"),
-    )  # fmt: skip
-    told = {"scope": "tiny", "person": "grace", "reason": "statement", "target": "adj-1", "price": D("2.05")}
-    book.store.put(
-        "controls",
-        record("controls", **told, seq=5, command="RESOLVE"),
-        record("controls", **told | {"target": "adj-2", "scope": "large"}, seq=6, command="RESOLVE"),
-    )
-    rows = book.store.read(
-        "SELECT adjustment_id, ours, broker, cause, resolved_by, resolved_price FROM recon_ledger ORDER BY 1"
-    )
-    assert rows == [
-        ("adj-1", D(3), D(1), "RECON_ADJUST", "grace", D("2.05")),
-        ("adj-2", None, None, "RECON_ADJUST", None, None),
-    ]
-
-
-def test_the_control_ledger_tells_the_state_before_and_a_command_has_none(fresh: Schema) -> None:
-    fresh.put(
-        "controls",
-        record("controls", scope="*", seq=1, state="ACTIVE"),
-        record("controls", scope="*", seq=2, state="HALTED"),
-        record("controls", scope="tiny", seq=1, state="REDUCING"),
-        record("controls", scope="tiny", seq=2, state="REDUCING", command="CLOSE_POSITION", target="p"),
-        record("controls", scope="tiny", seq=3, state="ACTIVE"),
-    )
-    rows = fresh.read(
-        "SELECT scope, seq, former_state::text, state::text, command, target FROM control_ledger"
-        " ORDER BY 1, 2"
-    )
-    assert rows == [
-        ("*", 1, None, "ACTIVE", None, None), ("*", 2, "ACTIVE", "HALTED", None, None),
-        ("tiny", 1, None, "REDUCING", None, None), ("tiny", 2, None, None, "CLOSE_POSITION", "p"),
-        ("tiny", 3, "REDUCING", "ACTIVE", None, None),
-    ]  # fmt: skip
-
-
-def test_the_config_ledger_keeps_each_document_once_with_what_changed_and_no_address(fresh: Schema) -> None:
-    first = Config(accounts=EXAMPLE_ACCOUNTS)
-    second = first.model_copy(update={"signal": Signal(day_min=0.7)})
-    told = {"person": "ada", "reason": "trial"}
-    kept = [keep_document(fresh.url, fresh.prefix, each, **told) for each in (first, first, second)]
-    assert kept == [True, False, True]
-    fresh.put("decisions", record("decisions", symbol="A", config_digest=second.digest))
-    rows = fresh.read(
-        "SELECT digest, person, change, extract(epoch FROM first_decision)::bigint FROM config_ledger"
-        " ORDER BY since"
-    )
-    assert rows == [
-        (first.digest, "ada", None, None), (second.digest, "ada", "signal.day_min: 0.65 -> 0.7", T // SECOND),
-    ]  # fmt: skip
-    ((text,),) = fresh.read(f"SELECT full_text FROM config_ledger WHERE digest = '{first.digest}'")
-    assert "TAPE_TINY_SECRET" in text and "deployment" not in text
-    with connect(fresh.url, fresh.prefix) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute("UPDATE config_documents SET person = 'x'")
-
-
-def test_the_funnel_goes_on_to_signals_executions_and_exits(fresh: Schema) -> None:
-    fresh.put("signals", record("signals", signal_id="a", action="BUY_PUT"))
-    fresh.put(
-        "executions",
-        record("executions", execution_id="a", account_id="tiny", owner="TAPEDECK"),
-        record("executions", execution_id="b", account_id="tiny", reason="RECON_ADJUST"),
-    )
-    exits = {"account_id": "tiny", "position_id": "p"}
-    fresh.put(
-        "exits",
-        record("exits", **exits, seq=0, chosen="STOP_LOSS"),
-        record("exits", **exits, seq=1, chosen="EXPIRY_CLOSE"),
-    )
-    assert fresh.read("SELECT stage, account_id, outcome, reason, n FROM v_funnel ORDER BY 1, 4") == [
-        ("executions", "tiny", "OUT", "RECON_ADJUST", 1),
-        ("executions", "tiny", "OUT", "TAPEDECK", 1),
-        ("exits", "tiny", "OUT", "EXPIRY_CLOSE", 1),
-        ("signals", None, "OUT", "BUY_PUT", 1),
-    ]
-
-
-# -- the role that reads
-
-
-def test_the_role_that_reads_writes_nothing_and_is_cut_off_after_its_time(fresh: Schema) -> None:
-    with connect(fresh.url, fresh.prefix, role=READ_ROLE) as connection:
-        assert connection.execute("SHOW statement_timeout").fetchone() == ("5s",)
-        connection.execute("SET statement_timeout = '50ms'")
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            connection.execute("SELECT pg_sleep(2)")
-        connection.rollback()
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            connection.execute("CREATE TEMPORARY TABLE x (y integer)")
-
-
-def test_the_views_of_the_revision_before_are_there_after_a_downgrade(fresh: Schema) -> None:
-    downgrade(fresh.url, fresh.prefix, "0006")
-    assert "v_pnl" not in fresh.names("v") and "config_documents" not in fresh.names("r")
-    assert fresh.read("SELECT count(*) FROM v_funnel") == [(0,)]
-    upgrade(fresh.url, fresh.prefix)
-    assert fresh.read("SELECT count(*) FROM v_pnl") == [(0,)]

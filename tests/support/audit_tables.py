@@ -1,6 +1,8 @@
 """The audit store's tables for one test, and records to fill them with."""
 
+from dataclasses import dataclass, field
 from decimal import Decimal
+from decimal import Decimal as D
 from typing import Any
 
 from tapedeck.connectors.postgres.connection import READ_ROLE, connect
@@ -13,6 +15,9 @@ from tapedeck.topics.catalogue import topic
 # 2023-11-14 22:14 UTC: the evening of a New York session.
 T = 1_700_000_040_000_000
 SECOND = 1_000_000
+MINUTE = 60 * SECOND
+DAY = 24 * 60 * MINUTE
+CALL = "NVDA231117C00500000"
 
 
 def schema_of(name: str) -> str:
@@ -74,3 +79,74 @@ def record(name: str, **given: Any) -> dict[str, Any]:
     if "config_digest" in body and "config_digest" not in given:
         body["config_digest"] = "cafe"
     return body
+
+
+@dataclass
+class Book:
+    """Writes what a dispatcher writes of positions that open and close."""
+
+    store: Schema
+    number: int = 0
+    known: set[str] = field(default_factory=set)
+
+    def account(self, account_id: str, mode: str = "PAPER", at: int = T - DAY) -> None:
+        row = record("accounts", account_id=account_id, mode=mode, event_time=at)
+        self.store.put("accounts", row | {"event_id": f"a|{account_id}|{at}"})
+
+    def trade(
+        self,
+        entry: str,
+        exit_: str,
+        *,
+        qty: int = 1,
+        fee: str = "0",
+        account_id: str = "tiny",
+        at: int = T,
+        **told: Any,
+    ) -> None:
+        """One position, bought at ``at`` and sold two minutes later; ``told`` of its records."""
+        if account_id not in self.known:
+            self.known.add(account_id)
+            self.account(account_id)
+        self.number += 1
+        name, n = f"p{self.number}", self.number
+        told = {"instrument": f"S{n}", "multiplier": 1, "strategy": "day_trade"} | told
+        reason = told.pop("exit_reason", "PROFIT_TARGET")
+        realised = (D(exit_) - D(entry)) * qty * told["multiplier"]
+        common = {"account_id": account_id, "position_id": name, "opened_at": at, "owner": "TAPEDECK", **told}
+        open_ = {"qty": D(qty), "average_cost": D(entry)}
+        shut = {"qty": D(0), "exit_reason": reason, "realised": realised}
+        steps = [(0, "OPEN", open_, 0), (1, "CLOSING", open_ | {"exit_reason": reason}, 1),
+                 (2, "CLOSED", shut, 2)]  # fmt: skip
+        self.store.put(
+            "positions",
+            *(
+                record("positions", **common, **more, seq=seq, state=state, event_time=at + late * MINUTE,
+                       event_id=f"{name}|{seq}", inputs=[f"x{name}|{seq}"])
+                for seq, state, more, late in steps
+            ),
+        )  # fmt: skip
+        for seq, side, price, late in ((0, "BUY", entry, 0), (2, "SELL", exit_, 2)):
+            self.execution(
+                f"x{name}|{seq}", account_id, told["instrument"], side, qty, price, fee, at + late * MINUTE
+            )
+
+    def execution(self, name: str, account_id: str, instrument: str, *more: Any, **told: Any) -> None:
+        side, qty, price, fee, at = more
+        self.store.put(
+            "executions",
+            record("executions", event_id=name, execution_id=name, account_id=account_id,
+                   instrument=instrument, side=side, qty=D(qty), price=None if price is None else D(price),
+                   fee=D(fee), event_time=at, **told),
+        )  # fmt: skip
+
+    def signalled(
+        self, name: str, confidence: float, sentiment: float | None, direction: str = "BULL"
+    ) -> str:
+        """A signal, by its id. ``sentiment``: None where there was none."""
+        self.store.put(
+            "signals",
+            record("signals", event_id=name, signal_id=name, confidence=confidence, direction=direction,
+                   sentiment_n=0 if sentiment is None else 3, sentiment_avg=sentiment or 0.0),
+        )  # fmt: skip
+        return name
