@@ -127,7 +127,7 @@ class PositionSeen(NamedTuple):
 
 
 class AccountSeen(NamedTuple):
-    """What an account's newest record says."""
+    """What an account's newest record says. ``warnings``: KIND:subject of what a person should look at."""
 
     account: str
     at: int
@@ -135,6 +135,8 @@ class AccountSeen(NamedTuple):
     broker_account: str | None
     status: str | None
     alarm: str | None
+    warnings: tuple[str, ...] = ()
+    halt_step: str | None = None
 
 
 class ComparedSeen(NamedTuple):

@@ -185,6 +185,8 @@ def accounts(cluster: Cluster) -> tuple[AccountSeen, ...]:
             body["broker_account_id"],
             body["status"],
             body["alarm"],
+            tuple(body["warnings"]),
+            body["halt_step"],
         )
         for name, body in sorted(newest.items())
     )

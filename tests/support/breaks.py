@@ -298,6 +298,14 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     ),
     "account blocked": (account(status="ACCOUNT_BLOCKED"), "accounts", "ACCOUNT_BLOCKED at the broker"),
     "position mismatch": (account(alarm="UNEXPECTED_SHORT"), "accounts", "are blocked: UNEXPECTED_SHORT"),
+    "close stuck": (
+        account(warnings=("CLOSE_STUCK:0123abcd",)), "warnings", "the close of position 0123abcd was",
+    ),
+    "adjustment to review": (
+        account(warnings=("NEEDS_REVIEW:NVDA260220C00150000",)), "warnings", "waits for a person",
+    ),
+    "mark missing": (account(warnings=("MARK_MISSING:AMD",)), "warnings", "AMD has no price"),
+    "halt not over": (account(halt_step="FLATTENING"), "warnings", "is being halted: FLATTENING"),
     "broker silent": (
         beats("dispatch-tiny", counts={"OK:broker": 70}),
         "accounts", "the broker of account tiny was last heard",

@@ -1,7 +1,7 @@
 """Every check, causes before what follows from them."""
 
 from tapedeck.tape.doctor.check import Check
-from tapedeck.tape.doctor.checks import flow, funnel, processes, records, servers, trading
+from tapedeck.tape.doctor.checks import flow, funnel, processes, records, servers, trading, warnings
 
 CHECKS: tuple[Check, ...] = (
     servers.BROKER,
@@ -34,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     trading.ACCOUNTS,
     trading.ORDERS,
     trading.POSITIONS,
+    warnings.WARNINGS,
     trading.CONTROLS,
     trading.GATES_CHECK,
     trading.CALENDAR,
