@@ -1,4 +1,4 @@
-"""What is counted for metrics alone: decisions by reason, orders by state, gates by verdict."""
+"""What is counted for metrics alone: decisions, orders, exits, positions, gates, and warnings of accounts."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,22 +9,26 @@ from tapedeck.streams.metrics import Buckets, Metric, Sample
 from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.shell import Effects, Forward
 
-_DECISIONS, _ORDERS, _PROPOSALS = "decisions", "orders", "proposals"
+_PROPOSALS, _ACCOUNTS = "proposals", "accounts"
+_BY_FIELD: dict[str, tuple[Metric, str]] = {
+    "decisions": (metrics.DECISIONS, "reason"),
+    "orders": (metrics.ORDERS, "state"),
+    "exits": (metrics.EXITS, "chosen"),
+    "positions": (metrics.POSITIONS, "state"),
+}
+"""Topics whose records are counted by one field."""
+_BESIDE = {_PROPOSALS: metrics.GATES, _ACCOUNTS: metrics.WARNINGS}
 
 
 class Tally:
     """Counts the outputs of one stage, if they are of the kinds that are counted."""
 
     def __init__(self, spec: StageSpec) -> None:
-        self._names = frozenset({_DECISIONS, _ORDERS, _PROPOSALS}.intersection(spec.outputs))
-        self.counts: dict[Metric, Counter[tuple[str, ...]]] = {}
-        for name, metric in (
-            (_DECISIONS, metrics.DECISIONS),
-            (_ORDERS, metrics.ORDERS),
-            (_PROPOSALS, metrics.GATES),
-        ):
-            if name in self._names:
-                self.counts[metric] = Counter()
+        metric_of = {**{name: metric for name, (metric, _) in _BY_FIELD.items()}, **_BESIDE}
+        self._names = frozenset(metric_of).intersection(spec.outputs)
+        self.counts: dict[Metric, Counter[tuple[str, ...]]] = {
+            metric: Counter() for name, metric in metric_of.items() if name in self._names
+        }
 
     def add(self, done: Iterable[Effects]) -> None:
         """Count the outputs of a batch."""
@@ -35,12 +39,14 @@ class Tally:
                 if isinstance(each, Forward) or (name := each.out.topic) not in self._names:
                     continue
                 body = each.out.body
-                if name == _DECISIONS:
-                    self.counts[metrics.DECISIONS][(str(body["reason"]),)] += 1
-                elif name == _ORDERS:
-                    self.counts[metrics.ORDERS][(str(body["state"]),)] += 1
-                else:
+                if name in _BY_FIELD:
+                    metric, field = _BY_FIELD[name]
+                    self.counts[metric][(str(body[field]),)] += 1
+                elif name == _PROPOSALS:
                     self._gates(body["gates"])
+                else:
+                    kinds = self.counts[metrics.WARNINGS] = Counter()
+                    kinds.update((str(text).partition(":")[0],) for text in body["warnings"])
 
     def _gates(self, gates: Iterable[dict[str, object]]) -> None:
         met = self.counts[metrics.GATES]

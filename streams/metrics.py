@@ -156,6 +156,19 @@ DECISIONS = _counter(
     "tape_decisions_total", "Decisions, by reason.", "stage", "reason", by=(By.WORKER,)
 )  # fmt: skip
 ORDERS = _counter("tape_orders_total", "Records of orders, by state.", "stage", "state", by=(By.DISPATCH,))
+EXITS = _counter(
+    "tape_exits_total", "Records of exits, by the rule that was chosen.", "stage", "rule", by=(By.DISPATCH,)
+)  # fmt: skip
+POSITIONS = _counter(
+    "tape_positions_total", "Records of positions, by state: OPEN, CLOSING, CLOSED.", "stage", "state",
+    by=(By.DISPATCH,),
+)  # fmt: skip
+WARNINGS = _gauge(
+    "tape_account_warnings",
+    "What the account warns of now, by kind: CLOSE_STUCK, MARK_MISSING, NEEDS_REVIEW, ORDER_UNKNOWN.",
+    "stage", "kind",
+    by=(By.DISPATCH,),
+)  # fmt: skip
 GATES = _counter(
     "tape_gates_total", "Gates that a proposal met, by verdict: passed, failed.", "stage", "gate", "verdict",
     by=(By.DISPATCH,),

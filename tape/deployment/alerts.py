@@ -30,6 +30,9 @@ LOST_S = 30
 LAG = 1_000
 DEAD_SHARE, DEAD = 0.01, 10
 SINK_S = 300
+WARNED_S, MARK_S = 60, 300
+"""How long an account may warn of what stops trading, and of a price that is missing."""
+GRAVE = ("CLOSE_STUCK", "NEEDS_REVIEW", "ORDER_UNKNOWN")
 SESSION = f"max({metrics.SESSION.name}) == 1"
 PLAYED = f'count_over_time({metrics.READY.name}{{job="{PLAYER}"}}[1d])'
 """Whether a tape was played within a day: its minutes are of another time, and nobody ingests."""
@@ -87,7 +90,7 @@ class Alert:
 
 def alerts(topology: Topology) -> tuple[Alert, ...]:
     """The alerts on what is measured; each reads series that a healthy deployment has."""
-    return (_delayed(), *_silent(topology), *_stalled(), *_slow(), *_members(), *_dead(), _sink())
+    return (_delayed(), *_silent(topology), *_stalled(), *_slow(), *_members(), *_dead(), *_warned(), _sink())
 
 
 def _delayed() -> Alert:
@@ -297,6 +300,41 @@ def _dead() -> Iterator[Alert]:
         exprs=(f"{dead} / {taken} > {DEAD_SHARE} and {dead} > {DEAD}",),
         summary="{{ $value | humanizePercentage }} of the records of {{ $labels.stage }} are dead letters",
         steps=steps,
+    )
+
+
+def _warned() -> Iterator[Alert]:
+    """What accounts themselves warn of. The doctor names the order, position or symbol."""
+    warned = f"max by ({STAGE}, kind) ({metrics.WARNINGS.name}%s) > 0"
+    summary = "the account of {{ $labels.stage }} warns of {{ $labels.kind }} ({{ $value }})"
+    yield Alert(
+        name="TapeAccountWarns",
+        severity=Severity.PAGE,
+        when=f"an account has warned for {WARNED_S} s of a close that is stuck, an adjustment to review or "
+        "an order in doubt",
+        exprs=(warned % f'{{kind=~"{"|".join(GRAVE)}"}}',),
+        for_s=WARNED_S,
+        summary=summary,
+        steps=(
+            "`tape accounts` and `tape doctor --check warnings` name the order, position or symbol",
+            "`tape orders ACCOUNT` and `tape reconcile ACCOUNT`; compare with the broker's own page",
+            "`tape halt ACCOUNT --person NAME --reason WHY` if you are not sure",
+        ),
+    )
+    yield Alert(
+        name="TapeMarkMissing",
+        severity=Severity.TICKET,
+        when=f"in a session, an account has had no price of something it holds for {MARK_S} s: only exits "
+        "by time run",
+        exprs=(warned % '{kind="MARK_MISSING"}',),
+        for_s=MARK_S,
+        in_session=True,
+        summary=summary,
+        steps=(
+            "`tape accounts` names the instrument, `tape positions` shows the last price and its age",
+            "See whether it trades: `tape tail market_events`, and the broker's quote",
+            "`tape close POSITION --person NAME --reason WHY` if it must not wait",
+        ),
     )
 
 

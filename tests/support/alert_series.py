@@ -75,6 +75,7 @@ def healthy() -> dict[str, str]:
             dead(name, "NONE"): still(0),
         }
     made[of("tape_orders_total", DISPATCH, ',state="NONE"')] = still(0)
+    made[of("tape_account_warnings", DISPATCH, ',kind="NONE"')] = still(0)
     made[process("tape_sink_delay_seconds", "sink")] = still(0)
     return made
 

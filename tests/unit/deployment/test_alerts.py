@@ -84,6 +84,7 @@ def test_what_only_matters_in_a_session_waits_for_the_gauge_and_no_rule_asks_the
     held = {alert.name for alert in ALERTS.values() if alert.in_session}
     assert held == {
         "TapeStageDelayed", "TapeSourceSilent", "TapeSourceQuiet", "TapeStageStalled", "TapeDelayUnknown",
+        "TapeMarkMissing",
     }  # fmt: skip
     for rule in FOUND:
         assert rule["expr"].endswith("and on () (max(tape_session_open) == 1)") == (rule["alert"] in held)

@@ -107,6 +107,22 @@ def test_decisions_orders_and_gates_are_counted_by_what_they_say() -> None:
     assert found[metrics.GATES, ("spread", "failed")] == found[metrics.GATES, ("open", "passed")] == 1
 
 
+def test_exits_and_positions_are_counted_and_warnings_are_those_of_the_newest_record() -> None:
+    account = Tally(TOPOLOGY.account)
+    warned = ["CLOSE_STUCK:a", "CLOSE_STUCK:b", "MARK_MISSING:AMD"]
+    outputs = [
+        produced("exits", chosen="STOP_LOSS"), produced("positions", state="CLOSING"),
+        produced("positions", state="CLOSED"), produced("accounts", warnings=warned),
+    ]  # fmt: skip
+    account.add([Effects(outputs=outputs)])
+    found = {(s.metric, s.labels[1:]): s.value for s in account.samples("dispatch-tiny")}
+    assert found[metrics.EXITS, ("STOP_LOSS",)] == found[metrics.POSITIONS, ("CLOSED",)] == 1
+    assert (found[metrics.WARNINGS, ("CLOSE_STUCK",)], found[metrics.WARNINGS, ("MARK_MISSING",)]) == (2, 1)
+    account.add([Effects(outputs=[produced("accounts", warnings=[])])])
+    told = {s.labels[1:]: s.value for s in account.samples("dispatch-tiny") if s.metric is metrics.WARNINGS}
+    assert told == {("NONE",): 0}, "it is over"
+
+
 class Stage:
     """As much of a StageApp as its health reads."""
 
