@@ -6,16 +6,16 @@ held in memory is gone then, the log, the table, the acknowledged positions and 
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, TypeVar, assert_never
 
-from tapedeck.connectors.broker import TradeUpdate
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
+from tapedeck.connectors.dispatch.hearing import Hearing, Requests
 from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
 from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
@@ -70,7 +70,12 @@ class SimDispatcher:
         key = account_id.encode()
         self.task = SimTask(spec, stage, log, (home,), only_key=key, source="dispatch")
         self._broker = InProcessBroker(exchange, self._account.broker_account_id, self._account.base_url)
-        self._broker.updates(self._hear)
+        self._connected = True
+        self._broker.updates(
+            lambda update: self._hear(lambda: self._hearing.on_update(update)),
+            self._on_health,
+            lambda: self._hear(self._hearing.on_empty),
+        )
         self._acked: dict[Part, int] = {
             (name, p): 0 for name in routed(topology) for p in range(log.layout.partitions(name))
         }
@@ -100,6 +105,8 @@ class SimDispatcher:
         self._arrived: deque[tuple[Body, Message | None]] = deque()
         self._heard: deque[Body] = deque()
         self._later: list[tuple[int, int, Produced]] = []
+        self._planned: list[tuple[int, int, Requests]] = []
+        self._hearing = Hearing(self._desk, self._heard.extend, self._plan, monotonic=self._uptime)
         self._numbers = count()
         self._routine = steps.Routine(
             self.account_id,
@@ -127,9 +134,9 @@ class SimDispatcher:
         """When the next delayed request, or the next tick of an order that is worked, is due, UTC
         microseconds.
         """
+        moments = [at for at, _, _ in (*self._later[:1], *self._planned[:1])]
         tick = self._desk.watching.next_due(self._config.order.step_s)
-        later = self._later[0][0] if self._later else None
-        return min((at for at in (tick, later) if at is not None), default=None)
+        return min(moments if tick is None else [*moments, tick], default=None)
 
     def work(self) -> None:
         """Start if need be, then do what is due until nothing is left to do at this moment."""
@@ -178,7 +185,8 @@ class SimDispatcher:
             case steps.Snapshot():
                 self._append(self._desk.snapshot())
             case steps.Open(epoch):
-                self._append([self._desk.stream(True, f"connection {epoch}")])
+                if self._connected:
+                    self._append([self._desk.stream(True, f"connection {epoch}")])
             case steps.Call(request, takes_time):
                 self._call(request, takes=CALL_US if takes_time else 0)
             case steps.Settle():
@@ -220,6 +228,9 @@ class SimDispatcher:
             elif self._later and self._later[0][0] <= self._exchange.now:
                 asked = heapq.heappop(self._later)[2]
                 self._call(asked.out.body, asked.cause)
+            elif self._planned and self._planned[0][0] <= self._exchange.now:
+                for body in heapq.heappop(self._planned)[2]():
+                    self._call(body)
             else:
                 return
 
@@ -235,6 +246,8 @@ class SimDispatcher:
         self._pass_time(takes)
         self.fuse.burn()
         self._arrived.extend((body, cause) for body in answers)
+        if request["kind"] == "SUBMIT":
+            self._hearing.sent(request["client_order_id"])
 
     def _append(
         self, bodies: Iterable[Body], answered: Message | None = None, passed: Sequence[Message] = ()
@@ -245,9 +258,18 @@ class SimDispatcher:
             key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode()), *caused]
             self._log.append(record_wire(INBOX, key, body, self._log.layout, headers))
 
-    def _hear(self, update: TradeUpdate) -> None:
+    def _hear(self, told: Callable[[], None]) -> None:
         if self._up:
-            self._heard.extend(self._desk.on_trade_update(update))
+            told()
+
+    def _on_health(self, healthy: bool, detail: str) -> None:
+        """The connection is the exchange's to cut: a process that starts meanwhile is deaf, too."""
+        self._connected = healthy
+        self._hear(lambda: self._hearing.on_health(healthy, detail))
+
+    def _plan(self, delay_s: float, requests: Requests) -> None:
+        due = self._exchange.now + round(delay_s * SECOND_US)
+        heapq.heappush(self._planned, (due, next(self._numbers), requests))
 
     @staticmethod
     def _drained(queue: deque[T]) -> list[T]:
