@@ -317,7 +317,7 @@ class Dispatcher:
         return answers
 
     def _watch(self, request: Body) -> list[Body]:
-        self.watching.set(request)
+        self.watching.set(request, self._clock.now())
         return []
 
     def _fetch_order(self, request: Body) -> list[Body]:

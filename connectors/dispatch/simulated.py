@@ -248,6 +248,7 @@ class SimDispatcher:
         self._arrived.extend((body, cause) for body in answers)
         if request["kind"] == "SUBMIT":
             self._hearing.sent(request["client_order_id"])
+            self._desk.watching.ticked(self._exchange.now)  # the next tick is when its step is over
 
     def _append(
         self, bodies: Iterable[Body], answered: Message | None = None, passed: Sequence[Message] = ()

@@ -17,8 +17,10 @@ class Watching:
         self.every_s = 0
         self._ticked: int | None = None
 
-    def set(self, request: Body) -> None:
+    def set(self, request: Body, now: int) -> None:
         self.symbols, self.every_s = tuple(request["symbols"]), request["every_s"]
+        if self._ticked is None:
+            self._ticked = now  # the first tick is due one period from now
 
     @property
     def working(self) -> bool:

@@ -168,6 +168,13 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
         order.reported, order.average_price = filled, payload["filled_avg_price"]
     if more and new is OrderState.PARTIAL and order.state is OrderState.CANCEL_PENDING:
         new = order.state  # a part was filled before the cancel: it is still pending
+    hangs = new is OrderState.CANCEL_PENDING and order.state is OrderState.UNKNOWN and order.cancelling
+    if hangs:
+        new = order.state  # nobody knows how it ends as long as its cancel is pending
+        if order.asking_after_s is None:
+            ask_about(turn, order, _pause(turn, len(turn.config.order.doubt_s)))
+        if not more:
+            return None
     if not may_move(order.state, new) and not (more and new is order.state):
         return turn.drop(AccountDrop.STALE_REPLY)
     order.broker_order_id = payload["broker_order_id"] or order.broker_order_id

@@ -100,7 +100,7 @@ def _advance(turn: Turn, parent: Parent) -> None:
     if child is not None and not child.terminal:
         return _watch(turn, parent, child)
     if child is not None and child.remaining > 0:
-        return _await_executions(turn, child)
+        return _look_up(turn, child)  # more is filled than executions show: activities are read again
     if parent.purpose is Purpose.OPEN:
         return _next_opening(turn, parent, child)
     return _next_close(turn, parent, child)
@@ -119,25 +119,29 @@ def _watch(turn: Turn, parent: Parent, child: Order) -> None:
         orders.cancel(turn, child, parent.stop)
     elif parent.purpose is Purpose.CLOSE and child.remaining > to_close(turn, parent):
         orders.cancel(turn, child, OrderReason.CANCELLED_REDUCED)
-    elif child.limit_price is not None and _worked_us(turn, child) >= _works_s(turn, parent) * SECOND_US:
+    elif _worked_us(turn, child) >= _works_s(turn, parent, child) * SECOND_US:
         last = parent.purpose is Purpose.OPEN and parent.attempts >= len(turn.config.order.open_steps)
         orders.cancel(turn, child, OrderReason.REPRICE_EXHAUSTED if last else OrderReason.REPRICED)
+    elif child.limit_price is None:
+        _look_up(turn, child)  # nothing else would show a fill that the stream has lost
 
 
 def _worked_us(turn: Turn, child: Order) -> int:
     return 0 if child.accepted_at is None else turn.now - child.accepted_at
 
 
-def _works_s(turn: Turn, parent: Parent) -> int:
+def _works_s(turn: Turn, parent: Parent, child: Order) -> int:
+    rules = turn.config.order
+    if child.limit_price is None:
+        return rules.doubt_s[-1]  # what is not filled by then goes to the market once more
     if stuck(turn, parent):
         return 60
-    rules = turn.config.order
     repeats = parent.purpose is Purpose.CLOSE and parent.attempts >= len(rules.close_steps)
     return rules.close_repeat_s if repeats else rules.step_s
 
 
-def _await_executions(turn: Turn, child: Order) -> None:
-    """The broker reports more as filled than executions show: its activities are read again."""
+def _look_up(turn: Turn, child: Order) -> None:
+    """Ask about an order, once each ``order.step_s``."""
     since = turn.now if child.since is None else child.since
     if child.asking_after_s is None and turn.now - since >= turn.config.order.step_s * SECOND_US:
         child.since = turn.now

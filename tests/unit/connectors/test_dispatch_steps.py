@@ -118,7 +118,7 @@ def test_a_tick_follows_the_signals_while_an_order_works(work: Work) -> None:
 
 
 def test_the_bars_of_what_is_watched_follow_the_signals(work: Work) -> None:
-    work.desk.watching.set({"symbols": ("NVDA", "TSLA"), "every_s": 10})
+    work.desk.watching.set({"symbols": ("NVDA", "TSLA"), "every_s": 10}, 0)
     assert words(work.minute())[3:6] == ["nothing", "bar NVDA, bar TSLA", "nothing"]
 
 
