@@ -7,6 +7,7 @@ Updates may be handed in from another thread meanwhile.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import TypeVar
 
@@ -204,6 +205,7 @@ class Dispatcher:
         now = self._clock.now()
         if isinstance(update, UnreadRow):
             return [self._inbox.unread(update, "", now)]
+        update = replace(update, order=self._history.named(update.order))
         self._note(update.order)
         self._quiet.discard(update.order.client_order_id)
         execution = self._inbox.execution(update, now)

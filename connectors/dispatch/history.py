@@ -1,6 +1,7 @@
 """What the broker's activities tell that this process has not appended yet: executions and option events."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tapedeck.connectors.broker import Broker, NotFound, NotUnderstood, OrderReply
 from tapedeck.connectors.clock import Clock
@@ -25,8 +26,15 @@ class History:
         self._executions.add(execution_id)
 
     def belongs(self, order: OrderReply) -> None:
-        """Note the client id of an order of the broker's."""
+        """Note the client id of an order of the broker's, and of what replaced it."""
         self._client_ids[order.broker_order_id] = order.client_order_id
+        if order.replaced_by is not None:
+            self._client_ids[order.replaced_by] = order.client_order_id
+
+    def named(self, order: OrderReply) -> OrderReply:
+        """An order of the stream under the first client id of its chain, as far as that is known."""
+        first = self._client_ids.get(order.broker_order_id) or self._client_ids.get(order.replaces or "")
+        return order if first is None else replace(order, client_order_id=first)
 
     def missed(self, broker: Callable[[], Broker], since: int, asked_by: str) -> list[Body]:
         """Executions that were not appended yet, oldest first; then unread rows. ``broker``: for one call."""

@@ -97,6 +97,11 @@ class Floor:
         assert what(), f"not within {seconds} s"
         return self
 
+    def compare(self) -> "Floor":
+        """Up to the next comparison with the broker, which comes every five minutes."""
+        before = len(self.comparisons())
+        return self.wait_for(lambda: len(self.comparisons()) > before, 360)
+
     def signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> "Floor":
         """A signal of the minute that runs, and the end of that minute."""
         self._signals += 1
@@ -183,6 +188,10 @@ class Floor:
 
     def sold(self) -> D:
         return sum((each["qty"] for each in self.executions() if each["side"] == "SELL"), D(0))
+
+    def comparisons(self) -> list[dict[str, Any]]:
+        inbox = (each["payload"] for each in self.of(INBOX))
+        return [payload for kind, payload in inbox if kind == "tapedeck.InboxBroker"]
 
     def position(self, instrument: str) -> dict[str, Any]:
         return [each for each in self.of("positions") if each["instrument"] == instrument][-1]

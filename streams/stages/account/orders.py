@@ -162,6 +162,8 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
     if not payload["found"]:
         return _not_found(turn, order, payload["error"])
     new = OrderState(payload["state"] or OrderState.UNRECOGNISED)
+    if new is OrderState.REPLACED and payload["source"] == "STREAM":
+        return _replaced(turn, order)
     filled = payload["filled_qty"] or ZERO
     more = filled > order.reported
     if more:
@@ -182,6 +184,12 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
     if new is OrderState.FILLED:
         order.reported = max(order.reported, order.qty)
     return move(turn, order, new, _reason(order, new), payload["error"])
+
+
+def _replaced(turn: Turn, order: Order) -> None:
+    """Somebody changed a working order: what replaced it is ours, and the broker knows how that stands."""
+    if not order.terminal and order.asking_after_s is None:
+        ask_about(turn, order, 0)
 
 
 def resume(turn: Turn) -> None:

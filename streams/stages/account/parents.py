@@ -179,7 +179,7 @@ def _next_close(turn: Turn, parent: Parent, child: Order | None) -> None:
     left = to_close(turn, parent)
     if left == 0 or (parent.attempts >= MOST_ATTEMPTS):
         return _finish(turn, parent, child, None)
-    if child is not None and child.state in _KEPT_FROM_BROKER and parent.resume_at is None:
+    if child is not None and _ended_by_others(child) and parent.resume_at is None:
         _after_refusal(turn, parent, child)
     if not _open_for_trade(turn) or turn.state.identity is not Identity.VERIFIED:
         return None
@@ -201,8 +201,15 @@ def _next_close(turn: Turn, parent: Parent, child: Order | None) -> None:
     return None
 
 
+def _ended_by_others(child: Order) -> bool:
+    """Not taken by the broker, or canceled by somebody else, who may be about to sell."""
+    return child.state in _KEPT_FROM_BROKER or (
+        child.state is OrderState.CANCELED and child.cancelling is None
+    )
+
+
 def _after_refusal(turn: Turn, parent: Parent, child: Order) -> None:
-    """A close that the broker did not take: other orders may hold the quantity, or it is closed already."""
+    """A close that the broker did not take or did not keep: others may hold the quantity, or have closed it."""
     _wait(turn, parent, 60 if stuck(turn, parent) else turn.config.order.close_repeat_s)
     if child.state is OrderState.REJECTED and turn.outstanding(Clear) is None:
         turn.ask(Clear(request_id=turn.new_id("CLEAR", parent.source), instrument=parent.instrument))
