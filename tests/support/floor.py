@@ -47,12 +47,23 @@ class FloorMarket(TinyMarket):
 
 
 class Floor:
-    """One account, its exchange and the log between them. ``options`` are the exchange's."""
+    """One account, its exchange and the log between them. ``options`` are the exchange's.
 
-    def __init__(self, *, now: int = TEN, market: TinyMarket | None = None, **options: Any) -> None:
+    ``before`` happens at the exchange before the dispatcher starts.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: int = TEN,
+        market: TinyMarket | None = None,
+        before: Callable[[PaperExchange], None] = lambda paper: None,
+        **options: Any,
+    ) -> None:
         self.market = market or FloorMarket()
         self.faults = Faults()
         self.paper: PaperExchange = exchange(self.market, now=now, faults=self.faults, **options)
+        before(self.paper)
         self.log = MemoryLog(Layout())
         self.control()
         self.dispatcher = SimDispatcher(
@@ -83,6 +94,14 @@ class Floor:
 
     def until(self, when: int) -> "Floor":
         return self.move((when - self.paper.now) / SECOND_US)
+
+    def jump(self, when: int) -> "Floor":
+        """Over a night: nothing is looked at on the way."""
+        self.paper.advance(when)
+        for wire in watermark_wires("signals", when // MINUTE_US * MINUTE_US - MINUTE_US, range(4)):
+            self.log.append(wire)
+        self.dispatcher.work()
+        return self
 
     def minute(self) -> "Floor":
         """Up to the end of this minute."""
@@ -133,7 +152,9 @@ class Floor:
         self.log.append(record_wire("signals", topic("signals").record_key(body), body, self.log.layout, ()))
         return self.minute()
 
-    def control(self, state: KillState = KillState.ACTIVE, scope: str = EVERY_ACCOUNT, **command: Any) -> None:
+    def control(
+        self, state: KillState = KillState.ACTIVE, scope: str = EVERY_ACCOUNT, **command: Any
+    ) -> None:
         now = self.paper.now
         body = control(scope, state, person="ann", reason="test", now=now)
         write_control(self.log.writer(), body | command)

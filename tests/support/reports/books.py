@@ -70,7 +70,9 @@ def booked_twice() -> None:
     assert [each["source"] for each in floor.executions()] == ["STREAM"]
     floor.dispatcher.restart(empty_disk=True, rewind=9)
     floor.compare()  # activities list the execution that the stream brought
-    told = [each["payload"][1] for each in floor.of("account_inbox") if each["payload"][0].endswith("Execution")]
+    told = [
+        each["payload"][1] for each in floor.of("account_inbox") if each["payload"][0].endswith("Execution")
+    ]
     again = told[0] | {"source": "REST"}
     assert floor.held() == {DAY_CALL: FOUR} == floor.at_broker()
     inbox = Inbox().start()
@@ -97,9 +99,7 @@ def mismatch() -> None:
     assert floor.account()["warnings"] == ["NEEDS_REVIEW:AMD"]
     floor.signal("AMD", "BUY_STOCK")
     assert "NEEDS_RECONCILE" in [gate["reason"] for gate in floor.of("proposals")[-1]["gates"]]
-    floor.control(
-        scope="large", command="RESOLVE", target=adopted["execution_id"], price=D("100.000000")
-    )
+    floor.control(scope="large", command="RESOLVE", target=adopted["execution_id"], price=D("100.000000"))
     floor.dispatcher.work()
     assert floor.account()["warnings"] == [] and not floor.state.reviews
     assert floor.position("AMD")["average_cost"] == 100

@@ -150,7 +150,9 @@ def both_touched() -> None:
     floor.by_hand("pair", **PAIR)
     floor.market.price("AMD", "98.50", "101.50")
     floor.move(60)
-    statuses = {each.type: each.status for each in floor.paper.books[NUMBER].orders.values() if each.side == "SELL"}
+    statuses = {
+        each.type: each.status for each in floor.paper.books[NUMBER].orders.values() if each.side == "SELL"
+    }
     assert statuses == {"limit": "canceled", "stop": "filled"}, "exactly one is filled: the stop"
     assert floor.held() == {} == floor.at_broker()
     floor.check()
