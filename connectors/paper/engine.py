@@ -238,7 +238,12 @@ class Engine:
             side=order.side,
             qty=qty,
             price=price,
-            fee=self._fees.of(is_option=order.listing.is_option, side=order.side, qty=qty),
+            fee=self._fees.of(
+                is_option=order.listing.is_option,
+                side=order.side,
+                qty=qty,
+                proceeds=qty * price * order.listing.multiplier,
+            ),
             time=self.now,
             cumulative=done,
             leaves=order.qty - done,

@@ -66,14 +66,46 @@ def part(rng: random.Random, remaining: Decimal) -> Decimal:
 
 
 class Fees(NamedTuple):
-    """Regulatory fees, rounded up to the cent per execution. The rates are assumptions of the usual size."""
+    """What an execution costs besides its price, USD. The sum of all parts is rounded up to the cent.
+
+    ``per_contract`` and ``per_share`` apply to buys and sells, ``per_contract_sold``, ``per_share_sold`` and
+    ``per_million_sold`` (of the proceeds) to sells alone. ``most_per_share_sold`` caps the part by the share,
+    0 for no cap. The default rates are assumptions of the usual size, ``ALPACA`` are a broker's.
+    """
 
     per_contract: Decimal = Decimal("0.05")
     per_share_sold: Decimal = Decimal("0.0002")
+    per_contract_sold: Decimal = Decimal(0)
+    per_share: Decimal = Decimal(0)
+    per_million_sold: Decimal = Decimal(0)
+    most_per_share_sold: Decimal = Decimal(0)
 
-    def of(self, *, is_option: bool, side: Side, qty: Decimal) -> Decimal:
-        if is_option:
-            fee = self.per_contract * qty
-        else:
-            fee = self.per_share_sold * qty if side == "SELL" else Decimal(0)
+    def of(self, *, is_option: bool, side: Side, qty: Decimal, proceeds: Decimal = Decimal(0)) -> Decimal:
+        """The fee of one execution; ``proceeds``: quantity x price x multiplier."""
+        fee = (self.per_contract if is_option else self.per_share) * qty
+        if side == "SELL":
+            fee += proceeds * self.per_million_sold / 1_000_000
+            if is_option:
+                fee += self.per_contract_sold * qty
+            else:
+                by_share = self.per_share_sold * qty
+                fee += min(by_share, self.most_per_share_sold or by_share)
         return (fee * 100).to_integral_value(rounding="ROUND_CEILING") / 100
+
+
+NO_FEES = Fees(*[Decimal(0)] * 6)
+ALPACA = Fees(
+    per_contract=Decimal("0.05145"),
+    per_share_sold=Decimal("0.000166"),
+    per_contract_sold=Decimal("0.00279"),
+    per_share=Decimal("0.000046"),
+    per_million_sold=Decimal(0),
+    most_per_share_sold=Decimal("8.30"),
+)
+"""The regulatory fees that Alpaca passes on, from docs.alpaca.markets/docs/regulatory-fees.
+
+A contract, either way: 0.02685 options regulatory fee + 0.02 clearing + 100 x 0.000046 audit trail (CAT). A
+contract sold: 0.00279 trading activity fee (TAF). A share, either way: 0.000046 CAT; a share sold: 0.000166
+TAF, at most 8.30 per trade. The SEC's fee on sells is 0 since 2025-05-14; it was 27.80 per million before.
+Alpaca rounds up each day's total, this each execution: it never charges less.
+"""

@@ -1,0 +1,189 @@
+"""The account part: one dispatcher beside its own paper exchange, session after session."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
+
+from tapedeck.connectors.controls import EVERY_ACCOUNT, control, write_control
+from tapedeck.connectors.dispatch.inbox import INBOX
+from tapedeck.connectors.dispatch.lease import MemoryLeases
+from tapedeck.connectors.dispatch.simulated import SimDispatcher
+from tapedeck.connectors.paper.book import TIER_CASH, PaperAccount
+from tapedeck.connectors.paper.exchange import PaperExchange
+from tapedeck.connectors.paper.fills import Fees
+from tapedeck.schemas.codec import PREFIX, decode
+from tapedeck.streams.columnar.rows import Rows
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.protocol import MINUTE_US, Message
+from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.sim.task import SimTask
+from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.topology import Topology
+from tapedeck.streams.watermarks import readable_label
+from tapedeck.tape.backtest.held import HeldStage, made
+from tapedeck.tape.backtest.log import RollingLog
+from tapedeck.tape.backtest.market import Fed
+from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
+
+Body = dict[str, Any]
+SAMPLE_US = 5 * MINUTE_US
+ZERO = Decimal(0)
+
+
+class Sample(NamedTuple):
+    """The account at one moment: equity and what its positions are worth at mid, long and short added, USD.
+    ``closes``: the last of its session."""
+
+    at: int
+    date: int
+    equity: Decimal
+    exposure: Decimal
+    closes: bool
+
+
+@dataclass
+class AccountRecord:
+    """What one account did. ``records``: bodies by topic, ``orders`` and ``positions`` every state."""
+
+    account_id: str
+    tier: str
+    cash: Decimal
+    records: dict[str, list[Body]] = field(default_factory=lambda: defaultdict(list))
+    samples: list[Sample] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    origins: Counter[str] = field(default_factory=Counter)
+
+
+class AccountRun:
+    """One account. Give it the sessions in order, then take its ``record``."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        config: Config,
+        account_id: str,
+        calendar: Calendar,
+        *,
+        fees: Fees,
+        cash: Decimal | None = None,
+        seed: int = 0,
+        layout: Layout | None = None,
+    ) -> None:
+        self._topology, self._config, self._calendar = topology, config, calendar
+        self._account = account = config.account(account_id)
+        self._fees, self._seed = fees, seed
+        cash = Decimal(TIER_CASH[account.tier]) if cash is None else cash
+        self._log = RollingLog(layout or Layout())
+        self._opened = PaperAccount(account.broker_account_id, "", "", cash)
+        self._exchange: PaperExchange | None = None
+        self._outputs = topology.account.outputs
+        self._rows = {name: Rows(TemporaryFile) for name in (INBOX, *self._outputs)}
+        self.record = AccountRecord(account_id, account.tier, cash)
+
+    def day(self, fed: Fed) -> None:
+        """Live through one session."""
+        first = fed.labels[0]
+        if self._exchange is None:
+            self._begin(fed)
+        else:
+            self._exchange.open_market(fed.market, first)
+        waiting = {block.part: _minutes(block.messages(), first) for block in fed.blocks}
+        for label in fed.labels:
+            self._until_end_of(label)
+            for part, minutes in waiting.items():
+                self._log.put(minutes.get(label, ()), part)
+            self._dispatcher.work()
+            self._sample(fed, label)
+        self._keep()
+        self._log.forget()
+
+    def finish(self, minutes: int = 1) -> AccountRecord:
+        """Let pending work end for ``minutes`` after the last session, and sum up."""
+        if self._exchange is not None:
+            self._until_end_of(self._exchange.now + (minutes - 1) * MINUTE_US)
+            self._keep()
+            self._log.forget()
+        self.record.digests = {name: rows.hexdigest() for name, rows in self._rows.items()}
+        self.record.counts |= self._dispatcher.task.counts
+        return self.record
+
+    def _begin(self, fed: Fed) -> None:
+        first = fed.labels[0]
+        self._exchange = exchange = PaperExchange(
+            fed.market, self._calendar, [self._opened], now=first, seed=self._seed, fees=self._fees
+        )
+        self._dispatcher = SimDispatcher(
+            self._log,
+            self._config,
+            self._topology,
+            self._account.account_id,
+            exchange,
+            calendar=self._calendar,
+            leases=MemoryLeases(lambda: exchange.now / 1e6),
+        )
+        spec, home = self._topology.account, self._dispatcher.task.home
+        self._stage = made(spec, self._config, self._calendar, self._account.account_id)
+        key = self._account.account_id.encode()
+        self._dispatcher.task = SimTask(
+            spec, self._stage, self._log, (home,), only_key=key, source="dispatch"
+        )
+        start = control(EVERY_ACCOUNT, KillState.ACTIVE, person="sim", reason="start", now=first)
+        write_control(self._log.writer(), start)
+
+    def _until_end_of(self, label: int) -> None:
+        """Move the exchange to the end of the minute, through every moment at which a request is due."""
+        exchange, dispatcher = self._exchange, self._dispatcher
+        assert exchange is not None
+        end = label + MINUTE_US
+        while exchange.now < end:
+            due = dispatcher.next_due
+            exchange.advance(end if due is None else min(end, max(due, exchange.now + 1)))
+            dispatcher.work()
+
+    def _sample(self, fed: Fed, label: int) -> None:
+        """Note equity and exposure every five minutes of the session, and at its end."""
+        session = self._calendar.session_on(fed.date)
+        end, closes = label + MINUTE_US, label == fed.labels[-1]
+        inside = session is not None and session.open < end <= session.close
+        if not closes and not (inside and end % SAMPLE_US == 0):
+            return
+        assert self._exchange is not None
+        number = self._account.broker_account_id
+        held = self._exchange.positions(number)
+        exposure = sum((abs(Decimal(each["market_value"])) for each in held), ZERO)
+        equity = Decimal(self._exchange.account(number)["equity"])
+        self.record.samples.append(Sample(end, fed.date, equity, exposure, closes))
+
+    def _keep(self) -> None:
+        """Take what the session's records say, before the log forgets them."""
+        for (name, _), messages in self._log.parts():
+            if name not in self._rows:
+                continue
+            for message in messages:
+                if message.value is None or message.key == WATERMARK_KEY:
+                    continue
+                body = decode(name, message.value)
+                self._rows[name].add_one(message.key or b"", body["event_id"], message.value[PREFIX.size :])
+                if name != INBOX:
+                    self.record.records[name].append(body)
+
+    def state(self) -> bytes | None:
+        """The account's state as the live stage would keep it; None for a stage of one's own."""
+        return self._stage.packed() if isinstance(self._stage, HeldStage) else None
+
+
+def _minutes(messages: Iterator[Message], first: int) -> Mapping[int, Sequence[Message]]:
+    """Records by the watermark that ends their minute; those of minutes before ``first`` come with it."""
+    found: dict[int, list[Message]] = defaultdict(list)
+    waiting: list[Message] = []
+    for message in messages:
+        waiting.append(message)
+        label = readable_label(message) if message.key == WATERMARK_KEY else None
+        if label is not None:
+            found[max(label, first)] += waiting
+            waiting = []
+    return found

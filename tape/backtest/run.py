@@ -1,0 +1,199 @@
+"""``backtest``: every session through the market stages, and each account beside its own exchange.
+
+The market stages run here, a few sessions at a time. Each account may have a process of its own: it gets the
+sessions over a pipe, so that it works on one while the next ones are decided.
+"""
+
+import multiprocessing
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from tapedeck.connectors.paper.fills import ALPACA, Fees
+from tapedeck.schemas.errors import Fatal, TapeError
+from tapedeck.streams.config.document import Config
+from tapedeck.streams.sessions import Calendar, iso_date
+from tapedeck.streams.topology import Topology
+from tapedeck.tape.backtest.account import AccountRecord, AccountRun
+from tapedeck.tape.backtest.days import Day
+from tapedeck.tape.backtest.market import Decided, Fed, MarketRun
+from tapedeck.topics.catalogue import Layout
+
+TOGETHER = 5
+"""Sessions decided at once: more of them take memory, fewer of them time."""
+_END_S = 5.0
+Tell = Callable[[str], None]
+
+
+class Plan(NamedTuple):
+    """How to run: the accounts, their fees and cash, the exchange's seed, processes, digests to keep."""
+
+    accounts: tuple[str, ...]
+    fees: Fees = ALPACA
+    cash: Mapping[str, Decimal] = {}
+    seed: int = 0
+    workers: int = 1
+    digested: tuple[str, ...] = ()
+    layout: Layout = Layout()
+
+
+class Session(NamedTuple):
+    """What was played of one session."""
+
+    date: int
+    name: str
+    bars: int
+    symbols: tuple[str, ...]
+    origin: str
+    quote_origin: str
+    chain_origin: str
+    synthetic: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Ran(NamedTuple):
+    """A run: its sessions, what the market stages decided, what each account did."""
+
+    sessions: tuple[Session, ...]
+    decided: Decided
+    accounts: tuple[AccountRecord, ...]
+
+
+def run(
+    topology: Topology,
+    days: Callable[[Sequence[str]], Iterable[Day]],
+    config: Config,
+    plan: Plan,
+    *,
+    calendar: Calendar,
+    tell: Tell = lambda line: None,
+) -> Ran:
+    """Run ``plan`` over ``days``, which is asked for sessions with the records of the topics it is given.
+
+    Raises what a stage, a dispatcher or the reading of the tape raises; Fatal if there is no session.
+    """
+    market = MarketRun(topology, config, calendar, plan.layout, digested=plan.digested)
+    desks = _desks(topology, config, plan, calendar)
+    sessions: list[Session] = []
+    try:
+        for some in _together(days(market.reads), TOGETHER):
+            for day, fed in zip(some, market.run(some), strict=True):
+                for desk in desks:
+                    desk.day(fed)
+                sessions.append(_session(day))
+            tell(f"{len(sessions)} sessions, to {iso_date(sessions[-1].date)}")
+        if not sessions:
+            raise Fatal("there is no session to run", remedy="name another range with --from and --to")
+        return Ran(tuple(sessions), market.decided, tuple(desk.finish() for desk in desks))
+    finally:
+        for desk in desks:
+            desk.close()
+
+
+def _session(day: Day) -> Session:
+    market = day.market
+    return Session(
+        day.date, day.name, day.bars, day.symbols, day.origin, market.quote_origin, market.origin,
+        day.made_up, day.notes,
+    )  # fmt: skip
+
+
+def _together(days: Iterable[Day], n: int) -> Iterator[list[Day]]:
+    left = iter(days)
+    while some := list(islice(left, n)):
+        yield some
+
+
+class _Here:
+    """An account in this process."""
+
+    def __init__(self, run: AccountRun) -> None:
+        self._run = run
+
+    def day(self, fed: Fed) -> None:
+        self._run.day(fed)
+
+    def finish(self) -> AccountRecord:
+        return self._run.finish()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _There:
+    """Accounts in a process of their own, which ends with this one."""
+
+    def __init__(self, runs: Callable[[], AccountRun]) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, runs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def day(self, fed: Fed) -> None:
+        try:
+            self._pipe.send(fed)
+        except OSError:
+            self._answer()  # it says why it ended
+            raise
+
+    def finish(self) -> AccountRecord:
+        with suppress(OSError):
+            self._pipe.send(None)
+        found = self._answer()
+        assert isinstance(found, AccountRecord)
+        return found
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(0 if self._process.is_alive() else _END_S)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(_END_S)
+
+    def _answer(self) -> Any:
+        try:
+            found = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join(_END_S)
+            raise Fatal(
+                "the process of an account ended before its time",
+                value=f"exit code {self._process.exitcode}",
+                remedy="run it again with --workers 1; if memory is short, give it fewer sessions",
+            ) from None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+def _serve(pipe: "Connection[Any, Any]", made: Callable[[], AccountRun]) -> None:
+    """One account, session by session, until there are no more."""
+    try:
+        account = made()
+        while (fed := pipe.recv()) is not None:
+            account.day(fed)
+        pipe.send(account.finish())
+    except EOFError:
+        return
+    except TapeError as error:
+        pipe.send(error)
+    except Exception:
+        told = traceback.format_exc()
+        pipe.send(Fatal("the process of an account failed", value=told, remedy="report it with this text"))
+
+
+def _desks(topology: Topology, config: Config, plan: Plan, calendar: Calendar) -> list[_Here | _There]:
+    def maker(account_id: str) -> Callable[[], AccountRun]:
+        return lambda: AccountRun(
+            topology, config, account_id, calendar, fees=plan.fees, cash=plan.cash.get(account_id),
+            seed=plan.seed, layout=plan.layout,
+        )  # fmt: skip
+
+    if plan.workers <= 1:
+        return [_Here(maker(each)()) for each in plan.accounts]
+    return [_There(maker(each)) for each in plan.accounts]
