@@ -107,38 +107,68 @@ def generate(
     if begun.date > today.date:
         remedy = f"name a session from {since} on"
         raise Fatal("the market starts after this session", value=str(session), remedy=remedy)
-    label = _Label(feed, origin_of(seed))
-    stocks, before = _first_day(seed, symbols, begun, calendar)
-    yesterday = None
-    for last, day in pairwise(calendar.between(begun.date, today.date)):
-        yesterday, stocks = (stocks, last), _next_day(seed, stocks, day)
-    played = _played(stocks, today, label)
-    if yesterday is None:
-        history = tuple(body for stock in sorted(stocks) for body in _history(stock, before, label))
-    else:
-        history = _played(*yesterday, label).bars()
-    minutes = arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last)
-    plants = _plants(seed, today, is_first=yesterday is None)
-    written = _texts(seed, symbols, TextDay(today, played.first, tuple(PROFILES), plants, label.origin))
-    return Tape(
-        name=f"synthetic session of {session}, seed {seed}",
-        origin=label.origin,
-        session=today.date,
-        feed=feed,
-        universe=universe_body(
-            symbols,
-            source="DEFAULT" if symbols == tuple(PROFILES) else "MANUAL",
-            created_at=played.first - MINUTE_US,
+    made = _Making(seed, symbols, _Label(feed, origin_of(seed)), calendar, begun)
+    for day in calendar.between(begun.date + 1, today.date):
+        made.turn_to(day)
+    return made.tape()
+
+
+class _Making:
+    """A market on its way, at one of its sessions."""
+
+    def __init__(
+        self, seed: int, symbols: tuple[str, ...], label: "_Label", calendar: Calendar, begun: Session
+    ) -> None:
+        self._seed, self._symbols, self._label, self._calendar = seed, symbols, label, calendar
+        self._stocks, self._before = _first_day(seed, symbols, begun, calendar)
+        self._yesterday: tuple[list[_Stock], Session] | None = None
+        self._session = begun
+        self._played: _Played | None = None
+
+    def turn_to(self, session: Session) -> None:
+        """Go on to the next session."""
+        self._yesterday = self._stocks, self._session
+        self._known = self._played
+        self._stocks, self._session = _next_day(self._seed, self._stocks, session), session
+        self._played = None
+
+    def _history(self) -> tuple[Body, ...]:
+        if self._yesterday is None:
+            label = self._label
+            return tuple(
+                body for stock in sorted(self._stocks) for body in _history(stock, self._before, label)
+            )
+        played = self._known or _played(*self._yesterday, self._label)
+        return played.bars()
+
+    def tape(self) -> Tape:
+        """The tape of the session. Call it once: what happens to bars and quotes is drawn in order."""
+        played = self._played = _played(self._stocks, self._session, self._label)
+        history = self._history()
+        seed, symbols, today, label = self._seed, self._symbols, self._session, self._label
+        minutes = arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last)
+        plants = _plants(seed, today, is_first=self._yesterday is None)
+        written = _texts(seed, symbols, TextDay(today, played.first, tuple(PROFILES), plants, label.origin))
+        chain = _chain(self._stocks, today, self._calendar)
+        return Tape(
+            name=f"synthetic session of {iso_date(today.date)}, seed {seed}",
             origin=label.origin,
-        ),
-        history=history,
-        minutes=with_texts(minutes, written),
-        market=TapeMarket(played.quotes, _chain(stocks, today, calendar), origin=label.origin, restated=True),
-        notes=(
-            f"every bar, quote, option contract, article and post is synthetic ({label.origin})",
-            "the universe is the generator's own list; its asset checks were skipped",
-        ),
-    )
+            session=today.date,
+            feed=label.feed,
+            universe=universe_body(
+                symbols,
+                source="DEFAULT" if symbols == tuple(PROFILES) else "MANUAL",
+                created_at=played.first - MINUTE_US,
+                origin=label.origin,
+            ),
+            history=history,
+            minutes=with_texts(minutes, written),
+            market=TapeMarket(played.quotes, chain, origin=label.origin, restated=True),
+            notes=(
+                f"every bar, quote, option contract, article and post is synthetic ({label.origin})",
+                "the universe is the generator's own list; its asset checks were skipped",
+            ),
+        )
 
 
 def _texts(seed: int, symbols: Iterable[str], day: TextDay) -> Iterator[tuple[int, str, Body]]:
@@ -165,9 +195,14 @@ def days(
 ) -> Iterator[Tape]:
     """The market that begins on ``first``, one tape per session up to ``last``. Raises Fatal as above."""
     calendar = calendar or xnys()
+    made: _Making | None = None
     for each in calendar.between(day_number(first), day_number(last)):
-        day = iso_date(each.date)
-        yield generate(seed, session=day, since=first, symbols=symbols, feed=feed, calendar=calendar)
+        if made is None:
+            begun = _session(iso_date(each.date), calendar)
+            made = _Making(seed, symbols, _Label(feed, origin_of(seed)), calendar, begun)
+        else:
+            made.turn_to(each)
+        yield made.tape()
 
 
 def _session(day: date, calendar: Calendar) -> Session:

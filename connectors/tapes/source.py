@@ -41,7 +41,7 @@ class TapeSource:
         Raises Fatal if there is none, CalendarUnknown beyond the calendar.
         """
         asked = [each.date for each in calendar.between(day_number(first), day_number(last))]
-        there = asked if self.seed is not None else self._sessions(calendar, tell)
+        there = asked if self.seed is not None else self.dates(calendar, tell)
         found = [iso_date(day) for day in asked if day in there]
         if not found:
             listed = ", ".join(str(iso_date(day)) for day in there) or "none"
@@ -52,7 +52,8 @@ class TapeSource:
         since = found[0] if self.seed is not None else None
         return [replace(self, session=day, since=since) for day in found]
 
-    def _sessions(self, calendar: Calendar, tell: Tell) -> list[int]:
+    def dates(self, calendar: Calendar, tell: Tell = quiet) -> list[int]:
+        """The dates of the sessions in a file or a recorded tape, in days, in order."""
         path = Path(self.tape)
         if is_recorded(path):
             return sessions_in(load(path), calendar)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import sha256
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.watermarks import readable_label
+from tapedeck.streams.wire import watermark_wires
 from tapedeck.tape.backtest.held import HeldStage, made
 from tapedeck.tape.backtest.log import RollingLog
 from tapedeck.tape.backtest.market import Fed
@@ -30,6 +32,7 @@ from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 Body = dict[str, Any]
 SAMPLE_US = 5 * MINUTE_US
+_HEAR_MINUTES = 12
 ZERO = Decimal(0)
 
 
@@ -55,7 +58,9 @@ class AccountRecord:
     samples: list[Sample] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    origins: Counter[str] = field(default_factory=Counter)
+    daily: dict[int, dict[str, str]] = field(default_factory=dict)
+    marks: dict[str, Decimal] = field(default_factory=dict)
+    """The mid of what is held at the end, by instrument."""
 
 
 class AccountRun:
@@ -72,10 +77,11 @@ class AccountRun:
         cash: Decimal | None = None,
         seed: int = 0,
         layout: Layout | None = None,
+        daily: bool = False,
     ) -> None:
         self._topology, self._config, self._calendar = topology, config, calendar
         self._account = account = config.account(account_id)
-        self._fees, self._seed = fees, seed
+        self._fees, self._seed, self._is_daily = fees, seed, daily
         cash = Decimal(TIER_CASH[account.tier]) if cash is None else cash
         self._log = RollingLog(layout or Layout())
         self._opened = PaperAccount(account.broker_account_id, "", "", cash)
@@ -98,18 +104,35 @@ class AccountRun:
                 self._log.put(minutes.get(label, ()), part)
             self._dispatcher.work()
             self._sample(fed, label)
-        self._keep()
-        self._log.forget()
+        self._keep(fed.date)
 
-    def finish(self, minutes: int = 1) -> AccountRecord:
-        """Let pending work end for ``minutes`` after the last session, and sum up."""
+    def finish(self) -> AccountRecord:
+        """Let pending work end in the minute after the last session, hear of its expiries, and sum up.
+
+        The digests are as of the end of that minute.
+        """
         if self._exchange is not None:
-            self._until_end_of(self._exchange.now + (minutes - 1) * MINUTE_US)
-            self._keep()
-            self._log.forget()
+            self._until_end_of(self._exchange.now)
+            self._keep(None)
         self.record.digests = {name: rows.hexdigest() for name, rows in self._rows.items()}
-        self.record.counts |= self._dispatcher.task.counts
+        if self._exchange is not None:
+            for _ in range(_HEAR_MINUTES):
+                self._pass_minute()
+            self._keep(None)
+            held = self._exchange.positions(self._account.broker_account_id)
+            self.record.marks = {each["symbol"]: Decimal(each["current_price"]) for each in held}
+            self.record.counts |= self._dispatcher.task.counts
         return self.record
+
+    def _pass_minute(self) -> None:
+        """A minute without a signal: every five of them the dispatcher asks what became of its contracts."""
+        assert self._exchange is not None
+        label = self._exchange.now // MINUTE_US * MINUTE_US
+        self._until_end_of(label)
+        for name in self._topology.signal_topics:
+            for wire in watermark_wires(name, label, range(self._log.layout.partitions(name))):
+                self._log.append(wire)
+        self._dispatcher.work()
 
     def _begin(self, fed: Fed) -> None:
         first = fed.labels[0]
@@ -158,8 +181,9 @@ class AccountRun:
         equity = Decimal(self._exchange.account(number)["equity"])
         self.record.samples.append(Sample(end, fed.date, equity, exposure, closes))
 
-    def _keep(self) -> None:
-        """Take what the session's records say, before the log forgets them."""
+    def _keep(self, date: int | None) -> None:
+        """Take what the records of session ``date`` say, before the log forgets them."""
+        daily = {name: sha256() for name in self._outputs} if self._is_daily and date is not None else {}
         for (name, _), messages in self._log.parts():
             if name not in self._rows:
                 continue
@@ -168,8 +192,13 @@ class AccountRun:
                     continue
                 body = decode(name, message.value)
                 self._rows[name].add_one(message.key or b"", body["event_id"], message.value[PREFIX.size :])
+                if name in daily:
+                    daily[name].update(message.value)
                 if name != INBOX:
                     self.record.records[name].append(body)
+        self._log.forget()
+        if date is not None:
+            self.record.daily[date] = {name: total.hexdigest() for name, total in daily.items()}
 
     def state(self) -> bytes | None:
         """The account's state as the live stage would keep it; None for a stage of one's own."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from tapedeck.connectors.dispatch.freshness import NAMES
 from tapedeck.connectors.tapes.market import Market
+from tapedeck.schemas.codec import PREFIX
 from tapedeck.schemas.columns import decode_columns, symbols
-from tapedeck.streams.blocks import ABSENT, Block
-from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of
+from tapedeck.streams.blocks import ABSENT, Block, Bytes
+from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of, raw_ids, rows_of
 from tapedeck.streams.columnar.job import Start, TaskId
 from tapedeck.streams.columnar.rows import Rows
 from tapedeck.streams.columnar.task import run_task, tasks_of
@@ -47,6 +48,8 @@ class Decided:
 
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     rows: dict[str, Rows] = field(default_factory=dict)
+    daily: dict[int, dict[str, Rows]] = field(default_factory=dict)
+    """By session, the rows of decisions and signals."""
     bars: int = 0
 
 
@@ -112,6 +115,7 @@ class MarketRun:
         layout: Layout,
         *,
         digested: Sequence[str] = (),
+        daily: bool = False,
     ) -> None:
         self._topology, self._config, self._calendar, self._layout = topology, config, calendar, layout
         self._texts = Texts(topology, config, calendar, layout)
@@ -120,6 +124,7 @@ class MarketRun:
         )
         self._starts: dict[TaskId, Start] = {}
         self._fed_to = 0
+        self._is_daily = daily
         self._source = Held(layout)
         self._kept = (*topology.signal_topics, *NAMES)
         self.decided = Decided(rows={name: Rows(TemporaryFile) for name in digested})
@@ -173,8 +178,28 @@ class MarketRun:
                 mine = _within(block, self._fed_to, day.last)
                 if len(mine):
                     found.append(bare(mine) if name in _BARE else mine)
+        if self._is_daily:
+            self.decided.daily[day.date] = self._rows_of(day, made)
         self._fed_to = day.last
         return Fed(day.date, day.labels, day.market, tuple(found), day.made_up)
+
+
+    def _rows_of(self, day: Day, made: Mapping[str, Sequence[Block]]) -> dict[str, Rows]:
+        """The rows of the session's decisions and signals."""
+        found = {}
+        for name in (DECISIONS, *self._topology.signal_topics):
+            found[name] = Rows(TemporaryFile)
+            for block in made[name]:
+                found[name].add(_rows(_within(block, self._fed_to, day.last)))
+        return found
+
+
+def _rows(block: Block) -> Bytes:
+    """The records of ``block`` as ``Rows`` takes them."""
+    mine = np.flatnonzero(block.values[:, 1] >= 0)
+    values = block.values[mine]
+    ids, _ = raw_ids(block.data, np.stack((values[:, 0] + PREFIX.size + 1, np.full(len(mine), 32)), axis=1))
+    return rows_of(ids, block.data, block.keys[mine], values, PREFIX.size)
 
 
 def _within(block: Block, after: int, last: int) -> Block:

@@ -31,7 +31,10 @@ Tell = Callable[[str], None]
 
 
 class Plan(NamedTuple):
-    """How to run: the accounts, their fees and cash, the exchange's seed, processes, digests to keep."""
+    """How to run: the accounts, their fees and cash, the exchange's seed, processes, digests to keep.
+
+    ``daily``: keep the digests of each session too, for checks.
+    """
 
     accounts: tuple[str, ...]
     fees: Fees = ALPACA
@@ -39,6 +42,7 @@ class Plan(NamedTuple):
     seed: int = 0
     workers: int = 1
     digested: tuple[str, ...] = ()
+    daily: bool = False
     layout: Layout = Layout()
 
 
@@ -72,16 +76,19 @@ def run(
     *,
     calendar: Calendar,
     tell: Tell = lambda line: None,
+    together: int = TOGETHER,
 ) -> Ran:
     """Run ``plan`` over ``days``, which is asked for sessions with the records of the topics it is given.
 
+    ``together``: how many sessions are decided at once.
+
     Raises what a stage, a dispatcher or the reading of the tape raises; Fatal if there is no session.
     """
-    market = MarketRun(topology, config, calendar, plan.layout, digested=plan.digested)
+    market = MarketRun(topology, config, calendar, plan.layout, digested=plan.digested, daily=plan.daily)
     desks = _desks(topology, config, plan, calendar)
     sessions: list[Session] = []
     try:
-        for some in _together(days(market.reads), TOGETHER):
+        for some in _together(days(market.reads), together):
             for day, fed in zip(some, market.run(some), strict=True):
                 for desk in desks:
                     desk.day(fed)
@@ -191,7 +198,7 @@ def _desks(topology: Topology, config: Config, plan: Plan, calendar: Calendar) -
     def maker(account_id: str) -> Callable[[], AccountRun]:
         return lambda: AccountRun(
             topology, config, account_id, calendar, fees=plan.fees, cash=plan.cash.get(account_id),
-            seed=plan.seed, layout=plan.layout,
+            seed=plan.seed, layout=plan.layout, daily=plan.daily,
         )  # fmt: skip
 
     if plan.workers <= 1:

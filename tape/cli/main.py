@@ -128,6 +128,9 @@ PANELS: dict[str, dict[str, Entry]] = {
         "whatif": Entry(
             "whatif:whatif", "Decide the recorded window again under another configuration.", wire=True
         ),
+        "backtest": Entry(
+            "backtest:backtest", "Say what the rules would have earned on a tape, session by session."
+        ),
         "link": Entry("link:link_text", "Print the symbols that a text is linked to, and why.", bare=True),
         "new": Entry("new:app", "Write the skeleton of a package with a stage of your own."),
         "step": Entry("step:app", "Run one stage over JSON lines, to try a rule on a case."),
