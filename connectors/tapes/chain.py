@@ -1,12 +1,12 @@
 """A synthetic option chain: Black-Scholes off a volatility smile, with spreads, volume and open interest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from decimal import ROUND_FLOOR, Decimal
-from functools import cache
+from functools import cache, partial
 from math import ceil, exp, log, sqrt
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
@@ -52,6 +52,42 @@ class _Moment(NamedTuple):
     left: float
 
 
+class _Unpriced(ContractQuote):
+    """A contract that is priced when somebody looks: of a chain's hundreds, few are ever looked at."""
+
+    _PRICED = frozenset({"time", "bid", "ask", "volume", "open_interest", "delta"})
+
+    def __init__(self, underlying: str, listed: Listed, price: Callable[[], ContractQuote]) -> None:
+        self.__dict__.update(
+            symbol=listed.symbol, underlying=underlying, expiry=listed.expiry, right=listed.right.value,
+            strike=listed.strike, size=_SIZE, _price=price,
+        )  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._PRICED:
+            raise AttributeError(name)
+        priced = self.__dict__["_price"]()
+        self.__dict__.update({each: getattr(priced, each) for each in self._PRICED})
+        return self.__dict__[name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ContractQuote) and _told(self) == _told(other)
+
+    def __hash__(self) -> int:
+        return hash(_told(self))
+
+    def __reduce__(self) -> tuple[Callable[..., ContractQuote], tuple[Any, ...]]:
+        return _quoted, _told(self)
+
+
+def _told(quote: ContractQuote) -> tuple[Any, ...]:
+    return tuple(getattr(quote, each.name) for each in fields(ContractQuote))
+
+
+def _quoted(*told: Any) -> ContractQuote:
+    return ContractQuote(**dict(zip((each.name for each in fields(ContractQuote)), told, strict=True)))
+
+
 class SyntheticChain:
     """Chains of one session. Pure: the same (underlying, spot, now) gives the same contracts."""
 
@@ -68,7 +104,10 @@ class SyntheticChain:
         base, moment = self._underlyings[underlying], self._moment(spot, now)
         if underlying not in self._listed:
             self._listed[underlying] = _list_contracts(underlying, base, self._nights)
-        return [self._quote(underlying, base, each, moment) for each in self._listed[underlying]]
+        return [
+            _Unpriced(underlying, each, partial(self._quote, underlying, base, each, moment))
+            for each in self._listed[underlying]
+        ]
 
     def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None:
         """One contract, listed today or on an earlier day; None past its expiry and for unknown names."""

@@ -7,7 +7,6 @@ day, session, symbols) gives the same tape, byte for byte. All records are label
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 

@@ -1,7 +1,6 @@
 """The account part: one dispatcher beside its own paper exchange, session after session."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
@@ -18,16 +17,15 @@ from tapedeck.connectors.paper.fills import Fees
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.streams.columnar.rows import Rows
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.protocol import MINUTE_US, Message
+from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
-from tapedeck.streams.watermarks import readable_label
 from tapedeck.streams.wire import watermark_wires
+from tapedeck.tape.backtest.fed import Fed, minutes_of
 from tapedeck.tape.backtest.held import HeldStage, made
 from tapedeck.tape.backtest.log import RollingLog
-from tapedeck.tape.backtest.market import Fed
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 Body = dict[str, Any]
@@ -97,14 +95,22 @@ class AccountRun:
             self._begin(fed)
         else:
             self._exchange.open_market(fed.market, first)
-        waiting = {block.part: _minutes(block.messages(), first) for block in fed.blocks}
+        waiting = list(minutes_of(fed, self._holds()))
         for label in fed.labels:
             self._until_end_of(label)
-            for part, minutes in waiting.items():
-                self._log.put(minutes.get(label, ()), part)
+            for minutes in waiting:
+                for message in minutes.get(label, ()):
+                    self._log.put(message)
             self._dispatcher.work()
             self._sample(fed, label)
         self._keep(fed.date)
+
+    def _holds(self) -> set[str]:
+        """The underlyings of what is held or ordered."""
+        assert self._exchange is not None
+        book = self._exchange.books[self._account.broker_account_id]
+        held = {at.listing.underlying for at in book.ledger.positions.values()}
+        return held | {order.listing.underlying for order in book.working()}
 
     def finish(self) -> AccountRecord:
         """Let pending work end in the minute after the last session, hear of its expiries, and sum up.
@@ -203,16 +209,3 @@ class AccountRun:
     def state(self) -> bytes | None:
         """The account's state as the live stage would keep it; None for a stage of one's own."""
         return self._stage.packed() if isinstance(self._stage, HeldStage) else None
-
-
-def _minutes(messages: Iterator[Message], first: int) -> Mapping[int, Sequence[Message]]:
-    """Records by the watermark that ends their minute; those of minutes before ``first`` come with it."""
-    found: dict[int, list[Message]] = defaultdict(list)
-    waiting: list[Message] = []
-    for message in messages:
-        waiting.append(message)
-        label = readable_label(message) if message.key == WATERMARK_KEY else None
-        if label is not None:
-            found[max(label, first)] += waiting
-            waiting = []
-    return found

@@ -32,7 +32,9 @@ class Check:
         return "\n".join([head, *(f"  {each}" for each in self.details[:_SHOWN]), *more])
 
 
-def lookahead(topology: Topology, days: Days, config: Config, plan: Plan, whole: Ran, calendar: Calendar) -> Check:
+def lookahead(
+    topology: Topology, days: Days, config: Config, plan: Plan, whole: Ran, calendar: Calendar
+) -> Check:
     """Run again session by session: when one is decided, nothing after its end has been read.
 
     ``whole`` decided several sessions at once, with all of them in memory, and is to have the same digest of

@@ -79,7 +79,11 @@ def plan_of(asked: Asked, config: Config) -> Plan:
         raise ConfigInvalid("no account is named", value="", remedy=f"accounts: {', '.join(known)}")
     chosen = tuple(name for name in known if asked.accounts is None or name in asked.accounts)
     return Plan(
-        accounts=chosen, fees=asked.fees, cash=asked.cash, seed=asked.seed, workers=asked.workers,
+        accounts=chosen,
+        fees=asked.fees,
+        cash=asked.cash,
+        seed=asked.seed,
+        workers=asked.workers,
         daily=asked.daily,
     )
 
@@ -128,9 +132,7 @@ def check(
         checks.append(lookahead(topology, days, document, plan, found.ran, calendar))
     if warm_up:
         asked.tell(f"running again with up to {warm_up} more sessions of warm-up")
-        checks.append(
-            startup(topology, days, document, plan, found.ran, calendar, warm_up, asked.reading)
-        )
+        checks.append(startup(topology, days, document, plan, found.ran, calendar, warm_up, asked.reading))
     return checks
 
 
@@ -146,13 +148,21 @@ def fees_of(text: str) -> Fees:
             "there is no such fee schedule", value=text, remedy="write alpaca, none, or name a TOML file"
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise Fatal(f"the fee schedule is not TOML: {error}", value=text, remedy="correct that line") from None
+        raise Fatal(
+            f"the fee schedule is not TOML: {error}", value=text, remedy="correct that line"
+        ) from None
     for name, rate in told.items():
         if name not in Fees._fields:
             near = get_close_matches(name, Fees._fields, n=1) or Fees._fields
-            raise Fatal("a fee schedule has no such rate", value=name, remedy=f"write one of {', '.join(near)}")
+            raise Fatal(
+                "a fee schedule has no such rate", value=name, remedy=f"write one of {', '.join(near)}"
+            )
         if isinstance(rate, bool) or not isinstance(rate, int | Decimal) or not 0 <= rate < _MOST_CASH:
-            raise Fatal(f"the rate {name} is not an amount of 0 or more", value=rate, remedy="write USD, such as 0.02685")
+            raise Fatal(
+                f"the rate {name} is not an amount of 0 or more",
+                value=rate,
+                remedy="write USD, such as 0.02685",
+            )
     return NO_FEES._replace(**{name: Decimal(rate) for name, rate in told.items()})
 
 

@@ -43,7 +43,9 @@ def compared(a: Backtest, b: Backtest, names: tuple[str, str]) -> Comparison:
     dates = [[each.date for each in run.sessions] for run in (a, b)]
     if dates[0] != dates[1]:
         odd = sorted(set(dates[0]) ^ set(dates[1]))
-        raise Fatal("the two runs have other sessions", value=str(iso_date(odd[0])), remedy="run both over one range")
+        raise Fatal(
+            "the two runs have other sessions", value=str(iso_date(odd[0])), remedy="run both over one range"
+        )
     accounts = [each.account_id for each in a.summaries if each.account_id in _accounts(b)]
     if not accounts:
         value = f"A {', '.join(sorted(_accounts(a)))}; B {', '.join(sorted(_accounts(b)))}"

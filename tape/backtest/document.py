@@ -15,7 +15,9 @@ _DATES = frozenset({"date"})
 _TIMES = frozenset({"at", "opened_at", "closed_at", "drawdown_from", "drawdown_to"})
 
 
-def as_document(found: Backtest, both: Comparison | None = None, checks: Sequence[Check] = ()) -> dict[str, Json]:
+def as_document(
+    found: Backtest, both: Comparison | None = None, checks: Sequence[Check] = ()
+) -> dict[str, Json]:
     """The whole of it, trades and samples included; with ``both``, run A's figures and the differences."""
     told = _of_run(found)
     told["checks"] = [_fields(each) for each in checks]

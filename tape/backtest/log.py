@@ -1,7 +1,7 @@
 """A log in memory that forgets what everybody has read. Its offsets go on."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import Message
@@ -24,9 +24,11 @@ class RollingLog(MemoryLog):
         self._parts[part].append(message)
         return message
 
-    def put(self, messages: Collection[Message], part: Part) -> None:
-        """Append records of one partition that have their offsets here already."""
-        self._parts[part].extend(messages)
+    def put(self, message: Message) -> None:
+        """Append a record as it is, at the next offset."""
+        part = message.topic, message.partition
+        held = self._parts[part]
+        held.append(message._replace(offset=self._first[part] + len(held)))
 
     def read(self, name: str, partition: int, offset: int, n: int | None = None) -> list[Message]:
         held = self._parts[name, partition]

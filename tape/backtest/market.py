@@ -2,44 +2,29 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 
 import numpy as np
 
 from tapedeck.connectors.dispatch.freshness import NAMES
-from tapedeck.connectors.tapes.market import Market
 from tapedeck.schemas.codec import PREFIX
 from tapedeck.schemas.columns import decode_columns, symbols
-from tapedeck.streams.blocks import ABSENT, Block, Bytes
-from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of, raw_ids, rows_of
+from tapedeck.streams.blocks import Block, Bytes
+from tapedeck.streams.columnar.arrays import raw_ids, rows_of
 from tapedeck.streams.columnar.job import Start, TaskId
 from tapedeck.streams.columnar.rows import Rows
 from tapedeck.streams.columnar.task import run_task, tasks_of
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.merge import Part
-from tapedeck.streams.protocol import StageSpec
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.backtest.days import TEXTS, Day
+from tapedeck.tape.backtest.fed import BARE, Fed, bare, within
 from tapedeck.tape.backtest.texts import Texts
-from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
+from tapedeck.topics.catalogue import Layout
 
 DECISIONS = "decisions"
-_BARE = frozenset({"features"})
-"""Of these, accounts only see that there was a record, and when."""
-
-
-@dataclass(frozen=True)
-class Fed:
-    """What accounts see of one session: the minutes ``labels``, the market that prices it, and by topic
-    partition the records of each minute's signals, bars and features (these without values)."""
-
-    date: int
-    labels: range
-    market: Market
-    blocks: tuple[Block, ...]
-    synthetic: tuple[str, ...] = ()
 
 
 @dataclass
@@ -175,14 +160,13 @@ class MarketRun:
         found = []
         for name in self._kept:
             for block in made[name]:
-                mine = _within(block, self._fed_to, day.last)
+                mine = within(block, self._fed_to, day.last)
                 if len(mine):
-                    found.append(bare(mine) if name in _BARE else mine)
+                    found.append(bare(mine) if name in BARE else mine)
         if self._is_daily:
             self.decided.daily[day.date] = self._rows_of(day, made)
         self._fed_to = day.last
-        return Fed(day.date, day.labels, day.market, tuple(found), day.made_up)
-
+        return Fed(day.date, day.labels, day.market, tuple(found), self._topology.signal_topics)
 
     def _rows_of(self, day: Day, made: Mapping[str, Sequence[Block]]) -> dict[str, Rows]:
         """The rows of the session's decisions and signals."""
@@ -190,7 +174,7 @@ class MarketRun:
         for name in (DECISIONS, *self._topology.signal_topics):
             found[name] = Rows(TemporaryFile)
             for block in made[name]:
-                found[name].add(_rows(_within(block, self._fed_to, day.last)))
+                found[name].add(_rows(within(block, self._fed_to, day.last)))
         return found
 
 
@@ -200,34 +184,6 @@ def _rows(block: Block) -> Bytes:
     values = block.values[mine]
     ids, _ = raw_ids(block.data, np.stack((values[:, 0] + PREFIX.size + 1, np.full(len(mine), 32)), axis=1))
     return rows_of(ids, block.data, block.keys[mine], values, PREFIX.size)
-
-
-def _within(block: Block, after: int, last: int) -> Block:
-    """The records of ``block`` behind watermark(``after``), up to watermark(``last``) itself."""
-    labels = labels_of(block)
-    marks = np.flatnonzero(labels > UNREADABLE)
-    low, high = np.searchsorted(labels[marks], (after, last), side="right").tolist()
-    start, end = (int(marks[n - 1]) + 1 if n else 0 for n in (low, high))
-    return block.part_of(start, max(start, end))
-
-
-def bare(block: Block) -> Block:
-    """``block`` without values: watermarks stay what they are, records keep their keys and times."""
-    marks = block.values[:, 1] == ABSENT
-    headers = np.where(marks[:, None], block.headers, 0)
-    spans = np.concatenate((block.keys, headers))
-    sizes = np.maximum(spans[:, 1], 0)
-    starts = np.cumsum(sizes) - sizes
-    places = np.repeat(spans[:, 0] - starts, sizes) + np.arange(int(sizes.sum()))
-    fresh = np.stack((starts, spans[:, 1]), axis=1)
-    n = len(block)
-    return replace(
-        block,
-        data=block.data[places],
-        keys=fresh[:n],
-        values=np.tile(np.array([[0, ABSENT]]), (n, 1)),
-        headers=fresh[n:],
-    )
 
 
 def reasons_of(block: Block) -> Counter[tuple[str, str]]:

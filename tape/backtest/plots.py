@@ -32,7 +32,9 @@ class _Scale(NamedTuple):
         return self.start + share * (self.end - self.start)
 
 
-def lines(title: str, found: Sequence[Line], labels: Sequence[str], *, unit: str = "", area: bool = False) -> str:
+def lines(
+    title: str, found: Sequence[Line], labels: Sequence[str], *, unit: str = "", area: bool = False
+) -> str:
     """Lines over the places of ``labels``, which name some of the x values (0, 1, 2 ...).
 
     ``area``: fill to zero. Without a point, nothing.
@@ -55,7 +57,9 @@ def lines(title: str, found: Sequence[Line], labels: Sequence[str], *, unit: str
             shapes.append(
                 f'<polygon class="area c{line.number}" points="{first:.1f},{zero:.1f} {path} {last:.1f},{zero:.1f}"/>'
             )
-        shapes.append(f'<polyline class="line c{line.number}" points="{path}"><title>{escape(line.name)}</title></polyline>')
+        shapes.append(
+            f'<polyline class="line c{line.number}" points="{path}"><title>{escape(line.name)}</title></polyline>'
+        )
     return _svg(title, _HEIGHT, shapes)
 
 

@@ -72,7 +72,11 @@ def _figures(each: Summary) -> str:
     if each.drawdown_from is not None and each.drawdown_to is not None:
         when = f"{new_york(each.drawdown_from)[:10]} to {new_york(each.drawdown_to)[:10]}"
     hit = stats.hit_rate
-    between = "" if hit is None or hit.low is None or hit.high is None else f"{share(hit.low)} to {share(hit.high)} at 95 %"
+    between = (
+        ""
+        if hit is None or hit.low is None or hit.high is None
+        else f"{share(hit.low)} to {share(hit.high)} at 95 %"
+    )
     tiles = [
         ("net P&L", usd(each.net), f"{share(each.gain)} of {usd(each.start)}", each.net >= 0),
         ("fees", usd(each.fees), "in the net", None),
@@ -80,9 +84,24 @@ def _figures(each: Summary) -> str:
         ("hit rate", share(hit.mean) if hit else "-", between, None),
         ("expectancy a trade", interval(stats.expectancy), "mean net with 95 % interval", None),
         ("profit factor", number(stats.profit_factor), "won over lost", None),
-        ("deepest drawdown", "-" if fall is None else usd(fall.usd), f"{share(fall.share)} {when}" if fall else "", None),
-        ("Sharpe / Sortino", f"{number(each.sharpe)} / {number(each.sortino)}", "by session, a year of 252", None),
-        ("exposure", share(each.exposure_mean), f"most {share(each.exposure_most)}, in the market {share(each.time_in_market)}", None),
+        (
+            "deepest drawdown",
+            "-" if fall is None else usd(fall.usd),
+            f"{share(fall.share)} {when}" if fall else "",
+            None,
+        ),
+        (
+            "Sharpe / Sortino",
+            f"{number(each.sharpe)} / {number(each.sortino)}",
+            "by session, a year of 252",
+            None,
+        ),
+        (
+            "exposure",
+            share(each.exposure_mean),
+            f"most {share(each.exposure_most)}, in the market {share(each.time_in_market)}",
+            None,
+        ),
         ("turnover", number(each.turnover), "traded over mean equity", None),
         ("still open", str(each.still_open), f"{usd(each.unrealised)} at mid, after fees", None),
     ]
@@ -112,7 +131,10 @@ def _curves(found: Backtest) -> Iterable[str]:
         start = float(found.summary(name).start)
         curve, below, held, top = [], [], [], start
         samples = found.samples[name]
-        count = {date: sum(each.date == date for each in samples) for date in dict.fromkeys(s.date for s in samples)}
+        count = {
+            date: sum(each.date == date for each in samples)
+            for date in dict.fromkeys(s.date for s in samples)
+        }
         seen: dict[int, int] = {}
         for sample in samples:
             seen[sample.date] = seen.get(sample.date, 0) + 1
@@ -143,7 +165,10 @@ def _groups(found: Backtest) -> Iterable[str]:
         for each in found.groups
     ]
     yield f"<h2>By strategy and exit reason</h2><p class='soft'>net, USD; STILL_OPEN at mid</p>{plots.bars('Net P&L', rows)}"
-    cells = [[cell(text, "n" if at > 2 else "") for at, text in enumerate(group_cells(found, n))] for n in range(len(found.groups))]
+    cells = [
+        [cell(text, "n" if at > 2 else "") for at, text in enumerate(group_cells(found, n))]
+        for n in range(len(found.groups))
+    ]
     yield table("groups", GROUP_HEADS, cells)
 
 
@@ -154,7 +179,10 @@ def _trades(found: Backtest) -> Iterable[str]:
     shown = found.trades[-ROWS:]
     left = f"; the newest {ROWS} are shown, --json has all" if len(found.trades) > ROWS else ""
     numbers = {3, 6, 7, 8}
-    rows = [[cell(text, "n" if at in numbers else "t") for at, text in enumerate(trade_cells(each))] for each in shown]
+    rows = [
+        [cell(text, "n" if at in numbers else "t") for at, text in enumerate(trade_cells(each))]
+        for each in shown
+    ]
     yield (
         f'<h2>Trades</h2><p class="soft">{len(found.trades)}, times in New York{left}</p>'
         '<input data-for="trades" placeholder="filter, such as NVDA STOP_LOSS" aria-label="filter">'

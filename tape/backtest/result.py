@@ -149,7 +149,9 @@ class Backtest:
         return next(each for each in self.summaries if each.account_id == account_id)
 
 
-def result_of(ran: Ran, plan: Plan, config: Config, calendar: Calendar, *, tape: str, took_s: float) -> Backtest:
+def result_of(
+    ran: Ran, plan: Plan, config: Config, calendar: Calendar, *, tape: str, took_s: float
+) -> Backtest:
     """The figures of a run."""
     trades = {each.account_id: trades_of(each, calendar) for each in ran.accounts}
     days = {each.account_id: list(_days(each, trades[each.account_id], calendar)) for each in ran.accounts}
@@ -210,7 +212,11 @@ def _days(record: AccountRecord, trades: Sequence[Trade], calendar: Calendar) ->
     of_date = calendar.session_date
     opened = Counter(of_date(each.opened_at) for each in trades)
     closed = Counter(of_date(each.closed_at) for each in trades if each.closed_at is not None)
-    executions, traded, fees = Counter[int](), defaultdict[int, Decimal](Decimal), defaultdict[int, Decimal](Decimal)
+    executions, traded, fees = (
+        Counter[int](),
+        defaultdict[int, Decimal](Decimal),
+        defaultdict[int, Decimal](Decimal),
+    )
     for each in record.records["executions"]:
         date = of_date(each["event_time"])
         executions[date] += 1
@@ -270,7 +276,12 @@ def _funnel(ran: Ran, trades: dict[str, list[Trade]]) -> Iterable[FunnelRow]:
     yield FunnelRow("", "bars", "", ran.decided.bars)
     yield FunnelRow("", "decisions", "", sum(reasons.values()))
     for (action, reason), count in sorted(reasons.items(), key=lambda each: (-each[1], each[0])):
-        yield FunnelRow("", "held" if action == "HOLD" else "signals", reason if action == "HOLD" else action + " " + reason, count)
+        yield FunnelRow(
+            "",
+            "held" if action == "HOLD" else "signals",
+            reason if action == "HOLD" else action + " " + reason,
+            count,
+        )
     for record in ran.accounts:
         name, records = record.account_id, record.records
         yield FunnelRow(name, "proposals", "", len(records["proposals"]))

@@ -1,14 +1,16 @@
 """``backtest``: every session through the market stages, and each account beside its own exchange.
 
-The market stages run here, a few sessions at a time. Each account may have a process of its own: it gets the
-sessions over a pipe, so that it works on one while the next ones are decided.
+The market stages run here, a few sessions at a time. Accounts may have processes of their own: these get the
+sessions over pipes, and work on one while the next ones are decided.
 """
 
 import multiprocessing
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,7 +23,8 @@ from tapedeck.streams.sessions import Calendar, iso_date
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.backtest.account import AccountRecord, AccountRun
 from tapedeck.tape.backtest.days import Day
-from tapedeck.tape.backtest.market import Decided, Fed, MarketRun
+from tapedeck.tape.backtest.fed import Fed, Shared
+from tapedeck.tape.backtest.market import Decided, MarketRun
 from tapedeck.topics.catalogue import Layout
 
 TOGETHER = 5
@@ -96,7 +99,8 @@ def run(
             tell(f"{len(sessions)} sessions, to {iso_date(sessions[-1].date)}")
         if not sessions:
             raise Fatal("there is no session to run", remedy="name another range with --from and --to")
-        return Ran(tuple(sessions), market.decided, tuple(desk.finish() for desk in desks))
+        done = {each.account_id: each for desk in desks for each in desk.finish()}
+        return Ran(tuple(sessions), market.decided, tuple(done[each] for each in plan.accounts))
     finally:
         for desk in desks:
             desk.close()
@@ -116,17 +120,21 @@ def _together(days: Iterable[Day], n: int) -> Iterator[list[Day]]:
         yield some
 
 
-class _Here:
-    """An account in this process."""
+class Desks:
+    """Some accounts, each beside its own exchange, on one market."""
 
-    def __init__(self, run: AccountRun) -> None:
-        self._run = run
+    def __init__(self, runs: Sequence[AccountRun]) -> None:
+        self._runs = runs
 
     def day(self, fed: Fed) -> None:
-        self._run.day(fed)
+        """Let every account live through one session."""
+        shared = replace(fed, market=Shared(fed.market))
+        for each in self._runs:
+            each.day(shared)
 
-    def finish(self) -> AccountRecord:
-        return self._run.finish()
+    def finish(self) -> list[AccountRecord]:
+        """What they did."""
+        return [each.finish() for each in self._runs]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -135,10 +143,12 @@ class _Here:
 class _There:
     """Accounts in a process of their own, which ends with this one."""
 
-    def __init__(self, runs: Callable[[], AccountRun]) -> None:
+    def __init__(self, made: Callable[[], Desks]) -> None:
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, runs), daemon=True)
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, self._pipe, made), daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -149,16 +159,15 @@ class _There:
             self._answer()  # it says why it ended
             raise
 
-    def finish(self) -> AccountRecord:
+    def finish(self) -> list[AccountRecord]:
         with suppress(OSError):
             self._pipe.send(None)
-        found = self._answer()
-        assert isinstance(found, AccountRecord)
+        found: list[AccountRecord] = self._answer()
         return found
 
     def close(self) -> None:
         self._pipe.close()
-        self._process.join(0 if self._process.is_alive() else _END_S)
+        self._process.join(_END_S)
         if self._process.is_alive():
             self._process.terminate()
             self._process.join(_END_S)
@@ -169,7 +178,7 @@ class _There:
         except (EOFError, OSError):
             self._process.join(_END_S)
             raise Fatal(
-                "the process of an account ended before its time",
+                "the process of the accounts ended before its time",
                 value=f"exit code {self._process.exitcode}",
                 remedy="run it again with --workers 1; if memory is short, give it fewer sessions",
             ) from None
@@ -178,29 +187,38 @@ class _There:
         return found
 
 
-def _serve(pipe: "Connection[Any, Any]", made: Callable[[], AccountRun]) -> None:
-    """One account, session by session, until there are no more."""
+def _serve(pipe: "Connection[Any, Any]", parents: "Connection[Any, Any]", made: Callable[[], Desks]) -> None:
+    """Some accounts, session by session, until there are no more."""
+    parents.close()  # otherwise the end of the parent would not be seen
     try:
-        account = made()
+        desks = made()
         while (fed := pipe.recv()) is not None:
-            account.day(fed)
-        pipe.send(account.finish())
-    except EOFError:
+            desks.day(fed)
+        pipe.send(desks.finish())
+    except (EOFError, KeyboardInterrupt):
         return
     except TapeError as error:
         pipe.send(error)
     except Exception:
         told = traceback.format_exc()
-        pipe.send(Fatal("the process of an account failed", value=told, remedy="report it with this text"))
+        pipe.send(Fatal("the process of the accounts failed", value=told, remedy="report it with this text"))
 
 
-def _desks(topology: Topology, config: Config, plan: Plan, calendar: Calendar) -> list[_Here | _There]:
-    def maker(account_id: str) -> Callable[[], AccountRun]:
-        return lambda: AccountRun(
-            topology, config, account_id, calendar, fees=plan.fees, cash=plan.cash.get(account_id),
-            seed=plan.seed, layout=plan.layout, daily=plan.daily,
+def _desks(topology: Topology, config: Config, plan: Plan, calendar: Calendar) -> list[Desks] | list[_There]:
+    """The accounts, in this process or in as many others as ``workers`` leaves."""
+
+    def made(accounts: Sequence[str]) -> Desks:
+        return Desks(
+            [
+                AccountRun(
+                    topology, config, account_id, calendar, fees=plan.fees, cash=plan.cash.get(account_id),
+                    seed=plan.seed, layout=plan.layout, daily=plan.daily,
+                )
+                for account_id in accounts
+            ]
         )  # fmt: skip
 
-    if plan.workers <= 1:
-        return [_Here(maker(each)()) for each in plan.accounts]
-    return [_There(maker(each)) for each in plan.accounts]
+    if plan.workers <= 1 or not plan.accounts:
+        return [made(plan.accounts)]
+    others = min(plan.workers - 1, len(plan.accounts))
+    return [_There(partial(made, plan.accounts[n::others])) for n in range(others)]

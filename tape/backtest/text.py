@@ -145,11 +145,24 @@ def compared_as_text(found: Comparison) -> str:
         lines += _table(_SUMMARY_HEADS, [_summary(each) for each in run.summaries])
     lines += ["", "parameters that differ"]
     lines += [f"  {each}" for each in found.changes] or ["  none"]
-    lines += ["", "B - A per session", *_table(PAIRED_HEADS, [paired_cells(found, n) for n in range(len(found.paired))])]
+    lines += [
+        "",
+        "B - A per session",
+        *_table(PAIRED_HEADS, [paired_cells(found, n) for n in range(len(found.paired))]),
+    ]
     return "\n".join([*lines, "", *closing(found.b), *found.notes])
 
 
-PAIRED_HEADS = ("account", "sessions", "mean difference [95 %]", "total", "B better", "A better", "equal", "says")
+PAIRED_HEADS = (
+    "account",
+    "sessions",
+    "mean difference [95 %]",
+    "total",
+    "B better",
+    "A better",
+    "equal",
+    "says",
+)
 
 
 def paired_cells(found: Comparison, place: int) -> list[str]:
@@ -192,7 +205,9 @@ def usd(amount: Decimal | float) -> str:
 
 def price(amount: Decimal | None) -> str:
     """A price; empty where there is none."""
-    return "" if amount is None else f"{amount:.4f}".rstrip("0").rstrip(".") if amount % 1 else f"{amount:.2f}"
+    return (
+        "" if amount is None else f"{amount:.4f}".rstrip("0").rstrip(".") if amount % 1 else f"{amount:.2f}"
+    )
 
 
 def share(fraction: float) -> str:

@@ -34,7 +34,9 @@ def backtest(
         str, typer.Argument(help="A file, a folder of files, a recorded folder, or synthetic[:SEED].")
     ],
     *,
-    since: Annotated[str | None, typer.Option("--from", help="First session, YYYY-MM-DD in New York.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="First session, YYYY-MM-DD in New York.")
+    ] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last session, inclusive.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Default: the default document, two accounts.")
@@ -46,11 +48,10 @@ def backtest(
         tuple[Path, Path] | None,
         typer.Option("--compare", metavar="A B", help="Two documents, with paired differences per session."),
     ] = None,
-    fees: Annotated[
-        str, typer.Option("--fees", help="alpaca, none, or a TOML file of rates.")
-    ] = "alpaca",
+    fees: Annotated[str, typer.Option("--fees", help="alpaca, none, or a TOML file of rates.")] = "alpaca",
     cash: Annotated[
-        list[str] | None, typer.Option("--cash", metavar="ACCOUNT=USD", help="Starting cash; by tier without.")
+        list[str] | None,
+        typer.Option("--cash", metavar="ACCOUNT=USD", help="Starting cash; by tier without."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fills.")] = 0,
     quotes: Quotes = None,
@@ -64,7 +65,8 @@ def backtest(
         str | None, typer.Option("--market-since", help="First day of a synthetic market; default: --from.")
     ] = None,
     check_lookahead: Annotated[
-        bool, typer.Option("--check-lookahead", help="Run again with the future cut off at each session's end.")
+        bool,
+        typer.Option("--check-lookahead", help="Run again with the future cut off at each session's end."),
     ] = False,
     check_startup: Annotated[
         bool, typer.Option("--check-startup", help="Run again with more warm-up before the first session.")
@@ -73,7 +75,8 @@ def backtest(
         int, typer.Option("--warm-up", min=1, help="Sessions of more warm-up for --check-startup.")
     ] = _WARM_UP,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="1: everything in one process; default: as many as there are cores.")
+        int | None,
+        typer.Option(min=1, help="1: everything in one process; default: as many as there are cores."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Also write an HTML page to this path.")
@@ -94,7 +97,13 @@ def backtest(
     from tapedeck.tape.backtest.text import as_text, compared_as_text  # noqa: PLC0415 - see above
 
     if compare is not None and (config is not None or check_lookahead or check_startup):
-        odd = "--config" if config is not None else "--check-lookahead" if check_lookahead else "--check-startup"
+        odd = (
+            "--config"
+            if config is not None
+            else "--check-lookahead"
+            if check_lookahead
+            else "--check-startup"
+        )
         raise Fatal(f"--compare excludes {odd}", value=" ".join(map(str, compare)), remedy=f"leave out {odd}")
     asked = command.Asked(
         source=TapeSource(
@@ -123,9 +132,12 @@ def backtest(
     else:
         topology = topology_in_use(config)
         found = command.run_one(topology, asked, config)
-        checks = command.check(topology, asked, config, found, check_lookahead, warm_up if check_startup else 0)
-        page, printed = (lambda: as_html(found, None, checks, made_us=made_us)), lambda: "\n".join(
-            [as_text(found, rows=rows), *map(str, checks)]
+        checks = command.check(
+            topology, asked, config, found, check_lookahead, warm_up if check_startup else 0
+        )
+        page, printed = (
+            (lambda: as_html(found, None, checks, made_us=made_us)),
+            lambda: "\n".join([as_text(found, rows=rows), *map(str, checks)]),
         )
         document, failed = as_document(found, None, checks), not all(each.passed for each in checks)
     if report is not None:

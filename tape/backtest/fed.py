@@ -1,0 +1,124 @@
+"""What accounts see of a session: the records of its minutes, and the market that prices it."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tapedeck.connectors.dispatch.freshness import NAMES
+from tapedeck.connectors.tapes.market import ContractQuote, Market, StockQuote
+from tapedeck.streams.blocks import ABSENT, Block, Ints
+from tapedeck.streams.columnar.arrays import RECORD, UNREADABLE, Interner, labels_of
+from tapedeck.streams.protocol import Message
+
+BARE = frozenset({"features"})
+"""Of these, accounts only see that there was a record, and when."""
+_CHAINS = 64
+
+
+@dataclass(frozen=True)
+class Fed:
+    """One session: its minutes ``labels``, its market, and by topic partition the records of its signals,
+    bars and features (these without values). ``signals``: the topics of signals."""
+
+    date: int
+    labels: range
+    market: Market
+    blocks: tuple[Block, ...]
+    signals: tuple[str, ...]
+
+
+class Shared:
+    """A market that several accounts ask: chains of one moment are the same objects, priced once."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._chains: dict[tuple[str, int], list[ContractQuote]] = {}
+        self.origin, self.quote_origin = market.origin, market.quote_origin
+
+    def symbols(self) -> list[str]:
+        return self._market.symbols()
+
+    def stock_quote(self, symbol: str, now: int) -> StockQuote | None:
+        return self._market.stock_quote(symbol, now)
+
+    def chain(self, underlying: str, now: int) -> list[ContractQuote]:
+        found = self._chains.get((underlying, now))
+        if found is None:
+            if len(self._chains) >= _CHAINS:
+                self._chains.clear()
+            found = self._chains[underlying, now] = self._market.chain(underlying, now)
+        return found
+
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
+        return self._market.contract(symbol, underlying, now)
+
+
+def minutes_of(fed: Fed, held: Collection[str]) -> Iterator[Mapping[int, Sequence[Message]]]:
+    """By partition, the records that arrive in each minute.
+
+    Bars and features are those of the symbols ``held`` and of those with a signal: nobody asks for another.
+    """
+    wanted = {symbol.encode() for symbol in held}
+    for block in fed.blocks:
+        if block.topic in fed.signals:
+            names = (block.key(row) for row in np.flatnonzero(block.values[:, 1] >= 0).tolist())
+            wanted |= {name for name in names if name is not None}
+    for block in fed.blocks:
+        rows = _of_keys(block, wanted) if block.topic in NAMES else np.arange(len(block))
+        arrive = np.maximum(_arrivals(block)[rows], fed.labels[0])
+        found: dict[int, list[Message]] = defaultdict(list)
+        for label, message in zip(arrive.tolist(), _chosen(block, rows).messages(), strict=True):
+            found[label].append(message)
+        if found:
+            yield found
+
+
+def _of_keys(block: Block, wanted: Collection[bytes]) -> Ints:
+    """The records of these keys."""
+    names = Interner(sorted(wanted))
+    numbers = names.ids_of(block.data, block.keys)
+    return np.flatnonzero((numbers < len(wanted)) & (labels_of(block) == RECORD))
+
+
+def _arrivals(block: Block) -> Ints:
+    """The label of the watermark that ends each record's minute; every record has one behind it."""
+    labels = labels_of(block)
+    marks = np.flatnonzero(labels > UNREADABLE)
+    return labels[marks[np.searchsorted(marks, np.arange(len(block)))]]
+
+
+def _chosen(block: Block, rows: Ints) -> Block:
+    return replace(
+        block, offsets=block.offsets[rows], timestamps=block.timestamps[rows], keys=block.keys[rows],
+        values=block.values[rows], headers=block.headers[rows],
+    )  # fmt: skip
+
+
+def within(block: Block, after: int, last: int) -> Block:
+    """The records of ``block`` behind watermark(``after``), up to watermark(``last``) itself."""
+    labels = labels_of(block)
+    marks = np.flatnonzero(labels > UNREADABLE)
+    low, high = np.searchsorted(labels[marks], (after, last), side="right").tolist()
+    start, end = (int(marks[n - 1]) + 1 if n else 0 for n in (low, high))
+    return block.part_of(start, max(start, end))
+
+
+def bare(block: Block) -> Block:
+    """``block`` without values: watermarks stay what they are, records keep their keys and times."""
+    marks = block.values[:, 1] == ABSENT
+    headers = np.where(marks[:, None], block.headers, 0)
+    spans = np.concatenate((block.keys, headers))
+    sizes = np.maximum(spans[:, 1], 0)
+    starts = np.cumsum(sizes) - sizes
+    places = np.repeat(spans[:, 0] - starts, sizes) + np.arange(int(sizes.sum()))
+    fresh = np.stack((starts, spans[:, 1]), axis=1)
+    n = len(block)
+    return replace(
+        block,
+        data=block.data[places],
+        keys=fresh[:n],
+        values=np.tile(np.array([[0, ABSENT]]), (n, 1)),
+        headers=fresh[n:],
+    )
