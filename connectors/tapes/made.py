@@ -1,5 +1,6 @@
 """Generated data for tapes that lack it: quotes around each close, and the market with its option chain."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from math import sqrt
@@ -26,9 +27,13 @@ def made_quotes(arrivals: list[tuple[int, Body]], feed: str) -> dict[str, list[S
     found: dict[str, list[StockQuote]] = {}
     for _, body in sorted(arrivals, key=lambda pair: (pair[1]["t"], pair[1]["revision"])):
         if body["revision"] == 0 and body["close"] > 0 and body["feed"] == feed:
-            bid, ask = _around(body["close"])
-            found.setdefault(body["symbol"], []).append(stock_quote(body["symbol"], body["t"], bid, ask))
+            found.setdefault(body["symbol"], []).append(made_quote(body["symbol"], body["t"], body["close"]))
     return found
+
+
+def made_quote(symbol: str, ts: int, close: float) -> StockQuote:
+    """A quote around one close."""
+    return stock_quote(symbol, ts, *_around(close))
 
 
 def _around(close: float) -> tuple[float | None, float]:
@@ -67,24 +72,25 @@ def market_over(
     quotes: dict[str, list[StockQuote]], bars: list[Body], day: int, calendar: Calendar, quote_origin: str
 ) -> TapeMarket:
     """The market of a tape's quotes, with a synthetic chain at the volatility of ``bars``."""
-    session = calendar.session_on(day)
-    assert session is not None
-    chain = SyntheticChain(
-        {
-            symbol: Underlying(reference=rows[-1], volatility=_volatility(rows), activity=_ACTIVITY)
-            for symbol, rows in _closes(bars).items()
-            if rows[-1] > 0
-        },
-        session,
-        calendar,
-    )
     return TapeMarket(
         quotes,
-        chain,
+        chain_of(_closes(bars), day, calendar),
         origin=CHAIN_ORIGIN,
         quote_origin=quote_origin,
         restated=quote_origin.startswith(_SYNTHETIC),
     )
+
+
+def chain_of(closes: Mapping[str, Sequence[float]], day: int, calendar: Calendar) -> SyntheticChain:
+    """The chain of a session at the volatility of ``closes``: minute closes by symbol, in order."""
+    session = calendar.session_on(day)
+    assert session is not None
+    known = {
+        symbol: Underlying(reference=rows[-1], volatility=_volatility(rows), activity=_ACTIVITY)
+        for symbol, rows in closes.items()
+        if rows[-1] > 0
+    }
+    return SyntheticChain(known, session, calendar)
 
 
 def chain_notes(bars: list[Body]) -> list[str]:
@@ -108,7 +114,7 @@ def _closes(bars: list[Body]) -> dict[str, list[float]]:
     return closes
 
 
-def _volatility(closes: list[float]) -> float:
+def _volatility(closes: Sequence[float]) -> float:
     """Annual volatility from minute closes, within sane bounds."""
     returns = [b / a - 1 for a, b in pairwise(closes) if a > 0]
     mean_square = sum(r * r for r in returns) / max(1, len(returns))

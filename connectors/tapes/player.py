@@ -154,7 +154,7 @@ class Player:
         """
         self._mark_texts(self._tape.first_live - MINUTE_US)
         self._mark(self._tape.first_live - MINUTE_US)
-        if (universe := _to_send(self._tape.universe, standing.universe)) is not None:
+        if (universe := universe_to_send(self._tape.universe, standing.universe)) is not None:
             self._writer.send("universe", universe)
         newest = standing.newest
         bars = [
@@ -238,7 +238,7 @@ def _without_marks(tape: Tape, last: LastWatermarks) -> tuple[str, ...]:
     )
 
 
-def _to_send(universe: Body, standing: Body | None) -> Body | None:
+def universe_to_send(universe: Body, standing: Body | None) -> Body | None:
     """The universe with the version after the existing one; None if it is the same universe."""
     if standing is None:
         return universe

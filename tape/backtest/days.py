@@ -53,11 +53,13 @@ class Day:
 
 
 @dataclass
-class _Written:
+class Written:
     """What the log has of the warm-up of the next tape."""
 
     newest: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     universe: Body | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
 
     def add(self, bars: Iterable[Body]) -> None:
         for body in bars:
@@ -68,7 +70,7 @@ class _Written:
 class _Writer:
     """A LogWriter that keeps only the topics that somebody reads."""
 
-    def __init__(self, log: RollingLog, names: Collection[str], written: _Written) -> None:
+    def __init__(self, log: RollingLog, names: Collection[str], written: Written) -> None:
         self._to, self._names, self._written = log.writer(), names, written
 
     def send(self, name: str, body: dict[str, Any], headers: dict[str, bytes] | None = None) -> None:
@@ -88,17 +90,21 @@ class _Writer:
         pass
 
 
-def days_of(tapes: Iterable[Tape], names: Collection[str], layout: Layout) -> Iterator[Day]:
+def days_of(
+    tapes: Iterable[Tape], names: Collection[str], layout: Layout, written: Written | None = None
+) -> Iterator[Day]:
     """The sessions of ``tapes`` with the records of the topics ``names``, as the player writes them.
 
-    The warm-up of the first is written whole, that of a later one where the log lacks it.
+    The warm-up of the first is written whole, that of a later one where the log lacks it: ``written`` says
+    what it has, and is brought up to date.
     """
-    written, log = _Written(), RollingLog(layout)
+    written, log = written or Written(), RollingLog(layout)
     for tape in tapes:
         player = Player(tape, _Writer(log, set(names) - set(TEXTS), written), Pace(None))
         standing = Standing(dict(written.newest), written.universe)
         player.play(_nothing, lambda since, known=standing: known)  # type: ignore[misc]
         written.add(tape.history)
+        written.origin, written.notes = tape.origin, tape.notes
         for minute in tape:
             written.add(minute.bars)
         blocks = tuple(Block.of(messages) for _, messages in log.parts())

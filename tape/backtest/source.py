@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
+from tapedeck.connectors.recorded.format import is_recorded
 from tapedeck.connectors.tapes.generator import DEFAULT_SESSION, days
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.connectors.tapes.tape import Tape
@@ -58,6 +60,11 @@ class Days:
         self._is_apart = False
 
     def __call__(self, names: Collection[str]) -> Iterable[Day]:
+        first = self.sources[0]
+        if first.seed is None and not self._is_apart and not is_recorded(Path(first.tape)) and not first.news:
+            from tapedeck.tape.backtest.files import file_days  # noqa: PLC0415 - the extra frames
+
+            return file_days(self.sources, self._calendar, names, self._layout, self._tell)
         return days_of(self._tapes(), names, self._layout)
 
     def apart(self) -> "Days":

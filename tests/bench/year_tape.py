@@ -7,9 +7,11 @@ then the minute's watermark in each partition, and one universe.
 
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tapedeck.connectors.kafka.bulk.writer import BulkWriter
@@ -31,6 +33,8 @@ _LAST_OPEN = 1_771_338_600_000_000  # 2026-02-17 14:30 UTC
 _SEED = 7
 _MARKET_VOL = 0.008
 _NIGHT_VOL = 0.004
+
+_COLUMNS = ("open", "high", "low", "close", "volume")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -184,6 +188,22 @@ def year_blocks(layout: Layout, sessions: int) -> Iterator[Block]:
     for name in _WITHOUT_NEWS:
         for part in range(layout.partitions(name)):
             yield Block.of([_mark_message(name, part, int(session.minutes[-1]))])
+
+
+def write_file(path: Path, sessions: int) -> int:
+    """Write the bars of the last ``sessions`` sessions as one Parquet file; returns how many there are."""
+    frames = []
+    for minutes, prices in _sessions(sessions):
+        n = len(minutes)
+        columns = {"symbol": np.repeat(SYMBOLS, n), "ts": np.tile(minutes, len(SYMBOLS))}
+        columns |= {name: prices[:, :, at].reshape(-1) for at, name in enumerate(_COLUMNS)}
+        frame = pl.DataFrame(columns).with_columns(
+            pl.from_epoch("ts", "us").dt.replace_time_zone("UTC"), pl.col("volume").cast(pl.Int64)
+        )
+        frames.append(frame.sort("ts", "symbol"))
+    whole = pl.concat(frames)
+    whole.write_parquet(path)
+    return whole.height
 
 
 def _beginning(layout: Layout, label: int) -> Iterator[Block]:
