@@ -8,6 +8,7 @@
     td.asof("positions", at="2026-03-10T15:59-04:00")                 # newest per key as of a moment
     td.explain("sg_3f1c9a77")                                         # why an order or a signal is there
     td.why("AAPL")                                                    # why there was no trade in a symbol
+    td.backtest("bars.parquet", since="2026-02-17")                   # what the rules would have earned
 
 Nothing heavy is imported before one of these is used. The rooms of the repository are this package's
 sub-packages: ``tapedeck.schemas``, ``topics``, ``streams``, ``agents``, ``connectors`` and ``tape``.
@@ -17,13 +18,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["asof", "connect", "explain", "schema", "tap", "topics", "why"]
+__all__ = ["asof", "backtest", "connect", "explain", "schema", "tap", "topics", "why"]
 
 if TYPE_CHECKING:
     from tapedeck.tape.notebook.connection import default as _default
 
-    asof, explain, schema, tap, why = (
+    asof, backtest, explain, schema, tap, why = (
         _default.connection.asof,
+        _default.connection.backtest,
         _default.connection.explain,
         _default.connection.schema,
         _default.connection.tap,

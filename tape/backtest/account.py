@@ -22,7 +22,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
-from tapedeck.streams.wire import watermark_wires
+from tapedeck.streams.wire import event_id_in, watermark_wires
 from tapedeck.tape.backtest.fed import Fed, minutes_of
 from tapedeck.tape.backtest.held import HeldStage, made
 from tapedeck.tape.backtest.log import RollingLog
@@ -196,12 +196,14 @@ class AccountRun:
             for message in messages:
                 if message.value is None or message.key == WATERMARK_KEY:
                     continue
-                body = decode(name, message.value)
-                self._rows[name].add_one(message.key or b"", body["event_id"], message.value[PREFIX.size :])
+                identity = event_id_in(message.value)
+                assert identity is not None  # the dispatcher and the stage write no other
+                key = message.key or b""
+                self._rows[name].add_one(key, identity, message.value[PREFIX.size :])
                 if name in daily:
                     daily[name].update(message.value)
                 if name != INBOX:
-                    self.record.records[name].append(body)
+                    self.record.records[name].append(decode(name, message.value))
         self._log.forget()
         if date is not None:
             self.record.daily[date] = {name: total.hexdigest() for name, total in daily.items()}

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tapedeck.streams.columnar.rows import Rows
-from tapedeck.streams.config.document import Config
-from tapedeck.streams.sessions import Calendar, iso_date
-from tapedeck.streams.topology import Topology
+from tapedeck.streams.sessions import iso_date
 from tapedeck.tape.backtest.market import DECISIONS
-from tapedeck.tape.backtest.run import Plan, Ran, Tell, run
+from tapedeck.tape.backtest.run import Ran, Setting, Tell, run
 from tapedeck.tape.backtest.source import Days, with_more_warm_up
 
 _SHOWN = 5
@@ -32,15 +30,13 @@ class Check:
         return "\n".join([head, *(f"  {each}" for each in self.details[:_SHOWN]), *more])
 
 
-def lookahead(
-    topology: Topology, days: Days, config: Config, plan: Plan, whole: Ran, calendar: Calendar
-) -> Check:
+def lookahead(setting: Setting, days: Days, whole: Ran) -> Check:
     """Run again session by session: when one is decided, nothing after its end has been read.
 
     ``whole`` decided several sessions at once, with all of them in memory, and is to have the same digest of
     decisions, signals and everything each account wrote, in every session: of every prefix, thus.
     """
-    cut = run(topology, days.apart(), config, plan, calendar=calendar, together=1)
+    cut = run(setting, days.apart(), together=1)
     odd = [
         f"{iso_date(date)}: {', '.join(names)}"
         for date, names in _different(_prefixes(whole), _prefixes(cut)).items()
@@ -54,17 +50,14 @@ def lookahead(
     return Check(name="look-ahead", passed=not odd, said=said, details=tuple(odd))
 
 
-def startup(
-    topology: Topology, days: Days, config: Config, plan: Plan, whole: Ran, calendar: Calendar, warm_up: int,
-    tell: Tell,
-) -> Check:  # fmt: skip
+def startup(setting: Setting, days: Days, whole: Ran, warm_up: int, tell: Tell) -> Check:
     """Run the market stages again with up to ``warm_up`` more sessions before the first one.
 
     Compared are decisions, HOLD included. What an account holds depends on when it begins, so accounts are
     left out. Raises Fatal if the tape has no session before the first.
     """
-    more = with_more_warm_up(days.sources, warm_up, calendar, tell)
-    longer = run(topology, days.of(more), config, plan._replace(accounts=()), calendar=calendar)
+    more = with_more_warm_up(days.sources, warm_up, setting.calendar, tell)
+    longer = run(setting.without_accounts(), days.of(more))
     added, odd = len(more) - len(days.sources), []
     for session in whole.sessions:
         ours, theirs = (each.decided.daily[session.date][DECISIONS] for each in (whole, longer))
@@ -75,8 +68,8 @@ def startup(
     said = (
         f"{n} sessions decide the same with {added} more sessions of warm-up"
         if not odd
-        else f"{len(odd)} of {n} sessions decide otherwise with {added} more sessions of warm-up: begin later, "
-        "or leave these sessions out of your figures"
+        else f"{len(odd)} of {n} sessions decide otherwise with {added} more sessions of warm-up: "
+        "begin later, or leave these sessions out of your figures"
     )
     return Check(name="start-up", passed=not odd, said=said, details=tuple(odd))
 

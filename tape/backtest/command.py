@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from tapedeck.connectors.config_file import load, topology_of
 from tapedeck.connectors.paper.fills import ALPACA, NO_FEES, Fees
@@ -20,7 +21,7 @@ from tapedeck.streams.topology import Topology
 from tapedeck.tape.backtest.checks import Check, lookahead, startup
 from tapedeck.tape.backtest.compare import Comparison, compared
 from tapedeck.tape.backtest.result import Backtest, result_of
-from tapedeck.tape.backtest.run import Plan, Tell, run
+from tapedeck.tape.backtest.run import Plan, Setting, Tell, run
 from tapedeck.tape.backtest.source import Days, sessions_of
 
 _MOST_CASH = Decimal(10) ** 12
@@ -101,7 +102,7 @@ def run_one(topology: Topology, asked: Asked, config: Path | Config | None) -> B
     plan = plan_of(asked, document)
     days = days_asked(asked, document)
     began = time.perf_counter()
-    ran = run(topology, days, document, plan, calendar=asked.calendar, tell=asked.tell)
+    ran = run(Setting(topology, document, plan, asked.calendar), days, tell=asked.tell)
     took = time.perf_counter() - began
     return result_of(ran, plan, document, asked.calendar, tape=asked.source.tape, took_s=took)
 
@@ -115,24 +116,29 @@ def run_both(asked: Asked, a: Path, b: Path) -> Comparison:
     return compared(found[0], found[1], (str(a), str(b)))
 
 
-def check(
-    topology: Topology,
-    asked: Asked,
-    config: Path | Config | None,
-    found: Backtest,
-    is_lookahead: bool,
-    warm_up: int,
-) -> list[Check]:
-    """The checks that were asked for; ``warm_up`` sessions of more warm-up, 0 for no such check."""
+class Wanted(NamedTuple):
+    """Which checks: a look into the future, and with how many more sessions of warm-up, 0 for none."""
+
+    lookahead: bool = False
+    warm_up: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether a run must keep the digests of its sessions."""
+        return self.lookahead or self.warm_up > 0
+
+
+def check(topology: Topology, asked: Asked, found: Backtest, wanted: Wanted) -> list[Check]:
+    """The checks that are wanted of ``found``, which came of ``asked``."""
     checks = []
-    document = document_of(config)
-    plan, days, calendar = found.plan, days_asked(asked, document), asked.calendar
-    if is_lookahead:
+    setting = Setting(topology, found.config, found.plan, asked.calendar)
+    days = days_asked(asked, found.config)
+    if wanted.lookahead:
         asked.tell("running again with the future cut off at each session's end")
-        checks.append(lookahead(topology, days, document, plan, found.ran, calendar))
-    if warm_up:
-        asked.tell(f"running again with up to {warm_up} more sessions of warm-up")
-        checks.append(startup(topology, days, document, plan, found.ran, calendar, warm_up, asked.reading))
+        checks.append(lookahead(setting, days, found.ran))
+    if wanted.warm_up:
+        asked.tell(f"running again with up to {wanted.warm_up} more sessions of warm-up")
+        checks.append(startup(setting, days, found.ran, wanted.warm_up, asked.reading))
     return checks
 
 

@@ -68,9 +68,7 @@ def file_days(
 class _Reader:
     """Some sessions of a file in memory."""
 
-    def __init__(
-        self, sources: Sequence[TapeSource], calendar: Calendar, layout: Layout, tell: Tell
-    ) -> None:
+    def __init__(self, sources: Sequence[TapeSource], calendar: Calendar, layout: Layout, tell: Tell) -> None:
         self.sources, self._calendar, self._layout = sources, calendar, layout
         self._path = Path(sources[0].tape)
         dates = [_date(each) for each in sources]
@@ -90,7 +88,11 @@ class _Reader:
         before = self._calendar.previous(date)
         known = None if before is None else self._bars.get(before.date)
         known = None if known is None else known.filter(pl.col("symbol").is_in(bars.symbols))
-        if known is not None and known.height and not (_is_plain(known, source.feed) and _has(written, known, source.feed)):
+        if (
+            known is not None
+            and known.height
+            and not (_is_plain(known, source.feed) and _has(written, known, source.feed))
+        ):
             return None
         origin = written.origin
         quotes, quote_origin = self._quoted(date, bars, origin)
@@ -161,7 +163,9 @@ class _Quotes(Sequence[StockQuote]):
         ts, row = self._minutes[at], {name: column[at] for name, column in self._columns.items()}
         if "close" in row:
             return made_quote(self._symbol, ts, row["close"])
-        return stock_quote(self._symbol, ts, row["bid"], row["ask"], (row.get("bid_size"), row.get("ask_size")))
+        return stock_quote(
+            self._symbol, ts, row["bid"], row["ask"], (row.get("bid_size"), row.get("ask_size"))
+        )
 
 
 class _Market(TapeMarket):
@@ -171,7 +175,7 @@ class _Market(TapeMarket):
         super().__init__(
             {}, chain, origin=CHAIN_ORIGIN, restated=quote_origin == QUOTES_MADE, quote_origin=quote_origin
         )
-        self._quotes = dict(quotes)  # type: ignore[assignment]
+        self._quotes = dict(quotes)  # type: ignore[arg-type]
         self._times = {symbol: each.times for symbol, each in quotes.items()}
 
 
@@ -238,9 +242,7 @@ def _beginning(layout: Layout, before: int, last: int, universe: Any) -> Iterato
     return (Block.of(messages) for _, messages in log.parts())
 
 
-def _blocks(
-    bars: _Bars, first: int, last: int, feed: str, origin: str, layout: Layout
-) -> Iterator[Block]:  # noqa: PLR0917 - one session
+def _blocks(bars: _Bars, first: int, last: int, feed: str, origin: str, layout: Layout) -> Iterator[Block]:  # noqa: PLR0917 - one session
     """The records of each partition: per minute its bars, then the watermark."""
     labels = np.arange(first, last + MINUTE_US, MINUTE_US)
     homes = np.array([layout.partition("bars", {"symbol": symbol}) for symbol in bars.symbols])

@@ -54,12 +54,10 @@ def lines(
         path = " ".join(f"{x.at(px):.1f},{y.at(py):.1f}" for px, py in points)
         if area and points:
             first, last, zero = x.at(points[0][0]), x.at(points[-1][0]), y.at(0.0)
-            shapes.append(
-                f'<polygon class="area c{line.number}" points="{first:.1f},{zero:.1f} {path} {last:.1f},{zero:.1f}"/>'
-            )
-        shapes.append(
-            f'<polyline class="line c{line.number}" points="{path}"><title>{escape(line.name)}</title></polyline>'
-        )
+            edge = f"{first:.1f},{zero:.1f} {path} {last:.1f},{zero:.1f}"
+            shapes.append(f'<polygon class="area c{line.number}" points="{edge}"/>')
+        named = f"<title>{escape(line.name)}</title>"
+        shapes.append(f'<polyline class="line c{line.number}" points="{path}">{named}</polyline>')
     return _svg(title, _HEIGHT, shapes)
 
 
@@ -128,7 +126,8 @@ def histogram(title: str, values: Sequence[float], *, bins: int = 40, unit: str 
             kind = "won" if edge >= 0 else "lost"
             said = f"{count} from {edge:,.2f} to {edge + step:,.2f}"
             shapes.append(
-                f'<rect class="{kind}" x="{left:.1f}" y="{y.at(count):.1f}" width="{max(right - left - 1, 1):.1f}" '
+                f'<rect class="{kind}" x="{left:.1f}" y="{y.at(count):.1f}" '
+                f'width="{max(right - left - 1, 1):.1f}" '
                 f'height="{y.at(0) - y.at(count):.1f}"><title>{said}</title></rect>'
             )
     for tick in _ticks(first * step, last * step):

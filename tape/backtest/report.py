@@ -1,11 +1,13 @@
 """A backtest as one HTML page: plots and tables; it loads nothing from the network."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from tapedeck.streams.sessions import iso_date
 from tapedeck.streams.telling import new_york
 from tapedeck.tape.backtest import plots
+from tapedeck.tape.backtest.account import Sample
 from tapedeck.tape.backtest.checks import Check
 from tapedeck.tape.backtest.compare import Comparison
 from tapedeck.tape.backtest.page import COLORS, cell, page, table
@@ -106,55 +108,69 @@ def _figures(each: Summary) -> str:
         ("still open", str(each.still_open), f"{usd(each.unrealised)} at mid, after fees", None),
     ]
     shown = "".join(
-        f'<div class="tile"><span>{escape(name)}</span><b{_tone(good)}>{escape(value)}</b><i>{escape(more)}</i></div>'
+        f'<div class="tile"><span>{escape(name)}</span><b{_tone(good)}>{escape(value)}</b>'
+        f"<i>{escape(more)}</i></div>"
         for name, value, more, good in tiles
     )
     odd = ""
     if each.unexplained:
         odd = (
-            f'<p class="warning">The equity of {escape(each.account_id)} at the exchange differs from its trades '
-            f"by {usd(each.unexplained)}.</p>"
+            f'<p class="warning">The equity of {escape(each.account_id)} at the exchange differs from its '
+            f"trades by {usd(each.unexplained)}.</p>"
         )
-    return f"<h3>{escape(each.account_id)} <small>{escape(each.tier)}</small></h3><div class='tiles'>{shown}</div>{odd}"
+    head = f"<h3>{escape(each.account_id)} <small>{escape(each.tier)}</small></h3>"
+    return f"{head}<div class='tiles'>{shown}</div>{odd}"
 
 
 def _tone(good: bool | None) -> str:
     return "" if good is None else ' class="up"' if good else ' class="down"'
 
 
+def _section(title: str, soft: str, *content: str) -> str:
+    """A heading, a line in small, what follows; ``soft`` is HTML."""
+    return f'<h2>{escape(title)}</h2><p class="soft">{soft}</p>{"".join(content)}'
+
+
 def _curves(found: Backtest) -> Iterable[str]:
     labels = [str(iso_date(each.date)) for each in found.sessions]
-    places = {each.date: at for at, each in enumerate(found.sessions)}
     names = list(found.samples)
     growth, fall, exposure = [], [], []
     for at, name in enumerate(names):
-        start = float(found.summary(name).start)
-        curve, below, held, top = [], [], [], start
-        samples = found.samples[name]
-        count = {
-            date: sum(each.date == date for each in samples)
-            for date in dict.fromkeys(s.date for s in samples)
-        }
-        seen: dict[int, int] = {}
-        for sample in samples:
-            seen[sample.date] = seen.get(sample.date, 0) + 1
-            x = places[sample.date] - 1 + seen[sample.date] / count[sample.date]
+        start, curve, below, held = float(found.summary(name).start), [], [], []
+        top = start
+        for x, sample in _placed(found, name):
             equity = float(sample.equity)
             top = max(top, equity)
             curve.append((x, 100 * (equity / start - 1)))
             below.append((x, 100 * (equity / top - 1) if top else 0.0))
             held.append((x, 100 * float(sample.exposure) / equity if equity else 0.0))
-        growth.append(Line(name, curve, at % COLORS))
-        fall.append(Line(name, below, at % COLORS))
-        exposure.append(Line(name, held, at % COLORS))
+        color = at % COLORS
+        growth.append(Line(name, curve, color))
+        fall.append(Line(name, below, color))
+        exposure.append(Line(name, held, color))
     key = "".join(f'<span class="key c{at % COLORS}"></span>{escape(name)}' for at, name in enumerate(names))
-    soft = f'<p class="soft">every five minutes of each session{key}</p>'
-    yield f"<h2>Equity</h2><p class='soft'>change since the start, %{key}</p>{plots.lines('Equity', growth, labels, unit=' %')}"
-    yield f"<h2>Drawdown</h2>{soft}{plots.lines('Drawdown', fall, labels, unit=' %', area=True)}"
-    yield f"<h2>Exposure</h2><p class='soft'>gross market value, % of equity{key}</p>{plots.lines('Exposure', exposure, labels, unit=' %')}"
+    soft = f"every five minutes of each session, %{key}"
+    yield _section(
+        "Equity", f"change since the start, {soft}", plots.lines("Equity", growth, labels, unit=" %")
+    )
+    yield _section("Drawdown", soft, plots.lines("Drawdown", fall, labels, unit=" %", area=True))
+    soft = f"gross market value over equity, {soft}"
+    yield _section("Exposure", soft, plots.lines("Exposure", exposure, labels, unit=" %", area=True))
     for name in names:
         pnl = [float(each.pnl) for each in found.days if each.account_id == name]
-        yield f"<h2>P&amp;L per session, {escape(name)}</h2><p class='soft'>USD, after fees, at mid</p>{plots.columns('P&L per session', pnl, labels)}"
+        shown = plots.columns("P&L per session", pnl, labels)
+        yield _section(f"P&L per session, {name}", "USD, after fees, at mid", shown)
+
+
+def _placed(found: Backtest, name: str) -> Iterable[tuple[float, Sample]]:
+    """The samples of an account with their place: session n ends at n, and begins at n - 1."""
+    places = {each.date: at for at, each in enumerate(found.sessions)}
+    samples = found.samples[name]
+    count = Counter(each.date for each in samples)
+    seen = Counter[int]()
+    for sample in samples:
+        seen[sample.date] += 1
+        yield places[sample.date] - 1 + seen[sample.date] / count[sample.date], sample
 
 
 def _groups(found: Backtest) -> Iterable[str]:
@@ -164,7 +180,8 @@ def _groups(found: Backtest) -> Iterable[str]:
         (f"{each.account_id} {each.strategy} {each.exit_reason}", float(each.stats.net), usd(each.stats.net))
         for each in found.groups
     ]
-    yield f"<h2>By strategy and exit reason</h2><p class='soft'>net, USD; STILL_OPEN at mid</p>{plots.bars('Net P&L', rows)}"
+    shown = plots.bars("Net P&L", rows)
+    yield _section("By strategy and exit reason", "net, USD; STILL_OPEN at mid", shown)
     cells = [
         [cell(text, "n" if at > 2 else "") for at, text in enumerate(group_cells(found, n))]
         for n in range(len(found.groups))
@@ -175,13 +192,14 @@ def _groups(found: Backtest) -> Iterable[str]:
 def _trades(found: Backtest) -> Iterable[str]:
     closed = [float(each.net) for each in found.trades if each.net is not None and not each.is_open]
     if closed:
-        yield f"<h2>Trades by result</h2><p class='soft'>net of closed trades, USD</p>{plots.histogram('Trades by result', closed)}"
-    shown = found.trades[-ROWS:]
+        shown = plots.histogram("Trades by result", closed)
+        yield _section("Trades by result", "net of closed trades, USD", shown)
+    newest = found.trades[-ROWS:]
     left = f"; the newest {ROWS} are shown, --json has all" if len(found.trades) > ROWS else ""
     numbers = {3, 6, 7, 8}
     rows = [
         [cell(text, "n" if at in numbers else "t") for at, text in enumerate(trade_cells(each))]
-        for each in shown
+        for each in newest
     ]
     yield (
         f'<h2>Trades</h2><p class="soft">{len(found.trades)}, times in New York{left}</p>'
@@ -192,7 +210,7 @@ def _trades(found: Backtest) -> Iterable[str]:
 
 def _funnel(found: Backtest) -> Iterable[str]:
     rows = [
-        [cell(each.account_id or "market"), cell(each.step), cell(each.reason), cell(f"{each.count:,}", "n")]
+        [cell(each.account_id or "market"), cell(each.step), cell(each.reason), cell(f"{each.units:,}", "n")]
         for each in found.funnel
     ]
     yield f"<h2>Funnel</h2>{table('funnel', ('account', 'step', 'reason', 'count'), rows)}"
@@ -200,8 +218,8 @@ def _funnel(found: Backtest) -> Iterable[str]:
 
 def _comparison(both: Comparison) -> Iterable[str]:
     yield (
-        f'<p class="verdict">A is <code>{escape(both.names[0])}</code>, B <code>{escape(both.names[1])}</code>. '
-        "The figures below are B's.</p>"
+        f'<p class="verdict">A is <code>{escape(both.names[0])}</code>, B is '
+        f"<code>{escape(both.names[1])}</code>. The figures below are those of B.</p>"
     )
     changes = "".join(f"<li><code>{escape(each)}</code></li>" for each in both.changes) or "<li>none</li>"
     yield f"<h2>Parameters that differ</h2><ul>{changes}</ul>"

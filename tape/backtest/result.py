@@ -97,12 +97,12 @@ class Summary(NamedTuple):
 
 
 class FunnelRow(NamedTuple):
-    """How many units left one step for ``reason``; the step before is what they come from."""
+    """How many ``units`` left one step for ``reason``; the step before is what they come from."""
 
     account_id: str
     step: str
     reason: str
-    count: int
+    units: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,10 +310,10 @@ def _warnings(sessions: Sequence[Session]) -> Iterable[str]:
         if made and len(made) == n:
             yield said
         elif made:
-            days = ", ".join(str(iso_date(each.date)) for each in made[:3])
+            days = ", ".join(str(iso_date(each.date)) for each in made[:3]) + (", ..." if made[3:] else "")
             yield (
-                f"MIXED: {what} are synthetic in {len(made)} of {n} sessions ({days}{', ...' if made[3:] else ''})"
-                " and recorded in the others; trades say which in priced_by"
+                f"MIXED: {what} are synthetic in {len(made)} of {n} sessions ({days}) and recorded in the "
+                "others; trades say which in priced_by"
             )
 
 

@@ -49,6 +49,19 @@ class Plan(NamedTuple):
     layout: Layout = Layout()
 
 
+class Setting(NamedTuple):
+    """Under which stages, rules, plan and calendar a tape is run."""
+
+    topology: Topology
+    config: Config
+    plan: Plan
+    calendar: Calendar
+
+    def without_accounts(self) -> "Setting":
+        """The market stages alone."""
+        return self._replace(plan=self.plan._replace(accounts=()))
+
+
 class Session(NamedTuple):
     """What was played of one session."""
 
@@ -72,16 +85,13 @@ class Ran(NamedTuple):
 
 
 def run(
-    topology: Topology,
+    setting: Setting,
     days: Callable[[Sequence[str]], Iterable[Day]],
-    config: Config,
-    plan: Plan,
     *,
-    calendar: Calendar,
     tell: Tell = lambda line: None,
     together: int = TOGETHER,
 ) -> Ran:
-    """Run ``plan`` over ``days``, which is asked for sessions with the records of the topics it is given.
+    """Run ``days``, which is asked for sessions with the records of the topics it is given.
 
     ``together``: how many sessions are decided at once.
 
@@ -204,8 +214,9 @@ def _serve(pipe: "Connection[Any, Any]", parents: "Connection[Any, Any]", made: 
         pipe.send(Fatal("the process of the accounts failed", value=told, remedy="report it with this text"))
 
 
-def _desks(topology: Topology, config: Config, plan: Plan, calendar: Calendar) -> list[Desks] | list[_There]:
+def _desks(setting: Setting) -> list[Desks] | list[_There]:
     """The accounts, in this process or in as many others as ``workers`` leaves."""
+    topology, config, plan, calendar = setting
 
     def made(accounts: Sequence[str]) -> Desks:
         return Desks(

@@ -16,7 +16,7 @@ def as_text(found: Backtest, *, rows: int) -> str:
     """The whole for a terminal; ``rows``: how many trades are shown, the newest."""
     lines = [*heading(found), ""]
     lines += [f"WARNING: {each}" for each in found.warnings]
-    lines += ["", *_table(_SUMMARY_HEADS, [_summary(each) for each in found.summaries])]
+    lines += ["", *_table(SUMMARY_HEADS, [summary_cells(each) for each in found.summaries])]
     lines += ["", *_table(GROUP_HEADS, [group_cells(found, n) for n in range(len(found.groups))])]
     if rows and found.trades:
         lines += ["", f"the newest {min(rows, len(found.trades))} of {len(found.trades)} trades, New York"]
@@ -51,13 +51,14 @@ def closing(found: Backtest) -> list[str]:
     return lines
 
 
-_SUMMARY_HEADS = (
+SUMMARY_HEADS = (
     "account", "net", "gain", "fees", "trades", "hit rate", "expectancy [95 %]", "drawdown", "Sharpe",
     "Sortino", "exposure", "turnover", "open",
 )  # fmt: skip
 
 
-def _summary(each: Summary) -> list[str]:
+def summary_cells(each: Summary) -> list[str]:
+    """One account's figures."""
     stats, fall = each.closed, each.drawdown
     return [
         each.account_id,
@@ -133,7 +134,7 @@ def _funnel(rows: Sequence[FunnelRow]) -> Iterator[str]:
         shown[place] = shown.get(place, 0) + 1
         if shown[place] <= _REASONS:
             name = f"{each.account_id} {each.step}".strip()
-            yield f"  {each.count:>12,}  {name}{': ' + each.reason if each.reason else ''}"
+            yield f"  {each.units:>12,}  {name}{': ' + each.reason if each.reason else ''}"
 
 
 def compared_as_text(found: Comparison) -> str:
@@ -142,7 +143,7 @@ def compared_as_text(found: Comparison) -> str:
     for name, run in zip("AB", (found.a, found.b), strict=True):
         lines += [f"WARNING in {name}: {each}" for each in run.warnings]
         lines += ["", f"{name}: {run.rules}"]
-        lines += _table(_SUMMARY_HEADS, [_summary(each) for each in run.summaries])
+        lines += _table(SUMMARY_HEADS, [summary_cells(each) for each in run.summaries])
     lines += ["", "parameters that differ"]
     lines += [f"  {each}" for each in found.changes] or ["  none"]
     lines += [

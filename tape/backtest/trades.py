@@ -108,7 +108,7 @@ class _Known:
     """What the account's other records say of positions and orders."""
 
     def __init__(self, record: AccountRecord) -> None:
-        records = record.records
+        records, self.marks = record.records, record.marks
         self.positions = {each["position_id"]: each for each in records["positions"]}
         self.exits = {each["position_id"]: each["chosen"] for each in records["exits"]}
         self.orders = {each["client_order_id"]: each for each in records["orders"]}
@@ -128,12 +128,12 @@ class _Known:
 
 def trades_of(record: AccountRecord, calendar: Calendar) -> list[Trade]:
     """The account's trades by the time they were opened. What is still open is worth its last mid."""
-    known, account_id, marks = _Known(record), record.account_id, record.marks
+    known, account_id = _Known(record), record.account_id
     by_instrument: dict[str, list[Body]] = defaultdict(list)
     for execution in _once(record.records["executions"]):
         by_instrument[execution["instrument"]].append(execution)
     found = [
-        _trade(account_id, instrument, each, known, marks.get(instrument), calendar)
+        _trade(account_id, instrument, each, known, calendar)
         for instrument, executions in by_instrument.items()
         for each in _folded(account_id, instrument, executions)
     ]
@@ -176,13 +176,16 @@ def _ends(execution: Body) -> bool:
 def _ended_at(last: Body, expiry: int | None, calendar: Calendar) -> int:
     """When a position ended: an expired one at the close, however late the broker told."""
     session = calendar.session_on(expiry) if expiry is not None and _ends(last) else None
-    return last["event_time"] if session is None else min(session.close, last["event_time"])
+    told: int = last["event_time"]
+    return told if session is None else min(session.close, told)
 
 
-def _trade(
-    account_id: str, instrument: str, found: _Open, known: _Known, mark: Decimal | None, calendar: Calendar
-) -> Trade:
-    about, place = describe(instrument), known.positions.get(found.identity, {})
+def _trade(account_id: str, instrument: str, found: _Open, known: _Known, calendar: Calendar) -> Trade:
+    about, place, mark = (
+        describe(instrument),
+        known.positions.get(found.identity, {}),
+        known.marks.get(instrument),
+    )
     entry, left = found.entry.price, found.left
     out: Decimal | None = found.exit.worth
     if left:

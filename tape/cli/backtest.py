@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -96,15 +95,11 @@ def backtest(
     from tapedeck.tape.backtest.report import as_html  # noqa: PLC0415 - see above
     from tapedeck.tape.backtest.text import as_text, compared_as_text  # noqa: PLC0415 - see above
 
-    if compare is not None and (config is not None or check_lookahead or check_startup):
-        odd = (
-            "--config"
-            if config is not None
-            else "--check-lookahead"
-            if check_lookahead
-            else "--check-startup"
-        )
-        raise Fatal(f"--compare excludes {odd}", value=" ".join(map(str, compare)), remedy=f"leave out {odd}")
+    excluded = {"--config": config, "--check-lookahead": check_lookahead, "--check-startup": check_startup}
+    for option in (name for name, given in excluded.items() if compare is not None and given):
+        value = " ".join(map(str, compare or ()))
+        raise Fatal(f"--compare excludes {option}", value=value, remedy=f"leave out {option}")
+    wanted = command.Wanted(check_lookahead, warm_up if check_startup else 0)
     asked = command.Asked(
         source=TapeSource(
             tape=tape,
@@ -113,36 +108,32 @@ def backtest(
             news=news,
             reading=reading_of(zone, columns, symbols, scale, duplicates),
         ),
-        since=_date(since),
-        until=_date(until),
+        since=session_date(since),
+        until=session_date(until),
         accounts=None if accounts is None else tuple(filter(None, map(str.strip, accounts.split(",")))),
         fees=command.fees_of(fees),
         cash=command.cash_of(cash or ()),
         seed=seed,
         workers=workers or os.cpu_count() or 1,
-        daily=check_lookahead or check_startup,
+        daily=wanted.any,
         tell=_told if as_json else say,
         reading=progress(),
     )
     made_us = SystemClock().now()
     if compare is not None:
         both = command.run_both(asked, *compare)
-        page, printed = (lambda: as_html(both.b, both, made_us=made_us)), lambda: compared_as_text(both)
-        document, failed = as_document(both.b, both), False
+        page, printed = as_html(both.b, both, made_us=made_us), compared_as_text(both)
+        told, failed = as_document(both.b, both), False
     else:
         topology = topology_in_use(config)
         found = command.run_one(topology, asked, config)
-        checks = command.check(
-            topology, asked, config, found, check_lookahead, warm_up if check_startup else 0
-        )
-        page, printed = (
-            (lambda: as_html(found, None, checks, made_us=made_us)),
-            lambda: "\n".join([as_text(found, rows=rows), *map(str, checks)]),
-        )
-        document, failed = as_document(found, None, checks), not all(each.passed for each in checks)
+        checks = command.check(topology, asked, found, wanted)
+        page = as_html(found, None, checks, made_us=made_us)
+        printed = "\n".join([as_text(found, rows=rows), *map(str, checks)])
+        told, failed = as_document(found, None, checks), not all(each.passed for each in checks)
     if report is not None:
-        _write(report, page())
-    print(json.dumps(document, indent=1) if as_json else printed())
+        _write(report, page)
+    print(json.dumps(told, indent=1) if as_json else printed)
     if report is not None and not as_json:
         print(f"report: {report}")
     if failed:
@@ -151,10 +142,6 @@ def backtest(
 
 def _told(line: str) -> None:
     """Progress has no place beside a JSON document."""
-
-
-def _date(text: str | None) -> date | None:
-    return session_date(text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """The notebook's functions: ``tap``, ``asof``, ``topics``, ``schema`` and ``explain`` of a connection."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +25,7 @@ from tapedeck.tape.topology import topology_in_use
 from tapedeck.topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
+    from tapedeck.tape.backtest.frames import Result
     from tapedeck.tape.explain.explanation import Explanation
     from tapedeck.tape.why.report import Why
 
@@ -239,6 +240,22 @@ class Connection:
             else:
                 moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
             return why_from(topology_in_use(), source, where.document(), symbol, at=moment, account=account)
+
+    @property
+    def backtest(self) -> "Callable[..., Result]":
+        """What the rules would have earned on a tape: ``backtest(tape, since=, until=, config=, ...)``.
+
+        Needs no cluster. ``tape``: a file, a folder of files, a recorded folder, or "synthetic". ``since``
+        and ``until``: the first and the last session, both inclusive. ``config``: a document or its path;
+        ``accounts``: only these. Returns figures and frames: ``accounts``, ``groups``, ``sessions``,
+        ``trades``, ``equity``, ``funnel``, ``records("orders")``; ``report(path)`` writes the page.
+
+        >>> found = td.backtest("bars.parquet", since="2026-02-17", until="2026-03-02")  # doctest: +SKIP
+        >>> found.trades.group_by("exit_reason").agg(pl.col("net").sum())  # doctest: +SKIP
+        """
+        from tapedeck.tape.backtest.frames import backtest  # noqa: PLC0415 - costs every stage's import
+
+        return backtest
 
     def environment(self) -> dict[str, str]:
         """The variables by which a command of ``tape`` finds the same cluster, prefix and database.
