@@ -117,18 +117,24 @@ class AccountRun:
 
         The digests are as of the end of that minute.
         """
-        if self._exchange is not None:
-            self._until_end_of(self._exchange.now)
-            self._keep(None)
+        self.settle()
         self.record.digests = {name: rows.hexdigest() for name, rows in self._rows.items()}
         if self._exchange is not None:
             for _ in range(_HEAR_MINUTES):
                 self._pass_minute()
             self._keep(None)
             held = self._exchange.positions(self._account.broker_account_id)
+            last = self.record.samples[-1]
+            self.record.samples[-1] = self._sampled(last.at, last.date, last.closes)
             self.record.marks = {each["symbol"]: Decimal(each["current_price"]) for each in held}
             self.record.counts |= self._dispatcher.task.counts
         return self.record
+
+    def settle(self) -> None:
+        """Let pending work end in the minute after the last session."""
+        if self._exchange is not None:
+            self._until_end_of(self._exchange.now)
+            self._keep(None)
 
     def _pass_minute(self) -> None:
         """A minute without a signal: every five of them the dispatcher asks what became of its contracts."""
@@ -180,12 +186,14 @@ class AccountRun:
         inside = session is not None and session.open < end <= session.close
         if not closes and not (inside and end % SAMPLE_US == 0):
             return
+        self.record.samples.append(self._sampled(end, fed.date, closes))
+
+    def _sampled(self, at: int, date: int, closes: bool) -> Sample:
         assert self._exchange is not None
         number = self._account.broker_account_id
         held = self._exchange.positions(number)
         exposure = sum((abs(Decimal(each["market_value"])) for each in held), ZERO)
-        equity = Decimal(self._exchange.account(number)["equity"])
-        self.record.samples.append(Sample(end, fed.date, equity, exposure, closes))
+        return Sample(at, date, Decimal(self._exchange.account(number)["equity"]), exposure, closes)
 
     def _keep(self, date: int | None) -> None:
         """Take what the records of session ``date`` say, before the log forgets them."""

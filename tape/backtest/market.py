@@ -21,6 +21,7 @@ from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.backtest.days import TEXTS, Day
 from tapedeck.tape.backtest.fed import BARE, Fed, bare, within
+from tapedeck.tape.backtest.log import RollingLog
 from tapedeck.tape.backtest.texts import Texts
 from tapedeck.topics.catalogue import Layout
 
@@ -127,7 +128,7 @@ class MarketRun:
             self.decided.bars += day.bars
             for block in day.blocks:
                 self._take(block, made)
-        for block in self._texts.run(days):
+        for block in (*self._texts.run(days), *self._openings(days[-1].last)):
             self._take(block, made)
         for task in self._bulk:
             result = run_task(
@@ -142,6 +143,15 @@ class MarketRun:
         for block in made[DECISIONS]:
             self.decided.reasons += reasons_of(block)
         return [self._fed(day, made) for day in days]
+
+    def _openings(self, label: int) -> Iterator[Block]:
+        """The opening of the last minute: without it, a stage waits for what may be declared absent in it."""
+        if self._topology.optional:
+            log = RollingLog(self._layout)
+            for name in self.reads:
+                if name not in TEXTS:
+                    log.writer().opening(name, label, ())
+            yield from (Block.of(messages) for _, messages in log.parts())
 
     def _take(self, block: Block, made: dict[str, list[Block]]) -> None:
         placed = self._source.take(block)

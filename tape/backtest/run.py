@@ -97,8 +97,9 @@ def run(
 
     Raises what a stage, a dispatcher or the reading of the tape raises; Fatal if there is no session.
     """
+    topology, config, plan, calendar = setting
     market = MarketRun(topology, config, calendar, plan.layout, digested=plan.digested, daily=plan.daily)
-    desks = _desks(topology, config, plan, calendar)
+    desks = _desks(setting)
     sessions: list[Session] = []
     try:
         for some in _together(days(market.reads), together):

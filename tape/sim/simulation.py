@@ -6,7 +6,7 @@ work, also by seed.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -71,7 +71,8 @@ class Chaos:
 class Simulation:
     """One run. ``play`` it, then read ``log``, ``exchange`` and the digests.
 
-    ``faults`` arms the broker's faults; ``seed`` is the paper exchange's.
+    ``faults`` arms the broker's faults; ``seed`` is the paper exchange's. ``accounts``: only these have a
+    dispatcher, None for all of the configuration.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Simulation:
         chaos: Chaos | None = None,
         calendar: Calendar | None = None,
         layout: Layout | None = None,
+        accounts: Collection[str] | None = None,
     ) -> None:
         calendar = calendar or xnys()
         self.topology, self.tape, self.config, self.chaos = topology, tape, config, chaos
@@ -116,6 +118,7 @@ class Simulation:
                 leases=leases,
             )
             for account in config.accounts
+            if accounts is None or account.account_id in accounts
         ]
 
     def play(self, *later: Tape) -> "Simulation":

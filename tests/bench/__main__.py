@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.bench import (
+    bench_backtest,
     bench_bulk,
     bench_burst,
     bench_columns,
@@ -39,6 +40,7 @@ def benches(bootstrap: str, url: str, *, short: bool) -> Iterator[Callable[[], T
     yield lambda: bench_kernel.measure(short)
     yield lambda: bench_columns.measure(short)
     yield lambda: bench_sentiment.measure(short)
+    yield lambda: bench_backtest.measure(bench_backtest.SHORT if short else bench_backtest.MONTH)
     yield lambda: bench_bulk.measure(bootstrap, bulk)
     yield lambda: bench_features.measure(bootstrap, features)
     yield lambda: bench_rebuild.measure(bootstrap, rebuild)

@@ -5,7 +5,7 @@ of volume and quiet nights. The topics are what the player would have written: e
 then the minute's watermark in each partition, and one universe.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -190,7 +190,7 @@ def year_blocks(layout: Layout, sessions: int) -> Iterator[Block]:
             yield Block.of([_mark_message(name, part, int(session.minutes[-1]))])
 
 
-def write_file(path: Path, sessions: int) -> int:
+def write_file(path: Path, sessions: int, symbols: Sequence[str] = SYMBOLS) -> int:
     """Write the bars of the last ``sessions`` sessions as one Parquet file; returns how many there are."""
     frames = []
     for minutes, prices in _sessions(sessions):
@@ -200,7 +200,7 @@ def write_file(path: Path, sessions: int) -> int:
         frame = pl.DataFrame(columns).with_columns(
             pl.from_epoch("ts", "us").dt.replace_time_zone("UTC"), pl.col("volume").cast(pl.Int64)
         )
-        frames.append(frame.sort("ts", "symbol"))
+        frames.append(frame.filter(pl.col("symbol").is_in(list(symbols))).sort("ts", "symbol"))
     whole = pl.concat(frames)
     whole.write_parquet(path)
     return whole.height

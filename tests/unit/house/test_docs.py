@@ -30,6 +30,7 @@ WRITTEN = (
     "docs/tap.md",
     "docs/files.md",
     "docs/replay.md",
+    "docs/backtest.md",
     "docs/whatif.md",
     "docs/stages.md",
     "docs/your-own-stage.md",
