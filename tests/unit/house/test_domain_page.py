@@ -38,6 +38,8 @@ SECTIONS = {
     "account: contract": ("Option contracts",),
     "account: size": ("Sizing",),
     "account: orders": ("Orders",),
+    "account: exits": ("Exits",),
+    "account: executions": ("Positions", "Reconciliation"),
     "account: inbox": ("Account inbox",),
 }
 """Where the page explains the reasons of each part of the pipeline."""

@@ -1,4 +1,6 @@
-"""``tape backtest`` and ``td.backtest``: bad input is refused with a remedy; frames are typed; pages are whole."""
+"""``tape backtest`` and ``td.backtest``: bad input is refused with a remedy; frames are typed; pages are
+whole.
+"""
 
 import json
 import re
