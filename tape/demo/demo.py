@@ -135,7 +135,9 @@ class Demo:
             look_at=look_at(recording),
             news=news_told(recording),
         )
-        summary.failures = failures(summary, orders_due=self.wanted.orders_due)
+        summary.failures = failures(
+            summary, orders_due=self.wanted.orders_due, exits_due=self.wanted.orders_due
+        )
         self.write(summary)
         return summary
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from rich import box
@@ -132,6 +133,8 @@ def _tiers(accounts: Sequence[AccountTold]) -> Table:
             "\n".join(f"{qty} {instrument}" for instrument, qty in account.positions.items()) or "none"
             for account in accounts
         ],
+        "closed by": [_reasons(list(account.exits.items())) for account in accounts],
+        "P&L, fees off": ["unknown" if a.pnl is None else f"{Decimal(a.pnl):,.2f} USD" for a in accounts],
     }
     for name, cells in rows.items():
         table.add_row(name, *cells)

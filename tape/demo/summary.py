@@ -13,12 +13,23 @@ from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.funnel import FunnelLine, told
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.funnel import AccountBook
+from tapedeck.streams.stages.account.rules.exits import ExitRule as R
+from tapedeck.streams.stages.account.rules.money import ZERO
 from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.stages.account.rules.positions import Kind, describe
+from tapedeck.streams.stages.account.rules.strategies import is_swing
 from tapedeck.tape.demo.news import NewsTold
 from tapedeck.tape.digests import DigestLine
 from tapedeck.tape.recording import Recording
 
+NO_EXIT = "EXTERNAL"
+"""How a position ended that no rule closed: by its expiry, or by somebody else's order."""
+BY_PRICE = frozenset(
+    {
+        R.HARD_STOP, R.STOP_LOSS, R.PROFIT_TARGET, R.STOCK_STOP, R.STOCK_TARGET, R.TRAILING_STOP,
+    }
+)  # fmt: skip
+NOT_BY_TIME = BY_PRICE | {R.SIGNAL_CLOSE, R.MANUAL_CLOSE, R.KILL_SWITCH_FLATTEN}
 _SYNTHETIC = "synthetic"
 # From the end of the pipeline: a record of the first of these was caused by records of the others.
 _DECIDED, _MADE = ("orders", "proposals"), ("decisions", "features", "bars")
@@ -42,7 +53,12 @@ class OrderTold:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountTold:
-    """What one account did with the signals. ``positions`` maps an instrument to its signed quantity."""
+    """What one account did with the signals. ``positions`` maps an instrument to its signed quantity.
+
+    ``exits`` counts its closed positions by the rule that closed them; ``pnl`` is what they realised, fees
+    taken off, USD as text, null if a part is unknown. ``kept`` are open day trades: there should be none
+    after the close.
+    """
 
     account_id: str
     tier: str
@@ -52,6 +68,9 @@ class AccountTold:
     orders: Sequence[OrderTold]
     executions: int
     positions: Mapping[str, str]
+    exits: Mapping[str, int]
+    pnl: str | None
+    kept: Sequence[str]
 
     def filled(self) -> Counter[str]:
         """How many orders were filled completely, by kind of instrument."""
@@ -163,6 +182,10 @@ def account_told(recording: Recording, account: Account) -> AccountTold:
                 ),
             )
         )
+    newest = book.newest_positions
+    closed = [body for body in newest if not body["qty"]]
+    realised = sum((body["realised"] for body in newest), ZERO)
+    fees = sum((body["fee"] for body in book.executions), ZERO)
     return AccountTold(
         account_id=account.account_id,
         tier=account.tier,
@@ -172,6 +195,9 @@ def account_told(recording: Recording, account: Account) -> AccountTold:
         orders=orders,
         executions=len(book.executions),
         positions={name: _plain(body["qty"]) for name, body in book.positions.items() if body["qty"]},
+        exits=told(Counter(body["exit_reason"] or NO_EXIT for body in closed)),
+        pnl=None if any(body["needs_review"] for body in newest) else _plain(realised - fees),
+        kept=sorted(b["instrument"] for b in newest if b["qty"] and not is_swing(b["strategy"] or "")),
     )
 
 
@@ -235,8 +261,12 @@ def letters_in(recording: Recording) -> dict[Letter, int]:
     return dict(sorted(found.items()))
 
 
-def failures(summary: Summary, *, orders_due: bool) -> list[str]:
-    """Everything that failed, one sentence each. ``orders_due``: the tape must lead to orders."""
+def failures(summary: Summary, *, orders_due: bool, exits_due: bool = False) -> list[str]:
+    """Everything that failed, one sentence each.
+
+    ``orders_due``: the tape must lead to orders; ``exits_due``: it goes to the close, and to exits on its
+    way.
+    """
     found = [
         f"{table_name(name)} has {summary.rows.get(name, 0)} rows, its topic {events} different events"
         for name, events in summary.events.items()
@@ -258,7 +288,8 @@ def failures(summary: Summary, *, orders_due: bool) -> list[str]:
     ]
     if not summary.regular_bars:
         found.append(_no_regular_bar(summary))
-    return found + (_missing_orders(summary.accounts) if orders_due else [])
+    found += _missing_orders(summary.accounts) if orders_due else []
+    return found + (list(_missing_exits(summary.accounts)) if exits_due else [])
 
 
 def _red_alarms(summary: Summary) -> Iterator[str]:
@@ -296,3 +327,15 @@ def _missing_orders(accounts: Sequence[AccountTold]) -> list[str]:
     if not any(account.filled()[Kind.STOCK] for account in accounts):
         found.append("no account filled a stock order")
     return found
+
+
+def _missing_exits(accounts: Sequence[AccountTold]) -> Iterator[str]:
+    """The day must end without day trades, and with an exit by price and one by time."""
+    for account in accounts:
+        if account.kept:
+            yield f"{account.account_id} still holds day trades after the close: {', '.join(account.kept)}"
+    fired = {R(rule) for account in accounts for rule in account.exits if rule in R.__members__}
+    if not fired & BY_PRICE:
+        yield "no position was closed by its price"
+    if not fired - NOT_BY_TIME:
+        yield "no position was closed by the time"

@@ -30,7 +30,11 @@ class AccountBook:
         self._lost = sum(map(lost_on_arrival, routed), Counter[str]())
         self.proposals = self._own(recording, "proposals")
         self.executions = self._own(recording, "executions")
-        self.positions = {body["instrument"]: body for body in self._in_turn(recording, "positions")}
+        told_positions = sorted(
+            self._own(recording, "positions"), key=lambda body: (body["opened_at"], body["seq"])
+        )
+        self.positions = {body["instrument"]: body for body in told_positions}
+        self.newest_positions = list({body["position_id"]: body for body in told_positions}.values())
         self.orders: dict[str, list[Body]] = {}
         for body in self._in_turn(recording, "orders"):
             self.orders.setdefault(body["client_order_id"], []).append(body)

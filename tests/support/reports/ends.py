@@ -25,8 +25,7 @@ def hand(client: str, instrument: str, side: str) -> dict[str, str]:
 
 
 def held_to_expiry(listed: Listed, bid: str, ask: str) -> Floor:
-    """Two calls of strike 150 that nobody bought from us before the close, which NVDA ends at ``bid, ask``.
-    """
+    """Two calls of strike 150 that nobody bought from us before the close, which NVDA ends at ``bid, ask``."""
 
     def before(paper: PaperExchange) -> None:
         paper.submit(NUMBER, order("theirs", symbol=TODAY_CALL, limit_price="1.10"))

@@ -1,5 +1,4 @@
-"""T8 to T14: the broker's lists disagree, an order becomes another one, and legs hold what is to be closed.
-"""
+"""T8 to T14: the broker's lists disagree, an order becomes another one, and legs hold what is to be closed."""
 
 from decimal import Decimal as D
 

@@ -21,6 +21,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.tape.demo.demo import Wanted
 from tapedeck.tape.demo.report import commands, report
 from tapedeck.tape.demo.summary import (
+    AccountTold,
     Letter,
     LookAt,
     Summary,
@@ -74,6 +75,40 @@ def summary() -> Summary:
 
 def test_a_clean_run_with_its_orders_has_no_failure() -> None:
     assert failures(summary(), orders_due=True) == []
+
+
+def closing(account: AccountTold, *rules: str, kept: tuple[str, ...] = ()) -> AccountTold:
+    return replace(account, exits={rule: 1 for rule in rules}, kept=kept)
+
+
+def test_a_day_that_closes_by_price_and_by_time_and_keeps_no_day_trade_has_no_failure() -> None:
+    day = summary()
+    day.accounts = [closing(account, "STOP_LOSS", "DAY_TRADE_CLOSE") for account in day.accounts]
+    assert failures(day, orders_due=True, exits_due=True) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept", "said"),
+    [
+        (("DAY_TRADE_CLOSE",), (), "no position was closed by its price"),
+        (("STOP_LOSS", "SIGNAL_CLOSE", "EXTERNAL"), (), "no position was closed by the time"),
+        (("STOP_LOSS", "EOD_DAY_W3"), ("NVDA",), "still holds day trades after the close: NVDA"),
+    ],
+)
+def test_a_day_without_its_exits_fails_the_demo(
+    rules: tuple[str, ...], kept: tuple[str, ...], said: str
+) -> None:
+    day = summary()
+    first, *others = day.accounts
+    day.accounts = [closing(first, *rules, kept=kept), *(closing(each, *rules) for each in others)]
+    [failure] = failures(day, orders_due=True, exits_due=True)
+    assert said in failure
+
+
+def test_an_account_tells_what_closed_its_positions_and_what_that_came_to() -> None:
+    told = {each.account_id: each for each in summary().accounts}
+    assert all(each.pnl is not None for each in told.values())
+    assert told["large"].kept, "the tape ends at noon"
 
 
 def test_fewer_rows_than_events_fail_the_demo_and_name_the_table() -> None:
