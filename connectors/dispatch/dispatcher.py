@@ -5,13 +5,13 @@ stage fold them, and hands the stage's requests to ``perform``, which blocks as 
 Updates may be handed in from another thread meanwhile.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import TypeVar
 
 from tapedeck.connectors.broker import (
+    AccountReply,
     Broker,
     BrokerError,
     ChainQuery,
@@ -36,6 +36,7 @@ from tapedeck.connectors.dispatch.watching import Watching
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
+from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
@@ -58,7 +59,6 @@ class Dispatcher:
         *,
         lease: Lease,
         calendar: Calendar,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
         self._leased = broker
@@ -69,7 +69,7 @@ class Dispatcher:
         self._probe = config.universe.symbols[0]
         self._inbox = Inbox(account.account_id)
         self.watching = Watching(calendar)
-        self._budget = Budget(monotonic, reserve=config.order.close_reserve)
+        self._budget = Budget(lambda: clock.now() / SECOND_US, reserve=config.order.close_reserve)
         self._for = CallKind.READ
         self._identified = False
         self._tested = False
@@ -161,7 +161,9 @@ class Dispatcher:
         ``symbol`` is asked about; without one the first of the configured universe is.
         """
         probe, now = symbol or self._probe, self._clock.now()
-        checks = self_test(self._broker, self._account, self._calendar, probe, now)
+        self._lease.check()
+        checks = self_test(self._leased, self._account, self._calendar, probe, now)
+        self._budget.spent(len(checks))
         self._tested = all(check.passed for check in checks)
         return checks
 
@@ -215,12 +217,15 @@ class Dispatcher:
         state = self._inbox.order(asked_by, update.order, now, source="STREAM")
         return [state] if execution is None else [execution, state]
 
+    def _read_account(self) -> AccountReply:
+        return self._broker.account()
+
     def _fetch_account(self, request: Body) -> list[Body]:
-        reply, error = _read(self._broker.account)
+        reply, error = _read(self._read_account)
         if reply is not None:
             self._identified = self._is_ours(reply.number, reply.status)
         now = self._clock.now()
-        return [self._inbox.account(request["request_id"], self._broker.base_url, reply, error, now)]
+        return [self._inbox.account(request["request_id"], self._leased.base_url, reply, error, now)]
 
     def _fetch_broker(self, request: Body) -> list[Body]:
         """Missed executions first, so that the comparison that follows sees them; then rows apart."""
@@ -343,7 +348,7 @@ class Dispatcher:
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
         """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
         if not self._identified:
-            reply, error = _read(self._broker.account)
+            reply, error = _read(self._read_account)
             if reply is None or not self._is_ours(reply.number, reply.status):
                 return error or _UNIDENTIFIED
             self._identified = True
@@ -353,7 +358,7 @@ class Dispatcher:
         return f"the self-test has not passed: {'; '.join(failed)}" if failed else None
 
     def _is_ours(self, number: str, status: str) -> bool:
-        same_url = self._broker.base_url.rstrip("/") == self._account.base_url.rstrip("/")
+        same_url = self._leased.base_url.rstrip("/") == self._account.base_url.rstrip("/")
         return number == self._account.broker_account_id and status == "ACTIVE" and same_url
 
     def _seen(self, asked_by: str, reply: OrderReply) -> Body:

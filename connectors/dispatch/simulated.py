@@ -96,7 +96,6 @@ class SimDispatcher:
             _ExchangeClock(self._exchange),
             lease=self._lease,
             calendar=self._calendar,
-            monotonic=self._uptime,
         )
         self._router = MinuteRouter({name: self._log.layout.partitions(name) for name in self._signals})
         self._routed = dict(self._acked)

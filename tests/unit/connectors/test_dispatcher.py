@@ -65,7 +65,9 @@ def test_event_id_leaves_the_time_out_and_nothing_else(desk: Desk) -> None:
 def test_each_second_has_one_tick(desk: Desk) -> None:
     assert desk.desk.ticks() == [], "nothing is held, and no order works"
     desk.desk.perform({"kind": "WATCH", "symbols": (), "every_s": 1})
-    (first,), end = desk.desk.ticks(), TEN // SECOND * SECOND + SECOND
+    assert desk.desk.ticks() == [], "the first is due a period later"
+    desk.clock.set(TEN // SECOND * SECOND + SECOND)
+    (first,), end = desk.desk.ticks(), TEN // SECOND * SECOND + 2 * SECOND
     desk.clock.set(end - 1)
     assert desk.desk.ticks() == [], "the same event with another time"
     desk.clock.set(end)
@@ -358,3 +360,22 @@ def test_unknown_request_stops_the_process(desk: Desk) -> None:
 def test_waits_are_told_not_slept(desk: Desk) -> None:
     assert desk.desk.delay_s(body(FetchOrder(client_order_id="x", after_s=10))) == 10
     assert desk.desk.delay_s(body(submit())) == 0
+
+
+def test_an_account_whose_calls_are_used_up_is_answered_so_and_may_still_cancel_and_close(desk: Desk) -> None:
+    def asked() -> str | None:
+        answer = desk.desk.perform(
+            {"kind": "FETCH_QUOTE", "request_id": "q", "instrument": "NVDA", "underlying": "NVDA"}
+        )
+        error: str | None = answer[-1]["payload"][1]["error"]
+        return error
+
+    while asked() is None:
+        pass
+    assert "used up" in str(asked())
+    account = desk.desk.perform({"kind": "FETCH_ACCOUNT", "request_id": ""})
+    assert "used up" in account[-1]["payload"][1]["error"]
+    look = desk.desk.perform({"kind": "FETCH_ORDER", "client_order_id": "td1-none", "after_s": 0})
+    assert "used up" not in str(look[-1]["payload"][1]["error"]), "the reserve is for orders"
+    desk.clock.set(TEN + 61 * SECOND)
+    assert asked() is None
