@@ -1,6 +1,7 @@
 """The account part: one dispatcher beside its own paper exchange, session after session."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
@@ -17,7 +18,7 @@ from tapedeck.connectors.paper.fills import Fees
 from tapedeck.schemas.codec import PREFIX, decode
 from tapedeck.streams.columnar.rows import Rows
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.account.rules.gate_types import KillState
@@ -96,14 +97,18 @@ class AccountRun:
         else:
             self._exchange.open_market(fed.market, first)
         waiting = list(minutes_of(fed, self._holds()))
+        self._put(waiting, first - MINUTE_US)
         for label in fed.labels:
             self._until_end_of(label)
-            for minutes in waiting:
-                for message in minutes.get(label, ()):
-                    self._log.put(message)
+            self._put(waiting, label)
             self._dispatcher.work()
             self._sample(fed, label)
         self._keep(fed.date)
+
+    def _put(self, waiting: Sequence[Mapping[int, Sequence[Message]]], label: int) -> None:
+        for minutes in waiting:
+            for message in minutes.get(label, ()):
+                self._log.put(message)
 
     def _holds(self) -> set[str]:
         """The underlyings of what is held or ordered."""

@@ -10,10 +10,11 @@ from tapedeck.connectors.dispatch.freshness import NAMES
 from tapedeck.connectors.tapes.market import ContractQuote, Market, StockQuote
 from tapedeck.streams.blocks import ABSENT, Block, Ints
 from tapedeck.streams.columnar.arrays import RECORD, UNREADABLE, Interner, labels_of
-from tapedeck.streams.protocol import Message
+from tapedeck.streams.protocol import MINUTE_US, Message
 
 BARE = frozenset({"features"})
 """Of these, accounts only see that there was a record, and when."""
+BARS = "bars"
 _CHAINS = 64
 
 
@@ -59,6 +60,7 @@ def minutes_of(fed: Fed, held: Collection[str]) -> Iterator[Mapping[int, Sequenc
     """By partition, the records that arrive in each minute.
 
     Bars and features are those of the symbols ``held`` and of those with a signal: nobody asks for another.
+    What is there before the first minute has the label before it: bars of the warm-up, a first watermark.
     """
     wanted = {symbol.encode() for symbol in held}
     for block in fed.blocks:
@@ -67,7 +69,10 @@ def minutes_of(fed: Fed, held: Collection[str]) -> Iterator[Mapping[int, Sequenc
             wanted |= {name for name in names if name is not None}
     for block in fed.blocks:
         rows = _of_keys(block, wanted) if block.topic in NAMES else np.arange(len(block))
-        arrive = np.maximum(_arrivals(block)[rows], fed.labels[0])
+        before = fed.labels[0] - MINUTE_US
+        arrive = np.maximum(_arrivals(block)[rows], before)
+        if block.topic == BARS:
+            arrive[block.timestamps[rows] * 1000 <= fed.labels[0]] = before
         found: dict[int, list[Message]] = defaultdict(list)
         for label, message in zip(arrive.tolist(), _chosen(block, rows).messages(), strict=True):
             found[label].append(message)
