@@ -126,40 +126,32 @@ class _Making:
 
     def turn_to(self, session: Session) -> None:
         """Go on to the next session."""
-        self._yesterday = self._stocks, self._session
-        self._known = self._played
+        self._yesterday, self._known = (self._stocks, self._session), self._played
         self._stocks, self._session = _next_day(self._seed, self._stocks, session), session
         self._played = None
 
     def _history(self) -> tuple[Body, ...]:
+        label, stocks = self._label, sorted(self._stocks)
         if self._yesterday is None:
-            label = self._label
-            return tuple(
-                body for stock in sorted(self._stocks) for body in _history(stock, self._before, label)
-            )
-        played = self._known or _played(*self._yesterday, self._label)
-        return played.bars()
+            return tuple(body for stock in stocks for body in _history(stock, self._before, label))
+        return (self._known or _played(*self._yesterday, label)).bars()
 
     def tape(self) -> Tape:
         """The tape of the session. Call it once: what happens to bars and quotes is drawn in order."""
-        played = self._played = _played(self._stocks, self._session, self._label)
-        history = self._history()
         seed, symbols, today, label = self._seed, self._symbols, self._session, self._label
+        played = self._played = _played(self._stocks, today, label)
+        history = self._history()
         minutes = arrange(played.arrivals, _quote_bodies(played.quotes, label), played.first, played.last)
         plants = _plants(seed, today, is_first=self._yesterday is None)
         written = _texts(seed, symbols, TextDay(today, played.first, tuple(PROFILES), plants, label.origin))
-        chain = _chain(self._stocks, today, self._calendar)
+        source = "DEFAULT" if symbols == tuple(PROFILES) else "MANUAL"
+        first, chain = played.first, _chain(self._stocks, today, self._calendar)
         return Tape(
             name=f"synthetic session of {iso_date(today.date)}, seed {seed}",
             origin=label.origin,
             session=today.date,
             feed=label.feed,
-            universe=universe_body(
-                symbols,
-                source="DEFAULT" if symbols == tuple(PROFILES) else "MANUAL",
-                created_at=played.first - MINUTE_US,
-                origin=label.origin,
-            ),
+            universe=universe_body(symbols, source=source, created_at=first - MINUTE_US, origin=label.origin),
             history=history,
             minutes=with_texts(minutes, written),
             market=TapeMarket(played.quotes, chain, origin=label.origin, restated=True),
@@ -194,12 +186,10 @@ def days(
 ) -> Iterator[Tape]:
     """The market that begins on ``first``, one tape per session up to ``last``. Raises Fatal as above."""
     calendar = calendar or xnys()
-    made: _Making | None = None
-    for each in calendar.between(day_number(first), day_number(last)):
-        if made is None:
-            begun = _session(iso_date(each.date), calendar)
-            made = _Making(seed, symbols, _Label(feed, origin_of(seed)), calendar, begun)
-        else:
+    begun = _session(first, calendar)
+    made = _Making(seed, symbols, _Label(feed, origin_of(seed)), calendar, begun)
+    for each in calendar.between(begun.date, day_number(last)):
+        if each != begun:
             made.turn_to(each)
         yield made.tape()
 

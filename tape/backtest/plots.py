@@ -146,9 +146,9 @@ def _grid(y: _Scale, ticks: Sequence[float], unit: str) -> Iterable[str]:
 
 def _dates(x: _Scale, labels: Sequence[str]) -> Iterable[str]:
     n = len(labels)
-    for at in sorted({round(k * (n - 1) / (_DATES - 1)) for k in range(_DATES)}) if n > 1 else range(n):
-        anchor = "start" if at == 0 and n > 1 else "end" if at == n - 1 and n > 1 else "middle"
-        yield _text(x.at(at), _HEIGHT - 12, labels[at], anchor)
+    for at in range(0, n, ceil(n / _DATES) or 1):
+        place = x.at(at) if n > 1 else (x.start + x.end) / 2
+        yield _text(min(max(place, x.start + 34), x.end - 34), _HEIGHT - 12, labels[at], "middle")
 
 
 def _ticks(low: float, high: float) -> list[float]:
