@@ -8,8 +8,9 @@ that can no longer close.
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
+from tapedeck.connectors.broker import Broker, RateLimited
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.stages.account.rules.orders import PositionIntent
 
@@ -110,3 +111,29 @@ class Budget:
         allowed = self._all if kind in RESERVED_FOR else self._unreserved
         over = len(self._at) - allowed
         return closed if over < 0 else max(closed, self._at[over] + WINDOW_S - now)
+
+
+class _Paced:
+    """Hands every call on, and tells the budget of a refused rate."""
+
+    def __init__(self, broker: Broker, budget: Budget) -> None:
+        self._broker, self._budget = broker, budget
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._broker, name)
+        return self._told(found) if callable(found) else found
+
+    def _told(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def through(*args: Any, **options: Any) -> Any:
+            try:
+                return call(*args, **options)
+            except RateLimited as error:
+                self._budget.limited(error.wait_s)
+                raise
+
+        return through
+
+
+def paced(broker: Broker, budget: Budget) -> Broker:
+    """``broker``, whose refusals close ``budget`` for as long as they say."""
+    return cast(Broker, _Paced(broker, budget))

@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.connectors.dispatch.budget import RESERVED_FOR, Budget, CallKind
+from tapedeck.connectors.broker import Doubt, RateLimited
+from tapedeck.connectors.dispatch.budget import RESERVED_FOR, Budget, CallKind, paced
+from tapedeck.connectors.paper.faults import Fault
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
+from tests.support.hands import Hands
+from tests.support.paper import exchange
 
 
 class Seconds:
@@ -67,6 +71,22 @@ def test_a_refused_rate_stops_everything_until_its_reset() -> None:
     assert not budget.may(CallKind.CANCEL), "a later refusal does not shorten an earlier one"
     clock.now += 0.1
     assert budget.may(CallKind.CANCEL)
+
+
+def test_a_broker_that_refuses_the_rate_closes_the_budget_until_its_reset_and_no_other_error_does() -> None:
+    clock, hands = Seconds(), Hands(exchange())
+    budget = Budget(clock)
+    broker = paced(hands.broker, budget)
+    assert broker.base_url == hands.broker.base_url
+    hands.paper.faults.arm(Fault.GATEWAY_TIMEOUT_BEFORE)
+    with pytest.raises(Doubt):
+        broker.clock()
+    assert budget.may(CallKind.READ)
+    hands.paper.faults.arm(Fault.RATE_LIMIT, seconds=9)
+    with pytest.raises(RateLimited):
+        broker.order_by_client_id("a")
+    assert not budget.may(CallKind.CANCEL)
+    assert budget.wait_s(CallKind.CANCEL) == 9.0
 
 
 @pytest.mark.parametrize(("told", "waits"), [(None, 1.0), (-5.0, 0.0), (1e9, 120.0)])
