@@ -18,6 +18,7 @@ from tapedeck.streams.wire import Origin
 from tapedeck.tape.cli import tail
 from tapedeck.tape.cli.main import app
 from tapedeck.topics.catalogue import Layout
+from tests.support import desks
 
 pytestmark = pytest.mark.integration
 
@@ -172,6 +173,43 @@ def test_pause_and_release_write_controls_of_the_account_and_of_all(made):
     assert tiny["value"]["seq"] < every["value"]["seq"] < released["value"]["seq"]
     assert (tiny["value"]["person"], tiny["value"]["reason"]) == ("Ada", "odd fills")
     assert tiny["time"][:19] == tiny["value"]["event_time"][:19]
+
+
+def test_accounts_orders_and_positions_are_read_from_the_topics_and_a_close_is_written(made):
+    writer = KafkaLogWriter(made, Origin("test", "0", ""))
+    rows = {"accounts": desks.account(), "orders": desks.order(), "positions": desks.position("abc1"),
+            "executions": desks.adjustment()}  # fmt: skip
+    for name, row in rows.items():
+        writer.send(name, row | {"event_id": name})
+    for number, row in enumerate((desks.quote("2.30", "2.50"), desks.broker({desks.CALL: 1}))):
+        writer.send("account_inbox", row | {"event_id": f"{number:032d}"})
+    writer.flush()
+    writer.close()
+    (large, tiny) = json.loads(tape("accounts", "--json"))
+    assert (large["equity"], tiny["equity"], tiny["positions"]) == (None, "5012.340000", 1)
+    (order,) = json.loads(tape("orders", "tiny", "--json"))
+    assert (order["state"], order["works"]) == ("ACCEPTED", True)
+    (held,) = json.loads(tape("positions", "--json"))
+    assert (held["mark"], held["pnl"]) == ("2.400000", "0.200000")
+    shown = tape("reconcile", "tiny")
+    assert "differs" in shown and "Adjustments (1 wait for a person)" in shown
+    tape("close", "abc", "--person", "Ada", "--reason", "odd")
+    tape(
+        "reconcile",
+        "tiny",
+        "--resolve",
+        "adj-1",
+        "--price",
+        "2.05",
+        "--person",
+        "Ada",
+        "--reason",
+        "statement",
+    )
+    assert "at 2.05 by Ada: statement" in tape("reconcile", "tiny")
+    close, resolve = (row["value"] for row in lines("tail", "controls"))
+    assert (close["command"], close["target"], close["state"]) == ("CLOSE_POSITION", "abc1", "ACTIVE")
+    assert (resolve["command"], resolve["target"], resolve["price"]) == ("RESOLVE", "adj-1", "2.050000")
 
 
 def test_pausing_an_account_that_is_not_configured_names_the_nearest(made):

@@ -29,6 +29,7 @@ from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin, trace_of
 from tapedeck.tape.rebuild.whole import live_state, rebuild_account
+from tapedeck.topics.catalogue import CATALOGUE
 from tests.conftest import Broker, Database
 from tests.support.live import Workers, bodies, eventually
 from tests.support.paper import serving
@@ -44,6 +45,7 @@ from tests.support.paths import (
     wire,
 )
 from tests.support.sim_tapes import small_tape
+from tests.support.unspoken import spoken
 
 pytestmark = pytest.mark.integration
 ACCOUNT = "large"
@@ -131,6 +133,18 @@ class Floor:
         eventually(lambda: self.live_digests() == self.rebuilt_digests(), "live and rebuild to agree", 60)
         assert self.live_digests() == self.rebuilt_digests() == self.sim_digests()
         assert not any(digest.conflicts for digest in self.live().values())
+        assert spoken(KEYS, self.places()) == set(), "credentials are in no record and no log"
+
+    def places(self) -> list[tuple[str, str | bytes]]:
+        """Every record of every topic, and every file that the processes wrote, by what it is called."""
+        records = [
+            (message.topic, (message.key or b"") + (message.value or b"") + repr(message.headers).encode())
+            for each in CATALOGUE
+            for message in read_topic(self.workers.cluster, each.name)
+        ]
+        files = [(path.name, path.read_bytes()) for path in self.workers.folder.rglob("*.log")]
+        assert files and records
+        return [*records, *files]
 
     def of(self, name: str) -> list[dict[str, object]]:
         return bodies(self.workers.cluster, name)
