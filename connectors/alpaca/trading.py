@@ -115,6 +115,7 @@ class AlpacaBroker:
             raise Fatal("LIVE trades on real option quotes only", value=option_feed, remedy=remedy)
         self.base_url = known_as or base_url
         self._stock_feed, self._option_feed = DataFeed(stock_feed), OptionsFeed(option_feed)
+        self._sends = mode is not Mode.SHADOW
         self._signature = Signature(credentials)
         data_url = base_url if is_loopback(base_url) else DATA_URL
         # The clients demand credentials when they are made; the signature replaces them in every request.
@@ -199,6 +200,8 @@ class AlpacaBroker:
         return asked(lambda raw: replies.chain(query, contracts, raw, feed), lambda: snapshots)
 
     def submit(self, order: NewOrder) -> OrderReply:
+        if not self._sends:
+            raise Refused("a SHADOW account sends nothing", status=422)
         intent = position_intent(order)
         fields: dict[str, Any] = {
             "symbol": order.instrument,

@@ -187,6 +187,14 @@ def test_no_mode_is_traded_at_an_address_off_its_list(address: str, mode: Mode) 
         TradeUpdates(address, LARGE_KEYS, lambda _: None, lambda *_: None, mode=mode)
 
 
+def test_a_shadow_account_reads_and_sends_nothing(url: str) -> None:
+    broker = AlpacaBroker(url, LARGE_KEYS, mode=Mode.SHADOW)
+    assert broker.account().number == LARGE.number
+    with pytest.raises(Refused, match="a SHADOW account sends nothing"):
+        broker.submit(_buy())
+    assert "submit" not in state(url)["requests"]
+
+
 def test_live_takes_no_indicative_quotes() -> None:
     with pytest.raises(Fatal, match="real option quotes only"):
         AlpacaBroker(LIVE_URL, LARGE_KEYS, mode=Mode.LIVE)
