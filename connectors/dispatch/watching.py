@@ -16,11 +16,11 @@ class Watching:
         self.symbols: tuple[str, ...] = ()
         self.every_s = 0
         self._ticked: int | None = None
+        self._set_at = 0
 
     def set(self, request: Body, now: int) -> None:
         self.symbols, self.every_s = tuple(request["symbols"]), request["every_s"]
-        if self._ticked is None:
-            self._ticked = now  # the first tick is due one period from now
+        self._set_at = now
 
     @property
     def working(self) -> bool:
@@ -44,7 +44,8 @@ class Watching:
 
     def next_due(self, step_s: int) -> int | None:
         """When a driver that steps through time should tick next, if an order is worked: each ``step_s``."""
-        return self._ticked + step_s * SECOND_US if self.working and self._ticked is not None else None
+        since = self._set_at if self._ticked is None else self._ticked
+        return since + step_s * SECOND_US if self.working else None
 
     def _in_session(self, now: int) -> bool:
         try:

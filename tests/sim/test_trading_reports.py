@@ -6,14 +6,16 @@ tests.support.reports`` prints the table.
 
 import pytest
 
-from tests.support.reports import registry
-from tests.support.reports.registry import Case, case, load
+from tests.support.reports.registry import Case, case
+from tests.support.reports.table import every, table
 
-CASES = load()
+CASES = every()
 
 
 def test_every_report_has_its_row() -> None:
     assert [each.number for each in CASES] == list(range(1, 35))
+    with pytest.raises(AssertionError, match="two cases T1"):
+        case(1, "again")(lambda: None)
 
 
 @pytest.mark.parametrize("reported", CASES, ids=[each.name for each in CASES])
@@ -21,18 +23,11 @@ def test_report(reported: Case) -> None:
     reported.run()
 
 
-def test_the_table_has_a_line_for_each_case_and_says_which_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def passes() -> None: ...
-
+def test_the_table_has_a_line_for_each_case_and_says_which_failed() -> None:
     def fails() -> None:
         raise AssertionError("sold twice\nwith details")
 
-    monkeypatch.setattr(registry, "CASES", {})
-    case(2, "it sells twice")(fails)
-    case(1, "nothing")(passes)
-    monkeypatch.setattr(registry, "GROUPS", ())
-    assert registry.table().splitlines()[2:] == [
+    made = [Case(1, "nothing", lambda: None), Case(2, "it sells twice", fails)]
+    assert table(made).splitlines()[2:] == [
         "| T1 | nothing | pass |", "| T2 | it sells twice | FAIL: sold twice |",
     ]  # fmt: skip
-    with pytest.raises(AssertionError, match="two cases T1"):
-        case(1, "again")(passes)

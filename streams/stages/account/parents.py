@@ -209,9 +209,7 @@ def _ended_by_others(child: Order) -> bool:
 
 
 def _after_refusal(turn: Turn, parent: Parent, child: Order) -> None:
-    """A close that the broker did not take or did not keep: others may hold the quantity, or have closed
-    it.
-    """
+    """The broker did not take a close, or did not keep it: others hold the quantity, or have closed it."""
     _wait(turn, parent, 60 if stuck(turn, parent) else turn.config.order.close_repeat_s)
     if child.state is OrderState.REJECTED and turn.outstanding(Clear) is None:
         turn.ask(Clear(request_id=turn.new_id("CLEAR", parent.source), instrument=parent.instrument))

@@ -1,6 +1,6 @@
 """Print the table of all cases."""
 
-from tests.support.reports.registry import table
+from tests.support.reports.table import every, table
 
 if __name__ == "__main__":
-    print(table())
+    print(table(every()))

@@ -25,7 +25,7 @@ def hand(client: str, instrument: str, side: str) -> dict[str, str]:
 
 
 def held_to_expiry(listed: Listed, bid: str, ask: str) -> Floor:
-    """Two calls of strike 150 that nobody bought from us before the close, which NVDA ends at ``bid, ask``."""
+    """Two calls of strike 150 that nobody buys before the close, at which NVDA is at ``bid, ask``."""
 
     def before(paper: PaperExchange) -> None:
         paper.submit(NUMBER, order("theirs", symbol=TODAY_CALL, limit_price="1.10"))
@@ -50,7 +50,7 @@ def orphan() -> None:
         "a spread of a person's; nothing here opens one"
     )
     inbox.pass_time(1500).execute(hand("broker", short, "BUY"), "x3", "1", "1.10")
-    bought_back = [each for each in inbox.of("executions") if each["execution_id"] == "x3"][0]
+    bought_back = next(each for each in inbox.of("executions") if each["execution_id"] == "x3")
     assert (bought_back["owner"], bought_back["reason"]) == ("EXTERNAL", "BROKER_LIQUIDATION")
     left = {each["instrument"]: each["state"] for each in inbox.of("positions")}
     assert left == {short: "CLOSED", long: "CLOSING"}, "the other leg has an exit of its own, at once"

@@ -1,4 +1,4 @@
-"""T8 to T14: the broker's lists disagree, an order becomes another one, and legs hold what is to be closed."""
+"""T8 to T14: the broker's lists disagree, an order becomes another one, legs hold what is to be closed."""
 
 from decimal import Decimal as D
 
@@ -132,7 +132,7 @@ def held_first() -> None:
 @case(13, "one leg of a bracket is refused, 422")
 def bracket_refused() -> None:
     floor = Floor()
-    with pytest.raises(Refusal, match="requires|require"):
+    with pytest.raises(Refusal, match="bracket orders require"):
         floor.paper.submit(NUMBER, order("b", symbol="AMD", order_class="bracket", position_intent=None))
     floor.market.price("NVDA260306C00150000", "1.97", "2.02")  # a mid between two ticks
     floor.signal(strategy="swing_trade")

@@ -1,10 +1,7 @@
-"""The cases by their number, and the table of how they ended."""
+"""The cases by their number."""
 
-import importlib
 from collections.abc import Callable
 from typing import NamedTuple
-
-GROUPS = ("cancels", "fills", "lists", "books", "ends")
 
 
 class Case(NamedTuple):
@@ -31,23 +28,3 @@ def case(number: int, what: str) -> Callable[[Callable[[], None]], Callable[[], 
         return run
 
     return register
-
-
-def load() -> list[Case]:
-    """Every case, by number."""
-    for group in GROUPS:
-        importlib.import_module(f"tests.support.reports.{group}")
-    return [CASES[number] for number in sorted(CASES)]
-
-
-def table() -> str:
-    """Run every case; a line for each with its number, what happened, and pass or fail."""
-    lines = ["| # | what happened | result |", "| --- | --- | --- |"]
-    for each in load():
-        try:
-            each.run()
-            result = "pass"
-        except AssertionError as error:
-            result = f"FAIL: {str(error).splitlines()[0] if str(error) else 'see the test'}"
-        lines.append(f"| {each.name} | {each.what} | {result} |")
-    return "\n".join(lines)

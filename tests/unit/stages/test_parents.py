@@ -185,8 +185,15 @@ def test_a_day_trade_goes_to_market_after_its_last_step() -> None:
     assert None not in limits
     market = accept(inbox)
     assert market["limit_price"] is None and market["exit_reason"] == "DAY_TRADE_CLOSE"
-    tick(inbox, 60)
+    tick(inbox, 29)
     assert newest(inbox)["state"] == "ACCEPTED", "a market order is not repriced"
+    assert inbox.requests("FETCH_ORDER")[-1]["client_order_id"] == market["client_order_id"], "but looked up"
+    inbox.reply(market["client_order_id"], "PARTIAL", filled_qty=D(1), filled_avg_price=D("2.00"))
+    inbox.execute(market, "part", "1", "2.00")
+    tick(inbox)
+    assert newest(inbox)["state"] == "CANCEL_PENDING"
+    cancelled(inbox, market, "1")
+    assert (newest(inbox)["limit_price"], newest(inbox)["qty"]) == (None, market["qty"] - 1)
 
 
 def test_a_close_that_meets_the_close_goes_on_with_the_next_open() -> None:
