@@ -292,7 +292,7 @@ def chain(query: ChainQuery, listed: list[Json], snapshots: dict[str, Json], fee
 
 def _contract(raw: Json, snapshot: Json) -> ContractReply:
     newest: Json = snapshot.get("latestQuote") or {}
-    interest, delta = raw.get("open_interest"), (snapshot.get("greeks") or {}).get("delta")
+    interest, greeks = raw.get("open_interest"), snapshot.get("greeks") or {}
     return ContractReply(
         symbol=raw["symbol"],
         expiry=day_number(date.fromisoformat(raw["expiration_date"])),
@@ -304,5 +304,10 @@ def _contract(raw: Json, snapshot: Json) -> ContractReply:
         time=micros(newest["t"]) if newest else None,
         volume=(snapshot.get("dailyBar") or {}).get("v"),
         open_interest=None if interest is None else int(interest),
-        delta=None if delta is None else float(delta),
+        delta=_float(greeks.get("delta")),
+        theta=_float(greeks.get("theta")),
     )
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)

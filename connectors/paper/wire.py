@@ -1,7 +1,7 @@
 """The paper exchange's message formats: those of Alpaca's REST answers and trade updates.
 
 Two fields are added that Alpaca does not have: ``tape_origin`` on quotes and snapshots (so that synthetic
-data stays labeled) and ``fee`` on fills. Greeks other than delta are not modeled and read 0.
+data stays labeled) and ``fee`` on fills. Greeks other than delta and theta are not modeled and read 0.
 """
 
 from collections.abc import Sequence
@@ -281,5 +281,7 @@ def snapshot(quote: ContractQuote, origin: str, day_start: int) -> Json:
     if quote.volume is not None:
         out["dailyBar"] = {"t": iso(day_start), "v": quote.volume}
     if quote.delta is not None:
-        out["greeks"] = {"delta": quote.delta, "gamma": 0.0, "rho": 0.0, "theta": 0.0, "vega": 0.0}
+        out["greeks"] = {"delta": quote.delta, "gamma": 0.0, "rho": 0.0, "vega": 0.0}
+        if quote.theta is not None:
+            out["greeks"]["theta"] = quote.theta
     return out

@@ -55,7 +55,7 @@ class _Moment(NamedTuple):
 class _Unpriced(ContractQuote):
     """A contract that is priced when somebody looks: of a chain's hundreds, few are ever looked at."""
 
-    _PRICED = frozenset({"time", "bid", "ask", "volume", "open_interest", "delta"})
+    _PRICED = frozenset({"time", "bid", "ask", "volume", "open_interest", "delta", "theta"})
 
     def __init__(self, underlying: str, listed: Listed, price: Callable[[], ContractQuote]) -> None:
         self.__dict__.update(
@@ -137,7 +137,7 @@ class SyntheticChain:
         strike = float(listed.strike)
         away = log(strike / spot)
         volatility = smile(base.volatility, away, days)
-        price, delta = black_scholes(listed.right, spot, strike, years, volatility)
+        price, delta, theta = black_scholes(listed.right, spot, strike, years, volatility)
         reach = max(0.02, 1.5 * volatility * sqrt(years))
         bid, ask = _around(price, abs(away) / reach)
         busy = base.activity * listed.luck * exp(-((away / reach) ** 2) - days / 20)
@@ -154,6 +154,7 @@ class SyntheticChain:
             volume=int(busy * (1.0 - left)),
             open_interest=int(busy * 2.5),
             delta=round(delta, 4),
+            theta=round(theta, 4),
         )
 
 
@@ -182,13 +183,14 @@ def smile(volatility: float, away: float, days: int) -> float:
 
 def black_scholes(
     right: occ.Right, spot: float, strike: float, years: float, volatility: float
-) -> tuple[float, float]:
-    """(premium per share, delta) of a European option without interest or dividends."""
+) -> tuple[float, float, float]:
+    """(premium per share, delta, theta per session) of a European option without interest or dividends."""
     deviation = volatility * sqrt(years)
     d1 = (log(spot / strike) + deviation**2 / 2) / deviation
     near, far = _NORMAL.cdf(d1), _NORMAL.cdf(d1 - deviation)
     call = spot * near - strike * far
-    return (call, near) if right is occ.Right.CALL else (call - spot + strike, near - 1.0)
+    theta = -spot * _NORMAL.pdf(d1) * volatility / (2 * sqrt(years)) / _SESSIONS_A_YEAR
+    return (call, near, theta) if right is occ.Right.CALL else (call - spot + strike, near - 1.0, theta)
 
 
 def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:

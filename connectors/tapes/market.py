@@ -44,6 +44,8 @@ class ContractQuote:
     volume: int | None
     open_interest: int | None
     delta: float | None
+    theta: float | None = None
+    """USD per share and day."""
 
 
 class Market(Protocol):

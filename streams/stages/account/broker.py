@@ -6,11 +6,11 @@ from typing import Any
 
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import MINUTE_US
-from tapedeck.streams.stages.account import closing, orders, recon, standing
+from tapedeck.streams.stages.account import closing, fills, orders, recon, standing
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.positions import describe
 from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker
-from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Halt, LastBar, Snapshot, Unread
+from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Halt, Snapshot, Unread
 from tapedeck.streams.stages.account.turn import Turn
 
 EVERY_SYMBOL = "*"
@@ -101,10 +101,7 @@ def on_started(turn: Turn, payload: dict[str, Any]) -> None:
 
 def on_bar(turn: Turn, payload: dict[str, Any]) -> None:
     """Keep the close of a held underlying's newest bar: a mark where there is no fresh quote."""
-    ended = payload["bar_t"] + MINUTE_US
-    known = turn.state.bars.get(payload["symbol"])
-    if known is None or known.at <= ended:
-        turn.state.bars[payload["symbol"]] = LastBar(close=payload["close"], at=ended)
+    fills.see_trade(turn, payload["symbol"], payload["close"], payload["bar_t"] + MINUTE_US)
 
 
 def on_row(turn: Turn, payload: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from tapedeck.streams.stages.account.rules.positions import (
     fold,
     session_pnl,
 )
-from tapedeck.streams.stages.account.state import AccountDrop, Book, Mark, Spent
+from tapedeck.streams.stages.account.state import AccountDrop, Book, LastBar, Mark, Spent
 from tapedeck.streams.stages.account.turn import Turn
 
 DAY_US = 86_400 * SECOND_US
@@ -80,6 +80,13 @@ def fresh_mark(turn: Turn, instrument: str) -> Decimal | None:
     return (
         mark.mid if mark is not None and turn.now - mark.at <= turn.config.exit.mark_s * SECOND_US else None
     )
+
+
+def see_trade(turn: Turn, instrument: str, price: float, at: int) -> None:
+    """Keep the price of an instrument's last trade, or its last bar's close, unless a newer one is known."""
+    known = turn.state.bars.get(instrument)
+    if known is None or known.at <= at:
+        turn.state.bars[instrument] = LastBar(close=price, at=at)
 
 
 def mark_of(turn: Turn, instrument: str) -> Decimal | None:
@@ -309,6 +316,7 @@ def turn_session(turn: Turn) -> None:
         turn.folds = {}
         underlyings = {describe(instrument).underlying for instrument in held}
         state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
+        state.bars = {name: bar for name, bar in state.bars.items() if name in held | underlyings}
         _expect_shares(turn, held)
         state.parents = {i: each for i, each in state.parents.items() if not each.virtual}
         kept = {each.child for each in state.parents.values()}

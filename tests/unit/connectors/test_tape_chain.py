@@ -45,8 +45,13 @@ def test_expiries_are_today_tomorrow_and_every_weeks_last_session() -> None:
 
 
 def test_call_and_put_obey_parity() -> None:
-    call, delta = black_scholes(occ.Right.CALL, 100.0, 95.0, 0.05, 0.4)
-    put, put_delta = black_scholes(occ.Right.PUT, 100.0, 95.0, 0.05, 0.4)
+    call, delta, theta = black_scholes(occ.Right.CALL, 100.0, 95.0, 0.05, 0.4)
+    put, put_delta, put_theta = black_scholes(occ.Right.PUT, 100.0, 95.0, 0.05, 0.4)
+    bit = 1e-6
+    sooner, _, _ = black_scholes(occ.Right.CALL, 100.0, 95.0, 0.05 - bit, 0.4)
+    assert theta == put_theta == pytest.approx((sooner - call) / bit / 252, rel=1e-3), (
+        "the value that a day takes"
+    )
     assert call - put == pytest.approx(5.0)
     assert delta - put_delta == pytest.approx(1.0)
 
