@@ -26,7 +26,7 @@ from tapedeck.connectors.alpaca.trading import AlpacaBroker
 from tapedeck.connectors.alpaca.updates import TradeUpdates
 from tapedeck.connectors.clock import SystemClock, TapeClock
 from tapedeck.connectors.controls import EVERY_ACCOUNT
-from tapedeck.connectors.credentials import credentials
+from tapedeck.connectors.credentials import Keys
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.causes import Causes
@@ -69,7 +69,7 @@ class DispatchApp:
     """
 
     def __init__(self, settings: Settings, topology: Topology, account_id: str) -> None:
-        account, spec = settings.config.account(account_id), topology.account
+        account, spec = settings.unlocked(account_id), topology.account
         self._settings, self._account_id = settings, account_id
         self._layout = settings.layout
         self.clock = TapeClock(None)
@@ -86,9 +86,16 @@ class DispatchApp:
         )
         self.stage_app.beside = beside(topology)
         self._outbox = self.stage_app.outbox
-        self._keys = credentials(account.key_ref, account.secret_ref)
+        self._keys = Keys(account.key_ref, account.secret_ref)
         self._base_url = settings.address_of(account.base_url)
-        self._broker = AlpacaBroker(self._base_url, self._keys, known_as=account.base_url)
+        self._mode = account.mode
+        self._broker = AlpacaBroker(
+            self._base_url,
+            self._keys,
+            known_as=account.base_url,
+            mode=account.mode,
+            option_feed=account.option_feed,
+        )
         self._lease = Lease(PostgresLeases(settings.database(), settings.prefix), account_id, new_holder())
         self._epoch = self._take_lease()
         self.dispatcher = Dispatcher(
@@ -295,7 +302,7 @@ class DispatchApp:
                     break
                 waiting.say(
                     "no control lets the accounts open (KILL_SWITCH_UNKNOWN): proposals are refused until "
-                    "`tape init`, or `tape resume all --person NAME --reason WHY`"
+                    "`tape init`, or `tape release all --person NAME --reason WHY`"
                 )
             await asyncio.sleep(ARMED_S)
         waiting.over()
@@ -364,7 +371,7 @@ class DispatchApp:
         self.stage_app.app.add_future(forward())
         updates = TradeUpdates(
             self._base_url, self._keys, self._hearing.on_update, self._hearing.on_health,
-            on_empty=self._hearing.on_empty, working=lambda: self.dispatcher.working,
+            on_empty=self._hearing.on_empty, working=lambda: self.dispatcher.working, mode=self._mode,
         )  # fmt: skip
         await updates.run()
 

@@ -74,6 +74,8 @@ def _command(turn: Turn, payload: dict[str, Any]) -> None:
 def on_halt(turn: Turn, payload: dict[str, Any]) -> None:
     """Keep whether a symbol is halted, by its newest record; of two of one time the resumption counts."""
     symbol, known = payload["symbol"], turn.state.halts.get(payload["symbol"])
+    if payload["since"] > turn.soon:
+        return turn.drop(AccountDrop.FROM_THE_FUTURE)
     halt = Halt(event_id=turn.event, halted=payload["halted"], since=payload["since"])
     if known is not None and (halt.since, not halt.halted) <= (known.since, not known.halted):
         return turn.drop(AccountDrop.OLD_HALT)
@@ -101,7 +103,10 @@ def on_started(turn: Turn, payload: dict[str, Any]) -> None:
 
 def on_bar(turn: Turn, payload: dict[str, Any]) -> None:
     """Keep the close of a held underlying's newest bar: a mark where there is no fresh quote."""
-    fills.see_trade(turn, payload["symbol"], payload["close"], payload["bar_t"] + MINUTE_US)
+    ended = payload["bar_t"] + MINUTE_US
+    if ended > turn.soon:
+        return turn.drop(AccountDrop.FROM_THE_FUTURE)
+    return fills.see_trade(turn, payload["symbol"], payload["close"], ended)
 
 
 def on_row(turn: Turn, payload: dict[str, Any]) -> None:

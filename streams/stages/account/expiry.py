@@ -61,6 +61,8 @@ def on_activity(turn: Turn, payload: dict[str, Any]) -> None:
     executed_at = (payload["date"] + 1) * fills.DAY_US
     if turn.now - executed_at > fills.EXECUTION_IDS_DAYS * fills.DAY_US:
         return turn.drop(AccountDrop.EXECUTION_TOO_OLD)
+    if executed_at - turn.now > fills.AHEAD_DAYS * fills.DAY_US:
+        return turn.drop(AccountDrop.FROM_THE_FUTURE)
     owner, strategy = _whose(turn, contract or instrument)
     execution = Execution(
         execution_id=identity,

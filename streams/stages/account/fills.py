@@ -27,6 +27,8 @@ from tapedeck.streams.stages.account.turn import Turn
 DAY_US = 86_400 * SECOND_US
 EXECUTION_IDS_DAYS = 30
 SEEN_DAYS = 7
+AHEAD_DAYS = 3
+"""How far ahead of the account's clock an execution may be: an activity's time is the end of its date."""
 UNEXPECTED_SHORT = "UNEXPECTED_SHORT"
 
 
@@ -65,8 +67,11 @@ def see_quote(
     at: int | None,
     theta: float | None = None,
 ) -> None:
-    """Keep the mid of a quote as the instrument's mark, unless a newer one is known."""
-    if at is None or bid is None or ask is None or not usable(bid, ask):
+    """Keep the mid of a quote as the instrument's mark, unless a newer one is known.
+
+    One of the future would stay the newest for ever.
+    """
+    if at is None or at > turn.soon or bid is None or ask is None or not usable(bid, ask):
         return
     known = turn.state.marks.get(instrument)
     if known is None or known.at <= at:
@@ -200,6 +205,8 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
         return turn.drop(AccountDrop.DUPLICATE_EXECUTION)
     if turn.now - payload["executed_at"] > EXECUTION_IDS_DAYS * DAY_US:
         return turn.drop(AccountDrop.EXECUTION_TOO_OLD)
+    if payload["executed_at"] - turn.now > AHEAD_DAYS * DAY_US:
+        return turn.drop(AccountDrop.FROM_THE_FUTURE)
     order = state.orders.get(payload["client_order_id"])
     execution = Execution(
         execution_id=identity,

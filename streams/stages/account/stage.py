@@ -24,7 +24,7 @@ from tapedeck.streams.stages.account import (
     standing,
 )
 from tapedeck.streams.stages.account.rules.gate_types import Rules
-from tapedeck.streams.stages.account.rules.money import at_scale
+from tapedeck.streams.stages.account.rules.money import LARGEST, LARGEST_BALANCE, at_scale, largest
 from tapedeck.streams.stages.account.state import AccountDrop, pack, unpack
 from tapedeck.streams.stages.account.turn import Turn
 from tapedeck.streams.stages.base import WithoutPeriod
@@ -88,6 +88,9 @@ class AccountStage(WithoutPeriod):
         handler = HANDLERS.get(kind)
         if handler is None:
             raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
+        limit = LARGEST_BALANCE if kind == "InboxAccount" else LARGEST
+        if largest(payload) >= limit:
+            raise DeadLetter("a number is too large", value=largest(payload), reason="NUMBER_TOO_LARGE")
         fills.turn_session(turn)
         expiry.await_activity(turn)
         handler(turn, at_scale(payload))

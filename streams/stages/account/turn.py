@@ -6,7 +6,7 @@ from typing import Any
 
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
-from tapedeck.streams.protocol import REQUESTS, Drop, Out, Row
+from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
@@ -57,6 +57,11 @@ class Turn:
     def session(self) -> int:
         """The New York date of ``now``, in days."""
         return self.calendar.session_date(self.now)
+
+    @property
+    def soon(self) -> int:
+        """As far ahead as another clock may be, UTC microseconds."""
+        return self.now + MINUTE_US
 
     def at(self, cause: int, row: Row) -> None:
         self._cause, self.now, self.event = cause, row.now, row.body["event_id"]

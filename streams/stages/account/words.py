@@ -116,6 +116,7 @@ DROPS: Mapping[StrEnum, str] = {
     AccountDrop.DUPLICATE: "the account had this signal already",
     AccountDrop.DUPLICATE_EXECUTION: "the account had this execution already",
     AccountDrop.EXECUTION_TOO_OLD: "the execution is older than those that are remembered",
+    AccountDrop.FROM_THE_FUTURE: "its time is far later than the account's clock",
     AccountDrop.STALE_REPLY: "the broker's answer is older than what is known",
     AccountDrop.UNKNOWN_ORDER: "the order is not the account's",
     AccountDrop.UNASKED_ANSWER: "nobody had asked",

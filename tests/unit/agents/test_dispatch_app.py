@@ -57,7 +57,7 @@ def test_a_dispatcher_that_nobody_let_open_says_so_with_the_command_until_somebo
     asyncio.run(dispatch._armed())
     assert answers == []
     said, over = (record.getMessage() for record in caplog.records)
-    assert "KILL_SWITCH_UNKNOWN" in said and "`tape resume all --person NAME --reason WHY`" in said
+    assert "KILL_SWITCH_UNKNOWN" in said and "`tape release all --person NAME --reason WHY`" in said
     assert over == "large no longer waits"
 
 

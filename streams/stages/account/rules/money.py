@@ -6,6 +6,9 @@ from typing import Any
 SCALE_6 = Decimal("0.000001")
 SCALE_4 = Decimal("0.0001")
 ZERO = Decimal(0)
+LARGEST = 10**9
+"""Prices and quantities are smaller: a product of two, and a sum of many, fits into the log's decimals."""
+LARGEST_BALANCE = 10**15
 
 
 def money(value: Decimal) -> Decimal:
@@ -27,6 +30,16 @@ def at_scale(value: Any) -> Any:
     if isinstance(value, list):
         return [at_scale(inner) for inner in value]
     return value
+
+
+def largest(value: Any) -> Decimal | float:
+    """The largest absolute value of the decimals and floats in a structure."""
+    if isinstance(value, Decimal):
+        return abs(value)
+    if isinstance(value, float):
+        return abs(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max((largest(each) for each in inner), default=ZERO)
 
 
 def mid(bid: Decimal, ask: Decimal) -> Decimal:
