@@ -1,9 +1,9 @@
 """What the stream of trade updates brings, and what is asked where it may have said too little.
 
-A connection compares the account with the broker's at once, the first one too: what happened between the
-start's snapshot and the connection was not heard. An update without content (Alpaca has sent them for days)
-says that something happened, and not what: the orders that work are looked up. So is an order that the broker
-took and the stream says nothing of.
+A connection asks whose account it is and compares it with the broker's at once, the first one too: what
+happened between the start's snapshot and the connection was not heard. An update without content (Alpaca has
+sent them for days) says that something happened, and not what: the orders that work are looked up. So is an
+order that the broker took and the stream says nothing of.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tapedeck.connectors.broker import TradeUpdate, UnreadRow
 from tapedeck.connectors.dispatch.inbox import Body
-from tapedeck.connectors.dispatch.steps import FETCH_BROKER
+from tapedeck.connectors.dispatch.steps import FETCH_ACCOUNT, FETCH_BROKER
 
 SILENT_S = 2.0
 """How long after its sending, or after an update without content, an order is looked up."""
@@ -65,7 +65,7 @@ class Hearing:
         self._hears = healthy
         self._append([self._desk.stream(healthy, detail)])
         if healthy:
-            self._later(0.0, lambda: [FETCH_BROKER])
+            self._later(0.0, lambda: [FETCH_ACCOUNT, FETCH_BROKER])
 
     def standing(self, answered: float | None) -> dict[str, int]:
         """What a heartbeat tells of the broker: the seconds since it was heard, nothing if it never was.

@@ -18,6 +18,7 @@ from tapedeck.connectors.dispatch.hearing import Hearing
 from tapedeck.connectors.dispatch.lease import LeaseLost, LeaseShort
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.schemas.errors import Retry
+from tapedeck.streams.config.accounts import Mode
 
 
 @pytest.fixture
@@ -109,7 +110,15 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
 ) -> None:
     class Updates:
         def __init__(
-            self, url: str, keys: Any, on_update: Any, on_health: Any, *, on_empty: Any, working: Any
+            self,
+            url: str,
+            keys: Any,
+            on_update: Any,
+            on_health: Any,
+            *,
+            on_empty: Any,
+            working: Any,
+            mode: Mode,
         ) -> None:
             self._on_health = on_health
 
@@ -143,6 +152,7 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
         await asyncio.sleep(0.01)
 
     dispatch._base_url, dispatch._keys = "http://nowhere", cast(Any, None)
+    dispatch._mode = Mode.PAPER
     dispatch.dispatcher = cast(
         Any, type("Desk", (), {"stream": staticmethod(lambda healthy, detail: healthy), "working": False})
     )
@@ -150,5 +160,5 @@ def test_a_line_that_was_lost_is_followed_by_a_comparison_with_the_broker(
     monkeypatch.setattr(dispatch, "_call", call)
     monkeypatch.setattr(dispatch, "append", append)
     asyncio.run(updates())
-    assert compared == [1, 1, 2], "each connection compares, the first one too"
-    assert (asked, written) == (["FETCH_BROKER"] * 2, [True, False, True])
+    assert compared == [2, 2, 4], "each connection compares, the first one too"
+    assert (asked, written) == (["FETCH_ACCOUNT", "FETCH_BROKER"] * 2, [True, False, True])

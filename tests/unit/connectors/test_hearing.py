@@ -59,9 +59,10 @@ def test_what_is_filled_between_the_snapshot_and_the_first_connection_is_found(e
     assert ear.desk.paper.faults.fired[Fault.UPDATE_LOST] == 2
     ear.hearing.on_health(True, "connection 1")
     assert kinds(ear.appended) == ["InboxStream"]
-    execution, account = ear.due()
+    account, execution, held = ear.due()
+    assert payload(account, "InboxAccount")["broker_account_id"] == LARGE.number
     assert payload(execution, "InboxExecution")["client_order_id"] == "td1-b"
-    assert [each["qty"] for each in payload(account, "InboxBroker")["positions"]] == [2]
+    assert [each["qty"] for each in payload(held, "InboxBroker")["positions"]] == [2]
 
 
 def test_a_connection_that_is_lost_asks_nothing(ear: Ear) -> None:
