@@ -73,6 +73,8 @@ class Items:
             if version == known.updated_at:
                 if event_id in known.event_ids:
                     return SentimentDrop.DUPLICATE
+                if newest_at <= since:  # it may have come before, when it was too old to be kept
+                    return SentimentDrop.TOO_OLD
                 earlier = known.event_ids
             newest_at = max(newest_at, known.newest_at)
         self._prune(since)

@@ -317,9 +317,10 @@ def played(items: list[Any], steps: list[Any], rng: Any, *, sizes: Iterable[int]
             version, (symbol, item, ago, kind, model) = waiting.pop(0)
             version = version - 1 if model and version else version
             extra = {"model_digest": model} if model and kind.get("score", 0) is not None else {}
-            oracle.heard.append(
-                score(symbol, item, version=version, at=made.label + ago * MINUTE_US, **kind, **extra)
-            )
+            told = score(symbol, item, version=version, at=made.label + ago * MINUTE_US, **kind, **extra)
+            if any(told["event_id"] == each["event_id"] for each in oracle.heard):
+                continue  # one event has one body
+            oracle.heard.append(told)
             batch.append(row(oracle.heard[-1], made.label))
         elif each == "again" and oracle.heard:
             oracle.heard.append(rng.choice(oracle.heard))
@@ -333,6 +334,12 @@ def played(items: list[Any], steps: list[Any], rng: Any, *, sizes: Iterable[int]
             found = [(b["symbol"], *counts(b), b["inputs"]) for b in made.windows(t)]
             assert found == oracle.windows(t)
     return made
+
+
+def test_a_score_that_was_too_old_is_so_again_after_another_one_of_its_version() -> None:
+    made, old = Minutes(), score(at=minute(-70))
+    gone = score(score=None, at=minute(-31))
+    assert made.hear(old, gone, old) == ["TOO_OLD", "RETRACTED", "TOO_OLD"]
 
 
 @given(TOLD_ITEMS, STEPS, st.randoms(use_true_random=False), st.lists(st.integers(1, 3)))
