@@ -27,7 +27,7 @@ from tapedeck.connectors.broker import (
     UnreadRow,
 )
 from tapedeck.connectors.clock import Clock
-from tapedeck.connectors.dispatch.budget import CLOSING, Budget, CallKind, call_kind
+from tapedeck.connectors.dispatch.budget import CLOSING, Budget, CallKind, call_kind, paced
 from tapedeck.connectors.dispatch.history import History
 from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, Newest
 from tapedeck.connectors.dispatch.lease import Lease
@@ -61,7 +61,6 @@ class Dispatcher:
         calendar: Calendar,
     ) -> None:
         self._account = account
-        self._leased = broker
         self._clock = clock
         self._lease = lease
         self._calendar = calendar
@@ -70,6 +69,7 @@ class Dispatcher:
         self._inbox = Inbox(account.account_id)
         self.watching = Watching(calendar)
         self._budget = Budget(lambda: clock.now() / SECOND_US, reserve=config.order.close_reserve)
+        self._leased = paced(broker, self._budget)
         self._for = CallKind.READ
         self._identified = False
         self._tested = False

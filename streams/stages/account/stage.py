@@ -96,7 +96,8 @@ class AccountStage(WithoutPeriod):
         handler(turn, at_scale(payload))
         if "request_id" in payload:
             signals.answered(turn, payload["request_id"])
-        standing.ask_marks(turn, older_s=turn.config.exit.mark_s)
+        if payload.get("error") is None:  # what failed is asked again by the next tick, and not at once
+            standing.ask_marks(turn, older_s=turn.config.exit.mark_s)
         standing.hold_back(turn)
         if kind in JUDGED:
             standing.watch_loss(turn)
