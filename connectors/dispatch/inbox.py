@@ -4,7 +4,6 @@ An event_id covers the account, the kind, what asked for it and the whole conten
 which the shell heard of it: the same fact heard twice is the same event.
 """
 
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from tapedeck.connectors.broker import (
     AccountReply,
     ActivityReply,
     ChainReply,
+    ContractReply,
     FillReply,
     OrderReply,
     PositionReply,
@@ -175,7 +175,7 @@ class Inbox:
             "underlying": request["underlying"],
             "feed": reply.feed if reply else "",
             "origin": reply.origin if reply else "",
-            "contracts": [_contract(asdict(each)) for each in reply.contracts] if reply else [],
+            "contracts": [_contract(each) for each in reply.contracts] if reply else [],
             "error": error,
         }
         return self._body("InboxChain", "", content, now)
@@ -295,7 +295,18 @@ def _scaled(value: Decimal | None) -> Decimal | None:
     return None if value is None else value.quantize(_SCALE)
 
 
-def _contract(raw: Body) -> Body:
-    raw["quote_time"] = raw.pop("time")
-    raw["right"] = raw["right"].value
-    return raw | {name: _scaled(raw[name]) for name in ("strike", "bid", "ask")}
+def _contract(reply: ContractReply) -> Body:
+    return {
+        "symbol": reply.symbol,
+        "expiry": reply.expiry,
+        "right": reply.right.value,
+        "strike": _scaled(reply.strike),
+        "size": reply.size,
+        "bid": _scaled(reply.bid),
+        "ask": _scaled(reply.ask),
+        "quote_time": reply.time,
+        "volume": reply.volume,
+        "open_interest": reply.open_interest,
+        "delta": reply.delta,
+        "theta": reply.theta,
+    }

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from operator import not_
 from typing import Annotated, NamedTuple
@@ -61,6 +62,7 @@ class Instrument(NamedTuple):
     expiry: int | None = None
 
 
+@lru_cache(maxsize=4096)
 def describe(symbol: str) -> Instrument:
     """An option symbol's underlying, right and multiplier; everything else is a stock."""
     try:
