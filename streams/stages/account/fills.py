@@ -325,6 +325,7 @@ def turn_session(turn: Turn) -> None:
         state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
         state.bars = {name: bar for name, bar in state.bars.items() if name in held | underlyings}
         _expect_shares(turn, held)
+        state.unquoted = {}
         state.parents = {i: each for i, each in state.parents.items() if not each.virtual}
         kept = {each.child for each in state.parents.values()}
         state.orders = {

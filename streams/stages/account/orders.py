@@ -162,6 +162,8 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
     if not payload["found"]:
         return _not_found(turn, order, payload["error"])
     new = OrderState(payload["state"] or OrderState.UNRECOGNISED)
+    if not order.terminal:  # what replaced it has an id of its own
+        order.broker_order_id = payload["broker_order_id"] or order.broker_order_id
     if new is OrderState.REPLACED and payload["source"] == "STREAM":
         return _replaced(turn, order)
     filled = payload["filled_qty"] or ZERO
@@ -179,7 +181,6 @@ def on_order(turn: Turn, payload: dict[str, Any]) -> None:
             return None
     if not may_move(order.state, new) and not (more and new is order.state):
         return turn.drop(AccountDrop.STALE_REPLY)
-    order.broker_order_id = payload["broker_order_id"] or order.broker_order_id
     order.raw_status = payload["raw_status"]
     if new is OrderState.FILLED:
         order.reported = max(order.reported, order.qty)

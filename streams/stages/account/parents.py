@@ -89,10 +89,14 @@ def stuck(turn: Turn, parent: Parent) -> bool:
 
 def to_close(turn: Turn, parent: Parent) -> Decimal:
     """Whole units of the position that a close may still trade."""
+    return min(Decimal(int(parent.remaining)), _whole_units(turn, parent))
+
+
+def _whole_units(turn: Turn, parent: Parent) -> Decimal:
     position = fills.folded(turn, parent.instrument).open
     if position is None or position.position_id != parent.position_id:
         return ZERO
-    return Decimal(int(min(parent.remaining, abs(position.qty))))
+    return Decimal(int(abs(position.qty)))
 
 
 def _advance(turn: Turn, parent: Parent) -> None:
@@ -176,6 +180,8 @@ def _next_opening(turn: Turn, parent: Parent, child: Order | None) -> None:
 
 def _next_close(turn: Turn, parent: Parent, child: Order | None) -> None:
     """The next attempt of a close, as soon as the market is open and nothing opposite works."""
+    if parent.attempts == 0:
+        parent.qty = _whole_units(turn, parent)  # what came in while it waited is closed, too
     left = to_close(turn, parent)
     if left == 0 or (parent.attempts >= MOST_ATTEMPTS):
         return _finish(turn, parent, child, None)

@@ -90,8 +90,8 @@ def _stands(turn: Turn, each: Mismatch) -> bool:
 
 
 def _explained(turn: Turn, instrument: str) -> bool:
-    """True where an order of ours works in it, or the report of an expired contract is still due."""
-    if any(each.instrument == instrument and each.order is not None for each in turn.state.reserved):
+    """True where an order of ours works in it, or what was executed or became of a contract is still due."""
+    if any(each.instrument == instrument and each.reserved for each in turn.state.orders.values()):
         return True
     due = {
         describe(held).underlying: expiry

@@ -121,6 +121,10 @@ def on_quote(turn: Turn, payload: dict[str, Any]) -> None:
         fills.see_trade(turn, payload["instrument"], float(payload["trade_price"]), payload["trade_time"])
     if turn.state.outstanding.pop(payload["request_id"], None) is None:
         return turn.drop(AccountDrop.UNASKED_ANSWER)
+    if fills.fresh_mark(turn, payload["instrument"]) is None:
+        turn.state.unquoted[payload["instrument"]] = turn.now
+    else:
+        turn.state.unquoted.pop(payload["instrument"], None)
     quote = None
     if payload["error"] is None:
         quote = Quoted(

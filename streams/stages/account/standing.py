@@ -103,6 +103,8 @@ def ask_marks(turn: Turn, older_s: int) -> None:
         fresh = mark is not None and turn.now - mark.at <= older_s * SECOND_US
         if fresh or _expired(turn, instrument) or turn.outstanding(FetchQuote, instrument) is not None:
             continue
+        if turn.now - turn.state.unquoted.get(instrument, 0) < min(older_s, TICK_S) * SECOND_US:
+            continue  # there was none a moment ago
         identity = turn.new_id("FETCH_QUOTE", f"mark of {instrument}")
         underlying = describe(instrument).underlying
         turn.ask(FetchQuote(request_id=identity, instrument=instrument, underlying=underlying))

@@ -247,6 +247,8 @@ class AccountState:
     mismatches: Annotated[dict[str, Mismatch], Field(exclude_if=not_)] = field(default_factory=dict)
     reviews: Annotated[dict[str, Review], Field(exclude_if=not_)] = field(default_factory=dict)
     bars: Annotated[dict[str, LastBar], Field(exclude_if=not_)] = field(default_factory=dict)
+    unquoted: Annotated[dict[str, int], Field(exclude_if=not_)] = field(default_factory=dict)
+    """When the broker last had no fresh quote of what is held."""
     watching: Later[Watching] = None
     account_at: Later[int] = None
     loss_session: Later[int] = None
@@ -267,7 +269,7 @@ _ADAPTER = TypeAdapter(AccountState)
 _THIRD = frozenset(
     {
         "parents", "mismatches", "reviews", "bars", "watching", "loss_session", "halt_step", "verifying",
-        "warnings", "account_at",
+        "warnings", "account_at", "unquoted",
     }
 )  # fmt: skip
 

@@ -1,0 +1,165 @@
+"""The comparison with the broker: what blocks, what is adjusted, when, and how it is resolved."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from tests.support.account import Inbox, failed
+
+
+def compare(inbox: Inbox, activity: str | None = "act-1", **held: str) -> None:
+    """A comparison that finds what ``inbox.broker_positions`` says."""
+    inbox.broker_positions = [{"instrument": name, "qty": D(qty)} for name, qty in held.items()]
+    inbox.put(
+        "InboxBroker",
+        positions=inbox.broker_positions,
+        open_orders=inbox.broker_orders,
+        last_activity=activity,
+    )
+
+
+def adjusted(inbox: Inbox) -> list[dict[str, Any]]:
+    return [each for each in inbox.of("executions") if each["reason"] == "RECON_ADJUST"]
+
+
+def command(inbox: Inbox, **fields: Any) -> None:
+    plain = {"control_event_id": "c", "scope": "large", "state": "ACTIVE", "person": "ann", "reason": "x"}
+    inbox.put("InboxControl", **(plain | fields))
+
+
+def theirs(instrument: str, side: str) -> dict[str, str]:
+    return {"client_order_id": f"theirs-{side}", "instrument": instrument, "side": side}
+
+
+@pytest.mark.parametrize(("wait", "again", "adjusts"), [(29, "3", False), (30, "3", True), (30, "4", False)])
+def test_a_difference_is_adjusted_after_the_grace_if_two_readings_agree(
+    wait: int, again: str, adjusts: bool
+) -> None:
+    inbox = Inbox().start()
+    compare(inbox, AMD="3")
+    inbox.pass_time(wait)
+    compare(inbox, AMD=again)
+    assert bool(adjusted(inbox)) is adjusts
+    inbox.signal("AMD")
+    assert "NEEDS_RECONCILE" in failed(inbox.of("proposals")[-1]), "either way nothing opens in it"
+    inbox.signal("CRM")  # other symbols trade, unless the session's P&L has an unknown price in it
+    assert failed(inbox.of("proposals")[-1]) == (["DAILY_PNL_UNKNOWN", "EXPOSURE_UNKNOWN"] if adjusts else [])
+
+
+def test_the_second_reading_is_asked_for_when_the_grace_is_over() -> None:
+    inbox = Inbox().start()
+    compare(inbox, AMD="3")
+    asked = len(inbox.requests("FETCH_BROKER"))
+    inbox.pass_time(29).put("InboxTick")
+    assert len(inbox.requests("FETCH_BROKER")) == asked
+    inbox.pass_time(1).put("InboxTick")
+    assert len(inbox.requests("FETCH_BROKER")) == asked + 1 and len(adjusted(inbox)) == 1
+
+
+def test_a_difference_that_goes_away_by_itself_is_forgotten() -> None:
+    inbox = Inbox().start()
+    compare(inbox, AMD="3")
+    inbox.pass_time(20)
+    compare(inbox)
+    inbox.pass_time(20)
+    compare(inbox, AMD="3")
+    assert not adjusted(inbox), "it is another one: its grace begins now"
+
+
+def test_the_same_difference_after_the_same_activity_has_the_same_id() -> None:
+    ids = set()
+    for activity in ("act-1", "act-1", "act-2"):
+        inbox = Inbox().start()
+        compare(inbox, activity, AMD="3")
+        inbox.pass_time(31)
+        compare(inbox, activity, AMD="3")
+        ids.add(adjusted(inbox)[0]["execution_id"])
+    assert len(ids) == 2
+
+
+def test_an_adjustment_has_no_price_and_no_pnl_until_a_person_gives_one() -> None:
+    inbox = Inbox().start()
+    for _ in range(2):
+        compare(inbox, AMD="3")
+        inbox.pass_time(31)
+    (found,) = adjusted(inbox)
+    position = inbox.of("positions")[-1]
+    assert (found["price"], found["qty"], found["owner"]) == (None, 3, "EXTERNAL")
+    assert position["needs_review"] and inbox.of("accounts")[-1]["session_pnl"] is None
+    assert inbox.of("accounts")[-1]["warnings"] == ["NEEDS_REVIEW:AMD"]
+    command(inbox, command="RESOLVE", target=found["execution_id"], price=D("99.00"))
+    position, account = inbox.of("positions")[-1], inbox.of("accounts")[-1]
+    assert (position["average_cost"], position["needs_review"], account["warnings"]) == (99, False, [])
+    assert account["session_pnl"] == 3 * (D("100.00") - D("99.00"))
+    command(inbox, command="RESOLVE", target=found["execution_id"], price=D("1"))
+    assert [drop.reason for drop in inbox.drops] == ["NO_SUCH_TARGET"]
+
+
+def test_a_review_without_a_price_frees_the_symbol_and_leaves_the_pnl_unknown() -> None:
+    inbox = Inbox().start()
+    for _ in range(2):
+        compare(inbox, AMD="3")
+        inbox.pass_time(31)
+    command(inbox, command="RESOLVE", target=adjusted(inbox)[0]["execution_id"])
+    assert inbox.of("accounts")[-1]["warnings"] == []
+    inbox.signal("AMD")
+    assert "NEEDS_RECONCILE" not in failed(inbox.of("proposals")[-1])
+    assert "DAILY_PNL_UNKNOWN" in failed(inbox.of("proposals")[-1])
+
+
+@pytest.mark.parametrize("working", [True, False])
+def test_nothing_is_adjusted_while_an_order_of_ours_works_in_it(working: bool) -> None:
+    inbox = Inbox().start()
+    inbox.signal("AMD", "BUY_STOCK")
+    order = inbox.of("orders")[-1]
+    inbox.reply(order["client_order_id"], "ACCEPTED" if working else "REJECTED")
+    inbox.broker_orders = [order["client_order_id"]] if working else []
+    for _ in range(2):
+        compare(inbox, AMD="3")
+        inbox.pass_time(31)
+    assert bool(adjusted(inbox)) is not working
+
+
+def test_what_an_order_of_ours_has_filled_is_no_difference_until_its_execution_is_here() -> None:
+    inbox = Inbox().start()
+    inbox.signal("AMD", "BUY_STOCK")
+    order = inbox.of("orders")[-1]
+    inbox.reply(order["client_order_id"], "FILLED", filled_qty=order["qty"])
+    for _ in range(3):
+        compare(inbox, AMD="249")
+        inbox.pass_time(31)
+    assert not adjusted(inbox), "it would be booked twice"
+    inbox.execute(order, "x", "249", "100")
+    assert inbox.of("positions")[-1]["qty"] == 249
+
+
+@pytest.mark.parametrize(("side", "reason"), [("SELL", "BROKER_LIQUIDATION"), ("BUY", None)])
+def test_an_execution_of_nobodys_order_that_reduces_is_the_brokers(side: str, reason: str | None) -> None:
+    inbox = Inbox().start()
+    inbox.execute(theirs("AMD", "BUY"), "x1", "10", "100")
+    inbox.execute(theirs("AMD", side), "x2", "4", "100")
+    assert [each["reason"] for each in inbox.of("executions")] == [None, reason]
+    assert inbox.of("positions")[-1]["qty"] == (6 if side == "SELL" else 14)
+
+
+@pytest.mark.parametrize(
+    ("qty", "changes", "short"),
+    [("10", {}, False), ("11", {}, True), ("11", {"allow_shorting": True}, False)],
+)
+def test_a_short_that_is_not_allowed_is_an_alarm(qty: str, changes: dict[str, Any], short: bool) -> None:
+    inbox = Inbox(**changes).start()
+    inbox.execute(theirs("AMD", "BUY"), "x1", "10", "100")
+    inbox.execute(theirs("AMD", "SELL"), "x2", qty, "100")
+    account = inbox.of("accounts")[-1]
+    assert (account["alarm"] == "UNEXPECTED_SHORT") is (account["kill_state"] == "REDUCING") is short
+
+
+def test_a_known_position_at_zero_is_a_signal_and_an_unknown_one_is_noise() -> None:
+    inbox = Inbox().start()
+    inbox.execute(theirs("AMD", "BUY"), "x1", "10", "100")
+    for _ in range(2):
+        compare(inbox, IBM="0")
+        inbox.pass_time(31)
+    assert [each["instrument"] for each in adjusted(inbox)] == ["AMD"]
+    assert inbox.of("positions")[-1]["state"] == "CLOSED"
