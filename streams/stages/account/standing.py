@@ -13,6 +13,8 @@ from tapedeck.streams.stages.account.turn import Turn
 
 UNKNOWN_US = MINUTE_US
 TICK_S, WORKING_TICK_S = 10, 1
+OLD_S = 5
+"""A tick asks for a new mark where the known one is older: a working order has a tick each second."""
 CANCELLING, FLATTENING, VERIFYING, FLAT = "CANCELLING", "FLATTENING", "VERIFYING", "FLAT"
 
 

@@ -222,7 +222,7 @@ def test_a_broker_without_a_quote_is_not_asked_again_at_once() -> None:
 
     assert asked(61) == 1
     inbox.put("InboxStream", healthy=True, detail="")  # any record: only a tick asks within ten seconds
-    assert [asked(0.5), asked(0.5)] == [0, 1]
+    assert [asked(2.5), asked(2.5)] == [0, 1]
     inbox.pass_time(10).put("InboxStream", healthy=True, detail="")
     assert inbox.requests("FETCH_QUOTE")[-1]["instrument"] == "NVDA"
     inbox.quote(inbox.requests("FETCH_QUOTE")[-1])
