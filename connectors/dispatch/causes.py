@@ -1,8 +1,9 @@
 """What each record of an inbox came of, so that a trace goes on from a signal to the order and its fills.
 
-A record that passes another one on names it by event_id. An answer came of the record at which the account
-asked, and what the broker says of an order unasked, of the record at which it was sent. The last is known to
-the process that sent the order: after a restart, such a record begins a trace of its own.
+A record that passes another one on names it by event_id. What the broker says of an order came of the record
+at which it was sent, also where a tick had it asked for. That is known to the process that sent the order:
+after a restart, such a record begins a trace of its own. Any other answer came of the record at which the
+account asked.
 """
 
 from collections.abc import Sequence
@@ -31,5 +32,5 @@ class Causes:
         """The headers of a record. ``passed``: what it may pass on; ``answered``: whose answer it is."""
         content = body["payload"][1]
         named = {each for name, each in content.items() if name.endswith(_NAMES)}
-        cause = next((each for each in passed if event_id_in(each.value) in named), answered)
-        return caused_by(body["event_id"], cause or self._orders.get(content.get(_ORDER, "")))
+        cause = next((each for each in passed if event_id_in(each.value) in named), None)
+        return caused_by(body["event_id"], cause or self._orders.get(content.get(_ORDER, "")) or answered)
