@@ -33,7 +33,7 @@ from tapedeck.streams.wire import record_wire
 from tapedeck.topics.catalogue import Layout, topic
 from tests.support.audit_tables import Schema
 from tests.support.desk import Uptime, submit
-from tests.support.paper import LARGE, TEN, TINY, StepClock, exchange, serving, state
+from tests.support.paper import LARGE, SECOND, TEN, TINY, StepClock, exchange, serving, state
 from tests.support.paths import INBOX, OUTPUTS, account_task
 from tests.support.paths import bodies as bodies_of
 from tests.support.unspoken import spoken, tables
@@ -72,9 +72,8 @@ class Trade:
         uptime = Uptime()
         lease = Lease(MemoryLeases(uptime), "large", "test", monotonic=uptime)
         lease.acquire()
-        self.core = Dispatcher(
-            self.config, account, self.broker, ManualClock(TEN), lease=lease, calendar=xnys()
-        )
+        self.clock = ManualClock(TEN)
+        self.core = Dispatcher(self.config, account, self.broker, self.clock, lease=lease, calendar=xnys())
 
     def write(self, key: str, secret: str) -> None:
         for name, content in (("key", key), ("secret", secret)):
@@ -83,7 +82,8 @@ class Trade:
             path.chmod(0o600)
 
     def work(self, number: int) -> None:
-        """Everything that a dispatcher asks of its broker, once."""
+        """Everything that a dispatcher asks of its broker, once, when a refused rate is over."""
+        self.clock.set(self.clock.now() + 180 * SECOND)
         for check in self.core.self_test("NVDA"):
             self.texts.append(("a self-test", repr(check)))
         self.told += [*self.core.snapshot(), *self.core.perform(body(submit(f"td1-{number}")))]
