@@ -104,9 +104,11 @@ def check_replay(run: Replayed) -> None:
         assert of_state(dict(task.disk.items())) == of_state(dict(dispatcher.task.disk.items()))
 
 
-def test_the_clean_run_sends_three_orders() -> None:
+def test_the_clean_run_fills_three_orders_one_of_them_at_its_last_step() -> None:
     run = Replayed().play().rest(3)
-    assert sum(len(run.exchange.orders(a.broker_account_id, "all")) for a in CONFIG.accounts) == 3
+    sent = [order for a in CONFIG.accounts for order in run.exchange.orders(a.broker_account_id, "all")]
+    filled = [order["client_order_id"][:8] for order in sent if order["status"] == "filled"]
+    assert (len(sent), sorted(filled)) == (6, ["td1-o00-", "td1-o01-", "td1-o02-"])
     assert all(OrderState(order["state"]) in TERMINAL for order in run.newest("orders").values())
     check(run)
 

@@ -70,11 +70,12 @@ def topics_of(found: Iterable[Any]) -> list[str]:
     return [node.found.topic for node in found]
 
 
-def test_the_day_has_four_orders() -> None:
-    assert len(order_ids()) == 4
+def test_the_day_has_orders_that_open_and_orders_that_close() -> None:
+    opened = [each for each in order_ids() if each.startswith("td1-o")]
+    assert len(order_ids()) == 11 and len(opened) == 7
 
 
-@pytest.mark.parametrize("number", few(range(4), 1))
+@pytest.mark.parametrize("number", few(range(11), 1))
 def test_an_order_of_the_day_is_computed_again_to_the_same_verdict(number: int) -> None:
     found = explained(order_ids()[number])
     assert found.verdict is Verdict.SAME, found.text()
@@ -242,7 +243,15 @@ def test_an_id_that_nothing_has_is_refused_with_the_nearest(asked: str, says: st
 def test_a_beginning_of_several_ids_lists_them() -> None:
     with pytest.raises(TapeError, match="4 records start like this") as caught:
         explained("td1-o00-")
-    assert all(order_id in str(caught.value) for order_id in order_ids())
+    assert all(each in str(caught.value) for each in order_ids() if each.startswith("td1-o00-"))
+
+
+def test_a_close_is_explained_by_its_exit_and_by_the_execution_that_opened() -> None:
+    closes = [each for each in order_ids() if each.startswith("td1-c")]
+    for order_id in closes:
+        topics = topics_of(explained(order_id))
+        assert {"exits", "executions", "account_inbox"} <= set(topics), order_id
+    assert len(closes) == 4
 
 
 def test_an_input_that_the_log_does_not_hold_any_more_is_said_to_be_away() -> None:

@@ -70,8 +70,8 @@ def of_signal(turn: Turn, instrument: str, signal_id: str, limit: Decimal, cause
     judged = next(each for each in _held(turn, waits=False) if each.instrument == instrument)
     case = ExitCase(**(vars(judged.case) | {"signal_close": True}))
     fired = triggers(case, turn.config)
-    _publish(turn, judged, fired, cause)
-    _begin(turn, judged, fired[0].rule, cause, signal_id=signal_id, limit=limit)
+    exit_ = _publish(turn, judged, fired, cause)
+    _begin(turn, judged, fired[0].rule, exit_, signal_id=signal_id, limit=limit)
 
 
 def next_source(turn: Turn, instrument: str, position: Position) -> str:
@@ -173,13 +173,14 @@ def _over_limit(turn: Turn, held: list[Judged], found: Mapping[str, list[Trigger
 
 def _close(turn: Turn, judged: Judged, fired: list[Trigger]) -> None:
     """Publish what is new, and have a close that works. A more urgent rule takes a working one over."""
+    cause = turn.event
     if [trigger.rule for trigger in fired] != judged.watch.rules:
-        _publish(turn, judged, fired, turn.event)
+        cause = _publish(turn, judged, fired, turn.event)
     rule = fired[0].rule
     working = _working(turn, judged)
     if working is None:
         if abs(judged.position.qty) >= 1:
-            _begin(turn, judged, rule, turn.event)
+            _begin(turn, judged, rule, cause)
     elif working.rule is not rule and working.rule not in MARKET_LAST:
         working.rule = judged.watch.rule = rule
 
@@ -234,8 +235,8 @@ def _begin(
     parents.begin(turn, parent, limit)
 
 
-def _publish(turn: Turn, judged: Judged, fired: list[Trigger], cause: str) -> None:
-    """One ``exits`` record."""
+def _publish(turn: Turn, judged: Judged, fired: list[Trigger], cause: str) -> str:
+    """One ``exits`` record, of ``cause`` and of the position's newest execution; returns its event_id."""
     watch, case, known = judged.watch, judged.case, describe(judged.instrument)
     at = window(case, turn.config)
     fields: dict[str, Any] = {
@@ -259,4 +260,5 @@ def _publish(turn: Turn, judged: Judged, fired: list[Trigger], cause: str) -> No
     }
     watch.seq += 1
     watch.rules = [trigger.rule for trigger in fired]
-    turn.emit("exits", fields, [cause, judged.position.last_execution])
+    told = turn.state.books[judged.instrument].told
+    return turn.emit("exits", fields, [cause] if told is None else [cause, told])

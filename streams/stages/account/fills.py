@@ -249,7 +249,7 @@ def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> N
     before = turn.folds.pop(instrument, None) or folded(turn, instrument)
     turn.folds.pop(instrument, None)
     turn.state.books.setdefault(instrument, Book()).executions.append(execution)
-    cause = _publish_execution(turn, instrument, execution, source)
+    cause = turn.state.books[instrument].told = _publish_execution(turn, instrument, execution, source)
     after = folded(turn, instrument)
     publish_changes(turn, instrument, before, after, cause)
     _forget_flat(turn, instrument, after)

@@ -156,6 +156,8 @@ class Book:
     exits: dict[str, int] = field(default_factory=dict)
     prior_mark: Decimal | None = None
     watches: Annotated[dict[str, Watch], Field(exclude_if=not_)] = field(default_factory=dict)
+    told: Later[str] = None
+    """The event_id of the newest execution's record."""
 
 
 @dataclass(kw_only=True)
@@ -285,7 +287,7 @@ def _version(state: AccountState, fields: dict[str, Any]) -> int:
     books = state.books.values()
     if (
         fields.keys() & _THIRD
-        or any(book.watches for book in books)
+        or any(book.watches or book.told for book in books)
         or any(mark.theta is not None for mark in state.marks.values())
         or any(order.parent is not None for order in state.orders.values())
         or any(each.price is None or each.reason for book in books for each in book.executions)
