@@ -305,7 +305,7 @@ def _contract(raw: Json, snapshot: Json) -> ContractReply:
         volume=(snapshot.get("dailyBar") or {}).get("v"),
         open_interest=None if interest is None else int(interest),
         delta=_float(greeks.get("delta")),
-        theta=_float(greeks.get("theta")),
+        theta=_float(greeks.get("theta")) or None,  # no option's is 0: it is not known
     )
 
 

@@ -281,7 +281,6 @@ def snapshot(quote: ContractQuote, origin: str, day_start: int) -> Json:
     if quote.volume is not None:
         out["dailyBar"] = {"t": iso(day_start), "v": quote.volume}
     if quote.delta is not None:
-        out["greeks"] = {"delta": quote.delta, "gamma": 0.0, "rho": 0.0, "vega": 0.0}
-        if quote.theta is not None:
-            out["greeks"]["theta"] = quote.theta
+        theta = quote.theta or 0.0
+        out["greeks"] = {"delta": quote.delta, "gamma": 0.0, "rho": 0.0, "theta": theta, "vega": 0.0}
     return out

@@ -114,6 +114,9 @@ class Config(groups.Group):
     def parameters(self) -> dict[str, Any]:
         """The parameters in TOML's own types: what belongs to no place."""
         found: dict[str, Any] = plain(self.model_dump(mode="python"))
+        found[_ACCOUNTS] = [
+            {key: value for key, value in row.items() if value is not None} for row in found[_ACCOUNTS]
+        ]
         return found if found[USER] else {name: found[name] for name in found if name != USER}
 
 

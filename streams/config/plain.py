@@ -5,11 +5,11 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Decimals as text, tuples as lists, enums as their values; a key without a value is left out."""
+    """Decimals as text, tuples as lists, enums as their values."""
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if v is not None}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return str(value) if isinstance(value, str) else value

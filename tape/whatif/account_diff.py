@@ -52,7 +52,7 @@ class AccountDiff:
         self.recorded = self._decide_alone()
         decided = {key: each.now for key, each in signals.items()}
         as_decisions = {k: now if isinstance(now, DecisionOutcome) else None for k, now in decided.items()}
-        corrected = Corrected(frozenset(self.recorded.orders.values()), as_decisions, apart)
+        corrected = Corrected(frozenset(self.recorded.orders), as_decisions, apart)
         self.again = refold(self._fold(between.changed), rows, corrected.row)
         self.unanswered = corrected.unanswered
         pairs = ((made.outcome, _outcome(self.recorded, i)) for i, made in self._proposals.items())

@@ -8,10 +8,9 @@ from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import Row
 from tapedeck.streams.sessions import Calendar
-from tapedeck.streams.stages.account import fills, signals
+from tapedeck.streams.stages.account import signals
 from tapedeck.streams.stages.account.rules.gate_types import Rules
-from tapedeck.streams.stages.account.rules.money import at_scale
-from tapedeck.streams.stages.account.stage import HANDLERS
+from tapedeck.streams.stages.account.stage import after_decisions, before_decisions
 from tapedeck.streams.stages.account.state import AccountState, Asked, Evaluation, pack, unpack
 from tapedeck.streams.stages.account.trail import ORDERS, PROPOSALS
 from tapedeck.streams.stages.account.turn import Turn
@@ -46,8 +45,9 @@ def _outcome_of(body: Body) -> ProposalOutcome:
 
 @dataclass
 class Folded:
-    """One fold of an inbox. ``proposals`` by signal_id; ``orders``: client ids, by signal_id; ``waiting``:
-    signals that were never decided."""
+    """One fold of an inbox. ``proposals`` by signal_id; ``orders``: signal_ids, by client id, empty for an
+    exit's;
+    ``waiting``: signals that were never decided."""
 
     proposals: dict[str, Proposal] = field(default_factory=dict)
     orders: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Folded:
             if out.topic == PROPOSALS:
                 self.proposals.setdefault(out.body["signal_id"], proposal_of(out.body))
             elif out.topic == ORDERS:
-                self.orders.setdefault(out.body["signal_id"], out.body["client_order_id"])
+                self.orders[out.body["client_order_id"]] = out.body["signal_id"]
 
 
 class AccountFold:
@@ -80,17 +80,10 @@ class AccountFold:
     def take(self, state: AccountState, row: Row) -> Turn | None:
         """Fold one record, without its decisions; None for a record that live rejected."""
         turn = self.turn(state, row)
-        name, fields = payload_of(row)
-        handler = HANDLERS.get(name)
-        if handler is None:
-            return None
-        fills.turn_session(turn)
         try:
-            handler(turn, at_scale(fields))
+            before_decisions(turn, row)
         except DeadLetter:
             return None
-        if "request_id" in fields:
-            signals.answered(turn, fields["request_id"])
         return turn
 
     def decide_first(self, turn: Turn) -> bool:
@@ -120,6 +113,7 @@ def refold(fold: AccountFold, rows: Iterable[Row], correct: Correct) -> Folded:
             continue
         while state.pending and fold.decide_first(turn):
             pass
+        after_decisions(turn)
         found.take(turn)
     found.waiting = [evaluation.signal.signal_id for evaluation in state.pending]
     return found
@@ -165,6 +159,7 @@ def decide_alone(
             if not base.decide_first(turn):
                 break
             deciding[first] = at
+        after_decisions(turn)
         recorded.take(turn)
         after = pack(state) if watched else b""
         for each in watched:
@@ -188,6 +183,7 @@ def _decide_alone(alone: _Alone, row: Row, deciding: Mapping[str, bytes], after:
         state = unpack(deciding.get(signal_id, after))
         # if it is decided later than recorded, its own recorded order must not block it
         state.orders = {i: order for i, order in state.orders.items() if order.signal_id != signal_id}
+        state.parents = {i: each for i, each in state.parents.items() if each.signal_id != signal_id}
         state.pending = [evaluation]
         state.outstanding |= alone.outstanding
         turn = alone.fold.turn(state, row)

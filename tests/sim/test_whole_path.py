@@ -45,7 +45,7 @@ def test_the_synthetic_day_fills_an_option_order_in_each_tier_and_a_stock_order(
     assert options == set(ACCOUNTS)
     assert [order for order in filled if order["instrument"] == order["underlying"]]
     for account in ACCOUNTS:
-        assert held(day.log, account) == at_broker(day, account) != {}
+        assert held(day.log, account) == at_broker(day, account) == {}, "the day ends flat"
 
 
 def test_every_signal_reaches_every_account_and_ends_in_one_proposal() -> None:

@@ -58,6 +58,37 @@ JUDGED = frozenset(HANDLERS) - {"InboxStarted", "InboxSignal", "InboxStream", "I
 """What may make a position due to be closed."""
 
 
+def before_decisions(turn: Turn, row: Row) -> None:
+    """Fold one record up to the decisions on signals. Raises DeadLetter for a record that is of no use."""
+    name, payload = row.body["payload"]
+    kind = name.rpartition(".")[2]
+    handler = HANDLERS.get(kind)
+    if handler is None:
+        raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
+    limit = LARGEST_BALANCE if kind == "InboxAccount" else LARGEST
+    if largest(payload) >= limit:
+        raise DeadLetter("a number is too large", value=largest(payload), reason="NUMBER_TOO_LARGE")
+    fills.turn_session(turn)
+    expiry.await_activity(turn)
+    handler(turn, at_scale(payload))
+    if "request_id" in payload:
+        signals.answered(turn, payload["request_id"])
+    if payload.get("error") is None:  # what failed is asked again by the next tick, and not at once
+        standing.ask_marks(turn, older_s=turn.config.exit.mark_s)
+    standing.hold_back(turn)
+    if kind in JUDGED:
+        standing.watch_loss(turn)
+        closing.evaluate(turn)
+
+
+def after_decisions(turn: Turn) -> None:
+    """What is due when the signals whose turn it was are decided."""
+    parents.advance(turn)
+    recon.advance(turn)
+    standing.tell(turn)
+    standing.watch(turn)
+
+
 class AccountStage(WithoutPeriod):
     """Decides for one account. ``now`` is the time on each inbox record."""
 
@@ -83,27 +114,6 @@ class AccountStage(WithoutPeriod):
         return Step(pack(turn.state), turn.outs, turn.drops)
 
     def _fold(self, turn: Turn, row: Row) -> None:
-        name, payload = row.body["payload"]
-        kind = name.rpartition(".")[2]
-        handler = HANDLERS.get(kind)
-        if handler is None:
-            raise DeadLetter("no such inbox record", value=name, reason="UNKNOWN_INBOX_RECORD")
-        limit = LARGEST_BALANCE if kind == "InboxAccount" else LARGEST
-        if largest(payload) >= limit:
-            raise DeadLetter("a number is too large", value=largest(payload), reason="NUMBER_TOO_LARGE")
-        fills.turn_session(turn)
-        expiry.await_activity(turn)
-        handler(turn, at_scale(payload))
-        if "request_id" in payload:
-            signals.answered(turn, payload["request_id"])
-        if payload.get("error") is None:  # what failed is asked again by the next tick, and not at once
-            standing.ask_marks(turn, older_s=turn.config.exit.mark_s)
-        standing.hold_back(turn)
-        if kind in JUDGED:
-            standing.watch_loss(turn)
-            closing.evaluate(turn)
+        before_decisions(turn, row)
         signals.advance(turn)
-        parents.advance(turn)
-        recon.advance(turn)
-        standing.tell(turn)
-        standing.watch(turn)
+        after_decisions(turn)

@@ -14,6 +14,7 @@ from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
+from tapedeck.connectors.dispatch.watching import Watching
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import MINUTE_US, Message
 from tapedeck.streams.sessions import xnys
@@ -40,6 +41,7 @@ class Desk:
 
     def __init__(self, done: list[str]) -> None:
         self._done = done
+        self.watching = Watching(xnys())
 
     def self_test(self) -> list[Any]:
         self._done.append("self-test")
@@ -61,6 +63,9 @@ class Desk:
 
     def ticks(self) -> list[str]:
         return ["tick"]
+
+    def bars(self, newest: object) -> list[str]:
+        return ["bar"]
 
     def stream(self, healthy: bool, detail: str) -> str:
         return "stream"
@@ -84,7 +89,7 @@ class Driver:
         self.done: list[str] = []
         self.clock = Clock()
         self.desk = cast(Any, Desk(self.done))
-        newest = SimpleNamespace(of=lambda symbol, known_t: Newest(known_t, known_t))
+        newest = SimpleNamespace(of=lambda symbol, known_t: Newest(known_t, known_t), bars=lambda symbols: {})
         self.routine = steps.Routine(
             "large", self.desk, newest, now=self.clock.now, calendar=xnys(), manner=manner
         )
@@ -157,6 +162,7 @@ def simulated(follow: Follow, left_out: LeftOut = ()) -> list[str]:
     driver.clock.advance(TEN)
     sim.fuse, sim._desk, sim._arrived, sim._do = Fuse(), driver.desk, deque(), do
     sim._exchange = SimpleNamespace(now=driver.clock.now(), advance=lambda until: None)
+    sim._connected = True
     sim._lease, sim._causes = SimpleNamespace(renew=lambda: None), Causes()
     sim._log = SimpleNamespace(layout=Layout(), append=lambda wire: driver.bury([wire]))
     sim._append, sim._settle, sim._ack = driver.append, driver.settle, driver.ack
@@ -183,6 +189,7 @@ def test_both_perform_the_same_minute_in_the_same_order() -> None:
     expected = [
         "bury in dead_letters",
         "append signal NVDA",
+        "append bar",
         "append tick",
         "call FETCH_ACCOUNT",
         "settle",

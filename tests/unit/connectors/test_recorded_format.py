@@ -16,7 +16,7 @@ from tapedeck.streams.protocol import Message
 from tests.tapes import FOLDERS, HERE
 
 TAPE = HERE / "revisions_and_inserted_bars"
-MOST_BYTES = 240_000
+MOST_BYTES = 300_000
 
 _bytes = st.none() | st.binary(max_size=20)
 _messages = st.lists(

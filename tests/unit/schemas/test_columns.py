@@ -70,7 +70,7 @@ def refused_by_columns(name, wire):
 
 def test_the_hot_schemas_have_columns_and_those_with_maps_or_arrays_of_records_have_none():
     assert set(NAMES) >= HOT
-    without = {"account_inbox", "heartbeats", "links", "proposals", "universe", "watchlist"}
+    without = {"account_inbox", "exits", "heartbeats", "links", "proposals", "universe", "watchlist"}
     assert {name for name in ids.names() if not supports(name)} == without
     with pytest.raises(Fatal, match=r"use schemas\.codec"):
         decode_columns("heartbeats", *joined([]))
@@ -281,7 +281,7 @@ def test_constants_are_one_span_repeated_and_an_empty_array_is_one_zero():
         ("bars", "spans", "symbol", (0, 2**62), "NOT_ENCODABLE", "a span"),
         ("features", "spans", "inputs", (0, 3), "NOT_ENCODABLE", "an array of strings"),
         ("features", "spans", "inputs", (0, 0), "NOT_ENCODABLE", "an array of strings"),
-        ("executions", "ints", "price", NULL, "NOT_ENCODABLE", "is null"),
+        ("executions", "ints", "qty", NULL, "NOT_ENCODABLE", "is null"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_field_and_row(name, block, field, value, reason, what):

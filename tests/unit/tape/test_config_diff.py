@@ -50,7 +50,7 @@ def test_a_changed_rule_is_told_with_both_values_its_stages_and_exit_1(here: Pat
     (row,) = [line for line in ran.output.splitlines() if line.startswith("gap_fade.")]
     now = str(getattr(new.gap_fade, parameter)).lower()
     before = "false" if now == "true" else "true"
-    assert row.split() == [f"gap_fade.{parameter}", before, now, "yes", "signals"]
+    assert row.split() == [f"gap_fade.{parameter}", before, now, "yes", "signals,", "account"]
     assert f"digest {base.digest} -> {new.digest}" in ran.output
 
 

@@ -76,8 +76,9 @@ def test_exchange_serves_the_synthetic_market_and_stops_on_a_signal(tmp_path: Pa
         label = now - now % 60_000_000 + 10 * 60_000_000
         moved = requests.post(f"{url}/_paper/advance", json={"label": label}, timeout=5).json()["now"]
         assert moved >= label + 60_000_000
-        broker = AlpacaBroker(url, Credentials(key="kt", secret="st"))
-        assert [broker.account().number for _ in range(2)] == ["WRONG-PAPER-TINY", "PAPER-TINY"]
+        brokers = [AlpacaBroker(url, Credentials(key="kt", secret="st")) for _ in range(2)]
+        assert [each.account().number for each in brokers] == ["WRONG-PAPER-TINY", "PAPER-TINY"]
+        broker = brokers[1]
         assert broker.account().cash == 5_000
         keys = {"APCA-API-KEY-ID": "kt", "APCA-API-SECRET-KEY": "st"}
         asked = {"symbols": "NVDA", "timeframe": "1Min", "feed": "iex"}

@@ -30,6 +30,8 @@ NEED_POLARS = (
     "tapedeck.connectors.tapes.checking",
     "tapedeck.connectors.tapes.files",
     "tapedeck.connectors.tapes.market_files",
+    "tapedeck.tape.backtest.files",
+    "tapedeck.tape.backtest.frames",
     "tapedeck.tape.cli.check",
     "tapedeck.tape.cli.fetch",
     "tapedeck.tape.fetch",
