@@ -126,7 +126,7 @@ def _case(
     turn: Turn, instrument: str, position: Position, mark: Decimal | None, pnl: Decimal | None
 ) -> ExitCase:
     known, hours, watch = describe(instrument), turn.hours(), _watch_of(turn, instrument, position)
-    regular = hours.open is not None and hours.close is not None and hours.open <= turn.now < hours.close
+    regular = turn.regular
     flatten = turn.config.kill.flatten_on_halt and turn.kill_state() is KillState.HALTED
     snapshot = turn.state.snapshot
     equity = snapshot.equity if snapshot else None

@@ -64,14 +64,6 @@ def stop_openings(turn: Turn, reason: OrderReason, instrument: str | None = None
     return any(not parent.virtual for parent in living)
 
 
-def executed(turn: Turn, order: Order, qty: Decimal) -> None:
-    """Count an execution of one of the orders of a parent."""
-    order.executed += qty
-    parent = turn.state.parents.get(order.parent or "")
-    if parent is not None:
-        parent.executed += qty
-
-
 def take_quote(turn: Turn, request_id: str, quote: Quoted | None) -> None:
     """Hand a quote to the parent orders that asked for it; None: the question failed."""
     for parent in turn.state.parents.values():
@@ -117,7 +109,7 @@ def _watch(turn: Turn, parent: Parent, child: Order) -> None:
         if turn.now - since > turn.config.order.doubt_s[-1] * SECOND_US:
             orders.doubt(turn, child, "the cancel is pending for long")
         return
-    if child.state in _UNCONFIRMED or not _open_for_trade(turn):
+    if child.state in _UNCONFIRMED or not turn.regular:
         return
     if parent.stop is not None:
         orders.cancel(turn, child, parent.stop)
@@ -152,11 +144,6 @@ def _look_up(turn: Turn, child: Order) -> None:
         orders.ask_about(turn, child, 0)
 
 
-def _open_for_trade(turn: Turn) -> bool:
-    hours = turn.hours()
-    return hours.open is not None and hours.close is not None and hours.open <= turn.now < hours.close
-
-
 def _next_opening(turn: Turn, parent: Parent, child: Order | None) -> None:
     """The next step of an opening, if everything still holds; else it ends here."""
     assert child is not None  # an opening begins with its first order
@@ -187,7 +174,7 @@ def _next_close(turn: Turn, parent: Parent, child: Order | None) -> None:
         return _finish(turn, parent, child, None)
     if child is not None and _ended_by_others(child) and parent.resume_at is None:
         _after_refusal(turn, parent, child)
-    if not _open_for_trade(turn) or turn.state.identity is not Identity.VERIFIED:
+    if not turn.regular or turn.state.identity is not Identity.VERIFIED:
         return None
     if parent.resume_at is not None and turn.now < parent.resume_at:
         return None

@@ -75,7 +75,7 @@ def _warnings(turn: Turn) -> list[str]:
     for each in state.parents.values():
         if parents.stuck(turn, each):
             found.add(f"CLOSE_STUCK:{each.position_id}")
-    regular = turn.hours().open is not None
+    regular = turn.regular
     for instrument, position in fills.open_positions(turn):
         if abs(position.qty) < 1:
             found.add(f"DUST:{instrument}")
@@ -83,7 +83,7 @@ def _warnings(turn: Turn) -> list[str]:
         if (
             regular
             and not asked
-            and not _expired(turn, instrument)
+            and not fills.expired_before(turn, instrument)
             and fills.mark_of(turn, instrument) is None
         ):
             found.add(f"MARK_MISSING:{instrument}")
@@ -91,19 +91,18 @@ def _warnings(turn: Turn) -> list[str]:
     return sorted(found)
 
 
-def _expired(turn: Turn, instrument: str) -> bool:
-    expiry = describe(instrument).expiry
-    return expiry is not None and expiry < turn.session
-
-
 def ask_marks(turn: Turn, older_s: int) -> None:
     """Ask for the quote of everything held whose mark is older, in session, unless it is asked for."""
-    if turn.hours().open is None:
+    if not turn.regular:
         return
     for instrument, _ in fills.open_positions(turn):
         mark = turn.state.marks.get(instrument)
         fresh = mark is not None and turn.now - mark.at <= older_s * SECOND_US
-        if fresh or _expired(turn, instrument) or turn.outstanding(FetchQuote, instrument) is not None:
+        if (
+            fresh
+            or fills.expired_before(turn, instrument)
+            or turn.outstanding(FetchQuote, instrument) is not None
+        ):
             continue
         if turn.now - turn.state.unquoted.get(instrument, 0) < min(older_s, TICK_S) * SECOND_US:
             continue  # there was none a moment ago
@@ -129,6 +128,6 @@ def ask_to_watch(turn: Turn) -> None:
 def _wanted(turn: Turn) -> Watching:
     held = [instrument for instrument, _ in fills.open_positions(turn)]
     symbols = sorted({describe(instrument).underlying for instrument in held})
-    working = turn.hours().open is not None and any(not p.virtual for p in turn.state.parents.values())
+    working = turn.regular and any(not p.virtual for p in turn.state.parents.values())
     waiting = bool(held or turn.state.mismatches or turn.state.verifying)
     return Watching(symbols=symbols, every_s=WORKING_TICK_S if working else TICK_S if waiting else 0)

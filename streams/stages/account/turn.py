@@ -74,6 +74,11 @@ class Turn:
             return Hours(known=False)
         return Hours(True) if session is None else Hours(True, session.open, session.close)
 
+    @property
+    def regular(self) -> bool:
+        """Whether ``now`` is in a REGULAR session."""
+        return self.hours().open is not None
+
     def kill_state(self) -> KillState | None:
         """The stricter of the global and the account's own state.
 
