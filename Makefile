@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# With bytecode files switched off, each of the hundreds of processes would compile every module again.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALLED := .venv/.installed
 
 .PHONY: help install demo up down quick test test-pythons lint chaos chart-test chart-golden test-ml registry-test connect-test notebooks bench bench-days bench-ml bench-year soak closure compose-test docker-test clean

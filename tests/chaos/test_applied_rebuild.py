@@ -23,7 +23,6 @@ from tapedeck.tape.rebuild.live import read_changelog
 from tapedeck.tape.rebuild.rebuild import KafkaTarget, run, tasks_for
 from tapedeck.tape.rebuild.work import Place, Prepare
 from tests.chaos.clean import MINUTES, a_log, check_clean
-from tests.support.cases import few
 from tests.support.live import KILLED, Workers, eventually, last_minute, until_label
 from tests.support.sim_tapes import CONFIG, small_tape
 
@@ -104,7 +103,8 @@ def damage(workers: Workers) -> str:
     return key.decode()
 
 
-@pytest.mark.parametrize("dies", few(DIES, 1))
+@pytest.mark.long
+@pytest.mark.parametrize("dies", DIES)
 def test_an_apply_that_dies_leaves_the_digests_of_a_clean_run(workers: Workers, dies: str) -> None:
     worked(workers)
     with pytest.raises(Died):

@@ -11,9 +11,8 @@ from tests.chaos import breaks
 from tests.chaos.breaks import Break
 from tests.chaos.stack import GREEN, Desk, say, short_tape
 from tests.conftest import Broker
-from tests.support.cases import few
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]
 
 
 class Case(NamedTuple):
@@ -30,7 +29,6 @@ CASES: dict[str, Case] = {
     "old tables": Case(breaks.old_tables, "store", "is at revision 0001, this release needs"),
     "universe mismatch": Case(breaks.smaller_universe, "universe", "the watchlist has symbols outside"),
     "Postgres frozen": Case(breaks.frozen("postgres"), "store", "Postgres does not answer"),
-    # the rest in `make chaos` only
     "data of another broker": Case(breaks.other_data, "data", "was written by Kafka 3.9.1"),
     "certificate expired": Case(breaks.expired_certificate, "certificates", "expired 3 d ago"),
     "paused": Case(breaks.paused, "controls", "openings of all are stopped, REDUCING by ada: a drill"),
@@ -54,7 +52,6 @@ CASES: dict[str, Case] = {
     "clock skew": Case(breaks.clock_ahead("decide"), "clocks", "s ahead of this machine's"),
     "wrong account": Case(breaks.wrong_account, "accounts", "tiny reach broker account PAPER-LARGE"),
 }
-IN_SHORT = 5
 LOOKS_S = (2.0, 6.0)
 """When it is looked at in the play, seconds after its beginning."""
 
@@ -109,7 +106,7 @@ def test_a_healthy_stack_is_green_at_the_start_of_a_play_in_it_and_after_it(head
     assert all(line.startswith(GREEN) for line in headlines), headlines
 
 
-@pytest.mark.parametrize("name", few(CASES, IN_SHORT))
+@pytest.mark.parametrize("name", CASES)
 def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, name: str) -> None:
     case, began = CASES[name], time.monotonic()
     with case.broken(desk, kafka) as told:
@@ -119,7 +116,6 @@ def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, 
     say(f"{name}: {line} [named in {named:.0f} s, green again in {time.monotonic() - began - named:.0f} s]")
 
 
-@pytest.mark.long
 def test_a_topic_that_changed_went_and_came_again_is_named_each_time_until_what_it_says_is_done(
     desk: Desk,
 ) -> None:

@@ -10,6 +10,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 FILE_BYTES = 256 * 1024
 
 
+@pytest.mark.long
 def test_a_worker_whose_state_cannot_be_written_ends_itself_and_the_next_one_goes_on(
     workers: Workers,
 ) -> None:

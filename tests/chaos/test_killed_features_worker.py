@@ -34,7 +34,8 @@ def test_a_worker_killed_between_two_effects_leaves_the_digests_of_a_clean_run(
     check_clean(workers)
 
 
-@pytest.mark.parametrize("disk", few(DISKS[::-1], 1))
+@pytest.mark.long
+@pytest.mark.parametrize("disk", DISKS)
 def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, disk: str) -> None:
     workers.write(a_log())
     first = workers.start(

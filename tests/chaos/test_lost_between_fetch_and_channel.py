@@ -31,6 +31,7 @@ def forget_offsets(workers: Workers, stage: str) -> None:
     eventually(deleted, "the group is deleted", 30)
 
 
+@pytest.mark.long
 def test_what_a_fetch_takes_behind_the_recovery_is_not_lost_where_no_offset_is_committed(
     workers: Workers,
 ) -> None:

@@ -24,6 +24,7 @@ def test_a_worker_told_to_stop_in_the_middle_drains_and_the_next_one_goes_on(wor
     check_clean(workers)
 
 
+@pytest.mark.long
 def test_a_worker_that_starts_with_nothing_to_do_beats(workers: Workers) -> None:
     workers.write(a_log())
     first = workers.start("features")

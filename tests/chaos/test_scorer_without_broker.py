@@ -16,7 +16,6 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.status.lines import lags
 from tests.chaos.scorer_words import WROTE
 from tests.chaos.test_broker_away import come_back
-from tests.support.cases import few
 from tests.support.linked import at, linked, mark_of, wire_of
 from tests.support.live import Workers, bodies, eventually, last_label
 
@@ -27,7 +26,8 @@ MINUTES, ITEMS = 4, 300
 """More than a call of the engine takes, so that there are several writes."""
 
 
-@pytest.mark.parametrize("fault", few(["frozen", "stopped"], 1))
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["frozen", "stopped"])
 def test_a_scorer_waits_for_a_broker_that_is_away_and_scores_each_item_once(
     broker: EmbeddedKafka, tmp_path: Path, fault: str
 ) -> None:

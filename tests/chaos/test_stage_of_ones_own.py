@@ -6,7 +6,6 @@ from tapedeck.connectors.kafka.bulk.source import KafkaSource
 from tapedeck.streams.digests import of_state
 from tapedeck.streams.topology import Topology
 from tapedeck.tape.rebuild.whole import live_outputs, live_state
-from tests.support.cases import few
 from tests.support.live import KILLED, Workers, eventually, until_label
 from tests.support.sim_tapes import SOURCES, small_tape
 from tests.support.toy_days import BEGIN, MINUTES, SCENARIOS, clean
@@ -15,7 +14,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 LISTENING = ("scores", "watchlist", "signals")
 
 
-@pytest.mark.parametrize("scenario", few(reversed(SCENARIOS), 1))
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_live_with_a_kill_leaves_what_the_sim_leaves(toys: Topology, workers: Workers, scenario: str) -> None:
     log, expected = clean(toys, scenario)
     document = workers.config_path.read_text()

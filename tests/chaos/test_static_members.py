@@ -28,6 +28,7 @@ def workers(kafka: Broker, prefix: str, tmp_path: Path) -> Iterator[Workers]:
     started.stop()
 
 
+@pytest.mark.long
 def test_a_static_member_keeps_its_place_through_a_restart_and_leaves_when_it_is_gone_for_good(
     workers: Workers,
 ) -> None:

@@ -144,6 +144,7 @@ def test_partitions_added_and_a_topic_deleted_stop_live_start_and_verify_until_i
     check_clean(workers)
 
 
+@pytest.mark.long
 def test_a_changelog_made_anew_is_not_taken_for_an_empty_table_and_a_cut_topic_is_named_by_verify(
     workers: Workers,
 ) -> None:

@@ -49,6 +49,7 @@ def stored(workers: Workers, url: str) -> list[tuple[str, float]]:
         return sorted(connection.execute("SELECT event_id, close FROM t_bars").fetchall())
 
 
+@pytest.mark.long
 def test_aborted_bars_are_never_seen_and_nothing_is_missed(workers: Workers, postgres: Database) -> None:
     assert write(workers.cluster, a_log().messages("bars")) > len(CODECS)
     workers.write(a_log(), ("quotes", "universe"))

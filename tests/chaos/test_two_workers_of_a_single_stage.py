@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 OWNS = "scores/0 starts at"
 
 
+@pytest.mark.long
 def test_the_second_worker_takes_no_partition_and_takes_over_when_the_first_is_killed(
     kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_the_wheel_owns_one_name_at_top_level(wheel: Path) -> None:
     assert {name for name in top if not name.endswith(".dist-info")} == {"tapedeck"}
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_everything(here: Path, environment: dict[str, str]) -> None:
     output = here / "output"
     with output.open("w") as stream:

@@ -168,6 +168,7 @@ def test_every_variable_that_the_page_sets_is_in_its_table_and_is_printed_by_con
     assert set(WHERE) - {"KAFKA_SASL_PASSWORD_FILE"} <= named
 
 
+@pytest.mark.long
 def test_the_page_runs_as_it_is_written(
     kafka: Broker, prefix: str, server: EmbeddedPostgres, shell: Shell
 ) -> None:

@@ -137,6 +137,7 @@ def test_second_start_and_a_restored_backup_find_topics_rows_and_controls_again(
     assert states == ["ACTIVE"], "written at the first start only, so that a pause outlives a restart"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
 def test_stack_killed_outright_leaves_nothing_and_starts_again(folder: Path) -> None:
     code = (
@@ -261,6 +262,7 @@ def test_broker_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> No
         broken.start()
 
 
+@pytest.mark.long
 def test_death_of_the_broker_ends_the_stack_with_its_log(folder: Path) -> None:
     with LocalStack(folder, workers=lambda config: ()) as stack:
         process = next(p for p in state.running(folder).processes if p.name == "kafka")

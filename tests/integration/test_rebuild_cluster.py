@@ -138,6 +138,7 @@ def registry() -> Iterator[Registry]:
     codec.use_ids(None)
 
 
+@pytest.mark.long
 def test_a_registrys_ids_reach_every_process_and_a_shell_without_it_says_so(
     workers: Workers, prefix: str, registry: Registry
 ) -> None:

@@ -84,6 +84,7 @@ def starts_again(folder: Path, secret: dict[str, str]) -> None:
     assert tape("down", folder=folder).returncode == 0
 
 
+@pytest.mark.long
 def test_secured_stack_works_and_shows_no_secret(home: Path, tmp_path: Path) -> None:
     done = tape("up", "--secure", "--detach", folder=home)
     assert done.returncode == 0, done.stderr

@@ -223,6 +223,7 @@ def test_a_database_that_stops_pauses_the_sink_and_nothing_is_lost(
         server.remove()
 
 
+@pytest.mark.long
 def test_a_frozen_broker_is_waited_for(postgres: Any, prefix: str, tmp_path: Path) -> None:
     broker = EmbeddedKafka(tmp_path, cache_dir())
     broker.start()

@@ -184,6 +184,7 @@ def tables(workers: Workers, disk: str) -> list[Path]:
     return sorted((workers.folder / disk).rglob("features-*.db"))
 
 
+@pytest.mark.long
 def test_two_workers_share_the_partitions_and_one_may_leave(workers: Workers) -> None:
     minutes = slice(60, 150)
     log = written(small_tape(), minutes=minutes, history_tail=150)

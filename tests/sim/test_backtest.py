@@ -201,6 +201,7 @@ def test_the_look_ahead_check_finds_a_tape_whose_past_depends_on_what_comes_late
     assert found.details[0].startswith("2026-02-17: decisions")
 
 
+@pytest.mark.long
 def test_the_start_up_check_tells_sessions_whose_decisions_need_more_warm_up(tmp_path: Any) -> None:
     from tests.bench.year_tape import write_file
 

@@ -59,6 +59,7 @@ def test_one_market_parameter_gives_only_differences_that_name_it_and_their_cons
     assert not any(each.standing is Standing.UNEXPLAINED for each in found.differences)
 
 
+@pytest.mark.long
 def test_an_added_signal_starts_a_cooldown_and_what_that_holds_back_is_its_consequence() -> None:
     found = diff_of(day(), changed(signal={"swing_min": 0.3}))
     after = [each for each in found.of(Part.DECISION, Standing.CONSEQUENCE)]
@@ -79,6 +80,7 @@ def test_an_added_signal_starts_a_cooldown_and_what_that_holds_back_is_its_conse
     assert {each.now is None for each in others} == {False}
 
 
+@pytest.mark.long
 def test_a_longer_cooldown_beside_a_lower_threshold_is_named_where_it_is_needed() -> None:
     found = diff_of(day(), changed(signal={"swing_min": 0.3, "cooldown_min": 60}))
     later = []

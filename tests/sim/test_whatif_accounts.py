@@ -73,7 +73,7 @@ LIMITS: tuple[tuple[str, tuple[Any, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", few(range(6), 2))
+@pytest.mark.parametrize("seed", few(range(6), 1))
 def test_several_limits_at_once_leave_nothing_unexplained_and_blame_nothing_that_is_as_it_was(
     seed: int,
 ) -> None:
@@ -141,6 +141,7 @@ def test_the_brokers_readings_are_corrected_by_fills_that_did_not_happen() -> No
     assert after["positions"] == [held | {"qty": Decimal(0)}] and after["open_orders"] == []
 
 
+@pytest.mark.long
 def test_signals_that_are_added_are_listed_for_every_account_with_the_stocks_quote_and_no_price() -> None:
     found = diff_of(day(), changed(signal={"swing_min": 0.3}))
     added = [each for each in found.of(Part.DECISION) if each.kind is Kind.ADDED]

@@ -77,6 +77,7 @@ def test_the_minute_by_minute_run_gives_what_one_run_over_the_whole_log_gives() 
         assert of_messages(name, again.messages(name)).hexdigest() == run.outputs(name).hexdigest(), name
 
 
+@pytest.mark.long
 def test_one_seed_gives_one_run_whatever_the_order_of_hashes() -> None:
     """``tape sim`` in two processes with different hash seeds: equal digests of everything."""
     command = [sys.executable, "-m", "tapedeck", "sim", "--minutes", "115", "--json"]

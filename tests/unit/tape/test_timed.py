@@ -47,10 +47,11 @@ def test_a_window_is_found_by_the_records_times_and_the_others_are_told_of_once_
 
 def test_our_own_times_are_believed_without_a_word() -> None:
     told: list[str] = []
-    timed = TimedSource(source(), told.append)
+    plain = source()
+    timed = TimedSource(plain, told.append)
     for each in CATALOGUE:
         for part in timed.ends([each.name]):
-            assert timed.offset_at(part, START) == source().offset_at(part, START)
+            assert timed.offset_at(part, START) == plain.offset_at(part, START)
     assert told == []
 
 
