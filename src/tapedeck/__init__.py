@@ -8,6 +8,7 @@
     td.asof("positions", at="2026-03-10T15:59-04:00")                 # newest per key as of a moment
     td.explain("sg_3f1c9a77")                                         # why an order or a signal is there
     td.why("AAPL")                                                    # why there was no trade in a symbol
+    td.why_held("AAPL")                                               # why a position in it is still open
     td.backtest("bars.parquet", since="2026-02-17")                   # what the rules would have earned
 
 Nothing heavy is imported before one of these is used. The rooms of the repository are this package's
@@ -18,18 +19,19 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["asof", "backtest", "connect", "explain", "schema", "tap", "topics", "why"]
+__all__ = ["asof", "backtest", "connect", "explain", "schema", "tap", "topics", "why", "why_held"]
 
 if TYPE_CHECKING:
     from tapedeck.tape.notebook.connection import default as _default
 
-    asof, backtest, explain, schema, tap, why = (
+    asof, backtest, explain, schema, tap, why, why_held = (
         _default.connection.asof,
         _default.connection.backtest,
         _default.connection.explain,
         _default.connection.schema,
         _default.connection.tap,
         _default.connection.why,
+        _default.connection.why_held,
     )
     connect = _default.connect
 

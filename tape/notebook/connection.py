@@ -26,6 +26,7 @@ from tapedeck.topics.catalogue import Cleanup
 
 if TYPE_CHECKING:
     from tapedeck.tape.backtest.frames import Result
+    from tapedeck.tape.desk.held import WhyHeld
     from tapedeck.tape.explain.explanation import Explanation
     from tapedeck.tape.why.report import Why
 
@@ -228,18 +229,35 @@ class Connection:
         >>> td.why("AMD", at="11:14")  # doctest: +SKIP
         >>> td.why("AMD", at="2026-02-17T11:14-05:00")  # doctest: +SKIP
         """
-        from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
-        from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
-        from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - see above
-        from tapedeck.tape.why.symbol_tape import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
+        from tapedeck.tape.why.report import why_from  # noqa: PLC0415 - costs every stage's import
 
         with self._opened() as where:
-            source = where.source
-            if isinstance(at, str) and is_of_day(at):
-                moment: int | None = time_of(at, lambda: newest_session(Lookup(source), xnys()))
-            else:
-                moment = None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
+            source, moment = where.source, self._minute(where.source, at)
             return why_from(topology_in_use(), source, where.document(), symbol, at=moment, account=account)
+
+    def _minute(self, source: Source, at: When | None) -> int | None:
+        """``at`` in UTC microseconds; a time of day is New York's on the newest session."""
+        from tapedeck.streams.sessions import xnys  # noqa: PLC0415 - costs every stage's import
+        from tapedeck.tape.explain.lookup import Lookup  # noqa: PLC0415 - see above
+        from tapedeck.tape.why.symbol_tape import is_of_day, newest_session, time_of  # noqa: PLC0415 - see above
+
+        if isinstance(at, str) and is_of_day(at):
+            return time_of(at, lambda: newest_session(Lookup(source), xnys()))
+        return None if at is None else times.moment(at, "at", lambda: newest_us(source, "bars"))
+
+    def why_held(self, symbol: str, *, at: When | None = None, account: str | None = None) -> "WhyHeld":
+        """Why what is held of ``symbol`` is not closed: what each exit rule lacks, and how its close stands.
+
+        ``symbol``: an underlying, an instrument or a position id. ``at``: a time, default the newest record;
+        "15:50" is New York time on the newest session. ``account``: only this one.
+
+        >>> td.why_held("AMD", at="15:50")  # doctest: +SKIP
+        """
+        from tapedeck.tape.desk.held import why_held  # noqa: PLC0415 - costs every stage's import
+
+        with self._opened() as where:
+            moment = self._minute(where.source, at)
+            return why_held(where.source, where.document(), symbol, at=moment, account=account)
 
     @property
     def backtest(self) -> "Callable[..., Result]":

@@ -29,13 +29,19 @@ _AGGREGATE_WINDOW = 2
 
 
 class Judged(NamedTuple):
-    """An open position as the rules see it."""
+    """An open position as the rules see it. ``gain`` is its P&L as a fraction, in the session or not."""
 
     instrument: str
     position: Position
     watch: Watch
     mark: Decimal | None
+    gain: Decimal | None
     case: ExitCase
+
+
+def judged(turn: Turn) -> list[Judged]:
+    """Every open position that has a market, by instrument."""
+    return _held(turn, waits=False)
 
 
 def evaluate(turn: Turn) -> None:
@@ -67,11 +73,11 @@ def command(turn: Turn, position_id: str, person: str) -> None:
 
 def of_signal(turn: Turn, instrument: str, signal_id: str, limit: Decimal, cause: str) -> None:
     """An approved SELL_STOCK closes the long, at ``limit`` first."""
-    judged = next(each for each in _held(turn, waits=False) if each.instrument == instrument)
-    case = ExitCase(**(vars(judged.case) | {"signal_close": True}))
+    held = next(each for each in judged(turn) if each.instrument == instrument)
+    case = ExitCase(**(vars(held.case) | {"signal_close": True}))
     fired = triggers(case, turn.config)
-    exit_ = _publish(turn, judged, fired, cause)
-    _begin(turn, judged, fired[0].rule, exit_, signal_id=signal_id, limit=limit)
+    exit_ = _publish(turn, held, fired, cause)
+    _begin(turn, held, fired[0].rule, exit_, signal_id=signal_id, limit=limit)
 
 
 def next_source(turn: Turn, instrument: str, position: Position) -> str:
@@ -100,7 +106,8 @@ def _held(turn: Turn, *, waits: bool = True) -> list[Judged]:
         pnl = _pnl(position, mark)
         if pnl is not None:
             watch.peak, watch.worst = max(watch.peak, pnl), min(watch.worst, pnl)
-        found.append(Judged(instrument, position, watch, mark, _case(turn, instrument, position, mark, pnl)))
+        case = _case(turn, instrument, position, mark, pnl)
+        found.append(Judged(instrument, position, watch, mark, pnl, case))
     return found
 
 

@@ -222,15 +222,26 @@ _Tests = Callable[[ExitCase, Config], Iterable[tuple[ExitRule, bool]]]
 _BY_PRIORITY: tuple[_Tests, ...] = (_commanded, _ends, _prices, _trailing, _decay, _end_of_day, _held)
 
 
-def triggers(case: ExitCase, config: Config) -> list[Trigger]:
-    """Every rule that wants the position closed, by priority and name; the first is executed."""
-    found = [
-        Trigger(priority, rule)
+class Tested(NamedTuple):
+    """A rule that was tested, and whether it wants the position closed."""
+
+    priority: int
+    rule: ExitRule
+    fires: bool
+
+
+def tested(case: ExitCase, config: Config) -> list[Tested]:
+    """Every rule that can be tested on a position of this kind at this moment, in no order."""
+    return [
+        Tested(priority, rule, fires)
         for priority, tests in enumerate(_BY_PRIORITY)
         for rule, fires in tests(case, config)
-        if fires
     ]
-    return sorted(found)
+
+
+def triggers(case: ExitCase, config: Config) -> list[Trigger]:
+    """Every rule that wants the position closed, by priority and name; the first is executed."""
+    return sorted(Trigger(each.priority, each.rule) for each in tested(case, config) if each.fires)
 
 
 class Overnight(NamedTuple):
