@@ -192,7 +192,7 @@ def _positions(snap: Snapshot) -> Iterator[Finding]:
             f"position {each.instrument} of account {each.account} has been CLOSING for {age}",
             since=each.since,
             stage=f"{DISPATCHER}{each.account}",
-            remedy="look the closing order up at the broker; tape tail orders",
+            remedy=f"tape why {each.instrument} --held shows the close; look its order up at the broker",
         )
     differ = [(seen, *each) for seen in snap.compared for each in seen.differs]
     for seen, instrument, ours, theirs in differ:
@@ -332,7 +332,7 @@ POSITIONS = Check(
     rule="no position is CLOSING for more than 5 min, and each is what the broker listed when it was last "
     "asked; otherwise red",
     steps=(
-        "look at the closing order: `tape tail orders`, and at the broker",
+        "look at the close: `tape why INSTRUMENT --held`, and at its order at the broker",
         "see whether the instrument trades: `tape tail market_events`",
         "close it by hand at the broker if you must; the dispatcher books what happens",
     ),
