@@ -13,10 +13,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, assert_never
 
 from tapedeck.agents.app import StageApp
 from tapedeck.agents.arrivals import as_message
+from tapedeck.agents.covered import covered
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.newest import NewestView
 from tapedeck.agents.settings import Settings
@@ -98,6 +100,7 @@ class DispatchApp:
         )
         self._lease = Lease(PostgresLeases(settings.database(), settings.prefix), account_id, new_holder())
         self._epoch = self._take_lease()
+        self.stage_app.runner.writing.permit = partial(covered, self._lease, account_id)
         self.dispatcher = Dispatcher(
             settings.config, account, self._broker, self.clock, lease=self._lease, calendar=settings.calendar
         )
@@ -114,7 +117,9 @@ class DispatchApp:
         self._arrived: asyncio.Queue[list[Body]] = asyncio.Queue()
         self._hearing = Hearing(self.dispatcher, self._arrived.put_nowait, self._later)
         self._causes = Causes()
-        self.stage_app.heartbeat.standing = lambda: self._hearing.standing(self._broker.answered)
+        self.stage_app.heartbeat.standing = lambda: {
+            **self._hearing.standing(self._broker.answered), **self._lease.stopped
+        }  # fmt: skip
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
@@ -346,6 +351,7 @@ class DispatchApp:
             try:
                 await asyncio.to_thread(self._lease.renew)
             except LeaseLost as error:
+                lease_log.error("%s has another dispatcher: %s", self._account_id, self._lease.told())
                 await self.stage_app.app.crash(error)
                 raise
             except Retry as error:

@@ -77,8 +77,8 @@ class StageRunner:
         self._store, self._only_key, self._after = store, only_key, after
         self._single_home = home
         self._layout = settings.layout
-        self._writing = Writing(spec, self._layout, outbox)
-        self.written = self._writing.written
+        self.writing = Writing(spec, self._layout, outbox)
+        self.written = self.writing.written
         self._clock = SystemClock()
         self._partitions = {name: self._layout.partitions(name) for name in spec.inputs}
         self._generation: int | None = None
@@ -100,7 +100,7 @@ class StageRunner:
         self.applied: dict[Part, int] = {}
         self.passed: dict[Part, range] = {}
         """Offsets after the last arrival of a partition that have no record, according to the log."""
-        self.figures = Figures(spec, self._writing)
+        self.figures = Figures(spec, self.writing)
         self.broadcasts = Broadcasts(self, settings.cluster, broadcast_joins(spec, self._partitions))
 
     async def run(self, stream: Any) -> None:
@@ -296,10 +296,10 @@ class StageRunner:
         """Do outputs, changelog, table, acks. False if the generation ended and the batch was dropped."""
         now, began = self._clock.now(), time.monotonic()
         wires = [wire for task, effects in done for wire in task.wires.of(effects, now)]
-        dead = self._writing.dead(each for _, effects in done for each in effects.dead)
+        dead = self.writing.dead(each for _, effects in done for each in effects.dead)
         await self.written([*wires, *dead])
         self.probe("outputs written")
-        batch = await self.written(self._writing.changelog(w for _, effects in done for w in effects.writes))
+        batch = await self.written(self.writing.changelog(w for _, effects in done for w in effects.writes))
         self.probe("changelog written")
         if not self.is_current():
             log.warning("%s: a batch was dropped, because its generation has ended", self.spec.name)

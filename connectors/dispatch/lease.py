@@ -1,13 +1,15 @@
 """The right to call the broker for an account: 10 seconds at a time, with an epoch that fences the past.
 
 A holder keeps its own count of what is left, on a clock that also runs while the process or the machine
-is suspended; so a paused twin knows that its time is over before it asks anybody.
+is suspended; so a paused twin knows that its time is over before it asks anybody. It then neither calls the
+broker nor writes anything, and counts what it would have done.
 """
 
 import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,6 +21,8 @@ from tapedeck.schemas.errors import Fatal, Retry
 
 TTL_S = 10.0
 LEAST_LEFT_S = 3.0
+STALE_CALL, STALE_WRITE = "STALE_CALL", "STALE_WRITE"
+"""What a holder whose time was over held back: calls of the broker, and records."""
 _LATE_S = 3
 
 
@@ -86,6 +90,8 @@ class Lease:
         self._monotonic = monotonic
         self._until = 0.0
         self.epoch = 0
+        self.stopped: Counter[str] = Counter()
+        """How much was held back because the time was over, by STALE_CALL and STALE_WRITE."""
 
     @property
     def left_s(self) -> float:
@@ -115,10 +121,23 @@ class Lease:
         """Called before each broker call. Raises LeaseShort with less than 3 s left."""
         left = self.left_s
         if left < LEAST_LEFT_S:
+            self.stopped.update([STALE_CALL] if left <= 0 else [])
             raise LeaseShort(
                 f"the lease of {self._account_id} has {max(left, 0.0):.1f} s left",
                 remedy="renew it and call again",
             )
+
+    def may_write(self, records: int) -> bool:
+        """Whether the time of this holder runs; if not, ``records`` records are held back, and counted."""
+        if self.left_s > 0:
+            return True
+        self.stopped[STALE_WRITE] += records
+        return False
+
+    def told(self) -> str:
+        """What was held back, in words."""
+        calls, records = self.stopped[STALE_CALL], self.stopped[STALE_WRITE]
+        return f"{calls} calls of the broker and {records} records were held back"
 
     def release(self) -> None:
         """Let the next process in at once."""

@@ -18,7 +18,14 @@ from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
 from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
-from tapedeck.connectors.dispatch.lease import Lease, LeaseHeld, LeaseStore
+from tapedeck.connectors.dispatch.lease import (
+    STALE_CALL,
+    STALE_WRITE,
+    Lease,
+    LeaseHeld,
+    LeaseLost,
+    LeaseStore,
+)
 from tapedeck.connectors.dispatch.once import Once
 from tapedeck.connectors.dispatch.router import MinuteRouter
 from tapedeck.connectors.paper.exchange import PaperExchange
@@ -28,7 +35,7 @@ from tapedeck.streams.merge import Part
 from tapedeck.streams.protocol import SECOND_US, Message
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.shell import Produced
-from tapedeck.streams.sim.crash import Fuse
+from tapedeck.streams.sim.crash import Fuse, Point
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.topology import Topology, make
@@ -69,7 +76,7 @@ class SimDispatcher:
         stage = make(spec, config, calendar, account_id)
         key = account_id.encode()
         self.task = SimTask(spec, stage, log, (home,), only_key=key, source="dispatch")
-        self._broker = InProcessBroker(exchange, self._account.broker_account_id, self._account.base_url)
+        self._broker = self._reached()
         self._connected = True
         self._broker.updates(
             lambda update: self._hear(lambda: self._hearing.on_update(update)),
@@ -81,6 +88,10 @@ class SimDispatcher:
         }
         self.starts = 0
         self._forget()
+
+    def _reached(self) -> InProcessBroker:
+        """The account at its broker."""
+        return InProcessBroker(self._exchange, self._account.broker_account_id, self._account.base_url)
 
     def _forget(self) -> None:
         """A process that has not started yet."""
@@ -220,7 +231,7 @@ class SimDispatcher:
             self._append(self._drained(self._heard))
             while not self.task.idle():
                 self.task.poll(_POLL)
-            if self.task.step(_POLL, self.fuse):
+            if self.task.step(_POLL, _Leased(self)):
                 for request in self.task.take_requests():
                     due = self._exchange.now + self._desk.delay_s(request.out.body) * SECOND_US
                     heapq.heappush(self._later, (due, next(self._numbers), request))
@@ -239,7 +250,7 @@ class SimDispatcher:
         The comparison that nobody asked for takes no time, so that nothing else happens later for it.
         """
         self.fuse.burn()
-        self._lease.renew()
+        self.renew(STALE_CALL)
         self._causes.asked(request, cause)
         answers = self._desk.perform(request)
         self._pass_time(takes)
@@ -254,9 +265,18 @@ class SimDispatcher:
     ) -> None:
         for body in self._once.fresh(bodies):
             self.fuse.burn()
+            self.renew(STALE_WRITE)
             caused = self._causes.headers(body, passed, answered)
             key, headers = topic(INBOX).record_key(body), [("ce_id", body["event_id"].encode()), *caused]
             self._log.append(record_wire(INBOX, key, body, self._log.layout, headers))
+
+    def renew(self, held_back: str) -> None:
+        """As the live one does every few seconds. Raises LeaseLost if another process has the account."""
+        try:
+            self._lease.renew()
+        except LeaseLost:
+            self._lease.stopped[held_back] += 1
+            raise
 
     def _hear(self, told: Callable[[], None]) -> None:
         if self._up:
@@ -291,6 +311,19 @@ class SimDispatcher:
             for message in self._log.read(*part, self._looked[part]):
                 self._looked[part] = message.offset + 1
                 self._newest.see(message)
+
+
+class _Leased(Fuse):
+    """The fuse of a dispatcher for its account stage, which writes only while the lease is its own."""
+
+    def __init__(self, dispatcher: SimDispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+
+    def burn(self, point: Point = Point.EFFECT) -> None:
+        self._dispatcher.fuse.burn(point)
+        if point in (Point.OUTPUT, Point.CHANGELOG):
+            self._dispatcher.renew(STALE_WRITE)
 
 
 class _ExchangeClock:

@@ -198,6 +198,8 @@ def orders(cluster: Cluster) -> tuple[OrderSeen, ...]:
     since: dict[str, int] = {}
     for body in _bodies(cluster, "orders", _STATE_BACK):
         name = body["client_order_id"]
+        if name in newest and body["seq"] < newest[name]["seq"]:
+            continue  # a process that was frozen wrote it late
         if name not in newest or newest[name]["state"] != body["state"]:
             since[name] = body["event_time"]
         newest[name] = body
@@ -214,12 +216,19 @@ def positions(cluster: Cluster) -> tuple[PositionSeen, ...]:
     since: dict[tuple[str, str], int] = {}
     for body in _bodies(cluster, "positions", _STATE_BACK):
         key = (body["account_id"], body["instrument"])
+        if key in newest and _age(body) < _age(newest[key]):
+            continue  # as above
         if key not in newest or newest[key]["state"] != body["state"]:
             since[key] = body["event_time"]
         newest[key] = body
     return tuple(
         PositionSeen(*key, body["state"], since[key]) for key, body in sorted(newest.items()) if body["qty"]
     )
+
+
+def _age(position: Body) -> tuple[int, int]:
+    """Of two records of an instrument's positions, the newer one's is higher."""
+    return position["opened_at"], position["seq"]
 
 
 def controls(cluster: Cluster) -> tuple[ControlSeen, ...]:

@@ -5,6 +5,7 @@ those of the market stages: what is judged is what the accounts do with them. Th
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
@@ -36,9 +37,23 @@ _MOST_SIGNALS = 5
 class RoughSession(Simulation):
     """One session. ``play`` it, let it ``rest``, then ``judge`` it. ``seed`` draws signals and faults."""
 
-    def __init__(self, seed: int, profile: Profile = Profile.ROUGH, config: Config = CONFIG) -> None:
+    def __init__(
+        self,
+        seed: int,
+        profile: Profile = Profile.ROUGH,
+        config: Config = CONFIG,
+        *,
+        windows: Sequence[slice] = WINDOWS,
+        **options: Any,
+    ) -> None:
         self.faults = Faults(temper(profile, seed))
-        super().__init__(TOPOLOGY, cut(small_tape(), *WINDOWS), config, seed=seed, faults=self.faults)
+        tape = cut(small_tape(), *windows)
+        super().__init__(TOPOLOGY, tape, config, seed=seed, faults=self.faults, **options)
+        self.watch = Watch(self.exchange, config.accounts)
+        self._begin(seed)
+
+    def _begin(self, seed: int) -> None:
+        """What draws the signals."""
         self._rng = random.Random(f"signals|{seed}")
         self._closes = {
             minute.label: {bar["symbol"]: bar for bar in minute.bars} for minute in self.tape.minutes
@@ -46,7 +61,6 @@ class RoughSession(Simulation):
         minutes = small_tape().minutes
         self._last_signal, self._calm_at = minutes[LAST_SIGNAL].label, minutes[CALM_FROM].label
         self.signals = 0
-        self.watch = Watch(self.exchange, config.accounts)
 
     @property
     def passed(self) -> list[str]:
@@ -58,7 +72,7 @@ class RoughSession(Simulation):
 
     def _follow(self, label: int) -> None:
         if label >= self._calm_at:
-            self.faults.temper = None
+            self._calm()
         writer = self.log.writer()
         for body in self._drawn(label) if label < self._last_signal else ():
             writer.send("signals", body)
@@ -66,6 +80,10 @@ class RoughSession(Simulation):
         writer.watermark("signals", label)
         for dispatcher in self.dispatchers:
             self._work(dispatcher)
+
+    def _calm(self) -> None:
+        """From here on nothing goes wrong by chance."""
+        self.faults.temper = None
 
     def _work(self, dispatcher: SimDispatcher) -> None:
         """As ever, and an account that asks without a pause fails instead of never ending."""

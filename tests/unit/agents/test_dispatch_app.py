@@ -63,7 +63,7 @@ def test_a_dispatcher_that_nobody_let_open_says_so_with_the_command_until_somebo
 
 
 def test_a_lease_is_renewed_from_the_start_on_and_its_loss_ends_the_process(
-    dispatch: DispatchApp, monkeypatch: pytest.MonkeyPatch
+    dispatch: DispatchApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(account, "RENEW_S", 0.0)
     renewals: list[Any] = [None, Retry("the lease store does not answer"), LeaseLost("taken over")]
@@ -76,13 +76,15 @@ def test_a_lease_is_renewed_from_the_start_on_and_its_loss_ends_the_process(
     async def crash(error: BaseException) -> None:
         crashed.append(error)
 
-    dispatch._lease = cast(Any, type("Lease", (), {"renew": staticmethod(renew)}))
+    told = "1 calls of the broker and 2 records were held back"
+    dispatch._lease = cast(Any, SimpleNamespace(renew=renew, told=lambda: told))
     dispatch.stage_app = cast(
         Any, type("StageApp", (), {"app": type("App", (), {"crash": staticmethod(crash)})})
     )
     with pytest.raises(LeaseLost):
         asyncio.run(dispatch._renew())
     assert renewals == [] and [type(each) for each in crashed] == [LeaseLost]
+    assert f"large has another dispatcher: {told}" in caplog.text
 
 
 def test_a_task_that_keeps_the_lease_begins_before_the_tables_stand(

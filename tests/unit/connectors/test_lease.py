@@ -3,6 +3,8 @@
 import pytest
 
 from tapedeck.connectors.dispatch.lease import (
+    STALE_CALL,
+    STALE_WRITE,
     Lease,
     LeaseHeld,
     LeaseLost,
@@ -84,6 +86,26 @@ def test_paused_twin_is_fenced(store: MemoryLeases, clock: Uptime) -> None:
     with pytest.raises(LeaseShort):
         first.check()
     second.check()
+
+
+def test_what_a_holder_may_not_do_once_its_time_is_over_is_counted(
+    store: MemoryLeases, clock: Uptime
+) -> None:
+    lease = _lease(store, clock, "one")
+    lease.acquire()
+    clock.seconds += 9.9
+    with pytest.raises(LeaseShort):
+        lease.check()  # too short for a call, and not over
+    assert lease.may_write(5) and not lease.stopped
+    clock.seconds += 0.1
+    assert not lease.may_write(2)
+    assert not lease.may_write(1)
+    with pytest.raises(LeaseShort):
+        lease.check()
+    assert lease.stopped == {STALE_WRITE: 3, STALE_CALL: 1}
+    assert lease.told() == "1 calls of the broker and 3 records were held back"
+    lease.renew()
+    assert lease.may_write(1) and lease.stopped.total() == 4
 
 
 def test_lease_that_ran_out_but_was_not_taken_goes_on(store: MemoryLeases, clock: Uptime) -> None:
