@@ -1,5 +1,6 @@
 """Each alert firing and silent, for promtool in ``tests/unit/deployment/test_alerts.py``."""
 
+from tests.support.alert_cases_warned import WARNED
 from tests.support.alert_series import (
     DISPATCH,
     PLAY,
@@ -298,31 +299,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(alert="TapeSinkLate", why="one", changes={process("tape_sink_delay_seconds", "sink"): still(60)}),
 )
-STUCK = of("tape_account_warnings", DISPATCH, ',kind="CLOSE_STUCK"')
-MARKLESS = of("tape_account_warnings", DISPATCH, ',kind="MARK_MISSING"')
-WARNED: tuple[Case, ...] = (
-    Case(
-        alert="TapeAccountWarns",
-        why="a close is stuck",
-        changes={STUCK: still(2)},
-        fires=_one(
-            {"stage": DISPATCH, "kind": "CLOSE_STUCK"},
-            f"the account of {DISPATCH} warns of CLOSE_STUCK (2)",
-        ),
-    ),
-    Case(alert="TapeAccountWarns", why="of nothing"),
-    Case(alert="TapeAccountWarns", why="of a price alone", changes={MARKLESS: still(1)}),
-    Case(
-        alert="TapeMarkMissing",
-        why="for long",
-        changes={MARKLESS: still(1)},
-        fires=_one(
-            {"stage": DISPATCH, "kind": "MARK_MISSING"},
-            f"the account of {DISPATCH} warns of MARK_MISSING (1)",
-        ),
-    ),
-    Case(alert="TapeMarkMissing", why="closed", changes={**CLOSED, MARKLESS: still(1)}),
-)
+
 ABSENT: tuple[Case, ...] = (
     *_absent("TapeWorkerAbsent", "features", ('stage="features"', 'job="features"')),
     *_absent("TapeScorerAbsent", "scorer", ('job="scorer"',)),
