@@ -37,6 +37,9 @@ HEARTBEAT_S = 1.0
 REQUEST_S = 90.0
 COMMIT_S = 1.0
 BUFFER = 8192
+FETCHED = 2000
+"""Records of one fetch that become objects at once. Without a limit those of all partitions do, in a backlog
+tens of thousands, and what that takes is never given back."""
 
 
 class TapeApp(faust.App):
@@ -99,6 +102,7 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
         consumer_group_instance_id=settings.membership.instance or None,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=COMMIT_S,
+        broker_max_poll_records=FETCHED,
         stream_buffer_maxsize=BUFFER,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

@@ -18,12 +18,12 @@ import rocksdict
 from faust.stores.rocksdb import Store as RocksStore
 from faust.types import TP, EventT
 
+from tapedeck.agents import disk_memory
+from tapedeck.agents.disk_memory import SharedOptions
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.changelog import Settled, is_control, settle, wins
 from tapedeck.streams.shell import Write
 
-BLOCK_CACHE_BYTES = 8 * 1024 * 1024
-WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 _FAUST_KEYS = b"__faust\0"
 CHANGELOG_ID = _FAUST_KEYS + b"changelog_id"
 """Stored beside Faust's offset: the id of the changelog that the offset refers to."""
@@ -193,8 +193,8 @@ class ShellTable(faust.Table[bytes, bytes]):
             value_serializer="raw",
             loop=self.loop,
             driver="rocksdict",
-            options={"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES},
         )
+        store.rocksdb_options = SharedOptions(disk_memory.of_process())
         store.only_key, store.probe = self.only_key, self.probe
         return store
 

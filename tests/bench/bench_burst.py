@@ -1,17 +1,21 @@
 """The bars of 10,000 symbols in one minute, to its last feature and to its last decision.
 
-    python -m tests.bench.bench_burst [--load]
+    python -m tests.bench.bench_burst [--load [--symbols N] [--warm-up N] [--minutes N] [--every SECONDS]]
 
 Two worker processes, as `tape up` starts them: features; scores, watchlist and signals. The features of each
 symbol are ready from bars before, and there is no news. The clock of a minute starts before its first bar is
-encoded and stops when a consumer of this process has the last record in hand. With ``--load``, ten minutes
-come at the market's own pace, and the memory of the workers is looked at after each.
+encoded and stops when a consumer of this process has the last record in hand.
+
+With ``--load``, minutes come at the market's own pace, and the memory of each worker is printed after each.
+Before them, minutes come one after the other until every window is full and every buffer has had its use:
+the state of ``features`` has its full size from the first bar on, that of ``signals`` grows with each decided
+bar up to ``DECIDED`` of them. The slope is that of all measured minutes.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -27,14 +31,16 @@ from tapedeck.connectors.tapes.player import PLAYED, Pace, Player
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, universe_body
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, from_dict
+from tapedeck.streams.config.groups import Bars
 from tapedeck.streams.protocol import MINUTE_US
+from tapedeck.streams.stages.signals.fold import ALLOWED_LATENESS_BARS
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
 from tests.bench.bench_latency import Watch
-from tests.bench.report import Row, Table
+from tests.bench.report import Row, Table, machine
 
 AIM_S = 5.0
 SLOPE = 1.0
@@ -42,6 +48,8 @@ PREFIX = "burst"
 WORKERS = ("features", "decide")
 _READY = 20  # bars
 _WARM_UP = 2
+DECIDED = Bars().rollback_min + ALLOWED_LATENESS_BARS
+"""Decided bars that ``signals`` keeps of a symbol; those of the session before count."""
 _PATIENCE_S = 300.0
 
 
@@ -52,9 +60,11 @@ class Size(NamedTuple):
     minutes: int
     every_s: float = 0.0
     """Seconds from one minute's start to the next; 0: when the one before is decided."""
+    warm_up: int = _WARM_UP
+    """Minutes before those that are measured, each when the one before is decided."""
 
 
-LOAD = Size(10_000, 10, 60.0)
+LOAD = Size(10_000, 10, 60.0, DECIDED - _READY + 10)
 FULL = Size(10_000, 5)
 SHORT = Size(200, 1)
 
@@ -63,10 +73,10 @@ def walks(size: Size) -> Tape:
     """Random walks of all symbols: their last bars of the session before, then the minutes of this one."""
     whole, rng = generate(DEFAULT_SEED), np.random.default_rng(5)
     names = [f"S{number:05d}" for number in range(size.symbols)]
-    steps = _READY + _WARM_UP + size.minutes
+    steps = _READY + size.warm_up + size.minutes
     prices = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, (size.symbols, steps + 1)), axis=1))
     before = sorted({bar["t"] for bar in whole.history})[-_READY:]
-    labels = [minute.label for minute in whole.minutes if minute.bars][10 : 10 + _WARM_UP + size.minutes]
+    labels = [minute.label for minute in whole.minutes if minute.bars][10 : 10 + size.warm_up + size.minutes]
 
     def bar(symbol: int, step: int, t: int) -> Body:
         opened, close = prices[symbol, step : step + 2].tolist()
@@ -96,16 +106,25 @@ def workers(settled: Config) -> tuple[Worker, ...]:
 
 
 class Took(NamedTuple):
-    """Seconds to a minute's last feature and to its last decision; MB that the workers hold then."""
+    """Seconds to a minute's last feature and to its last decision; MB that each worker holds then."""
 
     feature: float
     decision: float
-    memory: float
+    memory: Mapping[str, float]
+
+    @property
+    def held(self) -> float:
+        """MB of all workers."""
+        return sum(self.memory.values())
+
+    def __str__(self) -> str:
+        held = ", ".join(f"{name} {mb:,.1f} MB" for name, mb in sorted(self.memory.items()))
+        return f"features {self.feature:.2f} s, decisions {self.decision:.2f} s; {held}"
 
 
 def play(local: LocalStack, size: Size) -> list[Took]:
     """One minute after the other, each when the one before is decided. Raises TimeoutError."""
-    tape, found = walks(size), []
+    tape, found, running = walks(size), [], processes()
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
         optional_inputs(local.cluster, TOPOLOGY.optional) as news,
@@ -117,14 +136,19 @@ def play(local: LocalStack, size: Size) -> list[Took]:
             Player(part, writer, Pace(None), optional=news).play(
                 lambda: last_watermarks(local.cluster, PLAYED)
             )
-            took = _until_decided(watch, minute.label, size.symbols, began)
-            if count > _WARM_UP:
+            took = _until_decided(watch, minute.label, size.symbols, began, running)
+            if size.every_s:
+                what = "warm-up " if count <= size.warm_up else "minute "
+                print(f"{what}{count - (count > size.warm_up) * size.warm_up}: {took}", flush=True)
+            if count > size.warm_up:
                 found.append(took)
                 time.sleep(max(0.0, began + size.every_s - time.perf_counter()))
     return found
 
 
-def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> Took:
+def _until_decided(
+    watch: Watch, label: int, symbols: int, began: float, running: Mapping[str, psutil.Process]
+) -> Took:
     until, looked = time.monotonic() + _PATIENCE_S, 0
     arrived: dict[str, list[float]] = {"features": [], "decisions": []}
     while any(len(times) < symbols for times in arrived.values()):
@@ -135,13 +159,24 @@ def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> Took
             if decode(each.topic, each.value)["t" if each.topic == "features" else "bar_t"] == label:
                 arrived[each.topic].append(each.at)
     feature, decision = (max(times) - began for times in arrived.values())
-    return Took(feature, decision, _memory_mb())
+    held = {name: process.memory_info().rss / 1e6 for name, process in running.items()}
+    return Took(feature, decision, held)
 
 
-def _memory_mb() -> float:
-    """What the worker processes hold."""
-    found = (each for each in psutil.Process().children(recursive=True) if "worker" in each.cmdline())
-    return sum(each.memory_info().rss for each in found) / 1e6
+def processes() -> dict[str, psutil.Process]:
+    """The worker processes by their names; they are children of this one."""
+    found = {tuple(each.cmdline()): each for each in psutil.Process().children()}
+    return {
+        worker.name: process
+        for worker in workers(config())
+        for argv, process in found.items()
+        if argv[-len(worker.stages) :] == worker.stages
+    }
+
+
+def slope(held: Sequence[float]) -> float:
+    """MB a minute, by least squares over ``held``, one reading a minute."""
+    return float(np.polyfit(range(len(held)), held, 1)[0]) if len(held) > 1 else 0.0
 
 
 def measure(size: Size = FULL) -> Table:
@@ -163,16 +198,17 @@ def measure(size: Size = FULL) -> Table:
         )
         rows.append(row)
     if size.every_s:
-        held = [each.memory for each in found]
-        after = held[len(held) // 2 :]  # the first half warms up
-        slope = float(np.polyfit(range(len(after)), after, 1)[0])
+        held = [each.held for each in found]
         late = max(each.decision for each in found)
+        each = ", ".join(
+            f"{name} {slope([took.memory[name] for took in found]):.2f}" for name in found[0].memory
+        )
         rows += [
             Row(
                 "slowest minute", late, "s", f"{size.every_s:g}", late < size.every_s, "delay is back at zero"
             ),
-            Row("memory of the workers", held[-1], "MB", note=" ".join(f"{each:,.0f}" for each in held)),
-            Row("its slope in the second half", slope, "MB a minute", f"{SLOPE:g}", slope < SLOPE),
+            Row("memory of the workers", held[-1], "MB", note=" ".join(f"{mb:,.0f}" for mb in held)),
+            Row("its slope", slope(held), "MB a minute", f"{SLOPE:g}", slope(held) < SLOPE, each),
         ]
     note = "two worker processes; the bars are encoded and sent within the time"
     return Table(f"a minute of {size.symbols:,} symbols through the running stack", tuple(rows), (note,))
@@ -181,8 +217,17 @@ def measure(size: Size = FULL) -> Table:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_burst", description=__doc__)
-    parser.add_argument("--load", action="store_true", help="ten minutes at the market's pace")
-    print(measure(LOAD if parser.parse_args().load else FULL))
+    parser.add_argument("--load", action="store_true", help="minutes at the market's pace, with their memory")
+    parser.add_argument("--symbols", type=int, default=LOAD.symbols)
+    parser.add_argument("--minutes", type=int, default=LOAD.minutes, help="that are measured")
+    parser.add_argument("--every", type=float, default=LOAD.every_s, help="seconds from minute to minute")
+    parser.add_argument(
+        "--warm-up", type=int, default=LOAD.warm_up, help="minutes before them, without a pause"
+    )
+    told = parser.parse_args()
+    print(machine(), flush=True)
+    load = Size(told.symbols, told.minutes, told.every, told.warm_up)
+    print(measure(load if told.load else FULL))
 
 
 if __name__ == "__main__":

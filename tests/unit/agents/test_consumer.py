@@ -12,7 +12,7 @@ from faust.types import TP
 from intervaltree import IntervalTree
 from pytest import LogCaptureFixture, MonkeyPatch
 
-from tapedeck.agents.app import new_app
+from tapedeck.agents.app import BUFFER, FETCHED, new_app
 from tapedeck.agents.consumer import CommittedThread, TapeConsumer, Wanted
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.kafka.cluster import Cluster
@@ -115,6 +115,25 @@ def test_a_worker_reads_committed_records_alone() -> None:
         return [maker(transport)._isolation_level for maker in makers]
 
     assert asyncio.run(levels()) == ["read_committed"] * 2
+
+
+def test_a_fetch_becomes_objects_in_pieces() -> None:
+    """aiokafka's own default is no limit: all that is fetched of all partitions, at once."""
+    settings = Settings(Cluster("127.0.0.1:1"), Path("tape.toml"), Path(tempfile.mkdtemp()))
+    transport = new_app("group", settings, "stage", "partition").transport
+    thread = cast(Any, transport).Consumer(transport, *[lambda *_: None] * 3)._thread
+    asked: dict[str, Any] = {}
+
+    async def call_thread(fetch: Any, *args: Any, **limits: Any) -> None:
+        asked.update(limits)
+
+    async def fetch() -> None:
+        made = thread._create_worker_consumer(transport)
+        thread._ensure_consumer, thread.call_thread = lambda: made, call_thread
+        await thread.getmany({BARS}, timeout=1.0)
+
+    asyncio.run(fetch())
+    assert asked["max_records"] == FETCHED <= BUFFER / 4
 
 
 def test_an_end_is_the_end_of_what_can_be_read() -> None:
