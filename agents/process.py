@@ -18,6 +18,7 @@ from faust.worker import Worker
 
 from tapedeck.agents import journal
 from tapedeck.agents.app import StageApp
+from tapedeck.agents.give_back import GiveBack
 from tapedeck.agents.settings import Settings, code_version, tell_ready
 from tapedeck.agents.source_marks import SourceMarks
 from tapedeck.agents.topic_watch import TopicWatch
@@ -118,6 +119,7 @@ def run(
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(settings.membership.session_timeout_s).run)
     first.task(watch.run)
+    first.task(GiveBack(lambda: sum(t.records for each in stages for t in each.runner.tasks.values())).run)
 
     async def ready() -> None:
         for stage in stages:

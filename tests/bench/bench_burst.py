@@ -6,10 +6,10 @@ Two worker processes, as `tape up` starts them: features; scores, watchlist and 
 symbol are ready from bars before, and there is no news. The clock of a minute starts before its first bar is
 encoded and stops when a consumer of this process has the last record in hand.
 
-With ``--load``, minutes come at the market's own pace, and the memory of each worker is printed after each.
-Before them, minutes come one after the other until every window is full and every buffer has had its use:
-the state of ``features`` has its full size from the first bar on, that of ``signals`` grows with each decided
-bar up to ``DECIDED`` of them. The slope is that of all measured minutes.
+With ``--load``, minutes come at the market's own pace, and the memory of each worker is printed at the end of
+each, before the next one comes. Before them, minutes come one after the other until every window is full and
+every buffer has had its use: the state of ``features`` has its full size from the first bar on, that of
+``signals`` grows with each decided bar up to ``DECIDED`` of them. The slope is that of all measured minutes.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def workers(settled: Config) -> tuple[Worker, ...]:
 
 
 class Took(NamedTuple):
-    """Seconds to a minute's last feature and to its last decision; MB that each worker holds then."""
+    """Seconds to a minute's last feature and to its last decision; MB that each worker holds at its end."""
 
     feature: float
     decision: float
@@ -119,7 +119,7 @@ class Took(NamedTuple):
 
     def __str__(self) -> str:
         held = ", ".join(f"{name} {mb:,.1f} MB" for name, mb in sorted(self.memory.items()))
-        return f"features {self.feature:.2f} s, decisions {self.decision:.2f} s; {held}"
+        return f"features {self.feature:.2f} s, decisions {self.decision:.2f} s; at its end {held}"
 
 
 def play(local: LocalStack, size: Size) -> list[Took]:
@@ -136,19 +136,22 @@ def play(local: LocalStack, size: Size) -> list[Took]:
             Player(part, writer, Pace(None), optional=news).play(
                 lambda: last_watermarks(local.cluster, PLAYED)
             )
-            took = _until_decided(watch, minute.label, size.symbols, began, running)
-            if size.every_s:
-                what = "warm-up " if count <= size.warm_up else "minute "
-                print(f"{what}{count - (count > size.warm_up) * size.warm_up}: {took}", flush=True)
-            if count > size.warm_up:
-                found.append(took)
+            is_measured = count > size.warm_up
+            feature, decision = _until_decided(watch, minute.label, size.symbols, began)
+            if is_measured:
                 time.sleep(max(0.0, began + size.every_s - time.perf_counter()))
+            held = {name: each.memory_info().rss / 1e6 for name, each in running.items()}
+            took = Took(feature, decision, held)
+            if size.every_s:
+                what = f"minute {count - size.warm_up}" if is_measured else f"warm-up {count}"
+                print(f"{what}: {took}", flush=True)
+            if is_measured:
+                found.append(took)
     return found
 
 
-def _until_decided(
-    watch: Watch, label: int, symbols: int, began: float, running: Mapping[str, psutil.Process]
-) -> Took:
+def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> tuple[float, float]:
+    """Seconds since ``began`` to the last feature and to the last decision. Raises TimeoutError."""
     until, looked = time.monotonic() + _PATIENCE_S, 0
     arrived: dict[str, list[float]] = {"features": [], "decisions": []}
     while any(len(times) < symbols for times in arrived.values()):
@@ -159,8 +162,16 @@ def _until_decided(
             if decode(each.topic, each.value)["t" if each.topic == "features" else "bar_t"] == label:
                 arrived[each.topic].append(each.at)
     feature, decision = (max(times) - began for times in arrived.values())
-    held = {name: process.memory_info().rss / 1e6 for name, process in running.items()}
-    return Took(feature, decision, held)
+    return feature, decision
+
+
+def highest(running: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """MB that each worker has held at most, since it began."""
+    found = {}
+    for name, each in running.items():
+        status = Path(f"/proc/{each.pid}/status").read_text()
+        found[name] = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    return found
 
 
 def processes() -> dict[str, psutil.Process]:
@@ -172,6 +183,11 @@ def processes() -> dict[str, psutil.Process]:
         for argv, process in found.items()
         if argv[-len(worker.stages) :] == worker.stages
     }
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """``decide 1.25, features 0.50``."""
+    return ", ".join(f"{name} {value:,.2f}" for name, value in sorted(figures.items()))
 
 
 def slope(held: Sequence[float]) -> float:
@@ -186,6 +202,7 @@ def measure(size: Size = FULL) -> Table:
         document.write_text(config().to_toml())
         with LocalStack(Path(name) / "stack", config=document, prefix=PREFIX, workers=workers) as local:
             found = play(local, size)
+            most = highest(processes()) if size.every_s else {}
             local.watch()
     rows = []
     for what, times in (
@@ -200,15 +217,14 @@ def measure(size: Size = FULL) -> Table:
     if size.every_s:
         held = [each.held for each in found]
         late = max(each.decision for each in found)
-        each = ", ".join(
-            f"{name} {slope([took.memory[name] for took in found]):.2f}" for name in found[0].memory
-        )
+        slopes = {name: slope([took.memory[name] for took in found]) for name in found[0].memory}
         rows += [
             Row(
                 "slowest minute", late, "s", f"{size.every_s:g}", late < size.every_s, "delay is back at zero"
             ),
             Row("memory of the workers", held[-1], "MB", note=" ".join(f"{mb:,.0f}" for mb in held)),
-            Row("its slope", slope(held), "MB a minute", f"{SLOPE:g}", slope(held) < SLOPE, each),
+            Row("its slope", slope(held), "MB a minute", f"{SLOPE:g}", slope(held) < SLOPE, in_words(slopes)),
+            Row("highest memory", sum(most.values()), "MB", note=in_words(most)),
         ]
     note = "two worker processes; the bars are encoded and sent within the time"
     return Table(f"a minute of {size.symbols:,} symbols through the running stack", tuple(rows), (note,))
