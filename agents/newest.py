@@ -1,6 +1,7 @@
 """The newest bar and feature of each symbol, as seen on the topics: the basis of freshness gates.
 
-Reads ``bars`` and ``features`` without a group, starting shortly before their ends.
+Reads ``bars`` and ``features`` without a group, starting shortly before their ends; with them ``regime`` and
+``earnings``, from their beginning.
 """
 
 import logging
@@ -12,10 +13,11 @@ from confluent_kafka import TopicPartition
 
 from tapedeck.agents.patience import RETRY_S
 from tapedeck.agents.topic_watch import end_process
-from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
+from tapedeck.connectors.dispatch.freshness import FOLLOWED, NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inbox import Body, Newest
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.scan import ends_of, new_consumer, to_message
+from tapedeck.connectors.outlook.records import Known
 from tapedeck.schemas.errors import DeadLetter, Retry
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.watermarks import label_of
@@ -27,7 +29,7 @@ _BACK = 300
 
 
 class NewestView:
-    """A thread that follows the two topics; ``of`` may be called from any thread."""
+    """A thread that follows the topics; its other methods may be called from any thread."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._layout = cluster, cluster.layout
@@ -44,6 +46,10 @@ class NewestView:
     def bars(self, symbols: Iterable[str]) -> dict[str, Body]:
         """The newest bar of each of ``symbols`` that has one."""
         return self._seen.bars(symbols)
+
+    def known(self, now: int, symbols: Iterable[str]) -> Known:
+        """The value of the volatility index, and the earnings of ``symbols``, that count at ``now``."""
+        return self._seen.known(now, symbols)
 
     def label(self) -> int | None:
         """The last minute that every partition of ``bars`` has ended, None until that is known."""
@@ -74,16 +80,21 @@ class NewestView:
         """Positions shortly before the ends; waits for a broker that is unavailable."""
         while self._open:
             try:
-                bounds = ends_of(self._cluster, NAMES)
+                bounds = ends_of(self._cluster, FOLLOWED)
             except Retry as error:
                 log.error("reading the newest bars and features has to wait: %s", error)
                 time.sleep(RETRY_S)
                 continue
             return [
-                TopicPartition(self._layout.wire_name(name), partition, max(low, end - _BACK))
+                TopicPartition(self._layout.wire_name(name), partition, self._start(name, low, end))
                 for (name, partition), (low, end) in bounds.items()
             ]
         return []
+
+    @staticmethod
+    def _start(name: str, low: int, end: int) -> int:
+        """An index value or earnings may count long after they were written, so those are read whole."""
+        return max(low, end - _BACK) if name in NAMES else low
 
     def _see(self, message: Message) -> None:
         if message.key != WATERMARK_KEY:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tapedeck.schemas.errors import Fatal
 
-_SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,9}")
+SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,9}")
 
 
 def read_symbols(path: Path) -> frozenset[str]:
@@ -24,7 +24,7 @@ def read_symbols(path: Path) -> frozenset[str]:
         symbol = line.partition("#")[0].strip().upper()
         if not symbol:
             continue
-        if _SYMBOL.fullmatch(symbol) is None:
+        if SYMBOL.fullmatch(symbol) is None:
             raise Fatal(
                 "this line is no symbol",
                 value=line[:80],

@@ -24,9 +24,11 @@ from tapedeck.schemas.ids import names, versions
 FULL = frozenset(
     {
         "accounts",
+        "earnings",
         "heartbeats",
         "memberships",
         "proposals",
+        "regime",
         "sentiment_windows",
         "universe",
         "watchlist",

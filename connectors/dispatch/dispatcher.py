@@ -33,6 +33,7 @@ from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, New
 from tapedeck.connectors.dispatch.lease import Lease
 from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.connectors.dispatch.watching import Watching
+from tapedeck.connectors.outlook.records import Known
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
@@ -65,6 +66,7 @@ class Dispatcher:
         self._lease = lease
         self._calendar = calendar
         self._feed = config.bars.feed
+        self._regime_on = config.regime.enabled
         self._probe = config.universe.symbols[0]
         self._inbox = Inbox(account.account_id)
         self.watching = Watching(calendar)
@@ -132,6 +134,12 @@ class Dispatcher:
         return [
             self._inbox.bar(each, now) for each in watched if each is not None and each["feed"] == self._feed
         ]
+
+    def outlook(self, known: Known) -> list[Body]:
+        """The value of the index, if its rules are on, and the earnings of what is watched."""
+        now = self._clock.now()
+        counts = known if self._regime_on else known._replace(regime=None)
+        return self._inbox.outlook(counts, self._calendar.session_date(now), now)
 
     def control(self, control: Body) -> Body:
         return self._inbox.control(control, self._clock.now())

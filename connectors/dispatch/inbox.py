@@ -19,6 +19,7 @@ from tapedeck.connectors.broker import (
     TradeUpdate,
     UnreadRow,
 )
+from tapedeck.connectors.outlook.records import Known, ReportTime
 from tapedeck.streams.config.document import digest
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import SECOND_US
@@ -106,6 +107,37 @@ class Inbox:
             "since": event["event_time"],
         }
         return self._body("InboxHalt", "", content, now)
+
+    def outlook(self, known: Known, session: int, now: int) -> list[Body]:
+        """The value of the index, then the earnings of each symbol; none where nobody writes the topics.
+
+        Each is told once in a ``session`` (its date in days), so a record is never older than that.
+        """
+        found = [] if known.regime is None else [self._regime(known.regime, session, now)]
+        told = known.earnings.items() if known.fed else ()
+        return found + [self._earnings(symbol, each, session, now) for symbol, each in told]
+
+    def _regime(self, value: Body, session: int, now: int) -> Body:
+        content = {
+            "regime_event_id": value["event_id"],
+            "value": value["value"],
+            "measured_at": value["event_time"],
+            "available_at": value["available_at"],
+        }
+        return self._body("InboxRegime", str(session), content, now)
+
+    def _earnings(self, symbol: str, known: Body | None, session: int, now: int) -> Body:
+        content: Body = {
+            "earnings_event_id": None,
+            "symbol": symbol,
+            "report_date": None,
+            "report_time": ReportTime.UNKNOWN.value,
+            "available_at": None,
+        }
+        if known is not None:
+            content |= {"earnings_event_id": known["event_id"]}
+            content |= {name: known[name] for name in ("report_date", "report_time", "available_at")}
+        return self._body("InboxEarnings", str(session), content, now)
 
     def stream(self, healthy: bool, detail: str, now: int) -> Body:
         """``detail`` numbers the connection, so that each change is an event of its own."""

@@ -1,6 +1,6 @@
 """What a dispatcher reads beside its account's inbox."""
 
-from tapedeck.connectors.dispatch.freshness import NAMES
+from tapedeck.connectors.dispatch.freshness import FOLLOWED
 from tapedeck.streams.topology import Topology
 
 CONTROLS, MARKET_EVENTS = "controls", "market_events"
@@ -12,5 +12,5 @@ def routed(topology: Topology) -> tuple[str, ...]:
 
 
 def beside(topology: Topology) -> tuple[str, ...]:
-    """With what it looks at for the newest bar and feature."""
-    return (*routed(topology), *NAMES)
+    """With what it looks at: the newest bar and feature, the volatility index and coming earnings."""
+    return (*routed(topology), *FOLLOWED)

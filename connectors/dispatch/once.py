@@ -25,8 +25,10 @@ HAPPENED = frozenset(
         "InboxActivity",
         "InboxBar",
         "InboxControl",
+        "InboxEarnings",
         "InboxExecution",
         "InboxHalt",
+        "InboxRegime",
         "InboxSignal",
         "InboxTick",
     )

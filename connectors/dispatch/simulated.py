@@ -14,7 +14,7 @@ from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
 from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
-from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
+from tapedeck.connectors.dispatch.freshness import FOLLOWED, NewestSeen
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
 from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS, routed
@@ -304,7 +304,7 @@ class SimDispatcher:
         return self._exchange.now / SECOND_US
 
     def _newest_parts(self) -> Iterable[Part]:
-        return ((name, p) for name in NAMES for p in range(self._log.layout.partitions(name)))
+        return ((name, p) for name in FOLLOWED for p in range(self._log.layout.partitions(name)))
 
     def _follow(self) -> None:
         for part in self._looked:

@@ -18,6 +18,7 @@ from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.inbox import Body, Newest
 from tapedeck.connectors.dispatch.inputs import CONTROLS, MARKET_EVENTS
 from tapedeck.connectors.dispatch.router import Minute
+from tapedeck.connectors.outlook.records import Known
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.protocol import SECOND_US, Message
@@ -134,11 +135,13 @@ Step = Reach | AwaitStart | SelfTest | Append | Snapshot | Open | Call | Settle 
 
 
 class NewestBars(Protocol):
-    """The newest bar and feature that a driver has seen of each symbol."""
+    """What a driver has seen: the newest bar and feature of each symbol, and what counts of other topics."""
 
     def of(self, symbol: str, known_t: int, /) -> Newest: ...
 
     def bars(self, symbols: Iterable[str], /) -> dict[str, Body]: ...
+
+    def known(self, now: int, symbols: Iterable[str], /) -> Known: ...
 
 
 class Routine:
@@ -174,6 +177,7 @@ class Routine:
         yield AwaitStart()
         yield Bury(minute.dead)
         newest = {each["symbol"]: self._newest.of(each["symbol"], each["bar_t"]) for each in minute.signals}
+        yield Append(self._desk.outlook(self._newest.known(self._now(), self._desk.watching.symbols)))
         yield Append(self._desk.collect(minute.signals, newest), minute.messages)
         yield Append(self._desk.bars(self._newest.bars(self._desk.watching.symbols)))
         yield Append(self._desk.ticks())

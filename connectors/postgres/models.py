@@ -7,7 +7,8 @@ the epoch, decimals are strings of scale 6. The typed columns are real ``timesta
 Those of articles and posts are in ``models_text``.
 """
 
-from datetime import date, datetime
+from datetime import date as day
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import Index
@@ -58,6 +59,23 @@ class MarketEvents(Audit, Base):
     detail: Mapped[str]
 
 
+class Regime(Audit, Base):
+    __tablename__ = "t_regime"
+    date: Mapped[day]
+    value: Mapped[float]
+    available_at: Mapped[datetime]
+    origin: Mapped[str]
+
+
+class Earnings(Audit, Base):
+    __tablename__ = "t_earnings"
+    symbol: Mapped[str]
+    report_date: Mapped[day | None]
+    report_time: Mapped[str] = enum_column("earnings", "report_time")
+    available_at: Mapped[datetime]
+    origin: Mapped[str]
+
+
 class Universe(Audit, Base):
     __tablename__ = "t_universe"
     version: Mapped[int]
@@ -75,7 +93,7 @@ class Features(Audit, Base):
     as_of: Mapped[datetime]
     revision: Mapped[int]
     bar_revision: Mapped[int]
-    session_date: Mapped[date]
+    session_date: Mapped[day]
     close: Mapped[float]
     volume: Mapped[float]
     bars: Mapped[int]

@@ -323,11 +323,15 @@ class Gate(Group):
     """Minutes before the close from which a contract that expires today is not opened."""
 
 
+REGIMES = 5
+"""COMPLACENT, NORMAL, ELEVATED, HIGH and EXTREME."""
+
+
 class Regime(Group):
-    enabled: Literal[False] = False
-    """Whether a volatility index scales size and confidence; there is no feed for it yet."""
+    enabled: bool = False
+    """Whether a volatility index, read from `regime`, scales size and confidence and closes options."""
     max_age_s: Positive = 900
-    """Age of the index value in seconds: REGIME_UNKNOWN above."""
+    """Seconds since the index stood at its newest value: REGIME_UNKNOWN above."""
     bounds: tuple[float, ...] = (12.0, 20.0, 30.0, 40.0)
     """Index values between the regimes, rising."""
     size: tuple[Share, ...] = (Decimal("0.8"), Decimal(1), Decimal("0.5"), Decimal("0.25"), Decimal(0))
@@ -342,6 +346,10 @@ class Regime(Group):
             found = len(getattr(self, name))
             refuse(found != wanted, f"{name} must have one value more than bounds ({wanted}), not {found}")
         refuse(not rising(self.bounds), "bounds must rise")
+        refuse(
+            len(self.bounds) != REGIMES - 1,
+            f"bounds must have {REGIMES - 1} values: there are {REGIMES} regimes",
+        )
         return self
 
 

@@ -1,6 +1,6 @@
 """The account part: one dispatcher beside its own paper exchange, session after session."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -77,12 +77,14 @@ class AccountRun:
         seed: int = 0,
         layout: Layout | None = None,
         daily: bool = False,
+        outlook: Sequence[tuple[str, Body]] = (),
     ) -> None:
         self._topology, self._config, self._calendar = topology, config, calendar
         self._account = account = config.account(account_id)
         self._fees, self._seed, self._is_daily = fees, seed, daily
         cash = Decimal(TIER_CASH[account.tier]) if cash is None else cash
         self._log = RollingLog(layout or Layout())
+        self._outlook = deque(outlook)
         self._opened = PaperAccount(account.broker_account_id, "", "", cash)
         self._exchange: PaperExchange | None = None
         self._outputs = topology.account.outputs
@@ -96,6 +98,7 @@ class AccountRun:
             self._begin(fed)
         else:
             self._exchange.open_market(fed.market, first)
+        self._announce(fed.labels[-1] + MINUTE_US)
         waiting = list(minutes_of(fed, self._holds()))
         self._put(waiting, first - MINUTE_US)
         for label in fed.labels:
@@ -104,6 +107,12 @@ class AccountRun:
             self._dispatcher.work()
             self._sample(fed, label)
         self._keep(fed.date)
+
+    def _announce(self, until: int) -> None:
+        """Write what becomes available by ``until``: what comes later no session before it can see."""
+        writer = self._log.writer()
+        while self._outlook and self._outlook[0][1]["available_at"] <= until:
+            writer.send(*self._outlook.popleft())
 
     def _put(self, waiting: Sequence[Mapping[int, Sequence[Message]]], label: int) -> None:
         for minutes in waiting:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tapedeck.connectors.config_file import load, topology_of
+from tapedeck.connectors.outlook.files import READERS
+from tapedeck.connectors.outlook.records import Body
 from tapedeck.connectors.paper.fills import ALPACA, NO_FEES, Fees
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.schemas.errors import ConfigInvalid, Fatal
@@ -44,6 +46,7 @@ class Asked:
     seed: int = 0
     workers: int = 1
     daily: bool = False
+    outlook: tuple[tuple[str, Body], ...] = ()
     tell: Tell = _quiet
     reading: Callable[[str], None] = _quiet
     calendar: Calendar = field(default_factory=xnys)
@@ -86,6 +89,7 @@ def plan_of(asked: Asked, config: Config) -> Plan:
         seed=asked.seed,
         workers=asked.workers,
         daily=asked.daily,
+        outlook=asked.outlook,
     )
 
 
@@ -170,6 +174,12 @@ def fees_of(text: str) -> Fees:
                 remedy="write USD, such as 0.02685",
             )
     return NO_FEES._replace(**{name: Decimal(rate) for name, rate in told.items()})
+
+
+def outlook_of(files: Mapping[str, str | Path | None]) -> tuple[tuple[str, Body], ...]:
+    """The records of files of optional topics, by topic. Raises Fatal with the line of a bad one."""
+    read = [(name, body) for name, path in files.items() if path for body in READERS[name](Path(path))]
+    return tuple(sorted(read, key=lambda each: each[1]["available_at"]))
 
 
 def cash_of(pairs: Iterable[str]) -> dict[str, Decimal]:

@@ -207,6 +207,8 @@ def backtest(
     seed: int = 0,
     quotes: str | Path | None = None,
     news: str | Path | None = None,
+    regime: str | Path | None = None,
+    earnings: str | Path | None = None,
     symbols: str | Iterable[str] | None = None,
     market_since: date | str | None = None,
     check_lookahead: bool = False,
@@ -234,6 +236,7 @@ def backtest(
         seed=seed,
         workers=workers,
         daily=wanted.any,
+        outlook=command.outlook_of({"regime": regime, "earnings": earnings}),
     )
     known = known_zone(zone)
     topology = topology_in_use(path if isinstance(path, Path) else None)

@@ -21,7 +21,7 @@ from tapedeck.schemas.errors import Fatal, TapeError
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.sessions import Calendar, iso_date
 from tapedeck.streams.topology import Topology
-from tapedeck.tape.backtest.account import AccountRecord, AccountRun
+from tapedeck.tape.backtest.account import AccountRecord, AccountRun, Body
 from tapedeck.tape.backtest.days import Day
 from tapedeck.tape.backtest.fed import Fed, Shared
 from tapedeck.tape.backtest.market import Decided, MarketRun
@@ -36,7 +36,8 @@ Tell = Callable[[str], None]
 class Plan(NamedTuple):
     """How to run: the accounts, their fees and cash, the exchange's seed, processes, digests to keep.
 
-    ``daily``: keep the digests of each session too, for checks.
+    ``daily``: keep the digests of each session too, for checks. ``outlook``: records of the topics that are
+    optional, by topic, in the order in which they become available.
     """
 
     accounts: tuple[str, ...]
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
     digested: tuple[str, ...] = ()
     daily: bool = False
     layout: Layout = Layout()
+    outlook: tuple[tuple[str, Body], ...] = ()
 
 
 class Setting(NamedTuple):
@@ -224,7 +226,7 @@ def _desks(setting: Setting) -> list[Desks] | list[_There]:
             [
                 AccountRun(
                     topology, config, account_id, calendar, fees=plan.fees, cash=plan.cash.get(account_id),
-                    seed=plan.seed, layout=plan.layout, daily=plan.daily,
+                    seed=plan.seed, layout=plan.layout, daily=plan.daily, outlook=plan.outlook,
                 )
                 for account_id in accounts
             ]

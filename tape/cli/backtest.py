@@ -55,6 +55,12 @@ def backtest(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fills.")] = 0,
     quotes: Quotes = None,
     news: News = None,
+    regime: Annotated[
+        Path | None, typer.Option("--regime", help="CSV of a volatility index, as of `tape ingest regime`.")
+    ] = None,
+    earnings: Annotated[
+        Path | None, typer.Option("--earnings", help="CSV of coming earnings, as of `tape ingest earnings`.")
+    ] = None,
     zone: Zone = None,
     columns: Columns = None,
     symbols: Symbols = None,
@@ -116,6 +122,7 @@ def backtest(
         seed=seed,
         workers=workers or os.cpu_count() or 1,
         daily=wanted.any,
+        outlook=command.outlook_of({"regime": regime, "earnings": earnings}),
         tell=_told if as_json else say,
         reading=progress(),
     )

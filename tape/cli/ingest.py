@@ -1,8 +1,9 @@
-"""``tape ingest``: the processes that bring the world in."""
+"""``tape ingest``: the processes that bring the world in, and files that are read once."""
 
 import signal
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from tapedeck.agents import journal
 from tapedeck.agents.settings import code_version, from_environment
 from tapedeck.connectors.alpaca.market.endpoints import DATA_URL
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS, LIVE_POSTS
-from tapedeck.tape.cli.pipeline import told
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, told
 from tapedeck.tape.serving import serving
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def ingest() -> None:
-    """Bring the world in: one process a source."""
+    """Bring the world in: one process a source; files are read once."""
 
 
 @app.command()
@@ -82,6 +83,32 @@ def posts() -> None:
     journal.set_up()
     started = serving(LIVE_POSTS, settings)
     run(settings, _stopped_by_signals(), started=started, version=code_version())
+
+
+@app.command()
+def regime(
+    file: Annotated[Path, typer.Argument(help="CSV: at,available_at,value.")],
+    *,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Write the values of a volatility index from FILE into the topic regime; what it has is left out."""
+    from tapedeck.tape.ingest.outlook import run  # noqa: PLC0415 - it loads for long
+
+    print(run("regime", file, bootstrap, prefix))
+
+
+@app.command()
+def earnings(
+    file: Annotated[Path, typer.Argument(help="CSV: symbol,report_date,report_time,available_at.")],
+    *,
+    bootstrap: Bootstrap = "",
+    prefix: Prefix = None,
+) -> None:
+    """Write the dates of coming earnings from FILE into the topic earnings; what it has is left out."""
+    from tapedeck.tape.ingest.outlook import run  # noqa: PLC0415 - it loads for long
+
+    print(run("earnings", file, bootstrap, prefix))
 
 
 def _stopped_by_signals() -> threading.Event:

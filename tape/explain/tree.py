@@ -70,7 +70,7 @@ def _topics_of(topology: Topology, record: str) -> tuple[str, ...]:
     if record == "signal":
         return topology.signal_topics
     known = {each.name for each in CATALOGUE}
-    return tuple(name for name in (f"{record}s", f"{record}_events") if name in known)
+    return tuple(name for name in (record, f"{record}s", f"{record}_events") if name in known)
 
 
 def payload(body: dict[str, Any]) -> dict[str, Any]:

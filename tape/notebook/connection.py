@@ -265,8 +265,9 @@ class Connection:
 
         Needs no cluster. ``tape``: a file, a folder of files, a recorded folder, or "synthetic". ``since``
         and ``until``: the first and the last session, both inclusive. ``config``: a document or its path;
-        ``accounts``: only these. Returns figures and frames: ``accounts``, ``groups``, ``sessions``,
-        ``trades``, ``equity``, ``funnel``, ``records("orders")``; ``report(path)`` writes the page.
+        ``accounts``: only these; ``regime`` and ``earnings``: files as of ``tape ingest``. Returns figures
+        and frames: ``accounts``, ``groups``, ``sessions``, ``trades``, ``equity``, ``funnel``,
+        ``records("orders")``; ``report(path)`` writes the page.
 
         >>> found = td.backtest("bars.parquet", since="2026-02-17", until="2026-03-02")  # doctest: +SKIP
         >>> found.trades.group_by("exit_reason").agg(pl.col("net").sum())  # doctest: +SKIP

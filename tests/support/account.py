@@ -45,9 +45,11 @@ def make_account(tier: str = "large", **changes: Any) -> Account:
     return Account.model_validate(fields | changes)
 
 
-def make_stage(**changes: Any) -> AccountStage:
+def make_stage(rules: dict[str, Any] | None = None, **changes: Any) -> AccountStage:
+    """The stage of an account with ``changes``, under the groups ``rules`` of the document."""
     account = make_account(**changes)
-    return AccountStage(Config(accounts=(account,)), account, xnys())
+    document = Config.model_validate({**(rules or {}), "accounts": (account,)})
+    return AccountStage(document, account, xnys())
 
 
 def contract(symbol: str, right: Right, strike: str, expiry: int, now: int, **changes: Any) -> dict[str, Any]:
@@ -74,8 +76,15 @@ class Inbox:
     ``answers`` False leaves requests to the test. Every input and output passes through its schema.
     """
 
-    def __init__(self, *, answers: bool = True, now: int = ELEVEN, **account: Any) -> None:
-        self.stage = make_stage(**account)
+    def __init__(
+        self,
+        *,
+        answers: bool = True,
+        now: int = ELEVEN,
+        rules: dict[str, Any] | None = None,
+        **account: Any,
+    ) -> None:
+        self.stage = make_stage(rules, **account)
         self.account_id = self.stage._rules.account.account_id
         self.now = now
         self.answers = answers
@@ -191,6 +200,28 @@ class Inbox:
             symbol=symbol,
             halted=halted,
             since=self.now if since is None else since,
+        )
+
+    def regime(self, value: float, *, at: int | None = None, available_at: int | None = None) -> list[Out]:
+        measured = self.now if at is None else at
+        return self.put(
+            "InboxRegime",
+            regime_event_id=f"r{len(self.rows)}",
+            value=value,
+            measured_at=measured,
+            available_at=measured if available_at is None else available_at,
+        )
+
+    def earnings(
+        self, symbol: str, report_date: int | None, time: str, *, available_at: int | None = None
+    ) -> list[Out]:
+        return self.put(
+            "InboxEarnings",
+            earnings_event_id=f"n{len(self.rows)}",
+            symbol=symbol,
+            report_date=report_date,
+            report_time=time,
+            available_at=self.now if available_at is None else available_at,
         )
 
     def signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> list[Out]:

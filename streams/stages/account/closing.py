@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from tapedeck.streams.protocol import MINUTE_US
-from tapedeck.streams.stages.account import fills, parents
+from tapedeck.streams.stages.account import fills, outlook, parents
 from tapedeck.streams.stages.account.order_state import Parent
 from tapedeck.streams.stages.account.rules.exits import (
     MARKET_LAST,
@@ -154,7 +154,8 @@ def _case(
         notional_pct=None if worth is None or not equity else money(worth / equity),
         halted_flatten=flatten,
         manual=watch.person is not None,
-        earnings=None,
+        regime=outlook.regime_name(turn),
+        earnings=outlook.earnings_tonight(turn, known.underlying) if known.kind is not Kind.STOCK else None,
     )
 
 
@@ -243,7 +244,9 @@ def _begin(
 
 
 def _publish(turn: Turn, judged: Judged, fired: list[Trigger], cause: str) -> str:
-    """One ``exits`` record, of ``cause`` and of the position's newest execution; returns its event_id."""
+    """One ``exits`` record, of ``cause``, the position's newest execution and, of an option, what is known of
+    the regime and of earnings; returns its event_id.
+    """
     watch, case, known = judged.watch, judged.case, describe(judged.instrument)
     at = window(case, turn.config)
     fields: dict[str, Any] = {
@@ -268,4 +271,7 @@ def _publish(turn: Turn, judged: Judged, fired: list[Trigger], cause: str) -> st
     watch.seq += 1
     watch.rules = [trigger.rule for trigger in fired]
     told = turn.state.books[judged.instrument].told
-    return turn.emit("exits", fields, [cause] if told is None else [cause, told])
+    causes = [cause] if told is None else [cause, told]
+    if judged.case.option:
+        causes += outlook.inputs(turn, known.underlying)
+    return turn.emit("exits", fields, list(dict.fromkeys(causes)))

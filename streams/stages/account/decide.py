@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tapedeck.streams.config.accounts import Action, Mode
 from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.stages.account import closing, fills, parents
+from tapedeck.streams.stages.account import closing, fills, outlook, parents
 from tapedeck.streams.stages.account.broker import needs_reconcile
 from tapedeck.streams.stages.account.order_state import Parent, Quoted
 from tapedeck.streams.stages.account.rules.gate_reasons import GateReason
@@ -103,7 +103,8 @@ def equity(turn: Turn) -> Decimal | None:
 
 def _size(turn: Turn, evaluation: Evaluation, worst: Decimal | None, multiplier: int) -> Size:
     account, sizing = turn.account, turn.config.sizing
-    factor = regime_size(GateInputs(now=turn.now, action=evaluation.signal.action), turn.rules)
+    judged = GateInputs(now=turn.now, action=evaluation.signal.action, regime=outlook.regime(turn))
+    factor = regime_size(judged, turn.rules)
     if evaluation.signal.action not in KINDS:
         return size_stock(
             equity(turn),
@@ -219,6 +220,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
         halted_since=halt.since if halt is not None and halt.halted else None,
         expires_today=contract is not None and contract.expiry == turn.session,
         confidence=signal.confidence,
+        regime=outlook.regime(turn),
         signal_bar_t=signal.bar_t,
         newest_bar_t=signal.newest_bar_t,
         newest_feature_t=signal.newest_feature_t,
@@ -278,6 +280,7 @@ def _propose(
     halt = turn.state.halts.get(signal.symbol)
     if halt is not None and halt.halted:
         inputs.append(halt.event_id)
+    inputs += outlook.inputs(turn)
     fields = {
         "signal_id": signal.signal_id,
         "symbol": signal.symbol,

@@ -333,6 +333,7 @@ def turn_session(turn: Turn) -> None:
         }
         state.seen = {i: day for i, day in state.seen.items() if today - day <= SEEN_DAYS}
         state.executions = {i: d for i, d in state.executions.items() if today - d <= EXECUTION_IDS_DAYS}
+        state.reports = {symbol: each for symbol, each in state.reports.items() if symbol in underlyings}
         state.halts = {symbol: halt for symbol, halt in state.halts.items() if halt.halted}
         state.last_execution = {s: t for s, t in state.last_execution.items() if turn.now - t <= DAY_US}
     state.session = max(today, state.session or today)

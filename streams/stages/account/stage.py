@@ -18,6 +18,7 @@ from tapedeck.streams.stages.account import (
     expiry,
     fills,
     orders,
+    outlook,
     parents,
     recon,
     signals,
@@ -53,6 +54,8 @@ HANDLERS: dict[str, Handler] = {
     "InboxActivity": expiry.on_activity,
     "InboxTick": _on_tick,
     "InboxBar": broker.on_bar,
+    "InboxRegime": outlook.on_regime,
+    "InboxEarnings": outlook.on_earnings,
 }
 JUDGED = frozenset(HANDLERS) - {"InboxStarted", "InboxSignal", "InboxStream", "InboxBrokerRow", "InboxHalt"}
 """What may make a position due to be closed."""

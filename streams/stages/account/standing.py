@@ -3,7 +3,7 @@ watches.
 """
 
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
-from tapedeck.streams.stages.account import fills, parents
+from tapedeck.streams.stages.account import fills, outlook, parents
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
 from tapedeck.streams.stages.account.rules.positions import describe
@@ -87,6 +87,7 @@ def _warnings(turn: Turn) -> list[str]:
             and fills.mark_of(turn, instrument) is None
         ):
             found.add(f"MARK_MISSING:{instrument}")
+    found |= outlook.warnings(turn)
     found |= {f"NEEDS_REVIEW:{each.instrument}" for each in state.reviews.values()}
     return sorted(found)
 

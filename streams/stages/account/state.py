@@ -186,6 +186,26 @@ class Halt:
 
 
 @dataclass(kw_only=True)
+class IndexValue:
+    """The newest value of the volatility index, by the inbox record that brought it; ``at``: measured."""
+
+    event_id: str
+    value: float
+    at: int
+
+
+@dataclass(kw_only=True)
+class Report:
+    """When a symbol reports earnings next, by the inbox record that said it. ``day`` in days; None with
+    ``time`` NONE: never, with UNKNOWN: nobody said it.
+    """
+
+    event_id: str
+    day: int | None
+    time: str
+
+
+@dataclass(kw_only=True)
 class Mismatch:
     """A quantity that differs from the broker's. ``reads``: comparisons in a row that found just this."""
 
@@ -257,6 +277,8 @@ class AccountState:
     halt_step: Later[str] = None
     verifying: Later[str] = None
     warnings: Annotated[list[str], Field(exclude_if=not_)] = field(default_factory=list)
+    index: Later[IndexValue] = None
+    reports: Annotated[dict[str, Report], Field(exclude_if=not_)] = field(default_factory=dict)
 
     @property
     def reserved(self) -> list[Reserved]:
@@ -271,7 +293,7 @@ _ADAPTER = TypeAdapter(AccountState)
 _THIRD = frozenset(
     {
         "parents", "mismatches", "reviews", "bars", "watching", "loss_session", "halt_step", "verifying",
-        "warnings", "account_at", "unquoted",
+        "warnings", "account_at", "unquoted", "index", "reports",
     }
 )  # fmt: skip
 

@@ -41,6 +41,16 @@ KINDS: dict[str, Kind] = {
         "{subject} has no price: exits by price do not run, those by time do",
         "see whether it trades: tape tail market_events, and the quotes in the log of the dispatcher",
     ),
+    "REGIME_UNKNOWN": Kind(
+        amber,
+        "the volatility {subject} is unknown, so nothing opens: no value is newer than regime.max_age_s",
+        "tape tail regime shows the newest value; write later ones with tape ingest regime FILE",
+    ),
+    "EARNINGS_UNKNOWN": Kind(
+        amber,
+        "nobody knows when {subject} reports earnings next: no exit before they come",
+        "add its next report to the file, then tape ingest earnings FILE",
+    ),
     "UNDERSIZED": Kind(
         amber,
         "position {subject} is smaller than what was decided: its entry was filled in part",
@@ -93,7 +103,8 @@ def _told(seen: AccountSeen, kind: str, subject: str) -> Finding:
 WARNINGS = Check(
     name="warnings",
     rule="no account warns of a close that is stuck, an adjustment to review or an order in doubt (red), nor "
-    "of a missing mark, an entry filled in part or a rest that cannot be sold (amber); a halt ends FLAT",
+    "of a missing mark, an unknown regime, unknown earnings, an entry filled in part or a rest that cannot "
+    "be sold (amber); a halt ends FLAT",
     steps=(
         "`tape accounts` shows the warnings, `tape positions` and `tape orders` what they are about",
         "`tape reconcile ACCOUNT` compares with the broker; `--resolve` settles an adjustment",

@@ -11,6 +11,7 @@ from tapedeck.connectors.dispatch.inbox import Newest
 from tapedeck.connectors.dispatch.router import Minute
 from tapedeck.connectors.dispatch.steps import LIVE, SIMULATED, Append, Call, SelfTest, Settle
 from tapedeck.connectors.dispatch.watching import Watching
+from tapedeck.connectors.outlook.records import Known
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.schemas.golden import samples_of
@@ -46,6 +47,10 @@ class Desk:
     def bars(self, newest: dict[str, Any]) -> list[dict[str, Any]]:
         return [self._make(f"bar {symbol}") for symbol in newest]
 
+    def outlook(self, known: Known) -> list[dict[str, Any]]:
+        regime = [] if known.regime is None else [self._make(f"index {known.regime['value']}")]
+        return regime + [self._make(f"earnings {symbol}") for symbol in known.earnings if known.fed]
+
     def control(self, body: dict[str, Any]) -> dict[str, Any]:
         return self._make(f"control {body['scope']}")
 
@@ -54,6 +59,12 @@ class Desk:
 
 
 class Seen:
+    value: float | None = None
+
+    def known(self, now: int, symbols: Iterable[str], /) -> Known:
+        regime = None if self.value is None else {"value": self.value}
+        return Known(regime, dict.fromkeys(symbols), regime is not None)
+
     def of(self, symbol: str, known_t: int, /) -> Newest:
         return Newest(known_t + 1, known_t)
 
@@ -65,9 +76,9 @@ class Work:
     """A routine with its desk and its time, and what it does in a minute: one word a step."""
 
     def __init__(self, manner: steps.Manner, now: int = TEN) -> None:
-        self.now, self.desk = now, Desk()
+        self.now, self.desk, self.seen = now, Desk(), Seen()
         self.routine = steps.Routine(
-            "large", cast(Any, self.desk), Seen(), now=lambda: self.now, calendar=xnys(), manner=manner
+            "large", cast(Any, self.desk), self.seen, now=lambda: self.now, calendar=xnys(), manner=manner
         )
 
     def minute(self, *symbols: str, after_s: int = 60) -> list[steps.Step]:
@@ -107,25 +118,35 @@ def test_a_start_tests_then_is_recorded_then_asks_what_the_broker_holds_then_ope
 def test_a_minute_buries_the_dead_appends_its_signals_settles_and_is_acked_last(work: Work) -> None:
     done = work.minute("NVDA", "TSLA")
     signals, quiet = "signal NVDA 8, signal TSLA 8", ["nothing", "nothing"]
-    assert words(done) == ["Reach", "AwaitStart", "Bury", signals, *quiet, "Settle", "Report", "Ack"]
+    told = ["nothing", signals, *quiet]
+    assert words(done) == ["Reach", "AwaitStart", "Bury", *told, "Settle", "Report", "Ack"]
     assert (done[0], done[-2], done[-1]) == (steps.Reach(7), steps.Report(7), steps.Ack([UNREADABLE]))
     assert isinstance(done[2], steps.Bury) and [message for message, _ in done[2].dead] == [UNREADABLE]
 
 
 def test_a_tick_follows_the_signals_while_an_order_works(work: Work) -> None:
     work.desk.working = True
-    assert words(work.minute("NVDA"))[3:7] == ["signal NVDA 8", "nothing", "tick", "Settle"]
+    assert words(work.minute("NVDA"))[4:8] == ["signal NVDA 8", "nothing", "tick", "Settle"]
 
 
 def test_the_bars_of_what_is_watched_follow_the_signals(work: Work) -> None:
     work.desk.watching.set({"symbols": ("NVDA", "TSLA"), "every_s": 10}, 0)
-    assert words(work.minute())[3:6] == ["nothing", "bar NVDA, bar TSLA", "nothing"]
+    assert words(work.minute())[4:7] == ["nothing", "bar NVDA, bar TSLA", "nothing"]
+
+
+def test_what_is_known_of_the_index_and_of_earnings_comes_before_the_signals_that_are_judged_by_it(
+    work: Work,
+) -> None:
+    work.desk.watching.set({"symbols": ("NVDA",), "every_s": 10}, 0)
+    assert words(work.minute("TSLA"))[3:5] == ["nothing", "signal TSLA 8"]
+    work.seen.value = 31.5
+    assert words(work.minute("TSLA"))[3:5] == ["index 31.5, earnings NVDA", "signal TSLA 8"]
 
 
 def test_every_five_minutes_the_account_is_asked_for_and_once_settled_the_broker_is_compared(
     work: Work,
 ) -> None:
-    before, after = ["nothing"] * 3, ["Settle", "Report", "Ack"]
+    before, after = ["nothing"] * 4, ["Settle", "Report", "Ack"]
     quiet = [*before, *after]
     look = [*before, "FETCH_ACCOUNT", "Settle", "FETCH_BROKER", *after]
     assert [words(work.minute())[3:] for _ in range(11)] == [quiet] * 4 + [look] + [quiet] * 4 + [look, quiet]
@@ -165,7 +186,7 @@ def test_a_step_is_made_only_when_the_one_before_it_has_been_performed(work: Wor
     for step in minute:
         made.append((type(step).__name__, len(work.desk.made)))
         work.desk.working |= isinstance(step, Append)  # the signal's order works from here on
-    assert [name for name, _ in made].count("Append") == 3
+    assert [name for name, _ in made].count("Append") == 4
     assert dict(made)["AwaitStart"] == 1 and work.desk.made == ["started 1", "signal NVDA 8", "tick"]
 
 

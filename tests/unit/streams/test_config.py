@@ -238,7 +238,12 @@ REFUSED = [
     ({"contract__max_spread": "1.5"}, "contract.max_spread", "1.5"),
     ({"contract__min_mid": "1.0000001"}, "contract.min_mid", "6 decimal places"),
     ({"contract__day_otm": "0.2"}, "contract:", "day_otm"),
-    ({"regime__enabled": True}, "regime.enabled", "True"),
+    ({"regime__enabled": "on and off"}, "regime.enabled", "on and off"),
+    (
+        {"regime__bounds": [20.0], "regime__size": ["1", "0"], "regime__confidence": [1.0, 0.0]},
+        "regime:",
+        "bounds must have 4 values",
+    ),
     ({"regime__size": ["1"]}, "regime:", "one value more than bounds (5), not 1"),
     ({"regime__bounds": [12.0, 30.0, 20.0, 40.0]}, "regime:", "bounds must rise"),
     ({"order__open_steps": ["1.00", "0.50"]}, "order:", "open_steps must not fall"),

@@ -29,6 +29,8 @@ DOMAIN = [
     ("mentions", "S", ("symbol",), DELETE, 400),
     ("surges", "S", ("symbol",), DELETE, 400),
     ("market_events", "S", ("symbol",), DELETE, 400),
+    ("regime", "1", ("date",), COMPACT, 400),
+    ("earnings", "1", ("symbol",), COMPACT, 400),
     ("universe", "1", (), COMPACT, 400),
     ("decisions", "S", ("symbol",), DELETE, 400),
     ("signals", "S", ("symbol",), DELETE, 400),
