@@ -211,6 +211,33 @@ CREATE TABLE connect.t_market_events (
     PRIMARY KEY (event_id)
 );
 
+CREATE TABLE connect.t_regime (
+    event_id TEXT NOT NULL,
+    first_topic TEXT NOT NULL,
+    first_partition INTEGER NOT NULL,
+    first_offset BIGINT NOT NULL,
+    event_time BIGINT NOT NULL,
+    date DATE NOT NULL,
+    value DOUBLE PRECISION NOT NULL,
+    available_at BIGINT NOT NULL,
+    origin TEXT NOT NULL,
+    PRIMARY KEY (event_id)
+);
+
+CREATE TABLE connect.t_earnings (
+    event_id TEXT NOT NULL,
+    first_topic TEXT NOT NULL,
+    first_partition INTEGER NOT NULL,
+    first_offset BIGINT NOT NULL,
+    event_time BIGINT NOT NULL,
+    symbol TEXT NOT NULL,
+    report_date DATE,
+    report_time TEXT NOT NULL,
+    available_at BIGINT NOT NULL,
+    origin TEXT NOT NULL,
+    PRIMARY KEY (event_id)
+);
+
 CREATE TABLE connect.t_universe (
     event_id TEXT NOT NULL,
     first_topic TEXT NOT NULL,

@@ -11,8 +11,9 @@ import typer
 from tapedeck.agents import journal
 from tapedeck.agents.settings import code_version, from_environment
 from tapedeck.connectors.alpaca.market.endpoints import DATA_URL
+from tapedeck.connectors.kafka.acls import INGEST
 from tapedeck.connectors.tapes.writers import LIVE, LIVE_NEWS, LIVE_POSTS
-from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, told
+from tapedeck.tape.cli.pipeline import Bootstrap, Prefix, pipeline_of, told
 from tapedeck.tape.serving import serving
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def regime(
     prefix: Prefix = None,
 ) -> None:
     """Write the values of a volatility index from FILE into the topic regime; what it has is left out."""
-    from tapedeck.tape.ingest.outlook import run  # noqa: PLC0415 - it loads for long
-
-    print(run("regime", file, bootstrap, prefix))
+    _bring("regime", file, bootstrap, prefix)
 
 
 @app.command()
@@ -106,9 +105,16 @@ def earnings(
     prefix: Prefix = None,
 ) -> None:
     """Write the dates of coming earnings from FILE into the topic earnings; what it has is left out."""
+    _bring("earnings", file, bootstrap, prefix)
+
+
+def _bring(name: str, file: Path, bootstrap: Bootstrap, prefix: Prefix) -> None:
+    """The records of a file into its topic. A bad line is refused before a broker is asked for."""
+    from tapedeck.connectors.outlook.files import READERS  # noqa: PLC0415 - see below
     from tapedeck.tape.ingest.outlook import run  # noqa: PLC0415 - it loads for long
 
-    print(run("earnings", file, bootstrap, prefix))
+    records = READERS[name](file)
+    print(run(name, records, file, pipeline_of(bootstrap, prefix, INGEST)))
 
 
 def _stopped_by_signals() -> threading.Event:

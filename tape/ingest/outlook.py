@@ -1,37 +1,30 @@
 """``tape ingest regime`` and ``tape ingest earnings``: a file into its optional topic."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.config_file import load
-from tapedeck.connectors.kafka.acls import INGEST
 from tapedeck.connectors.kafka.log import KafkaLogWriter
 from tapedeck.connectors.kafka.scan import read_topic
-from tapedeck.connectors.outlook.files import READERS
-from tapedeck.connectors.outlook.records import REGIME
-from tapedeck.connectors.outlook.writing import Written, write
+from tapedeck.connectors.outlook.records import REGIME, Body
+from tapedeck.connectors.outlook.writing import write
 from tapedeck.streams.wire import Origin
-from tapedeck.tape.cli.pipeline import pipeline_of
+from tapedeck.tape.cli.pipeline import Pipeline
 
 SOURCE = "ingest"
 
 
-def run(name: str, path: Path, bootstrap: str, prefix: str | None) -> str:
-    """Write the file at ``path`` into topic ``name``; what was done, in a line.
+def run(name: str, records: Sequence[Body], path: Path, pipeline: Pipeline) -> str:
+    """Write the ``records`` of the file at ``path`` into topic ``name``; what was done, in a line.
 
-    The file is read whole before anything is written. Raises Fatal for a bad line, with its number.
+    Raises Fatal, and writes nothing, if the topic says something else of a moment than the file.
     """
-    records = READERS[name](path)
-    pipeline = pipeline_of(bootstrap, prefix, INGEST)
     config = load(pipeline.config) if pipeline.config else None
     there = read_topic(pipeline.cluster, name)
     origin = Origin(SOURCE, code_version(), config.digest if config else "")
     with KafkaLogWriter(pipeline.cluster, origin) as writer:
         done = write(writer, name, records, there, path)
-    told = _told(name, done)
+    told = f"{name}: {done.fresh} records written, {done.there} were there"
     off = name == REGIME and config is not None and not config.regime.enabled
-    return f"{told}; no account obeys them: regime.enabled is false" if off else told
-
-
-def _told(name: str, done: Written) -> str:
-    return f"{name}: {done.fresh} records written, {done.there} were there"
+    return f"{told}; no account goes by them, as regime.enabled is false" if off else told

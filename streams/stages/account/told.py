@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tapedeck.streams.misses import number
+from tapedeck.streams.sessions import iso_date
 from tapedeck.streams.telling import Body, Named, Telling, Told, pairs, short
 
 _UNTOLD = ("_id", "_t", "_at", "_time")
@@ -55,9 +56,22 @@ def _inbox(body: Body) -> str:
         return f"signal: {content['symbol']} {content['action']}, confidence {number(content['confidence'])}"
     if kind.endswith("InboxHalt"):
         return f"halt: {content['symbol']} {'is halted' if content['halted'] else 'trades again'}"
+    if kind.endswith("InboxRegime"):
+        return f"regime: the volatility index stood at {number(content['value'])}"
+    if kind.endswith("InboxEarnings"):
+        return f"earnings: {_report(content)}"
     name = kind.rpartition(".")[2].removeprefix("Inbox").lower()
     told = {each: _plain(value) for each, value in content.items() if not each.endswith(_UNTOLD)}
     return short(f"{name}: {pairs(told)}" if told else name)
+
+
+def _report(content: Body) -> str:
+    """When a symbol reports next, as an inbox record says it."""
+    day = content["report_date"]
+    if day is None:
+        never = content["report_time"] == "NONE"
+        return f"{content['symbol']} never reports" if never else f"nothing is known of {content['symbol']}"
+    return f"{content['symbol']} reports on {iso_date(day)}, {content['report_time']}"
 
 
 def _plain(content: Any) -> Any:

@@ -26,6 +26,7 @@ WRITTEN = (
     "docs/explain.md",
     "docs/live.md",
     "docs/news.md",
+    "docs/outlook.md",
     "docs/rebuild.md",
     "docs/tap.md",
     "docs/files.md",
