@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import NamedTuple
 
 from tapedeck.connectors.paper.ledger import Ledger
@@ -39,8 +40,17 @@ class Book:
     executions: list[Execution] = field(default_factory=list)
     activities: list[Activity] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._open: list[Order] = []
+        self._seen = 0
+
     def working(self) -> list[Order]:
-        return [order for order in self.orders.values() if order.is_open]
+        """The orders that are open, oldest first. One that has ended is not looked at again."""
+        if len(self.orders) > self._seen:
+            self._open += islice(self.orders.values(), self._seen, None)
+            self._seen = len(self.orders)
+        self._open = [order for order in self._open if order.is_open]
+        return self._open.copy()
 
     def reserved(self, symbol: str) -> Decimal:
         """What working sells hold of a position. The two orders of a pair hold it once."""

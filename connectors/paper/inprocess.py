@@ -25,14 +25,13 @@ from tapedeck.connectors.broker import (
     SessionReply,
     TradeUpdate,
 )
-from tapedeck.connectors.paper import wire
+from tapedeck.connectors.paper import direct
 from tapedeck.connectors.paper.door import Entry, Strike
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.gates import UpdateGate
-from tapedeck.connectors.paper.market import Board
 from tapedeck.connectors.paper.orders import Refusal
-from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
+from tapedeck.connectors.tapes.market import StockQuote
 
 T = TypeVar("T")
 _FEEDS = ("iex", "indicative")
@@ -161,20 +160,13 @@ class InProcessBroker:
         found = board.quote(instrument, now)
         if found is None:
             raise Refusal(404, 0, "the broker has no quote")
-        return replies.quote(instrument, _raw_quote(found, board), _FEEDS[is_option(instrument)])
+        origin = board.quote_origin if isinstance(found, StockQuote) else board.origin
+        return direct.quote(instrument, found, origin, _FEEDS[is_option(instrument)])
 
     def _chain(self, query: ChainQuery) -> ChainReply:
         exchange = self._exchange
-        found = [
-            contract
-            for contract in exchange.board.chain(query.underlying, exchange.now).values()
-            if (query.right is None or contract.right == query.right)
-            and query.expiry_from <= contract.expiry <= query.expiry_to
-            and query.strike_from <= contract.strike <= query.strike_to
-        ]
-        origin, start = exchange.board.origin, exchange.day_start()
-        snapshots = {contract.symbol: wire.snapshot(contract, origin, start) for contract in found}
-        return replies.chain(query, [wire.contract(contract) for contract in found], snapshots, _FEEDS[1])
+        found = direct.wanted(query, exchange.board.chain(query.underlying, exchange.now).values())
+        return direct.chain(query, found, exchange.board.origin, _FEEDS[1])
 
     def _ask(self, operation: str, call: Callable[[], T], subject: str = "") -> T:
         """One call: what strikes before it, the exchange's own answer, and what strikes after it."""
@@ -217,9 +209,3 @@ def _refused(refusal: Refusal) -> NotFound | Refused:
     if refusal.status == 404:
         return NotFound(f"the broker does not know it: {refusal.message}")
     return Refused(refusal.message, status=refusal.status, code=refusal.code)
-
-
-def _raw_quote(quote: StockQuote | ContractQuote, board: Board) -> dict[str, Any]:
-    if isinstance(quote, StockQuote):
-        return wire.stock_quote(quote, board.quote_origin)
-    return wire.option_quote(quote, board.origin)

@@ -1,6 +1,7 @@
 """The paper exchange's view of a market: quotes by instrument, contracts by underlying."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
@@ -20,6 +21,7 @@ class Listing(NamedTuple):
         return self.expiry is not None
 
 
+@lru_cache(maxsize=8192)
 def underlying_of(symbol: str) -> str:
     """The root of an unpadded contract symbol, or the symbol itself."""
     try:
@@ -86,7 +88,7 @@ class Board:
         """The listing of ``symbol``; None if this market does not have it."""
         if symbol in self._stocks:
             return Listing(symbol, symbol, 1, None)
-        contract = self.chain(underlying_of(symbol), now).get(symbol)
-        if contract is None:
+        contract = self.quote(symbol, now)
+        if not isinstance(contract, ContractQuote):
             return None
         return Listing(symbol, contract.underlying, contract.size, contract.expiry)

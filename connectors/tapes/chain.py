@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import ROUND_FLOOR, Decimal
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from math import ceil, exp, log, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -111,15 +111,11 @@ class SyntheticChain:
 
     def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None:
         """One contract, listed today or on an earlier day; None past its expiry and for unknown names."""
-        try:
-            parsed = occ.parse(symbol)
-        except occ.OccError:
+        root, listed = _named(symbol)
+        base = self._underlyings.get(root)
+        if base is None or listed is None or listed.expiry < self._session.date:
             return None
-        base = self._underlyings.get(parsed.root)
-        if base is None or parsed.expiry < self._session.date:
-            return None
-        listed = Listed(symbol, parsed.expiry, parsed.right, parsed.strike, _luck(symbol))
-        return self._quote(parsed.root, base, listed, self._moment(spot, now))
+        return self._quote(root, base, listed, self._moment(spot, now))
 
     def _moment(self, spot: float, now: int) -> _Moment:
         opened, close = self._session.open, self._session.close
@@ -231,6 +227,16 @@ def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> l
                 symbol = occ.build(occ.Occ(name, expiry, right, strike))
                 listed.append(Listed(symbol, expiry, right, strike, _luck(symbol)))
     return sorted(listed)
+
+
+@lru_cache(maxsize=8192)
+def _named(symbol: str) -> tuple[str, Listed | None]:
+    """The root of a contract's symbol and the contract; None for a name that is none."""
+    try:
+        parsed = occ.parse(symbol)
+    except occ.OccError:
+        return symbol, None
+    return parsed.root, Listed(symbol, parsed.expiry, parsed.right, parsed.strike, _luck(symbol))
 
 
 def _luck(symbol: str) -> float:

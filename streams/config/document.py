@@ -152,6 +152,8 @@ def _counted(name: str, group: groups.Group, content: dict[str, Any]) -> dict[st
 
 def _canonical(value: Any) -> Any:
     """As ``_plain``, with one spelling per number: 0.10 and 0.1 are the same setting."""
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, dict):
@@ -161,9 +163,13 @@ def _canonical(value: Any) -> Any:
     return plain(value)
 
 
+_AS_IT_IS = frozenset({str, int, float, bool, type(None)})
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(document: Any) -> str:
     """Sorted keys, no spaces, decimals as strings."""
-    return json.dumps(_canonical(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(_canonical(document))
 
 
 def digest(document: Any) -> str:

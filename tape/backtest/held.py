@@ -5,7 +5,7 @@ from tapedeck.streams.protocol import Batch, Row, Stage, StageSpec, Step
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.stage import AccountStage
 from tapedeck.streams.stages.account.state import AccountState, pack, unpack
-from tapedeck.streams.stages.account.turn import Turn
+from tapedeck.streams.stages.account.turn import Folds, Turn
 from tapedeck.streams.topology import make
 
 _HELD = b"held"
@@ -19,18 +19,19 @@ class HeldStage(AccountStage):
     batch: it is folded again from the last packed state and the records since.
     """
 
-    _state = AccountState()
+    _state, _folds = AccountState(), Folds()
     _packed: bytes | None = None
 
     def step(self, key: bytes, state: bytes | None, batch: Batch) -> Step:
         """Fold ``batch`` into the held state; ``state`` is what the last step returned. Raises like the
         account stage."""
         if state is None:
-            self._state, self._packed, self._since = AccountState(), None, list[Row]()
+            self._state, self._folds = AccountState(), Folds()
+            self._packed, self._since = None, list[Row]()
         try:
             turn = self._folded(batch)
         except Exception:
-            self._state = unpack(self._packed)
+            self._state, self._folds = unpack(self._packed), Folds()
             self._folded(self._since)
             raise
         self._since += batch
@@ -43,7 +44,7 @@ class HeldStage(AccountStage):
         return pack(self._state)
 
     def _folded(self, batch: Batch) -> Turn:
-        turn = Turn(self._rules, self._calendar, self._state)
+        turn = Turn(self._rules, self._calendar, self._state, self._folds)
         for cause, row in enumerate(batch):
             turn.at(cause, row)
             self._fold(turn, row)

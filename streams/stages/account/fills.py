@@ -34,18 +34,20 @@ UNEXPECTED_SHORT = "UNEXPECTED_SHORT"
 
 def folded(turn: Turn, instrument: str) -> Fold:
     """The positions of one instrument, folded from its executions. Not to be changed."""
-    known = turn.folds.get(instrument)
+    known = turn.folds.by_instrument.get(instrument)
     if known is None:
         book = turn.state.books.get(instrument)
         known = fold(turn.account.account_id, instrument, book.executions) if book else Fold()
-        turn.folds[instrument] = known
+        turn.folds.by_instrument[instrument] = known
     return known
 
 
 def open_positions(turn: Turn) -> list[tuple[str, Position]]:
-    """(instrument, position) of every position that is not flat, by instrument."""
-    found = ((name, folded(turn, name).open) for name in sorted(turn.state.books))
-    return [(name, position) for name, position in found if position is not None]
+    """(instrument, position) of every position that is not flat, by instrument. Not to be changed."""
+    if turn.folds.opened is None:
+        found = ((name, folded(turn, name).open) for name in sorted(turn.state.books))
+        turn.folds.opened = [(name, position) for name, position in found if position is not None]
+    return turn.folds.opened
 
 
 def holdings(turn: Turn) -> tuple[Holding, ...]:
@@ -246,8 +248,8 @@ def _external_reason(turn: Turn, instrument: str, side: Side) -> ExecutionReason
 
 def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:
     """Add a new execution to its instrument, and publish it and what it changed."""
-    before = turn.folds.pop(instrument, None) or folded(turn, instrument)
-    turn.folds.pop(instrument, None)
+    before = folded(turn, instrument)
+    turn.folds.forget(instrument)
     turn.state.books.setdefault(instrument, Book()).executions.append(execution)
     cause = turn.state.books[instrument].told = _publish_execution(turn, instrument, execution, source)
     after = folded(turn, instrument)
@@ -320,7 +322,7 @@ def turn_session(turn: Turn) -> None:
             state.books[instrument].prior_mark = mark.mid if mark else None
         kept_books = held | {each.instrument for each in state.reviews.values()}
         state.books = {name: book for name, book in state.books.items() if name in kept_books}
-        turn.folds = {}
+        turn.folds.forget_all()
         underlyings = {describe(instrument).underlying for instrument in held}
         state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
         state.bars = {name: bar for name, bar in state.bars.items() if name in held | underlyings}

@@ -74,7 +74,7 @@ def resolve(turn: Turn, identity: str, price: Decimal | None) -> None:
     if book is None or at is None or price is None:
         return
     before = fills.folded(turn, review.instrument)
-    del turn.folds[review.instrument]
+    turn.folds.forget(review.instrument)
     fields = vars(book.executions[at]) | {"price": price}
     book.executions[at] = Execution(**fields)
     fills.publish_changes(turn, review.instrument, before, fills.folded(turn, review.instrument), turn.event)

@@ -69,8 +69,10 @@ def _halt_step(turn: Turn) -> str | None:
 def _warnings(turn: Turn) -> list[str]:
     state, found = turn.state, set()
     for client_order_id, order in state.orders.items():
+        if order.state is not OrderState.UNKNOWN:
+            continue
         since = turn.now if order.since is None else order.since
-        if order.state is OrderState.UNKNOWN and turn.now - since > UNKNOWN_US:
+        if turn.now - since > UNKNOWN_US:
             found.add(f"ORDER_UNKNOWN:{client_order_id}")
     for each in state.parents.values():
         if parents.stuck(turn, each):

@@ -1,6 +1,7 @@
 """One inbox record being folded: the state, the moment, and how outputs, requests and drops leave."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
 from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
-from tapedeck.streams.stages.account.rules.positions import Fold
+from tapedeck.streams.stages.account.rules.positions import Fold, Position
 from tapedeck.streams.stages.account.rules.requests import (
     Cancel,
     FetchOrder,
@@ -26,12 +27,33 @@ from tapedeck.streams.stages.account.state import BALANCES, AccountDrop, Account
 from tapedeck.streams.stages.base import derived
 
 _STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
+_REDUCING = _STRICTNESS.index(KillState.REDUCING)
+
+
+@dataclass
+class Folds:
+    """What executions come to, kept while they are the same: by instrument, and every open position."""
+
+    by_instrument: dict[str, Fold] = field(default_factory=dict)
+    opened: list[tuple[str, Position]] | None = None
+
+    def forget(self, instrument: str) -> Fold | None:
+        """An instrument's executions are about to change; returns what they came to, if that is known."""
+        self.opened = None
+        return self.by_instrument.pop(instrument, None)
+
+    def forget_all(self) -> None:
+        """Instruments come or go."""
+        self.opened = None
+        self.by_instrument.clear()
 
 
 class Turn:
     """A batch of one account's inbox on its way through the stage; ``at`` moves to the next row."""
 
-    def __init__(self, rules: Rules, calendar: Calendar, state: AccountState) -> None:
+    def __init__(
+        self, rules: Rules, calendar: Calendar, state: AccountState, folds: Folds | None = None
+    ) -> None:
         self.rules = rules
         self.calendar = calendar
         self.state = state
@@ -39,11 +61,13 @@ class Turn:
         self.drops: list[Drop] = []
         self.now = 0
         self.event = ""
-        self.folds: dict[str, Fold] = {}
-        """The folds of this batch by instrument; whoever changes executions forgets theirs."""
+        self.folds = Folds() if folds is None else folds
+        """Those of ``state``; whoever changes executions forgets theirs."""
         self.account_changed = False
         """Set where the account is to be published when the record is folded."""
         self._cause = 0
+        self._hours: tuple[int, Hours] | None = None
+        self._session: tuple[int, int] | None = None
 
     @property
     def account(self) -> Account:
@@ -56,7 +80,9 @@ class Turn:
     @property
     def session(self) -> int:
         """The New York date of ``now``, in days."""
-        return self.calendar.session_date(self.now)
+        if self._session is None or self._session[0] != self.now:
+            self._session = self.now, self.calendar.session_date(self.now)
+        return self._session[1]
 
     @property
     def soon(self) -> int:
@@ -68,6 +94,11 @@ class Turn:
 
     def hours(self) -> Hours:
         """The REGULAR session that ``now`` is in, if any."""
+        if self._hours is None or self._hours[0] != self.now:
+            self._hours = self.now, self._hours_now()
+        return self._hours[1]
+
+    def _hours_now(self) -> Hours:
         try:
             session = self.calendar.session_at(self.now)
         except CalendarUnknown:
@@ -84,12 +115,12 @@ class Turn:
 
         With an alarm, and in a session in which the daily loss was reached, at least REDUCING.
         """
-        states = [self.state.kill[scope] for scope in sorted(self.state.kill)]
-        if not states:
+        if not self.state.kill:
             return None
+        strictest = max(map(_STRICTNESS.index, self.state.kill.values()))
         if self.state.alarm or self.state.loss_session == self.session:
-            states.append(KillState.REDUCING)
-        return max(states, key=_STRICTNESS.index)
+            strictest = max(strictest, _REDUCING)
+        return _STRICTNESS[strictest]
 
     def emit(
         self, name: str, fields: dict[str, Any], inputs: Sequence[str], *, event_time: int | None = None
@@ -131,6 +162,8 @@ class Turn:
 
     def outstanding(self, kind: type[Read], instrument: str | None = None) -> str | None:
         """The id of an unanswered request of ``kind`` (a quote: of ``instrument``), if there is one."""
+        if not self.state.outstanding:
+            return None
         for request_id_, asked in sorted(self.state.outstanding.items()):
             quoted = asked.request.instrument if isinstance(asked.request, FetchQuote) else None
             if isinstance(asked.request, kind) and quoted == instrument:

@@ -9,6 +9,8 @@ ZERO = Decimal(0)
 LARGEST = 10**9
 """Prices and quantities are smaller: a product of two, and a sum of many, fits into the log's decimals."""
 LARGEST_BALANCE = 10**15
+_UNCOUNTED = frozenset({str, int, bool, type(None)})
+_PLAIN = _UNCOUNTED | {float}
 
 
 def money(value: Decimal) -> Decimal:
@@ -23,13 +25,16 @@ def bar_price(value: float) -> Decimal:
 
 def at_scale(value: Any) -> Any:
     """The same structure with every decimal at scale 6, so equal facts are equal bytes in every driver."""
-    if isinstance(value, Decimal):
-        return money(value)
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is Decimal:
+        return value.quantize(SCALE_6, ROUND_HALF_EVEN)
     if isinstance(value, dict):
         return {name: at_scale(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [at_scale(inner) for inner in value]
-    return value
+    return money(value) if isinstance(value, Decimal) else value
 
 
 def largest(value: Any) -> Decimal | float:
@@ -38,8 +43,12 @@ def largest(value: Any) -> Decimal | float:
         return abs(value)
     if isinstance(value, float):
         return abs(value)
+    found: Decimal | float = ZERO
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return max((largest(each) for each in inner), default=ZERO)
+    for each in inner:
+        if type(each) not in _UNCOUNTED:
+            found = max(found, largest(each))
+    return found
 
 
 def mid(bid: Decimal, ask: Decimal) -> Decimal:
