@@ -51,6 +51,7 @@ _WARM_UP = 2
 DECIDED = Bars().rollback_min + ALLOWED_LATENESS_BARS
 """Decided bars that ``signals`` keeps of a symbol; those of the session before count."""
 _PATIENCE_S = 300.0
+"""Without any record."""
 
 
 class Size(NamedTuple):
@@ -158,6 +159,8 @@ def _until_decided(watch: Watch, label: int, symbols: int, began: float) -> tupl
         if time.monotonic() > until:
             raise TimeoutError(f"{ {name: len(times) for name, times in arrived.items()} } of {symbols}")
         time.sleep(0.1)
+        if len(watch.seen) > looked:
+            until = time.monotonic() + _PATIENCE_S  # the bars of before take long on a busy machine
         for each in watch.seen[looked : (looked := len(watch.seen))]:
             if decode(each.topic, each.value)["t" if each.topic == "features" else "bar_t"] == label:
                 arrived[each.topic].append(each.at)
