@@ -15,6 +15,7 @@ import psycopg
 import requests
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
+from psycopg import sql
 
 from tapedeck.agents.settings import code_version
 from tapedeck.connectors.clock import SystemClock
@@ -26,12 +27,15 @@ from tapedeck.connectors.kafka.scan import ends_of
 from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP as SINK
 from tapedeck.connectors.postgres.resuming import adopt
 from tapedeck.connectors.tapes.marks import reached
+from tapedeck.schemas.codec import encode
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import Message
 from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.stages.base import derived
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.begin import write_universe
+from tapedeck.tape.doctor.checks.flow import LAG
 from tapedeck.tape.local.certificates import Authority
 from tapedeck.tape.local.kafka import made_by
 from tests.chaos.stack import Desk, until
@@ -177,9 +181,9 @@ def unreadable(number: int) -> Break:
     return broken
 
 
-def _is_stored(desk: Desk, number: int) -> bool:
+def _is_stored(desk: Desk, number: int, table: str = "t_dead_letters") -> bool:
     with psycopg.connect(desk.stack.database_url) as connection:
-        row = connection.execute("SELECT count(*) FROM t_dead_letters").fetchone()
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
     return row is not None and row[0] >= number
 
 
@@ -269,6 +273,39 @@ def old_tables(desk: Desk, other: Broker) -> Iterator[Told]:
         yield {}
     finally:
         assert say(before) == "0001"
+
+
+@contextmanager
+def stalled_sink(desk: Desk, other: Broker) -> Iterator[Told]:
+    """One of its tables is locked, and more records come for it than it may be behind."""
+
+    def waiting() -> bool:
+        with psycopg.connect(desk.stack.database_url) as second:
+            row = second.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+        return row is not None and row[0] > 0
+
+    number, now = LAG + 500, SystemClock().now()
+    with psycopg.connect(desk.stack.database_url) as first, closing(_writer(desk)) as writer:
+        first.execute("LOCK TABLE t_revision_audit IN ACCESS EXCLUSIVE MODE")
+        writer.write_messages(_audits(desk, number, now))
+        until(waiting, "the sink waits for the lock", 60)
+        yield {}
+        assert waiting()
+    until(lambda: _is_stored(desk, number, "t_revision_audit"), "all are stored", 120)
+
+
+def _audits(desk: Desk, number: int, now: int) -> list[Message]:
+    """So many records that only the sink reads."""
+    found = []
+    for place in range(number):
+        body = {
+            "event_time": now, "symbol": "AAPL", "bar_t": now + place, "revision": 1, "would_differ": True,
+            "old_action": "HOLD", "new_action": "HOLD",
+        }  # fmt: skip
+        out = derived(0, "revision_audit", body, desk.config.digest, ["0" * 32], revision=1)
+        value = encode(out.topic, out.body)
+        found.append(Message(out.topic, 0, 0, now // 1_000, out.record_key, value, ()))
+    return found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`tape doctor` on a real stack: green while a tape plays, and each break is named in its first line."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -114,6 +115,16 @@ def test_what_is_broken_is_what_the_first_line_names(desk: Desk, kafka: Broker, 
         named = time.monotonic() - began
     desk.until_green()
     say(f"{name}: {line} [named in {named:.0f} s, green again in {time.monotonic() - began - named:.0f} s]")
+
+
+def test_a_sink_that_waits_for_a_lock_is_named_and_how_far_it_is_behind(desk: Desk, kafka: Broker) -> None:
+    """The loop that writes also beats: the sink is silent, and the check of it says the rest."""
+    with breaks.stalled_sink(desk, kafka):
+        say(desk.until_named("heartbeats", "sink has been silent"))
+        told = [each["what"] for each in desk.doctor()["findings"] if each["check"] == "sink"]
+        say(str(told))
+        assert any(re.fullmatch(r"the sink stands still, \d{5} records behind", each) for each in told), told
+    desk.until_green()
 
 
 def test_a_topic_that_changed_went_and_came_again_is_named_each_time_until_what_it_says_is_done(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from tapedeck.connectors.postgres.offsets import DEFAULT_GROUP as SINK
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.tape.doctor.check import Check, amber, green, idle, lasting, red, some, unknown
 from tapedeck.tape.doctor.findings import Finding
@@ -110,11 +111,14 @@ def _silent(snap: Snapshot, wanted: Expected) -> Iterator[Finding]:
 
 def _alive(snap: Snapshot, stage: str) -> str:
     """What a local stack knows of a silent process."""
+    how = "it is frozen or cannot reach the broker"
+    if stage == SINK:  # the loop that stores also beats
+        how = "it is frozen, cannot reach the broker, or waits for Postgres"
     for each in snap.local:
         if stage in (each.name, *each.stages):
-            state = "alive: it is frozen or cannot reach the broker" if each.alive else "dead"
+            state = f"alive: {how}" if each.alive else "dead"
             return f"its process {each.name} (pid {each.pid}) is {state}"
-    return "it is dead, frozen, or cannot reach the broker"
+    return f"it is dead, or {how}"
 
 
 def _start(snap: Snapshot, wanted: Expected) -> str:

@@ -52,6 +52,7 @@ def test_a_frozen_process_of_a_local_stack_is_named_as_frozen(stage: str) -> Non
     snap = without(healthy(), stage, ago_s=30)
     found = diagnose(snap)
     assert stage in found.headline and "is alive: it is frozen" in found.headline
+    assert ("waits for Postgres" in found.headline) == (stage == "sink")
     assert found.faults[0].remedy == f"tape logs {stage}"
 
 
