@@ -67,6 +67,9 @@ class Desk:
     def bars(self, newest: object) -> list[str]:
         return ["bar"]
 
+    def outlook(self, known: object) -> list[str]:
+        return ["index"]
+
     def stream(self, healthy: bool, detail: str) -> str:
         return "stream"
 
@@ -89,7 +92,11 @@ class Driver:
         self.done: list[str] = []
         self.clock = Clock()
         self.desk = cast(Any, Desk(self.done))
-        newest = SimpleNamespace(of=lambda symbol, known_t: Newest(known_t, known_t), bars=lambda symbols: {})
+        newest = SimpleNamespace(
+            of=lambda symbol, known_t: Newest(known_t, known_t),
+            bars=lambda symbols: {},
+            known=lambda now, symbols: None,
+        )
         self.routine = steps.Routine(
             "large", self.desk, newest, now=self.clock.now, calendar=xnys(), manner=manner
         )
@@ -188,6 +195,7 @@ def control(routine: steps.Routine) -> Iterable[steps.Step]:
 def test_both_perform_the_same_minute_in_the_same_order() -> None:
     expected = [
         "bury in dead_letters",
+        "append index",
         "append signal NVDA",
         "append bar",
         "append tick",
@@ -223,7 +231,7 @@ def test_a_live_minute_that_comes_before_the_start_is_over_waits_for_it() -> Non
     driver = Driver(steps.LIVE)
     asyncio.run(work())
     begun = driver.done.index("append snapshot")
-    assert driver.done[begun + 1 : begun + 3] == ["bury in dead_letters", "append signal NVDA"]
+    assert driver.done[begun + 1 : begun + 3] == ["bury in dead_letters", "append index"]
     assert driver.done[-1] == "ack 2"
 
 
