@@ -165,7 +165,7 @@ POSITIONS = _counter(
 )  # fmt: skip
 WARNINGS = _gauge(
     "tape_account_warnings",
-    "What the account warns of now, by kind: CLOSE_STUCK, MARK_MISSING, NEEDS_REVIEW, ORDER_UNKNOWN.",
+    "What the account warns of now, by kind: CLOSE_STUCK, MARK_MISSING, REGIME_UNKNOWN, ...",
     "stage", "kind",
     by=(By.DISPATCH,),
 )  # fmt: skip

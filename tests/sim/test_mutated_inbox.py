@@ -33,7 +33,7 @@ def test_the_day_has_every_kind_of_record() -> None:
     assert kinds == {
         "InboxStarted", "InboxSignal", "InboxQuote", "InboxChain", "InboxAccount", "InboxBroker",
         "InboxBrokerRow", "InboxStream", "InboxControl", "InboxHalt", "InboxOrder", "InboxExecution",
-        "InboxActivity", "InboxTick", "InboxBar",
+        "InboxActivity", "InboxTick", "InboxBar", "InboxRegime", "InboxEarnings",
     }  # fmt: skip
 
 

@@ -304,6 +304,12 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "adjustment to review": (
         account(warnings=("NEEDS_REVIEW:NVDA260220C00150000",)), "warnings", "waits for a person",
     ),
+    "regime unknown": (
+        account(warnings=("REGIME_UNKNOWN:regime",)), "warnings", "the volatility regime is unknown",
+    ),
+    "earnings unknown": (
+        account(warnings=("EARNINGS_UNKNOWN:AMD",)), "warnings", "nobody knows when AMD reports",
+    ),
     "mark missing": (account(warnings=("MARK_MISSING:AMD",)), "warnings", "AMD has no price"),
     "halt not over": (account(halt_step="FLATTENING"), "warnings", "is being halted: FLATTENING"),
     "broker silent": (

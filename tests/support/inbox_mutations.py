@@ -48,6 +48,8 @@ def busy() -> Inbox:
     inbox.put("InboxBrokerRow", listed="orders", instrument="IBM", client_order_id="x", raw="{}")
     inbox.put("InboxBrokerRow", listed="positions", instrument="", error="no side", raw="[1]")
     inbox.halt("NVDA")
+    inbox.regime(18.0)
+    inbox.earnings("CRM", day("2026-02-17"), "AFTER_CLOSE")
     held = {each["instrument"]: each["qty"] for each in inbox.of("positions")} | {"ORCL": D(2)}
     inbox.broker_positions = [{"instrument": name, "qty": qty} for name, qty in held.items() if qty]
     inbox.put("InboxBroker", positions=inbox.broker_positions, open_orders=[])
