@@ -1,5 +1,7 @@
 """Partition key to partition: murmur2, the same as Kafka's Java client and Faust."""
 
+from functools import lru_cache
+
 _M = 0x5BD1E995
 _SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
@@ -26,6 +28,7 @@ def murmur2(data: bytes) -> int:
     return h
 
 
+@lru_cache(maxsize=4096)
 def murmur2_partition(key: bytes, partitions: int) -> int:
     """The partition of ``key`` according to Kafka's default partitioner."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

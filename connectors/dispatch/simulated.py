@@ -51,6 +51,8 @@ T = TypeVar("T")
 class SimDispatcher:
     """The dispatcher of one account over ``log`` and ``exchange``.
 
+    ``newest``: who knows the newest bars and features; without it, they are read from ``log``.
+
     ``work`` does everything that can be done now. Where ``fuse`` burns through it raises Crash: then
     ``restart``, and ``work`` again.
     """
@@ -65,12 +67,13 @@ class SimDispatcher:
         *,
         calendar: Calendar,
         leases: LeaseStore,
+        newest: steps.NewestBars | None = None,
     ) -> None:
         self.account_id = account_id
         self.fuse = Fuse()
         self._log, self._config, self._calendar = log, config, calendar
         self._account = config.account(account_id)
-        self._exchange, self._leases = exchange, leases
+        self._exchange, self._leases, self._known = exchange, leases, newest
         self._home = home = log.layout.partition(INBOX, {"account_id": account_id})
         spec, self._signals = topology.account, topology.signal_topics
         stage = make(spec, config, calendar, account_id)
@@ -121,7 +124,7 @@ class SimDispatcher:
         self._routine = steps.Routine(
             self.account_id,
             self._desk,
-            self._newest,
+            self._known or self._newest,
             now=lambda: self._exchange.now,
             calendar=self._calendar,
             manner=steps.SIMULATED,
@@ -307,7 +310,7 @@ class SimDispatcher:
         return ((name, p) for name in FOLLOWED for p in range(self._log.layout.partitions(name)))
 
     def _follow(self) -> None:
-        for part in self._looked:
+        for part in self._looked if self._known is None else ():
             for message in self._log.read(*part, self._looked[part]):
                 self._looked[part] = message.offset + 1
                 self._newest.see(message)

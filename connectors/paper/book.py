@@ -42,15 +42,26 @@ class Book:
 
     def __post_init__(self) -> None:
         self._open: list[Order] = []
+        self._places: dict[str, int] = {}
         self._seen = 0
 
     def working(self) -> list[Order]:
         """The orders that are open, oldest first. One that has ended is not looked at again."""
         if len(self.orders) > self._seen:
-            self._open += islice(self.orders.values(), self._seen, None)
+            fresh = list(islice(self.orders.values(), self._seen, None))
+            self._places |= {order.id: at for at, order in enumerate(fresh, self._seen)}
+            self._open += fresh
             self._seen = len(self.orders)
         self._open = [order for order in self._open if order.is_open]
         return self._open.copy()
+
+    def families(self) -> list[Order]:
+        """The open orders, newest first, and the parents of the open ones among them."""
+        found = {order.id: order for order in self.working()}
+        for order in list(found.values()):
+            if order.parent is not None:
+                found[order.parent] = self.orders[order.parent]
+        return sorted(found.values(), key=lambda order: self._places[order.id], reverse=True)
 
     def reserved(self, symbol: str) -> Decimal:
         """What working sells hold of a position. The two orders of a pair hold it once."""

@@ -1,5 +1,6 @@
 """The paper exchange: what its accounts can ask for, in Alpaca's words. See ``engine`` for what time does."""
 
+from bisect import bisect_left
 from decimal import Decimal
 from typing import Any
 
@@ -7,7 +8,15 @@ from tapedeck.connectors.paper import cancels, checks, hands, legs, views, wire
 from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.engine import Engine
 from tapedeck.connectors.paper.faults import Fault
-from tapedeck.connectors.paper.orders import HELD, NOT_FOUND, UNPROCESSABLE, Order, Refusal, stable_uuid
+from tapedeck.connectors.paper.orders import (
+    HELD,
+    NOT_FOUND,
+    UNPROCESSABLE,
+    Execution,
+    Order,
+    Refusal,
+    stable_uuid,
+)
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.orders import Side
 
@@ -130,7 +139,7 @@ class PaperExchange(Engine):
         wanted = {"open": (True,), "closed": (False,), "all": (True, False)}[status]
         lag = self.faults.seconds(Fault.LAGGING_ORDERS, "orders", number)
         book = views.as_of(self.books[number], self.now, lag)
-        every = list(reversed(book.orders.values()))
+        every = book.families() if status == "open" else list(reversed(book.orders.values()))
         if nested:
             roots = [order for order in every if order.parent is None]
             return [
@@ -175,10 +184,15 @@ class PaperExchange(Engine):
     def activities(self, number: str, after: int = 0) -> list[Json]:
         """Executions at or after a time, oldest first."""
         account = stable_uuid("account", number)
+        return [wire.activity(account, fill) for fill in self.executions(number, after)]
+
+    def executions(self, number: str, after: int = 0) -> list[Execution]:
+        """What ``activities`` lists."""
         lag = self.faults.seconds(Fault.LAGGING_ACTIVITIES, "activities", number)
         last = self.now - round((lag or 0.0) * SECOND_US)
-        told = (fill for fill in self.books[number].executions if after <= fill.time <= last)
-        return [wire.activity(account, fill) for fill in told]
+        done = self.books[number].executions
+        first = bisect_left(done, after, key=lambda fill: fill.time)
+        return [fill for fill in done[first:] if fill.time <= last]
 
     def option_activities(self, number: str, after: int = 0) -> list[Json]:
         """Expiries, exercises and assignments of a date or later that are already listed, oldest first."""

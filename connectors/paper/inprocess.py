@@ -25,12 +25,12 @@ from tapedeck.connectors.broker import (
     SessionReply,
     TradeUpdate,
 )
-from tapedeck.connectors.paper import direct
+from tapedeck.connectors.paper import direct, wire
 from tapedeck.connectors.paper.door import Entry, Strike
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.gates import UpdateGate
-from tapedeck.connectors.paper.orders import Refusal
+from tapedeck.connectors.paper.orders import Execution, Refusal
 from tapedeck.connectors.tapes.market import StockQuote
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class InProcessBroker:
         self.base_url = base_url
         self._exchange = exchange
         self._number = number
+        self._fills: dict[str, FillReply] = {}
 
     def updates(
         self,
@@ -148,8 +149,15 @@ class InProcessBroker:
         )
 
     def activities(self, after: int) -> Rows[FillReply]:
-        found = self._ask("activities", lambda: self._exchange.activities(self._number, after))
-        return replies.rows("activities", replies.fill, found)
+        found = self._ask("activities", lambda: self._exchange.executions(self._number, after))
+        return Rows(map(self._fill, found))
+
+    def _fill(self, execution: Execution) -> FillReply:
+        """One execution as it is listed; each is made once."""
+        known = self._fills.get(execution.execution_id)
+        if known is None:
+            known = self._fills[execution.execution_id] = replies.fill(wire.activity(self._number, execution))
+        return known
 
     def option_events(self, after: int) -> Rows[ActivityReply]:
         found = self._ask("option_activities", lambda: self._exchange.option_activities(self._number, after))

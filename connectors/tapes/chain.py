@@ -57,11 +57,9 @@ class _Unpriced(ContractQuote):
 
     _PRICED = frozenset({"time", "bid", "ask", "volume", "open_interest", "delta", "theta"})
 
-    def __init__(self, underlying: str, listed: Listed, price: Callable[[], ContractQuote]) -> None:
-        self.__dict__.update(
-            symbol=listed.symbol, underlying=underlying, expiry=listed.expiry, right=listed.right.value,
-            strike=listed.strike, size=_SIZE, _price=price,
-        )  # fmt: skip
+    def __init__(self, known: Mapping[str, Any], price: Callable[[], ContractQuote]) -> None:
+        self.__dict__.update(known)
+        self.__dict__["_price"] = price
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._PRICED:
@@ -80,6 +78,18 @@ class _Unpriced(ContractQuote):
         return _quoted, _told(self)
 
 
+def _known_of(underlying: str, listed: Listed) -> dict[str, Any]:
+    """The fields of a contract that have no price."""
+    return {
+        "symbol": listed.symbol,
+        "underlying": underlying,
+        "expiry": listed.expiry,
+        "right": listed.right.value,
+        "strike": listed.strike,
+        "size": _SIZE,
+    }
+
+
 def _told(quote: ContractQuote) -> tuple[Any, ...]:
     return tuple(getattr(quote, each.name) for each in fields(ContractQuote))
 
@@ -95,7 +105,7 @@ class SyntheticChain:
         self._session, self._calendar = session, calendar
         self._underlyings = underlyings
         self._nights = expiries(session, calendar)
-        self._listed: dict[str, list[Listed]] = {}  # created on demand: thousands per symbol
+        self._listed: dict[str, list[tuple[Listed, dict[str, Any]]]] = {}  # on demand: thousands a symbol
 
     def contracts(self, underlying: str, spot: float, now: int) -> list[ContractQuote]:
         """Every listed contract as of ``now``, sorted by symbol; ``spot`` is the stock's mid price."""
@@ -103,10 +113,11 @@ class SyntheticChain:
             return []
         base, moment = self._underlyings[underlying], self._moment(spot, now)
         if underlying not in self._listed:
-            self._listed[underlying] = _list_contracts(underlying, base, self._nights)
+            listed = _list_contracts(underlying, base, self._nights)
+            self._listed[underlying] = [(each, _known_of(underlying, each)) for each in listed]
         return [
-            _Unpriced(underlying, each, partial(self._quote, underlying, base, each, moment))
-            for each in self._listed[underlying]
+            _Unpriced(known, partial(self._quote, underlying, base, each, moment))
+            for each, known in self._listed[underlying]
         ]
 
     def contract(self, symbol: str, spot: float, now: int) -> ContractQuote | None:
@@ -219,12 +230,14 @@ def _list_contracts(name: str, base: Underlying, nights: Mapping[int, int]) -> l
     if no_chain(name, base.reference) is not None:
         return []
     lowest, highest, step = _strikes(base.reference)
-    listed = []
+    listed, strikes = [], [Decimal(str(k * step)) for k in range(lowest, highest + 1)]
+    some = [occ.build(occ.Occ(name, _SOME_DAY, occ.Right.CALL, strike)) for strike in strikes]
+    ends = [symbol[-occ.STRIKE_DIGITS :] for symbol in some]
     for expiry in nights:
         for right in occ.Right:
-            for k in range(lowest, highest + 1):
-                strike = Decimal(str(k * step))
-                symbol = occ.build(occ.Occ(name, expiry, right, strike))
+            begins = occ.build(occ.Occ(name, expiry, right, Decimal(1)))[: -occ.STRIKE_DIGITS]
+            for strike, ending in zip(strikes, ends, strict=True):
+                symbol = begins + ending
                 listed.append(Listed(symbol, expiry, right, strike, _luck(symbol)))
     return sorted(listed)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -79,6 +80,7 @@ def tier_defaults(tier: str) -> dict[str, Any]:
     return {name: Decimal(value) if name in _MONEY else value for name, value in row.items()}
 
 
+@cache
 def _of_tier(name: str, tier: str) -> Decimal:
     return Decimal(_OVERNIGHT[name][TIERS.index(tier)])
 

@@ -24,9 +24,10 @@ from tapedeck.streams.sim.task import SimTask
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.topology import Topology
 from tapedeck.streams.wire import event_id_in, watermark_wires
-from tapedeck.tape.backtest.fed import Fed, minutes_of
+from tapedeck.tape.backtest.fed import Fed, minutes_of, with_signal
 from tapedeck.tape.backtest.held import HeldStage, made
 from tapedeck.tape.backtest.log import RollingLog
+from tapedeck.tape.backtest.newest import NewestOfDay
 from tapedeck.topics.catalogue import WATERMARK_KEY, Layout
 
 Body = dict[str, Any]
@@ -87,6 +88,7 @@ class AccountRun:
         self._outlook = deque(outlook)
         self._opened = PaperAccount(account.broker_account_id, "", "", cash)
         self._exchange: PaperExchange | None = None
+        self._newest = NewestOfDay()
         self._outputs = topology.account.outputs
         self._rows = {name: Rows(TemporaryFile) for name in (INBOX, *self._outputs)}
         self.record = AccountRecord(account_id, account.tier, cash)
@@ -99,11 +101,13 @@ class AccountRun:
         else:
             self._exchange.open_market(fed.market, first)
         self._announce(fed.labels[-1] + MINUTE_US)
-        waiting = list(minutes_of(fed, self._holds()))
+        self._newest.begin(fed, with_signal(fed) | self._holds())
+        waiting = list(minutes_of(fed))
         self._put(waiting, first - MINUTE_US)
         for label in fed.labels:
             self._until_end_of(label)
             self._put(waiting, label)
+            self._newest.reach(label)
             self._dispatcher.work()
             self._sample(fed, label)
         self._keep(fed.date)
@@ -173,6 +177,7 @@ class AccountRun:
             exchange,
             calendar=self._calendar,
             leases=MemoryLeases(lambda: exchange.now / 1e6),
+            newest=self._newest,
         )
         spec, home = self._topology.account, self._dispatcher.task.home
         self._stage = made(spec, self._config, self._calendar, self._account.account_id)

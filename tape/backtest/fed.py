@@ -1,7 +1,7 @@
 """What accounts see of a session: the records of its minutes, and the market that prices it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from tapedeck.connectors.dispatch.freshness import NAMES
 from tapedeck.connectors.tapes.market import ContractQuote, Market, StockQuote
 from tapedeck.streams.blocks import ABSENT, Block, Ints
-from tapedeck.streams.columnar.arrays import RECORD, UNREADABLE, Interner, labels_of
+from tapedeck.streams.columnar.arrays import UNREADABLE, labels_of
 from tapedeck.streams.protocol import MINUTE_US, Message
 
 BARE = frozenset({"features"})
@@ -56,35 +56,41 @@ class Shared:
         return self._market.contract(symbol, underlying, now)
 
 
-def minutes_of(fed: Fed, held: Collection[str]) -> Iterator[Mapping[int, Sequence[Message]]]:
-    """By partition, the records that arrive in each minute.
+def minutes_of(fed: Fed) -> Iterator[Mapping[int, Sequence[Message]]]:
+    """By partition, the signals and watermarks that arrive in each minute.
 
-    Bars and features are those of the symbols ``held`` and of those with a signal: nobody asks for another.
-    What is there before the first minute has the label before it: bars of the warm-up, a first watermark.
+    What is there before the first minute has the label before it: a first watermark.
     """
-    wanted = {symbol.encode() for symbol in held}
     for block in fed.blocks:
-        if block.topic in fed.signals:
-            names = (block.key(row) for row in np.flatnonzero(block.values[:, 1] >= 0).tolist())
-            wanted |= {name for name in names if name is not None}
-    for block in fed.blocks:
-        rows = _of_keys(block, wanted) if block.topic in NAMES else np.arange(len(block))
-        before = fed.labels[0] - MINUTE_US
-        arrive = np.maximum(_arrivals(block)[rows], before)
-        if block.topic == BARS:
-            arrive[block.timestamps[rows] * 1000 <= fed.labels[0]] = before
+        if block.topic in NAMES:
+            continue
         found: dict[int, list[Message]] = defaultdict(list)
-        for label, message in zip(arrive.tolist(), _chosen(block, rows).messages(), strict=True):
+        arrive = arrivals(block, np.arange(len(block)), fed.labels[0])
+        for label, message in zip(arrive.tolist(), block.messages(), strict=True):
             found[label].append(message)
         if found:
             yield found
 
 
-def _of_keys(block: Block, wanted: Collection[bytes]) -> Ints:
-    """The records of these keys."""
-    names = Interner(sorted(wanted))
-    numbers = names.ids_of(block.data, block.keys)
-    return np.flatnonzero((numbers < len(wanted)) & (labels_of(block) == RECORD))
+def with_signal(fed: Fed) -> set[str]:
+    """The symbols that have a signal in the session."""
+    found: set[bytes | None] = set()
+    for block in fed.blocks:
+        if block.topic in fed.signals:
+            found |= {block.key(row) for row in np.flatnonzero(block.values[:, 1] >= 0).tolist()}
+    return {name.decode() for name in found if name is not None}
+
+
+def arrivals(block: Block, rows: Ints, first: int) -> Ints:
+    """The minute in which each of ``rows`` arrives: its label. ``first``: that of the session's first.
+
+    Bars of the warm-up and whatever else is there before have the label before the first.
+    """
+    before = first - MINUTE_US
+    arrive = np.maximum(_arrivals(block)[rows], before)
+    if block.topic == BARS:
+        arrive[block.timestamps[rows] * 1000 <= first] = before
+    return arrive
 
 
 def _arrivals(block: Block) -> Ints:
@@ -92,13 +98,6 @@ def _arrivals(block: Block) -> Ints:
     labels = labels_of(block)
     marks = np.flatnonzero(labels > UNREADABLE)
     return labels[marks[np.searchsorted(marks, np.arange(len(block)))]]
-
-
-def _chosen(block: Block, rows: Ints) -> Block:
-    return replace(
-        block, offsets=block.offsets[rows], timestamps=block.timestamps[rows], keys=block.keys[rows],
-        values=block.values[rows], headers=block.headers[rows],
-    )  # fmt: skip
 
 
 def within(block: Block, after: int, last: int) -> Block:

@@ -162,6 +162,8 @@ def _case(
 def _sessions(turn: Turn, position: Position) -> int:
     """The number of this session, counted from the entry's, which is 1."""
     first = turn.calendar.session_date(position.opened_at)
+    if first == turn.session:
+        return 1
     return len(turn.calendar.between(first, turn.session))
 
 

@@ -34,12 +34,9 @@ def await_activity(turn: Turn) -> None:
 
 
 def _expired(turn: Turn) -> Iterator[tuple[str, Position]]:
-    for instrument in sorted(turn.state.books):
+    for instrument, position in fills.open_positions(turn):
         expiry = describe(instrument).expiry
-        if expiry is None or expiry > turn.session or (expiry == turn.session and not _closed(turn)):
-            continue
-        position = fills.folded(turn, instrument).open
-        if position is not None:
+        if expiry is not None and (expiry < turn.session or (expiry == turn.session and _closed(turn))):
             yield instrument, position
 
 

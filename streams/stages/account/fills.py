@@ -22,7 +22,7 @@ from tapedeck.streams.stages.account.rules.positions import (
     session_pnl,
 )
 from tapedeck.streams.stages.account.state import AccountDrop, Book, LastBar, Mark, Spent
-from tapedeck.streams.stages.account.turn import Turn
+from tapedeck.streams.stages.account.turn import Today, Turn
 
 DAY_US = 86_400 * SECOND_US
 EXECUTION_IDS_DAYS = 30
@@ -112,12 +112,10 @@ def pnl(turn: Turn, *, shown: bool = False) -> Decimal | None:
     today, realised, fees, marked = turn.session, ZERO, ZERO, []
     for instrument in sorted(turn.state.books):
         book, result = turn.state.books[instrument], folded(turn, instrument)
-        for execution in book.executions:
-            if turn.calendar.session_date(execution.executed_at) == today:
-                if execution.price is None:
-                    return None
-                realised += result.realised[execution.execution_id]
-                fees += execution.fee
+        done = _done_today(turn, instrument, book, result)
+        if done.realised is None:
+            return None
+        realised, fees = realised + done.realised, fees + done.fees
         if result.open is not None and not expired_before(turn, instrument):
             opened_today = turn.calendar.session_date(result.open.opened_at) == today
             reference = result.open.average_cost if opened_today else book.prior_mark
@@ -127,6 +125,18 @@ def pnl(turn: Turn, *, shown: bool = False) -> Decimal | None:
                 mark = last.mid
             marked.append(Marked(result.open.qty, multiplier, mark, reference))
     return session_pnl(realised, fees, marked)
+
+
+def _done_today(turn: Turn, instrument: str, book: Book, result: Fold) -> Today:
+    known = turn.folds.today.get(instrument)
+    if known is None or known.session != turn.session:
+        on = turn.calendar.session_date
+        done = [each for each in book.executions if on(each.executed_at) == turn.session]
+        realised, fees = None, sum((each.fee for each in done), ZERO)
+        if all(each.price is not None for each in done):
+            realised = sum((result.realised[each.execution_id] for each in done), ZERO)
+        known = turn.folds.today[instrument] = Today(turn.session, realised, fees)
+    return known
 
 
 def expired_before(turn: Turn, instrument: str) -> bool:

@@ -56,6 +56,7 @@ def move(
 ) -> None:
     """Put ``order`` into ``state`` and publish it. The caller has checked ``may_move``."""
     order.state, order.since = state, turn.now
+    turn.folds.doubted = None
     order.seq += 1
     if state in _AT_BROKER and order.accepted_at is None:
         order.accepted_at = turn.now

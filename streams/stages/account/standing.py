@@ -4,6 +4,7 @@ watches.
 
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.account import fills, outlook, parents
+from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
 from tapedeck.streams.stages.account.rules.positions import describe
@@ -68,9 +69,7 @@ def _halt_step(turn: Turn) -> str | None:
 
 def _warnings(turn: Turn) -> list[str]:
     state, found = turn.state, set()
-    for client_order_id, order in state.orders.items():
-        if order.state is not OrderState.UNKNOWN:
-            continue
+    for client_order_id, order in _doubted(turn):
         since = turn.now if order.since is None else order.since
         if turn.now - since > UNKNOWN_US:
             found.add(f"ORDER_UNKNOWN:{client_order_id}")
@@ -81,17 +80,23 @@ def _warnings(turn: Turn) -> list[str]:
     for instrument, position in fills.open_positions(turn):
         if abs(position.qty) < 1:
             found.add(f"DUST:{instrument}")
-        asked = turn.outstanding(FetchQuote, instrument) is not None
         if (
             regular
-            and not asked
-            and not fills.expired_before(turn, instrument)
             and fills.mark_of(turn, instrument) is None
+            and not fills.expired_before(turn, instrument)
+            and turn.outstanding(FetchQuote, instrument) is None
         ):
             found.add(f"MARK_MISSING:{instrument}")
     found |= outlook.warnings(turn)
     found |= {f"NEEDS_REVIEW:{each.instrument}" for each in state.reviews.values()}
     return sorted(found)
+
+
+def _doubted(turn: Turn) -> list[tuple[str, Order]]:
+    if turn.folds.doubted is None:
+        every = turn.state.orders.items()
+        turn.folds.doubted = [(i, order) for i, order in every if order.state is OrderState.UNKNOWN]
+    return turn.folds.doubted
 
 
 def ask_marks(turn: Turn, older_s: int) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tapedeck.streams.config.accounts import Account
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.protocol import MINUTE_US, REQUESTS, Drop, Out, Row
 from tapedeck.streams.sessions import Calendar, CalendarUnknown
+from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.gate_types import Hours, KillState, Rules
 from tapedeck.streams.stages.account.rules.money import at_scale
 from tapedeck.streams.stages.account.rules.positions import Fold, Position
@@ -30,21 +31,34 @@ _STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
 _REDUCING = _STRICTNESS.index(KillState.REDUCING)
 
 
+class Today(NamedTuple):
+    """One instrument's executions of ``session``: USD realised (None: one has no price) and fees."""
+
+    session: int
+    realised: Decimal | None
+    fees: Decimal
+
+
 @dataclass
 class Folds:
-    """What executions come to, kept while they are the same: by instrument, and every open position."""
+    """What executions and orders come to, kept while they are the same."""
 
     by_instrument: dict[str, Fold] = field(default_factory=dict)
     opened: list[tuple[str, Position]] | None = None
+    today: dict[str, Today] = field(default_factory=dict)
+    doubted: list[tuple[str, Order]] | None = None
+    """The orders that are UNKNOWN, by client id."""
 
     def forget(self, instrument: str) -> Fold | None:
         """An instrument's executions are about to change; returns what they came to, if that is known."""
         self.opened = None
+        self.today.pop(instrument, None)
         return self.by_instrument.pop(instrument, None)
 
     def forget_all(self) -> None:
-        """Instruments come or go."""
-        self.opened = None
+        """Instruments and orders come or go."""
+        self.opened = self.doubted = None
+        self.today.clear()
         self.by_instrument.clear()
 
 
@@ -164,11 +178,12 @@ class Turn:
         """The id of an unanswered request of ``kind`` (a quote: of ``instrument``), if there is one."""
         if not self.state.outstanding:
             return None
-        for request_id_, asked in sorted(self.state.outstanding.items()):
-            quoted = asked.request.instrument if isinstance(asked.request, FetchQuote) else None
-            if isinstance(asked.request, kind) and quoted == instrument:
-                return request_id_
-        return None
+        found = None
+        for request_id_, asked in self.state.outstanding.items():
+            if isinstance(asked.request, kind) and (found is None or request_id_ < found):
+                quoted = asked.request.instrument if isinstance(asked.request, FetchQuote) else None
+                found = request_id_ if quoted == instrument else found
+        return found
 
     def publish_account(self, session_pnl: Decimal | None) -> None:
         """One ``accounts`` record: identity, kill state, the last snapshot and what a person should look

@@ -370,3 +370,31 @@ def test_cash_and_positions_are_the_sum_of_the_executions(trades: list[tuple[str
         assert held >= 0
     assert D(paper.account(NUMBER)["cash"]) == cash
     assert sum((D(at_["qty"]) for at_ in paper.positions(NUMBER)), D(0)) == held
+
+
+def test_the_open_orders_are_those_of_all_that_are_open_newest_first_whatever_has_ended() -> None:
+    paper = exchange()
+    for n in range(6):
+        paper.submit(LARGE.number, order(f"td1-{n}", limit_price="1.50", qty="1"))
+    paper.cancel(LARGE.number, paper.order_by_client_id(LARGE.number, "td1-2")["id"])
+    paper.advance(paper.now + MINUTE)
+    every = paper.orders(LARGE.number, "all")
+    wanted = [each["client_order_id"] for each in every if each["status"] != "canceled"]
+    assert wanted == ["td1-5", "td1-4", "td1-3", "td1-1", "td1-0"]
+    for nested in (False, True):
+        found = paper.orders(LARGE.number, "open", nested=nested)
+        assert [each["client_order_id"] for each in found] == wanted
+    paper.submit(LARGE.number, order("td1-6", limit_price="1.50", qty="1"))
+    assert paper.orders(LARGE.number, "open")[0]["client_order_id"] == "td1-6"
+
+
+def test_activities_begin_with_the_first_one_at_the_time_that_is_asked_for() -> None:
+    paper = exchange()
+    times = []
+    for n in range(4):
+        paper.submit(LARGE.number, order(f"td1-{n}", qty="1"))
+        times.append(paper.now)
+        paper.advance(paper.now + MINUTE)
+    for n, moment in enumerate(times):
+        assert len(paper.activities(LARGE.number, moment)) == 4 - n
+        assert len(paper.activities(LARGE.number, moment + 1)) == 3 - n

@@ -15,7 +15,7 @@ _PLAIN = _UNCOUNTED | {float}
 
 def money(value: Decimal) -> Decimal:
     """``value`` at scale 6, half-even."""
-    return value.quantize(SCALE_6, rounding=ROUND_HALF_EVEN)
+    return value.quantize(SCALE_6, ROUND_HALF_EVEN)
 
 
 def bar_price(value: float) -> Decimal:

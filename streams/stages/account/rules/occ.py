@@ -12,7 +12,8 @@ from enum import StrEnum
 from tapedeck.schemas.errors import TapeError
 
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_TAIL = 15  # YYMMDD, right, strike
+STRIKE_DIGITS = 8
+_TAIL = 7 + STRIKE_DIGITS  # YYMMDD, right, strike
 _ROOT = re.compile(r"[A-Z][A-Z0-9]{0,5}")
 LARGEST_STRIKE = Decimal("99999.999")
 
@@ -76,7 +77,7 @@ def build(occ: Occ) -> str:
     thousandths = occ.strike * 1000
     if not 0 < occ.strike <= LARGEST_STRIKE or thousandths != thousandths.to_integral_value():
         raise OccError(OccFault.STRIKE, occ.strike)
-    return f"{occ.root}{day:%y%m%d}{_LETTER[occ.right]}{int(thousandths):08d}"
+    return f"{occ.root}{day:%y%m%d}{_LETTER[occ.right]}{int(thousandths):0{STRIKE_DIGITS}d}"
 
 
 def parse(symbol: str) -> Occ:
