@@ -4,12 +4,14 @@
 moves the tape's clock. ``POST /_paper/faults`` {"fault", ...} or {"scenario", ...} arms one, {"disarm": name}
 disarms one or ``all`` faults, {"temper": profile, "seed"} changes the temper. ``GET /_paper/state`` returns
 the time, the market, the requests by operation, what is armed and what fired. ``GET /_paper/books`` returns
-what the accounts have done and hold, and the journal of calls about orders.
+what the accounts have done and hold, the journal of calls about orders, and when they came by this machine's
+clock.
 """
 
 import asyncio
 from collections import Counter
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -35,8 +37,25 @@ class MovableClock(Protocol):
     def advance(self, label: int) -> None: ...
 
 
+class Call(NamedTuple):
+    """A call about an order that the exchange answered, as an ``Entry`` of the journal names it.
+
+    ``came`` and ``done`` are this machine's time, UTC microseconds: what it did is on disk by then, if it
+    keeps anything there. A fault that delays the answer comes later.
+    """
+
+    number: str
+    operation: str
+    subject: str
+    outcome: int
+    came: int
+    done: int
+
+
 class Admin:
-    """Handlers of the exchange's own paths. ``requests`` counts calls by operation."""
+    """Handlers of the exchange's own paths. ``requests`` counts calls by operation; ``calls`` are the
+    newest ones about orders.
+    """
 
     def __init__(
         self,
@@ -47,10 +66,11 @@ class Admin:
         keeps: saved.Saved | None,
         data: DataService | None,
         requests: Counter[str],
+        calls: Iterable[Call],
     ) -> None:
         self._exchange, self._clock = exchange, clock
         self._market, self._saved, self._data = market, keeps, data
-        self._requests = requests
+        self._requests, self._calls = requests, calls
         self._opening = asyncio.Lock()
 
     def add_to(self, app: web.Application) -> None:
@@ -144,4 +164,5 @@ class Admin:
     async def _books(self, request: web.Request) -> web.Response:
         exchange = self._exchange
         books = {number: saved.plain_book(book) for number, book in sorted(exchange.books.items())}
-        return web.json_response({"books": books, "journal": saved.plain(list(exchange.door.journal))})
+        journal, calls = saved.plain(list(exchange.door.journal)), saved.plain(list(self._calls))
+        return web.json_response({"books": books, "journal": journal, "calls": calls})

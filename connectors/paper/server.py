@@ -5,7 +5,7 @@ Paths that Alpaca does not have are in ``admin``.
 
 import asyncio
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from decimal import Decimal
@@ -14,8 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from tapedeck.connectors.alpaca.replies import micros
+from tapedeck.connectors.clock import SystemClock
 from tapedeck.connectors.paper import struck, wire
-from tapedeck.connectors.paper.admin import Admin, MovableClock
+from tapedeck.connectors.paper.admin import Admin, Call, MovableClock
 from tapedeck.connectors.paper.data.service import DataService, is_handshake
 from tapedeck.connectors.paper.door import Entry
 from tapedeck.connectors.paper.exchange import PaperExchange
@@ -33,7 +34,9 @@ __all__ = ["MovableClock", "PaperServer"]
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _TICK_S = 0.02
+_CALLS = 50_000
 _NUMBER = web.RequestKey("number", str)
+_CAME = web.RequestKey("came", int)
 
 
 class PaperServer:
@@ -58,7 +61,12 @@ class PaperServer:
         self._data = data
         self._hub = UpdateHub(exchange, data.altered if data else None)
         self._requests: Counter[str] = Counter()
-        self._admin = Admin(exchange, clock, market=market, keeps=saved, data=data, requests=self._requests)
+        self._calls: deque[Call] = deque(maxlen=_CALLS)
+        self._machine = SystemClock()
+        self._admin = Admin(
+            exchange, clock,
+            market=market, keeps=saved, data=data, requests=self._requests, calls=self._calls,
+        )  # fmt: skip
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.url = ""
@@ -133,6 +141,7 @@ class PaperServer:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Move the clock, check the credentials, apply armed faults, and put refusals into words."""
         operation = request.match_info.route.name or "unknown"
+        request[_CAME] = self._machine.now()
         self._requests[operation] += 1
         self._admin.move()
         if operation.startswith("_") or is_handshake(request):
@@ -161,6 +170,9 @@ class PaperServer:
         except Refusal as refusal:
             answer = struck.refused(refusal)
         self._admin.keep()
+        if subject:
+            at = request[_CAME], self._machine.now()
+            self._calls.append(Call(number, operation, subject, answer.status, *at))
         late = door.leave(operation, number)
         if subject:
             door.note(Entry(now, number, operation, subject, answer.status, late and late.fault))

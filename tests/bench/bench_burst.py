@@ -39,8 +39,8 @@ from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
-from tests.bench.bench_latency import Watch
 from tests.bench.report import Row, Table, machine
+from tests.bench.watching import Watch, now_s
 
 AIM_S = 5.0
 SLOPE = 1.0
@@ -129,18 +129,18 @@ def play(local: LocalStack, size: Size) -> list[Took]:
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
         optional_inputs(local.cluster, TOPOLOGY.optional) as news,
-        Watch(local.cluster) as watch,
+        Watch(local.cluster, ("features", "decisions")) as watch,
     ):
         for count, minute in enumerate(tape.minutes, start=1):
             watch.seen.clear()
-            part, began = replace(tape, minutes=tape.minutes[:count]), time.perf_counter()
+            part, began = replace(tape, minutes=tape.minutes[:count]), now_s()
             Player(part, writer, Pace(None), optional=news).play(
                 lambda: last_watermarks(local.cluster, PLAYED)
             )
             is_measured = count > size.warm_up
             feature, decision = _until_decided(watch, minute.label, size.symbols, began)
             if is_measured:
-                time.sleep(max(0.0, began + size.every_s - time.perf_counter()))
+                time.sleep(max(0.0, began + size.every_s - now_s()))
             held = {name: each.memory_info().rss / 1e6 for name, each in running.items()}
             took = Took(feature, decision, held)
             if size.every_s:

@@ -1,32 +1,32 @@
-"""Bar to decision and bar to accepted order, for a minute in which all symbols have their bar at once.
+"""Bar to decision, bar to accepted order and signal to accepted order, of minutes of 28 symbols.
 
-    python -m tests.bench.bench_latency
+    python -m tests.bench.bench_latency [--accounts 3] [--signals 5] [--minutes 200]
 
-The stack runs as `tape up` starts it, without the sink: features; scores, watchlist and signals; one
-dispatcher; the paper exchange. A synthetic session is played at a fixed pace, a burst of bars, quotes and
-watermarks each half second. The clock of a minute starts before its first record is sent and stops when a
-consumer of this process has the record in hand. A minute's decision is its last symbol's.
+The stack runs as `tape up` starts it, without the sink: features; scores, watchlist and signals; a
+dispatcher for each account; the paper exchange. A minute of a synthetic session is a burst of bars, quotes
+and watermarks; the next one comes when everything of it is done, and not within half a second. The clock of
+a minute starts before its first record is sent. It stops for features and decisions when a consumer of this
+process has the minute's last in hand, and for an order when the exchange has accepted it, by the exchange's
+own log.
 
-A signal is planted by volume: the configuration lets no bar without four times its usual volume act, and
-each minute one symbol has ten times its volume. The router collects a minute's signals until the minute's
-watermark, and waits no fixed time.
+Signals are planted by volume: the configuration lets no bar without four times its usual volume act, and in
+each second minute some symbols have ten times their volume. They trade options, so their orders wait for a
+quote and a chain; positions are closed in the minutes between. The exchange makes a symbol's chain when it is
+first asked for, which is done before. The router collects a minute's signals until the
+minute's watermark, and waits no fixed time.
 """
 
+import argparse
 import gc
 import tempfile
-import threading
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import TopicPartition
-
 from tapedeck.connectors.kafka.acls import SCORER
-from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.scan import ends_of, new_consumer
 from tapedeck.connectors.paper.remote import RemoteExchange
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import Follower, last_watermarks, optional_inputs
@@ -35,69 +35,85 @@ from tapedeck.connectors.tapes.tape import Minute, Tape
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.stages.account.rules.orders import OrderState
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import Origin
 from tapedeck.tape.local import plan
 from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
+from tests.bench import order_times
+from tests.bench.order_times import Way
 from tests.bench.report import Row, Table, percentile
+from tests.bench.watching import Seen, Watch, now_s
 
 FIRST, WARM_UP = 60, 10
 HISTORY = 150
-DECISION_MS, ORDER_MS = 60.0, 100.0
-ACCOUNT = "large"
+DECISION_MS, ORDER_MS, AFTER_MS = 60.0, 100.0, 60.0
+ACCOUNTS = ("large", "medium", "small", "tiny")
 PREFIX = "latency"
 NEWS = ("news", SCORER)
 """The local stack's processes of news."""
-WATCHED = ("features", "decisions", "proposals", "orders")
-_REACHED = (OrderState.ACCEPTED, OrderState.PARTIAL, OrderState.FILLED)
+WATCHED = ("features", "decisions", *order_times.TOPICS)
+_TURN, _HELD_MIN = 2, 11
+"""Every second minute has signals. What they open is closed in a minute that has none, by its age, and gone
+when the turn of its symbol comes again.
+"""
 
 
 class Size(NamedTuple):
-    """How many minutes are measured, and how far apart they are."""
+    """How many minutes are measured and their least distance; each second one has ``signals`` signals."""
 
     minutes: int
     burst_s: float
+    accounts: int = 1
+    signals: int = 1
 
 
-FULL = Size(120, 0.5)
-SHORT = Size(15, 1.0)
+FULL = Size(200, 0.5)
+SHORT = Size(10, 0.5)
 
 
-def config() -> Config:
+def config(accounts: int = 1) -> Config:
     """Every stock is on the watchlist and only a planted bar acts; limits that no planted order meets."""
-    account = example_account(ACCOUNT, "large").model_dump(mode="python") | {
+    limits = {
         "max_positions": 28, "max_pending_orders": 1000, "max_exposure": 100_000_000,
         "max_daily_loss": 10_000_000, "confidence_threshold": 0.0, "ticker_cooldown_minutes": 1,
         "max_trades_per_ticker_per_day": 1000, "risk_day": "0.0001",
     }  # fmt: skip
+    documents = [
+        example_account(name, "large").model_dump(mode="python") | limits for name in ACCOUNTS[:accounts]
+    ]
     return from_dict(
         {
             "watchlist": {"enter": 0.02, "exit": 0.01, "backfill_min": 0.01, "backfill_to": 28},
             "signal": {
-                "stock_min": 0.0,
-                "swing_min": 1.0,
-                "max_vol_ratio": 0.01,
+                "day_min": 0.0,
+                "day_cap": 0.0,
+                "day_slope": 0.0,
+                "max_vol_ratio": 1000.0,
                 "cooldown_min": 1,
                 "stretch": 0.5,
                 "volume_steps": [4.0],
                 "volume_factors": [1.0],
             },
-            "accounts": [account],
+            "exit": {"max_hold_min": _HELD_MIN},
+            "accounts": documents,
         }
     )
 
 
-def planted(minutes: int) -> Tape:
-    """``minutes`` of the synthetic session, with one bar of ten times its volume in each."""
+def planted(minutes: int, signals: int = 1) -> Tape:
+    """``minutes`` of the synthetic session; each second has ``signals`` bars of ten times their volume."""
     whole = generate(DEFAULT_SEED)
     names = sorted(whole.symbols)
     chosen = []
     for number, minute in enumerate(whole.minutes[FIRST : FIRST + minutes]):
-        name = names[number % len(names)]
+        turn, rest = divmod(number, _TURN)
+        acts = {
+            (names[(turn * signals + each) % len(names)], minute.label)
+            for each in range(signals if rest == 0 else 0)
+        }
         bars = tuple(
-            bar | {"volume": bar["volume"] * (10 if (bar["symbol"], bar["t"]) == (name, minute.label) else 1)}
+            bar | {"volume": bar["volume"] * (10 if (bar["symbol"], bar["t"]) in acts else 1)}
             for bar in minute.bars
         )
         chosen.append(Minute(minute.label, bars, minute.quotes))
@@ -109,71 +125,26 @@ def _newest(tape: Tape, name: str) -> list[dict[str, Any]]:
     return [bar for bar in tape.history if bar["symbol"] == name][-HISTORY:]
 
 
-class Seen(NamedTuple):
-    """One record that arrived here, and when by this process's clock."""
-
-    topic: str
-    at: float
-    value: bytes
-
-
-class Watch:
-    """Takes what the stack writes, with the time of its arrival. Use as a context."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.seen: list[Seen] = []
-        self._layout, self._open = cluster.layout, True
-        self._consumer = new_consumer(cluster, **{"fetch.wait.max.ms": 500, "fetch.queue.backoff.ms": 1})
-        bounds = ends_of(cluster, WATCHED)
-        self._consumer.assign(
-            [
-                TopicPartition(cluster.layout.wire_name(name), part, end)
-                for (name, part), (_, end) in bounds.items()
-            ]
-        )
-        self._thread = threading.Thread(target=self._follow, name="watch")
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._open = False
-        self._thread.join()
-        self._consumer.close()
-
-    def _follow(self) -> None:
-        while self._open:
-            record = self._consumer.poll(0.1)
-            if record is None or record.error() is not None or record.value() is None:
-                continue
-            wire, value = record.topic(), record.value()
-            assert wire is not None and value is not None
-            self.seen.append(Seen(self._layout.catalogue_name(wire), time.perf_counter(), value))
-
-
 class Latencies(NamedTuple):
-    """Milliseconds. ``features`` and ``decisions``: of each minute's last; ``orders``: of each order."""
+    """Milliseconds from the start of a minute: to its last feature, to its last decision, to each order.
+
+    ``ways`` has what each order took from its signal on.
+    """
 
     features: list[float]
     decisions: list[float]
     orders: list[float]
+    ways: list[Way]
 
 
-def evaluate(tape: Tape, sent: dict[int, float], seen: list[Seen]) -> Latencies:
-    """What the arrivals say about the minutes in ``sent``."""
-    bar_of: dict[str, int] = {}
+def evaluate(tape: Tape, sent: dict[int, float], seen: list[Seen], found: list[Way]) -> Latencies:
+    """What the arrivals say about the minutes in ``sent``, and the orders ``found`` of them."""
     arrived: dict[tuple[str, int, str], float] = {}
-    accepted: dict[str, float] = {}
     for each in seen:
-        body = decode(each.topic, each.value)
         if each.topic in ("features", "decisions"):
+            body = decode(each.topic, each.value)
             t = body["t" if each.topic == "features" else "bar_t"]
             arrived.setdefault((each.topic, t, body["symbol"]), each.at)
-        elif each.topic == "proposals" and body["client_order_id"]:
-            bar_of[body["client_order_id"]] = body["bar_t"]
-        elif each.topic == "orders" and body["state"] in _REACHED:
-            accepted.setdefault(body["client_order_id"], each.at)
     on_time = {minute.label: [b["symbol"] for b in minute.bars if b["t"] == minute.label] for minute in tape}
 
     def last(name: str) -> list[float]:
@@ -182,13 +153,14 @@ def evaluate(tape: Tape, sent: dict[int, float], seen: list[Seen]) -> Latencies:
             for label, start in sent.items()
         ]
 
-    orders = [1e3 * (at - sent[bar_of[name]]) for name, at in accepted.items() if bar_of.get(name) in sent]
-    return Latencies(last("features"), last("decisions"), orders)
+    ways = [way for way in found if way.bar_t in sent]
+    orders = [1e3 * (way.accepted_at - sent[way.bar_t]) for way in ways]
+    return Latencies(last("features"), last("decisions"), orders, ways)
 
 
 def workers(settled: Config, left_out: tuple[str, ...] = ("sink",)) -> tuple[Worker, ...]:
-    """The local stack's processes without the sink; the exchange gives the account enough cash."""
-    cash = ("--cash", f"{ACCOUNT}=100000000")
+    """The local stack's processes without the sink; the exchange gives each account enough cash."""
+    cash = [word for each in settled.accounts for word in ("--cash", f"{each.account_id}=100000000")]
     return tuple(
         replace(worker, argv=(*worker.argv, *cash)) if worker.name == "exchange" else worker
         for worker in plan.workers(TOPOLOGY, settled)
@@ -197,7 +169,7 @@ def workers(settled: Config, left_out: tuple[str, ...] = ("sink",)) -> tuple[Wor
 
 
 def marked(news: bool) -> tuple[str, ...]:
-    """The topics whose watermarks are waited for in the warm-up."""
+    """The topics whose watermarks are waited for."""
     return tuple(
         name
         for name in TOPOLOGY.marked
@@ -205,35 +177,40 @@ def marked(news: bool) -> tuple[str, ...]:
     )
 
 
-def play(local: LocalStack, minutes: int, burst_s: float, *, news: bool) -> Latencies:
-    """Play a warm-up in lock-step, then ``minutes`` in bursts, into a running stack."""
+def play(local: LocalStack, size: Size, *, news: bool) -> Latencies:
+    """Play a warm-up, then the minutes that are measured, into a running stack."""
     absent = {} if news else {"absent_after_s": 0.0}
-    tape, sent = planted(WARM_UP + minutes), dict[int, float]()
+    tape, sent = planted(WARM_UP + size.minutes, size.signals), dict[int, float]()
     move = RemoteExchange(local.exchange_url).advance
+    measured = {minute.label for minute in tape.minutes[WARM_UP:]}
 
     def start(label: int) -> None:
         move(label)
-        sent[label] = time.perf_counter()
+        if label == tape.minutes[WARM_UP - 1].label:
+            order_times.make_chains(local.exchange_url, f"paper-{ACCOUNTS[0]}", tape.symbols)
+        if label in measured:
+            sent[label] = now_s()
+
+    def step(label: int) -> None:
+        follower.wait_for(label)
+        if label in sent:
+            time.sleep(max(0.0, sent[label] + size.burst_s - now_s()))
 
     def marks() -> LastWatermarks:
         return last_watermarks(local.cluster, PLAYED)
 
-    stages = (f"dispatch-{ACCOUNT}",)
+    stages = tuple(f"dispatch-{name}" for name in ACCOUNTS[: size.accounts])
     with (
         KafkaLogWriter(local.cluster, Origin("bench", "0", "")) as writer,
         Follower(local.cluster, marked(news), stages=stages) as follower,
         optional_inputs(local.cluster, TOPOLOGY.optional, **absent) as optional,
-        Watch(local.cluster) as watch,
+        Watch(local.cluster, WATCHED) as watch,
     ):
         gc.freeze()  # as the workers do: a full collection here would be counted as theirs
-        warm_up = replace(tape, minutes=tape.minutes[:WARM_UP])
-        step = follower.wait_for
-        Player(warm_up, writer, Pace(None), before_minute=move, wait_for=step, optional=optional).play(marks)
-        Player(tape, writer, Pace(60 / burst_s), before_minute=start, optional=optional).play(marks)
-        follower.wait_for(tape.minutes[-1].label)
-        time.sleep(burst_s)
+        Player(tape, writer, Pace(None), before_minute=start, wait_for=step, optional=optional).play(marks)
     gc.unfreeze()
-    return evaluate(tape, sent, watch.seen)
+    found = order_times.ways(watch.seen, order_times.calls_of(local.exchange_url))
+    return evaluate(tape, sent, watch.seen, found)
 
 
 def measure(size: Size = FULL, *, news: bool = True) -> Table:
@@ -244,22 +221,27 @@ def measure(size: Size = FULL, *, news: bool = True) -> Table:
     planned = workers if news else partial(workers, left_out=("sink", *NEWS))
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as name:
         document = Path(name) / "tape.toml"
-        document.write_text(config().to_toml())
+        document.write_text(config(size.accounts).to_toml())
         with LocalStack(Path(name) / "stack", config=document, prefix=PREFIX, workers=planned) as local:
-            found = play(local, size.minutes, size.burst_s, news=news)
+            found = play(local, size, news=news)
             local.watch()
+    ways = found.ways
     rows = [
         *_rows("minute to its last feature", found.features, None),
         *_rows("minute to its last decision", found.decisions, DECISION_MS),
         *_rows("minute to accepted order", found.orders, ORDER_MS),
+        *_rows("signal to accepted order", [way.whole for way in ways], None),
+        *_rows("  after collection", [way.after_collection for way in ways], AFTER_MS),
+        *(_part(name, [getattr(way, name) for way in ways]) for name in order_times.PARTS),
     ]
+    each = f"in each second one {size.signals} of the symbols signal, to {size.accounts} accounts"
     return Table(
         f"latency of a 28-symbol minute through the running stack{'' if news else ', without news'}",
         tuple(rows),
         (
-            f"{size.minutes} minutes, {size.burst_s:g} s apart; a signal leaves in the flush of its decision",
-            "signals are collected until the minute's watermark: the aim of 200 ms had 100 ms of collecting",
-            "in it, which is not spent here: it stands as 100 ms",
+            f"{size.minutes} minutes, {size.burst_s:g} s apart or more: {each}",
+            "a signal leaves in the flush of its decision; it is collected until the minute's watermark: the",
+            "aim of 200 ms had 100 ms of collecting in it, which is not spent here: it stands as 100 ms",
         ),
     )
 
@@ -276,10 +258,26 @@ def _rows(name: str, values: list[float], aim: float | None) -> list[Row]:
     ]
 
 
+def _part(name: str, values: list[float]) -> Row:
+    """The middle of a part, and its p99 beside it."""
+    if not values:
+        return Row(f"    {name}, p50", float("nan"), "ms")
+    return Row(
+        f"    {name}, p50", percentile(values, 0.5), "ms", note=f"p99 {percentile(values, 0.99):.1f} ms"
+    )
+
+
 def main() -> None:
     """Measure and print: twice with news and twice without, in turn, for what the join costs."""
-    for news in (True, False, True, False):
-        print(measure(news=news), flush=True)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_latency", description=__doc__)
+    parser.add_argument("--accounts", type=int, default=FULL.accounts, choices=range(1, 5))
+    parser.add_argument("--signals", type=int, default=FULL.signals, help="signals in each minute")
+    parser.add_argument("--minutes", type=int, default=FULL.minutes)
+    parser.add_argument("--once", action="store_true", help="once, with news")
+    told = parser.parse_args()
+    size = Size(told.minutes, FULL.burst_s, told.accounts, told.signals)
+    for news in (True,) if told.once else (True, False, True, False):
+        print(measure(size, news=news), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ scaling.
 import argparse
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,23 +21,20 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from confluent_kafka import TopicPartition
 
 from tapedeck.agents.membership import Membership
-from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.log import KafkaLogWriter
-from tapedeck.connectors.kafka.scan import new_consumer
 from tapedeck.connectors.tapes.generator import DEFAULT_SEED, generate
 from tapedeck.connectors.tapes.marks import last_watermarks, optional_inputs
 from tapedeck.connectors.tapes.player import PLAYED, Pace, Player
 from tapedeck.connectors.tapes.tape import Body, Minute, Tape, bar_body, universe_body
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.stages.topology import TOPOLOGY
-from tapedeck.streams.watermarks import label_of
 from tapedeck.streams.wire import Origin
 from tests.bench.crew import SPEED, Crew
 from tests.bench.report import machine
 from tests.bench.servers import kafka
+from tests.bench.watching import Marks, now_s
 from tests.support.live import Workers, eventually
 from tests.support.sim_tapes import CONFIG
 
@@ -78,37 +74,6 @@ def a_day() -> Tape:
     )
 
 
-class Marks:
-    """When each minute's watermark was in every partition of a topic. Use as a context."""
-
-    def __init__(self, cluster: Cluster, topic: str) -> None:
-        self._consumer, self._partitions = new_consumer(cluster), cluster.layout.partitions(topic)
-        wire = cluster.layout.wire_name(topic)
-        self._consumer.assign([TopicPartition(wire, part, 0) for part in range(self._partitions)])
-        self._seen = [0] * self._partitions
-        self._open, self._thread = True, threading.Thread(target=self._watch)
-        self.at: dict[int, float] = {}
-        """Monotonic seconds by the label of the minute."""
-
-    def __enter__(self) -> "Marks":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._open = False
-        self._thread.join()
-        self._consumer.close()
-
-    def _watch(self) -> None:
-        while self._open:
-            for record in self._consumer.consume(2_000, 0.05):
-                label = label_of(record.key(), record.value(), record.headers() or [])
-                if label is not None:
-                    part = record.partition() or 0
-                    self._seen[part] = max(self._seen[part], label)
-                    self.at.setdefault(min(self._seen), time.monotonic())
-
-
 def record(bootstrap: str, tape: Tape) -> list[tuple[int, int, float, float]]:
     """(label, bars, written, done) of each minute; seconds from the start of the play."""
     written: dict[int, float] = {}
@@ -117,7 +82,7 @@ def record(bootstrap: str, tape: Tape) -> list[tuple[int, int, float, float]]:
     def pause(seconds: float) -> None:
         """The player sleeps as soon as it has written a minute."""
         assert crew.running[1].poll() is None, workers.log_of("features")
-        written.setdefault(playing[0], time.monotonic())
+        written.setdefault(playing[0], now_s())
         time.sleep(seconds)
 
     with tempfile.TemporaryDirectory(prefix="tapedeck-delays-") as folder:
@@ -133,12 +98,12 @@ def record(bootstrap: str, tape: Tape) -> list[tuple[int, int, float, float]]:
                 warm = replace(tape, minutes=tape.minutes[:1])
                 Player(warm, writer, Pace(None), optional=news).play(lambda: last_watermarks(cluster, PLAYED))
                 eventually(lambda: tape.minutes[0].label in marks.at, "the first minute", _PATIENCE_S)
-                began = time.monotonic()
+                began = now_s()
                 Player(
                     tape, writer, Pace(SPEED), optional=news, sleep=pause,
                     before_minute=lambda label: playing.__setitem__(0, label),
                 ).play(lambda: last_watermarks(cluster, PLAYED))  # fmt: skip
-                written.setdefault(tape.minutes[-1].label, time.monotonic())
+                written.setdefault(tape.minutes[-1].label, now_s())
                 eventually(lambda: tape.minutes[-1].label in marks.at, "the last minute", _PATIENCE_S)
         finally:
             workers.stop()

@@ -18,7 +18,7 @@ ROWS = {
     "bulk log": 5,
     "live features worker": 3,
     "features rebuilt": 2,
-    "latency": 6,
+    "latency": 14,
     "a minute of 200 symbols": 2,
     "sink": 8,
     "tap": 5,

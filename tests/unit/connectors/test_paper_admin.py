@@ -1,5 +1,6 @@
 """The exchange over HTTP: Alpaca's own client with legs and replacements, and the exchange's own paths."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -147,6 +148,16 @@ def test_the_books_and_the_journal_can_be_read_and_hold_no_credentials(url: str)
     (entry,) = found.json()["journal"]
     assert (entry["operation"], entry["subject"], entry["outcome"]) == ("submit", "td1-a", 200)
     assert LARGE.secret not in found.text and LARGE.key not in found.text
+
+
+def test_a_call_about_an_order_has_the_machines_times_and_another_call_has_none(url: str) -> None:
+    before = time.time_ns() // 1000
+    requests.post(f"{url}/v2/orders", json=order(), headers=KEYS, timeout=5)
+    requests.get(f"{url}/v2/positions", headers=KEYS, timeout=5)
+    (call,) = requests.get(f"{url}/_paper/books", timeout=5).json()["calls"]
+    assert (call["operation"], call["subject"], call["outcome"]) == ("submit", "td1-a", 200)
+    assert call["number"] == LARGE.number
+    assert before <= call["came"] <= call["done"] <= time.time_ns() // 1000
 
 
 def test_a_cut_stream_ends_new_connections_until_its_seconds_have_passed(
