@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tapedeck.connectors.broker import Broker, BrokerError, ChainQuery, NotFound
 from tapedeck.streams.config.accounts import Account
-from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.sessions import Calendar, CalendarUnknown
 
 _DAYS_AHEAD = 7
 _FURTHEST_EXPIRY = 30
@@ -42,6 +42,8 @@ def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
         return Check(name, *look())
     except BrokerError as error:
         return Check(name, False, str(error), early=isinstance(error, NotFound) and name in _MARKET)
+    except CalendarUnknown as error:
+        return Check(name, False, str(error))
 
 
 def _account(broker: Broker, account: Account) -> tuple[bool, str]:
@@ -57,7 +59,9 @@ def _account(broker: Broker, account: Account) -> tuple[bool, str]:
 
 
 def _calendar(broker: Broker, calendar: Calendar, today: int) -> tuple[bool, str]:
-    days = range(today, today + _DAYS_AHEAD + 1)
+    """The next days, as far as the calendar knows them. Raises CalendarUnknown if it does not know today."""
+    last_known = calendar.horizon()[1]
+    days = range(today, max(today, min(today + _DAYS_AHEAD, last_known)) + 1)
     ours = {(day, s.open, s.close) for day in days if (s := calendar.session_on(day)) is not None}
     theirs = {(s.date, s.open, s.close) for s in broker.calendar(days[0], days[-1])}
     if ours == theirs:

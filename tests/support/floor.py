@@ -6,6 +6,7 @@ Time is the exchange's. After each script ``check`` holds what must hold whateve
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
@@ -14,11 +15,13 @@ from tapedeck.connectors.dispatch.lease import MemoryLeases
 from tapedeck.connectors.dispatch.simulated import SimDispatcher
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault, Faults
+from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
 from tapedeck.streams import frame
+from tapedeck.streams.config.document import Config
 from tapedeck.streams.digests import of_messages, of_state
 from tapedeck.streams.identity import event_id
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
-from tapedeck.streams.sessions import xnys
+from tapedeck.streams.sessions import Calendar, xnys
 from tapedeck.streams.sim.log import MemoryLog
 from tapedeck.streams.sim.task import drain
 from tapedeck.streams.stages.account.rules.gate_types import KillState
@@ -38,36 +41,53 @@ SWING_CALL = "NVDA260306C00150000"
 
 
 class FloorMarket(TinyMarket):
-    """NVDA and AMD with contracts that the rules would choose, at 1.98 / 2.02."""
+    """NVDA and AMD with contracts that the rules would choose, at 1.98 / 2.02.
+
+    ``age_s``: how old a quote is. Each contract is changed by ``every``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.age_s = 1
+        self.every: dict[str, Any] = {}
         for name in (DAY_CALL, SWING_CALL, "AMD260306C00100000"):
             self.price(name, "1.98", "2.02")
+
+    def stock_quote(self, symbol: str, now: int) -> StockQuote | None:
+        found = super().stock_quote(symbol, now)
+        return found and replace(found, time=now - self.age_s * SECOND_US)
+
+    def _contract(self, name: str, now: int) -> ContractQuote:
+        return replace(super()._contract(name, now), time=now - self.age_s * SECOND_US, **self.every)
 
 
 class Floor:
     """One account, its exchange and the log between them. ``options`` are the exchange's.
 
-    ``before`` happens at the exchange before the dispatcher starts.
+    ``before`` happens at the exchange before the dispatcher starts. ``calendar`` is the dispatcher's. Unless
+    ``armed``, nobody has said that the account may open.
     """
 
     def __init__(
         self,
         *,
         now: int = TEN,
-        market: TinyMarket | None = None,
+        market: FloorMarket | None = None,
         before: Callable[[PaperExchange], None] = lambda paper: None,
+        config: Config = CONFIG,
+        calendar: Calendar | None = None,
+        armed: bool = True,
         **options: Any,
     ) -> None:
-        self.market = market or FloorMarket()
+        self.config, self.market = config, market or FloorMarket()
         self.faults = Faults()
         self.paper: PaperExchange = exchange(self.market, now=now, faults=self.faults, **options)
         before(self.paper)
         self.log = MemoryLog(Layout())
-        self.control()
+        if armed:
+            self.control()
         self.dispatcher = SimDispatcher(
-            self.log, CONFIG, TOPOLOGY, ACCOUNT, self.paper, calendar=xnys(),
+            self.log, config, TOPOLOGY, ACCOUNT, self.paper, calendar=calendar or xnys(),
             leases=MemoryLeases(lambda: self.paper.now / 1e6),
         )  # fmt: skip
         self.dispatcher.work()
@@ -123,10 +143,14 @@ class Floor:
 
     def signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> "Floor":
         """A signal of the minute that runs, and the end of that minute."""
+        self.write_signal(symbol, action, **changes)
+        return self.minute()
+
+    def write_signal(self, symbol: str = "NVDA", action: str = "BUY_CALL", **changes: Any) -> None:
+        """A signal of the minute that runs."""
         self._signals += 1
         bar_t = self.paper.now // MINUTE_US * MINUTE_US
-        bid, ask = self.market.prices[symbol]
-        assert bid is not None and ask is not None
+        bid, ask = (side or D(0) for side in self.market.prices[symbol])
         body = {
             "event_id": event_id("signals", (symbol, bar_t, self._signals)),
             "event_time": bar_t + MINUTE_US,
@@ -150,7 +174,13 @@ class Floor:
             "sentiment_avg": 0.0,
         } | changes
         self.log.append(record_wire("signals", topic("signals").record_key(body), body, self.log.layout, ()))
-        return self.minute()
+
+    def end_early(self, label: int) -> "Floor":
+        """The minute ``label`` ends for the dispatcher now, whatever the exchange's time is."""
+        for wire in watermark_wires("signals", label, range(4)):
+            self.log.append(wire)
+        self.dispatcher.work()
+        return self
 
     def control(
         self, state: KillState = KillState.ACTIVE, scope: str = EVERY_ACCOUNT, **command: Any
@@ -270,7 +300,7 @@ def check_bounds(floor: Floor) -> None:
 def check_rebuilt(floor: Floor) -> None:
     """The recorded inbox alone gives the same outputs and the same state."""
     log = copied(floor.log, INBOX)
-    task = account_task(log, ACCOUNT)
+    task = account_task(log, ACCOUNT, floor.config)
     drain([task])
     for name in OUTPUTS:
         mine = of_messages(name, floor.log.messages(name)).hexdigest()

@@ -16,7 +16,7 @@ UNKNOWN_US = MINUTE_US
 TICK_S, WORKING_TICK_S = 10, 1
 OLD_S = 5
 """A tick asks for a new mark where the known one is older: a working order has a tick each second."""
-CANCELLING, FLATTENING, VERIFYING, FLAT = "CANCELLING", "FLATTENING", "VERIFYING", "FLAT"
+HALT_STEPS = CANCELLING, FLATTENING, VERIFYING, FLAT = ("CANCELLING", "FLATTENING", "VERIFYING", "FLAT")
 
 
 def hold_back(turn: Turn) -> None:

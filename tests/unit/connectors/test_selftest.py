@@ -8,8 +8,8 @@ from tapedeck.connectors.broker import NotFound
 from tapedeck.connectors.dispatch.selftest import self_test
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.streams.config.examples import example_account
-from tapedeck.streams.sessions import xnys
-from tests.support.paper import LARGE, TEN, exchange
+from tapedeck.streams.sessions import Calendar, xnys
+from tests.support.paper import DAY, LARGE, TEN, exchange
 
 
 def test_market_without_a_quote_yet_is_early_and_an_unknown_account_is_not(
@@ -28,3 +28,19 @@ def test_market_without_a_quote_yet_is_early_and_an_unknown_account_is_not(
         "quote": True,
         "chain": True,
     }
+
+
+def test_a_calendar_that_ends_soon_is_compared_as_far_as_it_goes_and_one_that_has_ended_fails() -> None:
+    account = example_account("large", "large")
+    broker = InProcessBroker(exchange(), LARGE.number, account.base_url)
+
+    def calendar_check(last: int) -> tuple[bool, str]:
+        sessions = (
+            found for day in range(DAY - 9, last + 1) if (found := xnys().session_on(day)) is not None
+        )
+        checks = self_test(broker, account, Calendar(sessions, (DAY - 9, last)), "NVDA", TEN)
+        return next((check.passed, check.detail) for check in checks if check.name == "calendar")
+
+    assert calendar_check(DAY) == (True, "1 sessions agree")
+    passed, detail = calendar_check(DAY - 1)
+    assert not passed and "the calendar covers" in detail and "a newer release" in detail
