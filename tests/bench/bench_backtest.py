@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tapedeck.connectors.tapes.source import TapeSource
 from tapedeck.streams.config.document import Config
@@ -23,23 +25,36 @@ from tapedeck.tape.local.places import say
 from tapedeck.tape.sim.simulation import Simulation
 from tests.bench.bench_year import used_by
 from tests.bench.report import Row, Table
-from tests.bench.year_tape import YEAR, write_file
+from tests.bench.year_tape import SYMBOLS, YEAR, write_file
 
 AIM_S, AIM_MB = 180.0, 1024.0
-MONTH, SHORT = 21, 3
-WORKERS = (1, 2)
 
 
-def measure(
-    sessions: int = MONTH, workers: Sequence[int] = WORKERS, accounts: Sequence[str] = ("large",)
-) -> Table:
-    """Backtest the last ``sessions`` sessions of the year's tape."""
+class Size(NamedTuple):
+    """The last ``sessions`` of the year's tape, all of them with each number of ``workers``.
+
+    ``symbols`` are the first so many. The simulator runs ``minutes`` of one session.
+    """
+
+    sessions: int
+    workers: tuple[int, ...] = (1, 2)
+    symbols: int = len(SYMBOLS)
+    minutes: int = 390
+
+
+MONTH = Size(21)
+SHORT = Size(2, (2,), 6, 60)
+
+
+def measure(size: Size = MONTH, accounts: Sequence[str] = ("large",)) -> Table:
+    """Backtest the last sessions of the year's tape."""
+    sessions, workers = size.sessions, size.workers
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench-backtest-") as name:
         folder = Path(name)
         tape = folder / "bars.parquet"
         say(f"writing the bars of {sessions} sessions")
-        bars = write_file(tape, sessions)
+        bars = write_file(tape, sessions, SYMBOLS[: size.symbols])
         command = [sys.executable, "-m", "tapedeck", "backtest", str(tape), "--rows", "0", "--accounts"]
         for count in workers:
             say(f"backtesting with --workers {count}")
@@ -53,17 +68,21 @@ def measure(
             aim, met = (f"{AIM_MB:.0f}", together <= AIM_MB) if whole else ("", None)
             rows.append(Row("  all processes", together, "MB", aim, met))
         say("one session in the simulator")
-        rows.append(Row("simulator", 1 / _simulated(tape, accounts), "sessions/s", "", None, "one session"))
-    title = f"{sessions} sessions of 28 symbols backtested, {len(accounts)} account: {bars:,} bars"
+        rate, note = 1 / _simulated(tape, accounts, size.minutes), f"{size.minutes} minutes of one"
+        rows.append(Row("simulator", rate, "sessions/s", "", None, note))
+    title = (
+        f"{sessions} sessions of {size.symbols} symbols backtested, {len(accounts)} account: {bars:,} bars"
+    )
     return Table(title, tuple(rows), (f"wall time, start-up included; {os.cpu_count()} cores",))
 
 
-def _simulated(path: Path, accounts: Sequence[str]) -> float:
-    """Seconds for the newest session of the file in ``tape sim``'s simulator."""
-    tape = TapeSource(tape=str(path)).load()
+def _simulated(path: Path, accounts: Sequence[str], minutes: int) -> float:
+    """Seconds for a session in ``tape sim``'s simulator, by the first ``minutes`` of the file's newest."""
+    whole = TapeSource(tape=str(path)).load()
+    tape = replace(whole, minutes=whole.minutes[:minutes])
     began = time.perf_counter()
     Simulation(TOPOLOGY, tape, Config(accounts=EXAMPLE_ACCOUNTS), accounts=accounts).play()
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) * len(whole.minutes) / len(tape.minutes)
 
 
 def main() -> None:
@@ -73,8 +92,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, help="as many sessions instead")
     parser.add_argument("--accounts", default="large", help="one or both of large,tiny")
     told = parser.parse_args()
-    sessions = told.sessions or (YEAR if told.year else MONTH)
-    print(measure(sessions, accounts=tuple(told.accounts.split(","))))
+    sessions = told.sessions or (YEAR if told.year else MONTH.sessions)
+    print(measure(MONTH._replace(sessions=sessions), tuple(told.accounts.split(","))))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ ROWS = {
     "feature kernel": 5,
     "records as columns": 8,
     "sentiment": 2,
-    "3 sessions of 28 symbols backtested": 7,
+    "2 sessions of 6 symbols backtested": 4,
     "bulk log": 5,
     "live features worker": 3,
     "features rebuilt": 2,
@@ -25,7 +25,7 @@ ROWS = {
 }
 
 
-MINUTES = {"latency", "a minute of 200 symbols", "3 sessions of 28 symbols backtested"}
+MINUTES = {"latency", "a minute of 200 symbols", "2 sessions of 6 symbols backtested"}
 """Those that take minutes: two start a whole stack each."""
 
 
