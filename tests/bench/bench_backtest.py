@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
 
 MONTH = Size(21)
-SHORT = Size(2, (2,), 6, 60)
+SHORT = Size(2, (1,), 6, 30)
 
 
 def measure(size: Size = MONTH, accounts: Sequence[str] = ("large",)) -> Table:

@@ -39,6 +39,11 @@ def test_what_cannot_happen_does_not_and_is_in_the_catalogue() -> None:
     assert not fired, "it happens after all: take it out of CANNOT"
 
 
+def test_what_fires_is_in_the_catalogue() -> None:
+    unknown_switch = {Kind("kill switch", "UNKNOWN")}  # no state of it: nobody has said one
+    assert {kind for name in SESSIONS for kind in fired_in(played(name))} - unknown_switch <= set(ALL)
+
+
 def test_the_catalogue_has_all_that_the_code_has_words_for() -> None:
     names = {kind.group: {each.name for each in ALL if each.group == kind.group} for kind in ALL}
     assert {str(each) for each in EXITS} == names["exit"]

@@ -11,11 +11,11 @@ from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.gates import GATES
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState
 from tapedeck.streams.stages.account.standing import HALT_STEPS
-from tests.support.firing import exits, gates, orders
+from tests.support.firing import exits, gates, orders, outlook
 from tests.support.firing.registry import SESSIONS, played
 from tests.support.floor import Floor
 
-PARTS = (gates, exits, orders)
+PARTS = (gates, exits, orders, outlook)
 """Importing them registers their sessions."""
 
 
@@ -27,7 +27,10 @@ class Kind(NamedTuple):
 
 
 PASSES = (GateReason.OK, GateReason.NOT_APPLICABLE)
-WARNINGS = ("ORDER_UNKNOWN", "CLOSE_STUCK", "MARK_MISSING", "NEEDS_REVIEW", "DUST")
+WARNINGS = (
+    "ORDER_UNKNOWN", "CLOSE_STUCK", "MARK_MISSING", "NEEDS_REVIEW", "DUST", "REGIME_UNKNOWN",
+    "EARNINGS_UNKNOWN",
+)  # fmt: skip
 """As docs/domain.md lists them."""
 ALARMS = ("UNEXPECTED_SHORT",)
 CATALOGUE: Mapping[str, Iterable[str]] = {
@@ -42,18 +45,11 @@ CATALOGUE: Mapping[str, Iterable[str]] = {
     "warning": WARNINGS,
     "alarm": ALARMS,
 }
-_NO_FEED = "no feed tells the regime, and none may be switched on (regime.enabled)"
 _ALWAYS_GIVEN = "the dispatcher gives every signal at least its own bar's time"
 CANNOT: Mapping[Kind, str] = {
-    Kind("gate", "volatility_regime"): _NO_FEED,
-    Kind("gate reason", "REGIME_EXTREME"): _NO_FEED,
-    Kind("gate reason", "REGIME_UNKNOWN"): _NO_FEED,
-    Kind("exit", "EOD_EXTREME_REGIME"): _NO_FEED,
-    Kind("exit", "EOD_EARNINGS"): "no feed tells when earnings come",
     Kind("gate reason", "EXPIRED"): "a chain is asked for from today on",
     Kind("gate reason", "BAR_MISSING"): _ALWAYS_GIVEN,
     Kind("gate reason", "FEATURE_MISSING"): _ALWAYS_GIVEN,
-    Kind("gate reason", "CONFIDENCE_MISSING"): "a signal's schema has no null confidence",
     Kind("gate reason", "POSITION_UNKNOWN"): "the account's own fold always says how much it could sell",
 }
 """What a running system cannot come to, and why: a gate refuses it all the same."""
