@@ -85,6 +85,7 @@ class DispatchApp:
             only_key=account_id.encode(),
             home=home,
             after=self._after,
+            linger_ms=0.0,  # an order takes several writes of one or two records, each after the other
         )
         self.stage_app.beside = beside(topology)
         self._outbox = self.stage_app.outbox

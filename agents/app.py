@@ -26,7 +26,7 @@ from tapedeck.agents.waiting import Unmarked
 from tapedeck.agents.withheld import Withheld
 from tapedeck.connectors.kafka.cluster import Cluster
 from tapedeck.connectors.kafka.leaving import leave
-from tapedeck.connectors.kafka.outbox import Outbox
+from tapedeck.connectors.kafka.outbox import LINGER_MS, Outbox
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.protocol import Scale, Stage, StageSpec
 from tapedeck.streams.topology import make
@@ -117,7 +117,10 @@ def new_app(group: str, settings: Settings, folder: str, scale: Scale) -> TapeAp
 
 
 class StageApp:
-    """One stage with its app. ``recovered`` is set once it has partitions and their state."""
+    """One stage with its app. ``recovered`` is set once it has partitions and their state.
+
+    ``linger_ms``: how long a record waits for others before it is sent.
+    """
 
     def __init__(
         self,
@@ -129,6 +132,7 @@ class StageApp:
         only_key: bytes | None = None,
         home: int = 0,
         after: Callable[[Any], Awaitable[None]] | None = None,
+        linger_ms: float = LINGER_MS,
     ) -> None:
         name = group or spec.name
         layout = settings.layout
@@ -137,7 +141,7 @@ class StageApp:
         self.beside: tuple[str, ...] = ()
         """Topics that the process reads besides the stage."""
         self.app = new_app(settings.group(name), settings, name, spec.scale)
-        self.outbox = Outbox(settings.cluster, settings.group(name))
+        self.outbox = Outbox(settings.cluster, settings.group(name), linger_ms=linger_ms)
         self.table = self._new_table(only_key)
         self.runner = StageRunner(
             self.app, spec, stage, settings, store=self._store, outbox=self.outbox,

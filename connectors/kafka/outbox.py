@@ -25,6 +25,8 @@ from tapedeck.streams.wire import Wire
 
 log = logging.getLogger("tapedeck.outbox")
 
+LINGER_MS = 1.0
+"""How long a record waits for others: a minute of a market is sent in fewer requests."""
 SAY_S = 5.0
 QUIET_S = 10.0
 _MAX_IN_QUEUE = 100_000
@@ -105,7 +107,7 @@ class Outbox:
         cluster: Cluster,
         role: str,
         *,
-        linger_ms: float = 1,
+        linger_ms: float = LINGER_MS,
         timeout_s: float = 30.0,
     ) -> None:
         self._layout = cluster.layout
