@@ -7,8 +7,8 @@ Updates may be handed in from another thread meanwhile.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from threading import Lock
-from typing import TypeVar
 
 from tapedeck.connectors.broker import (
     AccountReply,
@@ -33,6 +33,7 @@ from tapedeck.connectors.dispatch.inbox import HALTED, RESUMED, Body, Inbox, New
 from tapedeck.connectors.dispatch.lease import Lease
 from tapedeck.connectors.dispatch.selftest import Check, self_test
 from tapedeck.connectors.dispatch.watching import Watching
+from tapedeck.connectors.dispatch.whose import Whose, read
 from tapedeck.connectors.outlook.records import Known
 from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.accounts import Account
@@ -41,8 +42,6 @@ from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.occ import Right
 from tapedeck.streams.stages.account.rules.orders import ID_PREFIX, TERMINAL, OrderState, PositionIntent, Side
-
-T = TypeVar("T")
 
 _NOTHING_NEW = Newest(None, None)
 _IMPORT_US = 3 * 24 * 3600 * 1_000_000  # over a weekend: what a dispatcher that was down may have missed
@@ -73,7 +72,7 @@ class Dispatcher:
         self._budget = Budget(lambda: clock.now() / SECOND_US, reserve=config.order.close_reserve)
         self._leased = paced(broker, self._budget)
         self._for = CallKind.READ
-        self._identified = False
+        self._whose = Whose(account, broker.base_url, self._read_account)
         self._tested = False
         self._lock = Lock()
         self._working: set[str] = set()
@@ -170,7 +169,8 @@ class Dispatcher:
         """
         probe, now = symbol or self._probe, self._clock.now()
         self._lease.check()
-        checks = self_test(self._leased, self._account, self._calendar, probe, now)
+        may = partial(self._budget.may, CallKind.READ)
+        checks = self_test(self._leased, self._account, self._calendar, probe, now, may=may)
         self._budget.spent(len(checks))
         self._tested = all(check.passed for check in checks)
         return checks
@@ -211,8 +211,13 @@ class Dispatcher:
         return handler(request)
 
     def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body]:
-        """One message of the trade-update stream: its execution, if it has one, then the order's state."""
+        """One message of the trade-update stream: its execution, if it has one, then the order's state.
+
+        Nothing as long as the account is not known to be ours: a comparison brings what was missed.
+        """
         now = self._clock.now()
+        if not self._whose.ours:
+            return []
         if isinstance(update, UnreadRow):
             return [self._inbox.unread(update, "", now)]
         update = replace(update, order=self._history.named(update.order))
@@ -229,9 +234,9 @@ class Dispatcher:
         return self._broker.account()
 
     def _fetch_account(self, request: Body) -> list[Body]:
-        reply, error = _read(self._read_account)
+        reply, error = read(self._read_account)
         if reply is not None:
-            self._identified = self._is_ours(reply.number, reply.status)
+            self._whose.see(reply)
         now = self._clock.now()
         return [self._inbox.account(request["request_id"], self._leased.base_url, reply, error, now)]
 
@@ -246,7 +251,9 @@ class Dispatcher:
             before.extend(self._history.option_events(self._broker, asked_by))
             return self._broker.positions(), self._broker.open_orders()
 
-        found, error = _read(look)
+        error, found = self._whose.stranger(), None
+        if error is None:
+            found, error = read(look)
         positions, orders = found if found is not None else (Rows[PositionReply](), Rows[OrderReply]())
         now = self._clock.now()
         for order in orders:
@@ -260,7 +267,7 @@ class Dispatcher:
         return [*before, told]
 
     def _fetch_quote(self, request: Body) -> list[Body]:
-        reply, error = _read(lambda: self._broker.quote(request["instrument"]))
+        reply, error = read(lambda: self._broker.quote(request["instrument"]))
         return [self._inbox.quote(request, reply, error, self._clock.now())]
 
     def _fetch_chain(self, request: Body) -> list[Body]:
@@ -272,7 +279,7 @@ class Dispatcher:
             strike_from=request["strike_from"],
             strike_to=request["strike_to"],
         )
-        reply, error = _read(lambda: self._broker.chain(query))
+        reply, error = read(lambda: self._broker.chain(query))
         return [self._inbox.chain(request, reply, error, self._clock.now())]
 
     def _submit(self, request: Body) -> list[Body]:
@@ -307,8 +314,9 @@ class Dispatcher:
     def _cancel(self, request: Body) -> list[Body]:
         """Ask for a cancel, then report what the broker makes of the order."""
         client_id, broker_id = request["client_order_id"], request["broker_order_id"]
-        if not self._identified:
-            return [self._no_order("CANCEL", client_id, OrderState.UNKNOWN, _UNIDENTIFIED)]
+        stranger = self._whose.stranger()
+        if stranger is not None:
+            return [self._no_order("CANCEL", client_id, OrderState.UNKNOWN, stranger)]
         try:
             if broker_id is None:
                 broker_id = self._broker.order_by_client_id(client_id).broker_order_id
@@ -323,9 +331,9 @@ class Dispatcher:
 
     def _clear(self, request: Body) -> list[Body]:
         """Cancel all orders of an instrument; then what the broker holds says what that came to."""
-        error: str | None = _UNIDENTIFIED
-        if self._identified:
-            _, error = _read(lambda: self._broker.cancel_instrument(request["instrument"]))
+        error = self._whose.stranger()
+        if error is None:
+            _, error = read(lambda: self._broker.cancel_instrument(request["instrument"]))
         answers = self._fetch_broker(request)
         if error is not None:
             answers[-1]["payload"][1]["error"] = error
@@ -338,6 +346,9 @@ class Dispatcher:
     def _fetch_order(self, request: Body) -> list[Body]:
         """The order by its client id, behind the executions that the stream may have lost."""
         client_id, asked_by = request["client_order_id"], f"FETCH_ORDER|{request['after_s']}"
+        stranger = self._whose.stranger()  # that it does not know the order says nothing
+        if stranger is not None:
+            return [self._no_order(asked_by, client_id, OrderState.UNKNOWN, stranger)]
         try:
             reply = self._broker.order_by_client_id(client_id)
             filled, since = bool(reply.filled_qty), reply.created_at
@@ -355,19 +366,13 @@ class Dispatcher:
 
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
         """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
-        if not self._identified:
-            reply, error = _read(self._read_account)
-            if reply is None or not self._is_ours(reply.number, reply.status):
-                return error or _UNIDENTIFIED
-            self._identified = True
+        error = self._whose.barred()
+        if error is not None:
+            return error
         if order.intent in CLOSING or self._tested:
             return None
         failed = [f"{check.name}: {check.detail}" for check in self.self_test(underlying) if not check.passed]
         return f"the self-test has not passed: {'; '.join(failed)}" if failed else None
-
-    def _is_ours(self, number: str, status: str) -> bool:
-        same_url = self._leased.base_url.rstrip("/") == self._account.base_url.rstrip("/")
-        return number == self._account.broker_account_id and status == "ACTIVE" and same_url
 
     def _seen(self, asked_by: str, reply: OrderReply) -> Body:
         self._note(reply)
@@ -386,14 +391,3 @@ class Dispatcher:
                 self._working.discard(order.client_order_id)
             elif order.client_order_id not in self._ended:
                 self._working.add(order.client_order_id)
-
-
-_UNIDENTIFIED = "the account behind the credentials is not the configured one, or not ACTIVE"
-
-
-def _read(call: Callable[[], T]) -> tuple[T | None, str | None]:
-    """(answer, error) of a call that changes nothing."""
-    try:
-        return call(), None
-    except BrokerError as error:
-        return None, str(error)

@@ -26,18 +26,32 @@ class Check(NamedTuple):
     early: bool = False
 
 
-def self_test(broker: Broker, account: Account, calendar: Calendar, symbol: str, now: int) -> list[Check]:
-    """Every check, none skipped for the failure of another; ``symbol`` is the one that is asked about."""
+def self_test(
+    broker: Broker,
+    account: Account,
+    calendar: Calendar,
+    symbol: str,
+    now: int,
+    *,
+    may: Callable[[], bool] = lambda: True,
+) -> list[Check]:
+    """Every check, none skipped for the failure of another; ``symbol`` is the one that is asked about.
+
+    ``may``: whether the account may make a call at this moment. A check that may not ask has failed.
+    """
     today = calendar.session_date(now)
-    return [
-        _checked("account", lambda: _account(broker, account)),
-        _checked("calendar", lambda: _calendar(broker, calendar, today)),
-        _checked("quote", lambda: _quote(broker, symbol)),
-        _checked("chain", lambda: _chain(broker, symbol, today)),
-    ]
+    looks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "account": lambda: _account(broker, account),
+        "calendar": lambda: _calendar(broker, calendar, today),
+        "quote": lambda: _quote(broker, symbol),
+        "chain": lambda: _chain(broker, symbol, today),
+    }
+    return [_checked(name, look, may) for name, look in looks.items()]
 
 
-def _checked(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
+def _checked(name: str, look: Callable[[], tuple[bool, str]], may: Callable[[], bool]) -> Check:
+    if not may():
+        return Check(name, False, "not asked: the broker takes no calls of this account for now")
     try:
         return Check(name, *look())
     except BrokerError as error:

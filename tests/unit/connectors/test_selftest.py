@@ -6,9 +6,11 @@ import pytest
 
 from tapedeck.connectors.broker import NotFound
 from tapedeck.connectors.dispatch.selftest import self_test
+from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.inprocess import InProcessBroker
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.sessions import Calendar, xnys
+from tests.support.desk import Desk
 from tests.support.paper import DAY, LARGE, TEN, exchange
 
 
@@ -44,3 +46,14 @@ def test_a_calendar_that_ends_soon_is_compared_as_far_as_it_goes_and_one_that_ha
     assert calendar_check(DAY) == (True, "1 sessions agree")
     passed, detail = calendar_check(DAY - 1)
     assert not passed and "the calendar covers" in detail and "a newer release" in detail
+
+
+def test_nothing_is_asked_any_more_once_the_broker_has_refused_the_rate() -> None:
+    desk = Desk()
+    desk.paper.faults.arm(Fault.RATE_LIMIT, operation="account", seconds=2)
+    failed = {check.name: check.detail for check in desk.desk.self_test() if not check.passed}
+    assert set(failed) == {"account", "calendar", "quote", "chain"}
+    assert all(failed[name].startswith("not asked: ") for name in ("calendar", "quote", "chain"))
+    assert not desk.paper.door.early
+    desk.move(2)
+    assert all(check.passed for check in desk.desk.self_test())
