@@ -73,8 +73,8 @@ class _StruckTask(SimTask):
     strike: Strike | None = None
 
     def _perform(self, order: list[Any], fuse: Fuse) -> None:
-        for _, effect in order if self.strike is not None else ():
-            if isinstance(effect, Wire) and effect.topic == "orders":
+        for _, effect in order:
+            if self.strike is not None and isinstance(effect, Wire) and effect.topic == "orders":
                 body = decode("orders", effect.value)
                 moment = Moment.INTENT if body["state"] == "INTENT" else Moment.COMMIT
                 self.strike.at(moment, body["client_order_id"])

@@ -35,6 +35,7 @@ Handler = Callable[[Turn, dict[str, Any]], None]
 
 def _on_tick(turn: Turn, payload: dict[str, Any]) -> None:
     """Time passes: what is overdue is done after every record. What is held wants a new mark."""
+    standing.ask_again(turn)
     standing.ask_marks(turn, older_s=standing.OLD_S)
 
 

@@ -5,10 +5,10 @@ watches.
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.stages.account import fills, outlook, parents
 from tapedeck.streams.stages.account.order_state import Order
-from tapedeck.streams.stages.account.rules.gate_types import KillState
+from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
 from tapedeck.streams.stages.account.rules.positions import describe
-from tapedeck.streams.stages.account.rules.requests import FetchBroker, FetchQuote, Watch
+from tapedeck.streams.stages.account.rules.requests import FetchAccount, FetchBroker, FetchQuote, Watch
 from tapedeck.streams.stages.account.state import Watching
 from tapedeck.streams.stages.account.turn import Turn
 
@@ -97,6 +97,18 @@ def _doubted(turn: Turn) -> list[tuple[str, Order]]:
         every = turn.state.orders.items()
         turn.folds.doubted = [(i, order) for i, order in every if order.state is OrderState.UNKNOWN]
     return turn.folds.doubted
+
+
+def ask_again(turn: Turn) -> None:
+    """Ask whose account it is, and what it holds, where the questions of a start have failed.
+
+    Until the first is known nothing is sent, not even a close; until the second is, nothing opens.
+    """
+    state = turn.state
+    if state.identity is Identity.ACCOUNT_UNVERIFIED and turn.outstanding(FetchAccount) is None:
+        turn.ask(FetchAccount(request_id=turn.new_id("FETCH_ACCOUNT")))
+    if not state.reconciled and turn.outstanding(FetchBroker) is None:
+        turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER")))
 
 
 def ask_marks(turn: Turn, older_s: int) -> None:

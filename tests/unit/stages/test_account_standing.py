@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tapedeck.streams.stages.account.state import unpack
-from tests.support.account import Inbox, at, failed
+from tests.support.account import URL, Inbox, at, failed
 
 DAY_US = 86_400_000_000
 
@@ -55,11 +55,35 @@ def test_closes_go_out_with_the_right_account_and_with_no_other(
     good = {"request_id": "", "broker_account_id": inbox.number, "status": "ACTIVE", "equity": D(1)}
     inbox.put("InboxAccount", base_url="http://127.0.0.1:8100", **(good | reading))
     assert inbox.of("accounts")[-1]["identity"] == identity
+    inbox.answers = identity == "VERIFIED"
     inbox.control("large", "HALTED")
     tick(inbox)
     closes = [each for each in inbox.of("orders") if each["purpose"] == "CLOSE"]
     assert bool(closes) is (identity == "VERIFIED")
     assert inbox.of("positions")[-1]["state"] == "CLOSING", "it is wanted, whatever can be sent"
+
+
+def test_questions_of_a_start_that_failed_are_asked_again_by_the_next_tick() -> None:
+    inbox = Inbox().start()
+    bought(inbox)
+    inbox.control("large", "HALTED")
+    inbox.answers = False
+    inbox.put("InboxStarted", lease_epoch=2)
+    why = "the broker takes no calls of this account for now"
+    ids = {kind: inbox.requests(kind)[-1]["request_id"] for kind in ("FETCH_ACCOUNT", "FETCH_BROKER")}
+    inbox.put("InboxAccount", request_id=ids["FETCH_ACCOUNT"], base_url=URL, error=why)
+    inbox.put("InboxBroker", request_id=ids["FETCH_BROKER"], positions=[], open_orders=[], error=why)
+    asked = {kind: len(inbox.requests(kind)) for kind in ("FETCH_ACCOUNT", "FETCH_BROKER")}
+    tick(inbox)
+    again = {kind: len(inbox.requests(kind)) for kind in asked}
+    assert again == {kind: n + 1 for kind, n in asked.items()}
+    tick(inbox)
+    assert {kind: len(inbox.requests(kind)) for kind in asked} == again, "the answer is waited for"
+    inbox.answers = True
+    for kind in asked:
+        inbox.answer(inbox.requests(kind)[-1])
+    tick(tick(inbox))
+    assert {kind: len(inbox.requests(kind)) for kind in asked} == again, "nothing is left to ask"
 
 
 def test_a_halt_cancels_then_flattens_then_verifies_and_is_flat() -> None:
