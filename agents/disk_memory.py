@@ -14,7 +14,7 @@ from typing import Any
 import rocksdict
 from faust.stores.rocksdb import RocksDBOptions
 
-CACHE_BYTES = 64 * 1024 * 1024
+CACHE_BYTES = 32 * 1024 * 1024
 WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 BUFFERS = 2
 """One that is being filled, and one that is on its way to a file."""

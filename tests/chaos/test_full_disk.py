@@ -33,6 +33,7 @@ def test_a_worker_that_has_no_room_to_recover_ends_itself_and_the_next_one_recov
     kill = {"TAPE_TEST_KILL": "inputs acked:6", "TAPE_TEST_BATCH": "40"}
     assert workers.start("features", disk="one", extra=kill).wait(60) == KILLED
     for file_bytes, what in ((4_000, "opened"), (9_000, "written")):
+        (workers.folder / "features.log").write_text("")  # the limit holds for its log as well
         full = workers.start("features", disk="two", file_bytes=file_bytes)
         assert full.wait(60) == FAILED_EXIT
         assert f"cannot be {what}: IO error" in workers.log_of("features")
