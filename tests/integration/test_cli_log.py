@@ -212,6 +212,30 @@ def test_accounts_orders_and_positions_are_read_from_the_topics_and_a_close_is_w
     assert (resolve["command"], resolve["target"], resolve["price"]) == ("RESOLVE", "adj-1", "2.050000")
 
 
+def test_files_of_an_index_and_of_earnings_are_written_once(made, tmp_path):
+    index, dates = tmp_path / "vix.csv", tmp_path / "dates.csv"
+    index.write_text("at,available_at,value\n2026-02-17T14:30:00Z,2026-02-17T14:30:05Z,18.42\n")
+    dates.write_text(
+        "symbol,report_date,report_time,available_at\nNVDA,2026-02-25,AFTER_CLOSE,2026-01-15T12:00:00Z\n"
+    )
+    off = "no account goes by them, as regime.enabled is false"
+    assert tape("ingest", "regime", str(index)) == f"regime: 1 records written, 0 were there; {off}\n"
+    with index.open("a") as more:
+        more.write("2026-02-17T14:31:00Z,2026-02-17T14:31:05Z,18.5\n")
+    assert tape("ingest", "regime", str(index)) == f"regime: 1 records written, 1 were there; {off}\n"
+    assert tape("ingest", "earnings", str(dates)) == "earnings: 1 records written, 0 were there\n"
+    assert tape("ingest", "earnings", str(dates)) == "earnings: 0 records written, 1 were there\n"
+    assert [row["value"]["value"] for row in lines("tail", "regime")] == [18.42, 18.5]
+    (report,) = lines("tail", "earnings")
+    assert (report["key"], report["value"]["report_date"]) == ("NVDA", "2026-02-25")
+    dates.write_text(dates.read_text().replace("02-25", "02-26"))
+    with pytest.raises(
+        Fatal, match=r"topic earnings says something else of NVDA.*an available_at of its own"
+    ):
+        tape("ingest", "earnings", str(dates))
+    assert len(lines("tail", "earnings")) == 1
+
+
 def test_pausing_an_account_that_is_not_configured_names_the_nearest(made):
     with pytest.raises(Fatal, match="did you mean 'tiny'"):
         tape("pause", "tinny", "--person", "Ada", "--reason", "typo")
