@@ -113,10 +113,9 @@ class AccountRun:
         self._keep(fed.date)
 
     def _announce(self, until: int) -> None:
-        """Write what becomes available by ``until``: what comes later no session before it can see."""
-        writer = self._log.writer()
+        """Tell what becomes available by ``until``: what comes later no session before it can see."""
         while self._outlook and self._outlook[0][1]["available_at"] <= until:
-            writer.send(*self._outlook.popleft())
+            self._newest.tell(*self._outlook.popleft())
 
     def _put(self, waiting: Sequence[Mapping[int, Sequence[Message]]], label: int) -> None:
         for minutes in waiting:
