@@ -51,7 +51,7 @@ T = TypeVar("T")
 class SimDispatcher:
     """The dispatcher of one account over ``log`` and ``exchange``.
 
-    ``newest``: who knows the newest bars and features; without it, they are read from ``log``.
+    ``newest``: who knows of bars and features that are not in ``log``.
 
     ``work`` does everything that can be done now. Where ``fuse`` burns through it raises Crash: then
     ``restart``, and ``work`` again.
@@ -67,7 +67,7 @@ class SimDispatcher:
         *,
         calendar: Calendar,
         leases: LeaseStore,
-        newest: steps.NewestBars | None = None,
+        newest: NewestSeen | None = None,
     ) -> None:
         self.account_id = account_id
         self.fuse = Fuse()
@@ -113,7 +113,8 @@ class SimDispatcher:
         )
         self._router = MinuteRouter({name: self._log.layout.partitions(name) for name in self._signals})
         self._routed = dict(self._acked)
-        self._newest, self._looked = NewestSeen(), {part: 0 for part in self._newest_parts()}
+        self._newest = self._known or NewestSeen()
+        self._looked = {part: 0 for part in self._newest_parts()}
         self._causes = Causes()
         self._arrived: deque[tuple[Body, Message | None]] = deque()
         self._heard: deque[Body] = deque()
@@ -124,7 +125,7 @@ class SimDispatcher:
         self._routine = steps.Routine(
             self.account_id,
             self._desk,
-            self._known or self._newest,
+            self._newest,
             now=lambda: self._exchange.now,
             calendar=self._calendar,
             manner=steps.SIMULATED,
@@ -310,7 +311,7 @@ class SimDispatcher:
         return ((name, p) for name in FOLLOWED for p in range(self._log.layout.partitions(name)))
 
     def _follow(self) -> None:
-        for part in self._looked if self._known is None else ():
+        for part in self._looked:
             for message in self._log.read(*part, self._looked[part]):
                 self._looked[part] = message.offset + 1
                 self._newest.see(message)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tapedeck.connectors.dispatch.freshness import NAMES
+from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inbox import Body, Newest
 from tapedeck.connectors.outlook.records import Known, Outlook
 from tapedeck.schemas.codec import decode
@@ -35,13 +35,13 @@ class _Seen(NamedTuple):
     block: Block
 
 
-class NewestOfDay:
+class NewestOfDay(NewestSeen):
     """What a dispatcher would have seen of ``bars`` and ``features`` until the minute of ``reach``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._label = 0
         self._before: dict[Symbol, int] = {}
-        self._bars: dict[str, bytes] = {}
         self._today: dict[Symbol, _Seen] = {}
         self._outlook = Outlook()
 
