@@ -42,7 +42,7 @@ from tapedeck.tape.local.stack import LocalStack
 from tapedeck.tape.local.supervisor import Worker
 from tests.bench import order_times
 from tests.bench.order_times import Way
-from tests.bench.report import Row, Table, percentile
+from tests.bench.report import Row, Table, machine, percentile
 from tests.bench.watching import Seen, Watch, now_s
 
 FIRST, WARM_UP = 60, 10
@@ -234,7 +234,7 @@ def measure(size: Size = FULL, *, news: bool = True) -> Table:
         *_rows("  after collection", [way.after_collection for way in ways], AFTER_MS),
         *(_part(name, [getattr(way, name) for way in ways]) for name in order_times.PARTS),
     ]
-    each = f"in each second one {size.signals} of the symbols signal, to {size.accounts} accounts"
+    each = f"in each second one, signals of {size.signals} symbols go to {size.accounts} accounts"
     return Table(
         f"latency of a 28-symbol minute through the running stack{'' if news else ', without news'}",
         tuple(rows),
@@ -272,9 +272,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_latency", description=__doc__)
     parser.add_argument("--accounts", type=int, default=FULL.accounts, choices=range(1, 5))
     parser.add_argument("--signals", type=int, default=FULL.signals, help="signals in each minute")
-    parser.add_argument("--minutes", type=int, default=FULL.minutes)
+    parser.add_argument("--minutes", type=int, default=FULL.minutes, help="at most 200: later nothing opens")
     parser.add_argument("--once", action="store_true", help="once, with news")
     told = parser.parse_args()
+    print(machine(), flush=True)
     size = Size(told.minutes, FULL.burst_s, told.accounts, told.signals)
     for news in (True,) if told.once else (True, False, True, False):
         print(measure(size, news=news), flush=True)
