@@ -170,6 +170,7 @@ class QuoteReply:
     """The newest quote, and the last trade. ``origin``: where it came from, ``alpaca/...``,
     ``synthetic/...``.
 
+    Of an option either may be unknown, and the last trade is read; of a stock it is not: bars have it.
     ``theta``: an option's, USD per share and day.
     """
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from math import isfinite
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -275,6 +276,28 @@ def quote(instrument: str, raw: Json, feed: str) -> QuoteReply:
     )
 
 
+def option_quote(instrument: str, raw: Json, feed: str) -> QuoteReply | None:
+    """A contract's snapshot: newest quote, last trade and theta, each of which may be null or absent.
+
+    None if it has neither a quote nor a trade. What is 0 or not a number is unknown.
+    """
+    newest, traded = raw.get("latestQuote") or {}, raw.get("latestTrade") or {}
+    price = _side_price(traded.get("p"))
+    if not newest and price is None:
+        return None
+    return QuoteReply(
+        instrument=instrument,
+        feed=feed,
+        origin=str(raw.get("tape_origin") or f"alpaca/{feed}"),
+        time=micros(newest["t"]) if newest else None,
+        bid=_side_price(newest.get("bp")),
+        ask=_side_price(newest.get("ap")),
+        trade_price=price,
+        trade_time=None if price is None else micros(traded["t"]),
+        theta=_theta(raw.get("greeks") or {}),
+    )
+
+
 def chain(query: ChainQuery, listed: list[Json], snapshots: dict[str, Json], feed: str) -> ChainReply:
     """Listed contracts with the data of their snapshots; one without a snapshot has no quote.
 
@@ -304,10 +327,16 @@ def _contract(raw: Json, snapshot: Json) -> ContractReply:
         time=micros(newest["t"]) if newest else None,
         volume=(snapshot.get("dailyBar") or {}).get("v"),
         open_interest=None if interest is None else int(interest),
-        delta=_float(greeks.get("delta")),
-        theta=_float(greeks.get("theta")) or None,  # no option's is 0: it is not known
+        delta=_finite(greeks.get("delta")),
+        theta=_theta(greeks),
     )
 
 
-def _float(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _theta(greeks: Json) -> float | None:
+    """USD per share and day. No option's is 0: it is not known then."""
+    return _finite(greeks.get("theta")) or None
+
+
+def _finite(value: Any) -> float | None:
+    found = None if value is None else float(value)
+    return found if found is not None and isfinite(found) else None

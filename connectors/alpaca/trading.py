@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import requests
 from alpaca.data.enums import DataFeed, OptionsFeed
 from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
-from alpaca.data.requests import OptionChainRequest, OptionLatestQuoteRequest, StockLatestQuoteRequest
+from alpaca.data.requests import OptionChainRequest, OptionSnapshotRequest, StockLatestQuoteRequest
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import ContractType, OrderSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.enums import PositionIntent as AlpacaIntent
@@ -173,17 +173,20 @@ class AlpacaBroker:
         return self._asked(replies.open_orders, self._trading.get_orders, wanted)
 
     def quote(self, instrument: str) -> QuoteReply:
+        reply: QuoteReply | None = None
         if is_option(instrument):
-            feed = self._option_feed.value
-            option = OptionLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._option_feed)
-            found = self._asked(dict, self._options.get_option_latest_quote, option)
+            option = OptionSnapshotRequest(symbol_or_symbols=instrument, feed=self._option_feed)
+            found = self._asked(dict, self._options.get_option_snapshot, option)
+            read, feed = replies.option_quote, self._option_feed.value
         else:
-            feed = self._stock_feed.value
             stock = StockLatestQuoteRequest(symbol_or_symbols=instrument, feed=self._stock_feed)
             found = self._asked(dict, self._stocks.get_stock_latest_quote, stock)
-        if instrument not in found:
+            read, feed = replies.quote, self._stock_feed.value
+        if found.get(instrument) is not None:
+            reply = asked(lambda raw: read(instrument, raw, feed), found.__getitem__, instrument)
+        if reply is None:
             raise NotFound("the broker has no quote", value=instrument)
-        return asked(lambda raw: replies.quote(instrument, raw, feed), found.__getitem__, instrument)
+        return reply
 
     def chain(self, query: ChainQuery) -> ChainReply:
         wanted = OptionChainRequest(

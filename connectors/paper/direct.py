@@ -7,19 +7,39 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from tapedeck.connectors.broker import ChainQuery, ChainReply, ContractReply, QuoteReply
+from tapedeck.connectors.paper.exchange import Snapshot
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
 from tapedeck.streams.stages.account.rules.occ import Right
 
 
-def quote(instrument: str, found: StockQuote | ContractQuote, origin: str, feed: str) -> QuoteReply:
-    """The reply to a question for one quote."""
+def quote(found: StockQuote, origin: str, feed: str) -> QuoteReply:
+    """The reply to a question for the quote of one stock."""
     return QuoteReply(
-        instrument=instrument,
+        instrument=found.symbol,
         feed=feed,
         origin=origin or f"alpaca/{feed}",
         time=found.time,
         bid=_price(found.bid),
         ask=_price(found.ask),
+    )
+
+
+def option_quote(told: Snapshot, origin: str, feed: str) -> QuoteReply | None:
+    """The reply to a question for one contract; None without a quote and a trade."""
+    quoted = "latestQuote" not in told.gone
+    trade = None if "latestTrade" in told.gone else told.trade
+    if not quoted and trade is None:
+        return None
+    return QuoteReply(
+        instrument=told.quote.symbol,
+        feed=feed,
+        origin=origin or f"alpaca/{feed}",
+        time=told.quote.time if quoted else None,
+        bid=_price(told.quote.bid) if quoted else None,
+        ask=_price(told.quote.ask) if quoted else None,
+        trade_price=_price(trade.price) if trade else None,
+        trade_time=trade.time if trade else None,
+        theta=None if "greeks" in told.gone else _theta(told.quote),
     )
 
 
@@ -54,8 +74,12 @@ def _contract(found: ContractQuote) -> ContractReply:
         volume=found.volume,
         open_interest=found.open_interest,
         delta=found.delta,
-        theta=None if found.delta is None else found.theta or None,
+        theta=_theta(found),
     )
+
+
+def _theta(found: ContractQuote) -> float | None:
+    return None if found.delta is None else found.theta or None
 
 
 def _price(side: Decimal | None) -> Decimal | None:

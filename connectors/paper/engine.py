@@ -19,6 +19,7 @@ from tapedeck.connectors.paper.ledger import Ledger
 from tapedeck.connectors.paper.market import Board, Listing
 from tapedeck.connectors.paper.orders import HELD, PENDING_CANCEL, Execution, Order, stable_uuid
 from tapedeck.connectors.tapes.market import Market
+from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import Calendar, Session
 from tapedeck.streams.stages.account.rules.orders import Side
@@ -58,6 +59,8 @@ class Engine:
         self._listeners: list[Listener] = []
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
+        self.traded: dict[str, OptionTrade] = {}
+        """The last trade here of each contract."""
         self.changes = 0
         """Increases whenever an account may have changed: anything saved before is then out of date."""
 
@@ -80,6 +83,9 @@ class Engine:
     def restore(self, books: Mapping[str, Book], now: int) -> None:
         """Restore accounts as they were at ``now``; accounts that are not in ``books`` stay."""
         self._books |= books
+        every = [(each, book.orders[each.order_id]) for book in books.values() for each in book.executions]
+        for fill, order in sorted(every, key=lambda each: each[0].time):
+            self._note_trade(order, fill)
         self.now, self.changes = now, self.changes + 1
         self._list(self.board.market)
 
@@ -251,6 +257,7 @@ class Engine:
         order.executions.append(fill)
         book.executions.append(fill)
         book.ledger.apply(order.listing, fill)
+        self._note_trade(order, fill)
         if fill.leaves:
             status = PENDING_CANCEL if order.status == PENDING_CANCEL else "partially_filled"
             self.say(number, "partial_fill", order, status=status, fill=fill)
@@ -258,6 +265,10 @@ class Engine:
         else:
             self.end(number, order, "fill", "filled", fill=fill)
             hands.after_fill(self, number, order)
+
+    def _note_trade(self, order: Order, fill: Execution) -> None:
+        if order.listing.is_option:
+            self.traded[order.listing.symbol] = OptionTrade(fill.price, int(fill.qty), fill.time)
 
     def end(self, number: str, order: Order, event: str, status: str, fill: Execution | None = None) -> None:
         """End an order, and its legs or its pair with it."""

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tapedeck.connectors.paper import cancels, checks, hands, legs, views, wire
 from tapedeck.connectors.paper.book import Book
@@ -17,11 +17,27 @@ from tapedeck.connectors.paper.orders import (
     Refusal,
     stable_uuid,
 )
+from tapedeck.connectors.tapes.market import ContractQuote
+from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account.rules.orders import Side
 
 Json = dict[str, Any]
 ZERO = Decimal(0)
+_PARTS = {
+    Fault.QUOTE_NULL: "latestQuote",
+    Fault.TRADE_NULL: "latestTrade",
+    Fault.GREEKS_NULL: "greeks",
+}
+"""What of a contract's snapshot a fault takes away."""
+
+
+class Snapshot(NamedTuple):
+    """What is told of one contract. The parts ``gone``, by Alpaca's names, are null."""
+
+    quote: ContractQuote
+    trade: OptionTrade | None
+    gone: frozenset[str]
 
 
 class PaperExchange(Engine):
@@ -199,6 +215,16 @@ class PaperExchange(Engine):
         account, first = stable_uuid("account", number), self.calendar.session_date(after) if after else 0
         told = (each for each in self.books[number].activities if each.visible_at <= self.now)
         return [wire.option_activity(account, each) for each in told if each.date >= first]
+
+    def option_snapshot(self, number: str, symbol: str) -> Snapshot | None:
+        """A contract's newest quote, last trade and greeks; None for a contract that is not quoted."""
+        quote = self.board.quote(symbol, self.now)
+        if not isinstance(quote, ContractQuote):
+            return None
+        newest = [each for each in (self.board.trade(quote, self.now), self.traded.get(symbol)) if each]
+        trade = max(newest, key=lambda each: each.time, default=None)
+        gone = {part for fault, part in _PARTS.items() if self.faults.take(fault, "option_snapshot", number)}
+        return Snapshot(quote, trade, frozenset(gone))
 
     def spendable(self, number: str) -> Decimal:
         """Cash that no working buy reserves."""

@@ -31,7 +31,6 @@ from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.faults import Fault
 from tapedeck.connectors.paper.gates import UpdateGate
 from tapedeck.connectors.paper.orders import Execution, Refusal
-from tapedeck.connectors.tapes.market import StockQuote
 
 T = TypeVar("T")
 _FEEDS = ("iex", "indicative")
@@ -164,12 +163,15 @@ class InProcessBroker:
         return option_events.read(found)
 
     def _quote(self, instrument: str) -> QuoteReply:
-        board, now = self._exchange.board, self._exchange.now
-        found = board.quote(instrument, now)
-        if found is None:
+        board, reply = self._exchange.board, None
+        if is_option(instrument):
+            told = self._exchange.option_snapshot(self._number, instrument)
+            reply = None if told is None else direct.option_quote(told, board.origin, _FEEDS[1])
+        elif (stock := board.stock(instrument, self._exchange.now)) is not None:
+            reply = direct.quote(stock, board.quote_origin, _FEEDS[0])
+        if reply is None:
             raise Refusal(404, 0, "the broker has no quote")
-        origin = board.quote_origin if isinstance(found, StockQuote) else board.origin
-        return direct.quote(instrument, found, origin, _FEEDS[is_option(instrument)])
+        return reply
 
     def _chain(self, query: ChainQuery) -> ChainReply:
         exchange = self._exchange

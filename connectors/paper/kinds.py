@@ -20,6 +20,9 @@ class Fault(StrEnum):
     LAGGING_POSITIONS = "LAGGING_POSITIONS"
     LAGGING_ORDERS = "LAGGING_ORDERS"
     LAGGING_ACTIVITIES = "LAGGING_ACTIVITIES"
+    QUOTE_NULL = "QUOTE_NULL"
+    TRADE_NULL = "TRADE_NULL"
+    GREEKS_NULL = "GREEKS_NULL"
     REJECT = "REJECT"
     REFUSE_QTY = "REFUSE_QTY"
     REFUSE_UNCOVERED = "REFUSE_UNCOVERED"
@@ -72,6 +75,9 @@ PLANS: dict[Fault, Plan] = {
     F.LAGGING_ACTIVITIES: Plan(
         "T19", "activities", "executions of the last `seconds` are not listed yet", 10
     ),
+    F.QUOTE_NULL: Plan("", "option_snapshot", "a contract's `latestQuote` is null"),
+    F.TRADE_NULL: Plan("", "option_snapshot", "a contract's `latestTrade` is null"),
+    F.GREEKS_NULL: Plan("", "option_snapshot", "a contract's `greeks` are null"),
     F.REJECT: Plan("", "submit", "accepted, then rejected"),
     F.REFUSE_QTY: Plan("T20", "submit", "403 40310000 insufficient qty, available: 0"),
     F.REFUSE_UNCOVERED: Plan("T19", "submit", "403 40310000 uncovered option contracts"),

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, StockQuote
+from tapedeck.connectors.tapes.trades import OptionTrade, last_trade
 from tapedeck.streams.stages.account.rules import occ
 
 
@@ -83,6 +84,10 @@ class Board:
             # What was listed stays listed for the session: one contract is priced, and not thousands.
             return self.market.contract(symbol, underlying, now - now % RESTATE_US)
         return self.chain(underlying, now).get(symbol)
+
+    def trade(self, quote: ContractQuote, now: int) -> OptionTrade | None:
+        """The market's last trade of a contract with this quote."""
+        return last_trade(self.market, quote, now)
 
     def listing(self, symbol: str, now: int) -> Listing | None:
         """The listing of ``symbol``; None if this market does not have it."""

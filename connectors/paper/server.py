@@ -133,6 +133,7 @@ class PaperServer:
         yield "DELETE", "/v2/positions/{symbol}", "close", self._close
         yield "GET", "/v2/stocks/quotes/latest", "quote", self._stock_quotes
         yield "GET", "/v1beta1/options/quotes/latest", "option_quote", self._option_quotes
+        yield "GET", "/v1beta1/options/snapshots", "option_snapshot", self._option_snapshots
         yield "GET", "/v1beta1/options/snapshots/{underlying}", "chain", self._snapshots
         if self._data is not None:
             yield from self._data.routes()
@@ -271,6 +272,17 @@ class PaperServer:
             if isinstance(each, ContractQuote)
         }
         return web.json_response({"quotes": quotes})
+
+    async def _option_snapshots(self, request: web.Request) -> web.Response:
+        wanted = request.query.get("symbols", "").split(",")
+        told = (self._exchange.option_snapshot(request[_NUMBER], symbol) for symbol in wanted)
+        origin, start = self._exchange.board.origin, self._exchange.day_start()
+        found = {
+            each.quote.symbol: wire.snapshot(each.quote, origin, start, each.trade) | dict.fromkeys(each.gone)
+            for each in told
+            if each is not None
+        }
+        return web.json_response({"snapshots": found, "next_page_token": None})
 
     async def _snapshots(self, request: web.Request) -> web.Response:
         found = self._chain(request.match_info["underlying"], request)

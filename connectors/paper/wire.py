@@ -14,6 +14,7 @@ from tapedeck.connectors.paper.ledger import Position
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import Activity, Execution, Order, stable_uuid
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
+from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.sessions import Session, iso_date
 
 Json = dict[str, Any]
@@ -276,8 +277,12 @@ def _sides(quote: StockQuote | ContractQuote, venue: str, sizes: tuple[int, int]
     return bid | {"ap": float(quote.ask or 0), "as": sizes[1], "ax": venue}
 
 
-def snapshot(quote: ContractQuote, origin: str, day_start: int) -> Json:
+def snapshot(quote: ContractQuote, origin: str, day_start: int, trade: OptionTrade | None = None) -> Json:
+    """A contract's snapshot. Implied volatility is not modeled; what is unknown is left out."""
     out: Json = {"tape_origin": origin, "latestQuote": option_quote(quote, origin)}
+    if trade is not None:
+        told = {"t": iso(trade.time), "p": float(trade.price), "s": trade.size}
+        out["latestTrade"] = told | {"x": "N", "c": "I"}
     if quote.volume is not None:
         out["dailyBar"] = {"t": iso(day_start), "v": quote.volume}
     if quote.delta is not None:

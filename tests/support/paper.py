@@ -46,6 +46,8 @@ class TinyMarket:
     origin = quote_origin = "synthetic/test"
 
     def __init__(self) -> None:
+        self.theta: float | None = None
+        """Of every contract, USD per share and day."""
         self.prices: dict[str, tuple[D | None, D | None]] = {
             "NVDA": (D("149.98"), D("150.02")),
             "AMD": (D("99.99"), D("100.01")),
@@ -78,7 +80,7 @@ class TinyMarket:
         return ContractQuote(
             symbol=name, underlying=parsed.root, expiry=parsed.expiry, right=parsed.right.value,
             strike=parsed.strike, size=100, time=now - SECOND, bid=bid, ask=ask, volume=900,
-            open_interest=400, delta=0.4 if parsed.right is occ.Right.CALL else -0.4,
+            open_interest=400, delta=0.4 if parsed.right is occ.Right.CALL else -0.4, theta=self.theta,
         )  # fmt: skip
 
 

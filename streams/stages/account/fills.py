@@ -71,11 +71,14 @@ def see_quote(
 ) -> None:
     """Keep the mid of a quote as the instrument's mark, unless a newer one is known.
 
-    One of the future would stay the newest for ever.
+    One of the future would stay the newest for ever. A theta that comes without a usable quote is kept with
+    the mark that is known; a quote without one leaves the session's last.
     """
-    if at is None or at > turn.soon or bid is None or ask is None or not usable(bid, ask):
-        return
     known = turn.state.marks.get(instrument)
+    if at is None or at > turn.soon or bid is None or ask is None or not usable(bid, ask):
+        if known is not None and theta is not None:
+            turn.state.marks[instrument] = replace(known, theta=theta)
+        return
     if known is None or known.at <= at:
         theta = known.theta if theta is None and known is not None else theta
         turn.state.marks[instrument] = Mark(mid=money(mid(bid, ask)), at=at, theta=theta)
@@ -90,14 +93,21 @@ def fresh_mark(turn: Turn, instrument: str) -> Decimal | None:
 
 
 def see_trade(turn: Turn, instrument: str, price: float, at: int) -> None:
-    """Keep the price of an instrument's last trade, or its last bar's close, unless a newer one is known."""
+    """Keep the price of an instrument's last trade, or its last bar's close, unless a newer one is known.
+
+    One of the future would stay the newest for ever.
+    """
+    if at > turn.soon:
+        return
     known = turn.state.bars.get(instrument)
     if known is None or known.at <= at:
         turn.state.bars[instrument] = LastBar(close=price, at=at)
 
 
 def mark_of(turn: Turn, instrument: str) -> Decimal | None:
-    """What an instrument is worth: its fresh mark, else its last bar's close, None if that is old as well."""
+    """What an instrument is worth: its fresh mark, else its last trade or its last bar's close, None if that
+    is older than ``exit.trade_s``.
+    """
     mark, bar = fresh_mark(turn, instrument), turn.state.bars.get(instrument)
     if mark is not None or bar is None or turn.now - bar.at > turn.config.exit.trade_s * SECOND_US:
         return mark
@@ -328,13 +338,19 @@ def turn_session(turn: Turn) -> None:
     if state.session is not None and today > state.session:
         held = {instrument for instrument, _ in open_positions(turn)}
         for instrument in held:
-            mark = state.marks.get(instrument)
-            state.books[instrument].prior_mark = mark.mid if mark else None
+            mark, bar = state.marks.get(instrument), state.bars.get(instrument)
+            traded = bar_price(bar.close) if bar else None
+            state.books[instrument].prior_mark = mark.mid if mark else traded
         kept_books = held | {each.instrument for each in state.reviews.values()}
         state.books = {name: book for name, book in state.books.items() if name in kept_books}
         turn.folds.forget_all()
         underlyings = {describe(instrument).underlying for instrument in held}
-        state.marks = {name: mark for name, mark in state.marks.items() if name in held | underlyings}
+        # A theta of an earlier session is no longer known: it grows every night.
+        state.marks = {
+            name: replace(mark, theta=None)
+            for name, mark in state.marks.items()
+            if name in held | underlyings
+        }
         state.bars = {name: bar for name, bar in state.bars.items() if name in held | underlyings}
         _expect_shares(turn, held)
         state.unquoted = {}

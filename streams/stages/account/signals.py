@@ -117,7 +117,7 @@ def on_quote(turn: Turn, payload: dict[str, Any]) -> None:
     """Keep a quote as a mark and for the evaluation that asked for it."""
     bid, ask, time = payload["bid"], payload["ask"], payload["quote_time"]
     fills.see_quote(turn, payload["instrument"], bid, ask, at=time, theta=payload["theta"])
-    if payload["trade_price"] is not None and payload["trade_time"] is not None:
+    if payload["trade_price"] and payload["trade_time"] is not None:
         fills.see_trade(turn, payload["instrument"], float(payload["trade_price"]), payload["trade_time"])
     if turn.state.outstanding.pop(payload["request_id"], None) is None:
         return turn.drop(AccountDrop.UNASKED_ANSWER)

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
-from alpaca.data.requests import OptionChainRequest, OptionLatestQuoteRequest, StockLatestQuoteRequest
+from alpaca.data.requests import (
+    OptionChainRequest,
+    OptionLatestQuoteRequest,
+    OptionSnapshotRequest,
+    StockLatestQuoteRequest,
+)
 from alpaca.trading.client import TradingClient
 from alpaca.trading.models import Order, TradeActivity, TradeUpdate
 from alpaca.trading.requests import GetCalendarRequest, GetOptionContractsRequest, LimitOrderRequest
@@ -93,7 +98,11 @@ def test_quotes_and_snapshots_have_alpacas_shape() -> None:
     assert _covers(wire.option_quote(option, "x"), recorded) == []
     recorded = payload("historical_option_data__get_option_chain")["snapshots"]["AAPL240503P00155000"]
     missing = _covers(wire.snapshot(option, "x", TEN), recorded)
-    assert missing == [".impliedVolatility", ".latestTrade"]  # neither is modelled
+    assert missing == [".impliedVolatility", ".latestTrade"]  # one is not modelled, chains lack the other
+    recorded = payload("historical_option_data__get_snapshot")["snapshots"]["AAPL240126P00050000"]
+    told = exchange().option_snapshot(NUMBER, CALL)
+    assert told is not None
+    assert _covers(wire.snapshot(option, "x", TEN, told.trade), recorded) == [".impliedVolatility"]
 
 
 def test_recorded_quotes_are_read_with_nanoseconds_cut_off() -> None:
@@ -164,6 +173,8 @@ def test_real_alpaca_clients_read_the_paper_exchange_with_their_own_models() -> 
         options = OptionHistoricalDataClient(*keys, url_override=url)
         latest_option = OptionLatestQuoteRequest(symbol_or_symbols=CALL)
         assert options.get_option_latest_quote(latest_option)[CALL].bid_price == 2.0
+        newest = options.get_option_snapshot(OptionSnapshotRequest(symbol_or_symbols=[CALL, "NVDA"]))
+        assert {name: each.latest_trade.price for name, each in newest.items()} == {CALL: 2.05}
         chain = options.get_option_chain(OptionChainRequest(underlying_symbol="NVDA"))
         assert chain[CALL].greeks.delta == 0.4
     assert TradeUpdate(**heard[0]).event == "new"

@@ -75,6 +75,12 @@ def activities_twice(hands: Hands) -> Any:
     return [len(hands.broker.activities(0)) for _ in range(2)]
 
 
+def contract_parts(hands: Hands) -> Any:
+    told = hands.paper.option_snapshot(NUMBER, CALL)
+    assert told is not None
+    return sorted(told.gone)
+
+
 def rejected(hands: Hands) -> Any:
     return hands.buy(), hands.state(), hands.heard
 
@@ -230,6 +236,9 @@ CASES: dict[Fault, list[Case]] = {
     ],
     F.LAGGING_ORDERS: [Case(orders_twice, [0, 0], [1, 0])],
     F.LAGGING_ACTIVITIES: [Case(activities_twice, [1, 1], [0, 1])],
+    F.QUOTE_NULL: [Case(contract_parts, [], ["latestQuote"])],
+    F.TRADE_NULL: [Case(contract_parts, [], ["latestTrade"])],
+    F.GREEKS_NULL: [Case(contract_parts, [], ["greeks"], {"operation": "option_snapshot"})],
     F.REJECT: [
         Case(rejected, (*SENT, ["new", "fill"]), ("pending_new", ("rejected", "0"), ["rejected"]))
     ],
