@@ -224,7 +224,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
         signal_bar_t=signal.bar_t,
         newest_bar_t=signal.newest_bar_t,
         newest_feature_t=signal.newest_feature_t,
-        session_pnl=fills.pnl(turn),
+        session_pnl=fills.pnl(turn, known=signal.symbol not in fills.unpriced(turn)),
         ledger=_ledger(turn, signal.symbol),
         long_qty=plan.long_qty,
         quantity=Decimal(plan.size.quantity),

@@ -51,11 +51,11 @@ def open_positions(turn: Turn) -> list[tuple[str, Position]]:
 
 
 def holdings(turn: Turn) -> tuple[Holding, ...]:
-    """The open positions as gates read them."""
+    """The open positions as gates read them. One that came without a price counts at its mark."""
     out = []
     for instrument, position in open_positions(turn):
         known = describe(instrument)
-        price = money(position.average_cost) if position.costed else None
+        price = money(position.average_cost) if position.costed else mark_of(turn, instrument)
         out.append(Holding(instrument, known.underlying, known.kind, position.qty, known.multiplier, price))
     return tuple(out)
 
@@ -114,20 +114,33 @@ def mark_of(turn: Turn, instrument: str) -> Decimal | None:
     return bar_price(bar.close)
 
 
-def pnl(turn: Turn, *, shown: bool = False) -> Decimal | None:
+def unpriced(turn: Turn) -> set[str]:
+    """The underlyings in which an execution of this session has a result that nobody knows."""
+    return {
+        describe(instrument).underlying
+        for instrument, book in turn.state.books.items()
+        if _done_today(turn, instrument, book, folded(turn, instrument)).unpriced
+    }
+
+
+def pnl(turn: Turn, *, shown: bool = False, known: bool = False) -> Decimal | None:
     """The session's P&L in USD, fees included. ``shown``: to a person, with the last mark, however old.
 
-    None if an open position has no mark or no reference, and in a session with an adjustment without a price.
+    None if an open position has no mark or no reference, and in a session with an execution whose result
+    nobody knows. ``known``: what all others add up to; such an execution adds only its fee, and a position
+    that came in by one adds nothing.
     """
+    if not known and unpriced(turn):
+        return None
     today, realised, fees, marked = turn.session, ZERO, ZERO, []
     for instrument in sorted(turn.state.books):
         book, result = turn.state.books[instrument], folded(turn, instrument)
         done = _done_today(turn, instrument, book, result)
-        if done.realised is None:
-            return None
         realised, fees = realised + done.realised, fees + done.fees
         if result.open is not None and not expired_before(turn, instrument):
             opened_today = turn.calendar.session_date(result.open.opened_at) == today
+            if opened_today and not result.open.costed:
+                continue
             reference = result.open.average_cost if opened_today else book.prior_mark
             multiplier = describe(instrument).multiplier
             mark, last = mark_of(turn, instrument), turn.state.marks.get(instrument)
@@ -142,10 +155,10 @@ def _done_today(turn: Turn, instrument: str, book: Book, result: Fold) -> Today:
     if known is None or known.session != turn.session:
         on = turn.calendar.session_date
         done = [each for each in book.executions if on(each.executed_at) == turn.session]
-        realised, fees = None, sum((each.fee for each in done), ZERO)
-        if all(each.price is not None for each in done):
-            realised = sum((result.realised[each.execution_id] for each in done), ZERO)
-        known = turn.folds.today[instrument] = Today(turn.session, realised, fees)
+        realised = sum((result.realised[each.execution_id] for each in done), ZERO)
+        fees = sum((each.fee for each in done), ZERO)
+        unknown = any(each.execution_id in result.unpriced for each in done)
+        known = turn.folds.today[instrument] = Today(turn.session, realised, fees, unknown)
     return known
 
 

@@ -26,10 +26,13 @@ def hold_back(turn: Turn) -> None:
 
 
 def watch_loss(turn: Turn) -> None:
-    """A daily loss that is reached lets the account only reduce, until the next session."""
+    """A daily loss that is reached lets the account only reduce, until the next session.
+
+    A result that nobody knows hides no loss that is known.
+    """
     if turn.state.loss_session == turn.session or not fills.open_positions(turn):
         return
-    found = fills.pnl(turn)
+    found = fills.pnl(turn, known=True)
     if found is not None and found <= -turn.account.max_daily_loss:
         turn.state.loss_session = turn.session
         hold_back(turn)

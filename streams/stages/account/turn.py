@@ -32,11 +32,12 @@ _REDUCING = _STRICTNESS.index(KillState.REDUCING)
 
 
 class Today(NamedTuple):
-    """One instrument's executions of ``session``: USD realised (None: one has no price) and fees."""
+    """One instrument's executions of ``session``: USD realised, fees, and whether a result is unknown."""
 
     session: int
-    realised: Decimal | None
+    realised: Decimal
     fees: Decimal
+    unpriced: bool
 
 
 @dataclass

@@ -67,7 +67,7 @@ def test_an_empty_chain_has_no_origin_of_its_own() -> None:
 def test_a_quote_is_the_same(bid: D | None) -> None:
     stock = StockQuote(symbol="AMD", time=NOON, bid=bid, ask=D("150.02"), bid_size=None, ask_size=1)
     raw = json.loads(json.dumps(wire.stock_quote(stock, "synthetic/x")))
-    assert direct.quote("AMD", stock, "synthetic/x", "iex") == replies.quote("AMD", raw, "iex")
+    assert direct.quote(stock, "synthetic/x", "iex") == replies.quote("AMD", raw, "iex")
 
 
 def test_a_contract_that_was_seen_is_listed_without_its_chain() -> None:

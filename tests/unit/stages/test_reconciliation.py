@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.account import Inbox, failed
+from tests.support.account import Inbox, at, failed, gates_of
 
 
 def compare(inbox: Inbox, activity: str | None = "act-1", **held: str) -> None:
@@ -43,8 +43,8 @@ def test_a_difference_is_adjusted_after_the_grace_if_two_readings_agree(
     assert bool(adjusted(inbox)) is adjusts
     inbox.signal("AMD")
     assert "NEEDS_RECONCILE" in failed(inbox.of("proposals")[-1]), "either way nothing opens in it"
-    inbox.signal("CRM")  # other symbols trade, unless the session's P&L has an unknown price in it
-    assert failed(inbox.of("proposals")[-1]) == (["DAILY_PNL_UNKNOWN", "EXPOSURE_UNKNOWN"] if adjusts else [])
+    inbox.signal("CRM")
+    assert failed(inbox.of("proposals")[-1]) == [], "other symbols trade"
 
 
 def test_the_second_reading_is_asked_for_when_the_grace_is_over() -> None:
@@ -106,6 +106,66 @@ def test_a_review_without_a_price_frees_the_symbol_and_leaves_the_pnl_unknown() 
     inbox.signal("AMD")
     assert "NEEDS_RECONCILE" not in failed(inbox.of("proposals")[-1])
     assert "DAILY_PNL_UNKNOWN" in failed(inbox.of("proposals")[-1])
+
+
+def adjusted_account(*, ours: bool, **account: Any) -> Inbox:
+    """An account with an adjustment without a price: of what it holds itself to nothing, or in AMD."""
+    inbox = Inbox(**account).start()
+    inbox.execute(theirs("NVDA", "BUY"), "x1", "10", "100")
+    held = {} if ours else {"NVDA": "10", "AMD": "3"}
+    for _ in range(2):
+        compare(inbox, **held)
+        inbox.pass_time(31)
+    assert len(adjusted(inbox)) == 1 and inbox.of("accounts")[-1]["session_pnl"] is None
+    return inbox
+
+
+@pytest.mark.parametrize(("ours", "symbol"), [(True, "NVDA"), (False, "AMD")])
+def test_openings_wait_in_the_symbol_of_an_adjustment_and_in_no_other(ours: bool, symbol: str) -> None:
+    inbox = adjusted_account(ours=ours)
+    command(inbox, command="RESOLVE", target=adjusted(inbox)[0]["execution_id"])
+    inbox.pass_time(15 * 60)
+    for name in (symbol, "CRM"):
+        inbox.signal(name, "BUY_PUT")
+        found = failed(inbox.of("proposals")[-1])
+        assert ("DAILY_PNL_UNKNOWN" in found) is (name == symbol), found
+        assert "EXPOSURE_UNKNOWN" not in found and (found == []) is (name == "CRM")
+
+
+def test_a_position_without_a_cost_counts_at_its_mark_and_without_a_mark_blocks_all() -> None:
+    inbox = adjusted_account(ours=False, max_exposure=D(20_000))
+    inbox.signal("CRM", "BUY_STOCK")
+    gate = gates_of(inbox.of("proposals")[-1])["max_exposure"]
+    new = inbox.of("proposals")[-1]["quantity"] * inbox.of("proposals")[-1]["worst_price"]
+    assert D(gate["observed"]) == 10 * 100 + 3 * 100 + new, "13 shares at 100 are held"
+    inbox.answers = False
+    inbox.pass_time(61).signal("IBM", "BUY_STOCK")
+    for request in inbox.requests("FETCH_QUOTE")[-3:]:
+        inbox.quote(request, **({"bid": None} if request["instrument"] == "AMD" else {}))
+    inbox.snapshot(inbox.requests("FETCH_ACCOUNT")[-1]["request_id"])
+    assert "EXPOSURE_UNKNOWN" in failed(inbox.of("proposals")[-1])
+
+
+@pytest.mark.parametrize(("price", "reducing"), [("50.00", True), ("51.00", False)])
+def test_a_known_loss_counts_beside_an_unknown_result(price: str, reducing: bool) -> None:
+    inbox = adjusted_account(ours=False)
+    inbox.stock = (D(price), D(price))
+    inbox.pass_time(10).put("InboxTick")
+    assert (inbox.of("accounts")[-1]["kill_state"] == "REDUCING") is reducing, "-500 of what has a cost"
+
+
+def test_the_sale_of_what_came_without_a_price_is_unknown_on_the_next_day_too() -> None:
+    inbox = adjusted_account(ours=False)
+    command(inbox, command="RESOLVE", target=adjusted(inbox)[0]["execution_id"])
+    inbox.now = at("2026-02-18T11:00:00-05:00")
+    inbox.put("InboxStream", healthy=True, detail="")
+    inbox.signal("AMD", "BUY_PUT")
+    assert "DAILY_PNL_UNKNOWN" not in failed(inbox.of("proposals")[-1]), "it is measured from last night"
+    inbox.execute(theirs("AMD", "SELL"), "x2", "3", "90")
+    inbox.pass_time(16 * 60)
+    for name in ("AMD", "CRM"):
+        inbox.signal(name, "BUY_PUT", signal_id=f"sg_after_{name}")
+        assert ("DAILY_PNL_UNKNOWN" in failed(inbox.of("proposals")[-1])) is (name == "AMD")
 
 
 @pytest.mark.parametrize("working", [True, False])

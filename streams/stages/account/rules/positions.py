@@ -124,10 +124,14 @@ class Position:
 
 @dataclass(kw_only=True)
 class Fold:
-    """All positions that an instrument's executions made, oldest first, and what each execution realised."""
+    """All positions that an instrument's executions made, oldest first, and what each execution realised.
+
+    ``unpriced`` are executions whose result nobody knows: they have no price, or reduce what has no cost.
+    """
 
     positions: list[Position] = field(default_factory=list)
     realised: dict[str, Decimal] = field(default_factory=dict)
+    unpriced: set[str] = field(default_factory=set)
 
     @property
     def open(self) -> Position | None:
@@ -168,6 +172,8 @@ def fold(account_id: str, instrument: str, executions: Iterable[Execution]) -> F
     for execution in sorted(once.values(), key=lambda e: (e.executed_at, e.execution_id)):
         position, signed = out.open, execution.signed
         out.realised[execution.execution_id] = ZERO
+        if execution.price is None:
+            out.unpriced.add(execution.execution_id)
         if execution.closes_only:
             signed = -min(execution.qty, abs(position.qty)).copy_sign(position.qty) if position else ZERO
         if not signed:
@@ -186,7 +192,9 @@ def fold(account_id: str, instrument: str, executions: Iterable[Execution]) -> F
         reduced = min(abs(signed), abs(position.qty))
         sign = 1 if position.qty > 0 else -1
         gain = ZERO
-        if execution.price is not None and position.costed:
+        if not position.costed:
+            out.unpriced.add(execution.execution_id)
+        elif execution.price is not None:
             gain = (execution.price - position.average_cost) * reduced * known.multiplier * sign
         position.realised += gain
         out.realised[execution.execution_id] = gain
