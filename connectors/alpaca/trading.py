@@ -59,8 +59,10 @@ _CONTRACTS_PAGE = 10_000
 _INTENTS = {
     (Side.BUY, PositionIntent.BUY_TO_OPEN): AlpacaIntent.BUY_TO_OPEN,
     (Side.SELL, PositionIntent.SELL_TO_CLOSE): AlpacaIntent.SELL_TO_CLOSE,
+    (Side.SELL, PositionIntent.SELL): AlpacaIntent.SELL_TO_OPEN,
+    (Side.BUY, PositionIntent.BUY): AlpacaIntent.BUY_TO_CLOSE,
 }
-"""What may be sent. Opening by selling is left out, for stock too."""
+"""What may be sent. Only stock is opened by selling; whatever is short is closed by buying."""
 
 
 def require_listed(url: str, mode: Mode = Mode.PAPER) -> None:
@@ -74,9 +76,9 @@ def require_listed(url: str, mode: Mode = Mode.PAPER) -> None:
 
 
 def position_intent(order: NewOrder) -> AlpacaIntent:
-    """What the order may do at the broker. Raises Refused for anything that would open by selling."""
+    """What the order may do at the broker. Raises Refused for an option that would be opened by selling."""
     intent = _INTENTS.get((order.side, order.intent))
-    if intent is None:
+    if intent is None or (intent is AlpacaIntent.SELL_TO_OPEN and is_option(order.instrument)):
         words = f"{order.side} {order.intent} of {order.instrument} is not an order that exists here"
         raise Refused(words, status=422)
     return intent

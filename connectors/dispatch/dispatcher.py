@@ -365,10 +365,14 @@ class Dispatcher:
         return [] if answers[-1]["payload"][1]["doubt"] else answers
 
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
-        """Why an order must not be sent: a wrong account for any, a failed self-test for an opening."""
+        """Why an order must not be sent: a wrong account for any, a failed self-test for an opening, and a
+        short that the account may not have.
+        """
         error = self._whose.barred()
         if error is not None:
             return error
+        if order.intent is PositionIntent.SELL and not self._account.allow_shorting:
+            return f"account {self._account.account_id} may not sell short: allow_shorting is false"
         if order.intent in CLOSING or self._tested:
             return None
         failed = [f"{check.name}: {check.detail}" for check in self.self_test(underlying) if not check.passed]

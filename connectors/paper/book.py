@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from tapedeck.connectors.paper.ledger import Ledger
 from tapedeck.connectors.paper.orders import Activity, Execution, Order
-from tapedeck.streams.stages.account.rules.orders import Side
 
 TIER_CASH = {"tiny": 5_000, "small": 15_000, "medium": 50_000, "large": 100_000}
 """Starting cash of a paper account, USD, by tier."""
@@ -17,13 +16,17 @@ OPENING = ("bracket", "oto")
 
 
 class PaperAccount(NamedTuple):
-    """An account to open: its number, the credentials that reach it, and its starting cash."""
+    """An account to open: its number, the credentials that reach it, and its starting cash.
+
+    ``margin``: it may sell short and borrow, see ``margin``; a cash account may not.
+    """
 
     number: str
     key: str
     secret: str
     cash: Decimal
     status: str = "ACTIVE"
+    margin: bool = False
 
     def __repr__(self) -> str:
         return f"PaperAccount({self.number}, cash={self.cash})"
@@ -64,10 +67,10 @@ class Book:
         return sorted(found.values(), key=lambda order: self._places[order.id], reverse=True)
 
     def reserved(self, symbol: str) -> Decimal:
-        """What working sells hold of a position. The two orders of a pair hold it once."""
+        """What working orders that close hold of a position. The two orders of a pair hold it once."""
         held: dict[str, Decimal] = {}
         for order in self.working():
-            if order.side is Side.SELL and order.listing.symbol == symbol and not self.waits(order):
+            if not order.opens and order.listing.symbol == symbol and not self.waits(order):
                 pair = order.parent or order.id
                 held[pair] = max(held.get(pair, order.remaining), order.remaining)
         return sum(held.values(), Decimal(0))

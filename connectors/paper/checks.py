@@ -1,5 +1,6 @@
 """What the paper exchange checks before it accepts an order, with Alpaca's statuses, codes and messages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,7 +9,17 @@ from tapedeck.connectors.broker import NOT_UNIQUE
 from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.faults import Fault, Faults
 from tapedeck.connectors.paper.market import Listing
-from tapedeck.connectors.paper.orders import BAD_REQUEST, FORBIDDEN, UNPROCESSABLE, Order, Refusal
+from tapedeck.connectors.paper.orders import (
+    BAD_REQUEST,
+    BUY_TO_CLOSE,
+    BUY_TO_OPEN,
+    FORBIDDEN,
+    SELL_TO_CLOSE,
+    SELL_TO_OPEN,
+    UNPROCESSABLE,
+    Order,
+    Refusal,
+)
 from tapedeck.streams.protocol import MINUTE_US
 from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.orders import Side
@@ -159,7 +170,7 @@ def _option_hours(asked: Ticket, expiry: int, calendar: Calendar, now: int) -> N
         raise Refusal(422, UNPROCESSABLE, "options market orders are only allowed during market hours")
     if expiry < today or (expiry == today and session is None):
         raise Refusal(422, UNPROCESSABLE, f'asset "{asked.symbol}" is not active')
-    if session is None or expiry != today or asked.side is Side.SELL:
+    if session is None or expiry != today or asked.side is Side.SELL or asked.intent == BUY_TO_CLOSE:
         return
     if now >= session.close - _EXPIRY_DAY_STOP_US:
         raise Refusal(422, UNPROCESSABLE, "contracts that expire today cannot be opened this close to expiry")
@@ -170,25 +181,33 @@ def unique(asked: Ticket, known: dict[str, Order]) -> None:
         raise Refusal(422, BAD_REQUEST, NOT_UNIQUE)
 
 
-def intent(asked: Ticket, listing: Listing, held: Decimal) -> str:
-    """The position intent, stated or inferred. Nothing is opened by selling."""
+def intent(asked: Ticket, listing: Listing, held: Decimal, no_short: Refusal | None) -> str:
+    """The position intent, stated or inferred. ``no_short``: why the account may not sell this stock short.
+
+    No option is opened by selling.
+    """
     if asked.side is Side.BUY:
-        inferred = "buy_to_close" if held < 0 else "buy_to_open"
+        inferred = BUY_TO_CLOSE if held < 0 else BUY_TO_OPEN
     else:
-        inferred = "sell_to_close" if held > 0 else "sell_to_open"
+        inferred = SELL_TO_CLOSE if held > 0 else SELL_TO_OPEN
     if asked.intent not in (None, *_INTENTS[asked.side]):
         raise _bad(f"position_intent {asked.intent} does not fit side {asked.side.lower()}")
-    if "sell_to_open" in (asked.intent, inferred):
-        words = (
-            "account not eligible to trade uncovered option contracts"
-            if listing.is_option
-            else "account is not allowed to short"
-        )
-        raise Refusal(403, FORBIDDEN, words)
+    if SELL_TO_OPEN in (asked.intent, inferred):
+        if listing.is_option:
+            raise Refusal(403, FORBIDDEN, "account not eligible to trade uncovered option contracts")
+        if no_short is not None:
+            raise no_short
     if asked.intent not in (None, inferred):
         words = f"position intent mismatch, inferred: {inferred}, specified: {asked.intent}"
         raise Refusal(422, UNPROCESSABLE, words)
     return inferred
+
+
+def no_short(symbol: str, *, margin: bool, borrowable: bool) -> Refusal | None:
+    """Why a stock may not be sold short, in Alpaca's words; None if it may."""
+    if not margin:
+        return Refusal(403, FORBIDDEN, "account is not allowed to short")
+    return None if borrowable else Refusal(422, UNPROCESSABLE, f'asset "{symbol}" cannot be sold short')
 
 
 def refused_anyway(faults: Faults, number: str, asked: Ticket) -> None:
@@ -203,24 +222,26 @@ def refused_anyway(faults: Faults, number: str, asked: Ticket) -> None:
         raise _wash("")
 
 
-def resources(asked: Ticket, listing: Listing, cost: Decimal, spendable: Decimal, book: Book) -> None:
-    """Check for enough cash for a buy, enough free quantity for a sell, and no opposing working order."""
+def resources(
+    asked: Ticket, listing: Listing, book: Book, *, opens: bool, cost: Decimal, power: Decimal
+) -> None:
+    """Check that no opposing order works. What ``opens`` needs buying power, a close free quantity."""
     same = [each for each in book.working() if each.listing.symbol == asked.symbol and not book.waits(each)]
     against = next((order for order in same if order.side != asked.side), None)
     if against is not None:
         raise _wash(against.id)
-    if asked.side is Side.BUY:
-        _payable(listing, cost, spendable)
+    if opens:
+        _payable(listing, cost, power)
         return
-    available = book.ledger.qty(asked.symbol) - book.reserved(asked.symbol)
+    available = abs(book.ledger.qty(asked.symbol)) - book.reserved(asked.symbol)
     if asked.qty > available:
         raise insufficient(asked.symbol, asked.qty, available)
 
 
-def _payable(listing: Listing, cost: Decimal, spendable: Decimal) -> None:
-    if cost > spendable:
+def _payable(listing: Listing, cost: Decimal, power: Decimal) -> None:
+    if cost > power:
         words = "insufficient options buying power" if listing.is_option else "insufficient buying power"
-        raise Refusal(403, FORBIDDEN, words, buying_power=f"{spendable:f}", cost_basis=f"{cost:f}")
+        raise Refusal(403, FORBIDDEN, words, buying_power=f"{power:f}", cost_basis=f"{cost:f}")
 
 
 def _wash(existing: str) -> Refusal:
@@ -240,10 +261,17 @@ def insufficient(symbol: str, requested: Decimal, available: Decimal) -> Refusal
     return Refusal(403, FORBIDDEN, words, symbol=symbol, available=f"{free:f}")
 
 
-def changes(order: Order, payload: dict[str, Any], book: Book, spendable: Decimal) -> dict[str, Any]:
+def changes(
+    order: Order,
+    payload: dict[str, Any],
+    book: Book,
+    power: Decimal,
+    cost: Callable[[Decimal, Decimal], Decimal],
+) -> dict[str, Any]:
     """The terms that a PATCH body changes. Raises Refusal for an order that cannot be changed so.
 
     A body without ``qty`` asks for the quantity of the order, also where a part of it is filled already.
+    ``cost``: what a quantity of it at a limit counts for against the buying ``power``.
     """
     if order.status not in ("new", "accepted", "partially_filled") or order.order_class != "simple":
         raise Refusal(422, UNPROCESSABLE, f'order in "{order.status}" state cannot be replaced')
@@ -261,11 +289,11 @@ def changes(order: Order, payload: dict[str, Any], book: Book, spendable: Decima
     if qty != int(qty):
         raise Refusal(422, UNPROCESSABLE, "qty must be integer")
     symbol, limit = order.listing.symbol, terms.get("limit_price", order.limit_price)
-    if order.side is Side.SELL:
-        available = book.ledger.qty(symbol) - book.reserved(symbol) + order.remaining
+    if not order.opens:
+        available = abs(book.ledger.qty(symbol)) - book.reserved(symbol) + order.remaining
         if qty > available:
             raise insufficient(symbol, qty, available)
     elif limit is not None:
-        back = order.remaining * (order.limit_price or limit) * order.listing.multiplier
-        _payable(order.listing, qty * limit * order.listing.multiplier, spendable + back)
+        back = cost(order.remaining, order.limit_price or limit)
+        _payable(order.listing, cost(qty, limit), power + back)
     return terms

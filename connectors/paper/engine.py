@@ -6,7 +6,7 @@ down to the ids. Time stops at every moment at which something could change.
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ from tapedeck.connectors.paper.door import Door
 from tapedeck.connectors.paper.faults import Fault, Faults
 from tapedeck.connectors.paper.ledger import Ledger
 from tapedeck.connectors.paper.market import Board, Listing
-from tapedeck.connectors.paper.orders import HELD, PENDING_CANCEL, Execution, Order, stable_uuid
+from tapedeck.connectors.paper.orders import HELD, PENDING_CANCEL, SELL_TO_OPEN, Execution, Order, stable_uuid
 from tapedeck.connectors.tapes.market import Market
 from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
@@ -45,6 +45,7 @@ class Engine:
         listed: expiry.Listed = expiry.Listed.AT_ONCE,
         liquidates: hands.Liquidates = hands.Liquidates.NEVER,
         calls_per_minute: int | None = None,
+        hard_to_borrow: Collection[str] = (),
     ) -> None:
         self.board = Board(market)
         self.calendar = calendar
@@ -52,6 +53,7 @@ class Engine:
         self.now = now
         self.seed = seed
         self.liquidates = liquidates
+        self.hard_to_borrow = frozenset(hard_to_borrow)
         self.door = Door(self.faults, calls_per_minute)
         self._fees = fees or fills.Fees()
         self._listed = listed
@@ -256,7 +258,7 @@ class Engine:
         )
         order.executions.append(fill)
         book.executions.append(fill)
-        book.ledger.apply(order.listing, fill)
+        book.ledger.apply(order.listing, fill, short=order.intent == SELL_TO_OPEN)
         self._note_trade(order, fill)
         if fill.leaves:
             status = PENDING_CANCEL if order.status == PENDING_CANCEL else "partially_filled"

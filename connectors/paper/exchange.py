@@ -4,13 +4,16 @@ from bisect import bisect_left
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tapedeck.connectors.paper import cancels, checks, hands, legs, views, wire
+from tapedeck.connectors.paper import cancels, checks, hands, legs, margin, views, wire
 from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.engine import Engine
 from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import (
+    BUY_TO_OPEN,
     HELD,
     NOT_FOUND,
+    SELL_TO_OPEN,
     UNPROCESSABLE,
     Execution,
     Order,
@@ -20,7 +23,6 @@ from tapedeck.connectors.paper.orders import (
 from tapedeck.connectors.tapes.market import ContractQuote
 from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.stages.account.rules.orders import Side
 
 Json = dict[str, Any]
 ZERO = Decimal(0)
@@ -60,9 +62,12 @@ class PaperExchange(Engine):
             asked, self.board.listing(asked.symbol, self.now), self.calendar, self.now
         )
         checks.refused_anyway(self.faults, number, asked)
-        intent = checks.intent(asked, listing, book.ledger.qty(asked.symbol))
-        price = asked.limit_price or asked.stop_price or self.other_side(listing, asked.side)
-        checks.resources(asked, listing, asked.qty * price * listing.multiplier, self.spendable(number), book)
+        intent = checks.intent(asked, listing, book.ledger.qty(asked.symbol), self._no_short(book, listing))
+        price = asked.limit_price or asked.stop_price
+        cost = margin.cost(self, listing, intent, price, asked.qty)
+        power = margin.power(self, book, is_option=listing.is_option)
+        opens = intent in (BUY_TO_OPEN, SELL_TO_OPEN)
+        checks.resources(asked, listing, book, opens=opens, cost=cost, power=power)
         order = Order(
             id=stable_uuid("order", self.seed, number, asked.client_order_id),
             client_order_id=asked.client_order_id,
@@ -120,7 +125,12 @@ class PaperExchange(Engine):
     def replace(self, number: str, order_id: str, payload: Json) -> Json:
         """Replace a working order; returns the new one. Raises Refusal."""
         order, book = self._order(number, order_id), self.books[number]
-        changes = checks.changes(order, payload, book, self.spendable(number))
+        power = margin.power(self, book, is_option=order.listing.is_option)
+
+        def cost(qty: Decimal, limit: Decimal) -> Decimal:
+            return margin.cost(self, order.listing, order.intent, limit, qty)
+
+        changes = checks.changes(order, payload, book, power, cost)
         if self.faults.take(Fault.REPLACE_REFUSED, "replace", number):
             raise checks.insufficient(order.listing.symbol, order.qty, ZERO)
         fresh = hands.succeed(self, number, order, **changes)
@@ -174,12 +184,9 @@ class PaperExchange(Engine):
 
     def account(self, number: str) -> Json:
         book = self.books[number]
-        cash = equity = book.ledger.cash
-        for at in book.ledger.positions.values():
-            equity += self.mark(at.listing, at.average) * at.qty * at.listing.multiplier
         shown = "WRONG-" + number if self.faults.take(Fault.WRONG_ACCOUNT, "account", number) else number
-        spendable = self.spendable(number)
-        return wire.account(shown, book.account.status, cash=cash, equity=equity, spendable=spendable)
+        powers = (margin.power(self, book, is_option=is_option) for is_option in (False, True))
+        return wire.account(shown, book.account.status, margin.worth(self, book), *powers)
 
     def positions(self, number: str) -> list[Json]:
         lag = self.faults.seconds(Fault.LAGGING_POSITIONS, "positions", number)
@@ -226,15 +233,13 @@ class PaperExchange(Engine):
         gone = {part for fault, part in _PARTS.items() if self.faults.take(fault, "option_snapshot", number)}
         return Snapshot(quote, trade, frozenset(gone))
 
-    def spendable(self, number: str) -> Decimal:
-        """Cash that no working buy reserves."""
-        book = self.books[number]
-        free = book.ledger.cash
-        for order in book.working():
-            if order.side is Side.BUY:
-                price = order.limit_price or order.stop_price or self.other_side(order.listing, Side.BUY)
-                free -= order.remaining * price * order.listing.multiplier
-        return max(ZERO, free)
+    def _no_short(self, book: Book, listing: Listing) -> Refusal | None:
+        may = book.account.margin and margin.worth(self, book).margin
+        return checks.no_short(listing.symbol, margin=may, borrowable=self.borrowable(listing.symbol))
+
+    def borrowable(self, symbol: str) -> bool:
+        """Whether a stock can be sold short here."""
+        return symbol not in self.hard_to_borrow
 
     def clock(self) -> Json:
         session = self.calendar.session_at(self.now)

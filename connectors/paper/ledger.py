@@ -31,9 +31,12 @@ class Ledger:
     cash: Decimal
     positions: dict[str, Position] = field(default_factory=dict)
 
-    def apply(self, listing: Listing, fill: Execution) -> None:
-        """Fold one execution of an order. Orders never sell more than is held; ``move`` may."""
-        if fill.side is Side.SELL and self.qty(listing.symbol) < fill.qty:
+    def apply(self, listing: Listing, fill: Execution, *, short: bool = False) -> None:
+        """Fold one execution of an order. Only one that opens a ``short`` sells more than is held.
+
+        ``move`` may always.
+        """
+        if fill.side is Side.SELL and not short and self.qty(listing.symbol) < fill.qty:
             raise ValueError(f"a sell of {fill.qty} {listing.symbol} was filled without as much to sell")
         self.cash -= fill.fee
         self.move(listing, fill.qty if fill.side is Side.BUY else -fill.qty, fill.price)

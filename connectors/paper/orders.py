@@ -10,6 +10,8 @@ from tapedeck.streams.stages.account.rules.orders import Side
 
 _TERMINAL = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 HELD, PENDING_CANCEL = "held", "pending_cancel"
+BUY_TO_OPEN, SELL_TO_OPEN = "buy_to_open", "sell_to_open"
+BUY_TO_CLOSE, SELL_TO_CLOSE = "buy_to_close", "sell_to_close"
 
 NOT_READABLE = 40010000
 BAD_REQUEST = 40010001
@@ -123,6 +125,11 @@ class Order:
             return None
         notional = sum((fill.qty * fill.price for fill in self.executions), Decimal(0))
         return (notional / self.filled_qty).quantize(Decimal("0.000001"))
+
+    @property
+    def opens(self) -> bool:
+        """Whether it adds to a position, or makes one."""
+        return self.intent in (BUY_TO_OPEN, SELL_TO_OPEN)
 
     @property
     def is_open(self) -> bool:

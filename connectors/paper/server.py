@@ -200,13 +200,16 @@ class PaperServer:
         return web.json_response(self._exchange.sessions(first, last))
 
     async def _assets(self, request: web.Request) -> web.Response:
-        return web.json_response([wire.asset(symbol) for symbol in self._exchange.board.symbols()])
+        return web.json_response([self._told(symbol) for symbol in self._exchange.board.symbols()])
 
     async def _asset(self, request: web.Request) -> web.Response:
         symbol = request.match_info["symbol"]
         if symbol not in self._exchange.board.symbols():
             raise Refusal(404, NOT_FOUND, f"asset not found for {symbol}")
-        return web.json_response(wire.asset(symbol))
+        return web.json_response(self._told(symbol))
+
+    def _told(self, symbol: str) -> Json:
+        return wire.asset(symbol, borrowable=self._exchange.borrowable(symbol))
 
     async def _contracts(self, request: web.Request) -> web.Response:
         wanted = request.query.get("underlying_symbols", "").split(",")

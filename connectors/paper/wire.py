@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tapedeck.connectors.paper.ledger import Position
+from tapedeck.connectors.paper.margin import Worth
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import Activity, Execution, Order, stable_uuid
 from tapedeck.connectors.tapes.market import ContractQuote, StockQuote
@@ -155,15 +156,15 @@ def option_activity(account_uuid: str, event: Activity) -> Json:
     return row | {"price": plain(event.price)} if event.price else row
 
 
-def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendable: Decimal) -> Json:
-    """A cash account: buying power is the cash that no working order reserves."""
+def account(number: str, status: str, worth: Worth, power: Decimal, option_power: Decimal) -> Json:
+    """An account. ``power`` is what an order that opens may cost, in stock and in options."""
     blocked = {"account_blocked": False, "trading_blocked": False, "transfers_blocked": False}
     money = {
-        "cash": cash, "equity": equity, "portfolio_value": equity, "last_equity": equity,
-        "long_market_value": equity - cash, "buying_power": spendable, "options_buying_power": spendable,
-        "regt_buying_power": spendable, "daytrading_buying_power": Decimal(0),
-        "non_marginable_buying_power": spendable, "short_market_value": Decimal(0),
-        "initial_margin": equity - cash, "maintenance_margin": equity - cash,
+        "cash": worth.cash, "equity": worth.equity, "portfolio_value": worth.equity,
+        "last_equity": worth.equity, "long_market_value": worth.long, "short_market_value": worth.short,
+        "buying_power": power, "options_buying_power": option_power, "regt_buying_power": power,
+        "daytrading_buying_power": Decimal(0), "non_marginable_buying_power": option_power,
+        "initial_margin": worth.initial, "maintenance_margin": worth.maintenance,
         "last_maintenance_margin": Decimal(0), "accrued_fees": Decimal(0), "sma": Decimal(0),
     }  # fmt: skip
     return {
@@ -173,8 +174,8 @@ def account(number: str, status: str, *, cash: Decimal, equity: Decimal, spendab
         "currency": "USD",
         **blocked,
         "trade_suspended_by_user": False,
-        "multiplier": "1",
-        "shorting_enabled": False,
+        "multiplier": str(worth.multiplier),
+        "shorting_enabled": worth.margin,
         "pattern_day_trader": False,
         "daytrade_count": 0,
         "options_approved_level": "2",
@@ -222,7 +223,8 @@ def session(s: Session) -> Json:
     return {"date": str(iso_date(s.date)), "open": f"{opened:%H:%M}", "close": f"{closed:%H:%M}"}
 
 
-def asset(symbol: str) -> Json:
+def asset(symbol: str, *, borrowable: bool = True) -> Json:
+    """A stock. ``borrowable``: it can be sold short, by an account that may."""
     return {
         "id": asset_id(symbol),
         "class": "us_equity",
@@ -231,9 +233,9 @@ def asset(symbol: str) -> Json:
         "name": symbol,
         "status": "active",
         "tradable": True,
-        "marginable": False,
-        "shortable": False,
-        "easy_to_borrow": False,
+        "marginable": True,
+        "shortable": borrowable,
+        "easy_to_borrow": borrowable,
         "fractionable": False,
         "attributes": ["has_options"],
     }

@@ -86,7 +86,7 @@ class AccountRun:
         cash = Decimal(TIER_CASH[account.tier]) if cash is None else cash
         self._log = RollingLog(layout or Layout())
         self._outlook = deque(outlook)
-        self._opened = PaperAccount(account.broker_account_id, "", "", cash)
+        self._opened = PaperAccount(account.broker_account_id, "", "", cash, margin=account.allow_shorting)
         self._exchange: PaperExchange | None = None
         self._newest = NewestOfDay()
         self._outputs = topology.account.outputs

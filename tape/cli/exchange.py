@@ -82,6 +82,9 @@ def exchange(
     liquidation: Annotated[
         Liquidates, typer.Option(help="Whether it closes expiring contracts itself; Alpaca: UNAFFORDABLE.")
     ] = Liquidates.NEVER,
+    hard_to_borrow: Annotated[
+        list[str] | None, typer.Option(help="A stock that nobody can sell short; may be repeated.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and fill delays.")] = 0,
     cash: Annotated[list[str] | None, typer.Option(help="ACCOUNT=USD; default: by tier.")] = None,
@@ -123,6 +126,7 @@ def exchange(
         listed=activities,
         liquidates=liquidation,
         calls_per_minute=calls_per_minute,
+        hard_to_borrow=hard_to_borrow or (),
     )
     clock = _clock(paper, Pace.parse(speed), saved, source, runs=run)
     data = DataService(
@@ -150,7 +154,8 @@ def open_accounts(config: Config, cash: dict[str, Decimal]) -> list[PaperAccount
     for account in config.accounts:
         keys = credentials(account.key_ref, account.secret_ref)
         money = cash.get(account.account_id, Decimal(TIER_CASH[account.tier]))
-        opened.append(PaperAccount(account.broker_account_id, keys.key, keys.secret, money))
+        number, margin = account.broker_account_id, account.allow_shorting
+        opened.append(PaperAccount(number, keys.key, keys.secret, money, margin=margin))
     return opened
 
 

@@ -98,6 +98,7 @@ class Simulation:
                 "",
                 "",
                 (cash or {}).get(account.account_id, Decimal(TIER_CASH[account.tier])),
+                margin=account.allow_shorting,
             )
             for account in config.accounts
         ]

@@ -191,15 +191,25 @@ def test_repeated_client_id_is_told_apart_from_other_refusals(bench: Bench) -> N
     ("instrument", "side", "intent"),
     [
         (CALL, Side.SELL, PositionIntent.SELL),
-        ("AMD", Side.SELL, PositionIntent.SELL),
         (CALL, Side.SELL, PositionIntent.BUY_TO_OPEN),
+        ("AMD", Side.BUY, PositionIntent.SELL),
     ],
 )
-def test_opening_by_selling_is_refused_before_it_reaches_the_broker(
+def test_opening_an_option_by_selling_is_refused_before_it_reaches_the_broker(
     bench: Bench, instrument: str, side: Side, intent: PositionIntent
 ) -> None:
     with pytest.raises(Refused, match="not an order that exists here"):
         bench.broker.submit(_buy(instrument=instrument, side=side, intent=intent))
+    with pytest.raises(NotFound):
+        bench.broker.order_by_client_id("td1-a")
+
+
+def test_selling_short_is_the_brokers_to_refuse(bench: Bench) -> None:
+    """The dispatcher sends none for an account without `allow_shorting`."""
+    with pytest.raises(Refused, match="account is not allowed to short") as refused:
+        short = {"side": Side.SELL, "intent": PositionIntent.SELL, "limit_price": D("100.00")}
+        bench.broker.submit(_buy(instrument="AMD", **short))
+    assert (refused.value.status, refused.value.code) == (403, 40310000)
     with pytest.raises(NotFound):
         bench.broker.order_by_client_id("td1-a")
 

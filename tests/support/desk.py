@@ -14,7 +14,7 @@ from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Side
 from tapedeck.streams.stages.account.rules.requests import Submit, body
-from tests.support.paper import CALL, LARGE, SECOND, TEN, exchange
+from tests.support.paper import CALL, LARGE, SECOND, TEN, TINY, exchange
 
 URL = "http://127.0.0.1:8765"
 ACCOUNT = example_account("large", "large", URL)
@@ -30,14 +30,19 @@ class Uptime:
 class Desk:
     """A dispatcher over the exchange in process, with its clock, its lease and what the stream said."""
 
-    def __init__(self, number: str = LARGE.number, base_url: str = URL) -> None:
-        self.paper: PaperExchange = exchange()
+    def __init__(
+        self, number: str = LARGE.number, base_url: str = URL, *, shorts: bool | None = None
+    ) -> None:
+        """``shorts``: a margin account at the exchange, and whether ours may use it."""
+        account = ACCOUNT.model_copy(update={"allow_shorting": bool(shorts)})
+        opened = [LARGE._replace(margin=shorts is not None), TINY]
+        self.paper: PaperExchange = exchange(accounts=opened)
         self.clock = ManualClock(TEN)
         self.uptime = Uptime()
         self.lease = Lease(MemoryLeases(self.uptime), "large", "test", monotonic=self.uptime)
         self.lease.acquire()
         self.broker = InProcessBroker(self.paper, number, base_url)
-        self.desk = Dispatcher(Config(), ACCOUNT, self.broker, self.clock, lease=self.lease, calendar=xnys())
+        self.desk = Dispatcher(Config(), account, self.broker, self.clock, lease=self.lease, calendar=xnys())
         self.heard: list[dict[str, Any]] = []
         self.broker.updates(lambda update: self.heard.extend(self.desk.on_trade_update(update)))
 

@@ -30,7 +30,7 @@ from tapedeck.streams.stages.account.state import AccountState, unpack
 from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.wire import record_wire, watermark_wires
 from tapedeck.topics.catalogue import Layout, topic
-from tests.support.paper import TEN, TinyMarket, exchange, order
+from tests.support.paper import LARGE, TEN, TINY, TinyMarket, exchange, order
 from tests.support.paths import CONFIG, INBOX, OUTPUTS, account_task, bodies, copied, held
 
 ACCOUNT = "large"
@@ -65,7 +65,7 @@ class Floor:
     """One account, its exchange and the log between them. ``options`` are the exchange's.
 
     ``before`` happens at the exchange before the dispatcher starts. ``calendar`` is the dispatcher's. Unless
-    ``armed``, nobody has said that the account may open.
+    ``armed``, nobody has said that the account may open. ``shorts``: it may sell short.
     """
 
     def __init__(
@@ -77,9 +77,14 @@ class Floor:
         config: Config = CONFIG,
         calendar: Calendar | None = None,
         armed: bool = True,
+        shorts: bool = False,
         **options: Any,
     ) -> None:
-        self.config, self.market = config, market or FloorMarket()
+        if shorts:
+            options["accounts"] = [LARGE._replace(margin=True), TINY]
+            may = [each.model_copy(update={"allow_shorting": True}) for each in config.accounts]
+            config = config.model_copy(update={"accounts": tuple(may)})
+        self.config, self.shorts, self.market = config, shorts, market or FloorMarket()
         self.faults = Faults()
         self.paper: PaperExchange = exchange(self.market, now=now, faults=self.faults, **options)
         before(self.paper)
@@ -293,7 +298,7 @@ def check_bounds(floor: Floor) -> None:
         if mine is not None and mine["purpose"] == "OPEN":
             bought[mine["signal_id"]] += each["qty"]
         quantity[each["instrument"]] += each["qty"] if each["side"] == "BUY" else -each["qty"]
-        assert quantity[each["instrument"]] >= 0, "sold what was not held"
+        assert floor.shorts or quantity[each["instrument"]] >= 0, "sold what was not held"
     assert all(qty <= approved[signal] for signal, qty in bought.items())
 
 

@@ -101,7 +101,8 @@ class StepClock:
 
 def exchange(market: TinyMarket | None = None, **changes: Any) -> PaperExchange:
     options: dict[str, Any] = {"now": TEN, "seed": 7, "fees": Fees()} | changes
-    return PaperExchange(market or TinyMarket(), xnys(), [LARGE, TINY], **options)
+    accounts = options.pop("accounts", [LARGE, TINY])
+    return PaperExchange(market or TinyMarket(), xnys(), accounts, **options)
 
 
 def order(client_order_id: str = "td1-a", **changes: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tapedeck.streams.stages.account.rules.orders import (
     client_order_id,
 )
 from tapedeck.streams.stages.account.rules.positions import Kind
-from tapedeck.streams.stages.account.rules.pricing import ladder
+from tapedeck.streams.stages.account.rules.pricing import ladder, short_price
 from tapedeck.streams.stages.account.rules.sizing import Size, SizeReason, size_option, size_stock
 from tapedeck.streams.stages.account.rules.strategies import is_swing
 from tapedeck.streams.stages.account.state import Evaluation
@@ -48,7 +48,10 @@ class Verdict(StrEnum):
 
 
 class Plan(NamedTuple):
-    """What would be traded: ``quote`` is the instrument's, ``ladder`` its limits from first to worst."""
+    """What would be traded: ``quote`` is the instrument's, ``ladder`` its limits from first to worst.
+
+    ``price`` is what a unit counts for: the worst limit, for a short what it may still be sold at.
+    """
 
     kind: Kind
     purpose: Purpose
@@ -60,6 +63,11 @@ class Plan(NamedTuple):
     ladder: tuple[Decimal, ...]
     size: Size
     long_qty: Decimal
+    price: Decimal | None
+
+    @property
+    def short(self) -> bool:
+        return self.intent is PositionIntent.SELL
 
     @property
     def worst(self) -> Decimal | None:
@@ -140,12 +148,15 @@ def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
     side = Side.SELL if signal.action is Action.SELL_STOCK else Side.BUY
     purpose = Purpose.CLOSE if closes else Purpose.OPEN
     limits = _ladder(turn, quote, side, purpose, stock=kind is Kind.STOCK)
+    price = limits[-1] if limits else None
     if closes:
         size = _whole(long_qty) if limits else Size(0, SizeReason.SIZE_INPUT_MISSING)
         intent = PositionIntent.SELL_TO_CLOSE
     else:
-        size = _size(turn, evaluation, limits[-1] if limits else None, multiplier)
         intent = PositionIntent.BUY_TO_OPEN if side is Side.BUY else PositionIntent.SELL
+        if side is Side.SELL and quote is not None and quote.ask is not None and limits:
+            price = short_price(quote.ask, limits[0])
+        size = _size(turn, evaluation, price, multiplier)
     return Plan(
         kind,
         purpose,
@@ -157,6 +168,7 @@ def _plan(turn: Turn, evaluation: Evaluation) -> Plan:
         limits,
         size,
         long_qty,
+        price,
     )
 
 
@@ -229,7 +241,7 @@ def _inputs(turn: Turn, evaluation: Evaluation, plan: Plan) -> GateInputs:
         long_qty=plan.long_qty,
         quantity=Decimal(plan.size.quantity),
         multiplier=plan.multiplier,
-        worst_price=plan.worst,
+        worst_price=plan.price,
         equity=known_equity,
         buying_power=power,
         unshown=fills.unshown(turn),
@@ -312,7 +324,7 @@ def decide(turn: Turn, evaluation: Evaluation) -> None:
     plan = _plan(turn, evaluation)
     results = evaluate(_inputs(turn, evaluation, plan), turn.rules)
     proposal, order_id = _propose(turn, evaluation, plan, results)
-    if order_id is None or plan.instrument is None or plan.worst is None:
+    if order_id is None or plan.instrument is None or plan.price is None:
         return
     signal = evaluation.signal
     if plan.purpose is Purpose.CLOSE:
@@ -331,9 +343,10 @@ def decide(turn: Turn, evaluation: Evaluation) -> None:
         purpose=plan.purpose,
         qty=Decimal(plan.size.quantity),
         multiplier=plan.multiplier,
-        worst_price=plan.worst,
+        worst_price=plan.price,
         session=turn.session,
         cause=proposal,
         reference=None if signal.close is None else bar_price(signal.close),
+        lowest=plan.worst if plan.short else None,
     )
     parents.begin(turn, parent, plan.ladder[0])

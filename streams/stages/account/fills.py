@@ -265,7 +265,7 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
         if order.parent in state.parents:
             state.parents[order.parent].executed += execution.qty
     shown = order is not None and order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
-    if execution.side is Side.BUY and not shown:
+    if not shown and not _reduces(turn, instrument, execution.side):
         cost = execution.qty * payload["price"] * known.multiplier
         state.spent.append(Spent(at=turn.now, amount=money(cost)))
     fold_in(turn, instrument, execution, payload["source"])
@@ -274,9 +274,12 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
 
 def _external_reason(turn: Turn, instrument: str, side: Side) -> ExecutionReason | None:
     """An execution of nobody's order that reduces a position: the broker's liquidation, or a person's."""
+    return ExecutionReason.BROKER_LIQUIDATION if _reduces(turn, instrument, side) else None
+
+
+def _reduces(turn: Turn, instrument: str, side: Side) -> bool:
     position = folded(turn, instrument).open
-    reduces = position is not None and (position.qty > 0) == (side is Side.SELL)
-    return ExecutionReason.BROKER_LIQUIDATION if reduces else None
+    return position is not None and (position.qty > 0) == (side is Side.SELL)
 
 
 def fold_in(turn: Turn, instrument: str, execution: Execution, source: str) -> None:

@@ -105,7 +105,8 @@ class Parent:
     An OPEN is a reservation as long as it lives. ``source`` makes its orders' ids: the signal_id of an OPEN,
     the position_id and the number of the exit of a CLOSE. ``reference`` is the underlying's price at the
     signal. ``virtual``: a shadow account's, which is never sent. ``stop``: why no further order follows.
-    ``resume_at``: nothing is sent before.
+    ``resume_at``: nothing is sent before. ``lowest``: no limit of a short is below it; its ``worst_price`` is
+    what a share counts for until it is sold.
     """
 
     source: str
@@ -124,6 +125,7 @@ class Parent:
     session: int
     cause: str
     reference: Later[Decimal] = None
+    lowest: Later[Decimal] = None
     position_id: Later[str] = None
     rule: Later[ExitRule] = None
     virtual: Annotated[bool, Field(exclude_if=not_)] = False

@@ -162,7 +162,8 @@ def _next_opening(turn: Turn, parent: Parent, child: Order | None) -> None:
     limit = _limit(turn, parent)
     if limit is None:
         return _finish(turn, parent, child, OrderReason.CANCELLED_STALE_QUOTE)
-    return _send(turn, parent, parent.remaining, min(limit, parent.worst_price))
+    kept = min(limit, parent.worst_price) if parent.lowest is None else max(limit, parent.lowest)
+    return _send(turn, parent, parent.remaining, kept)
 
 
 def _next_close(turn: Turn, parent: Parent, child: Order | None) -> None:

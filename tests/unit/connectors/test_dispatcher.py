@@ -342,6 +342,17 @@ def test_snapshot_brings_missed_executions_positions_and_the_account(desk: Desk)
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_short_is_sent_for_an_account_that_may_have_one_and_for_no_other(allowed: bool) -> None:
+    desk = Desk(shorts=allowed)
+    short = {"instrument": "NVDA", "underlying": "NVDA", "side": Side.SELL, "intent": PositionIntent.SELL}
+    answer = desk.perform(submit(**short, limit_price=D("149.98")))[-1]
+    content = payload(answer, "InboxOrder")
+    assert desk.paper.books[LARGE.number].ledger.qty("NVDA") == (-2 if allowed else 0)
+    assert (content["state"] == "NOT_SENT") is not allowed
+    assert allowed or "allow_shorting is false" in content["error"]
+
+
 def test_repeated_and_disordered_updates_are_written_as_heard(desk: Desk) -> None:
     desk.paper.faults.arm(Fault.UPDATE_TWICE)
     desk.perform(submit())

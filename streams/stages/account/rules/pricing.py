@@ -1,7 +1,7 @@
 """Limit prices of an order's ladder (docs/domain.md#order-prices)."""
 
 from collections.abc import Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Protocol
 
 from tapedeck.streams.stages.account.rules.money import mid
@@ -9,11 +9,22 @@ from tapedeck.streams.stages.account.rules.orders import Purpose, Side
 
 CENT = Decimal("0.01")
 SUB_DOLLAR_TICK = Decimal("0.0001")
+SHORT_OVER_ASK = Decimal("1.03")
+_PLACES = Decimal("0.000001")
 
 
 def round_down(price: Decimal, tick: Decimal) -> Decimal:
     """``price`` rounded down to ``tick``."""
     return (price / tick).to_integral_value(rounding=ROUND_FLOOR) * tick
+
+
+def short_price(ask: Decimal, limit: Decimal | None) -> Decimal:
+    """What a share sold short counts for until it is sold: its limit or 103 % of the ask, as at Alpaca.
+
+    A limit bounds the price of a sale from below only. Rounded up to 6 places.
+    """
+    over = (ask * SHORT_OVER_ASK).quantize(_PLACES, ROUND_CEILING)
+    return over if limit is None else max(limit, over)
 
 
 class Steps(Protocol):
