@@ -29,7 +29,7 @@ def cancel(engine: Engine, number: str, order: Order) -> None:
 def _overtake(engine: Engine, number: str, order: Order) -> None:
     """An execution arrives before the cancel: of all of the order, or of a part. Raises Refusal after all."""
     price = order.limit_price or engine.other_side(order.listing, order.side)
-    if order.status == HELD or not price or engine.calendar.session_at(engine.now) is None:
+    if order.status == HELD or not price or not engine.trades(order.listing):
         return
     if engine.faults.take(Fault.CANCEL_FILLED, "cancel", number):
         engine.fill(number, order, order.remaining, price)

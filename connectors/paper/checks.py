@@ -8,6 +8,7 @@ from typing import Any
 from tapedeck.connectors.broker import NOT_UNIQUE
 from tapedeck.connectors.paper.book import Book
 from tapedeck.connectors.paper.faults import Fault, Faults
+from tapedeck.connectors.paper.hours import trading_session
 from tapedeck.connectors.paper.market import Listing
 from tapedeck.connectors.paper.orders import (
     BAD_REQUEST,
@@ -150,8 +151,8 @@ def instrument(asked: Ticket, listing: Listing | None, calendar: Calendar, now: 
         raise Refusal(422, UNPROCESSABLE, f"time_in_force {asked.time_in_force!r} is not supported: use day")
     if asked.extended_hours:
         raise Refusal(422, UNPROCESSABLE, "extended hours orders are not supported here")
-    if listing.expiry is not None:
-        _option_hours(asked, listing.expiry, calendar, now)
+    if listing.is_option:
+        _option_hours(asked, listing, calendar, now)
     return listing
 
 
@@ -164,8 +165,10 @@ def _tick(name: str, price: Decimal | None, listing: Listing) -> None:
         raise Refusal(422, UNPROCESSABLE, f"invalid {name} {price}. {words}")
 
 
-def _option_hours(asked: Ticket, expiry: int, calendar: Calendar, now: int) -> None:
-    session, today = calendar.session_at(now), calendar.session_date(now)
+def _option_hours(asked: Ticket, listing: Listing, calendar: Calendar, now: int) -> None:
+    session, today = trading_session(listing, calendar, now), calendar.session_date(now)
+    expiry = listing.expiry
+    assert expiry is not None
     if session is None and asked.limit_price is None:
         raise Refusal(422, UNPROCESSABLE, "options market orders are only allowed during market hours")
     if expiry < today or (expiry == today and session is None):

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from tapedeck.connectors.paper import expiry, fills, hands, legs, wire
+from tapedeck.connectors.paper import expiry, fills, hands, hours, legs, wire
 from tapedeck.connectors.paper.book import Book, PaperAccount
 from tapedeck.connectors.paper.door import Door
 from tapedeck.connectors.paper.faults import Fault, Faults
@@ -21,7 +21,7 @@ from tapedeck.connectors.paper.orders import HELD, PENDING_CANCEL, SELL_TO_OPEN,
 from tapedeck.connectors.tapes.market import Market
 from tapedeck.connectors.tapes.trades import OptionTrade
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
-from tapedeck.streams.sessions import Calendar, Session
+from tapedeck.streams.sessions import Calendar
 from tapedeck.streams.stages.account.rules.orders import Side
 
 Json = dict[str, Any]
@@ -123,10 +123,10 @@ class Engine:
         for _, order in working:
             moments += [at for at in (order.due, order.expires_at, order.rests_until, order.ends_at) if at]
         for book in self._books.values():
-            for day in {at.listing.expiry for at in book.ledger.positions.values()} - {None}:
-                assert day is not None
-                moments.append(expiry.processed_at(day, self.calendar))
-                moments += hands.liquidation_at(day, self.calendar)
+            for listing in {at.listing for at in book.ledger.positions.values()}:
+                if listing.expiry is not None:
+                    moments.append(expiry.processed_at(listing, self.calendar))
+                    moments += hands.liquidation_at(listing.expiry, self.calendar)
         if working:
             moments.append((self.now // MINUTE_US + 1) * MINUTE_US)
         return min(at for at in moments if at > self.now)
@@ -139,7 +139,6 @@ class Engine:
                 expiry.expire(book, at, self.board, self.calendar, self._listed)
                 self.changes += 1
         hands.liquidate(self)
-        is_open = self.calendar.session_at(self.now) is not None
         # A stop is looked at first: where a bar touches both legs of a pair, the stop is filled.
         for number, order in sorted(self._working(), key=lambda each: each[1].stop_price is None):
             if not order.is_open:
@@ -148,7 +147,7 @@ class Engine:
                 self.end(number, order, "expired", "expired")
             elif order.ends_at is not None and self.now >= order.ends_at:
                 self.end(number, order, "canceled", "canceled")
-            elif is_open:
+            elif self.trades(order.listing):
                 self.work(number, order)
 
     def place(self, number: str, order: Order, *, asked_for: bool = False) -> None:
@@ -164,7 +163,7 @@ class Engine:
         """Say that an order is new. It works at once if the market is open, and waits for it otherwise."""
         self.say(number, "new", order, status="new")
         order.due = self.now
-        if self.calendar.session_at(self.now) is not None:
+        if self.trades(order.listing):
             if asked_for:
                 hands.replace_by_hand(self, number, order)
             if order.is_open:
@@ -312,12 +311,15 @@ class Engine:
         quote = self.touch(listing)
         return fallback if quote is None else quote.mid
 
-    def day_ends(self, session: Session | None) -> int:
-        """When a day order of this moment ends: at the close of this session, or of the next one."""
-        if session is None:
-            today = self.calendar.session_date(self.now)
-            session = self.calendar.session_on(today)
-            if session is None or self.now >= session.close:
-                session = self.calendar.next(today)
+    def trades(self, listing: Listing) -> bool:
+        """Whether ``listing`` is traded now."""
+        return hours.trading_session(listing, self.calendar, self.now) is not None
+
+    def day_ends(self, listing: Listing) -> int:
+        """When a day order of this moment ends: as trading ends in this session, or in the next one."""
+        today = self.calendar.session_date(self.now)
+        session = self.calendar.session_on(today)
+        if session is None or self.now >= hours.closes_at(listing, session):
+            session = self.calendar.next(today)
         assert session is not None
-        return session.close
+        return hours.closes_at(listing, session)

@@ -57,7 +57,6 @@ class PaperExchange(Engine):
         book = self.books[number]
         asked = checks.ticket(payload, stable_uuid("client", self.seed, number, len(book.orders)))
         checks.unique(asked, book.by_client_id)
-        session = self.calendar.session_at(self.now)
         listing = checks.instrument(
             asked, self.board.listing(asked.symbol, self.now), self.calendar, self.now
         )
@@ -82,8 +81,8 @@ class PaperExchange(Engine):
             time_in_force=asked.time_in_force,
             created_at=self.now,
             updated_at=self.now,
-            expires_at=self.day_ends(session),
-            status="pending_new" if session else "accepted",
+            expires_at=self.day_ends(listing),
+            status="pending_new" if self.trades(listing) else "accepted",
         )
         accepted = wire.order(order)
         if self.faults.take(Fault.REJECT, "submit", number):

@@ -1,9 +1,9 @@
 """What happens to held contracts on their expiry day, as at Alpaca.
 
-A few minutes after the close of the expiry day, a contract in the money by a cent or more is exercised if it
-is long and assigned if it is short: its shares change hands at the strike. Any other contract expires
-worthless. Positions and cash change at once. The activities that report it are listed at once, or at the next
-session's open, as for Alpaca's paper accounts.
+A few minutes after its last trade, a contract that expires in the money by a cent or more is exercised if it
+is long and assigned if it is short: its shares change hands at the strike. Any other one expires worthless.
+Positions and cash change at once. The activities that report it are listed at once, or at the next session's
+open, as for Alpaca's paper accounts.
 """
 
 from decimal import Decimal
@@ -11,11 +11,12 @@ from enum import StrEnum
 
 from tapedeck.connectors.alpaca.option_events import ASSIGNED, EXERCISED, EXPIRED, SHARES
 from tapedeck.connectors.paper.book import Book
+from tapedeck.connectors.paper.hours import closes_at
 from tapedeck.connectors.paper.ledger import Position
 from tapedeck.connectors.paper.market import Board, Listing
 from tapedeck.connectors.paper.orders import Activity, stable_uuid
 from tapedeck.streams.protocol import MINUTE_US
-from tapedeck.streams.sessions import Calendar
+from tapedeck.streams.sessions import Calendar, Session
 from tapedeck.streams.stages.account.rules import occ
 from tapedeck.streams.stages.account.rules.money import ZERO
 
@@ -30,29 +31,29 @@ class Listed(StrEnum):
     NEXT_SESSION = "NEXT_SESSION"
 
 
-def processed_at(expiry: int, calendar: Calendar) -> int:
-    """When contracts of an expiry date (days) are processed, UTC microseconds."""
-    session = calendar.session_on(expiry)
-    session = session or calendar.next(expiry)  # one that expires on a holiday is processed the next day
+def last_session(listing: Listing, calendar: Calendar) -> Session:
+    """The session after which a contract is processed: that of its expiry date, or the next one."""
+    assert listing.expiry is not None
+    session = calendar.session_on(listing.expiry) or calendar.next(listing.expiry)
     assert session is not None  # the calendar ends years after any tape
-    return session.close + PROCESSED_AFTER_US
+    return session
+
+
+def processed_at(listing: Listing, calendar: Calendar) -> int:
+    """When a contract is processed, UTC microseconds: some minutes after its own last trade."""
+    return closes_at(listing, last_session(listing, calendar)) + PROCESSED_AFTER_US
 
 
 def due(book: Book, calendar: Calendar, now: int) -> list[Position]:
     """The held contracts that are due, by symbol."""
     held = (at for _, at in sorted(book.ledger.positions.items()))
-    return [
-        at
-        for at in held
-        if at.listing.expiry is not None and processed_at(at.listing.expiry, calendar) <= now
-    ]
+    return [at for at in held if at.listing.expiry is not None and processed_at(at.listing, calendar) <= now]
 
 
 def expire(book: Book, at: Position, board: Board, calendar: Calendar, listed: Listed) -> None:
     """Exercise, assign or let expire one held contract."""
     contract, listing = occ.parse(at.listing.symbol), at.listing
-    assert listing.expiry is not None
-    processed = processed_at(listing.expiry, calendar)
+    processed = processed_at(listing, calendar)
     visible = processed
     if listed is Listed.NEXT_SESSION:
         coming = calendar.next(calendar.session_date(processed))
@@ -60,7 +61,7 @@ def expire(book: Book, at: Position, board: Board, calendar: Calendar, listed: L
         visible = coming.open
     closing = -at.qty
     kind = EXPIRED
-    if _inside(contract, _settlement(board, listing.underlying, processed - PROCESSED_AFTER_US)):
+    if _inside(contract, _settlement(board, listing.underlying, last_session(listing, calendar).close)):
         kind = EXERCISED if at.qty > 0 else ASSIGNED
     group = stable_uuid("expiry", book.account.number, listing.symbol)
 

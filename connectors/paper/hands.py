@@ -137,6 +137,6 @@ def _order(engine: "Engine", number: str, listing: Listing, **terms: Any) -> Ord
         time_in_force="day",
         created_at=engine.now,
         updated_at=engine.now,
-        expires_at=engine.day_ends(engine.calendar.session_at(engine.now)),
+        expires_at=engine.day_ends(listing),
         **fields,
     )

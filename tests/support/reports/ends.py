@@ -6,11 +6,14 @@ from typing import Any
 from tapedeck.connectors.paper.exchange import PaperExchange
 from tapedeck.connectors.paper.expiry import Listed
 from tapedeck.connectors.paper.faults import Fault
+from tapedeck.connectors.paper.orders import SELL_TO_OPEN, Order
+from tapedeck.connectors.tapes.market import StockQuote
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.occ import Occ, Right, build
+from tapedeck.streams.stages.account.rules.orders import Side
 from tests.support.account import Inbox, at, day
-from tests.support.floor import NUMBER, Floor
+from tests.support.floor import NUMBER, Floor, FloorMarket
 from tests.support.paper import CLOSE, MINUTE, TODAY_CALL, order
 from tests.support.reports.registry import case
 
@@ -40,22 +43,62 @@ def held_to_expiry(listed: Listed, bid: str, ask: str) -> Floor:
     return floor
 
 
+SHORT_LEG, LONG_LEG = "NVDA260217C00145000", TODAY_CALL
+
+
+def spread_of_today() -> Floor:
+    """A person's spread that expires today: one call sold, one bought. Nothing of ours is filled yet."""
+
+    def before(paper: PaperExchange) -> None:
+        paper.submit(NUMBER, order("theirs", symbol=LONG_LEG, qty="1", limit_price="1.10"))
+        listing = paper.board.listing(SHORT_LEG, paper.now)
+        assert listing is not None
+        paper.place(
+            NUMBER,
+            Order(
+                id="theirs-2", client_order_id="theirs-2", listing=listing, side=Side.SELL,
+                intent=SELL_TO_OPEN, qty=D(1), type="limit", limit_price=D(5), time_in_force="day",
+                created_at=paper.now, expires_at=paper.day_ends(listing),
+            ),
+        )  # fmt: skip
+        paper.faults.arm(Fault.NO_FILL, operation="submit", account=NUMBER, count=999, seconds=7200)
+
+    market = FloorMarket()
+    market.price(SHORT_LEG, "5.00", "5.10")
+    return Floor(now=CLOSE - 65 * MINUTE, market=market, before=before)
+
+
 @case(30, "on expiry day the broker closes one leg of a spread")
 def orphan() -> None:
-    inbox = Inbox(now=at("2026-02-17T15:05:00-05:00")).start()
-    short, long = "NVDA260217C00155000", "NVDA260217C00150000"
-    inbox.execute(hand("theirs-1", long, "BUY"), "x1", "1", "2.00")
-    inbox.execute(hand("theirs-2", short, "SELL"), "x2", "1", "1.00")
-    assert inbox.of("accounts")[-1]["alarm"] == "UNEXPECTED_SHORT", (
-        "a spread of a person's; nothing here opens one"
-    )
-    inbox.pass_time(1500).execute(hand("broker", short, "BUY"), "x3", "1", "1.10")
-    bought_back = next(each for each in inbox.of("executions") if each["execution_id"] == "x3")
+    floor = spread_of_today()
+    assert floor.held() == floor.at_broker() == {LONG_LEG: D(1), SHORT_LEG: D(-1)}
+    assert floor.account()["alarm"] == "UNEXPECTED_SHORT", "nothing here opens one"
+    floor.until(CLOSE - 31 * MINUTE)
+    wanted = {each["instrument"]: each["chosen"] for each in floor.of("exits")}
+    assert wanted == {LONG_LEG: "EXPIRY_CLOSE", SHORT_LEG: "EXPIRY_CLOSE"}, "each leg has an exit of its own"
+    floor.arm(Fault.LIQUIDATION, "expiry")
+    floor.until(CLOSE - 30 * MINUTE).move(5)
+    assert floor.faults.fired[Fault.LIQUIDATION] == 1 and SHORT_LEG not in floor.at_broker()
+    assert floor.at_broker() == {LONG_LEG: D(1)}
+    floor.faults.disarm()
+    bought_back = [each for each in floor.executions() if each["instrument"] == SHORT_LEG][-1]
     assert (bought_back["owner"], bought_back["reason"]) == ("EXTERNAL", "BROKER_LIQUIDATION")
-    left = {each["instrument"]: each["state"] for each in inbox.of("positions")}
-    assert left == {short: "CLOSED", long: "CLOSING"}, "the other leg has an exit of its own, at once"
-    assert [each["chosen"] for each in inbox.of("exits") if each["instrument"] == long][-1] == "EXPIRY_CLOSE"
-    assert {each["instrument"]: each["side"] for each in inbox.requests("SUBMIT")}[long] == "SELL"
+    floor.until(CLOSE - 25 * MINUTE)
+    assert floor.held() == floor.at_broker() == {}, "the other is sold, and this one not bought again"
+    assert floor.position(LONG_LEG)["exit_reason"] == "EXPIRY_CLOSE"
+    assert not any(each["side"] == "BUY" and each["filled_qty"] for each in floor.closes())
+
+    inbox = Inbox(now=at("2026-02-17T14:59:50-05:00")).start()
+    inbox.execute(hand("theirs-1", LONG_LEG, "BUY"), "x1", "1", "2.00")
+    inbox.execute(hand("theirs-2", SHORT_LEG, "SELL"), "x2", "1", "1.00")
+    inbox.pass_time(11)
+    assert not inbox.of("exits"), "nothing was heard since"
+    told = inbox.execute(hand("broker", SHORT_LEG, "BUY"), "x3", "1", "1.10")
+    judged = [out.body for out in told if out.topic == "exits"]
+    assert [(each["instrument"], each["chosen"]) for each in judged] == [(LONG_LEG, "EXPIRY_CLOSE")], (
+        "the execution itself has the rest of the group judged, and no tick is waited for"
+    )
+    assert inbox.requests("SUBMIT")[-1]["instrument"] == LONG_LEG
 
 
 @case(31, "an expired option stays in the book")
@@ -95,8 +138,74 @@ def exercised() -> None:
     floor.check()
 
 
+LATE_CALL = "SPY260217C00150000"
+
+
+class LateMarket(FloorMarket):
+    """SPY beside the others: its options trade 15 minutes longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.price("SPY", "149.00", "149.02")
+        self.price(LATE_CALL, "1.00", "1.10")
+
+    def symbols(self) -> list[str]:
+        return [*super().symbols(), "SPY"]
+
+    def stock_quote(self, symbol: str, now: int) -> StockQuote | None:
+        """After the close SPY is far above the strike, which decides nothing."""
+        if symbol == "SPY" and now > CLOSE:
+            self.price("SPY", "155.00", "155.02")
+        return super().stock_quote(symbol, now)
+
+
+def held_past_the_close() -> Floor:
+    """One call of each kind that nobody bought before the close; both are out of the money."""
+
+    def before(paper: PaperExchange) -> None:
+        for number, name in enumerate((TODAY_CALL, LATE_CALL)):
+            paper.submit(NUMBER, order(f"theirs-{number}", symbol=name, qty="1", limit_price="1.10"))
+        paper.faults.arm(Fault.NO_FILL, operation="submit", account=NUMBER, count=999, seconds=7200)
+
+    floor = Floor(now=CLOSE - 40 * MINUTE, market=LateMarket(), before=before)
+    floor.market.price("NVDA", "149.00", "149.02")
+    floor.until(CLOSE)
+    chosen = {each["instrument"]: each["chosen"] for each in floor.of("exits")}
+    assert chosen == {TODAY_CALL: "EXPIRY_CLOSE", LATE_CALL: "EXPIRY_CLOSE"}, "an hour before the close"
+    floor.until(CLOSE + 12 * MINUTE)
+    assert floor.at_broker() == {LATE_CALL: D(1)} == floor.held(), "one has ended, the other still trades"
+    assert floor.position(LATE_CALL)["state"] == "CLOSING"
+    return floor
+
+
+def options_that_close_late() -> None:
+    """A person sells one at 16:12; the other one is left, and ends at 16:20, worthless at 16:00's price."""
+    sold = held_past_the_close()
+    sold.faults.disarm()
+    sell = {"side": "sell", "position_intent": "sell_to_close", "qty": "1", "limit_price": "1.00"}
+    for each in sold.paper.books[NUMBER].working():
+        sold.paper.cancel(NUMBER, each.id)
+    sold.by_hand("late", symbol=LATE_CALL, **sell)
+    sold.until(CLOSE + 30 * MINUTE)
+    assert sold.held() == sold.at_broker() == {}
+    (end,) = [
+        each for each in sold.executions() if each["instrument"] == LATE_CALL and each["side"] == "SELL"
+    ]
+    assert (end["side"], end["price"]) == ("SELL", 1) and end["source"] != "ACTIVITY", "sold after 16:00"
+
+    left = held_past_the_close()
+    left.until(CLOSE + 19 * MINUTE)
+    assert left.at_broker() == {LATE_CALL: D(1)}, "not 16:05 for all"
+    left.until(CLOSE + 30 * MINUTE)
+    (end,) = [
+        each for each in left.executions() if each["instrument"] == LATE_CALL and each["side"] == "SELL"
+    ]
+    assert (end["price"], end["source"]) == (0, "ACTIVITY") and left.held() == left.at_broker() == {}
+
+
 @case(33, "a contract expires on a short day, or is assigned early, and 16:00 is taken for all")
 def expiry_of_each() -> None:
+    options_that_close_late()
     half_day = "2026-11-27"
     name = build(Occ("NVDA", day(half_day), Right.CALL, D(150)))
     later = build(Occ("NVDA", day("2026-12-24"), Right.CALL, D(150)))  # a half-day, too, but another one
