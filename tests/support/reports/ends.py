@@ -90,10 +90,10 @@ def orphan() -> None:
 
     inbox = Inbox(now=at("2026-02-17T14:59:50-05:00")).start()
     inbox.execute(hand("theirs-1", LONG_LEG, "BUY"), "x1", "1", "2.00")
-    inbox.execute(hand("theirs-2", SHORT_LEG, "SELL"), "x2", "1", "1.00")
+    inbox.execute(hand("theirs-2", SHORT_LEG, "SELL"), "x2", "1", "2.00")
     inbox.pass_time(11)
     assert not inbox.of("exits"), "nothing was heard since"
-    told = inbox.execute(hand("broker", SHORT_LEG, "BUY"), "x3", "1", "1.10")
+    told = inbox.execute(hand("broker", SHORT_LEG, "BUY"), "x3", "1", "2.00")
     judged = [out.body for out in told if out.topic == "exits"]
     assert [(each["instrument"], each["chosen"]) for each in judged] == [(LONG_LEG, "EXPIRY_CLOSE")], (
         "the execution itself has the rest of the group judged, and no tick is waited for"
