@@ -60,8 +60,7 @@ class Dispatcher:
         lease: Lease,
         calendar: Calendar,
     ) -> None:
-        self._account = account
-        self._clock = clock
+        self._account, self._clock = account, clock
         self._lease = lease
         self._calendar = calendar
         self._feed = config.bars.feed
@@ -365,9 +364,7 @@ class Dispatcher:
         return [] if answers[-1]["payload"][1]["doubt"] else answers
 
     def _barred(self, order: NewOrder, underlying: str) -> str | None:
-        """Why an order must not be sent: a wrong account for any, a failed self-test for an opening, and a
-        short that the account may not have.
-        """
+        """Why an order must not be sent: a wrong account, a short that is not allowed, a failed self-test."""
         error = self._whose.barred()
         if error is not None:
             return error
