@@ -113,13 +113,9 @@ class Outlook:
             body = decode(message.topic, message.value)
         except DeadLetter:
             return
-        self.add(message.topic, body)
-
-    def add(self, name: str, body: Body) -> None:
-        """Note one record of topic ``name``."""
         with self._lock:
             held = self._regime
-            if name == EARNINGS:
+            if message.topic == EARNINGS:
                 held = self._earnings.setdefault(body["symbol"], _Newest())
             held.see(body)
 

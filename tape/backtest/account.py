@@ -113,9 +113,10 @@ class AccountRun:
         self._keep(fed.date)
 
     def _announce(self, until: int) -> None:
-        """Tell what becomes available by ``until``: what comes later no session before it can see."""
+        """Write what becomes available by ``until``: what comes later no session before it can see."""
+        writer = self._log.writer()
         while self._outlook and self._outlook[0][1]["available_at"] <= until:
-            self._newest.tell(*self._outlook.popleft())
+            writer.send(*self._outlook.popleft())
 
     def _put(self, waiting: Sequence[Mapping[int, Sequence[Message]]], label: int) -> None:
         for minutes in waiting:

@@ -1,7 +1,4 @@
-"""The newest bars and features of a session, minute by minute, without a message of each.
-
-With them, what counts of the optional topics.
-"""
+"""The newest bars and features of a session, minute by minute, without a message of each."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable
@@ -11,7 +8,6 @@ import numpy as np
 
 from tapedeck.connectors.dispatch.freshness import NAMES, NewestSeen
 from tapedeck.connectors.dispatch.inbox import Body, Newest
-from tapedeck.connectors.outlook.records import Known, Outlook
 from tapedeck.schemas.codec import decode
 from tapedeck.streams.blocks import Block, Ints
 from tapedeck.streams.columnar.arrays import RECORD, Interner, labels_of
@@ -43,15 +39,6 @@ class NewestOfDay(NewestSeen):
         self._label = 0
         self._before: dict[Symbol, int] = {}
         self._today: dict[Symbol, _Seen] = {}
-        self._outlook = Outlook()
-
-    def tell(self, name: str, body: Body) -> None:
-        """A record of an optional topic, which counts from its own available time."""
-        self._outlook.add(name, body)
-
-    def known(self, now: int, symbols: Iterable[str]) -> Known:
-        """The value of the volatility index, and the earnings of ``symbols``, that count at ``now``."""
-        return self._outlook.at(now, symbols)
 
     def begin(self, fed: Fed, symbols: Collection[str]) -> None:
         """Take up a session, of ``symbols`` alone."""
