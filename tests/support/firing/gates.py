@@ -194,6 +194,14 @@ def a_position_of_unknown_cost() -> Floor:
 
 
 @session
+def a_position_of_unknown_cost_and_price() -> Floor:
+    floor = Floor()
+    floor.market.price("AMD", None, None)
+    floor.paper.books[NUMBER].ledger.move(Listing("AMD", "AMD", 1, None), Decimal(7), Decimal(100))
+    return floor.compare().move(400).signal("AMD", "BUY_STOCK")
+
+
+@session
 def the_cash_is_spent_by_hand() -> Floor:
     floor = Floor()
     floor.by_hand(symbol="AMD", qty="995", limit_price="100.01", position_intent=None)
