@@ -58,12 +58,14 @@ PATIENCE_S = 120.0
 class Floor:
     """Topics, the paper exchange's server and the dispatcher of one account, moved a minute at a time."""
 
-    def __init__(self, workers: Workers, database: Database, paper: PaperExchange, url: str) -> None:
+    def __init__(
+        self, workers: Workers, database: Database, paper: PaperExchange, url: str, minutes: slice
+    ) -> None:
         self.workers, self.paper = workers, paper
         self._url, self._database = url, database
         self._outbox = Outbox(workers.cluster, "test")
         self._records = {name: by_minute(morning().log, name) for name in ("bars", "features", "signals")}
-        self.labels = [minute.label for minute in small_tape().minutes[MINUTES]]
+        self.labels = [minute.label for minute in small_tape().minutes[minutes]]
 
     def start(self, disk: str = "disk") -> subprocess.Popen[bytes]:
         names = CONFIG.account(ACCOUNT)
@@ -164,20 +166,20 @@ class Floor:
 
 
 @contextmanager
-def a_floor(workers: Workers, database: Database) -> Iterator[Floor]:
+def a_floor(workers: Workers, database: Database, minutes: slice = MINUTES) -> Iterator[Floor]:
     upgrade(database.url, workers.layout.prefix)
     writer = KafkaLogWriter(workers.cluster, Origin("test", "test", ""))
-    first = small_tape().minutes[MINUTES][0].label
+    first = small_tape().minutes[minutes][0].label
     writer.send(
         "controls", control(EVERY_ACCOUNT, KillState.ACTIVE, person="test", reason="start", now=first)
     )
     writer.close()
     number = CONFIG.account(ACCOUNT).broker_account_id
     account = PaperAccount(number, *KEYS, Decimal(100_000))
-    tape = cut(small_tape(), MINUTES)
+    tape = cut(small_tape(), minutes)
     paper = PaperExchange(tape.market, xnys(), [account], now=tape.first_live)
     with serving(paper, TapeClock(None)) as url:  # type: ignore[arg-type]
-        floor = Floor(workers, database, paper, url)
+        floor = Floor(workers, database, paper, url, minutes)
         yield floor
         floor.close()
 
