@@ -114,6 +114,7 @@ def test_an_apply_that_dies_leaves_the_digests_of_a_clean_run(workers: Workers, 
     check_clean(workers)
 
 
+@pytest.mark.long
 def test_an_applied_rebuild_repairs_a_table_and_an_emptied_worker_comes_back_with_it(
     workers: Workers,
 ) -> None:

@@ -11,6 +11,7 @@ from tests.support.live import Workers, bodies, end_of, eventually, last_label
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 
+@pytest.mark.long
 def test_a_worker_told_to_stop_in_the_middle_drains_and_the_next_one_goes_on(workers: Workers) -> None:
     workers.write(a_log())
     first = workers.start("features", extra={"TAPE_TEST_BATCH": "20"})

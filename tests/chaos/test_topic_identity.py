@@ -79,6 +79,7 @@ def told(workers: Workers, *words: str) -> str:
     return workers.log_of(*words)
 
 
+@pytest.mark.long
 def test_a_topic_made_anew_stops_live_start_and_verify_and_its_remedy_applies_what_it_holds_once(
     workers: Workers,
 ) -> None:

@@ -147,6 +147,7 @@ def test_nothing_is_opened_without_an_exchange_or_with_the_credentials_of_anothe
         assert desk.paper.orders(CONFIG.account(account).broker_account_id, "all") == []
 
 
+@pytest.mark.long
 def test_a_second_dispatcher_of_an_account_waits_says_so_and_takes_over_when_the_first_is_gone(
     desk: Desk,
 ) -> None:

@@ -79,6 +79,7 @@ def told(cluster: Cluster) -> list[tuple[str, str, str]]:
     return sorted((body["source"], body["native_id"], body["title"]) for body in articles(cluster))
 
 
+@pytest.mark.long
 def test_each_version_is_written_once_though_the_process_is_killed_and_its_twin_has_no_state(
     kafka: Broker, postgres: Database, prefix: str, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def production(recorded: Recorded) -> tuple[Mapping[Part, tuple[int, int]], list
     return bounds, found
 
 
+@pytest.mark.long
 def test_a_window_is_decided_again_in_shadow_and_production_is_not_touched(
     desk: Desk, recorded: Recorded, prefix: str
 ) -> None:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 SYMBOLS = ("AMD", "BAC", "MSFT", "NVDA", "XOM")
 
 
+@pytest.mark.long
 def test_a_killed_scorer_repeats_nothing_and_its_twin_goes_on_without_posts(
     kafka: Broker, postgres: Database, prefix: str, tmp_path: Path
 ) -> None:

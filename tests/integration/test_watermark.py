@@ -54,6 +54,7 @@ def features(cluster: Cluster) -> dict[str, str]:
         return found.digests() | {"refused": str(found.counts["NO_WATERMARK"])}
 
 
+@pytest.mark.long
 def test_a_backlog_is_copied_with_watermarks_and_into_the_partitions_of_its_keys(workers: Workers) -> None:
     workers.write(a_log())
     played = features(workers.cluster)

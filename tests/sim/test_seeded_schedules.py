@@ -45,6 +45,7 @@ def test_a_shell_that_breaks_one_rule_is_found_and_the_command_is_named(broken: 
     assert f"repeat it with: tape sim short --seed {seed}\n" in outcome.as_text()
 
 
+@pytest.mark.long
 def test_the_named_command_runs_the_same_schedule_in_a_process_of_its_own() -> None:
     command = [sys.executable, "-m", "tapedeck", "sim", "short", "--seed", "7", "--json"]
     environment = os.environ | {"PYTHONHASHSEED": "5"}

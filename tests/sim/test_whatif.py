@@ -47,7 +47,7 @@ MARKET = {
 }
 
 
-@pytest.mark.parametrize("case", few(MARKET, 2))
+@pytest.mark.parametrize("case", few(MARKET, 1))
 def test_one_market_parameter_gives_only_differences_that_name_it_and_their_consequences(case: str) -> None:
     config = changed(**MARKET[case])
     (parameter,) = (change.path for change in changes_between(CONFIG, config))
@@ -101,6 +101,7 @@ def test_a_longer_cooldown_beside_a_lower_threshold_is_named_where_it_is_needed(
     }, "a bar that the threshold lets in and only the longer cooldown holds back takes both"
 
 
+@pytest.mark.long
 def test_a_difference_that_takes_two_parameters_names_both_and_one_that_takes_either_names_each() -> None:
     found = diff_of(day(), changed(signal={"day_min": 0.36, "day_min_volume": 1.5, "max_bar_age_s": 61}))
     causes = {each.causes for each in found.of(Part.DECISION, Standing.DIRECT)}
@@ -167,6 +168,7 @@ def test_the_recorded_decisions_and_the_diff_are_what_a_run_under_the_change_dec
     }
 
 
+@pytest.mark.long
 def test_a_window_shows_only_what_closed_in_it_and_a_consequence_names_a_cause_before_it() -> None:
     config = changed(signal={"swing_min": 0.3})
     whole = diff_of(day(), config)
