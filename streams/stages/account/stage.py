@@ -26,7 +26,7 @@ from tapedeck.streams.stages.account import (
 )
 from tapedeck.streams.stages.account.rules.gate_types import Rules
 from tapedeck.streams.stages.account.rules.money import LARGEST, LARGEST_BALANCE, at_scale, largest
-from tapedeck.streams.stages.account.state import AccountDrop, pack, unpack
+from tapedeck.streams.stages.account.state import AccountDrop, AccountState, pack, unpack
 from tapedeck.streams.stages.account.turn import Turn
 from tapedeck.streams.stages.base import WithoutPeriod
 
@@ -101,6 +101,7 @@ class AccountStage(WithoutPeriod):
     def __init__(self, config: Config, account: Account, calendar: Calendar) -> None:
         self._rules = Rules(account, config)
         self._calendar = calendar
+        self._newest: tuple[bytes, AccountState] | None = None
 
     def key(self, row: Row) -> bytes:
         account_id: str = row.body["account_id"]
@@ -111,11 +112,18 @@ class AccountStage(WithoutPeriod):
         account_id = self._rules.account.account_id
         if key != account_id.encode():
             raise Fatal("this stage is another account's", value=key.decode(), remedy=f"it is {account_id}'s")
-        turn = Turn(self._rules, self._calendar, unpack(state))
+        turn = Turn(self._rules, self._calendar, self._unpacked(state))
         for cause, row in enumerate(batch):
             turn.at(cause, row)
             self._fold(turn, row)
-        return Step(pack(turn.state), turn.outs, turn.drops)
+        packed = pack(turn.state)
+        self._newest = packed, turn.state
+        return Step(packed, turn.outs, turn.drops)
+
+    def _unpacked(self, state: bytes | None) -> AccountState:
+        """The state behind the bytes: the object at hand if the last step, not one that failed, left it."""
+        newest, self._newest = self._newest, None
+        return newest[1] if newest is not None and newest[0] == state else unpack(state)
 
     def _fold(self, turn: Turn, row: Row) -> None:
         before_decisions(turn, row)

@@ -10,6 +10,8 @@ from tapedeck.streams.protocol import REQUESTS, Out
 from tapedeck.streams.stages.account.state import pack, unpack
 from tests.support.account import Inbox, make_stage
 
+DAY_US = 86_400_000_000
+
 
 def busy_day() -> Inbox:
     """A little of everything: fills, doubt, refusals, a restart, a close, a foreign execution."""
@@ -70,6 +72,22 @@ def test_any_split_into_batches_gives_the_same_outputs_and_state(day: Inbox, cut
         outs += step.outs
     assert [out[1:] for out in outs] == [out[1:] for out in day.outs]
     assert state == day.state
+
+
+def test_a_stage_that_holds_its_state_gives_what_one_that_reads_the_bytes_gives(day: Inbox) -> None:
+    """Also behind a record that failed half-way, on the day after, and from bytes that are not its last."""
+    holding, states = make_stage(), [None]
+    for row in day.rows:
+        kept = holding.step(b"large", states[-1], [row])
+        fresh = make_stage().step(b"large", states[-1], [row])
+        assert (kept.state, kept.outs, kept.drops) == (fresh.state, fresh.outs, fresh.drops)
+        states.append(kept.state)
+        bad = row.body | {"payload": ("tapedeck.InboxControl", {"command": "NO_SUCH"})}
+        with pytest.raises(KeyError, match="scope"):
+            holding.step(b"large", states[-1], [row._replace(body=bad, now=row.now + DAY_US)])
+    last = day.rows[-1]
+    for before in states[:: len(states) // 5]:
+        assert holding.step(b"large", before, [last]) == make_stage().step(b"large", before, [last])
 
 
 def test_state_bytes_are_canonical(day: Inbox) -> None:
