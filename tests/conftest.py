@@ -4,6 +4,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support import servers
+from tests.support.cases import REPOSITORY
+from tests.support.paths import whole_day
 from tests.support.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
@@ -40,6 +43,7 @@ SLOW = (
 """Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
 LANES = {"tests/integration/": "integration", "tests/chaos/": "chaos", "tests/bench/": "chaos"}
 """Folders whose tests need servers, and in which of two processes they run."""
+DAY = "day"
 ORDER = (*LANES, "tests/sim/")
 """What takes long begins first, so that both processes end at about the same time."""
 
@@ -81,12 +85,20 @@ def _folder(nodeid: str) -> str:
     return "".join(f"{part}/" for part in nodeid.split("/")[:2])
 
 
+@cache
+def _plays_the_day(path: str) -> bool:
+    return whole_day.__name__ in (REPOSITORY / path).read_text()
+
+
 class ByServers(LoadScopeScheduling):
-    """Tests that need servers run in two processes, one after the other in each; no file is divided."""
+    """Tests that need servers run in two processes, one after the other in each; no file is divided.
+
+    Files that read the whole synthetic day share one process, which plays it once.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
-        return LANES.get(_folder(nodeid), path)
+        return DAY if _plays_the_day(path) else LANES.get(_folder(nodeid), path)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:

@@ -17,7 +17,6 @@ from tapedeck.tape.local.kafka import EmbeddedKafka
 from tapedeck.tape.local.places import cache_dir
 from tests.chaos.clean import a_log, check_clean
 from tests.conftest import Database
-from tests.support.cases import few
 from tests.support.live import Workers, end_of, eventually
 from tests.support.sim_tapes import CONFIG
 
@@ -43,7 +42,8 @@ def come_back(broker: EmbeddedKafka) -> EmbeddedKafka:
     return again
 
 
-@pytest.mark.parametrize("fault", few(["frozen", "stopped"], 1))
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["frozen", "stopped"])
 def test_worker_and_sink_wait_for_a_broker_that_is_away_and_lose_nothing(
     broker: EmbeddedKafka, workers: Workers, postgres: Database, fault: str
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_worker_killed_while_it_recovers_recovers_again(workers: Workers, disk
     check_clean(workers)
 
 
+@pytest.mark.long
 def test_a_worker_frozen_longer_than_its_session_exits_and_the_next_one_agrees(
     workers: Workers,
 ) -> None:

@@ -10,6 +10,7 @@ from tests.support.live import Workers, end_of, eventually
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 
+@pytest.mark.long
 def test_two_workers_restarted_in_turn_leave_the_digests_of_a_clean_run(workers: Workers) -> None:
     disks = ("one", "two")
     running = {disk: workers.start("features", disk=disk, extra={"TAPE_TEST_BATCH": "20"}) for disk in disks}

@@ -116,6 +116,7 @@ def desk(kafka: Broker, postgres: Database, prefix: str, tmp_path: Path) -> Iter
     downgrade(postgres.url, prefix)
 
 
+@pytest.mark.long
 def test_nothing_is_opened_without_an_exchange_or_with_the_credentials_of_another_account(
     desk: Desk,
 ) -> None:

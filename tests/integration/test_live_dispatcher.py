@@ -210,6 +210,7 @@ def test_a_signal_is_filled_and_rebuild_and_sim_agree_with_the_live_account(floo
     assert len(floor.payloads("InboxBroker")) == 3
 
 
+@pytest.mark.long
 def test_a_dispatcher_killed_at_its_order_comes_back_on_an_empty_disk_and_sends_nothing_twice(
     floor: Floor,
 ) -> None:

@@ -116,6 +116,7 @@ def restored(tmp_path: Path) -> Iterator[Path]:
     purge(tmp_path / "restored")
 
 
+@pytest.mark.long
 def test_second_start_and_a_restored_backup_find_topics_rows_and_controls_again(
     folder: Path, restored: Path, tmp_path: Path
 ) -> None:

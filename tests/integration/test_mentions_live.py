@@ -17,6 +17,7 @@ HOURS = 5
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.long
 def test_a_killed_worker_leaves_the_digests_of_the_sim(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     log = clean(HOURS)[0]
     labels = [label for m in log.messages("sentiment") if (label := readable_label(m)) is not None]

@@ -96,6 +96,7 @@ def test_the_split_does_not_depend_on_the_order_and_keeps_equal_texts_together()
     assert not [text for text in trained_on.texts if " ".join(tokens_of(text).words) in alike]
 
 
+@pytest.mark.long
 def test_training_again_gives_the_same_model() -> None:
     labelled = data.read(shared(data.NAME))
     few = labelled.part(np.arange(0, len(labelled.texts), 60))

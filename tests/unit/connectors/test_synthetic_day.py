@@ -27,6 +27,7 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
 from tapedeck.topics.catalogue import Layout
 from tests.support.cases import MARKET_STAGES, few
+from tests.support.paths import whole_day
 from tests.support.sim_tapes import NONE_THERE
 
 SEEDS = few((DEFAULT_SEED, 2, 9), 1)
@@ -40,16 +41,7 @@ class Day:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.tape: Tape = generate(seed)
-        self.log = MemoryLog(Layout())
-        calendar = xnys()
-        tasks = [
-            task
-            for name in MARKET_STAGES
-            for task in tasks_of(TOPOLOGY.stage(name), make(TOPOLOGY.stage(name), CONFIG, calendar), self.log)
-        ]
-        player = Player(self.tape, self.log.writer(), Pace(None), optional=NONE_THERE)
-        player.play(lambda: {("bars", 0): None})
-        drain(tasks)
+        self.log = whole_day().log if seed == DEFAULT_SEED else _market_of(self.tape)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         return [decode(name, m.value) for m in self.log.messages(name) if m.value is not None]
@@ -66,6 +58,20 @@ class Day:
         }
         found = [s for s in self.records("signals") if s["bar_t"] in runs.get(s["symbol"], ())]
         return sorted(found, key=lambda signal: signal["bar_t"])
+
+
+def _market_of(tape: Tape) -> MemoryLog:
+    log = MemoryLog(Layout())
+    calendar = xnys()
+    tasks = [
+        task
+        for name in MARKET_STAGES
+        for task in tasks_of(TOPOLOGY.stage(name), make(TOPOLOGY.stage(name), CONFIG, calendar), log)
+    ]
+    player = Player(tape, log.writer(), Pace(None), optional=NONE_THERE)
+    player.play(lambda: {("bars", 0): None})
+    drain(tasks)
+    return log
 
 
 @cache

@@ -14,6 +14,7 @@ from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.tape.cli import main
 from tapedeck.tape.cli.pipeline import Pipeline
+from tests.support.cases import few
 
 
 def invoke(*arguments):
@@ -89,12 +90,10 @@ def test_config_show_prints_a_document_that_config_check_accepts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [("tail", "bars"), ("pause", "all", "--person", "p", "--reason", "r"), ("digest",), ("topics",)],
-    ids=lambda words: words[0],
+    "words", few(["tail bars", "pause all --person p --reason r", "digest", "topics"], 1)
 )
 def test_a_broker_that_is_stopped_is_told_before_anything_is_tried(words):
-    result = invoke(*words, "--bootstrap", "127.0.0.1:1")
+    result = invoke(*words.split(), "--bootstrap", "127.0.0.1:1")
     assert isinstance(result.exception, Fatal)
     assert "no Kafka broker listens there" in str(result.exception)
 
