@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter, Fatal
 from tapedeck.streams.blocks import Source
@@ -31,7 +32,6 @@ SOURCES = ("bars", "quotes", "universe")
 TEXTS = ("news", "posts", "sentiment")
 """What the pipeline reads of news. Scores are not made again, so they are sources too."""
 RECORDED = (*TEXTS, *SOURCES)
-INBOX = "account_inbox"
 _QUOTES, _UNIVERSE = "quotes", "universe"
 _OF_ALL = frozenset({"universe", "news", "posts"})
 _LOOK_BACK = 500

@@ -182,7 +182,7 @@ def _of(turn: Turn, account: str, symbol: str, config: Config) -> Iterator[Held]
         names = {position.position_id, instrument, describe(instrument).underlying}
         if symbol not in names and symbol.upper() not in names:
             continue
-        each = judged.get(position.position_id)
+        each, parent = judged.get(position.position_id), closing.working_on(turn, position.position_id)
         yield Held(
             account=account,
             position=position.position_id,
@@ -195,7 +195,7 @@ def _of(turn: Turn, account: str, symbol: str, config: Config) -> Iterator[Held]
             peak=0.0 if each is None else float(each.watch.peak),
             held_min=(turn.now - position.opened_at) / (60 * SECOND_US),
             rules=() if each is None else tuple(standings(each.case, config)),
-            close=_close(turn, position.position_id),
+            close=None if parent is None else _close_of(turn, parent),
             notes=tuple(_notes(turn, each)),
         )
 
@@ -216,11 +216,6 @@ def _notes(turn: Turn, each: "closing.Judged | None") -> Iterator[str]:
     first = turn.config.eod.windows_min[0]
     if each.case.option and left is not None and left > first:
         yield f"the rules of the day's end begin {first:g} min before the close, in {left - first:.0f} min"
-
-
-def _close(turn: Turn, position_id: str) -> Close | None:
-    parent = next((p for _, p in sorted(turn.state.parents.items()) if p.position_id == position_id), None)
-    return None if parent is None else _close_of(turn, parent)
 
 
 def _close_of(turn: Turn, parent: Parent) -> Close:

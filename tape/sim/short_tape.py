@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.connectors.scoring.simulated import SimScorer
 from tapedeck.connectors.tapes.generator import generate
 from tapedeck.connectors.tapes.tape import Body, Tape
@@ -27,7 +28,6 @@ from tapedeck.tape.sim.simulation import Simulation
 from tapedeck.topics.catalogue import Layout, topic
 
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
-INBOX = "account_inbox"
 SOURCES = ("bars", "universe")
 TEXTS = ("news", "posts")
 SENTIMENT = "sentiment"

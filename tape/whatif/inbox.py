@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from tapedeck.connectors.dispatch.inbox import INBOX
 from tapedeck.schemas.codec import decode
 from tapedeck.schemas.errors import DeadLetter
 from tapedeck.streams.blocks import Source
@@ -22,7 +23,6 @@ from tapedeck.streams.stages.account.rules.positions import OPTION_MULTIPLIER
 from tapedeck.streams.stages.account.state import AccountState
 from tapedeck.tape.whatif.outcomes import DecisionOutcome
 
-INBOX = "account_inbox"
 _STOCK = ("BUY_STOCK", "SELL_STOCK")
 
 

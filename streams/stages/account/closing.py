@@ -187,7 +187,7 @@ def _close(turn: Turn, judged: Judged, fired: list[Trigger]) -> None:
     if [trigger.rule for trigger in fired] != judged.watch.rules:
         cause = _publish(turn, judged, fired, turn.event)
     rule = fired[0].rule
-    working = _working(turn, judged)
+    working = working_on(turn, judged.position.position_id)
     if working is None:
         if abs(judged.position.qty) >= 1:
             _begin(turn, judged, rule, cause)
@@ -195,13 +195,9 @@ def _close(turn: Turn, judged: Judged, fired: list[Trigger]) -> None:
         working.rule = judged.watch.rule = rule
 
 
-def _working(turn: Turn, judged: Judged) -> Parent | None:
-    found = (
-        each
-        for _, each in sorted(turn.state.parents.items())
-        if each.position_id == judged.position.position_id
-    )
-    return next(found, None)
+def working_on(turn: Turn, position_id: str) -> Parent | None:
+    """The close of a position that is under way."""
+    return next((p for _, p in sorted(turn.state.parents.items()) if p.position_id == position_id), None)
 
 
 def _begin(
