@@ -144,7 +144,7 @@ class StageApp:
         self.outbox = Outbox(settings.cluster, settings.group(name), linger_ms=linger_ms)
         self.table = self._new_table(only_key)
         self.runner = StageRunner(
-            self.app, spec, stage, settings, store=self._store, outbox=self.outbox,
+            self.app, spec, stage, settings, store=lambda: self.store, outbox=self.outbox,
             only_key=only_key, home=home, after=after,
         )  # fmt: skip
         self.identity = Identity(settings.cluster, spec, settings.group(name), only_key=only_key, home=home)
@@ -196,13 +196,15 @@ class StageApp:
 
     def begin(self, watch: TopicWatch) -> None:
         """Record the current topics before Faust opens a disk. A disk of another changelog is emptied."""
-        store = self._store()
+        store = self.store
         self.identity.take(watch)
         self.runner.ids = watch.ids
         store.changelog_id = watch.ids.get(self.spec.changelog, b"")
         self.identity.empty_other_disks(store.partition_path)
 
-    def _store(self) -> ShellStore:
+    @property
+    def store(self) -> ShellStore:
+        """The table's values on this worker's disk."""
         store = self.table.data
         assert isinstance(store, ShellStore)
         return store
@@ -232,7 +234,7 @@ class StageApp:
         recovered = self._what_recovered()
         await self.runner.settle(recovered)
         try:
-            await asyncio.to_thread(self.identity.check, self._store(), recovered)
+            await asyncio.to_thread(self.identity.check, self.store, recovered)
         except Fatal as error:
             end_process(error)
         if recovered.stands():
@@ -240,7 +242,7 @@ class StageApp:
 
     def _what_recovered(self) -> Recovered:
         """The last recovery's; before anything is awaited, because the next one may begin."""
-        store, recovery = self._store(), cast(Tables, self.app.tables).recovery
+        store, recovery = self.store, cast(Tables, self.app.tables).recovery
         generation, partitions = recovery.generation, tuple(sorted(self.table.brought))
 
         def stands() -> bool:

@@ -119,7 +119,15 @@ def run(
     first, *others = (stage.app for stage in stages)
     first.task(Watchdog(settings.membership.session_timeout_s).run)
     first.task(watch.run)
-    first.task(GiveBack(lambda: sum(t.records for each in stages for t in each.runner.tasks.values())).run)
+
+    def moved() -> int:
+        return sum(task.records for stage in stages for task in stage.runner.tasks.values())
+
+    def flush() -> None:
+        for stage in stages:
+            stage.store.flush()
+
+    first.task(GiveBack(moved, flush).run)
 
     async def ready() -> None:
         for stage in stages:

@@ -94,6 +94,14 @@ class ShellStore(RocksStore):
         for partition, mine in by_partition.items():
             self.write_batch(partition, mine, changelog_offset(partition))
 
+    def flush(self) -> None:
+        """Begin to move what the write buffers hold into files. Raises Fatal if the disk refuses."""
+        for partition, db in self._dbs.items():
+            try:
+                db.flush(wait=False)
+            except Exception as error:  # rocksdict has no exception class for them
+                raise self._refused(partition, "written", error) from error
+
     def _open_for_partition(self, partition: int) -> Any:
         try:
             return super()._open_for_partition(partition)

@@ -1,5 +1,6 @@
 """The tables of one process share one cache, however many partitions are open."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from tapedeck.agents.disk_memory import BUFFERS, WRITE_BUFFER_BYTES, SharedOptio
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.table import ShellStore, ShellTable
 from tapedeck.connectors.kafka.cluster import Cluster
+from tapedeck.schemas.errors import Fatal
 from tapedeck.streams.frame import pack
 from tapedeck.streams.shell import Write
 
@@ -83,3 +85,27 @@ def test_the_partitions_of_a_table_share_the_cache_of_the_process(store: ShellSt
         before = shared.get_usage()
         assert all(store.value(partition, write.key) == write.value for write in writes)
         assert shared.get_usage() > before
+
+
+def test_what_the_buffers_hold_goes_to_files_and_is_read_as_before(store: ShellStore) -> None:
+    for partition in (0, 1):
+        writes = [Write(partition, b"%d" % key, pack(1, {}, b"x" * 10_000)) for key in range(100)]
+        store.write_batch(partition, writes, 1)
+    dbs = [store._db_for_partition(partition) for partition in (0, 1)]
+    assert all(taken([db], "size-all-mem-tables") > MB / 2 for db in dbs)
+    store.flush()
+    deadline = time.monotonic() + 10
+    while any(taken([db], "size-all-mem-tables") > MB / 10 for db in dbs):
+        assert time.monotonic() < deadline, "nothing was moved"
+        time.sleep(0.01)
+    assert len(list(store.values_of(1))) == 100
+
+
+def test_a_disk_that_takes_no_file_is_told(store: ShellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def flush(self, wait: bool) -> None:
+            raise Exception("No space left on device")
+
+    monkeypatch.setattr(store, "_dbs", {1: Full()})
+    with pytest.raises(Fatal, match=r"scores/1 cannot be written: No space left.*free some space"):
+        store.flush()

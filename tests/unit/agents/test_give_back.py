@@ -16,7 +16,7 @@ MUCH = 2 * LEAST
 def due_at(counts: Sequence[int]) -> list[int]:
     """The looks at which it is due, where ``counts`` is what was done at each."""
     done = iter([0, *counts])
-    made = GiveBack(lambda: next(done))
+    made = GiveBack(lambda: next(done), lambda: None)
     return [place for place, _ in enumerate(counts) if made.is_due()]
 
 
@@ -44,16 +44,17 @@ def test_a_count_that_a_rebalance_begins_anew_is_work() -> None:
 
 def test_the_loop_gives_back_beside_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(give_back, "LOOK_S", 0.001)
-    given: list[int] = []
+    given: list[str] = []
     counts = iter([0, *[MUCH] * 1000])
 
     async def watched() -> None:
-        task = asyncio.create_task(GiveBack(lambda: next(counts), lambda: given.append(1)).run())
+        made = GiveBack(lambda: next(counts), lambda: given.append("flushed"), lambda: given.append("given"))
+        task = asyncio.create_task(made.run())
         await asyncio.sleep(0.2)
         task.cancel()
 
     asyncio.run(watched())
-    assert given == [1]
+    assert given == ["flushed", "given"]
 
 
 @pytest.mark.skipif(not hasattr(give_back._LIBC, "malloc_trim"), reason="the C library is not glibc")
