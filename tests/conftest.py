@@ -4,7 +4,6 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +23,6 @@ from tapedeck.tape.local.places import cache_dir
 from tapedeck.tape.local.postgres import EmbeddedPostgres, check_database
 from tapedeck.topics.catalogue import CATALOGUE
 from tests.support import servers
-from tests.support.cases import REPOSITORY
-from tests.support.paths import whole_day
 from tests.support.secured import SecuredKafka
 
 # How long an example takes says more about the machine than about the code.
@@ -43,7 +40,14 @@ SLOW = (
 """Files of tests/unit that take ten seconds and more: `make quick` leaves them out."""
 LANES = {"tests/integration/": "integration", "tests/chaos/": "chaos", "tests/bench/": "chaos"}
 """Folders whose tests need servers, and in which of two processes they run."""
-DAY = "day"
+OF_THE_DAY = frozenset(
+    {
+        "tests/integration/test_audit_day.py", "tests/sim/test_explain.py", "tests/sim/test_whatif.py",
+        "tests/sim/test_whatif_accounts.py", "tests/sim/test_whole_path.py", "tests/sim/test_why_held.py",
+        "tests/unit/connectors/test_synthetic_day.py",
+    }
+)  # fmt: skip
+"""Files whose tests read the whole synthetic day: they run in one process, which plays it once."""
 ORDER = (*LANES, "tests/sim/")
 """What takes long begins first, so that both processes end at about the same time."""
 
@@ -85,20 +89,17 @@ def _folder(nodeid: str) -> str:
     return "".join(f"{part}/" for part in nodeid.split("/")[:2])
 
 
-@cache
-def _plays_the_day(path: str) -> bool:
-    return whole_day.__name__ in (REPOSITORY / path).read_text()
-
-
 class ByServers(LoadScopeScheduling):
-    """Tests that need servers run in two processes, one after the other in each; no file is divided.
-
-    Files that read the whole synthetic day share one process, which plays it once.
-    """
+    """Tests that need servers run in two processes, one after the other in each; no file is divided."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, _ = nodeid.partition("::")
-        return DAY if _plays_the_day(path) else LANES.get(_folder(nodeid), path)
+        return "day" if path in OF_THE_DAY else LANES.get(_folder(nodeid), path)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than cores: those with servers wait for them much of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:

@@ -17,7 +17,7 @@ from tapedeck.tape.whatif.outcomes import DecisionOutcome, Kind
 from tapedeck.tape.whatif.text import as_text
 from tapedeck.topics.catalogue import Layout
 from tests.support.cases import few
-from tests.support.paths import CONFIG, bodies, copied, morning, whole_day
+from tests.support.paths import CONFIG, bodies, copied, morning
 from tests.support.sim_tapes import run_clean
 from tests.support.whatifs import SOURCES, changed, day, diff_of, hours, names, recorded
 
@@ -186,7 +186,7 @@ def test_a_window_shows_only_what_closed_in_it_and_a_consequence_names_a_cause_b
 
 def test_a_recording_that_is_written_while_it_is_read_is_compared_up_to_its_last_whole_minute() -> None:
     """The bars are ahead of the decisions, and one symbol of the newest minute is not decided yet."""
-    messages = recorded(whole_day().log)
+    messages = recorded(morning().log)
     ends = {m.partition: m.offset for m in messages if m.topic == "decisions"}
 
     def is_written(message: Message) -> bool:
@@ -195,11 +195,12 @@ def test_a_recording_that_is_written_while_it_is_read_is_compared_up_to_its_last
 
     source = MemorySource(Layout(), filter(is_written, messages))
     found = diff_of(source, CONFIG)
-    assert found.differences == () and found.until < diff_of(day(), CONFIG).until
+    assert found.differences == () and found.until < diff_of(hours(), CONFIG).until
+    assert found.compared[Part.DECISION] > 300
 
 
 def other_run(before: int, digest: str = "0123456789abcdef") -> MemorySource:
-    """The day with the decisions up to ``before`` made under another configuration."""
+    """The morning with the decisions up to ``before`` made under another configuration."""
 
     def maybe(message: Message) -> Message:
         if message.topic != "decisions" or message.value is None:
@@ -209,16 +210,16 @@ def other_run(before: int, digest: str = "0123456789abcdef") -> MemorySource:
             return message
         return message._replace(value=encode("decisions", body | {"config_digest": digest}))
 
-    return MemorySource(Layout(), map(maybe, recorded(whole_day().log)))
+    return MemorySource(Layout(), map(maybe, recorded(morning().log)))
 
 
 def test_a_recording_of_another_configuration_is_refused_with_both_digests() -> None:
-    noon = diff_of(day(), CONFIG).until - 240 * MINUTE_US
-    source = other_run(noon)
+    later = diff_of(hours(), CONFIG).until - 60 * MINUTE_US
+    source = other_run(later)
     with pytest.raises(ConfigInvalid, match=r"0123456789abcdef.*--base") as caught:
         diff_of(source, CONFIG)
     assert CONFIG.digest in str(caught.value)
-    found = diff_of(source, CONFIG, since=noon)
+    found = diff_of(source, CONFIG, since=later)
     assert found.differences == () and any("0123456789abcdef" in note for note in found.notes)
 
 

@@ -1,10 +1,11 @@
 """`make test` in several processes: a folder that needs servers is in one of them, and so is a file."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import LANES, ByServers
+from tests.conftest import LANES, OF_THE_DAY, ByServers
 from tests.support.cases import REPOSITORY
 
 
@@ -14,6 +15,7 @@ from tests.support.cases import REPOSITORY
         ("tests/chaos/test_broker_away.py::test_it[frozen]", "chaos"),
         ("tests/integration/test_sink.py::test_it", "integration"),
         ("tests/bench/test_bench_short.py::test_it", "chaos"),
+        ("tests/integration/test_audit_day.py::test_it", "day"),
         ("tests/unit/connectors/test_clock.py::test_it[a::b]", "tests/unit/connectors/test_clock.py"),
     ],
 )
@@ -29,3 +31,15 @@ def test_every_file_that_needs_servers_is_where_the_scheduler_looks() -> None:
     ]
     assert len(marked) > 20
     assert [name for name in marked if not name.startswith(tuple(LANES))] == []
+
+
+def test_every_file_that_reads_the_whole_day_is_told() -> None:
+    reads = re.compile(r"import .*\b(whole_day|day)\b")
+    found = {
+        str(path.relative_to(REPOSITORY))
+        for path in Path(REPOSITORY, "tests").rglob("test_*.py")
+        for line in path.read_text().splitlines()
+        if line.startswith(("from tests.support.paths", "from tests.support.whatifs")) and reads.search(line)
+    }
+    assert found and found <= OF_THE_DAY
+    assert all((REPOSITORY / name).exists() for name in OF_THE_DAY)
