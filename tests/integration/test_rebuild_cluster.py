@@ -61,6 +61,7 @@ def digests(workers: Workers, layout_prefix: str) -> dict[str, object]:
         return found
 
 
+@pytest.mark.long
 def test_a_run_is_verified_saved_restored_and_made_again_beside_itself(workers: Workers, prefix: str) -> None:
     log = written(small_tape(), minutes=MINUTES, history_tail=150)
     workers.write(log)
