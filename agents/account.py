@@ -21,6 +21,7 @@ from tapedeck.agents.arrivals import as_message
 from tapedeck.agents.covered import covered
 from tapedeck.agents.ending import Ending
 from tapedeck.agents.newest import NewestView
+from tapedeck.agents.precedence import Precedence
 from tapedeck.agents.settings import Settings
 from tapedeck.agents.signal_router import SignalRouter
 from tapedeck.agents.waiting import Waiting
@@ -31,6 +32,7 @@ from tapedeck.connectors.controls import EVERY_ACCOUNT
 from tapedeck.connectors.credentials import Keys
 from tapedeck.connectors.dead_letters import dead_letter
 from tapedeck.connectors.dispatch import steps
+from tapedeck.connectors.dispatch.budget import CallKind, call_kind
 from tapedeck.connectors.dispatch.causes import Causes
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.hearing import Hearing, Requests
@@ -93,12 +95,9 @@ class DispatchApp:
         self._base_url = settings.address_of(account.base_url)
         self._mode = account.mode
         self._broker = AlpacaBroker(
-            self._base_url,
-            self._keys,
-            known_as=account.base_url,
-            mode=account.mode,
+            self._base_url, self._keys, known_as=account.base_url, mode=account.mode,
             option_feed=account.option_feed,
-        )
+        )  # fmt: skip
         self._lease = Lease(PostgresLeases(settings.database(), settings.prefix), account_id, new_holder())
         self._epoch = self._take_lease()
         self.stage_app.runner.writing.permit = partial(covered, self._lease, account_id)
@@ -122,6 +121,7 @@ class DispatchApp:
             **self._hearing.standing(self._broker.answered), **self._lease.stopped
         }  # fmt: skip
         self._calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker")
+        self._turns = Precedence()
         self._appending = asyncio.Lock()
         self._started = asyncio.Event()
         self._ending = Ending()
@@ -253,19 +253,21 @@ class DispatchApp:
     async def _call(self, request: Body, cause: Message | None = None) -> None:
         """Perform one request and append the answers."""
         self._causes.asked(request, cause)
-        await self.append(await self._on_broker(lambda: self.dispatcher.perform(request)), answered=cause)
+        call, rank = partial(self.dispatcher.perform, request), call_kind(request).rank
+        await self.append(await self._on_broker(call, rank), answered=cause)
         if request["kind"] == "SUBMIT":
             self._hearing.sent(request["client_order_id"])
 
-    async def _on_broker(self, call: Callable[[], T]) -> T:
-        """``call`` on the broker's thread, again for as long as the lease is too short for it."""
+    async def _on_broker(self, call: Callable[[], T], rank: int = CallKind.READ.rank) -> T:
+        """``call`` on the broker's thread, in its turn, and again while the lease is too short for it."""
         loop, waiting = asyncio.get_running_loop(), Waiting(log, self._account_id)
         while True:
             try:
-                return await loop.run_in_executor(self._calls, call)
+                async with self._turns.turn(rank):
+                    return await loop.run_in_executor(self._calls, call)
             except LeaseShort as error:
                 waiting.say(str(error))
-                await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S)
 
     # what runs beside it ------------------------------------------------------------------------------
 

@@ -30,6 +30,11 @@ class CallKind(StrEnum):
     CANCEL = "CANCEL"
     ORDER = "ORDER"
 
+    @property
+    def rank(self) -> int:
+        """Of calls that wait, the lowest is next: first those to get out, then orders, then what is read."""
+        return 0 if self in (CallKind.CLOSE, CallKind.CANCEL) else 2 if self is CallKind.READ else 1
+
 
 CLOSING = frozenset({PositionIntent.SELL_TO_CLOSE, PositionIntent.BUY})
 """What orders may do that lower exposure."""

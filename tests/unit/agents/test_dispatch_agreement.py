@@ -124,7 +124,7 @@ def live_app(driver: Driver, left_out: LeftOut = ()) -> Any:
     async def settled() -> None:
         driver.settle()
 
-    async def on_broker(call: Callable[[], Any]) -> Any:
+    async def on_broker(call: Callable[[], Any], rank: int = 0) -> Any:
         return call()
 
     async def written(wires: Iterable[Any]) -> None:

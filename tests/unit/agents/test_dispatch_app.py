@@ -13,6 +13,7 @@ import pytest
 from tapedeck.agents import account
 from tapedeck.agents.account import DispatchApp
 from tapedeck.agents.app import new_app
+from tapedeck.agents.precedence import Precedence
 from tapedeck.agents.settings import Settings
 from tapedeck.connectors.dispatch.hearing import Hearing
 from tapedeck.connectors.dispatch.lease import LeaseLost, LeaseShort
@@ -26,6 +27,7 @@ def dispatch() -> DispatchApp:
     made = DispatchApp.__new__(DispatchApp)
     made._account_id = "large"
     made._calls = ThreadPoolExecutor(max_workers=1)
+    made._turns = Precedence()
     return made
 
 
