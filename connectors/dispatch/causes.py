@@ -31,6 +31,8 @@ class Causes:
     def headers(self, body: Body, passed: Sequence[Message] = (), answered: Message | None = None) -> Headers:
         """The headers of a record. ``passed``: what it may pass on; ``answered``: whose answer it is."""
         content = body["payload"][1]
-        named = {each for name, each in content.items() if name.endswith(_NAMES)}
-        cause = next((each for each in passed if event_id_in(each.value) in named), None)
+        cause = None
+        if passed:
+            named = {each for name, each in content.items() if name.endswith(_NAMES)}
+            cause = next((each for each in passed if event_id_in(each.value) in named), None)
         return caused_by(body["event_id"], cause or self._orders.get(content.get(_ORDER, "")) or answered)

@@ -5,6 +5,7 @@ They are the replies that ``alpaca.replies`` makes of ``paper.wire``, prices thr
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 from tapedeck.connectors.broker import ChainQuery, ChainReply, ContractReply, QuoteReply
 from tapedeck.connectors.paper.exchange import Snapshot
@@ -82,6 +83,7 @@ def _theta(found: ContractQuote) -> float | None:
     return None if found.delta is None else found.theta or None
 
 
+@lru_cache(maxsize=65_536)
 def _price(side: Decimal | None) -> Decimal | None:
     """A side as it is after a float of JSON; one that is missing or 0 is none."""
     return Decimal(str(float(side))) if side else None

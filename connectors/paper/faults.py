@@ -101,6 +101,8 @@ class Faults:
 
     def seconds(self, fault: Fault, operation: str, account: str, event: str | None = None) -> float | None:
         """The length of a fault that happens now, or None. ``event``: a narrower name of the operation."""
+        if not self._armed and self.temper is None:
+            return None
         names = (operation,) if event is None else (operation, event)
         for armed in self._armed:
             if armed.fits(fault, names, account):
@@ -121,6 +123,8 @@ class Faults:
 
     def first(self, those: tuple[Fault, ...], operation: str, account: str) -> tuple[Fault, float] | None:
         """The first of ``those`` that happens now, with its length."""
+        if not self._armed and self.temper is None:
+            return None
         for fault in those:
             seconds = self.seconds(fault, operation, account)
             if seconds is not None:

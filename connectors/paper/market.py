@@ -8,6 +8,9 @@ from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, 
 from tapedeck.connectors.tapes.trades import OptionTrade, last_trade
 from tapedeck.streams.stages.account.rules import occ
 
+_MOST = 4096
+"""Contracts whose prices are kept."""
+
 
 class Listing(NamedTuple):
     """One tradable instrument. ``multiplier`` is shares per unit; ``expiry`` is None for stock."""
@@ -45,6 +48,7 @@ class Board:
             self._kept.setdefault(underlying_of(symbol), []).append(symbol)
         self._stocks = frozenset(market.symbols())
         self._chains: dict[str, tuple[int, dict[str, ContractQuote]]] = {}
+        self._alone: dict[tuple[str, int], ContractQuote | None] = {}
 
     @property
     def origin(self) -> str:
@@ -69,7 +73,7 @@ class Board:
         if held is None or held[0] != stated:
             found = {quote.symbol: quote for quote in self.market.chain(underlying, stated)}
             for symbol in self._kept.get(underlying, ()):
-                older = None if symbol in found else self.market.contract(symbol, underlying, stated)
+                older = None if symbol in found else self.contract(symbol, underlying, stated)
                 found |= {symbol: older} if older is not None else {}
             held = self._chains[underlying] = (stated, found)
         return held[1]
@@ -82,12 +86,20 @@ class Board:
         stated, known = self._chains.get(underlying, (now, {}))
         if symbol in known and stated != now - now % RESTATE_US:
             # What was listed stays listed for the session: one contract is priced, and not thousands.
-            return self.market.contract(symbol, underlying, now - now % RESTATE_US)
+            return self.contract(symbol, underlying, now - now % RESTATE_US)
         return self.chain(underlying, now).get(symbol)
+
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None:
+        """The market's contract at a moment, priced once however often it is asked for."""
+        if (symbol, now) not in self._alone:
+            if len(self._alone) >= _MOST:
+                self._alone.clear()
+            self._alone[symbol, now] = self.market.contract(symbol, underlying, now)
+        return self._alone[symbol, now]
 
     def trade(self, quote: ContractQuote, now: int) -> OptionTrade | None:
         """The market's last trade of a contract with this quote."""
-        return last_trade(self.market, quote, now)
+        return last_trade(self, quote, now)
 
     def listing(self, symbol: str, now: int) -> Listing | None:
         """The listing of ``symbol``; None if this market does not have it."""

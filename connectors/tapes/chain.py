@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from functools import cache, lru_cache, partial
-from math import ceil, exp, log, sqrt
-from statistics import NormalDist
+from math import ceil, erf, exp, log, sqrt, tau
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -14,14 +13,16 @@ from tapedeck.streams.sessions import Calendar, Session, iso_date
 from tapedeck.streams.stages.account.rules import occ
 
 ORIGIN = "synthetic/chain"
-_NORMAL = NormalDist()
+_SQRT_2, _SQRT_TAU = sqrt(2.0), sqrt(tau)
 _SESSIONS_A_YEAR = 252
 _LONGEST_DAYS = 45
 _GRID = 0.14  # strikes to 14 % either side: more than the 10 % that contract choice uses
 _FRIDAY = 4
 _SOME_DAY = 20_000  # for a symbol that is built only to check its name
 _SIZE = 100
-_CENT = Decimal("0.01")
+_MICRO, _CENT = 1_000_000, 10_000
+"""A dollar and a cent in millionths of a dollar."""
+_HUNDREDTH = Decimal("0.01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +58,13 @@ class _Unpriced(ContractQuote):
 
     _PRICED = frozenset({"time", "bid", "ask", "volume", "open_interest", "delta", "theta"})
 
-    def __init__(self, known: Mapping[str, Any], price: Callable[[], ContractQuote]) -> None:
-        self.__dict__.update(known)
-        self.__dict__["_price"] = price
+    def __init__(self, known: Mapping[str, Any], price: Callable[[], Mapping[str, Any]]) -> None:
+        self.__dict__.update(known, _price=price)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._PRICED:
             raise AttributeError(name)
-        priced = self.__dict__["_price"]()
-        self.__dict__.update({each: getattr(priced, each) for each in self._PRICED})
+        self.__dict__.update(self.__dict__["_price"]())
         return self.__dict__[name]
 
     def __eq__(self, other: object) -> bool:
@@ -116,7 +115,7 @@ class SyntheticChain:
             listed = _list_contracts(underlying, base, self._nights)
             self._listed[underlying] = [(each, _known_of(underlying, each)) for each in listed]
         return [
-            _Unpriced(known, partial(self._quote, underlying, base, each, moment))
+            _Unpriced(known, partial(self._prices, base, each, moment))
             for each, known in self._listed[underlying]
         ]
 
@@ -126,7 +125,7 @@ class SyntheticChain:
         base = self._underlyings.get(root)
         if base is None or listed is None or listed.expiry < self._session.date:
             return None
-        return self._quote(root, base, listed, self._moment(spot, now))
+        return ContractQuote(**_known_of(root, listed), **self._prices(base, listed, self._moment(spot, now)))
 
     def _moment(self, spot: float, now: int) -> _Moment:
         opened, close = self._session.open, self._session.close
@@ -137,7 +136,8 @@ class SyntheticChain:
             return len(self._calendar.between(self._session.date + 1, expiry))
         return self._nights[expiry]
 
-    def _quote(self, underlying: str, base: Underlying, listed: Listed, moment: _Moment) -> ContractQuote:
+    def _prices(self, base: Underlying, listed: Listed, moment: _Moment) -> dict[str, Any]:
+        """The fields of a contract that have a price or a time."""
         now, spot, left = moment
         days = listed.expiry - self._session.date
         years = max(self._nights_to(listed.expiry) + left, 0.002) / _SESSIONS_A_YEAR
@@ -148,21 +148,15 @@ class SyntheticChain:
         reach = max(0.02, 1.5 * volatility * sqrt(years))
         bid, ask = _around(price, abs(away) / reach)
         busy = base.activity * listed.luck * exp(-((away / reach) ** 2) - days / 20)
-        return ContractQuote(
-            symbol=listed.symbol,
-            underlying=underlying,
-            expiry=listed.expiry,
-            right=listed.right.value,
-            strike=listed.strike,
-            size=_SIZE,
-            time=quote_time(listed.symbol, now - now % RESTATE_US),
-            bid=bid,
-            ask=ask,
-            volume=int(busy * (1.0 - left)),
-            open_interest=int(busy * 2.5),
-            delta=round(delta, 4),
-            theta=round(theta, 4),
-        )
+        return {
+            "time": quote_time(listed.symbol, now - now % RESTATE_US),
+            "bid": bid,
+            "ask": ask,
+            "volume": int(busy * (1.0 - left)),
+            "open_interest": int(busy * 2.5),
+            "delta": round(delta, 4),
+            "theta": round(theta, 4),
+        }
 
 
 def expiries(session: Session, calendar: Calendar) -> dict[int, int]:
@@ -194,17 +188,28 @@ def black_scholes(
     """(premium per share, delta, theta per session) of a European option without interest or dividends."""
     deviation = volatility * sqrt(years)
     d1 = (log(spot / strike) + deviation**2 / 2) / deviation
-    near, far = _NORMAL.cdf(d1), _NORMAL.cdf(d1 - deviation)
+    near, far = _normal(d1), _normal(d1 - deviation)
     call = spot * near - strike * far
-    theta = -spot * _NORMAL.pdf(d1) * volatility / (2 * sqrt(years)) / _SESSIONS_A_YEAR
+    density = exp(d1 * d1 / -2.0) / _SQRT_TAU
+    theta = -spot * density * volatility / (2 * sqrt(years)) / _SESSIONS_A_YEAR
     return (call, near, theta) if right is occ.Right.CALL else (call - spot + strike, near - 1.0, theta)
+
+
+def _normal(x: float) -> float:
+    """The cumulative standard normal distribution."""
+    return 0.5 * (1.0 + erf(x / _SQRT_2))
 
 
 def _around(price: float, wing: float) -> tuple[Decimal | None, Decimal]:
     """(bid, ask) in whole cents around a fair price; ``wing`` widens the spread. No bid under a cent."""
     spread = max(1, ceil(100 * price * (0.008 + 0.012 * wing)))
-    bid = int((Decimal(str(round(price, 6))) * 100 - Decimal(spread) / 2).to_integral_value(ROUND_FLOOR))
-    return (bid * _CENT if bid >= 1 else None), max(bid, 0) * _CENT + spread * _CENT
+    bid = (round(round(price, 6) * _MICRO) - spread * _CENT // 2) // _CENT
+    return (_dollars(bid) if bid >= 1 else None), _dollars(max(bid, 0) + spread)
+
+
+@lru_cache(maxsize=65_536)
+def _dollars(cents: int) -> Decimal:
+    return Decimal(cents) * _HUNDREDTH
 
 
 def no_chain(name: str, reference: float) -> str | None:

@@ -112,6 +112,7 @@ class TapeMarket:
         self._origin = origin
         self._quote_origin = quote_origin or origin
         self._restated = restated
+        self._again: dict[str, tuple[StockQuote, StockQuote]] = {}
 
     @property
     def origin(self) -> str:
@@ -132,7 +133,13 @@ class TapeMarket:
         if not self._restated or now - quote.time >= 2 * MINUTE_US:
             return quote
         again = quote_time(symbol, now - now % RESTATE_US)
-        return replace(quote, time=again) if again > quote.time else quote
+        if again <= quote.time:
+            return quote
+        of, last = self._again.get(symbol, (None, quote))
+        if of is not quote or last.time != again:
+            last = replace(quote, time=again)
+            self._again[symbol] = quote, last
+        return last
 
     def chain(self, underlying: str, now: int) -> list[ContractQuote]:
         spot = self._spot(underlying, now)

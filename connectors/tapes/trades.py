@@ -1,9 +1,9 @@
 """The last trade of a synthetic contract: a price that its own quote had, a moment before now."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, Market, quote_time
+from tapedeck.connectors.tapes.market import RESTATE_US, ContractQuote, quote_time
 
 _CENT = Decimal("0.01")
 _EACH_RESTATEMENT = 2_000
@@ -20,7 +20,13 @@ class OptionTrade(NamedTuple):
     time: int
 
 
-def last_trade(market: Market, quote: ContractQuote, now: int) -> OptionTrade | None:
+class Lists(Protocol):
+    """A market as far as one contract goes: see ``Market``."""
+
+    def contract(self, symbol: str, underlying: str, now: int) -> ContractQuote | None: ...
+
+
+def last_trade(market: Lists, quote: ContractQuote, now: int) -> OptionTrade | None:
     """The newest trade at or before ``now`` of a contract with this quote: the busier, the younger.
 
     It is at the middle of the quote that the contract had then, a cent where nobody bid. Pure, as the market

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring
 from typing import Any, Literal
 
 import tomli_w
@@ -150,26 +151,36 @@ def _counted(name: str, group: groups.Group, content: dict[str, Any]) -> dict[st
     }
 
 
-def _canonical(value: Any) -> Any:
-    """As ``_plain``, with one spelling per number: 0.10 and 0.1 are the same setting."""
-    if type(value) in _AS_IT_IS:
-        return value
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    if isinstance(value, dict):
-        return {k: _canonical(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
-    return plain(value)
-
-
-_AS_IT_IS = frozenset({str, int, float, bool, type(None)})
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_AS_IT_IS = frozenset({float, bool})
 
 
 def canonical_json(document: Any) -> str:
-    """Sorted keys, no spaces, decimals as strings."""
-    return _ENCODER.encode(_canonical(document))
+    """Sorted keys, no spaces; decimals as strings, with one spelling: 0.10 and 0.1 are the same setting."""
+    kind = type(document)
+    if kind is str:
+        return encode_basestring(document)
+    if document is None:
+        return "null"
+    if kind is int:
+        return str(document)
+    if isinstance(document, Decimal):
+        return f'"{document.normalize():f}"'
+    if isinstance(document, dict):
+        return "{" + ",".join([_pair(key, document[key]) for key in sorted(document)]) + "}"
+    if isinstance(document, list | tuple):
+        return "[" + ",".join(map(canonical_json, document)) + "]"
+    return _ENCODER.encode(document if kind in _AS_IT_IS else plain(document))
+
+
+def _pair(key: Any, value: Any) -> str:
+    text = encode_basestring(value) if type(value) is str else canonical_json(value)
+    return f"{_key(key)}:{text}"
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _key(key: Any) -> str:
+    return encode_basestring(key if isinstance(key, str) else _ENCODER.encode(key))
 
 
 def digest(document: Any) -> str:

@@ -190,7 +190,7 @@ class SimTask:
 
     def idle(self) -> bool:
         """Whether there is nothing to read."""
-        return all(self._position[part] >= self._log.end(*part) for part in self._position)
+        return all(position >= self._log.end(*part) for part, position in self._position.items())
 
     def ready(self) -> bool:
         """Whether something that was read can be applied."""

@@ -151,6 +151,7 @@ class _Quotes(Sequence[StockQuote]):
         self._minutes = [minutes[at] for at in order]
         self._columns = {name: [column[at] for at in order] for name, column in columns.items()}
         self.times = [times[at] for at in order]
+        self._made: dict[int, StockQuote] = {}
 
     def ends(self) -> tuple[int, int]:
         """The labels of the first and the last."""
@@ -160,6 +161,11 @@ class _Quotes(Sequence[StockQuote]):
         return len(self.times)
 
     def __getitem__(self, at: Any) -> Any:
+        if at not in self._made:
+            self._made[at] = self._quote(at)
+        return self._made[at]
+
+    def _quote(self, at: int) -> StockQuote:
         ts, row = self._minutes[at], {name: column[at] for name, column in self._columns.items()}
         if "close" in row:
             return made_quote(self._symbol, ts, row["close"])

@@ -92,4 +92,4 @@ def _judge(case: _Case, config: Config) -> dict[str, Any]:
 def _harmless(case: ExitCase, config: Config) -> ExitCase:
     """The same without a P&L of its own: one that fires nothing."""
     needed = pnl_needed(case, config) if case.swing and case.option else None
-    return ExitCase(**(vars(case) | {"pnl": needed or ZERO, "peak": ZERO}))
+    return case._replace(pnl=needed or ZERO, peak=ZERO)

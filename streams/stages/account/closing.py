@@ -12,6 +12,7 @@ from tapedeck.streams.stages.account.rules.exits import (
     ExitCase,
     ExitRule,
     Overnight,
+    RegimeName,
     Trigger,
     over_limit,
     triggers,
@@ -20,7 +21,7 @@ from tapedeck.streams.stages.account.rules.exits import (
 from tapedeck.streams.stages.account.rules.gate_types import KillState
 from tapedeck.streams.stages.account.rules.money import ZERO, money
 from tapedeck.streams.stages.account.rules.orders import PositionIntent, Purpose, Side
-from tapedeck.streams.stages.account.rules.positions import Kind, Position, describe
+from tapedeck.streams.stages.account.rules.positions import Instrument, Kind, Position, describe
 from tapedeck.streams.stages.account.rules.requests import FetchQuote
 from tapedeck.streams.stages.account.state import AccountDrop, Watch
 from tapedeck.streams.stages.account.turn import Turn
@@ -39,6 +40,34 @@ class Judged(NamedTuple):
     case: ExitCase
 
 
+class _Moment(NamedTuple):
+    """What is the same for every position of a moment: see ExitCase, whose fields these become."""
+
+    session: int
+    regular: bool
+    to_close: float | None
+    from_open: float | None
+    flatten: bool
+    equity: Decimal | None
+    regime: RegimeName
+
+    @classmethod
+    def of(cls, turn: Turn) -> "_Moment":
+        """That of the record that is being folded."""
+        hours, regular, snapshot = turn.hours(), turn.regular, turn.state.snapshot
+        left = (hours.close - turn.now) / MINUTE_US if regular and hours.close is not None else None
+        since = (turn.now - hours.open) / MINUTE_US if regular and hours.open is not None else None
+        return cls(
+            turn.session,
+            regular,
+            left,
+            since,
+            turn.config.kill.flatten_on_halt and turn.kill_state() is KillState.HALTED,
+            snapshot.equity if snapshot else None,
+            outlook.regime_name(turn),
+        )
+
+
 def judged(turn: Turn) -> list[Judged]:
     """Every open position that has a market, by instrument."""
     return _held(turn, waits=False)
@@ -52,8 +81,7 @@ def evaluate(turn: Turn) -> None:
     for each in held:
         fired = found[each.instrument]
         if each.instrument in extra:
-            case = ExitCase(**(vars(each.case) | {"over_limit": True}))
-            fired = triggers(case, turn.config)
+            fired = triggers(each.case._replace(over_limit=True), turn.config)
         if fired:
             _close(turn, each, fired)
 
@@ -74,8 +102,7 @@ def command(turn: Turn, position_id: str, person: str) -> None:
 def of_signal(turn: Turn, instrument: str, signal_id: str, limit: Decimal, cause: str) -> None:
     """An approved SELL_STOCK closes the long, at ``limit`` first."""
     held = next(each for each in judged(turn) if each.instrument == instrument)
-    case = ExitCase(**(vars(held.case) | {"signal_close": True}))
-    fired = triggers(case, turn.config)
+    fired = triggers(held.case._replace(signal_close=True), turn.config)
     exit_ = _publish(turn, held, fired, cause)
     _begin(turn, held, fired[0].rule, exit_, signal_id=signal_id, limit=limit)
 
@@ -86,7 +113,11 @@ def next_source(turn: Turn, instrument: str, position: Position) -> str:
 
 
 def _watch_of(turn: Turn, instrument: str, position: Position) -> Watch:
-    return turn.state.books[instrument].watches.setdefault(position.position_id, Watch())
+    watches = turn.state.books[instrument].watches
+    known = watches.get(position.position_id)
+    if known is None:
+        known = watches[position.position_id] = Watch()
+    return known
 
 
 def _held(turn: Turn, *, waits: bool = True) -> list[Judged]:
@@ -94,10 +125,16 @@ def _held(turn: Turn, *, waits: bool = True) -> list[Judged]:
 
     With ``waits``, without those whose mark is on the way: an unknown P&L would close what may stay.
     """
-    found = []
-    for instrument, position in fills.open_positions(turn):
-        expiry, watch = describe(instrument).expiry, _watch_of(turn, instrument, position)
-        if expiry is not None and (expiry < turn.session or (expiry == turn.session and _after_close(turn))):
+    opened = fills.open_positions(turn)
+    if not opened:
+        return []
+    found, moment = [], _Moment.of(turn)
+    for instrument, position in opened:
+        known, watch = describe(instrument), _watch_of(turn, instrument, position)
+        expiry = known.expiry
+        if expiry is not None and (
+            expiry < moment.session or (expiry == moment.session and _after_close(turn))
+        ):
             continue
         mark = fills.mark_of(turn, instrument)
         on_the_way = mark is None and turn.outstanding(FetchQuote, instrument) is not None
@@ -106,7 +143,7 @@ def _held(turn: Turn, *, waits: bool = True) -> list[Judged]:
         pnl = _pnl(position, mark)
         if pnl is not None:
             watch.peak, watch.worst = max(watch.peak, pnl), min(watch.worst, pnl)
-        case = _case(turn, instrument, position, mark, pnl)
+        case = _case(turn, moment, instrument, known, position, watch, mark, pnl)
         found.append(Judged(instrument, position, watch, mark, pnl, case))
     return found
 
@@ -129,33 +166,37 @@ def _pnl(position: Position, mark: Decimal | None) -> Decimal | None:
     return gain if position.qty > 0 else -gain
 
 
-def _case(
-    turn: Turn, instrument: str, position: Position, mark: Decimal | None, pnl: Decimal | None
+def _case(  # noqa: PLR0917 - one position
+    turn: Turn,
+    moment: _Moment,
+    instrument: str,
+    known: Instrument,
+    position: Position,
+    watch: Watch,
+    mark: Decimal | None,
+    pnl: Decimal | None,
 ) -> ExitCase:
-    known, hours, watch = describe(instrument), turn.hours(), _watch_of(turn, instrument, position)
-    regular = turn.regular
-    flatten = turn.config.kill.flatten_on_halt and turn.kill_state() is KillState.HALTED
-    snapshot = turn.state.snapshot
-    equity = snapshot.equity if snapshot else None
+    option, equity = known.kind is not Kind.STOCK, moment.equity
     worth = None if mark is None else mark * abs(position.qty) * known.multiplier
-    theta = turn.state.marks[instrument].theta if instrument in turn.state.marks else None
+    quoted = turn.state.marks.get(instrument)
+    theta = None if quoted is None else quoted.theta
     return ExitCase(
-        option=known.kind is not Kind.STOCK,
+        option=option,
         strategy=position.strategy or "day_trade",
         held_min=(turn.now - position.opened_at) / MINUTE_US,
-        pnl=pnl if regular else None,
+        pnl=pnl if moment.regular else None,
         peak=watch.peak,
-        dte=None if known.expiry is None else known.expiry - turn.session,
-        min_to_close=(hours.close - turn.now) / MINUTE_US if regular and hours.close is not None else None,
-        min_from_open=(turn.now - hours.open) / MINUTE_US if regular and hours.open is not None else None,
-        session=_sessions(turn, position) if regular else 0,
+        dte=None if known.expiry is None else known.expiry - moment.session,
+        min_to_close=moment.to_close,
+        min_from_open=moment.from_open,
+        session=_sessions(turn, position) if moment.regular else 0,
         eod_min_pnl=turn.account.overnight_pnl,
         theta_score=None if theta is None or not mark else abs(theta) / float(mark),
         notional_pct=None if worth is None or not equity else money(worth / equity),
-        halted_flatten=flatten,
+        halted_flatten=moment.flatten,
         manual=watch.person is not None,
-        regime=outlook.regime_name(turn),
-        earnings=outlook.earnings_tonight(turn, known.underlying) if known.kind is not Kind.STOCK else None,
+        regime=moment.regime,
+        earnings=outlook.earnings_tonight(turn, known.underlying) if option else None,
     )
 
 

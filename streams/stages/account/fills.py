@@ -22,7 +22,7 @@ from tapedeck.streams.stages.account.rules.positions import (
     session_pnl,
 )
 from tapedeck.streams.stages.account.state import AccountDrop, Book, LastBar, Mark, Spent
-from tapedeck.streams.stages.account.turn import Today, Turn
+from tapedeck.streams.stages.account.turn import Done, Today, Turn
 
 DAY_US = 86_400 * SECOND_US
 EXECUTION_IDS_DAYS = 30
@@ -108,9 +108,12 @@ def mark_of(turn: Turn, instrument: str) -> Decimal | None:
     """What an instrument is worth: its fresh mark, else its last trade or its last bar's close, None if that
     is older than ``exit.trade_s``.
     """
-    mark, bar = fresh_mark(turn, instrument), turn.state.bars.get(instrument)
-    if mark is not None or bar is None or turn.now - bar.at > turn.config.exit.trade_s * SECOND_US:
+    mark = fresh_mark(turn, instrument)
+    if mark is not None:
         return mark
+    bar = turn.state.bars.get(instrument)
+    if bar is None or turn.now - bar.at > turn.config.exit.trade_s * SECOND_US:
+        return None
     return bar_price(bar.close)
 
 
@@ -132,22 +135,31 @@ def pnl(turn: Turn, *, shown: bool = False, known: bool = False) -> Decimal | No
     """
     if not known and unpriced(turn):
         return None
-    today, realised, fees, marked = turn.session, ZERO, ZERO, []
-    for instrument in sorted(turn.state.books):
-        book, result = turn.state.books[instrument], folded(turn, instrument)
-        done = _done_today(turn, instrument, book, result)
-        realised, fees = realised + done.realised, fees + done.fees
-        if result.open is not None and not expired_before(turn, instrument):
-            opened_today = turn.calendar.session_date(result.open.opened_at) == today
-            if opened_today and not result.open.costed:
-                continue
-            reference = result.open.average_cost if opened_today else book.prior_mark
-            multiplier = describe(instrument).multiplier
-            mark, last = mark_of(turn, instrument), turn.state.marks.get(instrument)
-            if shown and mark is None and last is not None:
-                mark = last.mid
-            marked.append(Marked(result.open.qty, multiplier, mark, reference))
-    return session_pnl(realised, fees, marked)
+    done, marked = _done(turn), []
+    for instrument, position in open_positions(turn):
+        if expired_before(turn, instrument):
+            continue
+        opened_today = turn.calendar.session_date(position.opened_at) == turn.session
+        if opened_today and not position.costed:
+            continue
+        reference = position.average_cost if opened_today else turn.state.books[instrument].prior_mark
+        mark, last = mark_of(turn, instrument), turn.state.marks.get(instrument)
+        if shown and mark is None and last is not None:
+            mark = last.mid
+        marked.append(Marked(position.qty, describe(instrument).multiplier, mark, reference))
+    return session_pnl(done.realised, done.fees, marked)
+
+
+def _done(turn: Turn) -> Done:
+    """What the session's executions come to."""
+    known = turn.folds.done
+    if known is None or known.session != turn.session:
+        realised, fees = ZERO, ZERO
+        for instrument, book in turn.state.books.items():
+            each = _done_today(turn, instrument, book, folded(turn, instrument))
+            realised, fees = realised + each.realised, fees + each.fees
+        known = turn.folds.done = Done(turn.session, realised, fees)
+    return known
 
 
 def _done_today(turn: Turn, instrument: str, book: Book, result: Fold) -> Today:

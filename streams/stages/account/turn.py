@@ -31,6 +31,14 @@ _STRICTNESS = (KillState.ACTIVE, KillState.REDUCING, KillState.HALTED)
 _REDUCING = _STRICTNESS.index(KillState.REDUCING)
 
 
+class Done(NamedTuple):
+    """What all executions of ``session`` come to: USD realised, and fees."""
+
+    session: int
+    realised: Decimal
+    fees: Decimal
+
+
 class Today(NamedTuple):
     """One instrument's executions of ``session``: USD realised, fees, and whether a result is unknown."""
 
@@ -47,18 +55,19 @@ class Folds:
     by_instrument: dict[str, Fold] = field(default_factory=dict)
     opened: list[tuple[str, Position]] | None = None
     today: dict[str, Today] = field(default_factory=dict)
+    done: Done | None = None
     doubted: list[tuple[str, Order]] | None = None
     """The orders that are UNKNOWN, by client id."""
 
     def forget(self, instrument: str) -> Fold | None:
         """An instrument's executions are about to change; returns what they came to, if that is known."""
-        self.opened = None
+        self.opened = self.done = None
         self.today.pop(instrument, None)
         return self.by_instrument.pop(instrument, None)
 
     def forget_all(self) -> None:
         """Instruments and orders come or go."""
-        self.opened = self.doubted = None
+        self.opened = self.done = self.doubted = None
         self.today.clear()
         self.by_instrument.clear()
 

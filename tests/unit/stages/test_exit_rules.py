@@ -1,7 +1,6 @@
 """The exit rules: the domain's vectors, each rule firing and not, the overnight limit, time 0."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from itertools import product
@@ -207,14 +206,14 @@ def test_gap_fade_keeps_the_hard_stop_and_its_own_hold() -> None:
 def test_a_regime_raises_what_a_swing_must_earn(regime: RegimeName, needed: str) -> None:
     at_it = case(regime=regime, pnl=D(needed))
     assert failures(at_it, CONFIG) == 0
-    assert failures(replace(at_it, pnl=D(needed) - D("0.000001")), CONFIG) == 1
-    assert failures(replace(at_it, theta_score=None), CONFIG) == 1, "an unknown theta raises it"
+    assert failures(at_it._replace(pnl=D(needed) - D("0.000001")), CONFIG) == 1
+    assert failures(at_it._replace(theta_score=None), CONFIG) == 1, "an unknown theta raises it"
 
 
 def test_a_high_regime_halves_what_may_stay() -> None:
     high = case(regime=RegimeName.HIGH, pnl=D("0.5"), notional_pct=D("0.025"))
     assert failures(high, CONFIG) == 0
-    assert failures(replace(high, notional_pct=D("0.025001")), CONFIG) == 1
+    assert failures(high._replace(notional_pct=D("0.025001")), CONFIG) == 1
 
 
 def test_windows_begin_where_the_table_says() -> None:

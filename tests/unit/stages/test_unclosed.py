@@ -1,6 +1,5 @@
 """What each exit rule lacks: told for every rule, equal to what fires, and true."""
 
-from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
@@ -8,12 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapedeck.streams.config.document import Config
+from tapedeck.streams.config.document import Config, from_dict
 from tapedeck.streams.stages.account.rules.exits import ExitCase, ExitRule, RegimeName, triggers
 from tapedeck.streams.stages.account.rules.strategies import StrategyName
 from tapedeck.streams.stages.account.rules.unclosed import Standing, standings
 
 CONFIG = Config()
+EDGY = from_dict(
+    {
+        "exit": {
+            "expiry_min": 120,
+            "day_close_min": 100,
+            "max_hold_min": 30,
+            "trail_on": "0.01",
+            "theta_dte": 20,
+        },
+        "gap_fade": {"hold_min": 400, "stop": "0.01", "target": "0.01"},
+    }
+)
+"""Limits in another order than the default ones."""
 D = Decimal
 STRATEGIES: tuple[StrategyName, ...] = ("day_trade", "swing_trade", "gap_fade")
 GAINS = st.none() | st.decimals(min_value=-1, max_value=2, places=4, allow_nan=False)
@@ -55,13 +67,20 @@ def test_the_rules_that_fire_are_those_that_close_and_each_other_one_says_what_i
     assert all(each.text() for each in found)
 
 
+@given(cases(), st.sampled_from((CONFIG, EDGY)))
+def test_a_position_that_nobody_wants_closed_is_judged_like_any_other(case: ExitCase, config: Config) -> None:
+    calm = case._replace(halted_flatten=False, manual=False, signal_close=False, over_limit=False)
+    found = [(each.priority, each.rule) for each in standings(calm, config) if each.fires]
+    assert found == triggers(calm, config)
+
+
 @given(cases())
 def test_a_pnl_that_was_named_as_missing_makes_the_rule_fire(case: ExitCase) -> None:
     """The number that a rule names is its limit: at it, or a hair beyond, the rule fires."""
     for each in standings(case, CONFIG):
         if each.miss is not None and each.miss.name == "P&L":
             beyond = D("0.0001") if each.miss.side == "too low" else D("-0.0001")
-            there = replace(case, pnl=D(str(round(each.miss.limit / 100, 6))) + beyond)
+            there = case._replace(pnl=D(str(round(each.miss.limit / 100, 6))) + beyond)
             assert each.rule in [trigger.rule for trigger in triggers(there, CONFIG)], each
 
 
@@ -69,7 +88,7 @@ def test_a_pnl_that_was_named_as_missing_makes_the_rule_fire(case: ExitCase) -> 
 def test_minutes_that_were_named_as_missing_are_the_limit(case: ExitCase) -> None:
     for each in standings(case, CONFIG):
         if each.miss is not None and each.miss.name == "time to the close":
-            there = replace(case, min_to_close=each.miss.limit)
+            there = case._replace(min_to_close=each.miss.limit)
             after = {other.rule: other for other in standings(there, CONFIG)}[each.rule]
             assert after.miss is None or after.miss.name != "time to the close", each
 
@@ -119,4 +138,4 @@ def test_what_a_rule_lacks_in_words(rule: ExitRule, changes: dict[str, object], 
         option=True, strategy="day_trade", held_min=100, pnl=D("-0.12"), peak=D("0.05"), dte=3,
         min_to_close=20.0, min_from_open=370.0,
     )  # fmt: skip
-    assert one(replace(case, **changes), rule).text() == words
+    assert one(case._replace(**changes), rule).text() == words

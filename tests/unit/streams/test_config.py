@@ -1,5 +1,6 @@
 """The configuration document: its digest, its round trip, and each rule that refuses one, by key path."""
 
+import json
 import tomllib
 from decimal import Decimal
 from functools import reduce
@@ -17,6 +18,8 @@ from tapedeck.streams.config.document import Config, canonical_json, digest, fro
 from tapedeck.streams.config.examples import EXAMPLE_ACCOUNTS, example_account
 from tapedeck.streams.config.founding import FOUNDING
 from tapedeck.streams.config.groups import Bars, Group
+from tapedeck.streams.config.plain import plain
+from tapedeck.streams.sessions import Phase
 
 DEFAULT = Config(accounts=EXAMPLE_ACCOUNTS)
 FOUNDING_DIGEST = "5ddfe9cc32ebb426"
@@ -35,6 +38,26 @@ def refused(found):
     with pytest.raises(ConfigInvalid) as caught:
         from_dict(found)
     return str(caught.value)
+
+
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.sampled_from(Phase)
+)
+
+
+@given(st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_canonical_json_is_that_of_the_library_with_sorted_keys_and_no_spaces(document: object):
+    expected = json.dumps(plain(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert canonical_json(document) == expected
+
+
+def test_canonical_json_spells_a_decimal_one_way_and_a_key_that_is_no_text_as_the_library_does():
+    assert canonical_json({1: Decimal("0.10"), 2: (Decimal("1E+3"),)}) == '{"1":"0.1","2":["1000"]}'
 
 
 def test_i5_digest_is_taken_over_canonical_json():

@@ -5,7 +5,6 @@ other way round: a swing option stays overnight only if what it needs is known.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -67,8 +66,7 @@ MARKET_LAST = frozenset({R.EXPIRY_CLOSE, R.DAY_TRADE_CLOSE, R.KILL_SWITCH_FLATTE
 """Rules whose close goes to market after its last step."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExitCase:
+class ExitCase(NamedTuple):
     """One position at one moment. P&L, peak and thresholds are fractions of the average cost; None: unknown.
 
     ``min_to_close`` and ``min_from_open`` are minutes of the session, None outside of one. ``notional_pct``
@@ -113,9 +111,10 @@ class Trigger(NamedTuple):
 
 def window(case: ExitCase, config: Config) -> int | None:
     """The window near the close that has begun last: 0 to 3, None before the first."""
-    left = case.min_to_close
-    begun = [] if left is None else [each for each in config.eod.windows_min if left <= each]
-    return len(begun) - 1 if begun else None
+    left, windows = case.min_to_close, config.eod.windows_min
+    if left is None or left > windows[0]:  # they fall
+        return None
+    return sum(left <= each for each in windows) - 1
 
 
 def _commanded(case: ExitCase, config: Config) -> Iterable[tuple[ExitRule, bool]]:
@@ -157,9 +156,9 @@ def _trailing(case: ExitCase, config: Config) -> Iterable[tuple[ExitRule, bool]]
 
 
 def _decay(case: ExitCase, config: Config) -> Iterable[tuple[ExitRule, bool]]:
-    at, rules = window(case, config), config.exit
     if not case.option:
         return
+    at, rules = window(case, config), config.exit
     near = case.swing and case.dte is not None and case.dte <= rules.theta_dte
     losing = case.pnl is not None and case.pnl < 0
     yield R.THETA_DECAY, near and losing and case.held_min >= rules.min_hold_min
@@ -170,8 +169,8 @@ def _decay(case: ExitCase, config: Config) -> Iterable[tuple[ExitRule, bool]]:
 
 
 def _end_of_day(case: ExitCase, config: Config) -> Iterable[tuple[ExitRule, bool]]:
-    at = window(case, config)
-    if at is None or not case.option:
+    at = window(case, config) if case.option else None
+    if at is None:
         return
     if case.swing:
         rule = _SWING_WINDOWS[at]
@@ -241,7 +240,28 @@ def tested(case: ExitCase, config: Config) -> list[Tested]:
 
 def triggers(case: ExitCase, config: Config) -> list[Trigger]:
     """Every rule that wants the position closed, by priority and name; the first is executed."""
+    if _is_calm(case, config):
+        return []
     return sorted(Trigger(each.priority, each.rule) for each in tested(case, config) if each.fires)
+
+
+def _is_calm(case: ExitCase, config: Config) -> bool:
+    """True only where no rule can fire, as for most positions at most moments: it spares testing each."""
+    rules, left = config.exit, case.min_to_close
+    if case.halted_flatten or case.manual or case.signal_close or case.over_limit or case.gap_fade:
+        return False
+    if left is not None and left <= max(config.eod.windows_min[0], rules.expiry_min, rules.day_close_min):
+        return False
+    if case.session > rules.swing_sessions if case.swing else case.held_min >= rules.max_hold_min:
+        return False
+    pnl = case.pnl
+    if pnl is None:
+        return True
+    if not case.option:
+        return -rules.stock_stop < pnl < rules.stock_target
+    if case.peak >= rules.trail_on or not -rules.stop < pnl < rules.target:  # the hard stop is no nearer
+        return False
+    return pnl >= 0 or not case.swing or case.dte is None or case.dte > rules.theta_dte
 
 
 class Overnight(NamedTuple):

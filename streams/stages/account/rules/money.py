@@ -1,6 +1,7 @@
 """Decimals: scale 6 for money, 4 places where a bar price meets contracts (docs/domain.md#conventions)."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Any
 
 SCALE_6 = Decimal("0.000001")
@@ -18,6 +19,7 @@ def money(value: Decimal) -> Decimal:
     return value.quantize(SCALE_6, ROUND_HALF_EVEN)
 
 
+@lru_cache(maxsize=4096)
 def bar_price(value: float) -> Decimal:
     """A float64 bar price as a decimal of 4 places, half-even."""
     return Decimal(repr(float(value))).quantize(SCALE_4, rounding=ROUND_HALF_EVEN)
@@ -31,7 +33,7 @@ def at_scale(value: Any) -> Any:
     if kind is Decimal:
         return value.quantize(SCALE_6, ROUND_HALF_EVEN)
     if isinstance(value, dict):
-        return {name: at_scale(inner) for name, inner in value.items()}
+        return {name: inner if type(inner) in _PLAIN else at_scale(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [at_scale(inner) for inner in value]
     return money(value) if isinstance(value, Decimal) else value
