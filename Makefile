@@ -96,7 +96,7 @@ connect-test: install
 	@TAPE_TEST_DOWNLOAD=1 $(BIN)/pytest -n0 -m long tests/integration/test_connect.py
 
 notebooks: install
-	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest tests/integration/test_notebooks.py
+	@TAPE_WRITE_NOTEBOOKS=1 $(BIN)/pytest -m "long or not long" tests/integration/test_notebooks.py
 
 test-ml: .venv-ml/.installed
 	.venv-ml/bin/pytest -m ml tests/ml

@@ -44,7 +44,6 @@ OF_THE_DAY = frozenset(
     {
         "tests/integration/test_audit_day.py", "tests/sim/test_explain.py", "tests/sim/test_whatif.py",
         "tests/sim/test_whatif_accounts.py", "tests/sim/test_whole_path.py", "tests/sim/test_why_held.py",
-        "tests/unit/connectors/test_synthetic_day.py",
     }
 )  # fmt: skip
 """Files whose tests read the whole synthetic day: they run in one process, which plays it once."""

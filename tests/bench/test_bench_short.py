@@ -27,7 +27,7 @@ ROWS = {
 
 SLOW = {
     "latency", "a minute of 200 symbols", "2 sessions of 6 symbols backtested", "live features worker",
-    "features rebuilt",
+    "features rebuilt", "sink", "tap",
 }  # fmt: skip
 """Those that start a stack, workers or a race of processes."""
 

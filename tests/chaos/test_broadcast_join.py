@@ -80,6 +80,7 @@ def live_state(workers: Workers) -> State:
     return {home: of_state(table) for home, table in tables.items()}
 
 
+@pytest.mark.long
 def test_every_task_sees_a_join_of_one_partition_whole_through_a_kill_and_a_rebalance(
     workers: Workers,
 ) -> None:

@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 MINUTES = slice(60, 180)
 
 
+@pytest.mark.long
 def test_features_wait_for_memberships_without_a_record_lost(workers: Workers) -> None:
     log = written(small_tape(), minutes=MINUTES, history_tail=150)
     run_clean(log)

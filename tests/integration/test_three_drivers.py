@@ -152,6 +152,7 @@ def agrees_with_its_manifest(tape: RecordedTape, live: Workers) -> None:
         )
 
 
+@pytest.mark.long
 def test_a_recorded_session_leaves_the_same_digests_in_all_three_drivers(workers: Workers) -> None:
     recording = shared("us_equity_trades_1m.parquet")
     tape = TapeSource(tape=str(recording), session=date(2013, 10, 11)).load()

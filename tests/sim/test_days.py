@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import date
 from functools import cache
 
+import pytest
+
 from tapedeck.connectors.recorded.playable import playable, sessions_in
 from tapedeck.connectors.recorded.window import window_of
 from tapedeck.connectors.tapes.generator import days
@@ -80,6 +82,7 @@ def test_what_was_held_overnight_stays_quoted_and_no_mark_is_missing() -> None:
             assert exchange.board.quote(at["symbol"], exchange.now) is not None, at["symbol"]
 
 
+@pytest.mark.long
 def test_stages_and_accounts_computed_again_are_those_that_ran_day_by_day() -> None:
     run = three_days()
     again = copied(run.log, *SOURCES)

@@ -134,13 +134,13 @@ def test_a_list_of_many_scores_is_folded_but_for_the_symbols_own_and_opened_on_d
     listed = next(node for node in explained(order_ids()[0]) if node.found.topic == "watchlist")
     assert topics_of(listed.inputs) == ["scores"]
     assert {fold.topic: len(fold.event_ids) for fold in listed.folds} == {
-        "scores": 27,
+        "scores": 11,
         "universe": 1,
         "watchlist": 1,
     }
     opened = explained(order_ids()[0], everything=True, depth=7)
     listed = next(node for node in opened if node.found.topic == "watchlist")
-    assert topics_of(listed.inputs).count("scores") == 28 and not listed.folds
+    assert topics_of(listed.inputs).count("scores") == 12 and not listed.folds
 
 
 def test_a_depth_of_one_shows_the_proposal_only() -> None:

@@ -21,7 +21,7 @@ from tests.support.broken import BROKEN
 from tests.support.cases import MARKET_STAGES, REPOSITORY, few
 from tests.support.sim_tapes import CONFIG, run_clean, small_tape, written
 
-SEEDS = (40, 2000)
+SEEDS = (20, 2000)
 FOUND_WITHIN = 100
 WINDOW = slice(60, 130)
 OUTPUTS = tuple(name for spec in TOPOLOGY.market for name in spec.outputs)

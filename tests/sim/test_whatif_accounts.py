@@ -165,7 +165,7 @@ def test_an_account_that_is_left_out_loses_its_proposals_and_one_that_is_added_h
     assert {(each.account, each.now, each.causes) for each in found.differences} == {
         ("tiny", None, ("accounts.tiny",))
     }
-    assert len(found.differences) == 14
+    assert len(found.differences) == 12
     assert any("accounts.fresh has no inbox" in note for note in found.notes)
 
 
@@ -219,8 +219,8 @@ def test_the_text_and_the_json_hold_the_same_differences() -> None:
     found = diff_of(day(), changed("tiny", limits={"max_daily_loss": Decimal(1000)}))
     text = as_text(found, rows=1)
     assert "Caused by accounts.tiny.max_daily_loss" in text and "Consequences" in text
-    assert "and 10 more" in text and "1 direct differences and 11 consequences" in text
+    assert "and 8 more" in text and "1 direct differences and 9 consequences" in text
     whole = found.as_dict()
-    assert [each["standing"] for each in whole["differences"]].count("CONSEQUENCE") == 11
+    assert [each["standing"] for each in whole["differences"]].count("CONSEQUENCE") == 9
     first = next(each for each in whole["differences"] if each["standing"] == "DIRECT")
     assert (first["symbol"], first["kind"], first["now"]["verdict"]) == ("PG", "ADDED", "APPROVED")

@@ -26,6 +26,7 @@ from tests.support.sim_tapes import small_tape
 CONFIG = Config(accounts=EXAMPLE_ACCOUNTS)
 ACCOUNTS = tuple(account.account_id for account in EXAMPLE_ACCOUNTS)
 INBOX = "account_inbox"
+A_DOZEN = ("AMD", "BAC", "CRM", "JPM", "MSFT", "NVDA", "ORCL", "PFE", "PG", "QCOM", "WMT", "XOM")
 OUTPUTS = TOPOLOGY.stage("account").outputs
 UNTIL = 160  # minutes: after two planted moves, an option and a stock
 ORDERED_AT = 109  # the minute whose bar signals the first of them
@@ -33,8 +34,8 @@ ORDERED_AT = 109  # the minute whose bar signals the first of them
 
 @cache
 def whole_day() -> Simulation:
-    """The default synthetic day, whole."""
-    return Simulation(TOPOLOGY, generate(), CONFIG).play()
+    """A whole synthetic day of a dozen symbols, with each of the three planted trades."""
+    return Simulation(TOPOLOGY, generate(symbols=A_DOZEN), CONFIG).play()
 
 
 @cache

@@ -27,7 +27,6 @@ from tapedeck.streams.stages.topology import TOPOLOGY
 from tapedeck.streams.topology import make
 from tapedeck.topics.catalogue import Layout
 from tests.support.cases import MARKET_STAGES, few
-from tests.support.paths import whole_day
 from tests.support.sim_tapes import NONE_THERE
 
 SEEDS = few((DEFAULT_SEED, 2, 9), 1)
@@ -41,7 +40,7 @@ class Day:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.tape: Tape = generate(seed)
-        self.log = whole_day().log if seed == DEFAULT_SEED else _market_of(self.tape)
+        self.log = _market_of(self.tape)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         return [decode(name, m.value) for m in self.log.messages(name) if m.value is not None]

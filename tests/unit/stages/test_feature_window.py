@@ -105,7 +105,7 @@ tapes = st.one_of(st.lists(steps, min_size=1, max_size=12), st.lists(steps, min_
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(tapes)
 def test_every_event_is_what_the_plain_model_computes_from_the_revised_list(bars: list[Bar]) -> None:
     model = Model(SMALL_CONFIG)
@@ -124,7 +124,7 @@ def test_every_event_is_what_the_plain_model_computes_from_the_revised_list(bars
             assert (step.outs, [drop.reason for drop in step.drops]) == ([], [expected])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tapes, st.lists(st.integers(1, 30), max_size=20))
 def test_any_split_into_batches_gives_the_same_bytes_and_events(bars: list[Bar], sizes: list[int]) -> None:
     whole = fold(bars)
@@ -142,7 +142,7 @@ def test_any_split_into_batches_gives_the_same_bytes_and_events(bars: list[Bar],
     assert drops == whole.drops
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tapes)
 def test_the_bytes_are_a_pure_function_of_the_list_of_two_sessions(bars: list[Bar]) -> None:
     model = Model(SMALL_CONFIG)

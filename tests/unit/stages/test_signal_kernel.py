@@ -93,7 +93,7 @@ def same(case: Case, config: Config, untested: frozenset[SignalReason] = frozens
     return found
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ANY_CASE | ENTERED_CASE, CONFIGS, st.sets(st.sampled_from(list(SignalReason))).map(frozenset))
 def test_compiled_rule_decides_as_the_plain_one(
     case: Case, config: Config, untested: frozenset[SignalReason]

@@ -251,13 +251,13 @@ def follow_their_watermarks(messages: list[Message]) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_blocks_of_any_size_give_what_single_records_give(case: Case) -> None:
     assert_agree(case, case.logs, {})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.booleans())
 def test_what_was_stopped_anywhere_goes_on_alike(case: Case, again: bool) -> None:
     """``again``: everything is read again, as after a crash before anything was acknowledged."""
