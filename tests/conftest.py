@@ -48,7 +48,7 @@ OF_THE_DAY = frozenset(
 )  # fmt: skip
 """Files whose tests read the whole synthetic day: they run in one process, which plays it once."""
 ORDER = (*LANES, "tests/sim/")
-"""What takes long begins first, so that both processes end at about the same time."""
+"""What takes long begins first, so that all processes end at about the same time."""
 
 
 class Broker(NamedTuple):
