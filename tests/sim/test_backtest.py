@@ -91,6 +91,7 @@ def test_every_topic_of_three_sessions_has_the_simulators_digest() -> None:
     assert len(backtest().accounts[0].records["executions"]) > 0
 
 
+@pytest.mark.long
 def test_an_account_does_the_same_beside_others_and_in_another_process() -> None:
     alone = backtest().accounts[0]
     both = run(setting(accounts=(LARGE, "tiny"), workers=2), Tapes(*tapes()))

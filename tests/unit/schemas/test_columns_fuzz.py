@@ -151,6 +151,7 @@ def test_damaged_columns_are_refused_or_written_as_bytes_that_are_read_again(nam
     assert refused > 0, "the damage was not done"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(BOUNDSCHECK in os.environ, reason="this is the run with bounds checks")
 def test_no_damage_makes_the_compiled_code_leave_its_arrays(tmp_path):
     told = os.environ | {BOUNDSCHECK: "1", "NUMBA_CACHE_DIR": str(tmp_path)}
