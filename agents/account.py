@@ -267,7 +267,7 @@ class DispatchApp:
                     return await loop.run_in_executor(self._calls, call)
             except LeaseShort as error:
                 waiting.say(str(error))
-            await asyncio.sleep(TICK_S)
+                await asyncio.sleep(TICK_S)
 
     # what runs beside it ------------------------------------------------------------------------------
 

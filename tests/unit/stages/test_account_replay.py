@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapedeck.streams.protocol import REQUESTS, Out
+from tapedeck.streams.stages.account.fills import DAY_US
 from tapedeck.streams.stages.account.state import pack, unpack
 from tests.support.account import Inbox, make_stage
-
-DAY_US = 86_400_000_000
 
 
 def busy_day() -> Inbox:
