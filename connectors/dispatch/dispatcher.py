@@ -209,17 +209,21 @@ class Dispatcher:
         self._for = call_kind(request)
         return handler(request)
 
-    def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body]:
+    def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body] | None:
         """One message of the trade-update stream: its execution, if it has one, then the order's state.
 
-        Nothing as long as the account is not known to be ours: a comparison brings what was missed.
+        Nothing as long as the account is not known to be ours: a comparison brings what was missed. None if
+        it is about an order that replaced one which this process never saw: a comparison asks whose it is.
         """
         now = self._clock.now()
         if not self._whose.ours:
             return []
         if isinstance(update, UnreadRow):
             return [self._inbox.unread(update, "", now)]
-        update = replace(update, order=self._history.named(update.order))
+        order = self._history.named(update.order)
+        if order is None:
+            return None
+        update = replace(update, order=order)
         self._note(update.order)
         self._quiet.discard(update.order.client_order_id)
         execution = self._inbox.execution(update, now)
@@ -248,7 +252,9 @@ class Dispatcher:
             since = self._clock.now() - _IMPORT_US
             before.extend(self._history.missed(lambda: self._broker, since, asked_by))
             before.extend(self._history.option_events(self._broker, asked_by))
-            return self._broker.positions(), self._broker.open_orders()
+            held, listed = self._broker.positions(), self._broker.open_orders()
+            rooted = (self._history.rooted(lambda: self._broker, order) for order in listed)
+            return held, Rows(rooted, unread=listed.unread)
 
         error, found = self._whose.stranger(), None
         if error is None:

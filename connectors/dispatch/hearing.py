@@ -3,7 +3,8 @@
 A connection asks whose account it is and compares it with the broker's at once, the first one too: what
 happened between the start's snapshot and the connection was not heard. An update without content (Alpaca has
 sent them for days) says that something happened, and not what: the orders that work are looked up. So is an
-order that the broker took and the stream says nothing of.
+order that the broker took and the stream says nothing of. An update about an order that took the place of one
+which this process never saw says too little, too: a comparison brings what was executed, and whose it was.
 """
 
 import time
@@ -26,7 +27,7 @@ Requests = Callable[[], Sequence[Body]]
 class Desk(Protocol):
     """What is asked of the dispatcher."""
 
-    def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body]: ...
+    def on_trade_update(self, update: TradeUpdate | UnreadRow) -> list[Body] | None: ...
 
     def stream(self, healthy: bool, detail: str) -> Body: ...
 
@@ -51,13 +52,18 @@ class Hearing:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk, self._append, self._later = desk, append, later
-        self._planned = False
+        self._planned = self._compares = False
         self._monotonic = monotonic
         self._hears = False
         self._heard_at: float | None = None
 
     def on_update(self, update: TradeUpdate | UnreadRow) -> None:
-        self._append(self._desk.on_trade_update(update))
+        heard = self._desk.on_trade_update(update)
+        if heard is not None:
+            self._append(heard)
+        elif not self._compares:
+            self._compares = True
+            self._later(0.0, self._comparison)
 
     def on_health(self, healthy: bool, detail: str) -> None:
         if healthy or self._hears:
@@ -95,6 +101,10 @@ class Hearing:
             return requests
 
         self._later(pause_s, unheard)
+
+    def _comparison(self) -> list[Body]:
+        self._compares = False
+        return [FETCH_BROKER]
 
     def _all(self) -> list[Body]:
         self._planned = False

@@ -31,10 +31,26 @@ class History:
         if order.replaced_by is not None:
             self._client_ids[order.replaced_by] = order.client_order_id
 
-    def named(self, order: OrderReply) -> OrderReply:
-        """An order of the stream under the first client id of its chain, as far as that is known."""
-        first = self._client_ids.get(order.broker_order_id) or self._client_ids.get(order.replaces or "")
+    def named(self, order: OrderReply) -> OrderReply | None:
+        """``order`` under the first client id of its chain; None if this process never saw what it replaces.
+
+        Whose that is must be asked then: it may be ours, sent by another process of the account.
+        """
+        first = self._client_ids.get(order.broker_order_id)
+        if first is None and order.replaces is not None:
+            first = self._client_ids.get(order.replaces)
+            if first is None:
+                return None
         return order if first is None else replace(order, client_order_id=first)
+
+    def rooted(self, broker: Callable[[], Broker], order: OrderReply) -> OrderReply:
+        """``order`` under the first client id of its chain, which is asked if need be; ``broker``: for one
+        call. May raise BrokerError."""
+        known = self.named(order)
+        if known is None:
+            first = self._client_id(broker, order.broker_order_id) or order.client_order_id
+            known = replace(order, client_order_id=first)
+        return known
 
     def missed(self, broker: Callable[[], Broker], since: int, asked_by: str) -> list[Body]:
         """Executions that were not appended yet, oldest first; then unread rows. ``broker``: for one call."""
@@ -43,7 +59,8 @@ class History:
         for fill in fills:
             if fill.execution_id in self._executions:
                 continue
-            out.append(self._inbox.fill(fill, self._client_id(broker, fill.broker_order_id), now))
+            client_id = self._client_id(broker, fill.broker_order_id) or fill.broker_order_id
+            out.append(self._inbox.fill(fill, client_id, now))
         self._executions |= {body["payload"][1]["execution_id"] for body in out}
         self.last = fills[-1].execution_id if fills else self.last
         return out + [self._inbox.unread(row, asked_by, now) for row in fills.unread]
@@ -56,14 +73,14 @@ class History:
         bodies = [self._inbox.activity(event, now) for event in fresh]
         return bodies + [self._inbox.unread(row, asked_by, now) for row in found.unread]
 
-    def _client_id(self, broker: Callable[[], Broker], broker_order_id: str) -> str:
-        """The client id of a filled order; the broker's own for one that it cannot tell about: not ours."""
+    def _client_id(self, broker: Callable[[], Broker], broker_order_id: str) -> str | None:
+        """The first client id of an order's chain; None for one that the broker cannot tell about."""
         known = self._client_ids.get(broker_order_id)
         if known is not None:
             return known
         try:
             order = broker().order(broker_order_id)
         except (NotFound, NotUnderstood):
-            return broker_order_id
+            return None
         self.belongs(order)
         return order.client_order_id

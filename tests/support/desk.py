@@ -1,8 +1,10 @@
 """A dispatcher's core over the exchange in process, moved by hand."""
 
+from collections.abc import Callable
 from decimal import Decimal as D
 from typing import Any
 
+from tapedeck.connectors.broker import TradeUpdate
 from tapedeck.connectors.clock import ManualClock
 from tapedeck.connectors.dispatch.dispatcher import Dispatcher
 from tapedeck.connectors.dispatch.lease import Lease, MemoryLeases
@@ -44,7 +46,16 @@ class Desk:
         self.broker = InProcessBroker(self.paper, number, base_url)
         self.desk = Dispatcher(Config(), account, self.broker, self.clock, lease=self.lease, calendar=xnys())
         self.heard: list[dict[str, Any]] = []
-        self.broker.updates(lambda update: self.heard.extend(self.desk.on_trade_update(update)))
+        self.on_update: Callable[[TradeUpdate], None] = self._told
+        self.broker.updates(self._hear)
+
+    def _hear(self, update: TradeUpdate) -> None:
+        self.on_update(update)
+
+    def _told(self, update: TradeUpdate) -> None:
+        told = self.desk.on_trade_update(update)
+        assert told is not None, "it replaced an order that the desk never saw"
+        self.heard.extend(told)
 
     def perform(self, request: Any) -> list[dict[str, Any]]:
         return self.desk.perform(request if isinstance(request, dict) else body(request))

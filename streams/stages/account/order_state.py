@@ -43,10 +43,12 @@ class Quoted:
 
 @dataclass(kw_only=True)
 class Order:
-    """One order. ``reported`` is the broker's filled quantity, ``executed`` what executions add up to.
+    """One order. ``reported`` is the broker's filled quantity, ``executed`` what executions add up to, and
+    those that are not waited for any more.
 
     ``limit_price`` None is a market order. ``parent`` is the source of the parent order that it works for;
-    ``cancelling`` is why a cancel was asked for, ``since`` when the order got into its state.
+    ``cancelling`` is why a cancel was asked for, ``since`` when the order got into its state, ``due_since``
+    from when on its executions were missed.
     """
 
     client_order_id: str
@@ -68,6 +70,7 @@ class Order:
     parent: Later[str] = None
     cancelling: Later[OrderReason] = None
     since: Later[int] = None
+    due_since: Later[int] = None
     cancels: Annotated[int, Field(exclude_if=not_)] = 0
     seq: int = 0
     state: OrderState = OrderState.INTENT

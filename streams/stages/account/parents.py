@@ -96,7 +96,7 @@ def _advance(turn: Turn, parent: Parent) -> None:
     if child is not None and not child.terminal:
         return _watch(turn, parent, child)
     if child is not None and child.remaining > 0:
-        return _look_up(turn, child)  # more is filled than executions show: activities are read again
+        return _await_executions(turn, child)
     if parent.purpose is Purpose.OPEN:
         return _next_opening(turn, parent, child)
     return _next_close(turn, parent, child)
@@ -136,12 +136,20 @@ def _works_s(turn: Turn, parent: Parent, child: Order) -> int:
     return rules.close_repeat_s if repeats else rules.step_s
 
 
-def _look_up(turn: Turn, child: Order) -> None:
-    """Ask about an order, once each ``order.step_s``."""
+def _await_executions(turn: Turn, child: Order) -> None:
+    """More is filled than executions show: activities are read again, until a comparison ends the wait."""
+    if _look_up(turn, child) and child.due_since is None:
+        child.due_since = turn.now
+
+
+def _look_up(turn: Turn, child: Order) -> bool:
+    """Ask about an order, once each ``order.step_s``; True if it was asked now."""
     since = turn.now if child.since is None else child.since
-    if child.asking_after_s is None and turn.now - since >= turn.config.order.step_s * SECOND_US:
-        child.since = turn.now
-        orders.ask_about(turn, child, 0)
+    if child.asking_after_s is not None or turn.now - since < turn.config.order.step_s * SECOND_US:
+        return False
+    child.since = turn.now
+    orders.ask_about(turn, child, 0)
+    return True
 
 
 def _next_opening(turn: Turn, parent: Parent, child: Order | None) -> None:

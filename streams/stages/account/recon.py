@@ -3,6 +3,9 @@
 A difference blocks openings of its symbol at once. It is adjusted only if it still stands after
 ``recon.grace_s``, in a second comparison that finds the very same quantities, and while no order of ours
 works in it. The adjustment is an execution without a price: its P&L is unknown until a person looks at it.
+
+An order whose executions the broker reported and never listed under it does not wait for them without end:
+it is done with them after ``recon.grace_s`` if quantities agree, else after ``recon.period_s``.
 """
 
 from decimal import Decimal
@@ -10,9 +13,10 @@ from hashlib import sha256
 from typing import Any
 
 from tapedeck.streams.protocol import SECOND_US
-from tapedeck.streams.stages.account import fills
+from tapedeck.streams.stages.account import fills, orders
+from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.money import ZERO
-from tapedeck.streams.stages.account.rules.orders import Side
+from tapedeck.streams.stages.account.rules.orders import OrderReason, Side
 from tapedeck.streams.stages.account.rules.positions import Execution, ExecutionReason, Owner, describe
 from tapedeck.streams.stages.account.rules.requests import FetchBroker
 from tapedeck.streams.stages.account.state import AccountDrop, Mismatch, Review
@@ -39,6 +43,7 @@ def compare(turn: Turn, payload: dict[str, Any]) -> set[str]:
         else:
             found[instrument] = Mismatch(ours=mine, theirs=other, since=turn.now, read_at=turn.now)
     turn.state.mismatches = found
+    _give_up(turn)
     for instrument, each in sorted(found.items()):
         if _stands(turn, each) and not _explained(turn, instrument):
             del turn.state.mismatches[instrument]
@@ -47,11 +52,14 @@ def compare(turn: Turn, payload: dict[str, Any]) -> set[str]:
 
 
 def advance(turn: Turn) -> None:
-    """Ask again about a difference, once ``recon.grace_s`` are over."""
+    """Ask again about a difference, or about executions that are missed, once ``recon.grace_s`` are over."""
     if turn.outstanding(FetchBroker) is not None:
         return
     grace = turn.config.recon.grace_s * SECOND_US
-    if any(turn.now - each.read_at >= grace for each in turn.state.mismatches.values()):
+    mismatches = turn.state.mismatches
+    if any(turn.now - each.read_at >= grace for each in mismatches.values()) or any(
+        each.instrument not in mismatches for each in _due(turn)
+    ):
         turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER")))
 
 
@@ -100,6 +108,48 @@ def _explained(turn: Turn, instrument: str) -> bool:
     }
     expiry = due.get(describe(instrument).underlying)
     return expiry is not None and turn.session - expiry <= ACTIVITY_DAYS
+
+
+def _give_up(turn: Turn) -> None:
+    """End the wait for executions that the broker reported and never listed under their order.
+
+    Where quantities agree they are in ours already, as somebody else's; else ours is adjusted now. So nothing
+    is traded twice.
+    """
+    for order in _due(turn):
+        differs = turn.state.mismatches.get(order.instrument)
+        if differs is not None and not (_is_long_due(turn, order) and _stands(turn, differs)):
+            continue
+        due = order.remaining
+        order.executed += due
+        if order.parent in turn.state.parents:
+            turn.state.parents[order.parent].executed += due
+        detail = f"{due.normalize():f} of {order.qty.normalize():f} filled, and no execution of it is listed"
+        orders.note(turn, order, OrderReason.EXECUTIONS_NOT_LISTED, detail)
+
+
+def _due(turn: Turn) -> list[Order]:
+    """Orders of ours that have missed executions for ``recon.grace_s``, and beside which none works."""
+    late = turn.now - turn.config.recon.grace_s * SECOND_US
+    found = []
+    for _, parent in sorted(turn.state.parents.items()):
+        child = turn.state.orders.get(parent.child or "")
+        if child is None or child.due_since is None or child.due_since > late or child.remaining == 0:
+            continue
+        if not _works(turn, child.instrument):
+            found.append(child)
+    return found
+
+
+def _is_long_due(turn: Turn, order: Order) -> bool:
+    """The broker may list an execution late: a difference is adjusted in place of it after a full period."""
+    return (
+        order.due_since is not None and turn.now - order.due_since >= turn.config.recon.period_s * SECOND_US
+    )
+
+
+def _works(turn: Turn, instrument: str) -> bool:
+    return any(each.instrument == instrument and not each.terminal for each in turn.state.orders.values())
 
 
 def _adjust(turn: Turn, instrument: str, found: Mismatch, last_activity: str) -> None:

@@ -60,6 +60,7 @@ ORDERS: Mapping[StrEnum, str] = {
     OrderReason.CANCELLED_STREAM_DOWN: "the stream of trade updates was down when the next step was due",
     OrderReason.CANCELLED_FOR_CLOSE: "a close of the same instrument goes first",
     OrderReason.CANCELLED_REDUCED: "the position became smaller than the order that closes it",
+    OrderReason.EXECUTIONS_NOT_LISTED: "the broker reported fills and never listed their executions",
 }
 
 STATES: Mapping[StrEnum, str] = {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tapedeck.connectors.dispatch.hearing import HEARD, SILENT_S, Hearing, Requests
+from tapedeck.connectors.dispatch.steps import FETCH_BROKER
 from tapedeck.connectors.paper.faults import Fault
 from tests.support.desk import Desk, payload, submit
 from tests.support.paper import LARGE, order
@@ -22,6 +23,7 @@ class Ear:
         self.hearing = Hearing(
             self.desk.desk, self.appended.extend, lambda delay_s, ask: self.plans.append((delay_s, ask))
         )
+        self.desk.on_update = self.hearing.on_update
 
     def due(self) -> list[Body]:
         """The answers to what was planned."""
@@ -68,6 +70,35 @@ def test_what_is_filled_between_the_snapshot_and_the_first_connection_is_found(e
 def test_a_connection_that_is_lost_asks_nothing(ear: Ear) -> None:
     ear.hearing.on_health(False, "cut")
     assert (kinds(ear.appended), ear.plans) == (["InboxStream"], [])
+
+
+@pytest.mark.parametrize("client_id", ["td1-b", "by-hand"])
+def test_FLD_T9_what_replaced_an_order_that_this_process_never_saw_is_its_senders(
+    ear: Ear, client_id: str
+) -> None:
+    paper = ear.desk.paper
+    ear.desk.desk.snapshot()
+    paper.faults.arm(Fault.REPLACED_BY_HAND)
+    paper.faults.arm(Fault.UPDATE_LOST, count=2)  # that it works, and that it was replaced
+    paper.submit(LARGE.number, order(client_id))
+    assert paper.faults.fired[Fault.REPLACED_BY_HAND] == 1 and paper.faults.fired[Fault.UPDATE_LOST] == 2
+    assert ear.appended == [], "whose it is was not known"
+    execution, held = ear.due()
+    assert payload(execution, "InboxExecution")["client_order_id"] == client_id
+    assert [each["qty"] for each in payload(held, "InboxBroker")["positions"]] == [2]
+    assert ear.plans == [], "it was asked once"
+
+
+def test_FLD_T9_what_works_in_the_place_of_our_order_is_listed_under_ours(ear: Ear) -> None:
+    paper, price = ear.desk.paper, submit().limit_price - 1
+    paper.faults.arm(Fault.REPLACED_BY_HAND)
+    ear.desk.desk.snapshot()
+    paper.submit(LARGE.number, order("td1-b", limit_price=str(price)))
+    (told,) = ear.desk.perform(FETCH_BROKER)
+    assert payload(told, "InboxBroker")["open_orders"] == ["td1-b"]
+    (working,) = (each for each in paper.books[LARGE.number].working())
+    paper.cancel(LARGE.number, working.id)
+    assert payload(ear.appended[-1], "InboxOrder")["client_order_id"] == "td1-b" and ear.plans == []
 
 
 def test_FLD_D25_an_order_that_the_stream_says_nothing_of_is_looked_up_by_its_client_id(ear: Ear) -> None:

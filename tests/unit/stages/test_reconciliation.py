@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tapedeck.streams.protocol import REQUESTS
 from tests.support.account import Inbox, at, failed, gates_of
 
 
@@ -192,6 +193,54 @@ def test_what_an_order_of_ours_has_filled_is_no_difference_until_its_execution_i
     assert not adjusted(inbox), "it would be booked twice"
     inbox.execute(order, "x", "249", "100")
     assert inbox.of("positions")[-1]["qty"] == 249
+
+
+def filled_and_never_listed() -> tuple[Inbox, dict[str, Any]]:
+    """The broker says that our order is filled, each time it is asked, and lists no execution of it."""
+    inbox = Inbox().start()
+    inbox.signal("AMD", "BUY_STOCK")
+    order = inbox.of("orders")[-1]
+    inbox.reply(order["client_order_id"], "FILLED", filled_qty=order["qty"])
+    return inbox, order
+
+
+def waits(inbox: Inbox, order: dict[str, Any], seconds: int) -> None:
+    """So much time passes, and what is asked about the order is answered."""
+    for _ in range(seconds // 5):
+        asked = inbox.pass_time(5).put("InboxTick")
+        if any(out.topic == REQUESTS and out.body["kind"] == "FETCH_ORDER" for out in asked):
+            inbox.reply(order["client_order_id"], "FILLED", filled_qty=order["qty"])
+
+
+def test_executions_that_came_as_somebody_elses_are_not_waited_for_and_the_position_can_be_closed() -> None:
+    inbox, order = filled_and_never_listed()
+    inbox.execute(order | {"client_order_id": "theirs"}, "x", str(order["qty"]), "100")
+    inbox.broker_positions = [{"instrument": "AMD", "qty": order["qty"]}]
+    waits(inbox, order, 30)
+    assert len(inbox.requests("FETCH_ORDER")) >= 5 and inbox.of("orders")[-1]["reason"] == "SENT"
+    waits(inbox, order, 15)
+    last, asked = inbox.of("orders")[-1], len(inbox.requests("FETCH_ORDER"))
+    assert (last["state"], last["reason"]) == ("FILLED", "EXECUTIONS_NOT_LISTED")
+    assert last["detail"] == "249 of 249 filled, and no execution of it is listed"
+    position = inbox.of("positions")[-1]
+    assert (position["qty"], position["owner"]) == (249, "EXTERNAL") and not adjusted(inbox)
+    command(inbox, command="CLOSE_POSITION", target=position["position_id"])
+    waits(inbox, order, 10)
+    closing = inbox.requests("SUBMIT")[-1]
+    assert (closing["side"], closing["qty"]) == ("SELL", 249), "nothing is bought once more"
+    assert len(inbox.requests("SUBMIT")) == 2 and len(inbox.requests("FETCH_ORDER")) == asked
+
+
+def test_executions_that_are_never_listed_become_an_adjustment_after_a_full_period() -> None:
+    inbox, order = filled_and_never_listed()
+    inbox.broker_positions = [{"instrument": "AMD", "qty": order["qty"]}]
+    compare(inbox, AMD="249")
+    waits(inbox, order, 295)
+    assert not adjusted(inbox), "the broker may list it late"
+    waits(inbox, order, 45)
+    assert [each["qty"] for each in adjusted(inbox)] == [249]
+    assert inbox.of("positions")[-1]["needs_review"] and len(inbox.requests("SUBMIT")) == 1
+    assert [each["reason"] for each in inbox.of("orders")].count("EXECUTIONS_NOT_LISTED") == 1
 
 
 @pytest.mark.parametrize(("side", "reason"), [("SELL", "BROKER_LIQUIDATION"), ("BUY", None)])
