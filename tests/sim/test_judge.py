@@ -25,6 +25,7 @@ class Session:
     """One account that bought two calls and sold them again, and knows it."""
 
     def __init__(self) -> None:
+        self._booked = 0
         self.config = Config(accounts=(ACCOUNT,))
         self.exchange, self.log, self.passed = exchange(), MemoryLog(Layout()), list[str]()
         self.trade(ID, limit_price="2.10")
@@ -32,10 +33,21 @@ class Session:
         for name in (ID, OTHER):
             for state in ("INTENT", "FILLED"):
                 self.told(name, state)
+        self.book()
 
     def trade(self, name: str, **changes: Any) -> None:
         self.exchange.submit(TINY.number, order(name, **changes))
         self.called("submit", name, 200)
+
+    def book(self) -> None:
+        """The account is told of what was executed since, each under its order."""
+        book = self.exchange.books[TINY.number]
+        for each in book.executions[self._booked :]:
+            self.executed(each.execution_id, book.orders[each.order_id].client_order_id)
+        self._booked = len(book.executions)
+
+    def executed(self, execution_id: str, name: str) -> None:
+        self.write("executions", desks.adjustment(execution_id, client_order_id=name), TEN)
 
     def called(self, operation: str, name: str, outcome: int, told: Fault | None = None) -> None:
         self.exchange.door.note(Entry(self.exchange.now, TINY.number, operation, name, outcome, told))
@@ -73,6 +85,7 @@ def test_a_position_that_only_we_have() -> None:
 def test_a_position_that_only_the_exchange_has_is_told_and_that_it_was_held_over_the_close() -> None:
     def bought(run: Session) -> None:
         run.exchange.submit(TINY.number, order("by-hand"))
+        run.book()
 
     wrong = found(bought)
     assert len(wrong) == 2 and wrong[0].startswith("tiny holds {}, and the exchange says {'NVDA2")
@@ -82,10 +95,35 @@ def test_a_position_that_only_the_exchange_has_is_told_and_that_it_was_held_over
 def test_a_position_on_which_both_sides_agree_must_not_be_held_over_the_close() -> None:
     def bought(run: Session) -> None:
         run.exchange.submit(TINY.number, order("by-hand"))
+        run.book()
         run.write("positions", desks.position(instrument=CALL, qty=D(2)), TEN)
 
     (wrong,) = found(bought)
     assert "over the close" in wrong
+
+
+def test_executions_are_booked_once_and_under_our_order_where_another_took_its_place() -> None:
+    def replaced(run: Session, under: list[str]) -> None:
+        run.exchange.faults.arm(Fault.REPLACED_BY_HAND)
+        run.trade("td1-c", side="buy", limit_price="2.10")
+        run.trade("td1-d", side="sell", position_intent="sell_to_close", limit_price="2.00")
+        for name in ("td1-c", "td1-d"):
+            run.told(name, "INTENT")
+            run.told(name, "REPLACED" if name == "td1-c" else "FILLED")
+        *_, bought, sold = run.exchange.books[TINY.number].executions
+        for name in under:
+            run.executed(bought.execution_id, name)
+        run.executed(sold.execution_id, "td1-d")
+
+    assert found(lambda run: replaced(run, ["td1-c"])) == []
+    for under in ([], ["by-hand"], ["td1-c", "td1-c"]):
+        (wrong,) = found(lambda run, under=under: replaced(run, under))  # type: ignore[misc]
+        assert wrong.startswith("tiny books ") and wrong.endswith(f" of td1-c under {under}")
+
+
+def test_an_execution_that_the_exchange_does_not_have() -> None:
+    (wrong,) = found(lambda run: run.executed("x-1", ID))
+    assert wrong == f"tiny books x-1 of ['{ID}'], which is not the exchange's"
 
 
 def test_an_order_that_is_sent_again_without_a_question() -> None:

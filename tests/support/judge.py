@@ -116,6 +116,7 @@ def judge(run: Judged) -> list[str]:
             wrong.append(f"{name} holds {ours}, and the exchange says {theirs}")
         if theirs:
             wrong.append(f"{name} holds {theirs} over the close, and all of it was traded for the day")
+        wrong += misattributed(run.log, name, book)
         wrong += unsettled(run.log, name, book)
         wrong += silent_doubts(run.log, name)
     return wrong
@@ -142,6 +143,24 @@ def sent_again(journal: Iterable[Entry]) -> list[str]:
             sent[key], absent[key] = entry.told, 0
             accepted[key] += entry.outcome == 200
     return [*wrong, *(f"{key} was accepted {n} times" for key, n in accepted.items() if n > 1)]
+
+
+def misattributed(log: MemoryLog, account: str, book: Book) -> list[str]:
+    """Executions that are not booked once, under what was sent: what replaced an order of ours is ours."""
+    booked: dict[str, list[str]] = defaultdict(list)
+    for each in _of(log, "executions", account):
+        booked[each["execution_id"]].append(each["client_order_id"])
+    wrong = []
+    for execution in book.executions:
+        order = book.orders[execution.order_id]
+        while order.replaces is not None:
+            order = book.orders[order.replaces]
+        found = booked.pop(execution.execution_id, [])
+        if found != [order.client_order_id]:
+            wrong.append(f"{account} books {execution.execution_id} of {order.client_order_id} under {found}")
+    return wrong + [
+        f"{account} books {each} of {under}, which is not the exchange's" for each, under in booked.items()
+    ]
 
 
 def unsettled(log: MemoryLog, account: str, book: Book) -> list[str]:
