@@ -1,7 +1,7 @@
 """The account part: one dispatcher beside its own paper exchange, session after session."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
@@ -47,6 +47,26 @@ class Sample(NamedTuple):
     closes: bool
 
 
+class Kept(Collection[Body]):
+    """Records of topic ``name`` in order. Kept as bytes, a fraction of a body: whoever reads decodes them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: list[bytes] = []
+
+    def add(self, value: bytes) -> None:
+        self._values.append(value)
+
+    def __iter__(self) -> Iterator[Body]:
+        return (decode(self._name, value) for value in self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, body: object) -> bool:
+        return any(each == body for each in self)
+
+
 @dataclass
 class AccountRecord:
     """What one account did. ``records``: bodies by topic, ``orders`` and ``positions`` every state."""
@@ -54,7 +74,7 @@ class AccountRecord:
     account_id: str
     tier: str
     cash: Decimal
-    records: dict[str, list[Body]] = field(default_factory=lambda: defaultdict(list))
+    records: dict[str, Collection[Body]] = field(default_factory=lambda: defaultdict(list))
     samples: list[Sample] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -91,7 +111,8 @@ class AccountRun:
         self._newest = NewestOfDay()
         self._outputs = topology.account.outputs
         self._rows = {name: Rows(TemporaryFile) for name in (INBOX, *self._outputs)}
-        self.record = AccountRecord(account_id, account.tier, cash)
+        self._kept = {name: Kept(name) for name in self._outputs}
+        self.record = AccountRecord(account_id, account.tier, cash, {**self._kept})
 
     def day(self, fed: Fed) -> None:
         """Live through one session."""
@@ -230,7 +251,7 @@ class AccountRun:
                 if name in daily:
                     daily[name].update(message.value)
                 if name != INBOX:
-                    self.record.records[name].append(decode(name, message.value))
+                    self._kept[name].add(message.value)
         self._log.forget()
         if date is not None:
             self.record.daily[date] = {name: total.hexdigest() for name, total in daily.items()}

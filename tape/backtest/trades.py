@@ -112,7 +112,10 @@ class _Known:
         self.positions = {each["position_id"]: each for each in records["positions"]}
         self.exits = {each["position_id"]: each["chosen"] for each in records["exits"]}
         self.orders = {each["client_order_id"]: each for each in records["orders"]}
-        self.proposals = {each["signal_id"]: each for each in records["proposals"]}
+        self.proposals = {
+            each["signal_id"]: (each["confidence"], (each["quote"] or {}).get("origin", ""))
+            for each in records["proposals"]
+        }
 
     def reason(self, position: str, last: Body) -> str:
         """Why a position ended."""
@@ -196,7 +199,7 @@ def _trade(account_id: str, instrument: str, found: _Open, known: _Known, calend
     assert found.last is not None
     opened_by = known.orders.get(found.first["client_order_id"], {})
     signal = place.get("signal_id") or opened_by.get("signal_id")
-    proposal = known.proposals.get(signal or "", {})
+    confidence, priced_by = known.proposals.get(signal or "", (None, ""))
     return Trade(
         account_id=account_id,
         position_id=found.identity,
@@ -218,8 +221,8 @@ def _trade(account_id: str, instrument: str, found: _Open, known: _Known, calend
         net=None if gross is None else gross - found.fees,
         exit_reason=STILL_OPEN if left else known.reason(found.identity, found.last),
         signal_id=signal,
-        confidence=proposal.get("confidence"),
+        confidence=confidence,
         peak=place.get("peak"),
         worst=place.get("worst"),
-        priced_by=(proposal.get("quote") or {}).get("origin", ""),
+        priced_by=priced_by,
     )

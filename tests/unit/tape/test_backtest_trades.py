@@ -1,15 +1,18 @@
 """Round trips from executions: partial fills, expiries, shares that come in, and why each ended."""
 
+import pickle
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 
+from tapedeck.schemas.codec import encode
 from tapedeck.streams.sessions import xnys
 from tapedeck.streams.stages.account.rules.positions import position_id
-from tapedeck.tape.backtest.account import AccountRecord
+from tapedeck.tape.backtest.account import AccountRecord, Kept
 from tapedeck.tape.backtest.result import stats_of
 from tapedeck.tape.backtest.trades import STILL_OPEN, trades_of
+from tests.support import desks
 from tests.support.account import ELEVEN, SECOND
 
 CALL = "AMD260220C00225000"
@@ -26,11 +29,11 @@ def execution(identity: str, side: str, qty: int, price: str | None, **changes: 
 
 def record(*executions: dict[str, Any], **topics: list[dict[str, Any]]) -> AccountRecord:
     found = AccountRecord("large", "large", D(100_000))
-    found.records["executions"] += [
+    found.records["executions"] = [
         each | {"event_time": each["event_time"] + at * 60 * SECOND} for at, each in enumerate(executions)
     ]
     for name, bodies in topics.items():
-        found.records[name] += bodies
+        found.records[name] = bodies
     return found
 
 
@@ -49,6 +52,16 @@ def test_partial_fills_make_one_trade_with_average_prices_and_all_fees() -> None
     assert trade.held_min == 3.0
     assert trade.position_id == position_id("large", CALL, "a")
     assert trade.gain == pytest.approx(239.60 / 860)
+
+
+def test_records_are_kept_as_bytes_and_read_as_they_were_written() -> None:
+    bodies = [desks.adjustment("a", qty=D("3.000000")), desks.adjustment("b", price=D("2.050000"))]
+    kept = Kept("executions")
+    for body in bodies:
+        kept.add(encode("executions", body))
+    kept = pickle.loads(pickle.dumps(kept))
+    assert len(kept) == 2 and list(kept) == list(kept) == bodies
+    assert bodies[1] in kept and desks.adjustment("c") not in kept
 
 
 def test_an_execution_told_twice_counts_once() -> None:
