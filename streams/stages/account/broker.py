@@ -141,6 +141,8 @@ def on_broker(turn: Turn, payload: dict[str, Any]) -> None:
     if payload["request_id"] and asked is None:
         return turn.drop(AccountDrop.UNASKED_ANSWER)
     if payload["error"] is not None:
+        if payload["request_id"] == state.verifying:
+            state.verifying = None  # a halt is not flat because nobody could say so
         return None
     differences = recon.compare(turn, payload)
     listed = set(payload["open_orders"])

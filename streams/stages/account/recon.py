@@ -23,6 +23,8 @@ from tapedeck.streams.stages.account.state import AccountDrop, Mismatch, Review
 from tapedeck.streams.stages.account.turn import Turn
 
 READS = 2
+FOLLOW_S = 10
+"""The least time between two comparisons that see what became of a difference, or of a halt, seconds."""
 ACTIVITY_DAYS = 3
 """How long the broker's report of an expired contract may take, days."""
 
@@ -53,14 +55,26 @@ def compare(turn: Turn, payload: dict[str, Any]) -> set[str]:
 
 def advance(turn: Turn) -> None:
     """Ask again about a difference, or about executions that are missed, once ``recon.grace_s`` are over."""
-    if turn.outstanding(FetchBroker) is not None:
-        return
     grace = turn.config.recon.grace_s * SECOND_US
     mismatches = turn.state.mismatches
     if any(turn.now - each.read_at >= grace for each in mismatches.values()) or any(
         each.instrument not in mismatches for each in _due(turn)
     ):
-        turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER")))
+        follow(turn)
+
+
+def follow(turn: Turn, natural: str = "") -> str | None:
+    """The id of a comparison that is asked for; None where the last one was less than FOLLOW_S ago.
+
+    A broker that refuses answers at once, and so would the next question and the one after it.
+    """
+    known, last = turn.outstanding(FetchBroker), turn.state.followed_at
+    if known is not None:
+        return known
+    if last is not None and turn.now - last < FOLLOW_S * SECOND_US:
+        return None
+    turn.state.followed_at = turn.now
+    return turn.ask(FetchBroker(request_id=turn.new_id("FETCH_BROKER", natural)))
 
 
 def resolve(turn: Turn, identity: str, price: Decimal | None) -> None:

@@ -3,7 +3,7 @@ watches.
 """
 
 from tapedeck.streams.protocol import MINUTE_US, SECOND_US
-from tapedeck.streams.stages.account import fills, outlook, parents
+from tapedeck.streams.stages.account import fills, outlook, parents, recon
 from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.gate_types import Identity, KillState
 from tapedeck.streams.stages.account.rules.orders import OrderReason, OrderState, Purpose
@@ -60,9 +60,7 @@ def _halt_step(turn: Turn) -> str | None:
     if state.halt_step == FLAT:
         return FLAT
     if state.verifying is None:
-        state.verifying = turn.outstanding(FetchBroker) or turn.ask(
-            FetchBroker(request_id=turn.new_id("FETCH_BROKER", "halt"))
-        )
+        state.verifying = recon.follow(turn, "halt")
         return VERIFYING
     if state.verifying in state.outstanding:
         return VERIFYING
@@ -152,5 +150,5 @@ def _wanted(turn: Turn) -> Watching:
     held = [instrument for instrument, _ in fills.open_positions(turn)]
     symbols = sorted({describe(instrument).underlying for instrument in held})
     working = turn.regular and any(not p.virtual for p in turn.state.parents.values())
-    waiting = bool(held or turn.state.mismatches or turn.state.verifying)
+    waiting = bool(held or turn.state.mismatches or turn.state.halt_step == VERIFYING)
     return Watching(symbols=symbols, every_s=WORKING_TICK_S if working else TICK_S if waiting else 0)

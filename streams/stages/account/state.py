@@ -276,6 +276,8 @@ class AccountState:
     loss_session: Later[int] = None
     halt_step: Later[str] = None
     verifying: Later[str] = None
+    followed_at: Later[int] = None
+    """When a comparison was last asked for that sees what became of a difference or a halt."""
     warnings: Annotated[list[str], Field(exclude_if=not_)] = field(default_factory=list)
     index: Later[IndexValue] = None
     reports: Annotated[dict[str, Report], Field(exclude_if=not_)] = field(default_factory=dict)
@@ -293,7 +295,7 @@ _ADAPTER = TypeAdapter(AccountState)
 _THIRD = frozenset(
     {
         "parents", "mismatches", "reviews", "bars", "watching", "loss_session", "halt_step", "verifying",
-        "warnings", "account_at", "unquoted", "index", "reports",
+        "followed_at", "warnings", "account_at", "unquoted", "index", "reports",
     }
 )  # fmt: skip
 

@@ -58,6 +58,33 @@ def test_the_second_reading_is_asked_for_when_the_grace_is_over() -> None:
     assert len(inbox.requests("FETCH_BROKER")) == asked + 1 and len(adjusted(inbox)) == 1
 
 
+@pytest.mark.parametrize("error", ["429", None])
+@pytest.mark.parametrize("why", ["a difference", "a halt"])
+def test_a_comparison_that_settles_nothing_is_not_asked_for_again_at_once(
+    why: str, error: str | None
+) -> None:
+    """A broker that refuses does so in no time: a question for each answer would drown the account."""
+    inbox = Inbox().start()
+    held: list[dict[str, Any]] = []
+    if why == "a difference":
+        compare(inbox, AMD="3")
+        held = [{"instrument": "AMD", "qty": D("3")}, {"instrument": "CRM", "qty": D("1")}]
+    inbox.answers = False
+    inbox.pass_time(30)
+    inbox.put("InboxTick") if held else inbox.control("large", "HALTED")
+    asked = inbox.requests("FETCH_BROKER")
+    request_id = asked[-1]["request_id"]
+    inbox.put("InboxBroker", request_id=request_id, positions=held, open_orders=["theirs"], error=error)
+    for wait in (0, 1, 8):
+        inbox.pass_time(wait).put("InboxTick")
+        assert len(inbox.requests("FETCH_BROKER")) == len(asked)
+    assert inbox.requests("WATCH")[-1]["every_s"] > 0, "ticks come"
+    assert "FLAT" not in {each["halt_step"] for each in inbox.of("accounts")}, "nobody has said so"
+    inbox.pass_time(1).put("InboxTick")
+    settled = held and error is None  # AMD is adjusted, and the difference of CRM has its own grace
+    assert len(inbox.requests("FETCH_BROKER")) == len(asked) + (not settled)
+
+
 def test_a_difference_that_goes_away_by_itself_is_forgotten() -> None:
     inbox = Inbox().start()
     compare(inbox, AMD="3")
