@@ -5,7 +5,7 @@ A difference blocks openings of its symbol at once. It is adjusted only if it st
 works in it. The adjustment is an execution without a price: its P&L is unknown until a person looks at it.
 
 An order whose executions the broker reported and never listed under it does not wait for them without end:
-it is done with them after ``recon.grace_s`` if quantities agree, else after ``recon.period_s``.
+an opening is done with them after ``recon.grace_s`` if quantities agree, any other after ``recon.period_s``.
 """
 
 from decimal import Decimal
@@ -16,7 +16,7 @@ from tapedeck.streams.protocol import SECOND_US
 from tapedeck.streams.stages.account import fills, orders
 from tapedeck.streams.stages.account.order_state import Order
 from tapedeck.streams.stages.account.rules.money import ZERO
-from tapedeck.streams.stages.account.rules.orders import OrderReason, Side
+from tapedeck.streams.stages.account.rules.orders import OrderReason, Purpose, Side
 from tapedeck.streams.stages.account.rules.positions import Execution, ExecutionReason, Owner, describe
 from tapedeck.streams.stages.account.rules.requests import FetchBroker
 from tapedeck.streams.stages.account.state import AccountDrop, Mismatch, Review
@@ -143,14 +143,18 @@ def _give_up(turn: Turn) -> None:
 
 
 def _due(turn: Turn) -> list[Order]:
-    """Orders of ours that have missed executions for ``recon.grace_s``, and beside which none works."""
-    late = turn.now - turn.config.recon.grace_s * SECOND_US
-    found = []
+    """Orders of ours that have missed executions for long enough, and beside which none works.
+
+    A close waits for a full period: if its fill and the broker's quantity are both late, the next close would
+    sell what is not there.
+    """
+    rules, found = turn.config.recon, []
     for _, parent in sorted(turn.state.parents.items()):
         child = turn.state.orders.get(parent.child or "")
-        if child is None or child.due_since is None or child.due_since > late or child.remaining == 0:
+        if child is None or child.due_since is None or child.remaining == 0:
             continue
-        if not _works(turn, child.instrument):
+        least_s = rules.grace_s if child.purpose is Purpose.OPEN else rules.period_s
+        if turn.now - child.due_since >= least_s * SECOND_US and not _works(turn, child.instrument):
             found.append(child)
     return found
 

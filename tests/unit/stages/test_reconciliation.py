@@ -258,6 +258,23 @@ def test_executions_that_came_as_somebody_elses_are_not_waited_for_and_the_posit
     assert len(inbox.requests("SUBMIT")) == 2 and len(inbox.requests("FETCH_ORDER")) == asked
 
 
+def test_while_a_closes_fill_and_the_brokers_quantity_are_late_nothing_is_sold_once_more() -> None:
+    inbox, order = filled_and_never_listed()
+    inbox.execute(order, "x", str(order["qty"]), "100")
+    inbox.broker_positions = [{"instrument": "AMD", "qty": order["qty"]}]
+    command(inbox, command="CLOSE_POSITION", target=inbox.of("positions")[-1]["position_id"])
+    close = inbox.of("orders")[-1]
+    assert close["purpose"] == "CLOSE" and len(inbox.requests("SUBMIT")) == 2
+    inbox.reply(close["client_order_id"], "FILLED", filled_qty=close["qty"])
+    waits(inbox, close, 300)
+    assert len(inbox.requests("SUBMIT")) == 2, "the broker's list may be old"
+    inbox.execute(close, "y", str(close["qty"]), "101")
+    inbox.broker_positions = []
+    waits(inbox, close, 30)
+    assert inbox.of("positions")[-1]["state"] == "CLOSED" and len(inbox.requests("SUBMIT")) == 2
+    assert "EXECUTIONS_NOT_LISTED" not in {each["reason"] for each in inbox.of("orders")}
+
+
 def test_executions_that_are_never_listed_become_an_adjustment_after_a_full_period() -> None:
     inbox, order = filled_and_never_listed()
     inbox.broker_positions = [{"instrument": "AMD", "qty": order["qty"]}]
