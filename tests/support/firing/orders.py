@@ -35,6 +35,14 @@ def an_order_is_filled_in_parts() -> Floor:
 
 
 @session
+def the_exchange_lists_no_execution_of_a_filled_order() -> Floor:
+    floor = Floor()
+    floor.arm(Fault.UPDATE_LOST, count=4)
+    floor.arm(Fault.LAGGING_ACTIVITIES, count=1_000, seconds=3_600)
+    return floor.signal().wait_for(lambda: not floor.state.parents, 420)
+
+
+@session
 def no_step_of_the_ladder_is_filled() -> Floor:
     floor = working()
     return floor.wait_for(lambda: not floor.state.parents, 300)
