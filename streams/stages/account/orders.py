@@ -54,8 +54,13 @@ def publish(turn: Turn, order: Order, reason: OrderReason | None, detail: str | 
 def move(
     turn: Turn, order: Order, state: OrderState, reason: OrderReason | None, detail: str | None = None
 ) -> None:
-    """Put ``order`` into ``state`` and publish it. The caller has checked ``may_move``."""
-    order.state, order.since = state, turn.now
+    """Put ``order`` into ``state`` and publish it. The caller has checked ``may_move``.
+
+    What is filled while it is in doubt does not make the doubt a new one.
+    """
+    if state is not OrderState.UNKNOWN or order.state is not state:
+        order.since = turn.now
+    order.state = state
     turn.folds.doubted = None
     order.seq += 1
     if state in _AT_BROKER and order.accepted_at is None:

@@ -113,6 +113,16 @@ def test_an_order_that_is_unknown_for_over_a_minute_is_warned_of(seconds: int, w
     assert not inbox.of("accounts")[-1]["warnings"]
 
 
+def test_what_is_filled_in_doubt_does_not_put_its_alarm_off() -> None:
+    inbox, order = opening()
+    cancel_asked(inbox, order)
+    inbox.pass_time(31).put("InboxTick")
+    inbox.pass_time(40).reply(coid(order), "CANCEL_PENDING", filled_qty=D(1))
+    assert states(inbox, order)[-2:] == ["UNKNOWN", "UNKNOWN"]
+    inbox.pass_time(21).put("InboxTick")
+    assert inbox.of("accounts")[-1]["warnings"] == [f"ORDER_UNKNOWN:{coid(order)}"]
+
+
 def test_a_cancel_that_hangs_keeps_the_order_in_doubt_and_its_end_resolves_it() -> None:
     inbox, order = opening()
     cancel_asked(inbox, order)
