@@ -273,9 +273,7 @@ def on_execution(turn: Turn, payload: dict[str, Any]) -> None:
     last = state.last_execution.get(known.underlying, execution.executed_at)
     state.last_execution[known.underlying] = max(last, execution.executed_at)
     if order is not None:
-        order.executed += execution.qty
-        if order.parent in state.parents:
-            state.parents[order.parent].executed += execution.qty
+        turn.count_executed(order, execution.qty)
     shown = order is not None and order.accepted_at is not None and _seen_by_snapshot(turn, order.accepted_at)
     if not shown and not _reduces(turn, instrument, execution.side):
         cost = execution.qty * payload["price"] * known.multiplier

@@ -132,12 +132,10 @@ def _give_up(turn: Turn) -> None:
     """
     for order in _due(turn):
         differs = turn.state.mismatches.get(order.instrument)
-        if differs is not None and not (_is_long_due(turn, order) and _stands(turn, differs)):
+        if differs is not None and not _stands(turn, differs):
             continue
         due = order.remaining
-        order.executed += due
-        if order.parent in turn.state.parents:
-            turn.state.parents[order.parent].executed += due
+        turn.count_executed(order, due)
         detail = f"{due.normalize():f} of {order.qty.normalize():f} filled, and no execution of it is listed"
         orders.note(turn, order, OrderReason.EXECUTIONS_NOT_LISTED, detail)
 
@@ -146,24 +144,18 @@ def _due(turn: Turn) -> list[Order]:
     """Orders of ours that have missed executions for long enough, and beside which none works.
 
     A close waits for a full period: if its fill and the broker's quantity are both late, the next close would
-    sell what is not there.
+    sell what is not there. So does an order whose quantity differs: its execution may be listed late.
     """
     rules, found = turn.config.recon, []
     for _, parent in sorted(turn.state.parents.items()):
         child = turn.state.orders.get(parent.child or "")
         if child is None or child.due_since is None or child.remaining == 0:
             continue
-        least_s = rules.grace_s if child.purpose is Purpose.OPEN else rules.period_s
+        soon = child.purpose is Purpose.OPEN and child.instrument not in turn.state.mismatches
+        least_s = rules.grace_s if soon else rules.period_s
         if turn.now - child.due_since >= least_s * SECOND_US and not _works(turn, child.instrument):
             found.append(child)
     return found
-
-
-def _is_long_due(turn: Turn, order: Order) -> bool:
-    """The broker may list an execution late: a difference is adjusted in place of it after a full period."""
-    return (
-        order.due_since is not None and turn.now - order.due_since >= turn.config.recon.period_s * SECOND_US
-    )
 
 
 def _works(turn: Turn, instrument: str) -> bool:

@@ -195,6 +195,12 @@ class Turn:
                 found = request_id_ if quoted == instrument else found
         return found
 
+    def count_executed(self, order: Order, qty: Decimal) -> None:
+        """So much of an order, and of the parent order that it works for, is not waited for any more."""
+        order.executed += qty
+        if order.parent in self.state.parents:
+            self.state.parents[order.parent].executed += qty
+
     def publish_account(self, session_pnl: Decimal | None) -> None:
         """One ``accounts`` record: identity, kill state, the last snapshot and what a person should look
         at.
