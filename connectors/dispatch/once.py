@@ -9,7 +9,6 @@ order still works. Said again, it is an event of its own.
 """
 
 from collections.abc import Iterable
-from itertools import islice
 
 from tapedeck.connectors.dispatch.inbox import INBOX, Body
 from tapedeck.schemas.codec import decode
@@ -34,41 +33,50 @@ HAPPENED = frozenset(
     )
 )
 """Kinds of records that tell what happened, and not how things stand."""
-_MOST = 500_000
+_MOST = 250_000
 _EVENT_ID = "ce_id"
 
 
 class Once:
-    """The events of one account's inbox. The oldest of more than half a million are forgotten."""
+    """The events of one account's inbox: those of the last ten days, up to the last quarter million.
+
+    They are in two parts. When the newer one spans as much, it takes the place of the older one.
+    """
 
     def __init__(self, account_id: str) -> None:
         self._key = account_id.encode()
-        self._known: dict[str, None] = {}
+        self._newer: set[str] = set()
+        self._older: set[str] = set()
+        self._since: int | None = None
 
     def learn(self, messages: Iterable[Message]) -> None:
         """Records of the inbox, oldest first; those of other accounts and unreadable ones are passed over."""
         for message in messages:
             if message.key == self._key and (known := _event_id(message)) is not None:
-                self._add(known)
+                self._add(known, message.timestamp * 1000)
 
     def fresh(self, bodies: Iterable[Body]) -> list[Body]:
         """What of ``bodies`` is to be written; it counts as written from now on."""
         found = []
         for each in bodies:
             body = each
-            if body["event_id"] in self._known and body["payload"][0] not in HAPPENED:
+            if self._knows(body["event_id"]) and body["payload"][0] not in HAPPENED:
                 natural = (body["event_id"], str(body["event_time"]))
                 body = body | {"event_id": event_id(INBOX, natural)}
-            if body["event_id"] not in self._known:
-                self._add(body["event_id"])
+            if not self._knows(body["event_id"]):
+                self._add(body["event_id"], body["event_time"])
                 found.append(body)
         return found
 
-    def _add(self, known: str) -> None:
-        self._known[known] = None
-        if len(self._known) > _MOST:
-            for oldest in list(islice(self._known, _MOST // 10)):
-                del self._known[oldest]
+    def _knows(self, event: str) -> bool:
+        return event in self._newer or event in self._older
+
+    def _add(self, event: str, now: int) -> None:
+        since = now if self._since is None else self._since
+        if now - since > READ_BACK_US or len(self._newer) >= _MOST:
+            self._older, self._newer, since = self._newer, set(), now
+        self._since = since
+        self._newer.add(event)
 
 
 def _event_id(message: Message) -> str | None:

@@ -54,6 +54,7 @@ class Rows:
     def __init__(self, spool: Spool = BytesIO) -> None:
         self._spool = spool
         self._fresh: list[Bytes] = []
+        self._singles = bytearray()  # an array of its own for each row would take ten times its bytes
         self._count = 0
         self._runs: list[_Run] = []
 
@@ -62,13 +63,17 @@ class Rows:
         if not len(rows):
             return
         self._fresh.append(rows)
-        self._count += len(rows)
-        if self._count >= HELD:
-            self._settle()
+        self._taken(len(rows))
 
     def add_one(self, key: bytes, event_id: str, body: bytes) -> None:
         """Take one record."""
-        self.add(np.frombuffer(row_of(key, event_id, body), dtype=np.uint8).reshape(1, WIDTH))
+        self._singles += row_of(key, event_id, body)
+        self._taken(1)
+
+    def _taken(self, count: int) -> None:
+        self._count += count
+        if self._count >= HELD:
+            self._settle()
 
     def __len__(self) -> int:
         """How many distinct rows there are."""
@@ -121,11 +126,12 @@ class Rows:
         return self._runs
 
     def _settle(self) -> None:
-        if self._fresh:
-            rows = _in_order(np.concatenate(self._fresh))
+        if self._count:
+            singles = np.frombuffer(self._singles, dtype=np.uint8).reshape(-1, WIDTH)
+            rows = _in_order(np.concatenate([*self._fresh, singles]))
             bounds = np.searchsorted(rows[:, 0], np.arange(_FIRST_BYTES + 1))
             self._runs.append(_Run(bounds, self._spooled(rows) if len(rows) >= HELD // 2 else rows))
-            self._fresh, self._count = [], 0
+            self._fresh, self._singles, self._count = [], bytearray(), 0
 
     def _spooled(self, rows: Bytes) -> BinaryIO:
         file = self._spool()

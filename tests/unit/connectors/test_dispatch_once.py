@@ -6,7 +6,7 @@ import pytest
 
 from tapedeck.connectors.dispatch import once
 from tapedeck.connectors.dispatch.inbox import INBOX, Inbox
-from tapedeck.connectors.dispatch.once import HAPPENED, Once
+from tapedeck.connectors.dispatch.once import HAPPENED, READ_BACK_US, Once
 from tapedeck.schemas.codec import encode, load_schema
 from tapedeck.streams.protocol import Message
 
@@ -66,7 +66,20 @@ def test_other_accounts_and_what_cannot_be_read_teach_nothing() -> None:
 
 def test_the_oldest_of_very_many_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(once, "_MOST", 10)
-    ticks = [Inbox("large").tick(second * SECOND) for second in range(11)]
+    ticks = [Inbox("large").tick(second * SECOND) for second in range(21)]
     known = Once("large")
-    assert known.fresh(ticks) == ticks
-    assert known.fresh(ticks[2:]) == [] and known.fresh(ticks[:1]) == ticks[:1], "one in ten goes"
+    assert known.fresh(ticks[:20]) == ticks[:20]
+    assert known.fresh(ticks[:20]) == [], "twenty are known"
+    assert known.fresh(ticks[20:]) == ticks[20:]
+    assert known.fresh(ticks[10:]) == [] and known.fresh(ticks[:10]) == ticks[:10], "the first ten are gone"
+
+
+@pytest.mark.parametrize("days", [9, 10, 11])
+def test_what_is_more_than_ten_days_old_is_forgotten_and_nothing_newer(days: int) -> None:
+    """As it would be by a process that starts now: it reads the inbox of ten days."""
+    day = READ_BACK_US // 10
+    known, old = Once("large"), control("large", "PAUSED", SECOND)
+    known.learn([record(old)._replace(timestamp=SECOND // 1000)])
+    for since in (days, 2 * days):
+        assert known.fresh([Inbox("large").tick(SECOND + since * day)])
+    assert known.fresh([old]) == ([old] if days > 10 else [])
