@@ -11,7 +11,7 @@ from tapedeck.connectors.paper.faults import Fault
 from tapedeck.streams.config.document import Config
 from tapedeck.streams.config.examples import example_account
 from tapedeck.streams.sim.log import MemoryLog
-from tapedeck.streams.wire import record_wire
+from tapedeck.streams.wire import Wire, record_wire
 from tapedeck.topics.catalogue import Layout, topic
 from tests.support import desks
 from tests.support.judge import Watch, judge
@@ -25,7 +25,7 @@ class Session:
     """One account that bought two calls and sold them again, and knows it."""
 
     def __init__(self) -> None:
-        self._booked = 0
+        self._booked = self._written = 0
         self.config = Config(accounts=(ACCOUNT,))
         self.exchange, self.log, self.passed = exchange(), MemoryLog(Layout()), list[str]()
         self.trade(ID, limit_price="2.10")
@@ -53,7 +53,8 @@ class Session:
         self.exchange.door.note(Entry(self.exchange.now, TINY.number, operation, name, outcome, told))
 
     def write(self, name: str, body: dict[str, Any], at: int) -> None:
-        body = body | {"event_time": at, "event_id": f"{self.log.end(name, 0)}-{at}"}
+        self._written += 1
+        body = body | {"event_time": at, "event_id": f"event-{self._written}"}
         self.log.append(record_wire(name, topic(name).record_key(body), body, self.log.layout, ()))
 
     def told(self, name: str, state: str, after_s: float = 0) -> None:
@@ -119,6 +120,14 @@ def test_executions_are_booked_once_and_under_our_order_where_another_took_its_p
     for under in ([], ["by-hand"], ["td1-c", "td1-c"]):
         (wrong,) = found(lambda run, under=under: replaced(run, under))  # type: ignore[misc]
         assert wrong.startswith("tiny books ") and wrong.endswith(f" of td1-c under {under}")
+
+
+def test_an_event_that_is_written_again_after_a_crash_is_not_another_one() -> None:
+    def again(run: Session) -> None:
+        each = next(iter(run.log.messages("executions")))
+        run.log.append(Wire(each.topic, each.partition, each.key, each.value, each.timestamp, []))
+
+    assert found(again) == []
 
 
 def test_an_execution_that_the_exchange_does_not_have() -> None:

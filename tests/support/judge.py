@@ -205,7 +205,12 @@ def silent_doubts(log: MemoryLog, account: str) -> list[str]:
 
 
 def _of(log: MemoryLog, name: str, account: str) -> list[dict[str, Any]]:
-    return [each for each in bodies(log, name) if each["account_id"] == account]
+    """What an account wrote, in order; an event that was written again after a crash is there once."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in bodies(log, name):
+        if each["account_id"] == account:
+            found.setdefault(each["event_id"], each)
+    return list(found.values())
 
 
 def told(counts: Iterable[Counter[Fault]]) -> str:

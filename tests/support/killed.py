@@ -1,8 +1,8 @@
-"""Rough sessions of one account whose dispatcher is killed, or frozen, at named moments of an order's life.
+"""Rough sessions of one account whose dispatcher is killed or frozen, at a named moment or at random ones.
 
-One opening and one closing order of the session are struck. A killed process starts again, on its disk or an
-empty one. A frozen one stands still in the middle of what it does: its lease runs out, another process takes
-the account over, and it wakes much later.
+A named moment is one in an order's life: one opening and one closing order of the session are struck. A
+killed process starts again, on its disk or an empty one. A frozen one stands still in the middle of what it
+does: its lease runs out, another process takes the account over, and it wakes much later.
 """
 
 import random
@@ -28,6 +28,7 @@ from tests.support.rough_exchange import BUSY, RoughSession
 ACCOUNT = "large"
 WINDOWS = (slice(40, 48), slice(384, 400))
 LONGEST_FREEZE_S = 300
+_EARLY = 20
 
 
 class Moment(StrEnum):
@@ -61,9 +62,32 @@ class Strike:
             else:
                 self._strike()
 
-    def acknowledges(self) -> None:
-        if self._folded:
+    def effect(self, point: Point) -> None:
+        """A dispatcher is about to do something that others see. Raises what the strike raises."""
+        if point is Point.ACK and self._folded:
             self._folded = False
+            self._strike()
+
+
+class RandomStrike(Strike):
+    """Strikes at effects that ``rng`` chooses, one in ``mean``; at an early one first, so that a session in
+    which little happens is struck, too. ``count``: how often it did.
+    """
+
+    def __init__(self, rng: random.Random, mean: int, strike: Callable[[], None]) -> None:
+        super().__init__(Moment.SEND, strike)
+        self._rng, self._most = rng, 2 * mean - 1
+        self._left = rng.randint(1, _EARLY)
+        self.count = 0
+
+    def at(self, moment: Moment, name: str) -> None:
+        """A moment is like any other."""
+
+    def effect(self, point: Point) -> None:
+        self._left -= 1
+        if not self._left:
+            self._left = self._rng.randint(1, self._most)
+            self.count += 1
             self._strike()
 
 
@@ -82,17 +106,17 @@ class _StruckTask(SimTask):
 
 
 class _StruckFuse(Fuse):
-    """Burns at each effect; an acknowledgement is a moment."""
+    """Burns at each effect of a dispatcher, and tells its strike."""
 
-    def __init__(self, strike: Strike | None) -> None:
+    def __init__(self, dispatcher: "StruckDispatcher") -> None:
         super().__init__()
-        self._strike, self._effects = strike, BUSY
+        self._dispatcher, self._effects = dispatcher, BUSY
 
     def burn(self, point: Point = Point.EFFECT) -> None:
         self._effects -= 1
         assert self._effects > 0, "a dispatcher does not come to rest: it asks without a pause"
-        if self._strike is not None and point is Point.ACK:
-            self._strike.acknowledges()
+        if self._dispatcher.strike is not None:
+            self._dispatcher.strike.effect(point)
 
 
 class _StruckBroker(InProcessBroker):
@@ -135,13 +159,16 @@ class StruckDispatcher(SimDispatcher):
 
 
 class StruckSession(RoughSession):
-    """A rough session of one account."""
+    """A rough session of one account, struck at ``moment``, or at one of ``moment`` effects."""
 
-    def __init__(self, seed: int, moment: Moment, profile: Profile = Profile.ROUGH) -> None:
+    def __init__(self, seed: int, moment: Moment | int, profile: Profile = Profile.ROUGH) -> None:
         config = Config(accounts=(CONFIG.account(ACCOUNT),))
         super().__init__(seed, profile, config, windows=WINDOWS, accounts=())
         self.rng = random.Random(f"struck|{seed}|{moment}")
-        self.strike = Strike(moment, self._struck)
+        if isinstance(moment, Moment):
+            self.strike = Strike(moment, self._struck)
+        else:
+            self.strike = RandomStrike(random.Random(f"strikes|{seed}|{moment}"), moment, self._struck)
         self._leases = MemoryLeases(lambda: self.exchange.now / SECOND_US)
         self.dispatchers = [self._another()]
 
@@ -158,7 +185,8 @@ class StruckSession(RoughSession):
         raise NotImplementedError
 
     def _work(self, dispatcher: SimDispatcher) -> None:
-        dispatcher.fuse = _StruckFuse(self.strike)
+        assert isinstance(dispatcher, StruckDispatcher)
+        dispatcher.fuse = _StruckFuse(dispatcher)
         dispatcher.work()
 
 
