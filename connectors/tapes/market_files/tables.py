@@ -16,7 +16,7 @@ from tapedeck.connectors.tapes.market_files.values import Where, typed
 from tapedeck.schemas.errors import Fatal
 
 FILE, DAY = "file", "day"
-_ROWS = 200_000
+_ROWS = 50_000
 
 Keep = Callable[[Collection[int]], Collection[int]]
 """Returns, of the New York dates seen so far, those whose rows are still wanted."""
